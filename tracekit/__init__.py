@@ -1,0 +1,1 @@
+"""tracekit: a flight recorder for kexec."""

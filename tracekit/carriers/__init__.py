@@ -1,0 +1,1 @@
+"""The ways memory survives the jump."""

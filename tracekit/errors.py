@@ -1,0 +1,96 @@
+"""Every error tracekit raises, and the diagnostics it reports instead of raising.
+
+::
+
+    TracekitError            exit 1   the root; caught once, in tracekit.cli.main
+    ├── UsageError           exit 2   an option or a filter that makes no sense
+    ├── SourceError          exit 3   a source is absent, unreadable or not what it should be
+    │   └── ParseError       exit 3   bytes or text that break their format
+    │       └── FormatError  exit 3   an event format description that makes no sense
+    ├── SessionError         exit 4   a session directory that cannot be used
+    │   └── VersionError     exit 4   ... because a newer tracekit wrote it
+    └── NothingToRecover     exit 5   recover found no preserved recording; the message says why
+
+An error stops the command. A :class:`Diagnostic` does not: it is a typed remark about one place
+in the data (a corrupt page, a missing file), and the rest is still decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal
+
+__all__ = [
+    "Diagnostic",
+    "FormatError",
+    "NothingToRecover",
+    "ParseError",
+    "SessionError",
+    "Severity",
+    "SourceError",
+    "TracekitError",
+    "UsageError",
+    "VersionError",
+]
+
+Severity = Literal["info", "warning", "error"]
+
+
+class TracekitError(Exception):
+    """Root of all tracekit errors: what was found, where, and what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(TracekitError):
+    """The user asked for something that makes no sense."""
+
+    exit_code = 2
+
+
+class SourceError(TracekitError):
+    """A source (a file, a core, a region) is absent, unreadable or of the wrong kind."""
+
+    exit_code = 3
+
+
+class ParseError(SourceError):
+    """Bytes or text that break their format; names source, offset and what was expected."""
+
+
+class FormatError(ParseError):
+    """An event's format description that makes no sense."""
+
+
+class SessionError(TracekitError):
+    """A session directory that cannot be used."""
+
+    exit_code = 4
+
+
+class VersionError(SessionError):
+    """A session that a newer tracekit wrote."""
+
+
+class NothingToRecover(TracekitError):
+    """No preserved recording was found; the message gives the evidence."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One typed remark about the data.
+
+    ``code`` is stable and greppable (``page-commit-beyond``), ``where`` names the place
+    (``boot 0 region tkA cpu 1 slot 17``), ``message`` says it in words.
+    """
+
+    code: str
+    severity: Severity
+    where: str
+    message: str
+
+    def as_dict(self) -> dict[str, str]:
+        """The JSON form: keys ``code``, ``severity``, ``where``, ``message``."""
+        return asdict(self)

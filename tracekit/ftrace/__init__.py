@@ -1,0 +1,1 @@
+"""What the kernel wrote into its ring buffer, as pure functions over bytes."""

@@ -1,0 +1,46 @@
+"""What one boot knew when its events were recorded: the names that rendering needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+__all__ = ["Context", "NoSymbols", "SymbolTable", "Symbolized"]
+
+
+class Symbolized(NamedTuple):
+    """An address inside a symbol: its name, the offset into it, its size, its module or ''."""
+
+    name: str
+    offset: int
+    size: int
+    module: str
+
+
+class SymbolTable(Protocol):
+    """Looks addresses up the way ``kallsyms_lookup()`` does."""
+
+    def lookup(self, address: int) -> Symbolized | None:
+        """The symbol that holds ``address``, or None: never the nearest wrong one."""
+
+
+class NoSymbols:
+    """The table of a boot whose kallsyms are unknown or hidden (``kptr_restrict``)."""
+
+    def lookup(self, address: int) -> Symbolized | None:
+        """Always None."""
+        return None
+
+
+@dataclass(frozen=True)
+class Context:
+    """Symbols, ``printk_formats`` (address -> string) and task names (pid -> comm) of one boot.
+
+    ``jiffies_hz`` is CONFIG_HZ where the boot's config is known.
+    """
+
+    symbols: SymbolTable = field(default_factory=NoSymbols)
+    printk_formats: Mapping[int, str] = field(default_factory=dict)
+    comms: Mapping[int, str] = field(default_factory=dict)
+    jiffies_hz: int | None = None

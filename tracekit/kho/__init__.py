@@ -1,0 +1,1 @@
+"""Kexec HandOver data, as pure functions over bytes."""
