@@ -1,0 +1,1 @@
+"""The compiled loops; see ``native.h`` for what they may assume."""

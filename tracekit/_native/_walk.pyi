@@ -1,0 +1,46 @@
+"""Hot loops over ring-buffer records. All arrays travel as ``bytes`` in native byte order."""
+
+from typing_extensions import Buffer as _Buffer
+
+def walk(
+    data: _Buffer,
+    pages: _Buffer,
+    page_header: tuple[int, int, int],
+    record_header: tuple[int, int, int, int, int],
+    /,
+) -> tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]:
+    """Walk sub-buffers.
+
+    ``pages`` is an array of u64 pairs (offset, size in bytes) in reading order; ``page_header``
+    the offsets of time stamp, commit and data; ``record_header`` those of type, flags, preempt
+    count and pid, and the size of the common fields. Returns per record: time stamps u64, payload
+    offsets u64, payload lengths u32, types u16, flags u8, preempt counts u8, pids i32; and per
+    page nine u64: events, status, where, missed, commit, first and last time stamp, discarded
+    and unreadable records.
+    """
+
+def gather(
+    data: _Buffer, offsets: _Buffer, lengths: _Buffer, at: int, size: int, /
+) -> tuple[bytes, int]:
+    """``size`` bytes at payload offset ``at`` of every record; zeros where it is too short."""
+
+def gather_var(
+    data: _Buffer,
+    offsets: _Buffer,
+    lengths: _Buffer,
+    mode: int,
+    at: int,
+    size: int,
+    cstring: bool,
+    /,
+) -> tuple[bytes, bytes, int]:
+    """Bytes of varying length: (n + 1 i64 offsets, values, records where they lie outside).
+
+    ``mode`` is 0 for ``__data_loc``, 1 for ``__rel_loc``, 2 for a flexible array at the record's
+    end, 3 for ``size`` bytes at ``at``; with ``cstring`` the bytes end before the first NUL.
+    """
+
+def intern(
+    data: _Buffer, offsets: _Buffer, lengths: _Buffer, skip: int, seed: int, /
+) -> tuple[bytes, bytes]:
+    """Codes (i32) such that payloads equal from byte ``skip`` on share one; first records (i64)."""

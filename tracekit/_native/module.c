@@ -1,0 +1,27 @@
+/* tracekit._native._walk: the hot loops. The Python side is typed in _walk.pyi. */
+#include "native.h"
+
+static PyMethodDef methods[] = {
+	{"walk", native_walk, METH_VARARGS,
+	 "walk(data, pages, page_header, record_header) -> columns of records, rows of pages"},
+	{"gather", native_gather, METH_VARARGS,
+	 "gather(data, offsets, lengths, at, size) -> (column, too short records)"},
+	{"gather_var", native_gather_var, METH_VARARGS,
+	 "gather_var(data, offsets, lengths, mode, at, size, cstring) -> (ends, values, bad)"},
+	{"intern", native_intern, METH_VARARGS,
+	 "intern(data, offsets, lengths, skip, seed) -> (codes, first records)"},
+	{NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+	.m_base = PyModuleDef_HEAD_INIT,
+	.m_name = "tracekit._native._walk",
+	.m_doc = "The hot loops over ring-buffer records.",
+	.m_size = 0,
+	.m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__walk(void)
+{
+	return PyModuleDef_Init(&module);
+}

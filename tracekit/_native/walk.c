@@ -1,0 +1,243 @@
+/* The walk over the records of sub-buffers.
+ *
+ * What an event header means comes from include/linux/ring_buffer.h and rb_event_length(),
+ * rb_read_data_buffer() and rb_fix_abs_ts() in kernel/trace/ring_buffer.c.
+ */
+#include "native.h"
+
+enum { TYPE_PADDING = 29, TYPE_TIME_EXTEND = 30, TYPE_TIME_STAMP = 31 };
+
+/* Page status, as tracekit.ftrace.page spells them out. */
+enum { PAGE_OK, PAGE_COMMIT_BEYOND, PAGE_RECORD_BEYOND, PAGE_BAD_PADDING, PAGE_SHORT_RECORD };
+
+#define COMMIT_MASK 0x3fffffffu
+#define MISSED_EVENTS (1u << 31)
+#define MISSED_STORED (1u << 30)
+#define ABS_TOP (0xf8ULL << 56)
+
+struct geometry {
+	Py_ssize_t ts, commit, data;			/* in the sub-buffer */
+	Py_ssize_t type, flags, preempt, pid, header;	/* in the payload */
+};
+
+/* One row for each sub-buffer, as tracekit.ftrace.page reads it (nine u64). */
+struct page_row {
+	uint64_t events, status, where, missed, commit, first_ts, last_ts, discarded, unreadable;
+};
+
+struct columns {
+	uint64_t *ts, *offset;
+	uint32_t *length;
+	uint16_t *type;
+	uint8_t *flags, *preempt;
+	int32_t *pid;
+};
+
+static const uint64_t UNKNOWN = UINT64_MAX;
+
+/* The commit field and how many events were lost before the page: 0, a count, or UNKNOWN. */
+static uint64_t read_commit(const uint8_t *page, uint64_t size, const struct geometry *g,
+			    uint64_t *missed)
+{
+	uint32_t raw = load32(page + g->commit);
+	uint64_t commit = raw & COMMIT_MASK;
+
+	*missed = 0;
+	if (raw & MISSED_EVENTS) {
+		*missed = UNKNOWN;
+		if ((raw & MISSED_STORED) && g->data + commit + 8 <= size)
+			*missed = load64(page + g->data + commit);
+	}
+	return commit;
+}
+
+/*
+ * Walk one sub-buffer. With out == NULL it only counts. `n` is where the next record goes.
+ * Everything up to the first impossible header is kept; row says what stopped the walk.
+ */
+static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
+			  const struct geometry *g, const struct columns *out, uint64_t n,
+			  struct page_row *row)
+{
+	const uint8_t *page = base + start;
+	uint64_t first = n, at = 0, ts = load64(page + g->ts);
+	uint64_t commit = read_commit(page, size, g, &row->missed);
+	const uint8_t *data = page + g->data;
+
+	row->status = PAGE_OK;
+	row->commit = commit;
+	row->where = row->discarded = row->unreadable = 0;
+	row->first_ts = ts;
+	if (commit > size - g->data) {
+		row->status = PAGE_COMMIT_BEYOND;
+		row->where = g->commit;
+		commit = 0;
+	}
+	while (commit - at >= 4) {
+		uint32_t head = load32(data + at);
+		uint32_t type_len = head & 31, delta = head >> 5;
+		uint64_t left = commit - at, total, skip = 4, length;
+
+		if (type_len == TYPE_PADDING && delta == 0)
+			break;				/* the rest of the page is empty */
+		if (type_len == 0 || type_len >= TYPE_PADDING) {
+			if (left < 8) {
+				row->status = PAGE_RECORD_BEYOND;
+				break;
+			}
+			uint32_t word = load32(data + at + 4);
+			if (type_len == TYPE_TIME_EXTEND) {
+				ts += ((uint64_t)word << 27) + delta;
+				at += 8;
+				continue;
+			}
+			if (type_len == TYPE_TIME_STAMP) {
+				uint64_t stamp = ((uint64_t)word << 27) + delta;
+				stamp |= ts & ABS_TOP;
+				if (stamp < ts)
+					stamp += 1ULL << 59;
+				ts = stamp;
+				at += 8;
+				continue;
+			}
+			total = 4 + (uint64_t)word;
+			skip = 8;
+			if (word < 4 || total > left) {
+				row->status = type_len ? PAGE_BAD_PADDING : PAGE_RECORD_BEYOND;
+				break;
+			}
+			if (type_len == TYPE_PADDING) {	/* a discarded event */
+				if (delta != 1) {
+					ts += delta;
+					row->discarded++;
+				}
+				at += total;
+				continue;
+			}
+		} else {
+			total = 4 + 4 * (uint64_t)type_len;
+			if (total > left) {
+				row->status = PAGE_RECORD_BEYOND;
+				break;
+			}
+		}
+		ts += delta;
+		length = total - skip;
+		if (length < (uint64_t)g->header) {	/* no room for the common fields */
+			row->status = PAGE_SHORT_RECORD;
+			row->where = (uint64_t)g->data + at;
+			row->unreadable++;
+			at += total;
+			continue;
+		}
+		if (out) {
+			const uint8_t *p = data + at + skip;
+			out->ts[n] = ts;
+			out->offset[n] = (uint64_t)(p - base);
+			out->length[n] = (uint32_t)length;
+			out->type[n] = load16(p + g->type);
+			out->flags[n] = p[g->flags];
+			out->preempt[n] = p[g->preempt];
+			out->pid[n] = load32s(p + g->pid);
+		}
+		n++;
+		at += total;
+	}
+	if (row->status == PAGE_RECORD_BEYOND || row->status == PAGE_BAD_PADDING)
+		row->where = (uint64_t)g->data + at;
+	row->last_ts = ts;
+	row->events = n - first;
+	return n;
+}
+
+static int geometry_check(const struct geometry *g)
+{
+	Py_ssize_t h = g->header;
+
+	if (g->ts < 0 || g->commit < 0 || g->data < 12 || g->data > 64 || h < 0 || h > 64 ||
+	    g->ts + 8 > g->data || g->commit + 4 > g->data || g->type < 0 || g->type + 2 > h ||
+	    g->flags < 0 || g->flags + 1 > h || g->preempt < 0 || g->preempt + 1 > h ||
+	    g->pid < 0 || g->pid + 4 > h) {
+		PyErr_SetString(PyExc_ValueError, "impossible page or record header layout");
+		return -1;
+	}
+	return 0;
+}
+
+static int pages_check(const Py_buffer *data, const Py_buffer *pages, const struct geometry *g)
+{
+	const uint64_t *p = pages->buf;
+	Py_ssize_t n = pages->len / 16;
+
+	for (Py_ssize_t i = 0; i < n; i++) {
+		uint64_t start = p[2 * i], size = p[2 * i + 1];
+		if (size < (uint64_t)g->data || start > (uint64_t)data->len ||
+		    size > (uint64_t)data->len - start) {
+			PyErr_SetString(PyExc_ValueError, "a sub-buffer lies outside the data");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* Allocates one bytes object a column into `items`; returns -1 with an error set on failure. */
+static int columns_new(PyObject *items[7], struct columns *c, Py_ssize_t n)
+{
+	if (!(items[0] = new_bytes(n * 8, &c->ts)) || !(items[1] = new_bytes(n * 8, &c->offset)) ||
+	    !(items[2] = new_bytes(n * 4, &c->length)) || !(items[3] = new_bytes(n * 2, &c->type)) ||
+	    !(items[4] = new_bytes(n, &c->flags)) || !(items[5] = new_bytes(n, &c->preempt)) ||
+	    !(items[6] = new_bytes(n * 4, &c->pid)))
+		return -1;
+	return 0;
+}
+
+static PyObject *walk(const Py_buffer *data, const Py_buffer *pages, const struct geometry *g)
+{
+	PyObject *items[8] = {0}, *result = NULL;
+	struct columns out;
+	struct page_row *rows;
+	const uint64_t *p = pages->buf;
+	Py_ssize_t npages = pages->len / 16;
+	uint64_t n = 0;
+
+	if (geometry_check(g) || pages_check(data, pages, g))
+		return NULL;
+	items[7] = new_bytes(npages * sizeof(struct page_row), &rows);
+	if (!items[7])
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	for (Py_ssize_t i = 0; i < npages; i++)
+		n = walk_page(data->buf, p[2 * i], p[2 * i + 1], g, NULL, n, &rows[i]);
+	Py_END_ALLOW_THREADS
+	if (columns_new(items, &out, (Py_ssize_t)n) == 0) {
+		n = 0;
+		Py_BEGIN_ALLOW_THREADS
+		for (Py_ssize_t i = 0; i < npages; i++)
+			n = walk_page(data->buf, p[2 * i], p[2 * i + 1], g, &out, n, &rows[i]);
+		Py_END_ALLOW_THREADS
+		result = PyTuple_New(8);
+	}
+	for (int i = 0; i < 8; i++) {
+		if (result)
+			PyTuple_SetItem(result, i, items[i]);
+		else
+			Py_XDECREF(items[i]);
+	}
+	return result;
+}
+
+PyObject *native_walk(PyObject *self, PyObject *args)
+{
+	Py_buffer data, pages;
+	struct geometry g;
+	PyObject *result;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "y*y*(nnn)(nnnnn)", &data, &pages, &g.ts, &g.commit, &g.data,
+			      &g.type, &g.flags, &g.preempt, &g.pid, &g.header))
+		return NULL;
+	result = walk(&data, &pages, &g);
+	PyBuffer_Release(&data);
+	PyBuffer_Release(&pages);
+	return result;
+}

@@ -1,0 +1,166 @@
+"""Sub-buffers -> records: the walk over one CPU's pages, as columns of raw bytes.
+
+The walk itself is compiled (``tracekit/_native/walk.c``). It keeps everything up to the first
+impossible record of a page and goes on with the next page; what it could not read becomes a
+Diagnostic and is counted.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tracekit._native import _walk
+from tracekit.errors import Diagnostic
+from tracekit.ftrace.format import EventFormat, HeaderPage
+
+__all__ = ["PageRow", "RecordHeader", "Records", "read_pages"]
+
+_UNKNOWN = (1 << 64) - 1
+_ROW = 9
+_MAX_NOTED = 16  # diagnostics of one code for one CPU; the rest are counted in one more
+
+_STATUS: dict[int, tuple[str, str]] = {
+    1: ("page-commit-beyond", "its commit {commit} lies beyond the page; the page is not read"),
+    2: ("page-record-beyond", "the record at byte {where} reaches beyond the commit {commit}"),
+    3: ("page-bad-padding", "impossible padding at byte {where}"),
+    4: ("page-short-record", "{unreadable} records too short for the common fields"),
+}
+
+
+class PageRow(NamedTuple):
+    """What the walk found in one sub-buffer. Stamps are raw, ``missed`` -1 means unknown."""
+
+    offset: int
+    events: int
+    status: int
+    where: int
+    missed: int
+    commit: int
+    first_ts: int
+    last_ts: int
+    discarded: int
+    unreadable: int
+
+
+class RecordHeader(NamedTuple):
+    """Payload offsets of the common fields, and the size in bytes of all of them."""
+
+    type: int = 0
+    flags: int = 2
+    preempt: int = 3
+    pid: int = 4
+    size: int = 8
+
+    @classmethod
+    def of(cls, fmt: EventFormat) -> RecordHeader:
+        """From any event's format: the common fields are the same for all of a boot."""
+        at = {f.name: f.offset for f in fmt.common}
+        end = max((f.offset + f.size for f in fmt.common), default=8)
+        return cls(
+            at.get("common_type", 0), at.get("common_flags", 2),
+            at.get("common_preempt_count", 3), at.get("common_pid", 4), end,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """One CPU's records in reading order; each column is the bytes of a native-endian array.
+
+    ``ts`` u64 as the kernel wrote it (clock units), ``offset`` u64 and ``length`` u32 of the
+    payload in the source, ``type`` u16 (the event id), ``flags`` and ``preempt`` u8, ``pid`` i32.
+    ``missed`` counts the events that the kernel says it lost; ``missed_unknown`` the places where
+    it lost some without a count; ``unreadable`` pages and records that could not be decoded.
+    """
+
+    cpu: int
+    ts: bytes
+    offset: bytes
+    length: bytes
+    type: bytes
+    flags: bytes
+    preempt: bytes
+    pid: bytes
+    pages: tuple[PageRow, ...]
+    missed: int
+    missed_unknown: int
+    unreadable: int
+    diagnostics: tuple[Diagnostic, ...]
+
+    def __len__(self) -> int:
+        return len(self.type) // 2
+
+
+def _diagnose(row: PageRow, where: str) -> Iterator[Diagnostic]:
+    place = f"{where} page at {row.offset:#x}"
+    if row.status:
+        code, message = _STATUS[row.status]
+        yield Diagnostic(code, "warning", place, message.format(**row._asdict()))
+    if row.missed > 0:
+        yield Diagnostic("events-missed", "warning", place, f"{row.missed} events lost before it")
+    elif row.missed < 0:
+        yield Diagnostic(
+            "events-missed-unknown", "warning", place, "events were lost before it; not how many"
+        )
+
+
+def _backwards(rows: Sequence[PageRow], where: str) -> Iterator[Diagnostic]:
+    last = 0
+    for row in rows:
+        if row.events and row.first_ts < last:
+            place = f"{where} page at {row.offset:#x}"
+            yield Diagnostic(
+                "page-time-backwards", "warning", place, f"its time stamp {row.first_ts} is"
+                f" smaller than {last}, the end of the page before",
+            )  # fmt: skip
+        last = max(last, row.last_ts) if row.events else last
+
+
+def _limited(found: Iterator[Diagnostic], where: str) -> Iterator[Diagnostic]:
+    """At most ``_MAX_NOTED`` of each code, and one that counts the rest."""
+    seen: dict[str, int] = {}
+    for d in found:
+        seen[d.code] = seen.get(d.code, 0) + 1
+        if seen[d.code] <= _MAX_NOTED:
+            yield d
+    for code, n in seen.items():
+        if n > _MAX_NOTED:
+            yield Diagnostic(code, "warning", where, f"... and on {n - _MAX_NOTED} more pages")
+
+
+def read_pages(
+    data: bytes | memoryview,
+    pages: Sequence[int],
+    subbuf_size: int,
+    cpu: int,
+    where: str,
+    page_header: HeaderPage,
+    record_header: RecordHeader,
+) -> Records:
+    """Walk the sub-buffers at byte offsets ``pages``, each ``subbuf_size`` bytes.
+
+    ``where`` names the source in diagnostics. A page that does not lie inside the data is a
+    programming error (ValueError): the layout checks that before.
+    """
+    ranges = array("Q")
+    for page in pages:
+        ranges.extend((page, subbuf_size))
+    header = (page_header.timestamp, page_header.commit, page_header.data)
+    *columns, raw_rows = _walk.walk(data, ranges, header, tuple(record_header))
+    flat = memoryview(raw_rows).cast("Q").tolist()
+    rows = []
+    for i, page in enumerate(pages):
+        row = PageRow(page, *flat[i * _ROW : (i + 1) * _ROW])
+        rows.append(row._replace(missed=-1) if row.missed == _UNKNOWN else row)
+    found = (d for row in rows for d in _diagnose(row, where))
+    return Records(
+        cpu,
+        *columns,
+        pages=tuple(rows),
+        missed=sum(row.missed for row in rows if row.missed > 0),
+        missed_unknown=sum(row.missed < 0 for row in rows),
+        unreadable=sum(row.unreadable + (row.status in (1, 2, 3)) for row in rows),
+        diagnostics=(*_limited(found, where), *_limited(_backwards(rows, where), where)),
+    )
