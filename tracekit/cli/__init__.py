@@ -1,1 +1,120 @@
-"""The command line: one command a file."""
+"""The command line: one command a file, imported when it is called.
+
+Exit codes: 0 done; 1 an error of no other kind; 2 wrong usage; 3 a source that cannot be read;
+4 a session that cannot be used; 5 nothing to recover; 130 interrupted. They are the
+``exit_code`` of the classes in :mod:`tracekit.errors`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from tracekit.cli import common
+from tracekit.errors import TracekitError
+
+__all__ = ["cli", "main"]
+
+# name -> the line in `tracekit --help`; the module of that name holds `command`
+_COMMANDS = {
+    "demo": "Show the report of a real handover that ships with tracekit.",
+    "snapshot": "Before the jump: save what is needed to decode this boot later.",
+    "recover": "After the jump: fetch the preserved recording into the session.",
+    "report": "Where did the blackout go, and is the record complete?",
+    "events": "Stream the events of a session as text, kernel text or JSON.",
+    "export": "Write the timeline as CSV or Parquet.",
+    "completion": "Print the completion script for your shell.",
+}
+
+_EPILOG = """\b
+A session from a recorded handover (or leave out --sysroot on the machine itself):
+  tracekit snapshot --sysroot old -o SESSION    in the old kernel
+  tracekit recover  --sysroot new SESSION       in the new kernel
+  tracekit report   SESSION                     anywhere, without root
+
+Exit codes: 0 done, 1 error, 2 usage, 3 unreadable source, 4 unusable session,
+5 nothing to recover, 130 interrupted."""
+
+
+class _Commands(click.Group):
+    """Knows the commands' names; imports a command only to run it or to show its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"tracekit.cli.{cmd_name}").command
+        if not any(p.name == "verbose" for p in command.params):
+            command.params += common.talk_options()
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"tracekit {version('kexec-tracekit')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A flight recorder for kexec: what every CPU did up to the jump, and where the"
+    " blackout went.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
+def cli() -> None:
+    """The group behind the ``tracekit`` command."""
+
+
+cli.params += common.talk_options()
+
+
+def _fail(error: TracekitError) -> int:
+    if common.talk.verbose:
+        import traceback
+
+        traceback.print_exception(error)
+    click.secho("tracekit: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(str(error), err=True)
+    return error.exit_code
+
+
+def main(args: Sequence[str] | None = None) -> Any:
+    """Run the command line; the one place where errors are caught. Returns the exit code."""
+    try:
+        cli.main(args, prog_name="tracekit", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.Abort:
+        click.echo("tracekit: interrupted", err=True)
+        return 130
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except TracekitError as error:
+        return _fail(error)
+    except BrokenPipeError:  # the reader of our output went away: `tracekit events S | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0

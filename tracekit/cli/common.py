@@ -1,0 +1,85 @@
+"""What the commands share: talk on stderr, progress, and argument types."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import click
+
+__all__ = ["detail", "progress", "say", "talk", "talk_options"]
+
+_PATIENCE = 0.7  # seconds before a progress bar is worth its place on the screen
+
+
+@dataclass(slots=True)
+class _Talk:
+    quiet: bool = False
+    verbose: bool = False
+
+
+#: How much to say on stderr; set by ``-q`` and ``-v``.
+talk = _Talk()
+
+
+def talk_options() -> list[click.Parameter]:
+    """``-q`` and ``-v``, for the group and for every command."""
+
+    def set_quiet(_: click.Context, __: click.Parameter, value: bool) -> None:
+        talk.quiet = talk.quiet or value
+
+    def set_verbose(_: click.Context, __: click.Parameter, value: bool) -> None:
+        talk.verbose = talk.verbose or value
+
+    return [
+        click.Option(
+            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=set_quiet,
+            help="Say nothing but errors.",
+        ),
+        click.Option(
+            ["-v", "--verbose"], is_flag=True, expose_value=False, callback=set_verbose,
+            help="Say more; show where errors come from.",
+        ),
+    ]  # fmt: skip
+
+
+def say(message: str) -> None:
+    """Talk to the user: stderr, unless ``-q``."""
+    if not talk.quiet:
+        click.echo(message, err=True)
+
+
+def detail(message: str) -> None:
+    """Talk to the curious user: stderr, with ``-v``."""
+    if talk.verbose:
+        click.echo(message, err=True)
+
+
+@contextmanager
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Yields ``advance(n)``; a bar appears on a terminal once the work has taken a while."""
+    if talk.quiet or not sys.stderr.isatty():
+        yield lambda n: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(title, total=total)
+    begun = time.monotonic()
+    shown = False
+
+    def advance(n: int) -> None:
+        nonlocal shown
+        bar.advance(task, n)
+        if not shown and time.monotonic() - begun > _PATIENCE:
+            shown = True
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()

@@ -1,0 +1,136 @@
+"""Records + formats -> Arrow columns: typed arguments, and arguments rendered as text."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit._native import _walk
+from tracekit.ftrace.format import EventFormat, Field
+
+__all__ = ["Payloads", "render_column", "typed_column", "typed_columns"]
+
+_SEED = secrets.randbits(64)  # so that nobody can craft payloads that collide
+_INTEGERS = {
+    (1, False): pa.uint8(), (1, True): pa.int8(), (2, False): pa.uint16(), (2, True): pa.int16(),
+    (4, False): pa.uint32(), (4, True): pa.int32(), (8, False): pa.uint64(), (8, True): pa.int64(),
+}  # fmt: skip
+_DATA_LOC, _REL_LOC, _FLEXIBLE, _FIXED = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Payloads:
+    """Where the payloads of some records lie: ``data`` and, per record, u64 offset, u32 length."""
+
+    data: bytes | memoryview
+    offsets: npt.NDArray[np.uint64]
+    lengths: npt.NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def take(self, rows: npt.NDArray[Any]) -> Payloads:
+        """The payloads at ``rows`` (indices or a mask)."""
+        return Payloads(self.data, self.offsets[rows], self.lengths[rows])
+
+    def bytes_at(self, row: int) -> memoryview:
+        """One payload, without a copy."""
+        start = int(self.offsets[row])
+        return memoryview(self.data)[start : start + int(self.lengths[row])]
+
+
+def _too_short(p: Payloads, end: int) -> npt.NDArray[np.bool_]:
+    mask: npt.NDArray[np.bool_] = p.lengths < end
+    return mask
+
+
+def _integer_type(f: Field, size: int) -> pa.DataType | None:
+    return _INTEGERS.get((size, f.signed))
+
+
+def _scalar(p: Payloads, f: Field) -> pa.Array:
+    raw, short = _walk.gather(p.data, p.offsets, p.lengths, f.offset, max(1, f.size))
+    type_ = _integer_type(f, f.size) or pa.binary(max(1, f.size))
+    column = pa.Array.from_buffers(type_, len(p), [None, pa.py_buffer(raw)])
+    if f.type == "bool" and f.size == 1:
+        column = column.cast(pa.bool_())
+    if short:
+        column = pa.compute.if_else(pa.array(_too_short(p, f.offset + f.size)), None, column)
+    return column
+
+
+def _outside(p: Payloads, f: Field) -> npt.NDArray[np.bool_]:
+    """Which records' variable field does not lie inside the record."""
+    if not f.loc:
+        return _too_short(p, f.offset + f.size)
+    raw, _ = _walk.gather(p.data, p.offsets, p.lengths, f.offset, 4)
+    loc = np.frombuffer(raw, np.uint32).astype(np.int64)
+    start = (loc & 0xFFFF) + (f.offset + 4 if f.loc == "rel_loc" else 0)
+    outside: npt.NDArray[np.bool_] = start + (loc >> 16) > p.lengths
+    return outside | _too_short(p, f.offset + 4)
+
+
+def _mode(f: Field) -> int:
+    if f.loc:
+        return _DATA_LOC if f.loc == "data_loc" else _REL_LOC
+    return _FIXED if f.size else _FLEXIBLE
+
+
+def _text(raw: pa.Array) -> pa.Array:
+    """Binary -> string; bytes that are not UTF-8 are shown as ``\\xNN``."""
+    try:
+        return raw.cast(pa.string())
+    except pa.ArrowInvalid:
+        decoded = [None if b is None else b.decode("utf-8", "backslashreplace") for b in raw.to_pylist()]
+        return pa.array(decoded, pa.string())
+
+
+def _variable(p: Payloads, f: Field) -> pa.Array:
+    text = f.is_string
+    ends, values, bad = _walk.gather_var(
+        p.data, p.offsets, p.lengths, _mode(f), f.offset, f.size, text
+    )
+    element = None if text or f.element == 1 else _integer_type(f, f.element)
+    if element is None:
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(values)]
+        column = pa.Array.from_buffers(pa.large_binary(), len(p), buffers).cast(pa.binary())
+        column = _text(column) if text else column
+    else:
+        bounds = np.frombuffer(ends, np.int64) // f.element
+        whole = len(values) // f.element * f.element
+        flat = pa.Array.from_buffers(
+            element, whole // f.element, [None, pa.py_buffer(values[:whole])]
+        )
+        column = pa.LargeListArray.from_arrays(pa.array(bounds), flat)
+    if bad:
+        column = pa.compute.if_else(pa.array(_outside(p, f)), None, column)
+    return column
+
+
+def typed_column(p: Payloads, f: Field) -> pa.Array:
+    """One field of all records: integers, strings, binary, or lists of integers.
+
+    A value that does not lie inside its record is null.
+    """
+    return _scalar(p, f) if f.length is None else _variable(p, f)
+
+
+def typed_columns(p: Payloads, fmt: EventFormat) -> dict[str, pa.Array]:
+    """Every argument of an event (the common fields are the timeline's own columns)."""
+    return {f.name: typed_column(p, f) for f in fmt.fields}
+
+
+def render_column(
+    p: Payloads, render: Callable[[memoryview | bytes], str], skip: int
+) -> pa.DictionaryArray:
+    """Rendered text of every record, each distinct payload (from byte ``skip`` on) once."""
+    codes, firsts = _walk.intern(p.data, p.offsets, p.lengths, skip, _SEED)
+    texts = [render(p.bytes_at(row)) for row in memoryview(firsts).cast("q")]
+    indices = pa.Array.from_buffers(pa.int32(), len(p), [None, pa.py_buffer(codes)])
+    return pa.DictionaryArray.from_arrays(indices, pa.array(texts, pa.string()))
