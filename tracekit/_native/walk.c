@@ -35,7 +35,11 @@ struct columns {
 
 static const uint64_t UNKNOWN = UINT64_MAX;
 
-/* The commit field and how many events were lost before the page: 0, a count, or UNKNOWN. */
+/*
+ * The commit field and how many events were lost before the page: 0, a count, or UNKNOWN.
+ * The kernel's local_t is 64 bits wide, and bit 31 may come sign-extended (RB_MISSED_EVENTS is an
+ * int); anything else in the upper half makes the commit impossible, and it is returned as it is.
+ */
 static uint64_t read_commit(const uint8_t *page, uint64_t size, const struct geometry *g,
 			    uint64_t *missed)
 {
@@ -43,6 +47,12 @@ static uint64_t read_commit(const uint8_t *page, uint64_t size, const struct geo
 	uint64_t commit = raw & COMMIT_MASK;
 
 	*missed = 0;
+	if (g->data - g->commit >= 8) {
+		uint64_t whole = load64(page + g->commit);
+		uint64_t extended = (uint64_t)(int64_t)(int32_t)raw;
+		if (whole != raw && whole != extended)
+			return whole;
+	}
 	if (raw & MISSED_EVENTS) {
 		*missed = UNKNOWN;
 		if ((raw & MISSED_STORED) && g->data + commit + 8 <= size)
@@ -52,7 +62,7 @@ static uint64_t read_commit(const uint8_t *page, uint64_t size, const struct geo
 }
 
 /*
- * Walk one sub-buffer. With out == NULL it only counts. `n` is where the next record goes.
+ * Walk one sub-buffer; `n` is where the next record goes in the columns.
  * Everything up to the first impossible header is kept; row says what stopped the walk.
  */
 static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
@@ -78,8 +88,10 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 		uint32_t type_len = head & 31, delta = head >> 5;
 		uint64_t left = commit - at, total, skip = 4, length;
 
-		if (type_len == TYPE_PADDING && delta == 0)
-			break;				/* the rest of the page is empty */
+		if (type_len == TYPE_PADDING && delta == 0) {
+			row->status = PAGE_BAD_PADDING;	/* the kernel's commit never covers it */
+			break;
+		}
 		if (type_len == 0 || type_len >= TYPE_PADDING) {
 			if (left < 8) {
 				row->status = PAGE_RECORD_BEYOND;
@@ -93,8 +105,9 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 			}
 			if (type_len == TYPE_TIME_STAMP) {
 				uint64_t stamp = ((uint64_t)word << 27) + delta;
+				/* The nearer time: the clock may also have stepped back. */
 				stamp |= ts & ABS_TOP;
-				if (stamp < ts)
+				if (stamp < ts && ts - stamp > 1ULL << 58)
 					stamp += 1ULL << 59;
 				ts = stamp;
 				at += 8;
@@ -130,16 +143,14 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 			at += total;
 			continue;
 		}
-		if (out) {
-			const uint8_t *p = data + at + skip;
-			out->ts[n] = ts;
-			out->offset[n] = (uint64_t)(p - base);
-			out->length[n] = (uint32_t)length;
-			out->type[n] = load16(p + g->type);
-			out->flags[n] = p[g->flags];
-			out->preempt[n] = p[g->preempt];
-			out->pid[n] = load32s(p + g->pid);
-		}
+		const uint8_t *p = data + at + skip;
+		out->ts[n] = ts;
+		out->offset[n] = (uint64_t)(p - base);
+		out->length[n] = (uint32_t)length;
+		out->type[n] = load16(p + g->type);
+		out->flags[n] = p[g->flags];
+		out->preempt[n] = p[g->preempt];
+		out->pid[n] = load32s(p + g->pid);
 		n++;
 		at += total;
 	}
@@ -180,20 +191,51 @@ static int pages_check(const Py_buffer *data, const Py_buffer *pages, const stru
 	return 0;
 }
 
-/* Allocates one bytes object a column into `items`; returns -1 with an error set on failure. */
-static int columns_new(PyObject *items[7], struct columns *c, Py_ssize_t n)
+/* No page holds more records than this: each takes its header and the common fields. */
+static Py_ssize_t records_at_most(const uint8_t *base, const uint64_t *pages, Py_ssize_t npages,
+				  const struct geometry *g)
 {
-	if (!(items[0] = new_bytes(n * 8, &c->ts)) || !(items[1] = new_bytes(n * 8, &c->offset)) ||
-	    !(items[2] = new_bytes(n * 4, &c->length)) || !(items[3] = new_bytes(n * 2, &c->type)) ||
-	    !(items[4] = new_bytes(n, &c->flags)) || !(items[5] = new_bytes(n, &c->preempt)) ||
-	    !(items[6] = new_bytes(n * 4, &c->pid)))
-		return -1;
+	uint64_t total = 0;
+
+	for (Py_ssize_t i = 0; i < npages; i++) {
+		uint64_t room = pages[2 * i + 1] - g->data, missed;
+		uint64_t commit = read_commit(base + pages[2 * i], pages[2 * i + 1], g, &missed);
+		total += (commit < room ? commit : room) / (4 + g->header);
+	}
+	return (Py_ssize_t)total;
+}
+
+enum { NCOLUMNS = 7 };
+static const Py_ssize_t WIDTHS[NCOLUMNS] = {8, 8, 4, 2, 1, 1, 4};
+
+/* One uninitialised bytes object a column; -1 with an error set when out of memory. */
+static int columns_new(PyObject *items[NCOLUMNS], struct columns *c, Py_ssize_t n)
+{
+	void *storage[NCOLUMNS] = {
+		&c->ts, &c->offset, &c->length, &c->type, &c->flags, &c->preempt, &c->pid,
+	};
+
+	for (int i = 0; i < NCOLUMNS; i++) {
+		items[i] = new_bytes(n * WIDTHS[i], storage[i]);
+		if (!items[i])
+			return -1;
+	}
+	return 0;
+}
+
+/* Gives back what the columns did not need. */
+static int columns_shrink(PyObject *items[NCOLUMNS], Py_ssize_t n)
+{
+	for (int i = 0; i < NCOLUMNS; i++) {
+		if (_PyBytes_Resize(&items[i], n * WIDTHS[i]))
+			return -1;
+	}
 	return 0;
 }
 
 static PyObject *walk(const Py_buffer *data, const Py_buffer *pages, const struct geometry *g)
 {
-	PyObject *items[8] = {0}, *result = NULL;
+	PyObject *items[NCOLUMNS + 1] = {0}, *result = NULL;
 	struct columns out;
 	struct page_row *rows;
 	const uint64_t *p = pages->buf;
@@ -202,22 +244,17 @@ static PyObject *walk(const Py_buffer *data, const Py_buffer *pages, const struc
 
 	if (geometry_check(g) || pages_check(data, pages, g))
 		return NULL;
-	items[7] = new_bytes(npages * sizeof(struct page_row), &rows);
-	if (!items[7])
-		return NULL;
-	Py_BEGIN_ALLOW_THREADS
-	for (Py_ssize_t i = 0; i < npages; i++)
-		n = walk_page(data->buf, p[2 * i], p[2 * i + 1], g, NULL, n, &rows[i]);
-	Py_END_ALLOW_THREADS
-	if (columns_new(items, &out, (Py_ssize_t)n) == 0) {
-		n = 0;
+	items[NCOLUMNS] = new_bytes(npages * sizeof(struct page_row), &rows);
+	if (items[NCOLUMNS] &&
+	    columns_new(items, &out, records_at_most(data->buf, p, npages, g)) == 0) {
 		Py_BEGIN_ALLOW_THREADS
 		for (Py_ssize_t i = 0; i < npages; i++)
 			n = walk_page(data->buf, p[2 * i], p[2 * i + 1], g, &out, n, &rows[i]);
 		Py_END_ALLOW_THREADS
-		result = PyTuple_New(8);
+		if (columns_shrink(items, (Py_ssize_t)n) == 0)
+			result = PyTuple_New(NCOLUMNS + 1);
 	}
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i <= NCOLUMNS; i++) {
 		if (result)
 			PyTuple_SetItem(result, i, items[i]);
 		else

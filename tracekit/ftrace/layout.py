@@ -220,14 +220,16 @@ def _has_wrapped(
 ) -> bool | None:
     """Whether the writer ever came round to the head; ``unused`` are pages behind the commit.
 
-    ``rb_init_data_page()`` zeroes time stamp and commit, so a page that still has neither was
-    never written, and a ring with such a page has not come round. A head that moved while the
-    reader never swapped a page out (``buffers[]`` is still 0, 1, 2, ...) was pushed by the writer.
+    Nothing tells once a reader has swapped a page out (``buffers[]`` is no longer 0, 1, 2, ...):
+    it moves the head too, and leaves an emptied page behind it (``__rb_get_reader_page()``).
+    Before, a head that moved was pushed by the writer; and as ``rb_init_data_page()`` zeroes time
+    stamp and commit, a ring with a page that has neither has not come round.
     """
+    if slots != tuple(range(len(slots))):
+        return None
     if any(_header_stamp(r, page) == (0, 0) for page in unused):
         return False
-    untouched = slots == tuple(range(len(slots)))
-    return True if untouched and head != slots[1] else None
+    return True if head != slots[1] else None
 
 
 def _cpu_buffer(r: _Reader, kind: _Kind, meta: _Meta, cpu: int) -> CpuBuffer:

@@ -71,8 +71,9 @@ class Records:
 
     ``ts`` u64 as the kernel wrote it (clock units), ``offset`` u64 and ``length`` u32 of the
     payload in the source, ``type`` u16 (the event id), ``flags`` and ``preempt`` u8, ``pid`` i32.
-    ``missed`` counts the events that the kernel says it lost; ``missed_unknown`` the places where
-    it lost some without a count; ``unreadable`` pages and records that could not be decoded.
+    ``page_rows`` is what :meth:`pages` reads. ``missed`` counts the events that the kernel says
+    it lost; ``missed_unknown`` the places where it lost some without a count; ``unreadable`` pages
+    and records that could not be decoded.
     """
 
     cpu: int
@@ -83,7 +84,8 @@ class Records:
     flags: bytes
     preempt: bytes
     pid: bytes
-    pages: tuple[PageRow, ...]
+    page_offsets: tuple[int, ...]
+    page_rows: bytes
     missed: int
     missed_unknown: int
     unreadable: int
@@ -91,6 +93,17 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.type) // 2
+
+    def pages(self) -> Iterator[PageRow]:
+        """What was found in each sub-buffer, in reading order."""
+        return _page_rows(self.page_offsets, self.page_rows)
+
+
+def _page_rows(offsets: Sequence[int], raw: bytes) -> Iterator[PageRow]:
+    flat = memoryview(raw).cast("Q")
+    for i, offset in enumerate(offsets):
+        row = PageRow(offset, *flat[i * _ROW : (i + 1) * _ROW])
+        yield row._replace(missed=-1) if row.missed == _UNKNOWN else row
 
 
 def _diagnose(row: PageRow, where: str) -> Iterator[Diagnostic]:
@@ -104,6 +117,15 @@ def _diagnose(row: PageRow, where: str) -> Iterator[Diagnostic]:
         yield Diagnostic(
             "events-missed-unknown", "warning", place, "events were lost before it; not how many"
         )
+
+
+def _remarkable(raw: bytes) -> bool:
+    """Whether there is anything to say about the pages: most often there is not."""
+    flat = memoryview(raw).cast("Q")
+    status, missed = flat[1::_ROW].tolist(), flat[3::_ROW].tolist()
+    first, last = flat[5::_ROW].tolist(), flat[6::_ROW].tolist()
+    backwards = any(b < a for a, b in zip(last, first[1:], strict=False))
+    return any(status) or any(missed) or backwards
 
 
 def _backwards(rows: Sequence[PageRow], where: str) -> Iterator[Diagnostic]:
@@ -149,16 +171,13 @@ def read_pages(
         ranges.extend((page, subbuf_size))
     header = (page_header.timestamp, page_header.commit, page_header.data)
     *columns, raw_rows = _walk.walk(data, ranges, header, tuple(record_header))
-    flat = memoryview(raw_rows).cast("Q").tolist()
-    rows = []
-    for i, page in enumerate(pages):
-        row = PageRow(page, *flat[i * _ROW : (i + 1) * _ROW])
-        rows.append(row._replace(missed=-1) if row.missed == _UNKNOWN else row)
+    rows = list(_page_rows(pages, raw_rows)) if _remarkable(raw_rows) else []
     found = (d for row in rows for d in _diagnose(row, where))
     return Records(
         cpu,
         *columns,
-        pages=tuple(rows),
+        page_offsets=tuple(pages),
+        page_rows=raw_rows,
         missed=sum(row.missed for row in rows if row.missed > 0),
         missed_unknown=sum(row.missed < 0 for row in rows),
         unreadable=sum(row.unreadable + (row.status in (1, 2, 3)) for row in rows),

@@ -1,0 +1,40 @@
+# What there is to do; `make demo` and `make test` set up all they need (see .ci/prepare).
+VENV := .venv
+BIN := $(VENV)/bin
+FUZZ_SECONDS ?= 60
+
+.PHONY: demo test fuzz bench pictures clean help
+
+help:
+	@echo "make demo      show the report of a recorded handover"
+	@echo "make test      lint, types, layers and tests"
+	@echo "make fuzz      mutate real regions and formats for FUZZ_SECONDS (60)"
+	@echo "make bench     speed beside trace-cmd; TRACEKIT_MILLION names the large capture"
+	@echo "make pictures  draw the README's picture again"
+
+demo:
+	@.ci/prepare run
+	@$(BIN)/tracekit demo
+
+test:
+	@.ci/prepare test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2
+
+fuzz:
+	@.ci/prepare test
+	$(BIN)/python tests/fuzz/fuzz_region.py --seconds $(FUZZ_SECONDS)
+
+bench:
+	@.ci/prepare test
+	$(BIN)/python benchmarks/bench.py
+
+pictures:
+	@.ci/prepare run
+	$(BIN)/python docs/pictures.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info tracekit/_native/*.so

@@ -1,0 +1,54 @@
+"""``tracekit demo``: a real handover that ships with tracekit."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import click
+
+from tracekit.cli.common import say
+from tracekit.cli.report import print_report
+from tracekit.errors import UsageError
+
+__all__ = ["command"]
+
+_NEXT = """
+This was a real KHO handover, Linux 7.2.13 to 7.3.4, two CPUs in QEMU. To look further:
+  tracekit demo -o DIR                     copy the session
+  tracekit events DIR --from -5ms --to 0   the last 5 ms before the jump
+  tracekit export DIR --format parquet -o events.parquet
+On your own machine: tracekit snapshot --help"""
+
+
+def _copy(archive: Path, target: Path) -> None:
+    """Unpack the shipped session into a new directory."""
+    import io
+    import tarfile
+
+    import zstandard
+
+    if target.exists():
+        raise UsageError(f"{target} exists: name a directory that does not")
+    with archive.open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed) as raw:
+        os.mkdir(target, 0o700)  # noqa: PTH102 - Path.mkdir applies the umask the same way
+        with tarfile.open(fileobj=io.BytesIO(raw.read())) as tar:
+            tar.extractall(target, filter="data")
+
+
+@click.command("demo")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Copy the session to DIR instead."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(output: Path | None, as_json: bool) -> None:
+    """Show the report of a real handover that ships with tracekit, and where to go next."""
+    with as_file(files("tracekit") / "demo" / "handover.tar.zst") as archive:
+        if output is not None:
+            _copy(archive, output)
+            say(f"{output}: the session of the demo; next: tracekit report {output}")
+            return
+        print_report(str(archive), as_json)
+    if not as_json:
+        say(_NEXT)

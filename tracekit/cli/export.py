@@ -1,0 +1,58 @@
+"""``tracekit export``: the timeline as CSV or Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tracekit.cli.common import progress, say
+from tracekit.cli.filters import build_filter, filter_options
+from tracekit.errors import UsageError
+
+__all__ = ["command"]
+
+
+@click.command("export")
+@click.argument("session", type=click.Path())
+@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.")
+@click.option(
+    "--per-event",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write one Parquet file an event into DIR, with its typed arguments.",
+)
+@filter_options
+def command(
+    session: str, form: str, output: Path | None, per_event: Path | None, **filters: Any
+) -> None:
+    """Write the events of SESSION as CSV or Parquet.
+
+    Columns: ts_ns, boot, cpu, pid, comm, event, flags, args, ts_raw. Times are ns, 0 is the jump;
+    ts_raw is the stamp as the kernel wrote it.
+
+    \b
+      tracekit export SESSION --format csv -o events.csv
+      tracekit export SESSION --format parquet --per-event DIR --event 'sched:*'
+    """
+    if output is None and per_event is None:
+        raise UsageError("nothing to write: give -o FILE, or --per-event DIR, or both")
+    if per_event is not None and form != "parquet":
+        raise UsageError("--per-event writes Parquet: add --format parquet")
+    from tracekit.export.files import write_csv, write_events, write_parquet
+    from tracekit.timeline.recording import open_recording
+
+    wanted = build_filter(**filters)
+    recording = open_recording(session)
+    total = len(recording)
+    if output is not None:
+        write = write_csv if form == "csv" else write_parquet
+        with progress(f"writing {output.name}", total) as advance:
+            rows = write(recording, output, wanted, advance)
+        say(f"{output}: {rows:,} events")
+    if per_event is not None:
+        with progress(f"writing {per_event}", total) as advance:
+            files = write_events(recording, per_event, wanted, advance)
+        say(f"{per_event}: {sum(files.values()):,} events in {len(files)} files")

@@ -1,0 +1,36 @@
+"""``tracekit report``: the answer."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+__all__ = ["command", "print_report"]
+
+
+def print_report(session: str, as_json: bool) -> None:
+    """Write the report of the session at ``session`` to stdout."""
+    from tracekit.timeline.recording import open_recording
+
+    report = open_recording(session).report()
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+        return
+    from rich.console import Console
+
+    from tracekit.cli.show_report import render_report
+
+    render_report(report, Console(highlight=False))
+
+
+@click.command("report")
+@click.argument("session", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+def command(session: str, as_json: bool) -> None:
+    """Where did the blackout of SESSION go, and is the record complete?
+
+    Shows gap and blackout with their error, the phases of the handover, the slowest initcalls,
+    what every CPU recorded and lost, its last events before the jump, and what was remarked on.
+    """
+    print_report(session, as_json)

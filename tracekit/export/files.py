@@ -1,0 +1,145 @@
+"""The timeline as CSV and Parquet files, written in batches."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from tracekit.errors import SourceError, UsageError
+from tracekit.timeline.query import Filter
+from tracekit.timeline.recording import Recording
+
+__all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet"]
+
+#: The columns of both formats, in order: a contract.
+COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "flags", "args", "ts_raw")
+
+_BATCH = 1 << 18  # rows: large enough that equal payloads are rendered once
+_ROW_GROUP = 1 << 20
+_Advance = Callable[[int], None]
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A temporary path beside ``target`` that takes its place when all went well."""
+    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    try:
+        yield part
+        part.replace(target)
+    except OSError as error:
+        raise SourceError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _batches(recording: Recording, wanted: Filter, advance: _Advance) -> Iterator[pa.Table]:
+    empty = True
+    for at, table in recording.batches(wanted, size=_BATCH):
+        empty = False
+        yield table.select(COLUMNS)
+        advance(len(at))
+    if empty:
+        yield recording.table(slice(0, 0)).select(COLUMNS)
+
+
+def _metadata(recording: Recording) -> dict[bytes, bytes]:
+    """Units and clock models, for the schema's metadata (key ``tracekit``, JSON)."""
+    clocks = {
+        str(index): {
+            "clock": model.trace_clock,
+            "ts_raw_unit": model.unit,
+            "method": model.method,
+            "error_ns": model.error_ns,
+            "residual_ns": model.residual_ns,
+        }
+        for index, model in recording.axis.clocks.items()
+    }
+    about = {
+        "ts_ns": "nanoseconds; 0 is the last jump",
+        "ts_raw": "as the kernel wrote it, in the units of the boot's trace clock",
+        "common_clock": recording.axis.common,
+        "clocks": clocks,
+    }
+    return {b"tracekit": json.dumps(about).encode()}
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Dictionary columns as plain strings: CSV has no dictionaries."""
+    fields = [
+        f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def write_csv(recording: Recording, target: Path, wanted: Filter, advance: _Advance) -> int:
+    """Write CSV with a header line; returns the number of rows.
+
+    Strings are quoted, numbers are not; a task name that nobody knows is an empty field.
+    """
+    rows = 0
+    with _replacing(target) as part, part.open("wb") as out:
+        options = pyarrow.csv.WriteOptions(include_header=True)
+        for table in _batches(recording, wanted, advance):
+            pyarrow.csv.write_csv(_plain(table), out, options)
+            options = pyarrow.csv.WriteOptions(include_header=False)
+            rows += len(table)
+    return rows
+
+
+def write_parquet(recording: Recording, target: Path, wanted: Filter, advance: _Advance) -> int:
+    """Write Parquet (zstd, dictionaries for names and arguments); returns the number of rows."""
+    rows, writer = 0, None
+    with _replacing(target) as part:
+        try:
+            for table in _batches(recording, wanted, advance):
+                if writer is None:
+                    schema = table.schema.with_metadata(_metadata(recording))
+                    writer = pq.ParquetWriter(part, schema, compression="zstd")
+                writer.write_table(table.cast(writer.schema), row_group_size=_ROW_GROUP)
+                rows += len(table)
+        finally:
+            if writer is not None:
+                writer.close()
+    return rows
+
+
+def _file_name(event: str) -> str:
+    """``system.name.parquet``, whatever an event is called."""
+    safe = "".join(c if c.isalnum() or c in "_-" else "_" for c in event.replace(":", ".", 1)
+                   if c != "/")  # fmt: skip
+    system, _, name = event.partition(":")
+    if all(part and part.replace("_", "").replace("-", "").isalnum() for part in (system, name)):
+        return f"{system}.{name}.parquet"
+    return f"{safe}.parquet"
+
+
+def write_events(
+    recording: Recording, directory: Path, wanted: Filter, advance: _Advance
+) -> dict[str, int]:
+    """One Parquet file an event, with its typed arguments; returns rows by file name."""
+    if wanted.grep is not None:
+        raise UsageError("--grep cannot be combined with --per-event: its files hold typed fields")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(f"{directory}: cannot be made: {error.strerror}") from error
+    written = {}
+    for name in recording.event_names:
+        if not wanted.wants_event(name):
+            continue
+        table = recording.event(name, wanted)
+        if not len(table):
+            continue
+        table = table.replace_schema_metadata(_metadata(recording))
+        with _replacing(directory / _file_name(name)) as part:
+            pq.write_table(table, part, compression="zstd", row_group_size=_ROW_GROUP)
+        written[_file_name(name)] = len(table)
+        advance(len(table))
+    return written

@@ -1,0 +1,317 @@
+"""One boot of a session: its formats, names and recorded buffers, each read when first needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from tracekit.errors import Diagnostic, FormatError, ParseError, SessionError
+from tracekit.ftrace.context import Context, NoSymbols, SymbolTable
+from tracekit.ftrace.format import EventFormat, HeaderPage, parse_format, parse_header_page
+from tracekit.ftrace.layout import RegionLayout, parse_layout
+from tracekit.ftrace.page import RecordHeader, Records, read_pages
+from tracekit.ftrace.render import Renderer, make_renderer, unknown_renderer
+from tracekit.ftrace.symbols import Symbols
+from tracekit.ftrace.syscalls import has_bare_syscalls
+from tracekit.session import Session
+
+__all__ = ["Boot", "Buffer", "parse_comms", "parse_printk_formats"]
+
+_ID = re.compile(rb"^ID:\s*(\d+)\s*$", re.M)
+_PRINTK = re.compile(r'^(0x[0-9a-f]+) : "(.*)"$', re.M | re.S)
+_ESCAPES = {r"\n": "\n", r"\t": "\t", r"\"": '"'}  # all that t_show() escapes
+_PIPE = re.compile(r"/per_cpu/cpu(\d+)/trace_pipe_raw")
+
+
+def parse_comms(text: str) -> dict[int, str]:
+    """``saved_cmdlines``: one ``PID COMM`` a line (``saved_cmdlines_show()``)."""
+    found = {}
+    for line in text.splitlines():
+        pid, _, comm = line.partition(" ")
+        if pid.isdigit() and len(pid) < 10 and comm:
+            found[int(pid)] = comm
+    return found
+
+
+def parse_printk_formats(text: str) -> dict[int, str]:
+    """``printk_formats``: ``0xADDRESS : "STRING"`` lines (``t_show()`` in trace_printk.c)."""
+    found = {}
+    for line in text.splitlines():
+        if (m := _PRINTK.match(line)) is not None:
+            found[int(m[1], 16)] = re.sub(r"\\[nt\"]", lambda e: _ESCAPES[e[0]], m[2])
+    return found
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One recorded ring buffer of a boot: a preserved region, or pages read by user space.
+
+    ``clock`` is the trace clock its stamps count in; ``instance`` names the tracefs instance
+    ('' for the global buffer). ``layout`` is None for pages read by user space.
+    """
+
+    name: str
+    instance: str
+    clock: str | None
+    data: bytes
+    records: tuple[Records, ...]
+    layout: RegionLayout | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.records))
+
+
+@dataclass
+class Boot:
+    """What the session holds of boot ``index``. Nothing is read before it is asked for."""
+
+    session: Session
+    index: int
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    _formats: dict[int, EventFormat | None] = field(default_factory=dict)
+    _renderers: dict[int, Renderer] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """How diagnostics name this boot."""
+        return f"boot {self.index}"
+
+    def note(self, code: str, where: str, message: str) -> None:
+        """Add a warning about this boot's data."""
+        self.diagnostics.append(
+            Diagnostic(code, "warning", f"{self.where} {where}".strip(), message)
+        )
+
+    @cached_property
+    def kernel(self) -> Mapping[str, Any]:
+        """``kernel.json``."""
+        return self.session.kernel(self.index)
+
+    @property
+    def release(self) -> str:
+        """The kernel's release, ``unknown`` where nobody saved it."""
+        return str(self.kernel.get("release") or "unknown")
+
+    def text(self, rel: str) -> str:
+        """A text file of this boot, '' when the session does not hold it."""
+        path = f"boots/{self.index}/{rel}"
+        if not self.session.has(path):
+            return ""
+        try:
+            return self.session.read(path).decode("utf-8", "backslashreplace")
+        except SessionError as error:
+            self.note("file-unreadable", rel, str(error))
+            return ""
+
+    # -- formats ------------------------------------------------------------------------------
+
+    @cached_property
+    def _format_files(self) -> dict[int, str]:
+        """Event id -> the path of its format file."""
+        found: dict[int, str] = {}
+        for path in self.session.list(f"boots/{self.index}/tracefs/events/"):
+            if not path.endswith("/format"):
+                continue
+            try:
+                m = _ID.search(self.session.read(path))
+            except SessionError as error:
+                self.note("format-unreadable", path, str(error))
+                continue
+            if m is None:
+                self.note("format-invalid", path, "there is no event id in it")
+                continue
+            event_id = int(m[1])
+            if event_id in found:
+                self.note(
+                    "format-contradiction", path,
+                    f"id {event_id} is also that of {found[event_id]}, which is used",
+                )  # fmt: skip
+            else:
+                found[event_id] = path
+        return found
+
+    def format(self, event_id: int) -> EventFormat | None:
+        """The format of an event id in this boot, None where it is unknown or broken."""
+        if event_id not in self._formats:
+            self._formats[event_id] = self._parse_format(event_id)
+        return self._formats[event_id]
+
+    def _parse_format(self, event_id: int) -> EventFormat | None:
+        path = self._format_files.get(event_id)
+        if path is None:
+            return None
+        system = path.split("/")[-3]
+        try:
+            text = self.session.read(path).decode("utf-8", "backslashreplace")
+            return parse_format(text, system, path)
+        except (FormatError, SessionError) as error:
+            self.note("format-invalid", path, str(error))
+            return None
+
+    def event_ids(self) -> Iterable[int]:
+        """The ids of all events whose formats were saved."""
+        return self._format_files.keys()
+
+    def event_name(self, event_id: int) -> str:
+        """``system:name``; ``unknown:ID`` where no format was saved for the id."""
+        path = self._format_files.get(event_id)
+        if path is None:
+            return f"unknown:{event_id}"
+        return ":".join(path.split("/")[-3:-1])
+
+    def renderer(self, event_id: int) -> Renderer:
+        """What turns a payload of this event into text."""
+        if event_id not in self._renderers:
+            fmt = self.format(event_id)
+            self._renderers[event_id] = (
+                make_renderer(fmt, self.context, self._bare_syscalls)
+                if fmt
+                else unknown_renderer(event_id)
+            )
+        return self._renderers[event_id]
+
+    @cached_property
+    def _bare_syscalls(self) -> bool:
+        """Whether this kernel prints system calls the way those before 6.19 do."""
+        openat = (i for i, p in self._format_files.items() if p.endswith("/sys_enter_openat/format"))
+        formats = (self.format(i) for i in openat)
+        return has_bare_syscalls(fmt for fmt in formats if fmt is not None)
+
+    # -- names --------------------------------------------------------------------------------
+
+    @cached_property
+    def context(self) -> Context:
+        """The names this boot knew: symbols, printk formats, comms."""
+        hz = self.kernel.get("config_hz")
+        return Context(
+            symbols=_LazySymbols(self),
+            printk_formats=parse_printk_formats(self.text("tracefs/printk_formats")),
+            comms=parse_comms(self.text("tracefs/saved_cmdlines")),
+            jiffies_hz=hz if isinstance(hz, int) else None,
+        )
+
+    @cached_property
+    def header_page(self) -> HeaderPage:
+        """Where the fields of a sub-buffer's header lie."""
+        text = self.text("tracefs/events/header_page")
+        if not text:
+            self.note("header-page-missing", "", "events/header_page was not saved; 64-bit assumed")
+            return HeaderPage()
+        try:
+            return parse_header_page(text, f"{self.where} header_page")
+        except FormatError as error:
+            self.note("header-page-invalid", "", f"{error}; 64-bit assumed")
+            return HeaderPage()
+
+    @cached_property
+    def record_header(self) -> RecordHeader:
+        """Where the common fields of a record lie."""
+        for event_id in sorted(self._format_files):
+            if (fmt := self.format(event_id)) is not None and fmt.common:
+                return RecordHeader.of(fmt)
+        return RecordHeader()
+
+    # -- buffers ------------------------------------------------------------------------------
+
+    @cached_property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """Everything this boot recorded that the session holds."""
+        paths = self.session.list(f"boots/{self.index}/")
+        found = []
+        for path in paths:
+            if "/regions/" in path and path.endswith(".raw"):
+                found.append(self._region(path))
+        pipes = {int(m[1]): path for path in paths if (m := _PIPE.search(path))}
+        found.append(self._pipes(pipes) if pipes else None)
+        return tuple(b for b in found if b is not None)
+
+    def _instance_of(self, region: str) -> str:
+        for entry in self.kernel.get("trace_instances") or ():
+            if isinstance(entry, Mapping) and entry.get("region") == region:
+                return str(entry.get("name", ""))
+        return ""
+
+    def _region(self, path: str) -> Buffer | None:
+        name = path.split("/")[-1].removesuffix(".raw")
+        where = f"{self.where} region {name}"
+        try:
+            data = self.session.read(path)
+            layout = parse_layout(data, where, self.header_page)
+        except (ParseError, SessionError) as error:
+            self.note("region-unusable", f"region {name}", str(error))
+            return None
+        records = tuple(
+            read_pages(
+                data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
+                self.header_page, self.record_header,
+            )
+            for cpu in layout.cpus
+        )  # fmt: skip
+        instance = self._instance_of(name)
+        clock = layout.clock or self._clock_of(instance)
+        found = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
+        return Buffer(name, instance, clock, data, records, layout, found)
+
+    def _clock_of(self, instance: str) -> str | None:
+        """The clock marked ``[chosen]`` in ``trace_clock``."""
+        rel = f"tracefs/instances/{instance}/trace_clock" if instance else "tracefs/trace_clock"
+        m = re.search(r"\[(\S+)\]", self.text(rel))
+        return m[1] if m else None
+
+    def _pipes(self, paths: Mapping[int, str]) -> Buffer | None:
+        """The global buffer, as pages that user space read from ``trace_pipe_raw``."""
+        size = int(self.kernel.get("page_size") or 4096)
+        size = size if size in (4096, 16384, 65536) else 4096
+        parts: list[bytes] = []
+        placed: list[tuple[int, list[int]]] = []
+        at = 0
+        for cpu, path in sorted(paths.items()):
+            try:
+                raw = self.session.read(path)
+            except SessionError as error:
+                self.note("pipe-unreadable", f"cpu {cpu}", str(error))
+                continue
+            whole = len(raw) // size * size
+            if whole != len(raw):
+                self.note(
+                    "pipe-truncated", f"cpu {cpu}",
+                    f"{len(raw)} bytes are not whole pages of {size}",
+                )  # fmt: skip
+            parts.append(raw[:whole])
+            placed.append((cpu, list(range(at, at + whole, size))))
+            at += whole
+        data = b"".join(parts)
+        records = tuple(
+            read_pages(
+                data, pages, size, cpu, f"{self.where} trace_pipe_raw cpu {cpu}",
+                self.header_page, self.record_header,
+            )
+            for cpu, pages in placed
+        )  # fmt: skip
+        found = tuple(d for r in records for d in r.diagnostics)
+        return Buffer("trace_pipe_raw", "", self._clock_of(""), data, records, None, found)
+
+
+class _LazySymbols:
+    """Loads kallsyms when the first symbol is looked up: many commands need none."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
+        self._table: SymbolTable | None = None
+
+    @property
+    def table(self) -> SymbolTable:
+        if self._table is None:
+            text = self._boot.text("kallsyms")
+            self._table = (
+                Symbols.from_kallsyms(text, self._boot.text("modules")) if text else NoSymbols()
+            )
+        return self._table
+
+    def lookup(self, address: int) -> Any:
+        """As :meth:`SymbolTable.lookup`."""
+        return self.table.lookup(address)

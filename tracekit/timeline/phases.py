@@ -1,0 +1,232 @@
+"""Where the time of a handover went: phases that follow one another without a hole.
+
+Each phase runs from its own milestone to the next one that was observed. A milestone that nothing
+marks has a phase all the same, which says so; its time lies in the phase before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracekit.errors import Diagnostic
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.milestones import OLD_KERNEL, find_milestones
+from tracekit.timeline.query import Filter
+from tracekit.timeline.recording import Recording
+from tracekit.timeline.zero import time_zero
+
+__all__ = ["Handover", "Initcall", "Phase", "handover", "slowest_initcalls"]
+
+_ALONG = (  # milestone -> the phase that begins there
+    ("reboot", "reboot call"),
+    ("kernel_kexec", "notifiers"),
+    ("device_shutdown", "device shutdown"),
+    ("migrate_to_reboot_cpu", "migrate"),
+    ("syscore_shutdown", "syscore shutdown"),
+    ("machine_shutdown", "CPUs stopped"),
+    ("machine_kexec", "machine_kexec"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of time on the session's axis, in ns; None where it was not observed."""
+
+    name: str
+    boot: int
+    start_ns: int | None
+    duration_ns: int | None
+    observed: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Initcall:
+    """One initcall of the new kernel."""
+
+    function: str
+    level: str
+    boot: int
+    start_ns: int
+    duration_ns: int
+    ret: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """One jump: its phases in order, and the instants that bound gap and blackout (rows).
+
+    ``reboot`` and ``user`` are the rows of the reboot call and of the new kernel's first
+    user-space process; None where nothing marks them.
+    """
+
+    old: int
+    new: int
+    phases: tuple[Phase, ...]
+    initcalls: tuple[Initcall, ...]
+    last_old: int | None
+    first_new: int | None
+    reboot: int | None
+    user: int | None
+    notes: tuple[Diagnostic, ...] = ()
+
+
+def _unobserved(name: str, boot: int, note: str) -> Phase:
+    return Phase(name, boot, None, None, False, note)
+
+
+def _pick(found: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The row of each milestone on the way that led to the jump: the last ones, in order."""
+    picked: dict[str, int] = {}
+    limit = None
+    for m in reversed(OLD_KERNEL):
+        rows = found.get(m.name)
+        if rows is not None and limit is not None:
+            rows = rows[rows <= limit]
+        if rows is not None and len(rows):
+            picked[m.name] = limit = int(rows[-1])
+    return picked
+
+
+def _old_phases(recording: Recording, old: Boot, at: Mapping[str, int], last: int) -> list[Phase]:
+    ts = recording.axis.ts_ns
+    phases = []
+    if "load" in at and "loaded" in at:
+        start = int(ts[at["load"]])
+        phases.append(Phase("kexec load", old.index, start, int(ts[at["loaded"]]) - start, True))
+    else:
+        phases.append(_unobserved("kexec load", old.index, "no event marks kexec_file_load"))
+    seen = [(mark, name) for mark, name in _ALONG if mark in at]
+    ends = [at[mark] for mark, _ in seen[1:]] + [last]
+    held_by = ""
+    for mark, name in _ALONG:
+        if mark not in at:
+            inside = f"; its time is part of '{held_by}'" if held_by else ""
+            phases.append(_unobserved(name, old.index, f"no event marks {mark}{inside}"))
+            continue
+        held_by = name
+        start, end = int(ts[at[mark]]), int(ts[ends[seen.index((mark, name))]])
+        phases.append(Phase(name, old.index, start, end - start, True))
+    return phases
+
+
+def _dark_phases(
+    recording: Recording, old: Boot, new: Boot, last: int, first: int
+) -> tuple[list[Phase], tuple[Diagnostic, ...]]:
+    ts = recording.axis.ts_ns
+    start, end = int(ts[last]), int(ts[first])
+    before, after = "dark: until the new kernel runs", "dark: early boot, unrecorded"
+    zero, notes = time_zero(recording, new)
+    if zero is None:
+        note = "the new kernel's time zero is not known, so the dark part cannot be split"
+        return [Phase("dark", old.index, start, end - start, True, note)], notes
+    known = f"the new kernel's time zero, known to ± {zero.error_ns / 1e6:.1f} ms"
+    if zero.ns >= end:
+        late = f"{known}, falls {(zero.ns - end) / 1e6:.1f} ms after its first event"
+        return [Phase("dark", old.index, start, end - start, True, late)], notes
+    split = max(zero.ns, start)
+    return [
+        Phase(before, old.index, start, split - start, True, f"up to {known}"),
+        Phase(after, new.index, split, end - split, True),
+    ], notes
+
+
+def _column(recording: Recording, event: str, boot: int, field: str) -> tuple[list[int], list]:  # type: ignore[type-arg]
+    """(ts_ns, values of one argument) of every such event in a boot; both empty where none."""
+    if not any(k.name == event and k.boot == boot for k in recording.kinds):
+        return [], []
+    table = recording.event(event, Filter(boots=frozenset({boot})))
+    if field not in table.column_names:
+        return [], []
+    return table["ts_ns"].to_pylist(), table[field].to_pylist()
+
+
+def _initcalls(recording: Recording, new: Boot) -> list[Initcall]:
+    levels = list(zip(*_column(recording, "initcall:initcall_level", new.index, "level"), strict=True))
+    starts = _column(recording, "initcall:initcall_start", new.index, "func")
+    ends = _column(recording, "initcall:initcall_finish", new.index, "func")
+    rets = _column(recording, "initcall:initcall_finish", new.index, "ret")[1]
+    open_at = dict[int, list[int]]()
+    for ts, func in zip(*starts, strict=True):
+        open_at.setdefault(func, []).append(ts)
+    found, level = [], 0
+    for ts, func, ret in zip(*ends, rets or [None] * len(ends[0]), strict=True):
+        begun = [t for t in open_at.get(func, ()) if t <= ts]
+        if not begun:
+            continue
+        start = begun[-1]
+        open_at[func].remove(start)
+        while level + 1 < len(levels) and levels[level + 1][0] <= start:
+            level += 1
+        symbol = new.context.symbols.lookup(func)
+        name = symbol.name if symbol else f"{func:#x}"
+        of = str(levels[level][1]) if levels and levels[level][0] <= start else "unknown"
+        found.append(Initcall(name, of, new.index, start, ts - start, ret))
+    return found
+
+
+def _level_phases(
+    recording: Recording, new: Boot, calls: Sequence[Initcall]
+) -> tuple[list[Phase], int | None]:
+    """A phase for each initcall level, and when the last of them ended."""
+    stamps, names = _column(recording, "initcall:initcall_level", new.index, "level")
+    if not stamps or not calls:
+        note = "no initcall events: put trace_event=initcall:* on the new kernel's command line"
+        return [_unobserved("initcalls", new.index, note)], None
+    last = max(c.start_ns + c.duration_ns for c in calls)
+    phases = []
+    for i, (start, name) in enumerate(zip(stamps, names, strict=True)):
+        end = stamps[i + 1] if i + 1 < len(stamps) else max(last, start)
+        inside = sum(c.duration_ns for c in calls if c.level == name and start <= c.start_ns <= end)
+        rest = end - start - inside
+        note = f"{rest / 1e6:.1f} ms of it outside initcalls" if rest * 4 > end - start else ""
+        phases.append(Phase(f"initcalls: {name}", new.index, start, end - start, True, note))
+    return phases, max(last, stamps[-1])
+
+
+def _first_user(recording: Recording, new: Boot) -> int | None:
+    """The row of the first exec of pid 1, else of any process."""
+    codes = [
+        i
+        for i, k in enumerate(recording.kinds)
+        if k.boot == new.index and k.name == "sched:sched_process_exec"
+    ]
+    rows = np.flatnonzero(np.isin(recording.rows.kind, codes))
+    of_init = rows[recording.rows.pid[rows] == 1]
+    chosen = of_init if len(of_init) else rows
+    return int(chosen[0]) if len(chosen) else None
+
+
+def handover(recording: Recording, old: Boot, new: Boot) -> Handover:
+    """What happened between two boots that follow each other."""
+    rows, ts = recording.rows, recording.axis.ts_ns
+    of_old, of_new = (np.flatnonzero(rows.boot == b.index) for b in (old, new))
+    last = int(of_old[-1]) if len(of_old) else None
+    first = int(of_new[0]) if len(of_new) else None
+    at = _pick(find_milestones(recording, old, OLD_KERNEL)) if last is not None else {}
+    phases = _old_phases(recording, old, at, last) if last is not None else []
+    notes: tuple[Diagnostic, ...] = ()
+    if last is not None and first is not None:
+        dark, notes = _dark_phases(recording, old, new, last, first)
+        phases += dark
+    calls = _initcalls(recording, new)
+    levels, done = _level_phases(recording, new, calls)
+    phases += levels
+    user = _first_user(recording, new)
+    if user is None:
+        note = "no exec was recorded: put sched:sched_process_exec into trace_event="
+        phases.append(_unobserved("first user process", new.index, note))
+    elif (begin := done if done is not None else int(ts[first or 0])) <= int(ts[user]):
+        phases.append(Phase("first user process", new.index, begin, int(ts[user]) - begin, True))
+    return Handover(
+        old.index, new.index, tuple(phases), tuple(calls), last, first, at.get("reboot"), user,
+        notes,
+    )
+
+
+def slowest_initcalls(calls: Sequence[Initcall], count: int = 10) -> list[Initcall]:
+    """The ``count`` longest, longest first."""
+    return sorted(calls, key=lambda c: -c.duration_ns)[:count]

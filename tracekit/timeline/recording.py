@@ -1,0 +1,313 @@
+"""A session, decoded: one timeline over all its boots, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit.errors import Diagnostic, UsageError
+from tracekit.ftrace.columns import Payloads, render_column, typed_columns
+from tracekit.session import Session
+from tracekit.timeline.axis import Axis, place
+from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.comms import comms_of_boot
+from tracekit.timeline.query import Filter
+from tracekit.timeline.rows import EventKind, Rows, collect
+
+if TYPE_CHECKING:
+    from tracekit.timeline.report import Report
+
+__all__ = ["Recording", "open_recording"]
+
+_Array = npt.NDArray[Any]
+_CHUNK = 1 << 16  # rows that are rendered and written at a time
+_COMMON = ("ts_ns", "boot", "cpu", "pid", "comm", "flags", "preempt", "ts_raw")
+
+
+def open_recording(path: str | PathLike[str]) -> Recording:
+    """Open a session directory (or an archive of one) for reading.
+
+    Raises :class:`~tracekit.errors.SessionError` where it is none.
+    """
+    return Recording(Session.open(path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    rows: Rows
+    kinds: Sequence[EventKind]
+    buffers: Sequence[Buffer]
+    axis: Axis
+
+
+class Recording:
+    """The events of a session. Nothing is decoded before it is asked for.
+
+    ``timeline`` is the whole of it as one Arrow table; :meth:`table` gives a part of it,
+    :meth:`batches` streams it, :meth:`event` has one event's arguments as typed columns.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.boots = [Boot(session, index) for index in session.boots]
+
+    # -- decoding -----------------------------------------------------------------------------
+
+    @cached_property
+    def _decoded(self) -> _Decoded:
+        rows, kinds, buffers = collect(self.boots)
+        rows, axis = place(self.boots, rows, buffers)
+        return _Decoded(rows, kinds, buffers, axis)
+
+    @property
+    def rows(self) -> Rows:
+        """The events as plain arrays, in the order of the timeline."""
+        return self._decoded.rows
+
+    @property
+    def kinds(self) -> Sequence[EventKind]:
+        """What ``rows.kind`` counts: the events of each boot that occur."""
+        return self._decoded.kinds
+
+    @property
+    def buffers(self) -> Sequence[Buffer]:
+        """What ``rows.buffer`` counts: the ring buffers that were recorded."""
+        return self._decoded.buffers
+
+    @property
+    def axis(self) -> Axis:
+        """Where every event lies on the session's axis, and how well that is known."""
+        return self._decoded.axis
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """Everything that was remarked on while reading and decoding."""
+        found = list(self._decoded.axis.diagnostics)
+        for buffer in self.buffers:
+            found += buffer.diagnostics
+        for boot in self.boots:
+            found += boot.diagnostics
+        return [*self.session.diagnostics, *found]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def has_event(self, name: str, boot: int) -> bool:
+        """Whether ``system:name`` occurs in the boot with that index."""
+        return any(kind.name == name and kind.boot == boot for kind in self.kinds)
+
+    # -- names --------------------------------------------------------------------------------
+
+    @cached_property
+    def event_names(self) -> list[str]:
+        """The distinct ``system:name``, in the order of ``kinds``."""
+        return list(dict.fromkeys(kind.name for kind in self.kinds))
+
+    @cached_property
+    def _name_of_kind(self) -> _Array:
+        index = {name: i for i, name in enumerate(self.event_names)}
+        return np.array([index[kind.name] for kind in self.kinds], np.int32)
+
+    @cached_property
+    def comms(self) -> list[dict[int, str]]:
+        """pid -> task name, one mapping a boot, in the order of ``boots``."""
+        return [
+            comms_of_boot(
+                boot, self.rows.take(self.rows.boot == boot.index), self.kinds, self.buffers
+            )
+            for boot in self.boots
+        ]
+
+    def _comm_column(self, rows: Rows) -> pa.DictionaryArray:
+        names: dict[str, int] = {}
+        codes = np.full(len(rows), -1, np.int32)
+        for boot, comms in zip(self.boots, self.comms, strict=True):
+            mine = np.flatnonzero(rows.boot == boot.index)
+            coded = pa.array(rows.pid[mine]).dictionary_encode()
+            table = [
+                names.setdefault(comms[pid], len(names)) if pid in comms else -1
+                for pid in coded.dictionary.to_pylist()
+            ]
+            codes[mine] = np.array([*table, -1], np.int32)[coded.indices.to_numpy()]
+        return pa.DictionaryArray.from_arrays(
+            pa.array(codes, mask=codes < 0), pa.array(list(names), pa.string())
+        )
+
+    # -- arguments ----------------------------------------------------------------------------
+
+    def _groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
+        """The rows of each (event, buffer), with their payloads."""
+        key = rows.kind.astype(np.int64) * len(self.buffers) + rows.buffer
+        order = np.argsort(key, kind="stable")
+        edges = np.flatnonzero(np.diff(key[order])) + 1
+        for part in np.split(order, edges) if len(order) else ():
+            kind, buffer = divmod(int(key[part[0]]), len(self.buffers))
+            data = self.buffers[buffer].data
+            yield self.kinds[kind], part, Payloads(data, rows.offset[part], rows.length[part])
+
+    def _boot(self, index: int) -> Boot:
+        return next(boot for boot in self.boots if boot.index == index)
+
+    def render(self, rows: Rows) -> pa.DictionaryArray:
+        """The rendered arguments of ``rows``, as the old kernel itself would print them."""
+        texts: list[pa.Array] = [pa.array([], pa.string())]
+        codes = np.empty(len(rows), np.int32)
+        used = 0
+        for kind, part, payloads in self._groups(rows):
+            boot = self._boot(kind.boot)
+            rendered = render_column(
+                payloads, boot.renderer(kind.id).render, boot.record_header.size
+            )
+            codes[part] = rendered.indices.to_numpy() + used
+            texts.append(rendered.dictionary)
+            used += len(rendered.dictionary)
+        return pa.DictionaryArray.from_arrays(pa.array(codes), pa.concat_arrays(texts))
+
+    # -- tables -------------------------------------------------------------------------------
+
+    def select(self, wanted: Filter) -> _Array:
+        """Indices of the rows that meet the filter, in order; all but its ``grep``."""
+        rows, keep = self.rows, np.ones(len(self), bool)
+        if wanted.boots:
+            keep &= np.isin(rows.boot, list(wanted.boots))
+        if wanted.cpus:
+            keep &= np.isin(rows.cpu, list(wanted.cpus))
+        if wanted.pids:
+            keep &= np.isin(rows.pid, list(wanted.pids))
+        if wanted.events:
+            kinds = [wanted.wants_event(kind.name) for kind in self.kinds]
+            keep &= np.array([*kinds, False])[rows.kind]
+        if wanted.since is not None:
+            keep &= self.axis.ts_ns >= wanted.since
+        if wanted.until is not None:
+            keep &= self.axis.ts_ns <= wanted.until
+        found = np.flatnonzero(keep)
+        if wanted.comms:
+            comm = self._comm_column(rows.take(found))
+            wants = [wanted.wants_comm(name) for name in comm.dictionary.to_pylist()]
+            codes = comm.indices.fill_null(len(wants)).to_numpy()
+            found = found[np.array([*wants, wanted.wants_comm(None)])[codes]]
+        return found
+
+    def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:
+        """The timeline's columns for the rows at ``at``; rendering ``args`` is what takes time."""
+        rows = self.rows.take(at)
+        names = pa.array(self.event_names, pa.string())
+        source = pa.DictionaryArray.from_arrays(
+            pa.array(np.zeros(len(rows), np.int8)), pa.array(["ftrace"])
+        )
+        kind = self._name_of_kind[rows.kind] if len(rows) else np.empty(0, np.int32)
+        columns = {
+            "ts_ns": pa.array(self.axis.ts_ns[at]),
+            "boot": pa.array(rows.boot),
+            "cpu": pa.array(rows.cpu),
+            "pid": pa.array(rows.pid),
+            "comm": self._comm_column(rows),
+            "event": pa.DictionaryArray.from_arrays(pa.array(kind), names),
+            "source": source,
+            "flags": pa.array(rows.flags),
+            "preempt": pa.array(rows.preempt),
+        }
+        if args:
+            columns["args"] = self.render(rows)
+        columns["ts_raw"] = pa.array(rows.ts_raw)
+        return pa.table(columns)
+
+    @property
+    def timeline(self) -> pa.Table:
+        """Every event of every boot, sorted by ``ts_ns``; see DESIGN for the columns."""
+        return self.table()
+
+    def batches(
+        self, wanted: Filter | None = None, *, args: bool = True, size: int = _CHUNK
+    ) -> Iterator[tuple[_Array, pa.Table]]:
+        """(row indices, table) of the events that meet the filter, at most ``size`` at a time."""
+        wanted = wanted or Filter()
+        found = self.select(wanted)
+        for start in range(0, len(found), size):
+            at = found[start : start + size]
+            table = self.table(at, args=args or wanted.grep is not None)
+            if wanted.grep is not None:
+                keep = self._grep(table, wanted)
+                at, table = at[keep], table.filter(pa.array(keep))
+            yield at, table
+
+    @staticmethod
+    def _grep(table: pa.Table, wanted: Filter) -> _Array:
+        assert wanted.grep is not None
+        event = table["event"].combine_chunks()
+        args = table["args"].combine_chunks()
+        names, texts = event.dictionary.to_pylist(), args.dictionary.to_pylist()
+        pairs = np.stack([event.indices.to_numpy(), args.indices.to_numpy()], axis=1)
+        seen, where = np.unique(pairs, axis=0, return_inverse=True)
+        hits = [
+            wanted.grep.search(f"{names[e]} {texts[a]}") is not None for e, a in seen.tolist()
+        ]
+        keep: _Array = np.array([*hits, False])[where.reshape(-1)]
+        return keep
+
+    # -- one event ----------------------------------------------------------------------------
+
+    def event(self, name: str, wanted: Filter | None = None) -> pa.Table:
+        """One event with its typed arguments, by ``system:name`` (or ``name`` if that is unique).
+
+        Columns: the timeline's ``ts_ns``, ``boot``, ``cpu``, ``pid``, ``comm``, ``flags``,
+        ``preempt``, ``ts_raw``, then the arguments under the names of the format. Where an
+        argument has such a name too, the argument keeps it and the timeline's becomes
+        ``common_...``. Raises :class:`~tracekit.errors.UsageError` when there is no such event.
+        """
+        full = self._full_name(name)
+        codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
+        at = self.select(wanted) if wanted else np.arange(len(self))
+        at = at[np.isin(self.rows.kind[at], codes)]
+        parts = [self._event_part(kind, at[part], p) for kind, part, p in self._groups(self.rows.take(at))]
+        if not parts:
+            return self.table(at, args=False).select(_COMMON)
+        joined = pa.concat_tables(parts, promote_options="permissive").sort_by("_row")
+        return joined.drop_columns(["_row"])
+
+    def _full_name(self, name: str) -> str:
+        known = self.event_names
+        hits = [n for n in known if n == name or n.partition(":")[2] == name]
+        if name in hits:
+            return name
+        if len(hits) == 1:
+            return hits[0]
+        if any(boot.event_name(i) == name for boot in self.boots for i in boot.event_ids()):
+            return name  # known to a kernel, but never happened: an empty table
+        what = f"is one of {', '.join(hits)}" if hits else "did not occur and no kernel here knows it"
+        raise UsageError(f"event {name!r} {what}; `tracekit report` lists the events")
+
+    def fields(self, at: _Array) -> list[dict[str, Any]]:
+        """The typed arguments of the rows at ``at``, one mapping a row."""
+        found: list[dict[str, Any]] = [{}] * len(at)
+        for kind, part, payloads in self._groups(self.rows.take(at)):
+            fmt = self._boot(kind.boot).format(kind.id)
+            if fmt is None or not fmt.fields:
+                continue
+            rows = pa.table(typed_columns(payloads, fmt)).to_pylist()
+            for i, row in zip(part.tolist(), rows, strict=True):
+                found[i] = row
+        return found
+
+    def _event_part(self, kind: EventKind, at: _Array, payloads: Payloads) -> pa.Table:
+        fmt = self._boot(kind.boot).format(kind.id)
+        typed = typed_columns(payloads, fmt) if fmt else {}
+        common = self.table(at, args=False).select(_COMMON)
+        common = common.rename_columns([f"common_{c}" if c in typed else c for c in _COMMON])
+        for column, values in typed.items():
+            common = common.append_column(column, values)
+        return common.append_column("_row", pa.array(at))
+
+    def report(self) -> Report:
+        """The answer: gap, blackout, phases, completeness."""
+        from tracekit.timeline.report import make_report
+
+        return make_report(self)

@@ -1,0 +1,204 @@
+"""The answer: where the blackout went, what every CPU did at the jump, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tracekit.errors import Diagnostic
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.losses import CpuAccount, account
+from tracekit.timeline.phases import Handover, Initcall, Phase, handover, slowest_initcalls
+from tracekit.timeline.recording import Recording
+
+__all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
+
+_LAST = 10  # events of every CPU shown before the jump
+
+
+@dataclass(frozen=True, slots=True)
+class CpuReport:
+    """One CPU of one boot. Times are ns on the session's axis; None where there are no events.
+
+    ``lost`` is None when it cannot be told; ``lost_at_least`` says that it is a lower bound.
+    """
+
+    cpu: int
+    events: int
+    lost: int | None
+    lost_at_least: bool
+    unreadable: int
+    first_ns: int | None
+    last_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BootReport:
+    """One boot; ``events``, ``lost`` and ``unreadable`` are the sums over its CPUs."""
+
+    index: int
+    release: str
+    clock: str
+    clock_method: str
+    clock_error_ns: int | None
+    clock_residual_ns: float | None
+    events: int
+    lost: int | None
+    lost_at_least: bool
+    unreadable: int
+    cpus: tuple[CpuReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """One of the last events before the jump."""
+
+    ts_ns: int
+    cpu: int
+    pid: int
+    comm: str | None
+    event: str
+    args: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverReport:
+    """One jump. ``gap``: last event of the old kernel to the first of the new one; ``blackout``:
+    reboot call to the first user-space process. None where it was not observed.
+    """
+
+    old: int
+    new: int
+    jump_ns: int | None
+    gap_ns: int | None
+    gap_error_ns: int | None
+    gap_raw: int | None
+    blackout_ns: int | None
+    blackout_error_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything ``tracekit report`` shows. Times in ns, 0 is the last jump."""
+
+    session: str
+    common_clock: bool
+    boots: tuple[BootReport, ...]
+    handovers: tuple[HandoverReport, ...]
+    phases: tuple[Phase, ...]
+    initcalls: tuple[Initcall, ...]
+    last_events: tuple[LastEvent, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The ``--json`` form; the last jump's gap and blackout also stand at the top."""
+        document = asdict(self)
+        last = document["handovers"][-1] if self.handovers else {}
+        for key in ("jump_ns", "gap_ns", "gap_error_ns", "blackout_ns", "blackout_error_ns"):
+            document[key] = last.get(key)
+        document["diagnostics"] = [d.as_dict() for d in self.diagnostics]
+        return document
+
+
+def _total(values: Sequence[int | None]) -> int | None:
+    """The sum, or None if one of them is not known."""
+    known = [v for v in values if v is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _cpu_report(recording: Recording, boot: int, cpu: int, of: Sequence[CpuAccount]) -> CpuReport:
+    rows = recording.rows
+    at = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
+    ts = recording.axis.ts_ns
+    return CpuReport(
+        cpu=cpu,
+        events=sum(a.events for a in of),
+        lost=_total([a.lost for a in of]),
+        lost_at_least=any(a.at_least for a in of),
+        unreadable=sum(a.unreadable for a in of),
+        first_ns=int(ts[at[0]]) if len(at) else None,
+        last_ns=int(ts[at[-1]]) if len(at) else None,
+    )
+
+
+def _boot_report(recording: Recording, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
+    accounts, found = account(boot, boot.buffers)
+    by_cpu: dict[int, list[CpuAccount]] = {}
+    for one in accounts:
+        by_cpu.setdefault(one.cpu, []).append(one)
+    cpus = tuple(_cpu_report(recording, boot.index, cpu, by_cpu[cpu]) for cpu in sorted(by_cpu))
+    model = recording.axis.clocks.get(boot.index)
+    return BootReport(
+        index=boot.index,
+        release=boot.release,
+        clock=model.trace_clock if model else "unknown",
+        clock_method=model.method if model else "no events",
+        clock_error_ns=model.error_ns if model else None,
+        clock_residual_ns=model.residual_ns if model else None,
+        events=sum(c.events for c in cpus),
+        lost=_total([c.lost for c in cpus]),
+        lost_at_least=any(c.lost_at_least for c in cpus),
+        unreadable=sum(c.unreadable for c in cpus),
+        cpus=cpus,
+    ), found
+
+
+def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
+    axis, rows = recording.axis, recording.rows
+    gap: tuple[int | None, int | None] = (None, None)
+    blackout = gap
+    if h.last_old is not None and h.first_new is not None:
+        gap = axis.interval(rows, h.last_old, h.first_new)
+    if h.reboot is not None and h.user is not None:
+        blackout = axis.interval(rows, h.reboot, h.user)
+    ticks = h.last_old is not None and h.first_new is not None and axis.common
+    return HandoverReport(
+        old=h.old,
+        new=h.new,
+        jump_ns=int(axis.ts_ns[h.last_old]) if h.last_old is not None else None,
+        gap_ns=gap[0],
+        gap_error_ns=gap[1],
+        gap_raw=int(rows.ts_raw[h.first_new]) - int(rows.ts_raw[h.last_old]) if ticks else None,
+        blackout_ns=blackout[0],
+        blackout_error_ns=blackout[1],
+    )
+
+
+def _last_events(recording: Recording, boot: int) -> list[LastEvent]:
+    rows = recording.rows
+    at: list[int] = []
+    for cpu in np.unique(rows.cpu[rows.boot == boot]).tolist():
+        at += np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))[-_LAST:].tolist()
+    table = recording.table(np.array(at, np.int64)).select(
+        ["ts_ns", "cpu", "pid", "comm", "event", "args"]
+    )
+    return [LastEvent(**row) for row in table.to_pylist()]
+
+
+def make_report(recording: Recording) -> Report:
+    """Compute the report of a session; see :class:`Report`."""
+    boots, found = [], list[Diagnostic]()
+    for boot in recording.boots:
+        one, remarks = _boot_report(recording, boot)
+        boots.append(one)
+        found += remarks
+    jumps = [
+        handover(recording, old, new)
+        for old, new in zip(recording.boots, recording.boots[1:], strict=False)
+    ]
+    at_jump = recording.boots[-2:][0].index if recording.boots else 0
+    return Report(
+        session=str(recording.session.path),
+        common_clock=recording.axis.common,
+        boots=tuple(boots),
+        handovers=tuple(_handover_report(recording, h) for h in jumps),
+        phases=tuple(p for h in jumps for p in h.phases),
+        initcalls=tuple(slowest_initcalls([c for h in jumps for c in h.initcalls])),
+        last_events=tuple(_last_events(recording, at_jump)),
+        diagnostics=tuple(
+            dict.fromkeys([*recording.diagnostics, *found, *(d for h in jumps for d in h.notes)])
+        ),
+    )

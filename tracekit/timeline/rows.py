@@ -1,0 +1,109 @@
+"""All recorded events of a session as plain arrays: the timeline before it has a time axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit.ftrace.page import Records
+from tracekit.timeline.boot import Boot, Buffer
+
+__all__ = ["EventKind", "Rows", "collect"]
+
+_Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """One event of one boot: ids are per kernel, names are what the timeline shows."""
+
+    boot: int
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Parallel arrays, one entry an event.
+
+    ``ts_raw`` u64, ``boot`` u8, ``cpu`` u16, ``pid`` i32, ``kind`` i32 (index of the
+    :class:`EventKind`), ``flags`` and ``preempt`` u8, ``buffer`` u16 (index of the buffer that
+    holds the payload), ``offset`` u64 and ``length`` u32 of the payload in it.
+    """
+
+    ts_raw: _Array
+    boot: _Array
+    cpu: _Array
+    pid: _Array
+    kind: _Array
+    flags: _Array
+    preempt: _Array
+    buffer: _Array
+    offset: _Array
+    length: _Array
+
+    def __len__(self) -> int:
+        return len(self.ts_raw)
+
+    def take(self, order: _Array) -> Rows:
+        """The rows at ``order`` (indices, a mask or a slice)."""
+        return Rows(*(getattr(self, f.name)[order] for f in fields(self)))
+
+
+def _of_cpu(
+    records: Records, boot: int, buffer: int, kind_of: Callable[[_Array], _Array]
+) -> Rows:
+    n = len(records)
+    return Rows(
+        ts_raw=np.frombuffer(records.ts, np.uint64),
+        boot=np.full(n, boot, np.uint8),
+        cpu=np.full(n, records.cpu, np.uint16),
+        pid=np.frombuffer(records.pid, np.int32),
+        kind=kind_of(np.frombuffer(records.type, np.uint16)),
+        flags=np.frombuffer(records.flags, np.uint8),
+        preempt=np.frombuffer(records.preempt, np.uint8),
+        buffer=np.full(n, buffer, np.uint16),
+        offset=np.frombuffer(records.offset, np.uint64),
+        length=np.frombuffer(records.length, np.uint32),
+    )
+
+
+def _concatenate(parts: Sequence[Rows]) -> Rows:
+    return Rows(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Rows)))
+
+
+_EMPTY = Records(0, *([b""] * 7), (), b"", 0, 0, 0, ())
+
+
+def collect(boots: Sequence[Boot]) -> tuple[Rows, list[EventKind], list[Buffer]]:
+    """The events of all boots, boot by boot, each boot in the order of its raw stamps.
+
+    Equal stamps keep the order of their CPUs, as the kernel's own ``trace`` file does
+    (``__find_next_entry()``).
+    """
+    kinds: list[EventKind] = []
+    buffers: list[Buffer] = []
+    parts: list[Rows] = []
+    for boot in boots:
+        table = np.full(1 << 16, -1, np.int32)  # this boot's event id -> index in kinds
+
+        def kind_of(types: _Array, boot: Boot = boot, table: _Array = table) -> _Array:
+            for event_id in np.flatnonzero(np.bincount(types, minlength=1)).tolist():
+                if table[event_id] < 0:
+                    table[event_id] = len(kinds)
+                    kinds.append(EventKind(boot.index, event_id, boot.event_name(event_id)))
+            return table[types]
+
+        of_boot = [_of_cpu(_EMPTY, boot.index, 0, kind_of)]
+        for buffer in boot.buffers:
+            of_boot += [_of_cpu(r, boot.index, len(buffers), kind_of) for r in buffer.records]
+            buffers.append(buffer)
+        merged = _concatenate(of_boot)
+        parts.append(merged.take(np.argsort(merged.ts_raw, kind="stable")))
+    if not parts:
+        parts = [_of_cpu(_EMPTY, 0, 0, lambda types: types.astype(np.int32))]
+    return (parts[0] if len(parts) == 1 else _concatenate(parts)), kinds, buffers
