@@ -1,30 +1,64 @@
-"""Reference captures, unpacked once a test run."""
+"""Reference captures, unpacked once a test run, and sessions made of them by the real commands."""
 
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import zstandard
 
+from tracekit.cli import main
+
 CAPTURES = Path(__file__).parent / "captures"
 
 
 @pytest.fixture(scope="session")
-def capture(tmp_path_factory: pytest.TempPathFactory, worker_id: str = ""):
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
     """capture(name) -> directory of the unpacked reference capture (holds old/ and maybe new/)."""
     base = tmp_path_factory.mktemp("captures")
 
     def unpack(name: str) -> Path:
         target = base / name
         if not target.exists():
-            raw = zstandard.ZstdDecompressor().stream_reader((CAPTURES / f"{name}.tar.zst").open("rb"))
-            with tarfile.open(fileobj=io.BufferedReader(raw), mode="r|") as tar:
+            with (
+                (CAPTURES / f"{name}.tar.zst").open("rb") as packed,
+                zstandard.ZstdDecompressor().stream_reader(packed) as raw,
+                tarfile.open(fileobj=io.BufferedReader(raw), mode="r|") as tar,
+            ):
                 tar.extractall(base, filter="data")
         return target
 
     yield unpack
     shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def session(
+    capture: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """session(name) -> the session that snapshot and recover make of a capture. Do not change it."""
+    base = tmp_path_factory.mktemp("sessions")
+
+    def build(name: str) -> Path:
+        target = base / name
+        if target.exists():
+            return target
+        trees = capture(name)
+        old, new = str(trees / "old"), str(trees / "new")
+        assert main(["-q", "snapshot", "--sysroot", old, "-o", str(target)]) == 0
+        if (trees / "new").exists():
+            assert main(["-q", "recover", "--sysroot", new, str(target)]) == 0
+            return target
+        regions = json.loads((trees / "old" / "regions.json").read_text())
+        for region, (address, size) in regions.items():
+            wanted = f"{region}@{address:#x}:{size:#x}"
+            command = ["-q", "recover", "--sysroot", old, "--region", wanted, str(target)]
+            assert main(command) == 0
+        return target
+
+    return build

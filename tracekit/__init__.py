@@ -1,1 +1,31 @@
-"""tracekit: a flight recorder for kexec."""
+"""tracekit: a flight recorder for kexec.
+
+>>> import tracekit
+>>> session = tracekit.open("SESSION")            # doctest: +SKIP
+>>> session.timeline.to_pandas()                  # every event, sorted by ts_ns    # doctest: +SKIP
+>>> session.event("sched:sched_switch")           # typed arguments                 # doctest: +SKIP
+>>> session.report().handovers[-1].blackout_ns    # doctest: +SKIP
+
+See ``docs/python.md``.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tracekit.timeline.recording import Recording
+
+__all__ = ["open"]
+
+
+def open(path: str | PathLike[str]) -> Recording:
+    """Open a session directory, or an archive of one, for reading.
+
+    Nothing is decoded before it is asked for. Raises :class:`tracekit.errors.SessionError` where
+    there is no usable session.
+    """
+    from tracekit.timeline.recording import open_recording
+
+    return open_recording(path)

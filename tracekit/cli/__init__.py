@@ -102,6 +102,7 @@ def _fail(error: TracekitError) -> int:
 
 def main(args: Sequence[str] | None = None) -> Any:
     """Run the command line; the one place where errors are caught. Returns the exit code."""
+    common.talk.quiet = common.talk.verbose = False
     try:
         cli.main(args, prog_name="tracekit", standalone_mode=False)
     except click.exceptions.Exit as done:

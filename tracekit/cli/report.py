@@ -8,6 +8,8 @@ import click
 
 __all__ = ["command", "print_report"]
 
+_FILE_WIDTH = 140
+
 
 def print_report(session: str, as_json: bool) -> None:
     """Write the report of the session at ``session`` to stdout."""
@@ -21,7 +23,10 @@ def print_report(session: str, as_json: bool) -> None:
 
     from tracekit.cli.show_report import render_report
 
-    render_report(report, Console(highlight=False))
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no width to fit
+        console.width = _FILE_WIDTH
+    render_report(report, console)
 
 
 @click.command("report")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tracekit.export.text import printable
 from tracekit.timeline.phases import Phase
-from tracekit.timeline.report import BootReport, CpuReport, HandoverReport, Report
+from tracekit.timeline.report import BootReport, CpuReport, HandoverReport, LastEvent, Report
 
 __all__ = ["duration", "render_report"]
 
@@ -43,7 +43,10 @@ def _bar(share: float) -> str:
 
 
 def _table(*columns: tuple[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    heads = any(name for name, _ in columns)
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=heads
+    )
     for name, how in columns:
         table.add_column(
             name, justify="right" if "r" in how else "left", no_wrap="w" not in how,
@@ -83,7 +86,7 @@ def _record(report: Report) -> Text:
 
 def _phases(phases: Sequence[Phase]) -> RenderableType:
     table = _table(("boot", "r"), ("phase", ""), ("starts", "r"), ("takes", "r"), ("", "w"))
-    longest = max((p.duration_ns or 0 for p in phases), default=0) or 1
+    longest = max((p.duration_ns or 0 for p in phases if p.name != "kexec load"), default=0) or 1
     notes = []
     for p in phases:
         mark = ""
@@ -134,15 +137,17 @@ def _boots(report: Report) -> Iterator[RenderableType]:
         yield Text(f"{text}; {b.clock_method}", style="dim")
 
 
+def _last_event(e: LastEvent) -> Text:
+    line = Text(f"{duration(e.ts_ns):>10}  ", no_wrap=True, overflow="ellipsis")
+    line.append(printable(f"{e.comm or '<...>'}-{e.pid}"), style="green")
+    line.append(f"  {printable(e.event)}  ", style="cyan")
+    return line.append(printable(e.args).replace("\n", " "))
+
+
 def _last_events(report: Report) -> Iterator[RenderableType]:
-    cpus = sorted({e.cpu for e in report.last_events})
-    for cpu in cpus:
-        table = _table(("", "r"), ("", "e"), ("", ""), ("", "e"))
-        for e in (e for e in report.last_events if e.cpu == cpu):
-            task = f"{e.comm or '<...>'}-{e.pid}"
-            table.add_row(duration(e.ts_ns), printable(task), e.event, printable(e.args))
-        yield Text(f"CPU {cpu}", style="bold")
-        yield table
+    for cpu in sorted({e.cpu for e in report.last_events}):
+        lines = (_last_event(e) for e in report.last_events if e.cpu == cpu)
+        yield Group(Text(f"CPU {cpu}", style="bold"), *lines)
 
 
 def _diagnostics(report: Report) -> Iterator[RenderableType]:

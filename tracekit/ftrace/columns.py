@@ -14,12 +14,18 @@ import pyarrow as pa
 from tracekit._native import _walk
 from tracekit.ftrace.format import EventFormat, Field
 
-__all__ = ["Payloads", "render_column", "typed_column", "typed_columns"]
+__all__ = ["Payloads", "as_arrow", "render_column", "typed_column", "typed_columns"]
 
 _SEED = secrets.randbits(64)  # so that nobody can craft payloads that collide
 _INTEGERS = {
     (1, False): pa.uint8(), (1, True): pa.int8(), (2, False): pa.uint16(), (2, True): pa.int16(),
     (4, False): pa.uint32(), (4, True): pa.int32(), (8, False): pa.uint64(), (8, True): pa.int64(),
+}  # fmt: skip
+_BY_DTYPE = {
+    np.dtype(t): a for t, a in (
+        ("u1", pa.uint8()), ("u2", pa.uint16()), ("u4", pa.uint32()), ("u8", pa.uint64()),
+        ("i1", pa.int8()), ("i2", pa.int16()), ("i4", pa.int32()), ("i8", pa.int64()),
+    )
 }  # fmt: skip
 _DATA_LOC, _REL_LOC, _FLEXIBLE, _FIXED = range(4)
 
@@ -45,9 +51,28 @@ class Payloads:
         return memoryview(self.data)[start : start + int(self.lengths[row])]
 
 
+def as_arrow(values: npt.NDArray[Any]) -> pa.Array:
+    """An integer or boolean array as Arrow, integers without a copy.
+
+    ``pa.array()`` would import pandas to ask whether it is one of its own.
+    """
+    if values.dtype == bool:
+        packed = np.packbits(values, bitorder="little")
+        return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(packed)])
+    plain = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(_BY_DTYPE[plain.dtype], len(plain), [None, pa.py_buffer(plain)])
+
+
 def _too_short(p: Payloads, end: int) -> npt.NDArray[np.bool_]:
     mask: npt.NDArray[np.bool_] = p.lengths < end
     return mask
+
+
+def _if_else(null: pa.Array, column: pa.Array) -> pa.Array:
+    """``column`` with nulls where ``null`` is true."""
+    import pyarrow.compute  # slow to import, and rarely needed
+
+    return pyarrow.compute.if_else(null, None, column)
 
 
 def _integer_type(f: Field, size: int) -> pa.DataType | None:
@@ -61,7 +86,7 @@ def _scalar(p: Payloads, f: Field) -> pa.Array:
     if f.type == "bool" and f.size == 1:
         column = column.cast(pa.bool_())
     if short:
-        column = pa.compute.if_else(pa.array(_too_short(p, f.offset + f.size)), None, column)
+        column = _if_else(as_arrow(_too_short(p, f.offset + f.size)), column)
     return column
 
 
@@ -107,9 +132,9 @@ def _variable(p: Payloads, f: Field) -> pa.Array:
         flat = pa.Array.from_buffers(
             element, whole // f.element, [None, pa.py_buffer(values[:whole])]
         )
-        column = pa.LargeListArray.from_arrays(pa.array(bounds), flat)
+        column = pa.LargeListArray.from_arrays(as_arrow(bounds), flat)
     if bad:
-        column = pa.compute.if_else(pa.array(_outside(p, f)), None, column)
+        column = _if_else(as_arrow(_outside(p, f)), column)
     return column
 
 

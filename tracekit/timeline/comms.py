@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from tracekit.ftrace.columns import Payloads, typed_column
+from tracekit.ftrace.columns import Payloads, as_arrow, typed_column
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.rows import EventKind, Rows
@@ -33,7 +33,7 @@ def _pairs(fmt: EventFormat) -> Iterator[tuple[Field, Field]]:
 def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, str]]:
     """The distinct (pid, name) of an event's records, the last one of a pid last."""
     table = pa.table({"pid": typed_column(payloads, pid), "name": typed_column(payloads, comm)})
-    table = table.append_column("row", pa.array(np.arange(len(payloads))))
+    table = table.append_column("row", as_arrow(np.arange(len(payloads))))
     last = table.group_by(["pid", "name"]).aggregate([("row", "max")]).sort_by("row_max")
     for number, name in zip(last["pid"].to_pylist(), last["name"].to_pylist(), strict=True):
         if number is not None and name:
@@ -51,7 +51,7 @@ def comms_of_boot(
     takes the last name that an event gave it.
     """
     known = {**boot.context.comms, 0: IDLE}
-    pids = pa.array(rows.pid).unique().to_pylist()
+    pids = as_arrow(rows.pid).unique().to_pylist()
     if all(pid in known for pid in pids):
         return known
     told: dict[int, str] = {}

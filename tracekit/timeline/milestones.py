@@ -116,20 +116,23 @@ def _traced_functions(
 
 def find_milestones(
     recording: Recording, boot: Boot, milestones: Sequence[Milestone]
-) -> dict[str, np.ndarray]:
-    """Milestone -> the rows that mark it, in order; absent where nothing marks it."""
+) -> dict[str, list[np.ndarray]]:
+    """Milestone -> for each source that marks it (an event, a tracer) its rows, in order.
+
+    Absent where nothing marks it.
+    """
     rows = recording.rows
     wanted = frozenset(f for m in milestones for f in m.functions)
     probes = [(e, f, r) for e, f, r in _probes(boot) if f in wanted]
     traced = _traced_functions(recording, boot, wanted)
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, list[np.ndarray]] = {}
     for m in milestones:
         events = {*m.events, *(e for e, f, r in probes if f in m.functions and r == m.returns)}
         codes = [
             i for i, k in enumerate(recording.kinds) if k.boot == boot.index and k.name in events
         ]
-        hits = [np.flatnonzero(np.isin(rows.kind, codes))] if codes else []
+        hits = [np.flatnonzero(rows.kind == code) for code in codes]
         hits += [at for (f, r), at in traced.items() if f in m.functions and r == m.returns]
-        if hits and len(joined := np.unique(np.concatenate(hits))):
-            found[m.name] = joined
+        if hits := [at for at in hits if len(at)]:
+            found[m.name] = hits
     return found

@@ -78,16 +78,28 @@ def _unobserved(name: str, boot: int, note: str) -> Phase:
     return Phase(name, boot, None, None, False, note)
 
 
-def _pick(found: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The row of each milestone on the way that led to the jump: the last ones, in order."""
+def _first_of_call(last: Sequence[int], others: np.ndarray) -> int:
+    """The first of the rows by which several sources mark the same call.
+
+    ``last`` has the last row of each source; a row that lies before another milestone is of an
+    earlier call.
+    """
+    newest = max(last)
+    behind = np.searchsorted(others, newest)
+    return min(row for row in last if np.searchsorted(others, row) == behind)
+
+
+def _pick(found: Mapping[str, Sequence[np.ndarray]]) -> dict[str, int]:
+    """The row of each milestone on the way that led to the jump: the last call, in order."""
     picked: dict[str, int] = {}
     limit = None
     for m in reversed(OLD_KERNEL):
-        rows = found.get(m.name)
-        if rows is not None and limit is not None:
-            rows = rows[rows <= limit]
-        if rows is not None and len(rows):
-            picked[m.name] = limit = int(rows[-1])
+        sources = [r[r <= limit] if limit is not None else r for r in found.get(m.name, ())]
+        last = [int(rows[-1]) for rows in sources if len(rows)]
+        if last:
+            others = [r for name, of in found.items() if name != m.name for r in of]
+            merged = np.sort(np.concatenate(others)) if others else np.empty(0, np.int64)
+            picked[m.name] = limit = _first_of_call(last, merged)
     return picked
 
 

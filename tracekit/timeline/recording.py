@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.errors import Diagnostic, UsageError
-from tracekit.ftrace.columns import Payloads, render_column, typed_columns
+from tracekit.ftrace.columns import Payloads, as_arrow, render_column, typed_columns
 from tracekit.session import Session
 from tracekit.timeline.axis import Axis, place
 from tracekit.timeline.boot import Boot, Buffer
@@ -130,15 +130,18 @@ class Recording:
         codes = np.full(len(rows), -1, np.int32)
         for boot, comms in zip(self.boots, self.comms, strict=True):
             mine = np.flatnonzero(rows.boot == boot.index)
-            coded = pa.array(rows.pid[mine]).dictionary_encode()
+            coded = as_arrow(rows.pid[mine]).dictionary_encode()
             table = [
                 names.setdefault(comms[pid], len(names)) if pid in comms else -1
                 for pid in coded.dictionary.to_pylist()
             ]
             codes[mine] = np.array([*table, -1], np.int32)[coded.indices.to_numpy()]
-        return pa.DictionaryArray.from_arrays(
-            pa.array(codes, mask=codes < 0), pa.array(list(names), pa.string())
-        )
+        unknown = codes < 0
+        indices = pa.Array.from_buffers(
+            pa.int32(), len(codes),
+            [pa.py_buffer(np.packbits(~unknown, bitorder="little")), pa.py_buffer(codes)],
+        )  # fmt: skip
+        return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))
 
     # -- arguments ----------------------------------------------------------------------------
 
@@ -168,7 +171,10 @@ class Recording:
             codes[part] = rendered.indices.to_numpy() + used
             texts.append(rendered.dictionary)
             used += len(rendered.dictionary)
-        return pa.DictionaryArray.from_arrays(pa.array(codes), pa.concat_arrays(texts))
+        # payloads that differ may read alike; a dictionary holds each text once
+        joined = pa.concat_arrays(texts).dictionary_encode()
+        codes = joined.indices.to_numpy()[codes] if len(codes) else codes
+        return pa.DictionaryArray.from_arrays(as_arrow(codes), joined.dictionary)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -201,23 +207,23 @@ class Recording:
         rows = self.rows.take(at)
         names = pa.array(self.event_names, pa.string())
         source = pa.DictionaryArray.from_arrays(
-            pa.array(np.zeros(len(rows), np.int8)), pa.array(["ftrace"])
+            as_arrow(np.zeros(len(rows), np.int8)), pa.array(["ftrace"])
         )
         kind = self._name_of_kind[rows.kind] if len(rows) else np.empty(0, np.int32)
         columns = {
-            "ts_ns": pa.array(self.axis.ts_ns[at]),
-            "boot": pa.array(rows.boot),
-            "cpu": pa.array(rows.cpu),
-            "pid": pa.array(rows.pid),
+            "ts_ns": as_arrow(self.axis.ts_ns[at]),
+            "boot": as_arrow(rows.boot),
+            "cpu": as_arrow(rows.cpu),
+            "pid": as_arrow(rows.pid),
             "comm": self._comm_column(rows),
-            "event": pa.DictionaryArray.from_arrays(pa.array(kind), names),
+            "event": pa.DictionaryArray.from_arrays(as_arrow(kind), names),
             "source": source,
-            "flags": pa.array(rows.flags),
-            "preempt": pa.array(rows.preempt),
+            "flags": as_arrow(rows.flags),
+            "preempt": as_arrow(rows.preempt),
         }
         if args:
             columns["args"] = self.render(rows)
-        columns["ts_raw"] = pa.array(rows.ts_raw)
+        columns["ts_raw"] = as_arrow(rows.ts_raw)
         return pa.table(columns)
 
     @property
@@ -236,7 +242,7 @@ class Recording:
             table = self.table(at, args=args or wanted.grep is not None)
             if wanted.grep is not None:
                 keep = self._grep(table, wanted)
-                at, table = at[keep], table.filter(pa.array(keep))
+                at, table = at[keep], table.filter(as_arrow(keep))
             yield at, table
 
     @staticmethod
@@ -304,7 +310,7 @@ class Recording:
         common = common.rename_columns([f"common_{c}" if c in typed else c for c in _COMMON])
         for column, values in typed.items():
             common = common.append_column(column, values)
-        return common.append_column("_row", pa.array(at))
+        return common.append_column("_row", as_arrow(at))
 
     def report(self) -> Report:
         """The answer: gap, blackout, phases, completeness."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tracekit.ftrace.page import Records
 from tracekit.timeline.boot import Boot, Buffer
 
-__all__ = ["EventKind", "Rows", "collect"]
+__all__ = ["EventKind", "Rows", "collect", "numpy_columns"]
 
 _Array = npt.NDArray[Any]
 
@@ -54,21 +54,32 @@ class Rows:
         return Rows(*(getattr(self, f.name)[order] for f in fields(self)))
 
 
-def _of_cpu(
-    records: Records, boot: int, buffer: int, kind_of: Callable[[_Array], _Array]
-) -> Rows:
-    n = len(records)
+def numpy_columns(records: Records) -> dict[str, _Array]:
+    """A CPU's records as arrays, without a copy, by the names of :class:`Records`."""
+    return {
+        "ts": np.frombuffer(records.ts, np.uint64),
+        "offset": np.frombuffer(records.offset, np.uint64),
+        "length": np.frombuffer(records.length, np.uint32),
+        "type": np.frombuffer(records.type, np.uint16),
+        "flags": np.frombuffer(records.flags, np.uint8),
+        "preempt": np.frombuffer(records.preempt, np.uint8),
+        "pid": np.frombuffer(records.pid, np.int32),
+    }
+
+
+def _of_cpu(records: Records, boot: int, buffer: int, kind_of: Callable[[_Array], _Array]) -> Rows:
+    n, raw = len(records), numpy_columns(records)
     return Rows(
-        ts_raw=np.frombuffer(records.ts, np.uint64),
+        ts_raw=raw["ts"],
         boot=np.full(n, boot, np.uint8),
         cpu=np.full(n, records.cpu, np.uint16),
-        pid=np.frombuffer(records.pid, np.int32),
-        kind=kind_of(np.frombuffer(records.type, np.uint16)),
-        flags=np.frombuffer(records.flags, np.uint8),
-        preempt=np.frombuffer(records.preempt, np.uint8),
+        pid=raw["pid"],
+        kind=kind_of(raw["type"]),
+        flags=raw["flags"],
+        preempt=raw["preempt"],
         buffer=np.full(n, buffer, np.uint16),
-        offset=np.frombuffer(records.offset, np.uint64),
-        length=np.frombuffer(records.length, np.uint32),
+        offset=raw["offset"],
+        length=raw["length"],
     )
 
 

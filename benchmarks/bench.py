@@ -1,0 +1,195 @@
+"""Speed and memory beside trace-cmd, on the same events, in the same run, as ratios.
+
+`make bench`. With TRACEKIT_MILLION naming function-1m.tar.zst (1,075,635 events, mostly
+ftrace:function) that capture is used; without it the region of tests/captures/same-boot-7.2 is
+repeated, which has fewer function events and no trace.dat of that size, so the comparison with
+trace-cmd is then of the small capture and says little.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import zstandard
+
+ROOT = Path(__file__).parent.parent
+TRACEKIT = [sys.executable, "-m", "tracekit", "-q"]
+_RUNS = 5
+
+
+def unpack(where: Path) -> Path:
+    """The capture's `old` tree."""
+    named = os.environ.get("TRACEKIT_MILLION")
+    archive = Path(named) if named else ROOT / "tests" / "captures" / "same-boot-7.2.tar.zst"
+    with (
+        archive.open("rb") as packed,
+        zstandard.ZstdDecompressor().stream_reader(packed) as raw,
+        tarfile.open(fileobj=raw, mode="r|") as tar,
+    ):
+        tar.extractall(where, filter="data")
+    return where / archive.name.removesuffix(".tar.zst") / "old"
+
+
+def session_of(tree: Path, where: Path) -> Path:
+    """A session recovered from the tree."""
+    (name, (address, size)), *_ = json.loads((tree / "regions.json").read_text()).items()
+    run([*TRACEKIT, "snapshot", "--sysroot", str(tree), "-o", str(where)])
+    region = f"{name}@{address:#x}:{size:#x}"
+    run([*TRACEKIT, "recover", "--sysroot", str(tree), "--region", region, str(where)])
+    return where
+
+
+def run(command: list[str]) -> float:
+    """Wall-clock seconds of a command, its output thrown away."""
+    begun = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def best(*commands: list[str]) -> list[float]:
+    """The best time of each command, taken in turns so that noise hits all alike."""
+    times: list[list[float]] = [[] for _ in commands]
+    for _ in range(_RUNS):
+        for at, command in enumerate(commands):
+            times[at].append(run(command))
+    return [min(t) for t in times]
+
+
+def decode(session: Path) -> None:
+    """Child process: region -> Arrow columns on one core; prints events, seconds, peak bytes."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    from tracekit.ftrace.columns import Payloads, as_arrow, typed_columns
+    from tracekit.ftrace.layout import parse_layout
+    from tracekit.ftrace.page import read_pages
+    from tracekit.timeline.rows import numpy_columns
+    import tracekit
+
+    boot = tracekit.open(session).boots[0]
+    (buffer,) = boot.buffers
+    function = next(i for i in boot.event_ids() if boot.event_name(i) == "ftrace:function")
+    fmt = boot.format(function)
+    assert fmt is not None and buffer.layout is not None
+
+    def columns() -> int:
+        events = 0
+        layout = parse_layout(buffer.data, "bench", boot.header_page)
+        for cpu in layout.cpus:
+            records = read_pages(
+                buffer.data, cpu.pages, cpu.subbuf_size, cpu.cpu, "bench",
+                boot.header_page, boot.record_header,
+            )  # fmt: skip
+            raw = numpy_columns(records)
+            common = {name: as_arrow(values) for name, values in raw.items()}
+            mine = raw["type"] == function
+            payloads = Payloads(buffer.data, raw["offset"][mine], raw["length"][mine])
+            typed = typed_columns(payloads, fmt)
+            events += len(common["ts"])
+            assert len(typed["ip"]) == int(mine.sum())
+        return events
+
+    times = []
+    for _ in range(_RUNS * 2):
+        begun = time.perf_counter()
+        events = columns()
+        times.append(time.perf_counter() - begun)
+    print(json.dumps({"events": events, "seconds": min(times)}))
+
+
+def peak_of(command: list[str]) -> tuple[float, int]:
+    """(seconds, peak resident bytes) of a command."""
+    code = (
+        "import resource, subprocess, sys, time; t = time.perf_counter();"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL,"
+        " stderr=subprocess.DEVNULL);"
+        "print(time.perf_counter() - t, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, *command], check=True, capture_output=True, text=True
+    ).stdout.split()
+    return float(out[0]), int(out[1]) * 1024
+
+
+def repeat(session: Path, where: Path, times: int) -> Path:
+    """The session with its region `times` over, each copy a region of its own."""
+    shutil.copytree(session, where)
+    regions = where / "boots" / "0" / "regions"
+    (raw,) = regions.glob("*.raw.*")
+    name, suffix = raw.name.split(".raw.")
+    for copy in range(1, times):
+        shutil.copy(raw, regions / f"{name}-{copy:02}.raw.{suffix}")
+    return where
+
+
+def line(what: str, value: str, bar: str) -> None:
+    print(f"{what:<58} {value:>22}   {bar}", flush=True)
+
+
+def compare(session: Path, tree: Path, scratch: Path) -> None:
+    """Whole processes beside trace-cmd."""
+    trace_dat = str(tree / "trace.dat")
+    export = [*TRACEKIT, "export", str(session), "--format"]
+    parquet = [*export, "parquet", "-o", str(scratch / "out.parquet")]
+    csv = [*export, "csv", "-o", str(scratch / "out.csv")]
+    if shutil.which("trace-cmd") is None:
+        line("trace-cmd report", "not installed", "")
+        p, c = best(parquet, csv)
+        line("export --format parquet", f"{p:.2f} s", "")
+        line("export --format csv", f"{c:.2f} s", "")
+        return
+    t, p, c = best(["trace-cmd", "report", trace_dat], parquet, csv)
+    line("trace-cmd report", f"{t:.2f} s", "")
+    line("export --format parquet, against trace-cmd report", f"{p:.2f} s: {t / p:.2f}x", "3x")
+    line("export --format csv, against trace-cmd report", f"{c:.2f} s: {t / c:.2f}x", "1x")
+
+
+def growth(session: Path, scratch: Path, events: int) -> None:
+    """Time and memory of an export of the data 1, 5, 10 and 20 times over."""
+    out = str(scratch / "many.parquet")
+    for times in (1, 5, 10, 20):
+        many = repeat(session, scratch / f"x{times}", times)
+        seconds, peak = peak_of([*TRACEKIT, "export", str(many), "--format", "parquet", "-o", out])
+        total = events * times
+        value = f"{seconds / total * 1e9:.0f} ns, {peak / total:.0f} B an event"
+        line(f"export of {total:,} events ({times}x): {seconds:.1f} s", value, "even")
+        shutil.rmtree(many)
+
+
+def main() -> None:
+    if len(sys.argv) > 2 and sys.argv[1] == "decode":
+        decode(Path(sys.argv[2]))
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        tree = unpack(scratch)
+        session = session_of(tree, scratch / "session")
+        region = next(iter(json.loads((tree / "regions.json").read_text()).values()))[1]
+        print(f"{'':<58} {'measured':>22}   aim")
+        done = subprocess.run(
+            [sys.executable, __file__, "decode", str(session)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        found = json.loads(done.stdout)
+        rate = found["events"] / found["seconds"] / 1e6
+        line(f"region to columns, {found['events']:,} events", f"{rate:.1f} M/s", "20 M/s")
+        compare(session, tree, scratch)
+        export = [*TRACEKIT, "export", str(session), "--format", "parquet"]
+        _, peak = peak_of([*export, "-o", str(scratch / "peak.parquet")])
+        line("peak memory of that export, against the region", f"{peak / region:.2f}x", "3x")
+        growth(session, scratch, found["events"])
+        h, d = best([*TRACEKIT, "--help"], [*TRACEKIT, "demo"])
+        line("tracekit --help", f"{h:.2f} s", "0.2 s")
+        line("tracekit demo", f"{d:.2f} s", "1 s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""``tracekit snapshot``: before the jump, save what is needed to decode this boot later."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from tracekit.cli.common import detail, progress, say
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option(
+    "--sysroot",
+    default="/",
+    metavar="DIR",
+    type=click.Path(),
+    help="Read a saved tree shaped like / instead of this machine.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "session",
+    required=True,
+    metavar="SESSION",
+    type=click.Path(),
+    help="The session directory: created, or added to.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+def command(sysroot: str, session: str, as_json: bool) -> None:
+    """Before the jump: save what is needed to decode this boot later."""
+    from tracekit.capture.snapshot import snapshot
+    from tracekit.sysroot import Sysroot
+
+    root = Sysroot(sysroot)
+    root.need_root("snapshot")
+    result = snapshot(root, session, progress)
+    for diagnostic in result.diagnostics:
+        tell = detail if diagnostic.severity == "info" else say
+        tell(f"{diagnostic.severity}: {diagnostic.where}: {diagnostic.message}")
+    what = "saved anew" if result.replaced else "saved"
+    say(
+        f"{what}: boot {result.boot}, kernel {result.release}, {result.formats} event formats, "
+        f"in {result.session}\nafter the kexec run: tracekit recover {result.session}"
+    )
+    if as_json:
+        document = {
+            "session": str(result.session),
+            "boot": result.boot,
+            "release": result.release,
+            "formats": result.formats,
+            "replaced": result.replaced,
+            "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
+        }
+        click.echo(json.dumps(document, indent=2))
