@@ -24,6 +24,12 @@ COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "flags", "args", "ts_
 _BATCH = 1 << 18  # rows: large enough that equal payloads are rendered once
 _ROW_GROUP = 1 << 20
 _Advance = Callable[[int], None]
+# Stamps are all different, so a dictionary of them is wasted work, but their differences are small.
+_PARQUET = {
+    "compression": "zstd",
+    "use_dictionary": [c for c in COLUMNS if not c.startswith("ts_")],
+    "column_encoding": {"ts_ns": "DELTA_BINARY_PACKED", "ts_raw": "DELTA_BINARY_PACKED"},
+}
 
 
 @contextmanager
@@ -101,7 +107,7 @@ def write_parquet(recording: Recording, target: Path, wanted: Filter, advance: _
             for table in _batches(recording, wanted, advance):
                 if writer is None:
                     schema = table.schema.with_metadata(_metadata(recording))
-                    writer = pq.ParquetWriter(part, schema, compression="zstd")
+                    writer = pq.ParquetWriter(part, schema, **_PARQUET)
                 writer.write_table(table.cast(writer.schema), row_group_size=_ROW_GROUP)
                 rows += len(table)
         finally:

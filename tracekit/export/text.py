@@ -18,6 +18,7 @@ from tracekit.ftrace.kerneltext import (
     latency_flags,
     line_contexts,
     lost_events,
+    repeat_time,
 )
 from tracekit.ftrace.symbols import Symbols
 from tracekit.timeline.boot import Boot
@@ -85,11 +86,19 @@ def _missed(recording: Recording) -> Mapping[tuple[int, int], int]:
     return found
 
 
-def _tracer(boot: Boot) -> str:
-    """The current tracer of the instance that recorded most."""
+def _instance_file(boot: Boot, name: str) -> str:
+    """A tracefs file of the instance that recorded most."""
     main = max(boot.buffers, key=len, default=None)
     instance = f"instances/{main.instance}/" if main and main.instance else ""
-    return boot.text(f"tracefs/{instance}current_tracer").strip() or "nop"
+    return boot.text(f"tracefs/{instance}{name}")
+
+
+def _tgids(boot: Boot) -> Mapping[int, int] | None:
+    """pid -> tgid where option ``record-tgid`` was on, so that the kernel prints that column."""
+    if "record-tgid" not in _instance_file(boot, "trace_options").split():
+        return None
+    pairs = (line.split() for line in boot.text("tracefs/saved_tgids").splitlines())
+    return {int(p[0]): int(p[1]) for p in pairs if len(p) == 2 and p[0].isdigit() and p[1].isdigit()}
 
 
 class _KernelText:
@@ -102,12 +111,12 @@ class _KernelText:
         self._recording, self._boot = recording, boot
         self._lost = sum(a.lost or 0 for a in accounts)
         self._entries = sum(a.events for a in accounts)
-        self._contexts: LineContext = line_contexts(
-            comms, clock_in_ns(model.trace_clock if model else "local")
-        )
+        self._in_ns = clock_in_ns(model.trace_clock if model else "local")
+        self._tgids = _tgids(boot)
+        self._contexts: LineContext = line_contexts(comms, self._in_ns, self._tgids)
         self._missed = _missed(recording)
         self._starts = BufferStarts(bool(self._lost))
-        self._tracer = _tracer(boot)
+        self._tracer = _instance_file(boot, "current_tracer").strip() or "nop"
         self._graph: GraphFormatter | None = None
         if self._tracer == "function_graph":
             symbols = Symbols.from_kallsyms(boot.text("kallsyms"), boot.text("modules"))
@@ -116,7 +125,8 @@ class _KernelText:
 
     def header(self) -> str:
         cpus = int(self._boot.kernel.get("cpus") or 0)
-        return header(self._tracer, self._entries, self._entries + self._lost, cpus)
+        written = self._entries + self._lost
+        return header(self._tracer, self._entries, written, cpus, self._tgids is not None)
 
     def lines(self, wanted: Filter) -> Iterator[str]:
         yield self.header()
@@ -125,20 +135,23 @@ class _KernelText:
         if self._graph is not None:
             yield self._graph.finish()
 
-    def _batch(self, at: Any, args: Any) -> Iterator[str]:
+    def _batch(self, at: Any, rendered: Any) -> Iterator[str]:
         rows = self._recording.rows.take(at)
         around = [self._boot.renderer(k.id) if k.boot == self._boot.index else None
                   for k in self._recording.kinds]  # fmt: skip
         columns = (rows.cpu, rows.pid, rows.flags, rows.preempt, rows.ts_raw, rows.kind,
                    rows.buffer, rows.offset)  # fmt: skip
-        texts = args.dictionary.to_pylist()
+        texts = rendered.dictionary.to_pylist()
         for i, (cpu, pid, flags, preempt, ts, kind, buffer, offset, code) in enumerate(
-            zip(*(c.tolist() for c in columns), args.indices.to_pylist(), strict=True)
+            zip(*(c.tolist() for c in columns), rendered.indices.to_pylist(), strict=True)
         ):
             remark = lost_events(cpu) if (buffer, offset) in self._missed else ""
             renderer = around[kind]
             assert renderer is not None
-            text = f"{renderer.prefix}{texts[code]}{renderer.suffix}"
+            args = texts[code]
+            if self._recording.kinds[kind].name == "ftrace:func_repeats":
+                args = repeat_time(args, ts, self._in_ns)
+            text = f"{renderer.prefix}{args}{renderer.suffix}"
             context = self._contexts(cpu, pid, flags, preempt, ts)
             if self._graph is None:
                 yield f"{remark}{self._starts.before(cpu)}{context}{text}\n"

@@ -27,6 +27,7 @@ _BY_DTYPE = {
         ("i1", pa.int8()), ("i2", pa.int16()), ("i4", pa.int32()), ("i8", pa.int64()),
     )
 }  # fmt: skip
+_KNOWN_TEXTS = 1 << 17
 _DATA_LOC, _REL_LOC, _FLEXIBLE, _FIXED = range(4)
 
 
@@ -152,10 +153,23 @@ def typed_columns(p: Payloads, fmt: EventFormat) -> dict[str, pa.Array]:
 
 
 def render_column(
-    p: Payloads, render: Callable[[memoryview | bytes], str], skip: int
+    p: Payloads,
+    render: Callable[[memoryview | bytes], str],
+    skip: int,
+    known: dict[bytes, str] | None = None,
 ) -> pa.DictionaryArray:
-    """Rendered text of every record, each distinct payload (from byte ``skip`` on) once."""
+    """Rendered text of every record, each distinct payload (from byte ``skip`` on) once.
+
+    ``known`` keeps texts from one call to the next, as many as are worth keeping.
+    """
     codes, firsts = _walk.intern(p.data, p.offsets, p.lengths, skip, _SEED)
-    texts = [render(p.bytes_at(row)) for row in memoryview(firsts).cast("q")]
+    known = {} if known is None or len(known) > _KNOWN_TEXTS else known
+    texts = []
+    for row in memoryview(firsts).cast("q"):
+        payload = p.bytes_at(row)
+        key = bytes(payload[skip:])
+        if (text := known.get(key)) is None:
+            text = known[key] = render(payload)
+        texts.append(text)
     indices = pa.Array.from_buffers(pa.int32(), len(p), [None, pa.py_buffer(codes)])
     return pa.DictionaryArray.from_arrays(indices, pa.array(texts, pa.string()))

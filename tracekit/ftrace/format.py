@@ -122,10 +122,11 @@ def _parse_field(line: str, where: str) -> Field:
     length: int | None = None
     if loc:  # "char[] name": the brackets belong to the type
         type_, _, name = decl.rpartition(" ")
-        if (am := _ARRAY.match(type_)) is not None:
-            type_ = am["head"]
+        for _ in range(2):  # "char[][2] name": a probe's array of strings
+            if (am := _ARRAY.match(type_)) is not None:
+                type_ = am["head"]
         length = 0
-        if size != 4:
+        if not size or size % 4:
             raise FormatError(f"{where}: dynamic field {name[:60]!r} has size {size}, not 4")
         element = _element_size(type_, 0, None)
     else:

@@ -17,6 +17,8 @@ from tracekit.timeline.rows import Rows
 
 __all__ = ["Axis", "boot_samples", "place"]
 
+_CHUNK = 1 << 16
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -108,7 +110,10 @@ def place(
     models = {i.index: clock.model(i.index) for i in inputs}
     ts_ns: npt.NDArray[Any] = np.zeros(len(rows), np.int64)
     for index, model in models.items():
-        ts_ns[parts[index]] = model.to_ns(rows.ts_raw[parts[index]])
+        at = parts[index]
+        for start in range(0, len(at), _CHUNK):  # to_ns() needs several times what it is given
+            some = at[start : start + _CHUNK]
+            ts_ns[some] = model.to_ns(rows.ts_raw[some])
     notes = list(clock.diagnostics)
     if len(ts_ns) and bool(np.any(np.diff(ts_ns) < 0)):
         order = np.argsort(ts_ns, kind="stable")

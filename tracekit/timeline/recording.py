@@ -57,6 +57,7 @@ class Recording:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.boots = [Boot(session, index) for index in session.boots]
+        self._texts: dict[tuple[int, int], dict[bytes, str]] = {}
 
     # -- decoding -----------------------------------------------------------------------------
 
@@ -165,9 +166,9 @@ class Recording:
         used = 0
         for kind, part, payloads in self._groups(rows):
             boot = self._boot(kind.boot)
-            rendered = render_column(
-                payloads, boot.renderer(kind.id).render, boot.record_header.size
-            )
+            known = self._texts.setdefault((kind.boot, kind.id), {})
+            render, skip = boot.renderer(kind.id).render, boot.record_header.size
+            rendered = render_column(payloads, render, skip, known)
             codes[part] = rendered.indices.to_numpy() + used
             texts.append(rendered.dictionary)
             used += len(rendered.dictionary)

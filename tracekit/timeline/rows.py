@@ -83,8 +83,19 @@ def _of_cpu(records: Records, boot: int, buffer: int, kind_of: Callable[[_Array]
     )
 
 
-def _concatenate(parts: Sequence[Rows]) -> Rows:
-    return Rows(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Rows)))
+def _joined(parts: Sequence[Rows], order: _Array | None = None) -> Rows:
+    """The parts one after the other, or in ``order``; one column at a time, to spare memory."""
+    columns = []
+    for f in fields(Rows):
+        column = np.concatenate([getattr(p, f.name) for p in parts])
+        columns.append(column if order is None else column[order])
+    return Rows(*columns)
+
+
+def _in_order(parts: Sequence[Rows]) -> Rows:
+    """The parts, sorted by raw stamp; equal stamps keep their order."""
+    # each part is sorted but for damage, and merging sorted runs is what a stable sort does well
+    return _joined(parts, np.argsort(np.concatenate([p.ts_raw for p in parts]), kind="stable"))
 
 
 _EMPTY = Records(0, *([b""] * 7), (), b"", 0, 0, 0, ())
@@ -113,8 +124,7 @@ def collect(boots: Sequence[Boot]) -> tuple[Rows, list[EventKind], list[Buffer]]
         for buffer in boot.buffers:
             of_boot += [_of_cpu(r, boot.index, len(buffers), kind_of) for r in buffer.records]
             buffers.append(buffer)
-        merged = _concatenate(of_boot)
-        parts.append(merged.take(np.argsort(merged.ts_raw, kind="stable")))
+        parts.append(_in_order(of_boot))
     if not parts:
         parts = [_of_cpu(_EMPTY, 0, 0, lambda types: types.astype(np.int32))]
-    return (parts[0] if len(parts) == 1 else _concatenate(parts)), kinds, buffers
+    return (parts[0] if len(parts) == 1 else _joined(parts)), kinds, buffers

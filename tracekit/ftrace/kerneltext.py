@@ -1,0 +1,205 @@
+"""The kernel's own text form of a trace: header, line prefixes, remarks.
+
+Byte for byte what the file ``trace`` holds under the default options (``context-info``,
+``irq-info``), from ``kernel/trace/trace.c`` and ``kernel/trace/trace_output.c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+__all__ = [
+    "BufferStarts",
+    "clock_in_ns",
+    "comm_of",
+    "context",
+    "header",
+    "latency_flags",
+    "line_contexts",
+    "lost_events",
+    "repeat_time",
+]
+
+LineContext: TypeAlias = Callable[[int, int, int, int, int], str]
+
+# trace_clocks[] in trace.c, and x86's in arch/x86/include/asm/trace_clock.h
+_COUNTING_CLOCKS = frozenset({"counter", "uptime", "x86-tsc"})
+_CACHE_LIMIT = 1 << 16
+
+# enum trace_flag_type, include/linux/trace_events.h
+_IRQS_OFF, _LAZY, _RESCHED, _HARDIRQ, _SOFTIRQ, _PREEMPT, _NMI, _BH_OFF = (
+    1 << bit for bit in range(8)
+)
+_NEED_RESCHED = {
+    _RESCHED | _LAZY | _PREEMPT: "B",
+    _RESCHED | _PREEMPT: "N",
+    _LAZY | _PREEMPT: "L",
+    _RESCHED | _LAZY: "b",
+    _RESCHED: "n",
+    _PREEMPT: "p",
+    _LAZY: "l",
+}
+_DIGITS = ".123456789abcdef"
+
+
+def comm_of(pid: int, comms: Mapping[int, str]) -> str:
+    """The task's name as ``__trace_find_cmdline()`` gives it.
+
+    ``<idle>`` for pid 0, ``<XXX>`` for a negative one, ``<...>`` for an unknown one.
+    """
+    if pid > 0:
+        return comms.get(pid, "<...>")
+    return "<XXX>" if pid else "<idle>"
+
+
+def clock_in_ns(clock: str) -> bool:
+    """True if trace clock ``clock`` counts nanoseconds, so that times print as seconds."""
+    return clock not in _COUNTING_CLOCKS
+
+
+def header(tracer: str, entries: int, written: int, cpus: int, has_tgid: bool = False) -> str:
+    """The comment lines at the top, each with its newline.
+
+    ``entries`` are in the buffer, ``written`` includes those overwritten since, ``cpus`` are
+    online. ``has_tgid``: with option ``record-tgid``. (``print_func_help_header_irq()``,
+    ``print_event_info()``; for ``function_graph``, ``print_graph_headers()``.)
+    """
+    top = f"# tracer: {tracer}\n#\n"
+    if tracer == "function_graph":
+        return (
+            f"{top}# CPU  DURATION                  FUNCTION CALLS\n"
+            "# |     |   |                     |   |   |   |\n"
+        )
+    gap = " " * (12 if has_tgid else 2)
+    tgid, bar = ("     TGID   ", "       |    ") if has_tgid else ("  ", "  ")
+    indent = f"#                            {gap}"
+    return (
+        f"{top}# entries-in-buffer/entries-written: {entries}/{written}   #P:{cpus}\n#\n"
+        f"{indent}  _-----=> irqs-off/BH-disabled\n"
+        f"{indent} / _----=> need-resched\n"
+        f"{indent}| / _---=> hardirq/softirq\n"
+        f"{indent}|| / _--=> preempt-depth\n"
+        f"{indent}||| / _-=> migrate-disable\n"
+        f"{indent}|||| /     delay\n"
+        f"#           TASK-PID  {tgid} CPU#  |||||  TIMESTAMP  FUNCTION\n"
+        f"#              | |    {bar}   |   |||||     |         |\n"
+    )
+
+
+def latency_flags(flags: int, preempt_count: int) -> str:
+    """The five letters of ``trace_print_lat_fmt()``, ``d.h1.`` for one."""
+    off, bh_off = flags & _IRQS_OFF, flags & _BH_OFF
+    irqs = ("D" if bh_off else "d") if off else ("b" if bh_off else ".")
+    resched = _NEED_RESCHED.get(flags & (_RESCHED | _LAZY | _PREEMPT), ".")
+    hardirq, softirq = flags & _HARDIRQ, flags & _SOFTIRQ
+    if flags & _NMI:
+        level = "Z" if hardirq else "z"
+    elif hardirq:
+        level = "H" if softirq else "h"
+    else:
+        level = "s" if softirq else "."
+    depth, migrate = (_DIGITS[preempt_count >> shift & 0xF] for shift in (0, 4))
+    return f"{irqs}{resched}{level}{depth}{migrate}"
+
+
+def _time(ts: int, in_ns: bool) -> str:
+    """``trace_print_time()``: rounded to microseconds by ``ns2usecs()``."""
+    if not in_ns:
+        return f" {ts:12d}: "
+    seconds, micros = divmod((ts + 500) // 1000, 1_000_000)
+    return f" {seconds:5d}.{micros:06d}: "
+
+
+def _task(comm: str, pid: int, cpu: int, tgid: int | None) -> str:
+    """The columns that change little; ``tgid`` None: no such column, 0: not known."""
+    column = "" if tgid is None else f"({tgid:7d}) " if tgid else "(-------) "
+    return f"{comm:>16s}-{pid:<7d} {column}[{cpu:03d}] "
+
+
+def context(  # noqa: PLR0917 - the columns, in the order they are printed
+    comm: str, pid: int, cpu: int, flags: int, preempt_count: int, ts: int, in_ns: bool
+) -> str:
+    """All that stands before an event's text (``trace_print_context()``), ``": "`` included.
+
+    ``ts`` is as the kernel wrote it: nanoseconds where ``in_ns``, else the clock's own count.
+    """
+    return f"{_task(comm, pid, cpu, None)}{latency_flags(flags, preempt_count)}{_time(ts, in_ns)}"
+
+
+def line_contexts(
+    comms: Mapping[int, str], in_ns: bool, tgids: Mapping[int, int] | None = None
+) -> LineContext:
+    """A fast :func:`context` for many lines: ``(cpu, pid, flags, preempt_count, ts) -> str``.
+
+    ``tgids`` (``saved_tgids``) for option ``record-tgid``. All but the time is kept and reused.
+    """
+    cache: dict[tuple[int, int, int, int], str] = {}
+    start, seconds = 0, "    0."  # the second printed last: in microseconds, and as text
+
+    def build(cpu: int, pid: int, flags: int, preempt_count: int) -> str:
+        tgid = None if tgids is None else tgids.get(pid, 0)
+        return f"{_task(comm_of(pid, comms), pid, cpu, tgid)}{latency_flags(flags, preempt_count)} "
+
+    def line(cpu: int, pid: int, flags: int, preempt_count: int, ts: int) -> str:
+        nonlocal start, seconds
+        key = (cpu, pid, flags, preempt_count)
+        task = cache.get(key)
+        if task is None:
+            if len(cache) >= _CACHE_LIMIT:
+                cache.clear()
+            task = cache[key] = build(*key)
+        if not in_ns:
+            return f"{task}{ts:12d}: "
+        micros = (ts + 500) // 1000 - start
+        if not 0 <= micros < 1_000_000:
+            start += micros // 1_000_000 * 1_000_000
+            seconds = f"{start // 1_000_000:5d}."
+            micros %= 1_000_000
+        return f"{task}{seconds}{str(1_000_000 + micros)[1:]}: "
+
+    return line
+
+
+def repeat_time(args: str, ts: int, in_ns: bool) -> str:
+    """``args`` of an ``ftrace:func_repeats`` event with its last call's time as the kernel's.
+
+    The column holds how long before the event (at ``ts``) that was, the kernel prints when.
+    """
+    text, mark, delta = args.rpartition("last_ts: -")
+    digits = delta.removesuffix(")")
+    if not mark or not digits.isdecimal():
+        return args
+    return f"{text}last_ts:{_time(ts - int(digits), in_ns)[:-2]})"
+
+
+def lost_events(cpu: int, count: int | None = None) -> str:
+    """The remark before the first event after a loss (``print_trace_line()``), with newline.
+
+    ``count`` None: how many were lost is not known, which is always so in the file ``trace``;
+    only ``trace_pipe`` gives numbers.
+    """
+    return f"CPU:{cpu} [LOST {f'{count} ' if count is not None else ''}EVENTS]\n"
+
+
+class BufferStarts:
+    """When to write ``##### CPU n buffer started ####`` (``test_cpu_buff_start()``).
+
+    Only if any CPU's buffer has overrun, then before each CPU's first event, so that a reader
+    sees from where on a CPU is covered; not before the first two events of the whole text. It
+    comes after a :func:`lost_events` remark. The function_graph tracer writes none.
+    """
+
+    def __init__(self, overruns: bool) -> None:
+        self._overruns = overruns
+        self._started: set[int] = set()
+        self._index = 0
+
+    def before(self, cpu: int) -> str:
+        """The remark to write before the next event, which is of ``cpu``, or nothing."""
+        index = self._index
+        self._index += 1
+        if not self._overruns or cpu in self._started:
+            return ""
+        self._started.add(cpu)
+        return f"##### CPU {cpu} buffer started ####\n" if index > 1 else ""

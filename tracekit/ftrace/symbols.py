@@ -1,0 +1,160 @@
+"""Kernel symbols: the text of ``/proc/kallsyms`` and ``/proc/modules`` -> :class:`Symbols`.
+
+A lookup answers as ``kallsyms_lookup()`` (``kernel/kallsyms.c``) would have answered in the boot
+the text was saved from. Two texts cannot say everything the kernel knows; where they are silent
+(the end of a BPF program, of a module's last symbol) the range is cut short, so that an address
+may stay without a name but never gets a wrong one.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tracekit.ftrace.context import Symbolized
+
+__all__ = ["Symbols"]
+
+# Written by s_show(): "%px %c %s" for the kernel, "%px %c %s\t[%s]" for everything else.
+_DIGITS = 16
+_CORE = re.compile(r"^[0-9a-f]{16} \S \S+$", re.M)
+_EXTRA = re.compile(r"^([0-9a-f]{16}) \S (\S+)\t\[([^\]\s]+)\]$", re.M)
+# Written by m_show() in kernel/module/procfs.c: name, size, users, users' names, state, base.
+_MODULE = re.compile(r"^(\S+) (\d{1,18}) \S+ \S+ \S+ 0x([0-9a-f]{1,16})", re.M)
+_KERNEL_HALF = 1 << 63  # x86_64 and arm64; below it: absolute and per-CPU symbols
+_MAPPING = ("$", ".L", "L0")  # is_mapping_symbol(), include/linux/module_symbol.h: arm64's $x, $d
+_PAGE = 4096
+_CACHE_LIMIT = 1 << 16
+
+
+class _Range(NamedTuple):
+    """One symbol outside the kernel image: ``[start, end)``."""
+
+    start: int
+    end: int
+    name: str
+    module: str
+
+
+class Symbols:
+    """The symbols of one boot (a :class:`~tracekit.ftrace.context.SymbolTable`)."""
+
+    __slots__ = ("_addresses", "_cache", "_extra", "_extra_starts", "_image", "_lines", "_text")
+
+    def __init__(self, text: str, modules: str) -> None:
+        self._text = text
+        tab = text.find("\t[")
+        split = len(text) if tab < 0 else text.rfind("\n", 0, tab) + 1
+        lines: list[str] = _CORE.findall(text, 0, split)
+        addresses = [int(line[:_DIGITS], 16) for line in lines]
+        if addresses != sorted(addresses):  # the kernel writes them in order
+            order = sorted(range(len(lines)), key=addresses.__getitem__)
+            lines, addresses = [lines[i] for i in order], sorted(addresses)
+        self._lines, self._addresses = lines, array("Q", addresses)
+        self._image = _image(self)
+        extra = _extra_ranges(text, split, modules) if tab >= 0 else ()
+        self._extra = tuple(extra)
+        self._extra_starts = array("Q", (r.start for r in self._extra))
+        self._cache: dict[int, Symbolized | None] = {}
+
+    @classmethod
+    def from_kallsyms(cls, text: str | bytes, modules: str = "") -> Symbols:
+        """The table of ``text`` (``/proc/kallsyms``) and ``modules`` (``/proc/modules``).
+
+        Never raises: a line that is not a symbol is passed over, and a text whose addresses are
+        hidden (all zero, ``kptr_restrict``) gives a table that finds nothing.
+        """
+        return cls(text if isinstance(text, str) else text.decode("utf-8", "replace"), modules)
+
+    def __len__(self) -> int:
+        return len(self._lines) + len(self._extra)
+
+    def lookup(self, address: int) -> Symbolized | None:
+        """The symbol that holds ``address``, or None; of aliases the first in the table."""
+        try:
+            return self._cache[address]
+        except KeyError:
+            pass
+        if len(self._cache) >= _CACHE_LIMIT:
+            self._cache.clear()
+        found = self._cache[address] = self._find(address)
+        return found
+
+    def address_of(self, name: str) -> int | None:
+        """The address of the first symbol called ``name``, the kernel's own first, or None."""
+        if not name or any(c.isspace() for c in name):
+            return None
+        for ending in ("\n", "\t["):
+            needle = f" {name}{ending}"
+            at = self._text.find(needle)
+            while at >= 0:
+                line = self._text[self._text.rfind("\n", 0, at) + 1 : at]
+                if re.fullmatch(r"[0-9a-f]{16} \S", line):
+                    return int(line[:_DIGITS], 16) or None
+                at = self._text.find(needle, at + 1)
+        return None
+
+    def _find(self, address: int) -> Symbolized | None:
+        for start, end in self._image:
+            if start <= address < end:
+                return self._find_core(address, end)
+        i = bisect_right(self._extra_starts, address) - 1
+        if i >= 0:
+            start, end, name, module = self._extra[i]
+            if address < end:
+                return Symbolized(name, address - start, end - start, module)
+        return None
+
+    def _find_core(self, address: int, end: int) -> Symbolized | None:
+        """As ``get_symbol_pos()``: first of the aliases, up to the next address or ``end``."""
+        after = bisect_right(self._addresses, address)
+        if not after:
+            return None
+        start = self._addresses[after - 1]
+        first = bisect_left(self._addresses, start, 0, after)
+        stop = self._addresses[after] if after < len(self._addresses) else end
+        return Symbolized(self._lines[first].split(" ", 2)[2], address - start, stop - start, "")
+
+
+def _image(symbols: Symbols) -> tuple[tuple[int, int], ...]:
+    """Where ``is_ksym_addr()`` says yes: the whole image, or its code alone.
+
+    ``_end`` is in the table with CONFIG_KALLSYMS_ALL only, which is also what makes the kernel
+    look names up in the whole image.
+    """
+    find = symbols.address_of
+    start = find("_stext")
+    if start is None or start < _KERNEL_HALF:
+        return ()
+    end = find("_end")
+    ranges = [(start, end)] if end else [(start, find("_etext") or 0)]
+    if not end:
+        ranges.append((find("_sinittext") or 0, find("_einittext") or 0))
+    return tuple((a, b) for a, b in ranges if _KERNEL_HALF <= a < b)
+
+
+def _extra_ranges(text: str, split: int, modules: str) -> Iterator[_Range]:
+    """Modules' and BPF programs' symbols by address, each cut where it surely ends.
+
+    Trampolines (``[__builtin__ftrace]``, ``[__builtin__kprobes]``) are listed in kallsyms, but
+    ``kallsyms_lookup()`` does not find them, so they only end what comes before them.
+    """
+    homes = {m[1]: (int(m[3], 16), int(m[2])) for m in _MODULE.finditer(modules)}
+    seen: dict[int, tuple[str, str]] = {}
+    for address, name, module in _EXTRA.findall(text, split):
+        start = int(address, 16)
+        if start >= _KERNEL_HALF and not name.startswith(_MAPPING):
+            seen.setdefault(start, (name, module))  # the first of aliases wins
+    starts = sorted(seen)
+    for start, following in zip(starts, [*starts[1:], 1 << 64], strict=False):
+        name, module = seen[start]
+        if module.startswith("__builtin__"):
+            continue
+        base, size = homes.get(module, (0, 0))
+        inside = base <= start < base + size
+        limit = base + size if inside else (start // _PAGE + 1) * _PAGE
+        # bpf_address_lookup() gives no module name
+        yield _Range(start, min(following, limit), name, "" if module == "bpf" else module)
