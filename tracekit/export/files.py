@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from tracekit.errors import SourceError, UsageError
 from tracekit.timeline.query import Filter
@@ -89,6 +88,8 @@ def write_csv(recording: Recording, target: Path, wanted: Filter, advance: _Adva
 
     Strings are quoted, numbers are not; a task name that nobody knows is an empty field.
     """
+    import pyarrow.csv  # neither format is imported for the other
+
     rows = 0
     with _replacing(target) as part, part.open("wb") as out:
         options = pyarrow.csv.WriteOptions(include_header=True)
@@ -101,18 +102,25 @@ def write_csv(recording: Recording, target: Path, wanted: Filter, advance: _Adva
 
 def write_parquet(recording: Recording, target: Path, wanted: Filter, advance: _Advance) -> int:
     """Write Parquet (zstd, dictionaries for names and arguments); returns the number of rows."""
-    rows, writer = 0, None
-    with _replacing(target) as part:
-        try:
-            for table in _batches(recording, wanted, advance):
-                if writer is None:
-                    schema = table.schema.with_metadata(_metadata(recording))
-                    writer = pq.ParquetWriter(part, schema, **_PARQUET)
-                writer.write_table(table.cast(writer.schema), row_group_size=_ROW_GROUP)
-                rows += len(table)
-        finally:
-            if writer is not None:
-                writer.close()
+    import pyarrow.parquet as pq
+
+    rows = 0
+    metadata = _metadata(recording)
+    schema = recording.table(slice(0, 0)).select(COLUMNS).schema.with_metadata(metadata)
+    with (
+        _replacing(target) as part,
+        pq.ParquetWriter(part, schema, **_PARQUET) as writer,
+        ThreadPoolExecutor(1) as pool,  # encodes one batch while the next is rendered
+    ):
+        pending: Future[None] | None = None
+        for table in _batches(recording, wanted, advance):
+            if pending is not None:
+                pending.result()
+            table = table.replace_schema_metadata(metadata)
+            pending = pool.submit(writer.write_table, table, row_group_size=_ROW_GROUP)
+            rows += len(table)
+        if pending is not None:
+            pending.result()
     return rows
 
 
@@ -130,6 +138,8 @@ def write_events(
     recording: Recording, directory: Path, wanted: Filter, advance: _Advance
 ) -> dict[str, int]:
     """One Parquet file an event, with its typed arguments; returns rows by file name."""
+    import pyarrow.parquet as pq
+
     if wanted.grep is not None:
         raise UsageError("--grep cannot be combined with --per-event: its files hold typed fields")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,15 @@ import pyarrow as pa
 from tracekit._native import _walk
 from tracekit.ftrace.format import EventFormat, Field
 
-__all__ = ["Payloads", "as_arrow", "render_column", "typed_column", "typed_columns"]
+__all__ = [
+    "Payloads",
+    "as_arrow",
+    "as_numpy",
+    "as_strings",
+    "render_column",
+    "typed_column",
+    "typed_columns",
+]
 
 _SEED = secrets.randbits(64)  # so that nobody can craft payloads that collide
 _INTEGERS = {
@@ -62,6 +70,27 @@ def as_arrow(values: npt.NDArray[Any]) -> pa.Array:
         return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(packed)])
     plain = np.ascontiguousarray(values)
     return pa.Array.from_buffers(_BY_DTYPE[plain.dtype], len(plain), [None, pa.py_buffer(plain)])
+
+
+def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
+    """An integer array as numpy, ``null`` where it has none; no copy if it has all (no pandas)."""
+    dtype = next(d for d, a in _BY_DTYPE.items() if a == values.type)
+    part = slice(values.offset, values.offset + len(values))
+    valid, raw = values.buffers()
+    numbers = np.frombuffer(raw, dtype)[part] if len(values) else np.empty(0, dtype)
+    if not values.null_count:
+        return numbers
+    bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[part]
+    return np.where(bits, numbers, null)
+
+
+def as_strings(texts: Sequence[str]) -> pa.Array:
+    """Strings as Arrow (without pandas)."""
+    encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
+    ends = np.zeros(len(encoded) + 1, np.int32)
+    np.cumsum([len(e) for e in encoded], out=ends[1:])
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
 
 
 def _too_short(p: Payloads, end: int) -> npt.NDArray[np.bool_]:
@@ -157,10 +186,11 @@ def render_column(
     render: Callable[[memoryview | bytes], str],
     skip: int,
     known: dict[bytes, str] | None = None,
-) -> pa.DictionaryArray:
-    """Rendered text of every record, each distinct payload (from byte ``skip`` on) once.
+) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """(index into the texts for every record, the texts): each distinct payload rendered once.
 
-    ``known`` keeps texts from one call to the next, as many as are worth keeping.
+    Payloads are compared from byte ``skip`` on. ``known`` keeps texts from one call to the next,
+    as many as are worth keeping.
     """
     codes, firsts = _walk.intern(p.data, p.offsets, p.lengths, skip, _SEED)
     known = {} if known is None or len(known) > _KNOWN_TEXTS else known
@@ -171,5 +201,4 @@ def render_column(
         if (text := known.get(key)) is None:
             text = known[key] = render(payload)
         texts.append(text)
-    indices = pa.Array.from_buffers(pa.int32(), len(p), [None, pa.py_buffer(codes)])
-    return pa.DictionaryArray.from_arrays(indices, pa.array(texts, pa.string()))
+    return np.frombuffer(codes, np.int32), texts

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pyarrow as pa
 
-from tracekit.ftrace.columns import Payloads, as_arrow, typed_column
+from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.rows import EventKind, Rows, distinct
 
 __all__ = ["IDLE", "UNKNOWN", "comms_of_boot"]
 
@@ -32,10 +31,15 @@ def _pairs(fmt: EventFormat) -> Iterator[tuple[Field, Field]]:
 
 def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, str]]:
     """The distinct (pid, name) of an event's records, the last one of a pid last."""
-    table = pa.table({"pid": typed_column(payloads, pid), "name": typed_column(payloads, comm)})
-    table = table.append_column("row", as_arrow(np.arange(len(payloads))))
-    last = table.group_by(["pid", "name"]).aggregate([("row", "max")]).sort_by("row_max")
-    for number, name in zip(last["pid"].to_pylist(), last["name"].to_pylist(), strict=True):
+    pids = typed_column(payloads, pid).dictionary_encode()
+    names = typed_column(payloads, comm).dictionary_encode()
+    width = len(names.dictionary) + 1
+    key = as_numpy(pids.indices, null=-1).astype(np.int64) * width
+    key += as_numpy(names.indices, null=width - 1)
+    _, back = np.unique(key[::-1], return_index=True)  # the last row of each pair
+    numbers, texts = pids.dictionary.to_pylist(), [*names.dictionary.to_pylist(), None]
+    for pair in key[np.sort(len(key) - 1 - back)].tolist():
+        number, name = numbers[pair // width] if pair >= 0 else None, texts[pair % width]
         if number is not None and name:
             # begin_new_exec() names a task after the file it runs
             base = name.rpartition("/")[2] if comm.name == "filename" else name
@@ -45,21 +49,23 @@ def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, s
 def comms_of_boot(
     boot: Boot, rows: Rows, kinds: Sequence[EventKind], buffers: Sequence[Buffer]
 ) -> dict[int, str]:
-    """pid -> name for one boot; ``rows`` are that boot's.
+    """pid -> name for one boot.
 
     The kernel's own table wins, as in its ``trace`` file; it is small, so a pid it had forgotten
     takes the last name that an event gave it.
     """
     known = {**boot.context.comms, 0: IDLE}
-    pids = as_arrow(rows.pid).unique().to_pylist()
-    if all(pid in known for pid in pids):
+    pids, _ = distinct(rows.pid[rows.of_boot(boot.index)])
+    if all(pid in known for pid in pids.tolist()):
         return known
     told: dict[int, str] = {}
-    for code in np.unique(rows.kind).tolist():
-        fmt = boot.format(kinds[code].id)
-        for pid, comm in _pairs(fmt) if fmt else ():
-            for number in np.unique(rows.buffer).tolist():
-                mine = (rows.kind == code) & (rows.buffer == number)
-                payloads = Payloads(buffers[number].data, rows.offset[mine], rows.length[mine])
+    for code, kind in enumerate(kinds):
+        fmt = boot.format(kind.id) if kind.boot == boot.index else None
+        pairs = list(_pairs(fmt)) if fmt else []
+        mine = np.flatnonzero(rows.kind == code) if pairs else np.empty(0, np.int64)
+        for number in np.unique(rows.buffer[mine]).tolist():
+            at = mine[rows.buffer[mine] == number]
+            payloads = Payloads(buffers[number].data, rows.offset[at], rows.length[at])
+            for pid, comm in pairs:
                 told.update(_named(payloads, pid, comm))
     return {**told, **known}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.ftrace.columns import Payloads, typed_column
+from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.recording import Recording
 
@@ -103,7 +103,7 @@ def _traced_functions(
             data = recording.buffers[number].data
             address = typed_column(Payloads(data, rows.offset[at], rows.length[at]), field)
             coded = address.dictionary_encode()
-            codes = coded.indices.to_numpy(zero_copy_only=False)
+            codes = as_numpy(coded.indices, null=-1)
             for i, ip in enumerate(coded.dictionary.to_pylist()):
                 symbol = boot.context.symbols.lookup(ip) if ip is not None else None
                 # fentry sites lie a few bytes into the function (endbr, patchable entries)

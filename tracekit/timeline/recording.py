@@ -13,13 +13,20 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.errors import Diagnostic, UsageError
-from tracekit.ftrace.columns import Payloads, as_arrow, render_column, typed_columns
+from tracekit.ftrace.columns import (
+    Payloads,
+    as_arrow,
+    as_numpy,
+    as_strings,
+    render_column,
+    typed_columns,
+)
 from tracekit.session import Session
 from tracekit.timeline.axis import Axis, place
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.comms import comms_of_boot
 from tracekit.timeline.query import Filter
-from tracekit.timeline.rows import EventKind, Rows, collect
+from tracekit.timeline.rows import EventKind, Rows, collect, distinct
 
 if TYPE_CHECKING:
     from tracekit.timeline.report import Report
@@ -120,35 +127,38 @@ class Recording:
     def comms(self) -> list[dict[int, str]]:
         """pid -> task name, one mapping a boot, in the order of ``boots``."""
         return [
-            comms_of_boot(
-                boot, self.rows.take(self.rows.boot == boot.index), self.kinds, self.buffers
-            )
-            for boot in self.boots
+            comms_of_boot(boot, self.rows, self.kinds, self.buffers) for boot in self.boots
         ]
 
-    def _comm_column(self, rows: Rows) -> pa.DictionaryArray:
+    @cached_property
+    def _comm_codes(self) -> tuple[_Array, list[str]]:
+        """(index into the names for every row, -1 where there is none; the names)."""
         names: dict[str, int] = {}
-        codes = np.full(len(rows), -1, np.int32)
+        codes = np.full(len(self), -1, np.int32)
         for boot, comms in zip(self.boots, self.comms, strict=True):
-            mine = np.flatnonzero(rows.boot == boot.index)
-            coded = as_arrow(rows.pid[mine]).dictionary_encode()
+            mine = self.rows.of_boot(boot.index)
+            pids, which = distinct(self.rows.pid[mine])
             table = [
                 names.setdefault(comms[pid], len(names)) if pid in comms else -1
-                for pid in coded.dictionary.to_pylist()
+                for pid in pids.tolist()
             ]
-            codes[mine] = np.array([*table, -1], np.int32)[coded.indices.to_numpy()]
-        unknown = codes < 0
-        indices = pa.Array.from_buffers(
-            pa.int32(), len(codes),
-            [pa.py_buffer(np.packbits(~unknown, bitorder="little")), pa.py_buffer(codes)],
-        )  # fmt: skip
-        return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))
+            codes[mine] = np.array([*table, -1], np.int32)[which]
+        return codes, list(names)
+
+    def _comm_column(self, at: _Array | slice) -> pa.DictionaryArray:
+        every, names = self._comm_codes
+        codes = np.ascontiguousarray(every[at])
+        valid = pa.py_buffer(np.packbits(codes >= 0, bitorder="little"))
+        indices = pa.Array.from_buffers(pa.int32(), len(codes), [valid, pa.py_buffer(codes)])
+        return pa.DictionaryArray.from_arrays(indices, as_strings(names))
 
     # -- arguments ----------------------------------------------------------------------------
 
     def _groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
         """The rows of each (event, buffer), with their payloads."""
         key = rows.kind.astype(np.int64) * len(self.buffers) + rows.buffer
+        if len(self.kinds) * len(self.buffers) < 1 << 16:
+            key = key.astype(np.uint16)  # numpy sorts 16 bits by radix
         order = np.argsort(key, kind="stable")
         edges = np.flatnonzero(np.diff(key[order])) + 1
         for part in np.split(order, edges) if len(order) else ():
@@ -161,21 +171,16 @@ class Recording:
 
     def render(self, rows: Rows) -> pa.DictionaryArray:
         """The rendered arguments of ``rows``, as the old kernel itself would print them."""
-        texts: list[pa.Array] = [pa.array([], pa.string())]
+        texts: dict[str, int] = {}  # payloads that differ may read alike
         codes = np.empty(len(rows), np.int32)
-        used = 0
         for kind, part, payloads in self._groups(rows):
             boot = self._boot(kind.boot)
             known = self._texts.setdefault((kind.boot, kind.id), {})
             render, skip = boot.renderer(kind.id).render, boot.record_header.size
-            rendered = render_column(payloads, render, skip, known)
-            codes[part] = rendered.indices.to_numpy() + used
-            texts.append(rendered.dictionary)
-            used += len(rendered.dictionary)
-        # payloads that differ may read alike; a dictionary holds each text once
-        joined = pa.concat_arrays(texts).dictionary_encode()
-        codes = joined.indices.to_numpy()[codes] if len(codes) else codes
-        return pa.DictionaryArray.from_arrays(as_arrow(codes), joined.dictionary)
+            indices, rendered = render_column(payloads, render, skip, known)
+            table = [texts.setdefault(text, len(texts)) for text in rendered]
+            codes[part] = np.array(table, np.int32)[indices]
+        return pa.DictionaryArray.from_arrays(as_arrow(codes), as_strings(list(texts)))
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -197,18 +202,17 @@ class Recording:
             keep &= self.axis.ts_ns <= wanted.until
         found = np.flatnonzero(keep)
         if wanted.comms:
-            comm = self._comm_column(rows.take(found))
-            wants = [wanted.wants_comm(name) for name in comm.dictionary.to_pylist()]
-            codes = comm.indices.fill_null(len(wants)).to_numpy()
-            found = found[np.array([*wants, wanted.wants_comm(None)])[codes]]
+            codes, names = self._comm_codes
+            wants = [wanted.wants_comm(name) for name in [*names, None]]
+            found = found[np.array(wants)[codes[found]]]
         return found
 
     def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:
         """The timeline's columns for the rows at ``at``; rendering ``args`` is what takes time."""
         rows = self.rows.take(at)
-        names = pa.array(self.event_names, pa.string())
+        names = as_strings(self.event_names)
         source = pa.DictionaryArray.from_arrays(
-            as_arrow(np.zeros(len(rows), np.int8)), pa.array(["ftrace"])
+            as_arrow(np.zeros(len(rows), np.int8)), as_strings(["ftrace"])
         )
         kind = self._name_of_kind[rows.kind] if len(rows) else np.empty(0, np.int32)
         columns = {
@@ -216,7 +220,7 @@ class Recording:
             "boot": as_arrow(rows.boot),
             "cpu": as_arrow(rows.cpu),
             "pid": as_arrow(rows.pid),
-            "comm": self._comm_column(rows),
+            "comm": self._comm_column(at),
             "event": pa.DictionaryArray.from_arrays(as_arrow(kind), names),
             "source": source,
             "flags": as_arrow(rows.flags),
@@ -239,12 +243,15 @@ class Recording:
         wanted = wanted or Filter()
         found = self.select(wanted)
         for start in range(0, len(found), size):
-            at = found[start : start + size]
+            rows = found[start : start + size]
+            first, last = int(rows[0]), int(rows[-1])
+            # neighbours are a slice, which needs no copies
+            at = slice(first, last + 1) if last - first == len(rows) - 1 else rows
             table = self.table(at, args=args or wanted.grep is not None)
             if wanted.grep is not None:
                 keep = self._grep(table, wanted)
-                at, table = at[keep], table.filter(as_arrow(keep))
-            yield at, table
+                rows, table = rows[keep], table.filter(as_arrow(keep))
+            yield rows, table
 
     @staticmethod
     def _grep(table: pa.Table, wanted: Filter) -> _Array:
@@ -252,7 +259,7 @@ class Recording:
         event = table["event"].combine_chunks()
         args = table["args"].combine_chunks()
         names, texts = event.dictionary.to_pylist(), args.dictionary.to_pylist()
-        pairs = np.stack([event.indices.to_numpy(), args.indices.to_numpy()], axis=1)
+        pairs = np.stack([as_numpy(event.indices), as_numpy(args.indices)], axis=1)
         seen, where = np.unique(pairs, axis=0, return_inverse=True)
         hits = [
             wanted.grep.search(f"{names[e]} {texts[a]}") is not None for e, a in seen.tolist()
@@ -274,11 +281,14 @@ class Recording:
         codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
         at = self.select(wanted) if wanted else np.arange(len(self))
         at = at[np.isin(self.rows.kind[at], codes)]
-        parts = [self._event_part(kind, at[part], p) for kind, part, p in self._groups(self.rows.take(at))]
-        if not parts:
+        groups = list(self._groups(self.rows.take(at)))
+        if not groups:
             return self.table(at, args=False).select(_COMMON)
-        joined = pa.concat_tables(parts, promote_options="permissive").sort_by("_row")
-        return joined.drop_columns(["_row"])
+        parts = [self._event_part(kind, at[part], payloads) for kind, part, payloads in groups]
+        if len(parts) == 1:
+            return parts[0]
+        order = np.argsort(np.concatenate([part for _, part, _ in groups]))
+        return pa.concat_tables(parts, promote_options="permissive").take(as_arrow(order))
 
     def _full_name(self, name: str) -> str:
         known = self.event_names
@@ -311,7 +321,7 @@ class Recording:
         common = common.rename_columns([f"common_{c}" if c in typed else c for c in _COMMON])
         for column, values in typed.items():
             common = common.append_column(column, values)
-        return common.append_column("_row", as_arrow(at))
+        return common
 
     def report(self) -> Report:
         """The answer: gap, blackout, phases, completeness."""

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from tracekit.ftrace.page import Records
 from tracekit.timeline.boot import Boot, Buffer
 
-__all__ = ["EventKind", "Rows", "collect", "numpy_columns"]
+__all__ = ["EventKind", "Rows", "collect", "distinct", "numpy_columns"]
 
 _Array = npt.NDArray[Any]
+_PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,29 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ts_raw)
 
-    def take(self, order: _Array) -> Rows:
+    def take(self, order: _Array | slice) -> Rows:
         """The rows at ``order`` (indices, a mask or a slice)."""
         return Rows(*(getattr(self, f.name)[order] for f in fields(self)))
+
+    def of_boot(self, boot: int) -> _Array | slice:
+        """Where the rows of a boot are: a slice where they lie together."""
+        at = np.flatnonzero(self.boot == boot)
+        together = len(at) and at[-1] - at[0] == len(at) - 1
+        return slice(int(at[0]), int(at[-1]) + 1) if together else at
+
+
+def distinct(values: _Array) -> tuple[_Array, _Array]:
+    """(the distinct values, for every value its index among them), of int32 values.
+
+    Pids are small numbers: a table beats sorting. Damaged records may hold others.
+    """
+    if not len(values) or values.min() < 0 or values.max() >= _PID_LIMIT:
+        found, which = np.unique(values, return_inverse=True)
+        return found, which
+    found = np.flatnonzero(np.bincount(values))
+    table = np.empty(int(values.max()) + 1, np.int32)
+    table[found] = np.arange(len(found), dtype=np.int32)
+    return found, table[values]
 
 
 def numpy_columns(records: Records) -> dict[str, _Array]:
