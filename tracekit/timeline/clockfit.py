@@ -2,8 +2,8 @@
 
 A sample is ``{"clock", "tsc_before", "ns", "tsc_after"}``: ``rdtscp``, ``clock_gettime``,
 ``rdtscp``. At *some* count in ``[tsc_before, tsc_after]`` the clock was in ``[ns, ns + 1)``,
-nothing more is known. So instead of a regression, whose error would rest on guesses about how the reads are
-distributed inside the brackets, :func:`fit_brackets` computes the set of all lines
+nothing more is known. So instead of a regression, whose error would rest on guesses about how the
+reads are distributed inside the brackets, :func:`fit_brackets` computes the set of all lines
 ``tsc = a + b * ns`` that pass through every bracket, and gives the exact range of ``b``.
 
 All sums are over Python integers and fractions: a count of 1e11 times a reading of 1e18 ns needs
@@ -74,8 +74,9 @@ class LineFit:
 
         Each bracket allows ``[before, after]`` and the cycles from its reading to ``ns``, one ns
         more or less because both are cut to whole ns; the true count is in all of them. That is
-        exact outside the samples' span and an outer bound inside. ``shape`` says how many cycles that is, by default the fit's own rate. ``None``
-        without either, or when the brackets contradict the shape.
+        exact outside the samples' span and an outer bound inside. ``shape`` says how many cycles
+        that is, by default the fit's own rate. ``None`` without either, or when the brackets
+        contradict the shape.
         """
         if shape is None:
             if self.rate is None:
@@ -160,8 +161,11 @@ def fit_brackets(
     by_clock, diagnostics = read_samples(samples, where)
     if clock is not None:
         return fit_clock(clock, by_clock.get(clock, ()), where, diagnostics)
-    fits = [fit_clock(name, by_clock[name], where, diagnostics) for name in _PREFERRED
-            if name in by_clock]
+    fits = [
+        fit_clock(name, by_clock[name], where, diagnostics)
+        for name in _PREFERRED
+        if name in by_clock
+    ]
     return next((fit for fit in fits if fit and fit.rate), fits[0] if fits else None)
 
 
@@ -181,26 +185,42 @@ def fit_clock(
         kept, rejected = _without_outliers(kept)
         if rejected:
             consistent, rate = _slopes(kept)
-            notes.append(Diagnostic(
-                "clock-sample-outlier", "warning", where,
-                f"{rejected} sample(s) of {clock} contradict all the others and were set aside"))
+            notes.append(
+                Diagnostic(
+                    "clock-sample-outlier",
+                    "warning",
+                    where,
+                    f"{rejected} sample(s) of {clock} contradict all the others and were set aside",
+                )
+            )
     used, span = len(kept), kept[-1].ns - kept[0].ns
     if not consistent:
         runs = _runs(kept)
         rates = [r for r in (_slopes(run)[1] for run in runs) if r is not None]
         rate = Rate(min(r.lo for r in rates), max(r.hi for r in rates)) if rates else None
         kept = runs[-1]
-        notes.append(Diagnostic(
-            "clock-not-a-line", "warning", where,
-            f"no single rate fits the samples of {clock}: it was stepped or slewed, or its source "
-            f"changed, at least {len(runs) - 1} time(s) between them; the rate given covers every "
-            "stretch by itself, and places are counted from the last one"))
+        notes.append(
+            Diagnostic(
+                "clock-not-a-line",
+                "warning",
+                where,
+                f"no single rate fits the samples of {clock}: it was stepped or slewed, or its "
+                f"source changed, at least {len(runs) - 1} time(s) between them; the rate given "
+                "covers every stretch by itself, and places are counted from the last one",
+            )
+        )
     if rate is None:
-        notes.append(Diagnostic(
-            "clock-rate-unbounded", "info", where,
-            f"the samples of {clock} do not bound its rate ({used} sample(s) over {span} ns)"))
-    return LineFit(clock, rate, consistent, _residual(kept, rate), used, rejected, span, kept,
-                   tuple(notes))
+        notes.append(
+            Diagnostic(
+                "clock-rate-unbounded",
+                "info",
+                where,
+                f"the samples of {clock} do not bound its rate ({used} sample(s) over {span} ns)",
+            )
+        )
+    return LineFit(
+        clock, rate, consistent, _residual(kept, rate), used, rejected, span, kept, tuple(notes)
+    )
 
 
 def _slopes(brackets: Sequence[Bracket]) -> tuple[bool, Rate | None]:
@@ -216,7 +236,7 @@ def _slopes(brackets: Sequence[Bracket]) -> tuple[bool, Rate | None]:
     low = _newton(brackets, Fraction(0), 1)
     if high is None or low is None:
         return False, None
-    return True, (Rate(low, high) if 0 < low and high < _STEEPEST else None)
+    return True, (Rate(low, high) if low > 0 and high < _STEEPEST else None)
 
 
 def _newton(brackets: Sequence[Bracket], start: Fraction, direction: int) -> Fraction | None:
@@ -306,9 +326,9 @@ def _residual(brackets: Sequence[Bracket], rate: Rate | None) -> float | None:
     def height(bracket: Bracket, count: int) -> Fraction:
         return count - origin.before - slope * (bracket.ns - origin.ns)
 
-    base = (min(height(b, b.after) for b in brackets)
-            + max(height(b, b.before) for b in brackets)) / 2
+    base = (
+        min(height(b, b.after) for b in brackets) + max(height(b, b.before) for b in brackets)
+    ) / 2
     narrow = sorted(brackets, key=_width)[: -(-len(brackets) // 2)]
-    squares = sum(
-        float((height(b, b.before) + height(b, b.after)) / 2 - base) ** 2 for b in narrow)
+    squares = sum(float((height(b, b.before) + height(b, b.after)) / 2 - base) ** 2 for b in narrow)
     return sqrt(squares / len(narrow)) / float(slope)

@@ -24,13 +24,18 @@ _REFINED = re.compile(r"tsc: Refined TSC clocksource calibration: (\d{1,7})\.(\d
 _REGISTERED = re.compile(r"clocksource: tsc: mask")
 _SWITCH = re.compile(r"clocksource: Switched to clocksource (\S+)")
 _STABLE = re.compile(
-    r"sched_clock: Marking stable \((-?\d{1,20}), -?\d{1,20}\)->\((-?\d{1,20}), (-?\d{1,20})\)")
+    r"sched_clock: Marking stable \((-?\d{1,20}), -?\d{1,20}\)->\((-?\d{1,20}), (-?\d{1,20})\)"
+)
 _UNSTABLE = re.compile(
-    r"tsc: Marking TSC unstable|sched_clock: Marking unstable|TSC found unstable after boot")
+    r"tsc: Marking TSC unstable|sched_clock: Marking unstable|TSC found unstable after boot"
+)
+#: ``arch/x86/kernel/tsc_sync.c``: the kernel wrote the TSC's adjustment, so the counter jumped.
+_ADJUSTED = re.compile(r".*TSC ADJUST( differs| compensate|: CPU\d{1,6}: -?\d{1,20} force to 0)")
 #: Hypervisors' clocks that take the place of the native ``sched_clock``.
 _PARAVIRT = re.compile(
     r"kvm-clock: using sched offset|vmware: using clock offset|Xen: using vcpuop"
-    r"|clocksource: hyperv_clocksource")
+    r"|clocksource: hyperv_clocksource"
+)
 #: ``kernel/time/sched_clock.c``.
 _GENERIC = re.compile(r"sched_clock: \d+ bits at")
 _RTC_FOUND = re.compile(r"\S.*: registered as rtc\d")
@@ -75,6 +80,8 @@ class KernelLog:
     ``rtc_s``: the whole second that the RTC showed when CLOCK_REALTIME was set to that plus 0.5 s;
     it was read between the stamps ``rtc_from_ns`` and ``rtc_stamp_ns``. ``generic``:
     ``sched_clock`` is the generic one (arm64 and others) and printk shows it unaltered.
+    ``unstable``, ``adjusted``: the kernel found the TSC unstable, or changed its value.
+    ``paravirt``: a hypervisor's clock takes the place of the native ``sched_clock``.
     """
 
     detected_khz: int | None = None
@@ -86,6 +93,7 @@ class KernelLog:
     switches: tuple[tuple[int, str], ...] = ()
     stable: StableMark | None = None
     unstable: bool = False
+    adjusted: bool = False
     paravirt: bool = False
     generic: bool = False
     rtc_from_ns: int | None = None
@@ -97,9 +105,11 @@ class KernelLog:
 
 def read_kernel_log(text: str) -> KernelLog:
     """Find the clock lines of a ``dmesg``; the first of each kind counts."""
-    lines = [(int(match[1]) * 1_000_000_000 + int(match[2]) * 1_000, match[3])
-             for line in text.splitlines() if len(line) <= _MAX_LINE
-             and (match := _LINE.match(line))]
+    lines = [
+        (int(match[1]) * 1_000_000_000 + int(match[2]) * 1_000, match[3])
+        for line in text.splitlines()
+        if len(line) <= _MAX_LINE and (match := _LINE.match(line))
+    ]
     # "Detected Y MHz TSC" follows "Detected X MHz processor" where the two differ; clocks use Y.
     detected = _first(lines, _TSC) or _first(lines, _PROCESSOR)
     refined = _first(lines, _REFINED)
@@ -109,15 +119,20 @@ def read_kernel_log(text: str) -> KernelLog:
         detected_khz=_khz(detected),
         detected_stamp_ns=_stamp(detected),
         # setup_arch() comes before this line of start_kernel(), late_time_init() after it.
-        late=any(_COMMAND_LINE.match(line) for _, line in itertools.takewhile(
-            lambda entry: not _PROCESSOR.match(entry[1]), lines)) and detected is not None,
+        late=any(
+            _COMMAND_LINE.match(line)
+            for _, line in itertools.takewhile(lambda entry: not _PROCESSOR.match(entry[1]), lines)
+        )
+        and detected is not None,
         refined_khz=_khz(refined),
         refined_stamp_ns=_stamp(refined),
         registered_stamp_ns=_stamp(_first(lines, _REGISTERED)),
-        switches=tuple((stamp, match[1]) for stamp, line in lines
-                       if (match := _SWITCH.fullmatch(line))),
+        switches=tuple(
+            (stamp, match[1]) for stamp, line in lines if (match := _SWITCH.fullmatch(line))
+        ),
         stable=stable and StableMark(stable[0], *(int(stable[1][n]) for n in (1, 2, 3))),
         unstable=_first(lines, _UNSTABLE) is not None,
+        adjusted=_first(lines, _ADJUSTED) is not None,
         paravirt=_first(lines, _PARAVIRT) is not None,
         generic=_first(lines, _GENERIC) is not None,
         rtc_from_ns=_stamp(_first(lines, _RTC_FOUND)),

@@ -21,7 +21,9 @@ Unit = Literal["ns", "cycles", "ticks", "count"]
 #: What one step of a trace clock is (``kernel/trace/trace.c``, ``trace_clocks[].in_ns``, and
 #: ``kernel/trace/trace_clock.c``): ``uptime`` counts USER_HZ, ``counter`` counts calls.
 UNITS: Mapping[str, Unit] = {
-    "x86-tsc": "cycles", "uptime": "ticks", "counter": "count",
+    "x86-tsc": "cycles",
+    "uptime": "ticks",
+    "counter": "count",
     **dict.fromkeys(("local", "global", "perf", "mono", "mono_raw", "boot", "tai"), "ns"),
 }
 _INT64_MAX = (1 << 63) - 1
@@ -130,9 +132,7 @@ class SessionClock:
         """The model of the boot with that index."""
         return next(m for m in self.models if m.boot == boot)
 
-    def interval(
-        self, boot_a: int, raw_a: int, boot_b: int, raw_b: int
-    ) -> tuple[int, int | None]:
+    def interval(self, boot_a: int, raw_a: int, boot_b: int, raw_b: int) -> tuple[int, int | None]:
         """From one event to another, ns, and the bound for its error (``None``: unbounded)."""
         a, b = self.model(boot_a), self.model(boot_b)
         if a.unit == b.unit and a.ref_raw == b.ref_raw and a.offset_ns == b.offset_ns:
@@ -140,7 +140,8 @@ class SessionClock:
             return round((raw_b - raw_a) * a.ns_per_unit), a.duration_error(raw_b - raw_a)
         ns = b.ns(raw_b) - a.ns(raw_a)
         inside = [a.duration_error(raw_a - a.ref_raw), b.duration_error(raw_b - b.ref_raw)]
-        between = [g.error_ns for g in self.gaps if min(boot_a, boot_b) <= g.boot
-                   < max(boot_a, boot_b)]
+        between = [
+            g.error_ns for g in self.gaps if min(boot_a, boot_b) <= g.boot < max(boot_a, boot_b)
+        ]
         known = [e for e in (*inside, *between) if e is not None]
         return ns, sum(known) if len(known) == len(inside) + len(between) else None

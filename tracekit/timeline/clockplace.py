@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from tracekit.errors import Diagnostic
 from tracekit.timeline.clockfit import Bracket, LineFit
 from tracekit.timeline.clocklog import KernelLog
-from tracekit.timeline.clockshape import TICK_NS, Bent, Rate, timekeeping_shape
+from tracekit.timeline.clockshape import (
+    TICK_NS,
+    Bent,
+    Rate,
+    sched_shape,
+    timekeeping_shape,
+)
 from tracekit.timeline.clockzero import sched_clock
 
 __all__ = ["Place", "loose_below", "place_by_rtc", "place_on_tsc", "refined_from"]
@@ -53,17 +59,23 @@ def loose_below(trace_clock: str, log: KernelLog) -> int:
     return max(0, log.switches[0][0] - shift + TICK_NS)
 
 
-def refined_from(trace_clock: str, log: KernelLog) -> int:
-    """The reading from which the clock surely ran at the refined calibration; 0 without one."""
-    if log.refined_stamp_ns is None:
-        return 0
-    mark, last = log.stable, log.refined_stamp_ns + 1_000
+def refined_from(trace_clock: str, log: KernelLog) -> int | None:
+    """The reading from which the clock surely ran at the refined calibration.
+
+    ``None`` when the log does not tell: other clocks than printk's compare with its stamps only
+    through the mark.
+    """
+    mark, stamp = log.stable, log.refined_stamp_ns
+    if stamp is None:
+        return None
+    if trace_clock in _PRINTK_CLOCKS or (trace_clock == "local" and log.generic):
+        return stamp + 1_000
+    if mark is None:
+        return None
     if trace_clock == "local":
-        return last - min(0, mark.offset_ns if mark else 0)
-    if trace_clock in _PRINTK_CLOCKS:
-        return last
-    switched = log.switches[-1][0] if log.switches else last
-    return switched + TICK_NS - (mark.mono_to_printk_ns if mark else 0)
+        return stamp + 1_000 - min(0, mark.offset_ns)
+    switched = log.switches[-1][0] if log.switches else stamp
+    return max(switched, stamp) + TICK_NS - mark.mono_to_printk_ns
 
 
 def place_on_tsc(
@@ -88,7 +100,7 @@ def place_on_tsc(
     if trace_clock == "x86-tsc":
         return Place(lambda raw: (raw, raw), "the trace clock is the TSC"), ()
     if fit is not None:
-        return _sampled(fit, log, rate, where)
+        return _sampled(fit, log, rate)
     if trace_clock != "local" and trace_clock not in _PRINTK_CLOCKS:
         return None, ()
     clock, notes = sched_clock(log, samples, where=where)
@@ -96,52 +108,76 @@ def place_on_tsc(
         return None, notes
     if trace_clock == "local":
         return Place(clock.at, f"sched_clock on the TSC: {clock.method}"), notes
-    offset, tick = log.stable.offset_ns, log.stable.stamp_ns
-
-    def at(raw: int) -> _Span:
-        low, high = clock.at(raw - offset)
-        if raw >= tick:
-            return low, high
-        # Before the mark the distance from sched_clock was on its way from 0 to the offset.
-        other = clock.at(raw)
-        return min(low, other[0]), max(high, other[1])
-
+    offset = log.stable.offset_ns
+    at = _before_mark(lambda raw: clock.at(raw - offset), log, clock.shape.late)
     return Place(at, f"printk's clock on the TSC: {clock.method}"), notes
 
 
+def _before_mark(at: Callable[[int], _Span], log: KernelLog, rate: Rate) -> Callable[[int], _Span]:
+    """``at`` of printk's clock, which is known from the mark on, for all its readings.
+
+    Before the mark its distance from ``sched_clock`` was on its way from 0 to the offset; where
+    there is no such mark (see :attr:`KernelLog.generic`) the two are the same.
+    """
+    mark = log.stable
+    if mark is None:
+        return at
+    slack = sorted((0, round(mark.offset_ns * rate.mid)))
+
+    def wider(raw: int) -> _Span:
+        low, high = at(raw)
+        return (low, high) if raw >= mark.stamp_ns else (low + slack[0], high + slack[1])
+
+    return wider
+
+
 def _sampled(
-    fit: LineFit, log: KernelLog, rate: Rate | None, where: str
+    fit: LineFit, log: KernelLog, rate: Rate | None
 ) -> tuple[Place | None, tuple[Diagnostic, ...]]:
     """A clock with samples of its own."""
-    shape = timekeeping_shape(log, fit.rate) if fit.clock in _TIMEKEEPING else None
+    if fit.clock in _PRINTK_CLOCKS and log.stable is None and not log.generic:
+        return None, ()  # no telling from when on printk's clock was a line
     slopes = [r for r in (fit.rate, rate) if r is not None]
     slope = slopes[0] if slopes else None
     if len(slopes) == 2:
         slope = slopes[0].meet(slopes[1]) or slopes[0]
-    notes: tuple[Diagnostic, ...] = ()
-    if shape is None or fit.at(fit.brackets[0].ns, shape) is None:
-        if slope is None or fit.at(fit.brackets[0].ns, Bent.straight(slope)) is None:
-            return None, ()
-        shape = Bent.straight(slope)
-        if fit.clock in _TIMEKEEPING:
-            notes = (Diagnostic(
-                "clock-shape-unknown", "info", where,
-                f"the log does not show how {fit.clock} ran before its samples; the rate they "
-                "show is extended back"),)
-    line = shape
-    slack = [round(ns * line.late.mid) for ns in (_RTC_STEP_NS if fit.clock == "tai" else (0, 0))]
+    shape = _shape(fit, log, slope)
+    if shape is None:
+        return None, ()
+    step = _RTC_STEP_NS if fit.clock == "tai" else (0, 0)
+    slack = [round(ns * shape.late.mid) for ns in step]
 
     def at(raw: int) -> _Span:
         # Inside the samples a shape may contradict one of them where the fit itself does not.
-        low, high = fit.at(raw, line) or fit.at(raw) or (fit.brackets[0].before,
-                                                         fit.brackets[-1].after)
+        low, high = (
+            fit.at(raw, shape) or fit.at(raw) or (fit.brackets[0].before, fit.brackets[-1].after)
+        )
         if raw >= fit.brackets[0].ns:
             return low, high
         # Before the samples a wall clock may have been set from the RTC.
         return low + slack[0], high + slack[1]
 
-    return Place(at, f"{fit.used} samples of {fit.clock} against the TSC over "
-                 f"{fit.span_ns / 1e9:.3f} s", firm=fit.clock != "tai"), notes
+    return Place(
+        _before_mark(at, log, shape.late) if fit.clock in _PRINTK_CLOCKS else at,
+        f"{fit.used} samples of {fit.clock} against the TSC over {fit.span_ns / 1e9:.3f} s",
+        firm=fit.clock != "tai",
+    ), ()
+
+
+def _shape(fit: LineFit, log: KernelLog, slope: Rate | None) -> Bent | None:
+    """How a sampled clock ran before its samples, which show ``slope``."""
+    shape = None
+    if fit.clock in _TIMEKEEPING:
+        shape = timekeeping_shape(log, fit.rate)
+    elif fit.clock == "local" and log.stable is not None and not log.paravirt:
+        shape = sched_shape(log, log.stable)
+    if shape is not None and fit.at(fit.brackets[0].ns, shape) is not None:
+        return shape
+    if slope is None or log.detected_khz is None:
+        return Bent.straight(slope) if slope else None
+    # Not known in detail: any mixture of the two rates, up to where the later one surely held.
+    mixed, knee = Rate.of_khz(log.detected_khz).hull(slope), refined_from(fit.clock, log)
+    return Bent(mixed, slope, knee, knee, knee) if knee is not None else Bent.straight(mixed)
 
 
 def place_by_rtc(trace_clock: str, log: KernelLog) -> tuple[int, _Span] | None:

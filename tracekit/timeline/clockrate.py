@@ -39,7 +39,8 @@ class SessionRate:
 
     ``rate``: everything it can be, the systematic part included. ``fitted``: without that part.
     ``systematic``: the share (1e-6 = 1 ppm) added for it, ``None`` where nothing bounds it, and
-    ``basis`` what that share rests on. ``source``: where ``fitted`` comes from.
+    ``basis`` what that share rests on. ``source``: where ``fitted`` comes from. ``firm`` is false
+    for an early calibration, which nothing bounds: 7.3 was off by 1768 ppm on the lab machine.
     """
 
     rate: Rate
@@ -47,7 +48,7 @@ class SessionRate:
     systematic: Fraction | None
     basis: str
     source: str
-    diagnostics: tuple[Diagnostic, ...]
+    firm: bool = True
 
     @property
     def best(self) -> Fraction:
@@ -55,14 +56,16 @@ class SessionRate:
         return self.fitted.mid
 
     @property
-    def relative(self) -> Fraction:
+    def relative(self) -> Fraction | None:
         """Bound for the relative error of a duration converted with ``best``."""
+        if not self.firm:
+            return None
         return max(abs(self.best / self.rate.lo - 1), abs(1 - self.best / self.rate.hi))
 
 
 def session_rate(
     fits: Mapping[int, LineFit], logs: Mapping[int, KernelLog]
-) -> SessionRate | None:
+) -> tuple[SessionRate | None, tuple[Diagnostic, ...]]:
     """Combine the fits and kernel logs of all boots, by boot index.
 
     The narrowest fit, unless that is wider than a refined calibration can be wrong and there is
@@ -70,43 +73,65 @@ def session_rate(
     """
     notes = list[Diagnostic]()
     measured = _plausible({b: fit.rate for b, fit in fits.items() if fit.rate}, notes)
-    refined = _plausible({b: Rate.of_khz(log.refined_khz) for b, log in logs.items()
-                          if log.refined_khz is not None}, notes)
-    detected = _plausible({b: Rate.of_khz(log.detected_khz) for b, log in logs.items()
-                           if log.detected_khz is not None}, notes)
+    refined = _plausible(
+        {b: Rate.of_khz(log.refined_khz) for b, log in logs.items() if log.refined_khz is not None},
+        notes,
+    )
+    detected = _plausible(
+        {
+            b: Rate.of_khz(log.detected_khz)
+            for b, log in logs.items()
+            if log.detected_khz is not None
+        },
+        notes,
+    )
     chosen = _choose(fits, measured, refined, detected)
     if chosen is None:
-        return None
+        return None, tuple(notes)
     fitted, source = chosen
     systematic, basis = _systematic(refined, notes)
     rate = fitted if systematic is None else fitted.widened(systematic)
-    # All of them claim to be the rate of one oscillator: each counts, and a claim further off than
-    # a calibration can be is worth a remark.
+    # All boots run on one oscillator, so every claim counts. A fit only says where the rate is,
+    # not that it may be anywhere in there: a wide one that holds the chosen rate adds nothing.
     stated = fitted.widened(max(systematic or Fraction(0), _REFINED_LIMIT))
-    claims = [(boot, fits[boot].clock, claim) for boot, claim in measured.items()]
-    claims += [(boot, "the refined calibration", claim) for boot, claim in refined.items()]
-    for boot, what, claim in claims:
-        if not claim.overlaps(stated):
-            notes.append(Diagnostic(
-                "clock-rate-disagrees", "warning", f"boot {boot}",
-                f"{what} gives {float(claim.lo):.9f} to {float(claim.hi):.9f} cycles/ns here, "
-                f"{source} gives {float(fitted.lo):.9f} to {float(fitted.hi):.9f}; the error "
-                "stated covers both"))
-        if what != "the refined calibration" and claim.overlaps(stated):
-            continue  # a fit says where the rate is, not that it may be anywhere in there
+    strays = {
+        boot: (fits[boot].clock, claim)
+        for boot, claim in measured.items()
+        if not claim.overlaps(stated)
+    }
+    strays |= {
+        boot: ("the refined calibration", claim)
+        for boot, claim in refined.items()
+        if not claim.overlaps(stated)
+    }
+    for claim in (*refined.values(), *(claim for _, claim in strays.values())):
         rate = rate.hull(claim)
-    return SessionRate(rate, fitted, systematic, basis, source, tuple(notes))
+    for boot, (what, claim) in strays.items():
+        notes.append(Diagnostic(
+            "clock-rate-disagrees", "warning", f"boot {boot}",
+            f"{what} gives {float(claim.lo):.9f} to {float(claim.hi):.9f} cycles/ns here, "
+            f"{source} gives {float(fitted.lo):.9f} to {float(fitted.hi):.9f}; the error "
+            "stated covers both"))  # fmt: skip
+    firm = bool(measured or refined)
+    return SessionRate(rate, fitted, systematic, basis, source, firm), tuple(notes)
 
 
 def _plausible(rates: Mapping[int, Rate], notes: list[Diagnostic]) -> dict[int, Rate]:
     """The rates that a counter can have; a note about every other."""
+    kept = {}
     for boot, rate in rates.items():
-        if not _PLAUSIBLE.overlaps(rate):
-            notes.append(Diagnostic(
-                "clock-rate-implausible", "warning", f"boot {boot}",
-                f"{float(rate.mid):g} cycles/ns is no rate of a TSC; not used"))
-    return {boot: rate for boot, rate in rates.items()
-            if rate.lo >= _PLAUSIBLE.lo and rate.hi <= _PLAUSIBLE.hi}
+        if rate.lo >= _PLAUSIBLE.lo and rate.hi <= _PLAUSIBLE.hi:
+            kept[boot] = rate
+            continue
+        notes.append(
+            Diagnostic(
+                "clock-rate-implausible",
+                "warning",
+                f"boot {boot}",
+                f"{float(rate.lo):g} to {float(rate.hi):g} cycles/ns is no rate of a TSC; not used",
+            )
+        )
+    return kept
 
 
 def _choose(
@@ -119,8 +144,9 @@ def _choose(
     best = min(measured, key=lambda boot: (measured[boot].ppm, boot), default=None)
     if best is not None and (measured[best].ppm <= LIMIT_PPM or not refined):
         fit = fits[best]
-        return measured[best], (f"{fit.clock} of boot {best} ({fit.used} samples over "
-                                f"{fit.span_ns / 1e9:.3f} s)")
+        return measured[best], (
+            f"{fit.clock} of boot {best} ({fit.used} samples over {fit.span_ns / 1e9:.3f} s)"
+        )
     for kind, rates in (("refined", refined), ("early", detected)):
         for boot, rate in rates.items():
             return rate, f"the {kind} TSC calibration in the log of boot {boot}"
@@ -132,10 +158,15 @@ def _systematic(
 ) -> tuple[Fraction | None, str]:
     """How far the kernels' calibrations may be off, and what that rests on."""
     if not refined:
-        notes.append(Diagnostic(
-            "clock-calibration-unknown", "info", "session",
-            "no log shows a refined TSC calibration, so how far the kernel's nanosecond is from a "
-            "nanosecond is not known and not in the errors stated"))
+        notes.append(
+            Diagnostic(
+                "clock-calibration-unknown",
+                "info",
+                "session",
+                "no log shows a refined TSC calibration, so how far the kernel's nanosecond is "
+                "from a nanosecond is not known and not in the errors stated",
+            )
+        )
         return None, "no refined calibration in any log: not bounded"
     rates = list(refined.values())
     if len(rates) == 1:
@@ -143,8 +174,13 @@ def _systematic(
     low, high = min(r.lo for r in rates), max(r.hi for r in rates)
     spread = (high - low) / low
     if spread > 2 * _REFINED_LIMIT:
-        notes.append(Diagnostic(
-            "clock-rate-disagrees", "warning", "session",
-            f"the refined calibrations are {float(spread) * 1e6:.0f} ppm apart, more than the "
-            "kernel lets them be wrong: not all boots ran on the same oscillator"))
+        notes.append(
+            Diagnostic(
+                "clock-rate-disagrees",
+                "warning",
+                "session",
+                f"the refined calibrations are {float(spread) * 1e6:.0f} ppm apart, more than the "
+                "kernel lets them be wrong: not all boots ran on the same oscillator",
+            )
+        )
     return spread, f"the spread of the refined calibrations of {len(rates)} boots"

@@ -125,8 +125,13 @@ def sched_shape(log: KernelLog, mark: StableMark) -> Bent | None:
     settled = log.refined_stamp_ns >= mark.stamp_ns
     offsets = (mark.offset_ns,) if settled else (0, mark.offset_ns)
     latest = log.refined_stamp_ns + _STAMP_NS - min(offsets)
-    return Bent(early, _exactly(log.refined_khz, _CYC2NS_ROUNDING),
-                min(REFINE_NS, latest), latest, log.refined_stamp_ns - max(offsets))
+    return Bent(
+        early,
+        _exactly(log.refined_khz, _CYC2NS_ROUNDING),
+        min(REFINE_NS, latest),
+        latest,
+        log.refined_stamp_ns - max(offsets),
+    )
 
 
 def timekeeping_shape(log: KernelLog, measured: Rate | None) -> Bent | None:

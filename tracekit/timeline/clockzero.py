@@ -72,8 +72,10 @@ class SchedClock:
 
     def at(self, raw_ns: int) -> tuple[int, int]:
         """Every count at which ``sched_clock`` can have shown ``raw_ns``: ``(lowest, highest)``."""
-        return (self.low + self.shape.between(0, raw_ns)[0],
-                self.high + self.shape.between(0, raw_ns + 1)[1])
+        return (
+            self.low + self.shape.between(0, raw_ns)[0],
+            self.high + self.shape.between(0, raw_ns + 1)[1],
+        )
 
 
 def kernel_zero(
@@ -96,8 +98,9 @@ def kernel_zero(
     if trace_clock != "x86-tsc":
         return None, (_unknown(where, f"nothing relates the trace clock {trace_clock} to it"),)
     by_clock, notes = read_samples(samples, where)
-    clock, more = sched_clock(log, by_clock, initcalls=initcalls, first_exec=first_exec,
-                              where=where)
+    clock, more = sched_clock(
+        log, by_clock, initcalls=initcalls, first_exec=first_exec, where=where
+    )
     if clock is None:
         return None, notes + more
     raw = (clock.low + clock.high) // 2
@@ -127,14 +130,24 @@ def sched_clock(
     mark = log.stable
     shape = sched_shape(log, mark) if mark else None
     if mark is None or shape is None or log.paravirt or log.unstable:
-        reason = ("no line 'sched_clock: Marking stable'" if mark is None else
-                  "the TSC was found unstable" if log.unstable else
-                  "sched_clock is not the native one of the TSC")
+        reason = (
+            "no line 'sched_clock: Marking stable'"
+            if mark is None
+            else "the TSC was found unstable"
+            if log.unstable
+            else "sched_clock is not the native one of the TSC"
+        )
         return None, (_unknown(where, f"the log does not tie sched_clock to the TSC: {reason}"),)
     given = _Evidence(log, mark, samples, initcalls, first_exec, where)
     clock, notes = _combine(given, shape)
-    start = next((call.start for call in initcalls
-                  if call.func == "init_tsc_clocksource" and call.start is not None), None)
+    start = next(
+        (
+            call.start
+            for call in initcalls
+            if call.func == "init_tsc_clocksource" and call.start is not None
+        ),
+        None,
+    )
     if clock is None or start is None or log.refined_khz is None:
         return clock, notes
     # The refinement cannot have ended sooner than a second after init_tsc_clocksource() began:
@@ -145,8 +158,12 @@ def sched_clock(
 
 
 def _unknown(where: str, why: str) -> Diagnostic:
-    return Diagnostic("clock-zero-unknown", "info", where,
-                      f"the zero of the kernel's own clock is not known: {why}")
+    return Diagnostic(
+        "clock-zero-unknown",
+        "info",
+        where,
+        f"the zero of the kernel's own clock is not known: {why}",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +214,12 @@ def _order(given: _Evidence, shape: Bent) -> _Bounds:
     finishes = [call.finish for call in given.initcalls if call.finish is not None]
     printed_after(max(finishes, default=None), log.freeing_stamp_ns)
     printed_before(given.first_exec, log.run_init_stamp_ns)
-    return _Bounds(max(after, default=None), min(before, default=None),
-                   "the order of log lines and events")
+    return _Bounds(
+        max(after, default=None), min(before, default=None), "the order of log lines and events"
+    )
 
 
-def _pair(
-    given: _Evidence, shape: Bent
-) -> tuple[_Bounds | None, tuple[Diagnostic, ...]]:
+def _pair(given: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagnostic, ...]]:
     """Bounds from the mark's pair of readings and mono's samples.
 
     mono_raw is projected back rather than mono, as NTP does not touch it; what the two differ by
@@ -220,16 +236,26 @@ def _pair(
         mono = Bent.straight(rate.hull(shape.early).hull(shape.late) if rate else shape.late)
     read = fit.at(given.mark.gtod_ns, mono)
     if read is None:
-        return None, (Diagnostic(
-            "clock-rate-disagrees", "warning", given.where,
-            f"{name} did not run at the rates the log states; it is not projected back"),)
+        return None, (
+            Diagnostic(
+                "clock-rate-disagrees",
+                "warning",
+                given.where,
+                f"{name} did not run at the rates the log states; it is not projected back",
+            ),
+        )
     slack = ceil(_apart(samples, fit, mono.late) * mono.late.hi) if name == "mono_raw" else 0
     widths = sorted(b.after - b.before for b in fit.brackets)
     stall = widths[len(widths) * 95 // 100]
-    fewest, most = shape.between(0, given.mark.raw_ns)[0], shape.between(
-        0, given.mark.raw_ns + 1)[1]
-    return _Bounds(read[0] - slack - most, read[1] + slack + stall - fewest,
-                   f"samples of {name}, and mono with sched_clock in the log"), ()
+    fewest, most = (
+        shape.between(0, given.mark.raw_ns)[0],
+        shape.between(0, given.mark.raw_ns + 1)[1],
+    )
+    return _Bounds(
+        read[0] - slack - most,
+        read[1] + slack + stall - fewest,
+        f"samples of {name}, and mono with sched_clock in the log",
+    ), ()
 
 
 def _apart(samples: Mapping[str, Sequence[Bracket]], fit: LineFit, rate: Rate) -> int:
@@ -249,28 +275,37 @@ def _apart(samples: Mapping[str, Sequence[Bracket]], fit: LineFit, rate: Rate) -
     return ceil(max(abs(low), abs(high)))
 
 
-def _combine(
-    given: _Evidence, shape: Bent
-) -> tuple[SchedClock | None, tuple[Diagnostic, ...]]:
+def _combine(given: _Evidence, shape: Bent) -> tuple[SchedClock | None, tuple[Diagnostic, ...]]:
     """What both kinds of evidence leave; order alone where they contradict each other."""
     order = _order(given, shape)
     pair, notes = _pair(given, shape)
     if pair is not None and not _agree(order, pair):
-        notes = (*notes, Diagnostic(
-            "clock-zero-conflict", "warning", given.where,
-            f"{pair.why}, give a zero that {order.why} rule out; the latter is used"),)
+        notes = (
+            *notes,
+            Diagnostic(
+                "clock-zero-conflict",
+                "warning",
+                given.where,
+                f"{pair.why}, give a zero that {order.why} rule out; the latter is used",
+            ),
+        )
         pair = None
-    lower = max((b for b in (order, pair) if b and b.low is not None),
-                key=lambda b: b.low or 0, default=None)
+    lower = max(
+        (b for b in (order, pair) if b and b.low is not None),
+        key=lambda b: b.low or 0,
+        default=None,
+    )
     upper = order if order.high is not None or pair is None else pair
     if lower is None or lower.low is None or upper.high is None or lower.low > upper.high:
         return None, (*notes, _unknown(given.where, "neither samples nor initcall events place it"))
     allowed = "" if upper is order else ", and the stall that 95 % of the samples stay below"
-    return SchedClock(lower.low, upper.high, shape,
-                      f"lower bound: {lower.why}; upper bound: {upper.why}{allowed}"), notes
+    return SchedClock(
+        lower.low, upper.high, shape, f"lower bound: {lower.why}; upper bound: {upper.why}{allowed}"
+    ), notes
 
 
 def _agree(order: _Bounds, pair: _Bounds) -> bool:
     """Whether some zero satisfies both."""
-    return ((order.high is None or pair.low is None or pair.low <= order.high)
-            and (order.low is None or pair.high is None or order.low <= pair.high))
+    return (order.high is None or pair.low is None or pair.low <= order.high) and (
+        order.low is None or pair.high is None or order.low <= pair.high
+    )
