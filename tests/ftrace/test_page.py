@@ -35,7 +35,7 @@ def check_events(region: Region) -> None:
     for records, expected in zip(decoded.records, region.expected, strict=True):
         assert said(region.data, records) == wanted(expected)
         assert (records.missed, records.missed_unknown, records.unreadable) == (0, 0, 0)
-        assert sum(page.events for page in records.pages) == len(records) == len(expected)
+        assert sum(page.events for page in records.pages()) == len(records) == len(expected)
 
 
 @RELAXED
@@ -83,7 +83,7 @@ def test_missed_events_on_pages_for_user_space(size, extended):
         user_page(5, events, missed=7, stored=False, page_size=size, sign_extended=extended),
     ]
     data, records = read_user_pages(made, size)
-    assert [page.missed for page in records.pages] == [0, 1, 1 << 40, -1, -1]
+    assert [page.missed for page in records.pages()] == [0, 1, 1 << 40, -1, -1]
     assert (records.missed, records.missed_unknown) == ((1 << 40) + 1, 2)
     assert [each[0] for each in said(data, records)] == [1, 2, 3, 4, 5]
 
@@ -184,7 +184,7 @@ def test_discarded_events_are_counted():
     ring.write(1010, payload(2), discard=True, interrupts=inner)
     region = layout_615([ring])
     check_events(region)
-    assert decode(region.data).records[0].pages[1].discarded == 1
+    assert list(decode(region.data).records[0].pages())[1].discarded == 1
 
 
 def test_padding_in_the_middle_of_the_committed_part_is_not_dropped_in_silence():

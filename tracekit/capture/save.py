@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracekit.capture.clocks import clock_samples, merge_samples
+from tracekit.capture.clocks import clock_readings, clock_samples, merge_samples, valid_sample
 from tracekit.capture.kernel import describe_kernel, remarks_on
 from tracekit.capture.remarks import Progress, Remarks
 from tracekit.errors import SessionError, Severity, SourceError
@@ -197,12 +197,15 @@ def _save_kho(saving: Saving) -> None:
 def _save_clocks(saving: Saving) -> None:
     """Save ``clocks.json``: these samples and those an earlier run has saved of this boot."""
     rel = saving.rel("clocks.json")
+    readings = clock_readings(saving.root)
     try:
-        earlier = json.loads(saving.writer.read(rel) or b"{}")["samples"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        earlier = []
+        document = json.loads(saving.writer.read(rel) or b"{}")
+        earlier = [s for s in document.get("samples", []) if valid_sample(s)]
+        readings = [*document.get("readings", []), *readings]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        earlier = []  # no session of ours has such a file
     samples = merge_samples(earlier, clock_samples(saving.root, saving.remarks))
-    saving.writer.write(rel, dump_json({"samples": samples}))
+    saving.writer.write(rel, dump_json({"samples": samples, "readings": readings}))
 
 
 def _save_log(saving: Saving) -> None:

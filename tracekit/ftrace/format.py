@@ -17,10 +17,12 @@ from tracekit.errors import FormatError
 __all__ = ["EventFormat", "Field", "HeaderPage", "parse_format", "parse_header_page"]
 
 _FIELD = re.compile(
-    r"\s*field:(?P<decl>[^;]*);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);"
+    r"\s*field:(?P<decl>[^;]*);\s*offset:(?P<offset>[0-9]{1,9});\s*size:(?P<size>[0-9]{1,9});"
     r"(?:\s*signed:(?P<signed>[01]);)?\s*$"
 )
 _ARRAY = re.compile(r"^(?P<head>.*?)\s*\[(?P<len>[^\]]*)\]\s*$", re.S)
+_ID = re.compile(r"[0-9]{1,9}")
+_LENGTH = re.compile(r"[0-9]{1,6}")
 _MAX_RECORD = 1 << 16  # a ring-buffer event never exceeds a sub-buffer; 64K pages at most
 _POINTER = 8  # x86_64 and arm64 are LP64
 
@@ -133,7 +135,7 @@ def _parse_field(line: str, where: str) -> Field:
         if (am := _ARRAY.match(decl)) is not None:
             decl = am["head"]
             digits = am["len"].strip()
-            length = int(digits) if digits.isdigit() and len(digits) < 7 else 0
+            length = int(digits) if _LENGTH.fullmatch(digits) else 0
         type_, _, name = decl.rpartition(" ")
         while name.startswith("*"):
             type_, name = type_ + " *", name[1:]
@@ -162,7 +164,7 @@ def parse_format(text: str, system: str, source: str) -> EventFormat:
             name = line[5:].strip()
         elif line.startswith("ID:"):
             digits = line[3:].strip()
-            if not digits.isdigit() or int(digits) > 0xFFFF:
+            if not _ID.fullmatch(digits) or int(digits) > 0xFFFF:
                 raise FormatError(f"{where}: not an event id: {digits[:40]!r}")
             event_id = int(digits)
         elif line.lstrip().startswith("field:"):

@@ -1,0 +1,222 @@
+"""The kernel's command line, as far as tracing and KHO are concerned.
+
+Rules of ``lib/cmdline.c`` (``next_arg()``, ``memparse()``), of ``enable_instances()`` in
+``kernel/trace/trace.c`` and of ``reserve_mem()`` in ``mm/memblock.c``. Whatever the kernel would
+have ignored with a warning is listed in :attr:`CommandLine.ignored`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tracekit.errors import UsageError
+
+__all__ = [
+    "CommandLine",
+    "RegionSpec",
+    "ReserveMem",
+    "TraceInstance",
+    "memparse",
+    "parse_cmdline",
+    "parse_region",
+    "split_parameters",
+]
+
+_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)([KMGTPEkmgtpe]?)")
+_SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
+_LIMIT = 1 << 64
+_NAME = 15  # RESERVE_MEM_NAME_SIZE less the NUL
+_TRUE = ("1", "y", "t", "on")
+_FALSE = ("0", "n", "f", "of")
+
+
+class RegionSpec(NamedTuple):
+    """A physical range the user named: ``NAME@PA:SIZE``, in bytes."""
+
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveMem:
+    """``reserve_mem=SIZE:ALIGN:NAME``, in bytes."""
+
+    name: str
+    size: int
+    align: int
+
+
+@dataclass(frozen=True, slots=True)
+class TraceInstance:
+    """``trace_instance=NAME^FLAG@REGION,EVENT,…``.
+
+    Memory is given by ``region`` (a ``reserve_mem`` name), or by ``address`` and ``size`` in
+    bytes, or not at all (an ordinary buffer); ``backup`` names the instance that
+    ``trace_instance=NAME=OTHER`` copies.
+    """
+
+    name: str
+    flags: tuple[str, ...] = ()
+    region: str | None = None
+    address: int | None = None
+    size: int | None = None
+    events: tuple[str, ...] = ()
+    backup: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What was parsed. ``kho`` is None when the parameter is absent or makes no sense."""
+
+    text: str
+    instances: tuple[TraceInstance, ...] = ()
+    reserve_mem: tuple[ReserveMem, ...] = ()
+    trace_clock: str | None = None
+    trace_event: tuple[str, ...] = ()
+    kho: bool | None = None
+    ignored: tuple[str, ...] = ()
+
+    def instance_of(self, region: str, address: int | None = None) -> TraceInstance | None:
+        """The instance that was given the region of this name or at this physical address."""
+        for instance in self.instances:
+            if instance.region == region:
+                return instance
+            if address is not None and instance.address == address:
+                return instance
+        return None
+
+
+def memparse(text: str) -> tuple[int, str] | None:
+    """(number with its suffix K, M, G, T, P or E applied, the rest), as ``memparse()``.
+
+    Decimal, hexadecimal with ``0x``, octal with a leading ``0``. None when there is no number, or
+    it exceeds 64 bits.
+    """
+    match = _NUMBER.match(text)
+    if match is None:
+        return None
+    digits = match[1]
+    octal = len(digits) > 1 and digits[0] == "0" and digits[1] not in "xX"
+    value = int(digits, 8 if octal else 0) << _SHIFTS[match[2].upper()]
+    return (value, text[match.end() :]) if value < _LIMIT else None
+
+
+def split_parameters(text: str) -> list[tuple[str, str | None]]:
+    """(name, value or None) of every kernel parameter; what follows ``--`` is for init.
+
+    Quotes protect spaces and are removed around a whole parameter or a whole value.
+    """
+    parameters: list[tuple[str, str | None]] = []
+    for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', text):
+        if word == "--":
+            break
+        if word.startswith('"'):
+            word = word.removeprefix('"').removesuffix('"')
+        name, equals, value = word.partition("=")
+        if value.startswith('"'):
+            value = value.removeprefix('"').removesuffix('"')
+        parameters.append((name, value if equals else None))
+    return parameters
+
+
+def _range(text: str) -> tuple[int, int] | None:
+    """``ADDRESS:SIZE``, or None."""
+    start = memparse(text)
+    if start is None or not start[1].startswith(":"):
+        return None
+    size = memparse(start[1][1:])
+    if size is None or size[1] or not start[0] or not size[0] or start[0] + size[0] > _LIMIT:
+        return None
+    return start[0], size[0]
+
+
+def _instance(value: str) -> TraceInstance | None:
+    head, *events = value.split(",")
+    head, _, backup = head.partition("=")
+    # The kernel cuts at the first '@' and at the first '^', in whichever order they come.
+    name, *marked = re.split(r"(?=[@^])", head)
+    flags = tuple(part[1:] for part in marked if part[0] == "^")
+    places = [part[1:] for part in marked if part[0] == "@"]
+    if not name or len(places) > 1:
+        return None
+    listed = tuple(event for event in events if event)
+    if not places:
+        return TraceInstance(name, flags, events=listed, backup=backup or None)
+    if places[0][:1].isdecimal():
+        found = _range(places[0])
+        if found is None:
+            return None
+        return TraceInstance(name, flags, None, *found, listed, backup or None)
+    if not places[0]:
+        return None
+    return TraceInstance(name, flags, places[0], events=listed, backup=backup or None)
+
+
+def _boolean(value: str) -> bool | None:
+    """``kstrtobool()``: the first letters decide."""
+    lower = value.lower()
+    return True if lower.startswith(_TRUE) else False if lower.startswith(_FALSE) else None
+
+
+def _reserve_mem(value: str) -> ReserveMem | None:
+    size = memparse(value)
+    if size is None or not size[0] or not size[1].startswith(":"):
+        return None
+    align = memparse(size[1][1:]) or (0, size[1][1:])  # no digits: memparse() gives 0
+    if not align[1].startswith(":"):
+        return None
+    name = align[1][1:]
+    return ReserveMem(name, size[0], align[0]) if 0 < len(name) <= _NAME else None
+
+
+def parse_cmdline(text: str) -> CommandLine:
+    """Parse a command line; never raises."""
+    instances: list[TraceInstance] = []
+    reserved: list[ReserveMem] = []
+    events: list[str] = []
+    ignored: list[str] = []
+    clock: str | None = None
+    kho: bool | None = None
+    for name, value in split_parameters(text):
+        value = value or ""
+        understood = True
+        if name == "trace_instance":
+            instance = _instance(value)
+            understood = instance is not None and all(i.name != instance.name for i in instances)
+            if instance is not None and understood:
+                instances.append(instance)
+        elif name == "reserve_mem":
+            memory = _reserve_mem(value)
+            understood = memory is not None and all(m.name != memory.name for m in reserved)
+            if memory is not None and understood:
+                reserved.append(memory)
+        elif name == "trace_clock":
+            clock = value or clock
+        elif name == "trace_event":
+            events += [event for event in value.split(",") if event]
+        elif name == "kho":
+            switch = _boolean(value)
+            understood = switch is not None
+            kho = switch if understood else kho
+        if not understood:
+            ignored.append(f"{name}={value}")
+    return CommandLine(
+        text.strip(), tuple(instances), tuple(reserved), clock, tuple(events), kho, tuple(ignored)
+    )
+
+
+def parse_region(text: str) -> RegionSpec:
+    """Parse ``NAME@PA:SIZE``, the syntax ``trace_instance=`` has for physical ranges.
+
+    Raises :class:`~tracekit.errors.UsageError`.
+    """
+    name, at, place = text.rpartition("@")
+    found = _range(place)
+    if not name or not at or found is None:
+        raise UsageError(
+            f"{text!r}: not a region: write NAME@ADDRESS:SIZE, as in tkA@0x7d600000:4M"
+        )
+    return RegionSpec(name, *found)

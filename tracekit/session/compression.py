@@ -1,0 +1,149 @@
+"""Compression of session files: zstandard where it is importable, gzip where it is not.
+
+The suffix (``.zst`` or ``.gz``) tells which, so a session written in a rescue shell without
+zstandard is read everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol, cast
+
+from tracekit.errors import SessionError
+
+__all__ = ["Sink", "compress", "compressor", "decompress", "decompress_chunks", "preferred_suffix"]
+
+_LEVEL_ZSTD = 3  # on ring buffers: gzip -6's size at a tenth of its time
+_LEVEL_GZIP = 6
+_CHUNK = 1 << 20
+_MAX_WINDOW = 1 << 27  # bytes of history a frame may demand: zstd --long at its default
+
+
+class Sink(Protocol):
+    """Something bytes are written to, and that is closed to finish it."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take all of ``data``."""
+        ...
+
+    def close(self) -> None:
+        """Write what is still held back."""
+        ...
+
+
+def preferred_suffix() -> str:
+    """``.zst`` when zstandard can be imported, else ``.gz``."""
+    try:
+        import zstandard  # noqa: F401
+    except ImportError:
+        return ".gz"
+    return ".zst"
+
+
+def compressor(raw: BinaryIO, suffix: str, size: int) -> Sink:
+    """A sink that compresses into ``raw``, which stays open when the sink is closed.
+
+    ``size`` is the number of bytes to come: a zstandard frame says so, and a reader allocates
+    once.
+    """
+    if suffix == ".zst":
+        import zstandard
+
+        context = zstandard.ZstdCompressor(level=_LEVEL_ZSTD, write_checksum=True)
+        return cast(Sink, context.stream_writer(raw, size=size, closefd=False))
+    # mtime=0: the same bytes compress to the same file
+    return cast(Sink, gzip.GzipFile("", "wb", _LEVEL_GZIP, raw, mtime=0))
+
+
+def compress(data: bytes, suffix: str) -> bytes:
+    """``data``, compressed whole."""
+    out = io.BytesIO()
+    sink = compressor(out, suffix, len(data))
+    sink.write(data)
+    sink.close()
+    return out.getvalue()
+
+
+def _too_large(what: str, limit: int) -> SessionError:
+    return SessionError(
+        f"{what}: decompresses to more than {limit} bytes: it is damaged or made to exhaust memory"
+    )
+
+
+@contextlib.contextmanager
+def _opened(file: BinaryIO, suffix: str, what: str) -> Iterator[BinaryIO]:
+    """``file``, decompressed as it is read; damage inside raises SessionError."""
+    if suffix == ".zst":
+        try:
+            import zstandard
+        except ImportError as error:
+            raise SessionError(
+                f"{what}: compressed with zstandard, which is not installed here: "
+                "install the package 'zstandard' (python3-zstandard)"
+            ) from error
+        context = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+        try:
+            with context.stream_reader(file, read_across_frames=True, closefd=False) as stream:
+                yield cast(BinaryIO, stream)
+        except zstandard.ZstdError as error:
+            raise SessionError(f"{what}: damaged: {error}") from error
+    elif suffix == ".gz":
+        try:
+            with gzip.GzipFile(fileobj=file) as stream:
+                yield cast(BinaryIO, stream)
+        except (OSError, EOFError, zlib.error) as error:
+            raise SessionError(f"{what}: damaged: {error}") from error
+    else:
+        yield file
+
+
+def decompress_chunks(file: BinaryIO, suffix: str, what: str) -> Iterator[bytes]:
+    """The content of a compressed file, a MiB or less at a time. Raises as :func:`decompress`."""
+    with _opened(file, suffix, what) as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _content_size(data: bytes, suffix: str) -> int:
+    """The size a zstandard frame says its content has; 0 when it does not say."""
+    if suffix != ".zst":
+        return 0
+    try:
+        import zstandard
+    except ImportError:
+        return 0  # opening it says what is missing
+    try:
+        return max(0, zstandard.frame_content_size(data))
+    except zstandard.ZstdError:
+        return 0  # reading it says what is wrong
+
+
+def decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
+    """The content of a compressed file; ``what`` names it in errors.
+
+    ``suffix`` is ``.zst``, ``.gz`` or '' (returned as it is). Raises
+    :class:`~tracekit.errors.SessionError` when it is damaged, cannot be decompressed here or has
+    more than ``limit`` bytes.
+    """
+    size = _content_size(data, suffix)
+    if max(size, len(data) if not suffix else 0) > limit:
+        raise _too_large(what, limit)
+    if not suffix:
+        return data
+    if not data:
+        raise SessionError(f"{what}: damaged: it is empty")
+    with _opened(io.BytesIO(data), suffix, what) as stream:
+        # One read of the stated size makes the result in place: a region is not held twice.
+        first = stream.read(size) if size else b""
+        if len(first) < size:  # a truncated frame is no error to zstandard
+            raise SessionError(f"{what}: damaged: {len(first)} of {size} bytes are there")
+        rest = bytearray()
+        while chunk := stream.read(_CHUNK):
+            rest += chunk
+            if size + len(rest) > limit:
+                raise _too_large(what, limit)
+    return first + bytes(rest) if rest else first

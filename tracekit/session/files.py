@@ -1,0 +1,194 @@
+"""File operations below one directory that no symlink can lead out of.
+
+Every component of a path is opened with O_NOFOLLOW relative to the one before, so a session that
+somebody else prepared cannot make a privileged ``recover`` write elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tracekit.errors import SessionError
+from tracekit.session.names import check_relative
+
+__all__ = ["Directory", "HashedFile", "write_all"]
+
+_CHUNK = 1 << 20
+_MAX_DEPTH = 16
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data``: a write may take less than it is given."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class HashedFile:
+    """A file being written that knows the sha256 of what went into it."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Take all of ``data``."""
+        write_all(self.fd, data)
+        self._hash.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back; compressors call this."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest so far, in hex."""
+        return self._hash.hexdigest()
+
+
+class Directory:
+    """A directory that paths are resolved below: relative, checked, without symlinks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # The directory itself may be named through a symlink: that is the user's choice.
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Close the directory (and drop a lock held on it)."""
+        os.close(self.fd)
+
+    @contextlib.contextmanager
+    def guard(self, rel: str) -> Iterator[None]:
+        """Turn an OSError inside into a SessionError that names ``rel``."""
+        try:
+            yield
+        except OSError as error:
+            raise SessionError(
+                f"{self.path / rel}: cannot be written: {error.strerror or error}: "
+                "mend that and run the same command again: it goes on where it was"
+            ) from error
+
+    def _walk(self, parts: tuple[str, ...], create: bool) -> int:
+        fd = os.dup(self.fd)
+        try:
+            for part in parts:
+                try:
+                    below = os.open(part, _DIRECTORY, dir_fd=fd)
+                except FileNotFoundError:
+                    if not create:
+                        raise
+                    os.mkdir(part, 0o700, dir_fd=fd)
+                    below = os.open(part, _DIRECTORY, dir_fd=fd)
+                os.close(fd)
+                fd = below
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    @contextlib.contextmanager
+    def parent(self, rel: str, create: bool = False) -> Iterator[tuple[int, str]]:
+        """(file descriptor of the directory that holds ``rel``, the last component)."""
+        *above, name = check_relative(rel)
+        fd = self._walk(tuple(above), create)
+        try:
+            yield fd, name
+        finally:
+            os.close(fd)
+
+    def open(self, rel: str, flags: int) -> int:
+        """Open or create (0600) a file; its directories are created when ``flags`` creates."""
+        with self.parent(rel, create=bool(flags & os.O_CREAT)) as (fd, name):
+            return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=fd)
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename ``source`` over ``target`` and sync the directory."""
+        with self.parent(source) as (source_fd, old), self.parent(target, True) as (fd, new):
+            os.replace(old, new, src_dir_fd=source_fd, dst_dir_fd=fd)
+            os.fsync(fd)
+
+    def link(self, source: str, target: str) -> None:
+        """Give a file a second name, or copy it where the file system has no hard links."""
+        with (
+            contextlib.suppress(OSError),
+            self.parent(source) as (source_fd, old),
+            self.parent(target, True) as (fd, new),
+        ):
+            os.link(old, new, src_dir_fd=source_fd, dst_dir_fd=fd, follow_symlinks=False)
+            return
+        copy = self.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            write_all(copy, self.read(source))
+        finally:
+            os.close(copy)
+
+    def remove(self, rel: str) -> None:
+        """Remove a file or a whole directory, if it is there."""
+        with contextlib.suppress(FileNotFoundError), self.parent(rel) as (fd, name):
+            try:
+                os.unlink(name, dir_fd=fd)
+            except IsADirectoryError:
+                shutil.rmtree(name, dir_fd=fd)
+
+    def exists(self, rel: str) -> bool:
+        """True when something of this name is there, be it a dangling symlink."""
+        try:
+            with self.parent(rel) as (fd, name):
+                os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+    def digest(self, rel: str) -> str:
+        """The sha256 of a file, in hex."""
+        fd = self.open(rel, os.O_RDONLY)
+        try:
+            digest = hashlib.sha256()
+            while chunk := os.read(fd, _CHUNK):
+                digest.update(chunk)
+            return digest.hexdigest()
+        finally:
+            os.close(fd)
+
+    def read(self, rel: str) -> bytes:
+        """The whole file, as it is stored."""
+        with os.fdopen(self.open(rel, os.O_RDONLY), "rb", buffering=0) as file:
+            return file.read()
+
+    def walk(self) -> Iterator[tuple[str, bool]]:
+        """(path, whether it is a directory) of every directory and regular file, top down."""
+        yield from self._walk_below("", 0)
+
+    def _walk_below(self, prefix: str, depth: int) -> Iterator[tuple[str, bool]]:
+        fd = self._walk(tuple(prefix.split("/")[:-1]), create=False)
+        try:
+            with os.scandir(fd) as entries:
+                found = [
+                    (prefix + entry.name, entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+                ]
+        finally:
+            os.close(fd)
+        for rel, is_directory in sorted(found):
+            yield rel, is_directory
+            if is_directory and depth < _MAX_DEPTH:
+                yield from self._walk_below(f"{rel}/", depth + 1)
+
+    def sync_filesystem(self) -> None:
+        """Put everything on disk in one go: much faster than a thousand times fsync."""
+        try:
+            syncfs = ctypes.CDLL(None).syncfs
+        except (AttributeError, OSError):  # a C library without it
+            os.sync()
+            return
+        if syncfs(self.fd) != 0:
+            os.sync()

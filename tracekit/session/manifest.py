@@ -1,0 +1,110 @@
+"""``manifest.json``: what a session holds, which tracekit wrote it and how far it got."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from tracekit.errors import Diagnostic, SessionError, Severity, VersionError
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "BootDiagnostic", "Manifest", "State", "parse_manifest"]
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+State = Literal["writing", "snapshot", "recovered"]
+"""``writing``: a command is at work, or was killed; otherwise the last one that finished."""
+
+_STATES = ("writing", "snapshot", "recovered")
+_SEVERITIES = ("info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class BootDiagnostic:
+    """A remark made while a boot was saved; ``boot`` is its index, or None for the session."""
+
+    boot: int | None
+    diagnostic: Diagnostic
+
+
+@dataclass(slots=True)
+class Manifest:
+    """The manifest; ``files`` maps stored names to the sha256 of the bytes on disk, in hex."""
+
+    tool_version: str
+    state: State = "writing"
+    boots: list[int] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    diagnostics: list[BootDiagnostic] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """The file's bytes; the same manifest gives the same bytes."""
+        document = {
+            "format_version": FORMAT_VERSION,
+            "tool": "tracekit",
+            "tool_version": self.tool_version,
+            "state": self.state,
+            "boots": self.boots,
+            "files": dict(sorted(self.files.items())),
+            "diagnostics": [
+                {"boot": entry.boot, **entry.diagnostic.as_dict()} for entry in self.diagnostics
+            ],
+        }
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def _diagnostic(entry: object) -> BootDiagnostic | None:
+    if not isinstance(entry, Mapping):
+        return None
+    boot = entry.get("boot")
+    severity = entry.get("severity")
+    return BootDiagnostic(
+        boot if isinstance(boot, int) else None,
+        Diagnostic(
+            str(entry.get("code")),
+            cast(Severity, severity) if severity in _SEVERITIES else "warning",
+            str(entry.get("where")),
+            str(entry.get("message")),
+        ),
+    )
+
+
+def parse_manifest(data: bytes, source: str) -> Manifest:
+    """Read a manifest; ``source`` names the session in errors.
+
+    Raises :class:`~tracekit.errors.VersionError` when a newer tracekit wrote it and
+    :class:`~tracekit.errors.SessionError` when it is none.
+    """
+    try:
+        document: Any = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SessionError(f"{source}: {MANIFEST} is damaged: {error}") from error
+    if not isinstance(document, dict) or document.get("tool") != "tracekit":
+        raise SessionError(f"{source}: {MANIFEST} was not written by tracekit: not a session")
+    version = document.get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise SessionError(f"{source}: {MANIFEST} names no format version: {version!r}")
+    if version > FORMAT_VERSION:
+        raise VersionError(
+            f"{source}: a session of format {version}, written by tracekit "
+            f"{document.get('tool_version')}; this one reads up to format {FORMAT_VERSION}: "
+            "use that version or a later one"
+        )
+    files, boots = document.get("files"), document.get("boots")
+    entries, state = document.get("diagnostics", []), document.get("state")
+    if (
+        not isinstance(files, dict)
+        or not all(isinstance(digest, str) for digest in files.values())
+        or not isinstance(boots, list)
+        or not all(isinstance(boot, int) and 0 <= boot < 256 for boot in boots)
+        or not isinstance(entries, list)
+    ):
+        raise SessionError(f"{source}: {MANIFEST} is damaged: its files or boots make no sense")
+    return Manifest(
+        tool_version=str(document.get("tool_version")),
+        state=cast(State, state) if state in _STATES else "writing",
+        boots=sorted(set(boots)),
+        files=files,
+        diagnostics=[found for entry in entries if (found := _diagnostic(entry)) is not None],
+    )

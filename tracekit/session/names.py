@@ -1,0 +1,68 @@
+"""Names inside a session: what may be one, and what becomes of one that may not.
+
+Region names, events and CPUs come from device trees, command lines and directory listings that
+anybody may have written. None of them ever decides where a file goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from tracekit.errors import SessionError
+
+__all__ = ["LEFTOVER", "PART", "check_name", "check_relative", "safe_name", "strip_suffix"]
+
+LEFTOVER = ".tmp-"  # temporary names begin with this; a run that was killed leaves them behind
+PART = ".part"  # files that are being filled, and go on being so in the next run
+_SUFFIXES = (".zst", ".gz")
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
+_MAX_PATH = 1024
+_MAX_COMPONENT = 255  # NAME_MAX
+
+
+def safe_name(name: str) -> str:
+    """``name`` itself when it is a plain file name, else a plain one made from it.
+
+    What was replaced is made up for by a digest of the original, so two names never become one.
+    """
+    if _PLAIN.fullmatch(name) and not name.endswith((*_SUFFIXES, PART)):
+        return name
+    plain = re.sub(r"[^A-Za-z0-9_+-]", "_", name)[:40] or "_"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"x{plain}-{digest}"
+
+
+def check_relative(rel: str) -> tuple[str, ...]:
+    """The components of a path inside the session.
+
+    Raises :class:`~tracekit.errors.SessionError` for anything that could lead elsewhere or that
+    no file can be called.
+    """
+    parts = tuple(rel.split("/"))
+    bad = (
+        len(rel) > _MAX_PATH
+        or any(part in ("", ".", "..") or len(part) > _MAX_COMPONENT for part in parts)
+        or not rel.isprintable()
+    )
+    if bad:
+        raise SessionError(f"{rel[:120]!r}: not a path inside a session")
+    return parts
+
+
+def check_name(rel: str) -> str:
+    """``rel``, if it can be the name of a file that is there to stay.
+
+    Raises :class:`~tracekit.errors.SessionError`, also for what temporary files are called.
+    """
+    if any(part.startswith(".") or part.endswith(PART) for part in check_relative(rel)):
+        raise SessionError(f"{rel[:120]!r}: not a name for a file of a session")
+    return rel
+
+
+def strip_suffix(rel: str) -> str:
+    """``rel`` without the suffix that tells its compression."""
+    for suffix in _SUFFIXES:
+        if rel.endswith(suffix):
+            return rel.removesuffix(suffix)
+    return rel

@@ -1,0 +1,153 @@
+"""Reading a session: names without their compression, checksums, bounds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from bisect import bisect_left
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tracekit.errors import Diagnostic, SessionError
+from tracekit.session.compression import decompress
+from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
+from tracekit.session.names import LEFTOVER, PART, strip_suffix
+from tracekit.session.store import Store, open_store
+
+__all__ = ["MAX_FILE", "MAX_REGION", "Session"]
+
+MAX_REGION = 4 << 30  # bytes of one region or trace buffer, decompressed
+MAX_FILE = 256 << 20  # bytes of any other file, decompressed
+_Names = list[str]  # inside the class, `list` is a method
+_NAMED = 20  # files of one kind that get a remark each; the rest are counted
+
+
+def _limit(name: str) -> int:
+    return MAX_REGION if name.endswith((".raw", "/trace_pipe_raw")) else MAX_FILE
+
+
+class Session:
+    """A recording: a session directory, or a ``.tar.zst`` archive of one held in memory.
+
+    Names are relative paths (``boots/0/kernel.json``) without the suffix that tells the
+    compression: ``boots/0/kallsyms`` finds ``boots/0/kallsyms.zst``. Symlinks are not followed.
+    """
+
+    def __init__(self, path: Path, store: Store, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._store = store
+        self._stored = self._index(store)
+        self._sorted = sorted(self._stored)
+        self._remarks: dict[tuple[str, str], Diagnostic] = {}
+        self._check()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Session:
+        """Open the session at ``path``.
+
+        Raises :class:`~tracekit.errors.VersionError` when a newer tracekit wrote it and
+        :class:`~tracekit.errors.SessionError` when it is no session.
+        """
+        where = Path(path)
+        store = open_store(where)
+        if MANIFEST not in store.names:
+            empty = not any(name for name in store.names if not name.startswith("."))
+            raise SessionError(
+                f"{where}: {'empty' if empty else 'not a session'}: no {MANIFEST}: "
+                "start one with 'tracekit snapshot -o DIR' under the old kernel, "
+                "or with 'tracekit recover DIR' under the new one"
+            )
+        return cls(where, store, parse_manifest(store.load(MANIFEST), str(where)))
+
+    @staticmethod
+    def _index(store: Store) -> dict[str, str]:
+        """Logical name -> stored name; an uncompressed file wins over a compressed twin."""
+        index: dict[str, str] = {}
+        for name in sorted(store.names):
+            parts = name.split("/")
+            if any(p.startswith(".") or p.endswith(PART) for p in parts) or name == MANIFEST:
+                continue
+            index.setdefault(strip_suffix(name), name)
+        return index
+
+    def _remark(self, code: str, name: str, message: str) -> None:
+        self._remarks[code, name] = Diagnostic(code, "warning", name, message)
+
+    def _check(self) -> None:
+        """Compare the names with the manifest; contents are compared when they are read."""
+        missing = sorted(self.manifest.files.keys() - self._store.names.keys())
+        for name in missing[:_NAMED]:
+            self._remark("session-file-missing", name, "listed in the manifest, but not there")
+        if len(missing) > _NAMED:
+            more = f"{len(missing) - _NAMED} more files of the manifest are not there"
+            self._remark("session-file-missing", "and more", more)
+        leftovers = [n for n in self._store.names if LEFTOVER in n or n.endswith(PART)]
+        if self.manifest.state == "writing" or leftovers:
+            found = f"; left behind: {', '.join(sorted(leftovers)[:3])}" if leftovers else ""
+            self._remark(
+                "session-incomplete",
+                str(self.path),
+                f"the last command on this session did not finish{found}. "
+                "Run it again: it goes on where it was",
+            )
+
+    @property
+    def boots(self) -> list[int]:
+        """The boots' indices, oldest first."""
+        return list(self.manifest.boots)
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """What was remarked on while the session was saved, then what reading it has found."""
+        saved = [entry.diagnostic for entry in self.manifest.diagnostics]
+        return saved + list(self._remarks.values())
+
+    def has(self, rel: str) -> bool:
+        """True when the file is there, compressed or not."""
+        return strip_suffix(rel) in self._stored
+
+    def list(self, prefix: str = "") -> _Names:
+        """Every name that begins with ``prefix``, sorted, without compression suffixes."""
+        start = bisect_left(self._sorted, prefix)
+        end = start
+        while end < len(self._sorted) and self._sorted[end].startswith(prefix):
+            end += 1
+        return self._sorted[start:end]
+
+    def read(self, rel: str) -> bytes:
+        """The file's content, decompressed.
+
+        A file that differs from the manifest is read all the same and becomes a diagnostic
+        (``session-file-changed``). Raises :class:`~tracekit.errors.SessionError` when it is
+        missing, damaged beyond decompression or larger than :data:`MAX_REGION` (regions and trace
+        buffers) or :data:`MAX_FILE`.
+        """
+        name = strip_suffix(rel)
+        stored = self._stored.get(name)
+        if stored is None:
+            raise SessionError(f"{self.path}: {name} is missing from the session")
+        data = self._store.load(stored)
+        expected = self.manifest.files.get(stored)
+        if expected is not None and hashlib.sha256(data).hexdigest() != expected:
+            self._remark(
+                "session-file-changed", stored, "its bytes are not those the manifest recorded"
+            )
+        suffix = stored[len(name) :]
+        return decompress(data, suffix, f"{self.path}/{stored}", _limit(name))
+
+    def json(self, rel: str) -> dict[str, Any]:
+        """The JSON object in a file; raises :class:`~tracekit.errors.SessionError`."""
+        try:
+            document = json.loads(self.read(rel))
+        except (ValueError, RecursionError) as error:
+            raise SessionError(f"{self.path}: {rel} is damaged: {error}") from error
+        if not isinstance(document, dict):
+            raise SessionError(f"{self.path}: {rel} is damaged: no JSON object")
+        return document
+
+    def kernel(self, boot: int) -> Mapping[str, Any]:
+        """``kernel.json`` of a boot; raises :class:`~tracekit.errors.SessionError`."""
+        return self.json(f"boots/{boot}/kernel.json")

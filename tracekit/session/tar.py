@@ -1,0 +1,79 @@
+"""Where the files of a tar archive lie: ustar, with the long names of GNU tar and of pax.
+
+:mod:`tarfile` does the same, but takes a quarter of a second over the 2,700 files of a session,
+which is a quarter of what ``tracekit demo`` may take in all.
+"""
+
+from __future__ import annotations
+
+from tracekit.errors import SessionError
+
+__all__ = ["tar_members"]
+
+_BLOCK = 512
+_REGULAR = (b"0", b"\0")
+_GNU_NAME, _PAX = b"L", b"x"
+
+
+def _octal(field: bytes) -> int:
+    """A number in a header: octal digits, or base 256 when the first bit is set (GNU)."""
+    if field[:1] >= b"\x80":
+        return int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+    return int(field.strip(b" \0") or b"0", 8)
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+
+def _pax_path(records: bytes) -> str | None:
+    """The ``path`` in a pax header, whose records are ``LENGTH KEYWORD=VALUE`` lines."""
+    at = 0
+    while at < len(records):
+        digits = records[at : at + 8].split(b" ", 1)[0]
+        length = int(digits) if digits.isdigit() else 0
+        if length <= len(digits) or at + length > len(records):
+            raise ValueError("a damaged pax header")
+        keyword, _, value = records[at + len(digits) + 1 : at + length].partition(b"=")
+        if keyword == b"path":
+            return value.removesuffix(b"\n").decode("utf-8", "backslashreplace")
+        at += length
+    return None
+
+
+def tar_members(data: bytes, source: str, limit: int) -> dict[str, tuple[int, int]]:
+    """Name -> (offset, size) of every regular file in the archive; of two of a name, the last.
+
+    Everything else (directories, links, devices) is left out. Raises
+    :class:`~tracekit.errors.SessionError` when it is no tar archive, is cut off or has more than
+    ``limit`` entries.
+    """
+    members: dict[str, tuple[int, int]] = {}
+    long_name: str | None = None
+    at = entries = 0
+    try:
+        while at + _BLOCK <= len(data):
+            header = data[at : at + _BLOCK]
+            if not header.strip(b"\0"):
+                break
+            if header[257:262] != b"ustar":
+                raise ValueError("no tar header")
+            size, kind, start = _octal(header[124:136]), header[156:157], at + _BLOCK
+            entries += 1
+            if start + size > len(data) or entries > limit:
+                raise ValueError(f"cut off, or more than {limit} entries")
+            if kind in (_GNU_NAME, _PAX):
+                body = data[start : start + size]
+                long_name = _text(body) if kind == _GNU_NAME else _pax_path(body) or long_name
+            else:
+                # POSIX has a prefix where GNU ("ustar  ") has other things.
+                prefix = _text(header[345:500]) if header[262:264] != b" \0" else ""
+                short = _text(header[:100])
+                name = long_name or (f"{prefix}/{short}" if prefix else short)
+                if kind in _REGULAR:
+                    members[name.removeprefix("./")] = (start, size)
+                long_name = None
+            at = start + (size + _BLOCK - 1) // _BLOCK * _BLOCK
+    except ValueError as error:
+        raise SessionError(f"{source}: not a tar archive: at byte {at}: {error}") from error
+    return members

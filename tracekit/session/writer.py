@@ -1,0 +1,364 @@
+"""Writing a session so that a kill at any moment loses nothing that was already saved.
+
+A file is written to a temporary name, synced and renamed; directories of many small files are
+written to a temporary directory, synced with one ``syncfs`` and renamed whole; the manifest comes
+last. One writer at a time: the session directory is locked with ``flock``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from tracekit.errors import Diagnostic, SessionError
+from tracekit.session.compression import (
+    Sink,
+    compress,
+    compressor,
+    decompress,
+    decompress_chunks,
+    preferred_suffix,
+)
+from tracekit.session.files import Directory, HashedFile
+from tracekit.session.manifest import MANIFEST, BootDiagnostic, Manifest, State, parse_manifest
+from tracekit.session.names import LEFTOVER, PART, check_name, strip_suffix
+from tracekit.session.reader import MAX_FILE, MAX_REGION
+
+__all__ = ["SessionWriter", "StagedTree"]
+
+_OLD = LEFTOVER + "old-"  # a directory that was about to be replaced
+
+
+def _tool_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kexec-tracekit")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def _sibling(rel: str, prefix: str) -> str:
+    """``a/b`` -> ``a/PREFIXb``."""
+    above, slash, name = rel.rpartition("/")
+    return f"{above}{slash}{prefix}{name}"
+
+
+class StagedTree:
+    """Files of a directory that appears, or replaces the one of that name, all at once."""
+
+    def __init__(self, directory: Directory, staging: str, suffix: str) -> None:
+        self._directory = directory
+        self._staging = staging
+        self._suffix = suffix
+        self.files: dict[str, str] = {}
+
+    def write(self, rel: str, data: bytes, *, compressed: bool = False) -> None:
+        """Add one file; ``compressed`` compresses it and appends the suffix."""
+        stored = check_name(rel) + self._suffix if compressed else check_name(rel)
+        content = compress(data, self._suffix) if compressed else data
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with self._directory.guard(rel):
+            fd = self._directory.open(f"{self._staging}/{stored}", flags)
+            try:
+                file = HashedFile(fd)
+                file.write(content)
+            finally:
+                os.close(fd)
+        self.files[stored] = file.sha256
+
+
+class SessionWriter:
+    """The only writer of one session directory; use it as a context manager.
+
+    Opening creates the directory (0700; files are 0600), or tidies up after a run that was
+    killed. Nothing counts as finished before :meth:`finish`.
+    """
+
+    def __init__(self, directory: Directory, manifest: Manifest) -> None:
+        self._directory = directory
+        self.manifest = manifest
+        self._suffix = preferred_suffix()
+        self.earlier_state = manifest.state
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> SessionWriter:
+        """Open or create the session at ``path`` for writing.
+
+        Raises :class:`~tracekit.errors.SessionError` when another tracekit is writing to it, when
+        the directory holds something else, or when it cannot be written to.
+        """
+        where = Path(path)
+        try:
+            where.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                where.mkdir(mode=0o700)
+            directory = Directory(where)
+        except OSError as error:
+            raise SessionError(
+                f"{where}: cannot be made a session directory: {error.strerror}"
+            ) from error
+        try:
+            _lock(directory)
+            writer = cls(directory, _load_manifest(directory))
+            with directory.guard(""):
+                writer._tidy()
+            writer._save()
+        except BaseException:
+            directory.close()
+            raise
+        return writer
+
+    def __enter__(self) -> SessionWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._directory.close()
+
+    @property
+    def path(self) -> Path:
+        """The session directory."""
+        return self._directory.path
+
+    def _tidy(self) -> None:
+        """Clear what a killed run left; after one, take stock of what is really there."""
+        for rel, _ in list(self._directory.walk()):
+            above, slash, name = rel.rpartition("/")
+            if not name.startswith(LEFTOVER):
+                continue
+            original = f"{above}{slash}{name.removeprefix(_OLD)}"
+            if name.startswith(_OLD) and not self._directory.exists(original):
+                self._directory.replace(rel, original)
+            else:
+                self._directory.remove(rel)
+        if self.manifest.state == "writing":
+            self.manifest.files = {
+                rel: self._directory.digest(rel)
+                for rel, is_directory in self._directory.walk()
+                if not is_directory and rel != MANIFEST and not rel.endswith(PART)
+            }
+            self.manifest.boots = self._boots_on_disk()
+        self.manifest.state = "writing"
+
+    def _boots_on_disk(self) -> list[int]:
+        names = (rel.split("/") for rel in self.manifest.files)
+        found = {p[1] for p in names if len(p) == 3 and p[0] == "boots" and p[2] == "kernel.json"}
+        return sorted(int(name) for name in found if name.isdecimal() and len(name) < 4)
+
+    def _save(self) -> None:
+        self.write(MANIFEST, self.manifest.encode())
+
+    def _record(self, stored: str, sha256: str) -> None:
+        """Note a file that is in place, and remove what it replaces under another suffix."""
+        name = strip_suffix(stored)
+        for twin in (name, f"{name}.zst", f"{name}.gz"):
+            if twin != stored and self.manifest.files.pop(twin, None) is not None:
+                self._directory.remove(twin)
+        if stored != MANIFEST:
+            self.manifest.files[stored] = sha256
+
+    def write(self, rel: str, data: bytes, *, compressed: bool = False) -> None:
+        """Write one file, whole and durably; ``compressed`` appends the suffix."""
+        with self.stream(rel, len(data), compressed=compressed) as sink:
+            sink.write(data)
+
+    @contextlib.contextmanager
+    def stream(self, rel: str, size: int, *, compressed: bool = True) -> Iterator[Sink]:
+        """A sink for one file that appears under its name when the block ends without an error.
+
+        ``size`` is the number of bytes to come: readers need it to allocate once.
+        """
+        stored = check_name(rel) + self._suffix if compressed else check_name(rel)
+        temporary = _sibling(stored, LEFTOVER)
+        with self._directory.guard(rel):
+            fd = self._directory.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            try:
+                file = HashedFile(fd)
+                raw = cast(BinaryIO, file)
+                sink = compressor(raw, self._suffix, size) if compressed else None
+                yield sink or cast(Sink, file)
+                if sink is not None:
+                    sink.close()
+                os.fsync(fd)
+            except BaseException:
+                self._directory.remove(temporary)
+                raise
+            finally:
+                os.close(fd)
+            self._directory.replace(temporary, stored)
+            self._record(stored, file.sha256)
+
+    @contextlib.contextmanager
+    def tree(self, rel: str, keep: str = "") -> Iterator[StagedTree]:
+        """A directory whose files appear together when the block ends without an error.
+
+        It replaces the one of that name, of which files called ``keep`` are taken over.
+        """
+        staging, old = _sibling(rel, LEFTOVER), _sibling(rel, _OLD)
+        with self._directory.guard(rel):
+            self._directory.remove(staging)
+        staged = StagedTree(self._directory, staging, self._suffix)
+        yield staged
+        if not staged.files:
+            return
+        with self._directory.guard(rel):
+            for stored in [n for n in self.manifest.files if n.startswith(f"{rel}/")]:
+                if keep and strip_suffix(stored).endswith(f"/{keep}"):
+                    below = stored.removeprefix(f"{rel}/")
+                    self._directory.link(stored, f"{staging}/{below}")
+                    staged.files[below] = self.manifest.files[stored]
+            self._directory.sync_filesystem()
+            if self._directory.exists(rel):
+                self._directory.replace(rel, old)
+            self._directory.replace(staging, rel)
+            self._directory.remove(old)
+        self._forget(rel)
+        self.manifest.files |= {f"{rel}/{name}": digest for name, digest in staged.files.items()}
+
+    def _forget(self, rel: str) -> None:
+        files = self.manifest.files
+        self.manifest.files = {n: d for n, d in files.items() if not f"{n}/".startswith(f"{rel}/")}
+
+    def _stored(self, rel: str) -> str | None:
+        """The stored name of a file of the session, or None."""
+        twins = (rel, f"{rel}.zst", f"{rel}.gz")
+        return next((name for name in twins if name in self.manifest.files), None)
+
+    def has(self, rel: str) -> bool:
+        """True when the file is there, compressed or not."""
+        return self._stored(rel) is not None
+
+    def read(self, rel: str) -> bytes | None:
+        """A file's content, decompressed; None when it is absent or damaged."""
+        stored = self._stored(rel)
+        if stored is None:
+            return None
+        limit = MAX_REGION if rel.endswith((".raw", "/trace_pipe_raw")) else MAX_FILE
+        try:
+            return decompress(self._directory.read(stored), stored[len(rel) :], stored, limit)
+        except (OSError, SessionError):
+            return None
+
+    def content_sha256(self, rel: str) -> str | None:
+        """The digest of a file's decompressed content, in hex; None when absent or damaged."""
+        stored = self._stored(rel)
+        if stored is None:
+            return None
+        digest = hashlib.sha256()
+        try:
+            with os.fdopen(self._directory.open(stored, os.O_RDONLY), "rb") as file:
+                for chunk in decompress_chunks(file, stored[len(rel) :], stored):
+                    digest.update(chunk)
+        except (OSError, SessionError):
+            return None
+        return digest.hexdigest()
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        """The names that begin with ``prefix``, sorted, without compression suffixes."""
+        names = {strip_suffix(name) for name in self.manifest.files}
+        return tuple(sorted(name for name in names if name.startswith(prefix)))
+
+    def move(self, source: str, target: str) -> None:
+        """Rename a file of the session; both are names without a compression suffix."""
+        stored = self._stored(source)
+        if stored is None:
+            raise SessionError(f"{self.path}: {source} is missing from the session")
+        renamed = target + stored[len(source) :]
+        with self._directory.guard(target):
+            self._directory.replace(stored, renamed)
+        self._record(renamed, self.manifest.files.pop(stored))
+
+    def remove(self, rel: str) -> None:
+        """Remove a file or a directory with all that is in it, if it is there."""
+        with self._directory.guard(rel):
+            self._directory.remove(self._stored(rel) or rel)
+        self._forget(self._stored(rel) or rel)
+
+    def open_part(self, rel: str) -> int:
+        """A descriptor of ``REL.part``, a file that outlives a kill and is not in the manifest."""
+        with self._directory.guard(rel):
+            return self._directory.open(rel + PART, os.O_RDWR | os.O_CREAT)
+
+    def read_part(self, rel: str) -> bytes:
+        """The content of ``REL.part``."""
+        with self._directory.guard(rel):
+            return self._directory.read(rel + PART)
+
+    def remove_part(self, rel: str) -> None:
+        """Remove ``REL.part``, if it is there."""
+        with self._directory.guard(rel):
+            self._directory.remove(rel + PART)
+
+    def shift_boots(self) -> None:
+        """Make room for a boot before boot 0: every index grows by one."""
+        for index in reversed(self.manifest.boots):
+            with self._directory.guard(f"boots/{index}"):
+                self._directory.replace(f"boots/{index}", f"boots/{index + 1}")
+            old, new = f"boots/{index}/", f"boots/{index + 1}/"
+            self.manifest.files = {
+                new + name.removeprefix(old) if name.startswith(old) else name: digest
+                for name, digest in self.manifest.files.items()
+            }
+        for number, entry in enumerate(self.manifest.diagnostics):
+            if entry.boot is not None:
+                self.manifest.diagnostics[number] = BootDiagnostic(entry.boot + 1, entry.diagnostic)
+        self.manifest.boots = [index + 1 for index in self.manifest.boots]
+        self._save()
+
+    def set_diagnostics(self, boot: int | None, diagnostics: list[Diagnostic]) -> None:
+        """Replace the remarks about one boot (None: about the session)."""
+        kept = [entry for entry in self.manifest.diagnostics if entry.boot != boot]
+        self.manifest.diagnostics = kept + [BootDiagnostic(boot, d) for d in diagnostics]
+
+    def add_boot(self, boot: int) -> None:
+        """List a boot, once its ``kernel.json`` is in place."""
+        self.manifest.boots = sorted({*self.manifest.boots, boot})
+
+    def abandon(self) -> None:
+        """Leave the session as it was found, for a run that had nothing to save."""
+        if self.manifest.files:
+            self.finish(self.earlier_state)
+            return
+        with self._directory.guard(""), contextlib.suppress(OSError):
+            self._directory.remove(MANIFEST)
+            self.path.rmdir()  # if nothing else is in it
+
+    def finish(self, state: State) -> None:
+        """Save the manifest in its final state."""
+        self.manifest.state = state
+        self._save()
+
+
+def _lock(directory: Directory) -> None:
+    try:
+        fcntl.flock(directory.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise SessionError(
+                f"{directory.path}: another tracekit is writing to this session: "
+                "wait until it has finished"
+            ) from error
+        # A file system without locks: saving the data matters more than the lock.
+
+
+def _load_manifest(directory: Directory) -> Manifest:
+    if directory.exists(MANIFEST):
+        with directory.guard(MANIFEST):
+            data = directory.read(MANIFEST)
+        manifest = parse_manifest(data, str(directory.path))
+        manifest.tool_version = _tool_version()
+        return manifest
+    with os.scandir(directory.fd) as entries:
+        strangers = [e.name for e in entries if not e.name.startswith(LEFTOVER)]
+    if strangers:
+        raise SessionError(
+            f"{directory.path}: holds {', '.join(sorted(strangers)[:3])} and no {MANIFEST}: "
+            "not a session: name a new directory or an empty one"
+        )
+    return Manifest(_tool_version())
