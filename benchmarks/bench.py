@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import zstandard
@@ -68,11 +66,11 @@ def best(*commands: list[str]) -> list[float]:
 def decode(session: Path) -> None:
     """Child process: region -> Arrow columns on one core; prints events, seconds, peak bytes."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    import tracekit
     from tracekit.ftrace.columns import Payloads, as_arrow, typed_columns
     from tracekit.ftrace.layout import parse_layout
     from tracekit.ftrace.page import read_pages
     from tracekit.timeline.rows import numpy_columns
-    import tracekit
 
     boot = tracekit.open(session).boots[0]
     (buffer,) = boot.buffers

@@ -13,6 +13,7 @@ from tracekit.cli.show_report import render_report
 
 
 def main() -> None:
+    """Write docs/report.svg."""
     console = Console(record=True, width=100, file=StringIO(), force_terminal=True, highlight=False)
     report = tracekit.open(files("tracekit") / "demo" / "handover.tar.zst").report()
     render_report(report, console)

@@ -41,7 +41,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 def session(
     capture: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """session(name) -> the session that snapshot and recover make of a capture. Do not change it."""
+    """session(name) -> the session that the commands make of a capture, to be read only."""
     base = tmp_path_factory.mktemp("sessions")
 
     def build(name: str) -> Path:

@@ -46,7 +46,8 @@ def _pack(session: Path, target: Path) -> None:
 def make(target: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         _unpack(CAPTURE, Path(scratch))
-        trees, session = Path(scratch) / CAPTURE.name.removesuffix(".tar.zst"), Path(scratch) / "session"
+        trees = Path(scratch) / CAPTURE.name.removesuffix(".tar.zst")
+        session = Path(scratch) / "session"
         for command in (
             ["-q", "snapshot", "--sysroot", str(trees / "old"), "-o", str(session)],
             ["-q", "recover", "--sysroot", str(trees / "new"), str(session)],

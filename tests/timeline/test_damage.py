@@ -117,7 +117,8 @@ def test_flipped_bytes_anywhere(tmp_path: Path) -> None:
     for _ in range(60):
         damaged = bytearray(region)
         for _ in range(rng.choice([1, 3, 30, 1000])):
-            damaged[rng.choice([rng.randrange(0x60), rng.randrange(len(damaged))])] = rng.randrange(256)
+            at = rng.choice([rng.randrange(0x60), rng.randrange(len(damaged))])
+            damaged[at] = rng.randrange(256)
         raw.with_suffix("").write_bytes(damaged)
         recording = tracekit.open(session)
         report = recording.report()
@@ -141,7 +142,8 @@ def test_files_of_a_session_replaced_by_rubbish(
     for rel in targets:
         path = copy / rel
         before = path.read_bytes()
-        for rubbish in (b"", b"\0" * 64, rng.randbytes(4000), before[: len(before) // 2], b"[]", b"{}"):
+        half = before[: len(before) // 2]
+        for rubbish in (b"", b"\0" * 64, rng.randbytes(4000), half, b"[]", b"{}"):
             path.write_bytes(rubbish)
             code = main(["report", str(copy), "--json"])
             out, err = capsys.readouterr()

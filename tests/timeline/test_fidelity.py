@@ -14,8 +14,10 @@ from tracekit.cli import main
 # Lines whose arguments differ, by event; why is in docs/fidelity.md. The formats name the I_* flags
 # without their values, which change between releases.
 _INODE_FLAGS = {
-    "writeback_mark_inode_dirty": 24, "writeback_dirty_inode": 24, "writeback_dirty_inode_start": 24,
-}  # fmt: skip
+    "writeback_mark_inode_dirty": 24,
+    "writeback_dirty_inode": 24,
+    "writeback_dirty_inode_start": 24,
+}
 CAPTURES = {"same-boot-7.2": {}, "same-boot-wide-7.2": _INODE_FLAGS}
 # plain %p: the kernel prints a hash with a secret of its own boot, the record has the pointer
 _POINTER = re.compile(r"\b[0-9a-f]{16}\b")

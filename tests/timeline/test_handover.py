@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,7 @@ def opened() -> dict[str, Recording]:
 
 
 @pytest.fixture
-def recording(
-    name: str, session: Callable[[str], Path], opened: dict[str, Recording]
-) -> Recording:
+def recording(name: str, session: Callable[[str], Path], opened: dict[str, Recording]) -> Recording:
     if name not in opened:
         opened[name] = tracekit.open(session(name))
     return opened[name]
@@ -125,7 +124,8 @@ def test_symbols_come_from_the_old_kernel(
 ) -> None:
     """An address of the old kernel is another function, or none, in the new one (KASLR)."""
     kallsyms = (capture(name) / "old/proc/kallsyms").read_text()
-    entry = next(int(s.split()[0], 16) for s in kallsyms.splitlines() if s.endswith(" machine_kexec"))
+    lines = kallsyms.splitlines()
+    entry = next(int(s.split()[0], 16) for s in lines if s.endswith(" machine_kexec"))
     table = recording.event("handover:machine_kexec")
     assert entry <= table["__probe_ip"][0].as_py() < entry + 16
     args = [e.args for e in recording.report().last_events if e.event == "handover:machine_kexec"]
@@ -156,7 +156,7 @@ def test_the_gap_of_the_reference_handover(session: Callable[[str], Path]) -> No
     assert {111_999_819_196, 125_619_149_786} <= set(raw)
 
 
-def test_the_report_adds_up(recording: Recording, capture: Callable[[str], Path], name: str) -> None:
+def test_the_report_adds_up(recording: Recording) -> None:
     report = json.loads(json.dumps(recording.report().as_dict()))
     for boot in report["boots"]:
         assert boot["events"] == sum(c["events"] for c in boot["cpus"])
@@ -168,7 +168,7 @@ def test_the_report_adds_up(recording: Recording, capture: Callable[[str], Path]
     phases = report["phases"]
     assert all({"name", "boot", "start_ns", "duration_ns", "observed"} <= p.keys() for p in phases)
     along = [p for p in phases if p["observed"] and p["name"] != "kexec load"]
-    for before, after in zip(along, along[1:], strict=False):
+    for before, after in pairwise(along):
         assert before["start_ns"] + before["duration_ns"] == after["start_ns"]
     total = sum(p["duration_ns"] for p in along)
     assert total == pytest.approx(report["blackout_ns"], abs=10)

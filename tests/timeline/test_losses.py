@@ -59,7 +59,7 @@ def test_overwritten_events_are_counted_exactly(events: int, tmp_path: Path) -> 
 def test_counters_taken_before_the_end_are_exact_while_an_older_event_is_left(
     tmp_path: Path,
 ) -> None:
-    """The snapshot is taken before the jump; what is written after it overwrites only older ones."""
+    """The snapshot is taken before the jump; what is written later overwrites older ones."""
     early = filled(900)
     ring = filled(1000)
     taken = 1000 * US + 899 * US

@@ -36,7 +36,10 @@ FILTERS = {
         Filter(events=("*_kexec", "irq_handler_*")),
         lambda r: (n := r["event"].split(":")[1]).endswith("_kexec") or fnmatchcase(n, "irq_h*"),
     ),
-    "comm": (Filter(comms=("kexec", "kwork*")), lambda r: re.match("kexec$|kwork", r["comm"] or "")),
+    "comm": (
+        Filter(comms=("kexec", "kwork*")),
+        lambda r: re.match("kexec$|kwork", r["comm"] or ""),
+    ),
     "time": (
         Filter(since=-5_000_000, until=5_600_000_000),
         lambda r: -5_000_000 <= r["ts_ns"] <= 5_600_000_000,

@@ -42,7 +42,8 @@ def make_tree(root: Path, region: bytes, files: Mapping[str, str | bytes] | None
             f"{tracing}/instances/tk/current_tracer": "nop\n",
             "proc/version": "Linux version 6.16.0-test (a@b) #1 SMP\n",
             "proc/cmdline": "kho=on reserve_mem=4M:2M:tkA trace_instance=tk^traceoff@tkA\n",
-            "proc/kallsyms": f"{TEXT_ADDR:x} T _text\n{TEXT_ADDR:x} T _stext\n{TEXT_ADDR + 0x1000:x} T some_function\n"
+            "proc/kallsyms": f"{TEXT_ADDR:x} T _text\n{TEXT_ADDR:x} T _stext\n"
+            f"{TEXT_ADDR + 0x1000:x} T some_function\n"
             f"{TEXT_ADDR + 0x2000:x} T _etext\n",
             "proc/modules": "",
             "proc/sys/kernel/random/boot_id": "11111111-2222-3333-4444-555555555555\n",

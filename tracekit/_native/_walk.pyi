@@ -1,6 +1,11 @@
 """Hot loops over ring-buffer records. All arrays travel as ``bytes`` in native byte order."""
 
-from typing_extensions import Buffer as _Buffer
+from typing import Any, TypeAlias
+
+import numpy as np
+from typing_extensions import Buffer
+
+_Buffer: TypeAlias = Buffer | np.ndarray[Any, Any]
 
 def walk(
     data: _Buffer,

@@ -40,7 +40,7 @@ def filter_options(command: _F) -> _F:
     return command
 
 
-def build_filter(  # noqa: PLR0917 - one for each option
+def build_filter(
     boot: tuple[int, ...],
     cpu: tuple[int, ...],
     event: tuple[str, ...],

@@ -152,8 +152,8 @@ def _last_events(report: Report) -> Iterator[RenderableType]:
 
 def _diagnostics(report: Report) -> Iterator[RenderableType]:
     for d in report.diagnostics[:_LISTED]:
-        style = _SEVERITY[d.severity]
-        yield Text(f"  {d.severity}: {printable(d.where)}: {printable(d.message)} ({d.code})", style=style)
+        text = f"  {d.severity}: {printable(d.where)}: {printable(d.message)} ({d.code})"
+        yield Text(text, style=_SEVERITY[d.severity])
     if len(report.diagnostics) > _LISTED:
         yield Text(f"  … and {len(report.diagnostics) - _LISTED} more: --json has them all")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from tracekit.timeline.recording import Recording
 __all__ = ["json_lines", "kernel_lines", "printable", "text_lines"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_LineMaker: TypeAlias = Callable[..., str]
+_TGID = re.compile(r"^(\d{1,9}) (\d{1,9})$", re.M)
 
 
 def printable(text: str) -> str:
@@ -94,11 +94,11 @@ def _instance_file(boot: Boot, name: str) -> str:
 
 
 def _tgids(boot: Boot) -> Mapping[int, int] | None:
-    """pid -> tgid where option ``record-tgid`` was on, so that the kernel prints that column."""
+    """Pid -> tgid where option ``record-tgid`` was on, so that the kernel prints that column."""
     if "record-tgid" not in _instance_file(boot, "trace_options").split():
         return None
-    pairs = (line.split() for line in boot.text("tracefs/saved_tgids").splitlines())
-    return {int(p[0]): int(p[1]) for p in pairs if len(p) == 2 and p[0].isdigit() and p[1].isdigit()}
+    found = _TGID.findall(boot.text("tracefs/saved_tgids"))
+    return {int(pid): int(tgid) for pid, tgid in found}
 
 
 class _KernelText:
@@ -159,9 +159,7 @@ class _KernelText:
             length = int(rows.length[i])
             payload = memoryview(self._recording.buffers[buffer].data)[offset : offset + length]
             fmt = self._boot.format(self._recording.kinds[kind].id)
-            yield self._graph.add(
-                cpu, pid, fmt, payload, context=context, text=text, remark=remark
-            )
+            yield self._graph.add(cpu, pid, fmt, payload, context=context, text=text, remark=remark)
 
 
 def kernel_lines(recording: Recording, wanted: Filter) -> Iterator[str]:

@@ -142,8 +142,7 @@ def _text(raw: pa.Array) -> pa.Array:
     try:
         return raw.cast(pa.string())
     except pa.ArrowInvalid:
-        decoded = [None if b is None else b.decode("utf-8", "backslashreplace") for b in raw.to_pylist()]
-        return pa.array(decoded, pa.string())
+        return as_strings([b.decode("utf-8", "backslashreplace") for b in raw.to_pylist()])
 
 
 def _variable(p: Payloads, f: Field) -> pa.Array:

@@ -22,6 +22,7 @@ def pointed_at(f: Field) -> TypeName:
     stars = f.type.count("*") - 1
     return TypeName(tuple(w for w in words if w not in ("const", "volatile")), stars)
 
+
 #: Sizes that are not those of integers: of void as GCC has it, and of struct page on 64-bit
 #: kernels (include/linux/mm_types.h), which page frame numbers are multiplied by.
 _STRUCT_SIZES: Mapping[tuple[str, ...], int] = {("void",): 1, ("struct", "page"): 64}

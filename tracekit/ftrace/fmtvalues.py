@@ -43,7 +43,7 @@ __all__ = [
 Env = tuple[Any, ...]
 
 
-class Unresolved(Exception):  # noqa: N818 - a result: this argument cannot be computed
+class Unresolved(Exception):
     """An expression that the record does not determine; its argument names what is missing."""
 
 

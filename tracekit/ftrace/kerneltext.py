@@ -117,7 +117,7 @@ def _task(comm: str, pid: int, cpu: int, tgid: int | None) -> str:
     return f"{comm:>16s}-{pid:<7d} {column}[{cpu:03d}] "
 
 
-def context(  # noqa: PLR0917 - the columns, in the order they are printed
+def context(
     comm: str, pid: int, cpu: int, flags: int, preempt_count: int, ts: int, in_ns: bool
 ) -> str:
     """All that stands before an event's text (``trace_print_context()``), ``": "`` included.

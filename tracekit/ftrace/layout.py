@@ -286,7 +286,8 @@ def _parse_615(r: _Reader) -> tuple[RegionLayout, _Kind, int]:
     if not 24 <= offset <= len(r.data) or offset % 4:
         r.note("region-buffers-offset", "", f"buffers offset {offset:#x}; 0x2030 is assumed")
         offset = 0x2030
-    clock, text, modules = None, 0, ()
+    clock, text = None, 0
+    modules: tuple[tuple[int, str], ...] = ()
     if offset >= 48 and len(r.data) >= 48:  # the scratch area lies between header and CPU 0
         s = r.cursor(24)
         clock_id = s.u32("clock id")

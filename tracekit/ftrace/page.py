@@ -170,12 +170,20 @@ def read_pages(
     for page in pages:
         ranges.extend((page, subbuf_size))
     header = (page_header.timestamp, page_header.commit, page_header.data)
-    *columns, raw_rows = _walk.walk(data, ranges, header, tuple(record_header))
+    ts, offset, length, type_, flags, preempt, pid, raw_rows = _walk.walk(
+        data, ranges, header, record_header
+    )
     rows = list(_page_rows(pages, raw_rows)) if _remarkable(raw_rows) else []
     found = (d for row in rows for d in _diagnose(row, where))
     return Records(
         cpu,
-        *columns,
+        ts,
+        offset,
+        length,
+        type_,
+        flags,
+        preempt,
+        pid,
         page_offsets=tuple(pages),
         page_rows=raw_rows,
         missed=sum(row.missed for row in rows if row.missed > 0),

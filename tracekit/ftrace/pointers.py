@@ -48,7 +48,7 @@ _KERNEL_ERRNO = {
 }  # fmt: skip
 
 
-class TooShort(Exception):  # noqa: N818 - not an error of the program: the record ends too early
+class TooShort(Exception):
     """Memory that a conversion reads lies outside the record."""
 
 

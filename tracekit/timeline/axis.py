@@ -38,7 +38,7 @@ class Axis:
         return self.clock.common
 
     def interval(self, rows: Rows, a: int, b: int) -> tuple[int, int | None]:
-        """ns from row ``a`` to row ``b`` and the bound of its error (None: nothing bounds it)."""
+        """Ns from row ``a`` to row ``b`` and the bound of its error (None: nothing bounds it)."""
         return self.clock.interval(
             int(rows.boot[a]), int(rows.ts_raw[a]), int(rows.boot[b]), int(rows.ts_raw[b])
         )
@@ -83,9 +83,7 @@ def _on_one_clock(
     return rows.take(~np.isin(rows.buffer, strange)) if strange else rows
 
 
-def place(
-    boots: Sequence[Boot], rows: Rows, buffers: Sequence[Buffer]
-) -> tuple[Rows, Axis]:
+def place(boots: Sequence[Boot], rows: Rows, buffers: Sequence[Buffer]) -> tuple[Rows, Axis]:
     """Give every row its place on one axis; the rows come back sorted by it.
 
     ``rows`` are boot by boot, each boot sorted by raw stamps. Boots follow one another, so that

@@ -177,9 +177,9 @@ class Boot:
     @cached_property
     def _bare_syscalls(self) -> bool:
         """Whether this kernel prints system calls the way those before 6.19 do."""
-        openat = (i for i, p in self._format_files.items() if p.endswith("/sys_enter_openat/format"))
-        formats = (self.format(i) for i in openat)
-        return has_bare_syscalls(fmt for fmt in formats if fmt is not None)
+        files = self._format_files.items()
+        openat = (self.format(i) for i, p in files if p.endswith("/sys_enter_openat/format"))
+        return has_bare_syscalls(fmt for fmt in openat if fmt is not None)
 
     # -- names --------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class Boot:
         return ""
 
     def _region(self, path: str) -> Buffer | None:
-        name = path.split("/")[-1].removesuffix(".raw")
+        name = path.rsplit("/", maxsplit=1)[-1].removesuffix(".raw")
         where = f"{self.where} region {name}"
         try:
             data = self.session.read(path)

@@ -19,7 +19,7 @@ _COMM_SIZE = 15  # TASK_COMM_LEN without its NUL
 
 
 def _pairs(fmt: EventFormat) -> Iterator[tuple[Field, Field]]:
-    """Fields that name a task together: ``prev_pid`` and ``prev_comm``, ``pid`` and ``comm``, ..."""
+    """Fields that name a task together, such as ``prev_pid`` and ``prev_comm``."""
     by_name = {f.name: f for f in fmt.fields}
     for name, pid in by_name.items():
         comm = by_name.get(f"{name[:-3]}comm") if name.endswith("pid") else None
@@ -49,7 +49,7 @@ def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, s
 def comms_of_boot(
     boot: Boot, rows: Rows, kinds: Sequence[EventKind], buffers: Sequence[Buffer]
 ) -> dict[int, str]:
-    """pid -> name for one boot.
+    """Pid -> name for one boot.
 
     The kernel's own table wins, as in its ``trace`` file; it is small, so a pid it had forgotten
     takes the last name that an event gave it.

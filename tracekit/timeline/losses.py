@@ -68,7 +68,7 @@ def _overwritten(
     stamps = np.frombuffer(records.ts, np.uint64)
     before = int(np.count_nonzero(stamps <= taken))
     gone = max(0, stats["entries"] + stats.get("overrun", 0) - before)
-    return gone, wrapped is not False and before == 0
+    return gone, before == 0
 
 
 def _of_cpu(buffer: Buffer, records: Records, stats: dict[str, int]) -> CpuAccount:
@@ -83,9 +83,7 @@ def _of_cpu(buffer: Buffer, records: Records, stats: dict[str, int]) -> CpuAccou
         at_least = at_least or records.missed_unknown > 0
     dropped = stats.get("commit overrun", 0) + stats.get("dropped events", 0)
     lost = None if gone is None else gone + records.missed + dropped
-    return CpuAccount(
-        records.cpu, buffer.name, len(records), lost, at_least, records.unreadable
-    )
+    return CpuAccount(records.cpu, buffer.name, len(records), lost, at_least, records.unreadable)
 
 
 def account(boot: Boot, buffers: Sequence[Buffer]) -> tuple[list[CpuAccount], list[Diagnostic]]:

@@ -19,9 +19,7 @@ from tracekit.timeline.recording import Recording
 
 __all__ = ["OLD_KERNEL", "Milestone", "find_milestones"]
 
-_PROBE = re.compile(
-    r"^(?P<kind>[pfr])\d*(?::(?P<name>\S+))?\s+(?P<function>[^\s+%]+)(?P<rest>\S*)"
-)
+_PROBE = re.compile(r"^(?P<kind>[pfr])\d*(?::(?P<name>\S+))?\s+(?P<function>[^\s+%]+)(?P<rest>\S*)")
 
 
 @dataclass(frozen=True, slots=True)

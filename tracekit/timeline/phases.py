@@ -157,7 +157,8 @@ def _column(recording: Recording, event: str, boot: int, field: str) -> tuple[li
 
 
 def _initcalls(recording: Recording, new: Boot) -> list[Initcall]:
-    levels = list(zip(*_column(recording, "initcall:initcall_level", new.index, "level"), strict=True))
+    stamps, names = _column(recording, "initcall:initcall_level", new.index, "level")
+    levels = list(zip(stamps, names, strict=True))
     starts = _column(recording, "initcall:initcall_start", new.index, "func")
     ends = _column(recording, "initcall:initcall_finish", new.index, "func")
     rets = _column(recording, "initcall:initcall_finish", new.index, "ret")[1]
@@ -234,7 +235,14 @@ def handover(recording: Recording, old: Boot, new: Boot) -> Handover:
     elif (begin := done if done is not None else int(ts[first or 0])) <= int(ts[user]):
         phases.append(Phase("first user process", new.index, begin, int(ts[user]) - begin, True))
     return Handover(
-        old.index, new.index, tuple(phases), tuple(calls), last, first, at.get("reboot"), user,
+        old.index,
+        new.index,
+        tuple(phases),
+        tuple(calls),
+        last,
+        first,
+        at.get("reboot"),
+        user,
         notes,
     )
 

@@ -125,10 +125,8 @@ class Recording:
 
     @cached_property
     def comms(self) -> list[dict[int, str]]:
-        """pid -> task name, one mapping a boot, in the order of ``boots``."""
-        return [
-            comms_of_boot(boot, self.rows, self.kinds, self.buffers) for boot in self.boots
-        ]
+        """Pid -> task name, one mapping a boot, in the order of ``boots``."""
+        return [comms_of_boot(boot, self.rows, self.kinds, self.buffers) for boot in self.boots]
 
     @cached_property
     def _comm_codes(self) -> tuple[_Array, list[str]]:
@@ -261,9 +259,7 @@ class Recording:
         names, texts = event.dictionary.to_pylist(), args.dictionary.to_pylist()
         pairs = np.stack([as_numpy(event.indices), as_numpy(args.indices)], axis=1)
         seen, where = np.unique(pairs, axis=0, return_inverse=True)
-        hits = [
-            wanted.grep.search(f"{names[e]} {texts[a]}") is not None for e, a in seen.tolist()
-        ]
+        hits = [wanted.grep.search(f"{names[e]} {texts[a]}") is not None for e, a in seen.tolist()]
         keep: _Array = np.array([*hits, False])[where.reshape(-1)]
         return keep
 
@@ -299,8 +295,9 @@ class Recording:
             return hits[0]
         if any(boot.event_name(i) == name for boot in self.boots for i in boot.event_ids()):
             return name  # known to a kernel, but never happened: an empty table
-        what = f"is one of {', '.join(hits)}" if hits else "did not occur and no kernel here knows it"
-        raise UsageError(f"event {name!r} {what}; `tracekit report` lists the events")
+        if hits:
+            raise UsageError(f"event {name!r} is one of {', '.join(hits)}: say which")
+        raise UsageError(f"event {name!r} did not occur and no kernel of the session knows it")
 
     def fields(self, at: _Array) -> list[dict[str, Any]]:
         """The typed arguments of the rows at ``at``, one mapping a row."""

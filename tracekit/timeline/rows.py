@@ -119,7 +119,7 @@ def _in_order(parts: Sequence[Rows]) -> Rows:
     return _joined(parts, np.argsort(np.concatenate([p.ts_raw for p in parts]), kind="stable"))
 
 
-_EMPTY = Records(0, *([b""] * 7), (), b"", 0, 0, 0, ())
+_EMPTY = Records(0, b"", b"", b"", b"", b"", b"", b"", (), b"", 0, 0, 0, ())
 
 
 def collect(boots: Sequence[Boot]) -> tuple[Rows, list[EventKind], list[Buffer]]:

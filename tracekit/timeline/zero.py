@@ -46,9 +46,7 @@ def _first_exec(recording: Recording, boot: Boot) -> int | None:
     return table["ts_raw"][0].as_py() if len(table) else None
 
 
-def time_zero(
-    recording: Recording, boot: Boot
-) -> tuple[TimeZero | None, tuple[Diagnostic, ...]]:
+def time_zero(recording: Recording, boot: Boot) -> tuple[TimeZero | None, tuple[Diagnostic, ...]]:
     """Place a boot's time zero; None with a diagnostic where nothing tells."""
     model = recording.axis.clocks.get(boot.index)
     if model is None:
