@@ -78,6 +78,13 @@ def test_nobody_else_can_read_it(path: Path) -> None:
             assert stat.S_IMODE(Path(directory, file).stat().st_mode) == 0o600
 
 
+def test_an_empty_directory_becomes_private(tmp_path: Path) -> None:
+    (tmp_path / "S").mkdir(mode=0o755)
+    with SessionWriter.open(tmp_path / "S"):
+        pass
+    assert stat.S_IMODE((tmp_path / "S").stat().st_mode) == 0o700
+
+
 def test_the_manifest(path: Path) -> None:
     manifest = json.loads((path / "manifest.json").read_bytes())
     assert manifest["format_version"] == 1

@@ -26,6 +26,11 @@ def open(path: str | PathLike[str]) -> Recording:
     Nothing is decoded before it is asked for. Raises :class:`tracekit.errors.SessionError` where
     there is no usable session.
     """
-    from tracekit.timeline.recording import open_recording
+    from tracekit.session import Session
 
-    return open_recording(path)
+    session = Session.open(path)
+    session.read_ahead(name for name in session.list("boots/") if name.endswith(".raw"))
+    # what follows takes as long to import as a region takes to decompress
+    from tracekit.timeline.recording import Recording
+
+    return Recording(session)

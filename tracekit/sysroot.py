@@ -145,7 +145,7 @@ class Sysroot:
     def exists(self, rel: str) -> bool:
         """True when something of this name is inside the root, readable or not."""
         try:
-            os.stat(self._resolve(rel))  # noqa: PTH116 - the path may be bytes
+            os.stat(self._resolve(rel))  # noqa: PTH116 - a str, not a Path
         except (OSError, SourceError):
             return False
         return True

@@ -1,7 +1,7 @@
 """Kills ``recover`` at every step, and lets a second run finish. A program of its own.
 
-Usage: ``python -m tests.capture.kill_lab TREE SESSION WORK [STRIDE]``. TREE is the new kernel's
-tree, SESSION the session with the old one's snapshot, WORK an empty directory. Prints one JSON
+Usage: ``python -m tests.capture.kill_lab TREE SESSION WORK``. TREE is the new kernel's
+tree, SESSION the session to begin with (or no such directory), WORK an empty one. Prints one JSON
 line a kill point: the call it was killed at, and what was found after the second run.
 
 Every call that changes the file system is a step; the process dies (SIGKILL) before the call, or
@@ -55,6 +55,12 @@ def arm(fatal: int) -> list[str]:
     return taken
 
 
+def begin(start: Path, session: Path) -> None:
+    """A copy of the session to start with, if there is one."""
+    if start.exists():
+        shutil.copytree(start, session)
+
+
 def content(session: Path) -> dict[str, str]:
     return {
         str(f.relative_to(session)): hashlib.sha256(f.read_bytes()).hexdigest()
@@ -80,21 +86,21 @@ def run(tree: Path, session: Path, fatal: int) -> bool:
 
 def main() -> None:
     tree, start, work = map(Path, sys.argv[1:4])
-    stride = int(sys.argv[4]) if len(sys.argv) > 4 else 1
     whole = work / "whole"
-    shutil.copytree(start, whole)
+    begin(start, whole)
     # Once in this process too: its children then have everything imported.
-    shutil.copytree(start, work / "warm")
+    begin(start, work / "warm")
     recover(Sysroot(tree), work / "warm")
     assert run(tree, whole, -1)
     wanted = content(whole)
     fatal, through = 1, False
     while not through:
         session = work / f"killed-{fatal}"
-        shutil.copytree(start, session)
+        begin(start, session)
         through = run(tree, session, fatal)
         if not through:
-            readable = Session.open(session).diagnostics  # must not raise
+            begun = (session / "manifest.json").exists()
+            readable = Session.open(session).diagnostics if begun else []  # must not raise
             incomplete = any(d.code == "session-incomplete" for d in readable)
             assert run(tree, session, -1)
             found = content(session)
@@ -113,7 +119,7 @@ def main() -> None:
                 flush=True,
             )
         shutil.rmtree(session)
-        fatal += stride
+        fatal += 1
 
 
 if __name__ == "__main__":

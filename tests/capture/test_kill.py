@@ -35,29 +35,27 @@ def fast_path(tmp_path: Path) -> Iterator[Path]:
         yield Path(path)
 
 
-def test_killed_at_every_step(fast_path: Path) -> None:
-    """Every rename, sync, write, … of a run; the second run's session is the same to the byte."""
-    tmp_path = fast_path
-    old, new = old_machine(), new_machine()
-    snapshot(Sysroot(old.write(tmp_path / "old")), tmp_path / "S")
-    tree = new.write(tmp_path / "new")
-    (tmp_path / "work").mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "tests.capture.kill_lab",
-        tree,
-        tmp_path / "S",
-        tmp_path / "work",
-    ]
+@pytest.mark.parametrize("beforehand", ["old", "nothing", "new"])
+def test_killed_at_every_step(fast_path: Path, beforehand: str) -> None:
+    """Every rename, sync, write, … of a run; the second run's session is the same to the byte.
+
+    A snapshot was taken of the old kernel, of none, or of the new one alone.
+    """
+    old, new, session = fast_path / "old", fast_path / "new", fast_path / "S"
+    old_machine().write(old)
+    new_machine().write(new)
+    if beforehand != "nothing":
+        snapshot(Sysroot(fast_path / beforehand), session)
+    (fast_path / "work").mkdir()
+    command = [sys.executable, "-m", "tests.capture.kill_lab", new, session, fast_path / "work"]
     done = subprocess.run(command, cwd=REPO, stdout=subprocess.PIPE, check=True)
     points = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(points) > 100
     for point in points:
         assert point["same"], point
         assert point["diagnostics"] == points[0]["diagnostics"], point
-    # Only before the very first change and after the very last is a killed run not to be seen.
-    assert all(point["incomplete"] for point in points[5:-2])
+    # Only before the very first changes and after the last is a killed run not to be seen.
+    assert all(point["incomplete"] for point in points[10:-2])
 
 
 def test_killed_at_random_moments(capture: Callable[[str], Path], tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def test_a_snapshot_of_an_older_boot_only(tmp_path: Path) -> None:
     assert session.boots == [0, 1, 2]
     assert owners(result) == {"tkA": 1, "tkB": 2}
     assert session.kernel(1)["known"] is False
-    assert "no boot in the session" in result.regions[0].owner_evidence
+    assert "no boot a snapshot was taken of" in result.regions[0].owner_evidence
 
 
 def test_a_region_no_header_nothing_and_only_this_boot(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ HANG = 15.0  # seconds without a finished case
 MEMORY = 4 << 30  # bytes of address space
 RENDERED = 40  # records a case renders
 
-U64 = (1 << 64) - 1
+U64 = NOT_BEGUN = (1 << 64) - 1
 INTERESTING = (
     0, 1, 2, 3, 4, 7, 8, 12, 15, 16, 24, 28, 29, 30, 31, 32, 40, 56, 61, 62, 63, 127, 128, 255,
     4064, 4079, 4080, 4081, 4084, 4095, 4096, 4097, 8192, 65536, 0x2030, 0xFFFF, 0x0BADFEED,
@@ -318,14 +318,14 @@ def watch(seed: int, seconds: float) -> tuple[int, str]:
     """Have the cases run for so long: (the case reached, what is wrong with it or '')."""
     with tempfile.TemporaryDirectory() as scratch:
         state, said = Path(scratch) / "state", Path(scratch) / "stderr"
-        state.write_bytes(bytes(8))
+        state.write_bytes(struct.pack("<Q", NOT_BEGUN))
         command = [sys.executable, sys.argv[0], "--seed", str(seed), "--seconds", str(seconds)]
         with said.open("wb") as stderr:
             worker = subprocess.Popen([*command, "--work", str(state)], stderr=stderr)
         last, since, trouble = -1, time.monotonic(), ""
         while worker.poll() is None:
             (number,) = struct.unpack("<Q", state.read_bytes())
-            if number != last:
+            if number != last or number == NOT_BEGUN:
                 last, since = number, time.monotonic()
             elif time.monotonic() - since > HANG:
                 worker.kill()
@@ -365,6 +365,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not trouble:
         print(f"{number} cases, nothing wrong")
         return 0
+    if number == NOT_BEGUN:
+        print(f"the run did not begin: {trouble}")
+        return 1
     case = make_case(seed, number)
     path = options.save / f"fuzz-{seed}-{number}.{case.kind}"
     path.write_bytes(case.data)

@@ -41,7 +41,7 @@ def test_a_short_run_finds_nothing():
     [
         ("raise KeyError('boom')", "KeyError: 'boom'"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
-        ("time.sleep(60)", "no end after 1 s"),
+        ("time.sleep(60)", "no end after 3 s"),
         ("bytearray(8 << 30)", "MemoryError"),
     ],
 )
@@ -50,7 +50,7 @@ def test_a_failure_is_saved_and_can_be_replayed(tmp_path, fault, said):
     faulty.write_text(
         f"import os, signal, sys, time\nsys.path.insert(0, {str(fuzz_region.ROOT)!r})\n"
         f"from tests.fuzz import fuzz_region\ndef fault(data):\n    {fault}\n"
-        "fuzz_region.RUNNERS.update(region=fault, format=fault)\nfuzz_region.HANG = 1\n"
+        "fuzz_region.RUNNERS.update(region=fault, format=fault)\nfuzz_region.HANG = 3\n"
         "sys.exit(fuzz_region.main())\n"
     )
     saved = tmp_path / "saved"

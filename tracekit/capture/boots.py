@@ -111,18 +111,15 @@ def find_owner(
     :data:`NOBODY`: a boot that nobody took a snapshot of.
     """
     written = header_address(header)
+    equal: list[int] = []
     excluded: set[int] = set()
     if written is not None:
-        symbol, value = written
-        addresses = {boot.index: boot.address(symbol) for boot in boots}
-        equal = [index for index, known in addresses.items() if known == value]
+        addresses = {boot.index: boot.address(written[0]) for boot in boots}
+        equal = [index for index, known in addresses.items() if known == written[1]]
+        excluded = {i for i, known in addresses.items() if known is not None} - set(equal)
+        told = f"the address of {written[0]} in its header, {written[1]:#x}, is"
         if len(equal) == 1:
-            evidence = f"the address of {symbol} in its header, {value:#x}, is this boot's"
-            return Owner(equal[0], evidence)
-        if not equal:
-            excluded = {index for index, known in addresses.items() if known is not None}
-        else:
-            excluded = set(addresses) - set(equal)
+            return Owner(equal[0], f"{told} this boot's")
     named = [
         boot.index
         for boot in boots
@@ -130,10 +127,7 @@ def find_owner(
     ]
     if len(named) == 1:
         return Owner(named[0], "only this boot's command line gives it to a trace instance")
-    if written is not None and fallback.boot in excluded:
-        return Owner(
-            NOBODY,
-            f"the address of {written[0]} in its header, {written[1]:#x}, is that of no boot "
-            "in the session",
-        )
+    if written is not None and not equal:
+        boot_unknown = NOBODY if fallback.boot in excluded else fallback.boot
+        return Owner(boot_unknown, f"{told} that of no boot a snapshot was taken of")
     return fallback

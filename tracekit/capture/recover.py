@@ -90,11 +90,12 @@ def _chain(
 def _fallback(chain: _Chain, how: str) -> Owner:
     """Whose a region is when neither its header nor a command line tells."""
     previous = chain.previous
-    if previous is not None:
-        return Owner(previous, f"found by {how}: taken for the previous boot's")
-    if how == "--region" and not chain.is_new:
+    if previous is None and how == "--region" and not chain.is_new:
         return Owner(chain.here, "named with --region, and the session has only this boot")
-    return Owner(NOBODY, f"found by {how}, and the session has no earlier boot")
+    return Owner(
+        NOBODY if previous is None else previous,
+        f"found by {how}, and nothing else tells: taken for the previous boot's",
+    )
 
 
 def _owners(

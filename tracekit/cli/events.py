@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+import tracekit
 from tracekit.cli.filters import build_filter, filter_options
 
 __all__ = ["command"]
@@ -46,10 +47,9 @@ def command(session: str, form: str, **filters: Any) -> None:
       tracekit events SESSION --event sched_process_exec --format json
     """
     from tracekit.export.text import json_lines, kernel_lines, printable, text_lines
-    from tracekit.timeline.recording import open_recording
 
     wanted = build_filter(**filters)
-    recording = open_recording(session)
+    recording = tracekit.open(session)
     if form == "json":
         _write(f"{line}\n" for line in json_lines(recording, wanted))
         return

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+import tracekit
 from tracekit.cli.common import progress, say
 from tracekit.cli.filters import build_filter, filter_options
 from tracekit.errors import UsageError
@@ -41,11 +42,10 @@ def command(
         raise UsageError("nothing to write: give -o FILE, or --per-event DIR, or both")
     if per_event is not None and form != "parquet":
         raise UsageError("--per-event writes Parquet: add --format parquet")
-    from tracekit.export.files import write_csv, write_events, write_parquet
-    from tracekit.timeline.recording import open_recording
-
     wanted = build_filter(**filters)
-    recording = open_recording(session)
+    recording = tracekit.open(session)
+    from tracekit.export.files import write_csv, write_events, write_parquet
+
     total = len(recording)
     if output is not None:
         write = write_csv if form == "csv" else write_parquet

@@ -6,6 +6,8 @@ import json
 
 import click
 
+import tracekit
+
 __all__ = ["command", "print_report"]
 
 _FILE_WIDTH = 140
@@ -13,9 +15,7 @@ _FILE_WIDTH = 140
 
 def print_report(session: str, as_json: bool) -> None:
     """Write the report of the session at ``session`` to stdout."""
-    from tracekit.timeline.recording import open_recording
-
-    report = open_recording(session).report()
+    report = tracekit.open(session).report()
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         return

@@ -20,7 +20,7 @@ __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet"]
 #: The columns of both formats, in order: a contract.
 COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "flags", "args", "ts_raw")
 
-_BATCH = 1 << 18  # rows: large enough that equal payloads are rendered once
+_BATCH = 1 << 17  # rows
 _ROW_GROUP = 1 << 20
 _Advance = Callable[[int], None]
 # Stamps are all different, so a dictionary of them is wasted work, but their differences are small.

@@ -77,7 +77,7 @@ def _missed(recording: Recording) -> Mapping[tuple[int, int], int]:
     """(buffer, payload offset) of the first record after a loss -> its CPU."""
     found = {}
     for number, buffer in enumerate(recording.buffers):
-        for records in buffer.records:
+        for records in (r for r in buffer.records if r.offset):
             offsets, at = np.frombuffer(records.offset, np.uint64), 0
             for page in records.pages():
                 if page.missed and page.events:

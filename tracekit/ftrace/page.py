@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tracekit._native import _walk
@@ -84,6 +84,7 @@ class Records:
     flags: bytes
     preempt: bytes
     pid: bytes
+    events: int
     page_offsets: tuple[int, ...]
     page_rows: bytes
     missed: int
@@ -92,7 +93,20 @@ class Records:
     diagnostics: tuple[Diagnostic, ...]
 
     def __len__(self) -> int:
-        return len(self.type) // 2
+        return self.events
+
+    def slim(self, keep_stamps: bool) -> Records:
+        """Without the columns that only the timeline's rows need: a large recording's memory."""
+        return replace(
+            self,
+            ts=self.ts if keep_stamps else b"",
+            offset=self.offset if self.missed or self.missed_unknown else b"",
+            length=b"",
+            type=b"",
+            flags=b"",
+            preempt=b"",
+            pid=b"",
+        )
 
     def pages(self) -> Iterator[PageRow]:
         """What was found in each sub-buffer, in reading order."""
@@ -184,6 +198,7 @@ def read_pages(
         flags,
         preempt,
         pid,
+        events=len(ts) // 8,
         page_offsets=tuple(pages),
         page_rows=raw_rows,
         missed=sum(row.missed for row in rows if row.missed > 0),

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Session:
         self._stored = self._index(store)
         self._sorted = sorted(self._stored)
         self._remarks: dict[tuple[str, str], Diagnostic] = {}
+        self._ahead: dict[str, Future[bytes]] = {}
         self._check()
 
     @classmethod
@@ -126,6 +128,19 @@ class Session:
         buffers) or :data:`MAX_FILE`.
         """
         name = strip_suffix(rel)
+        ahead = self._ahead.pop(name, None)
+        return ahead.result() if ahead is not None else self._read(name)
+
+    def read_ahead(self, names: Iterable[str]) -> None:
+        """Begin to read ``names`` in the background; :meth:`read` takes what is there.
+
+        Decompressing a region leaves the interpreter free for imports and formats.
+        """
+        with_one = ThreadPoolExecutor(1)
+        self._ahead.update({name: with_one.submit(self._read, name) for name in names})
+        with_one.shutdown(wait=False)
+
+    def _read(self, name: str) -> bytes:
         stored = self._stored.get(name)
         if stored is None:
             raise SessionError(f"{self.path}: {name} is missing from the session")

@@ -361,4 +361,6 @@ def _load_manifest(directory: Directory) -> Manifest:
             f"{directory.path}: holds {', '.join(sorted(strangers)[:3])} and no {MANIFEST}: "
             "not a session: name a new directory or an empty one"
         )
+    with directory.guard(""):
+        os.fchmod(directory.fd, 0o700)  # an empty directory that the user has made
     return Manifest(_tool_version())

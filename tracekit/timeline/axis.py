@@ -91,27 +91,25 @@ def place(boots: Sequence[Boot], rows: Rows, buffers: Sequence[Buffer]) -> tuple
     """
     clocks = {boot.index: _main_clock(boot.buffers) for boot in boots}
     rows = _on_one_clock(boots, clocks, rows, buffers)
-    parts = {b.index: np.flatnonzero(rows.boot == b.index) for b in boots}
+    parts = {b.index: rows.of_boot(b.index) for b in boots}
+    stamps = {index: rows.ts_raw[at] for index, at in parts.items()}
     inputs = [
         BootClockInput(
             index=boot.index,
             trace_clock=clocks[boot.index],
             samples=boot_samples(boot),
             dmesg=boot.text("dmesg"),
-            first_raw=int(rows.ts_raw[parts[boot.index][0]]),
-            last_raw=int(rows.ts_raw[parts[boot.index][-1]]),
+            first_raw=int(stamps[boot.index][0]),
+            last_raw=int(stamps[boot.index][-1]),
         )
         for boot in boots
-        if len(parts[boot.index])
+        if len(stamps[boot.index])
     ]
     clock = align(inputs, _origin(inputs, boots))
     models = {i.index: clock.model(i.index) for i in inputs}
     ts_ns: npt.NDArray[Any] = np.zeros(len(rows), np.int64)
     for index, model in models.items():
-        at = parts[index]
-        for start in range(0, len(at), _CHUNK):  # to_ns() needs several times what it is given
-            some = at[start : start + _CHUNK]
-            ts_ns[some] = model.to_ns(rows.ts_raw[some])
+        ts_ns[parts[index]] = _to_ns(model, stamps[index])
     notes = list(clock.diagnostics)
     if len(ts_ns) and bool(np.any(np.diff(ts_ns) < 0)):
         order = np.argsort(ts_ns, kind="stable")
@@ -119,6 +117,14 @@ def place(boots: Sequence[Boot], rows: Rows, buffers: Sequence[Buffer]) -> tuple
         message = "a boot's first events come before the last ones of the boot before it"
         notes.append(Diagnostic("boots-overlap", "warning", "timeline", message))
     return rows, Axis(ts_ns, clock, models, tuple(notes))
+
+
+def _to_ns(model: ClockModel, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``model.to_ns()``, a piece at a time: it needs several times the memory it is given."""
+    ns = np.empty(len(raw), np.int64)
+    for start in range(0, len(raw), _CHUNK):
+        ns[start : start + _CHUNK] = model.to_ns(raw[start : start + _CHUNK])
+    return ns
 
 
 def _origin(inputs: Sequence[BootClockInput], boots: Sequence[Boot]) -> tuple[int, int] | None:

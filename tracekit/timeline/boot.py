@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -228,6 +228,16 @@ class Boot:
         pipes = {int(m[1]): path for path in paths if (m := _PIPE.search(path))}
         found.append(self._pipes(pipes) if pipes else None)
         return tuple(b for b in found if b is not None)
+
+    def slim(self) -> None:
+        """Forget the columns of the buffers' records, once the timeline's rows hold them."""
+        slim = []
+        for buffer in self.buffers:
+            cpus = buffer.layout.cpus if buffer.layout else ()
+            wrapped = {c.cpu for c in cpus if c.wrapped is not False}  # losses count by stamp there
+            records = tuple(r.slim(keep_stamps=r.cpu in wrapped) for r in buffer.records)
+            slim.append(replace(buffer, records=records))
+        self.buffers = tuple(slim)
 
     def _instance_of(self, region: str) -> str:
         for entry in self.kernel.get("trace_instances") or ():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,19 +30,11 @@ from tracekit.timeline.rows import EventKind, Rows, collect, distinct
 if TYPE_CHECKING:
     from tracekit.timeline.report import Report
 
-__all__ = ["Recording", "open_recording"]
+__all__ = ["Recording"]
 
 _Array = npt.NDArray[Any]
 _CHUNK = 1 << 16  # rows that are rendered and written at a time
 _COMMON = ("ts_ns", "boot", "cpu", "pid", "comm", "flags", "preempt", "ts_raw")
-
-
-def open_recording(path: str | PathLike[str]) -> Recording:
-    """Open a session directory (or an archive of one) for reading.
-
-    Raises :class:`~tracekit.errors.SessionError` where it is none.
-    """
-    return Recording(Session.open(path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def _in_order(parts: Sequence[Rows]) -> Rows:
     return _joined(parts, np.argsort(np.concatenate([p.ts_raw for p in parts]), kind="stable"))
 
 
-_EMPTY = Records(0, b"", b"", b"", b"", b"", b"", b"", (), b"", 0, 0, 0, ())
+_EMPTY = Records(0, b"", b"", b"", b"", b"", b"", b"", 0, (), b"", 0, 0, 0, ())
 
 
 def collect(boots: Sequence[Boot]) -> tuple[Rows, list[EventKind], list[Buffer]]:
@@ -142,10 +142,11 @@ def collect(boots: Sequence[Boot]) -> tuple[Rows, list[EventKind], list[Buffer]]
             return table[types]
 
         of_boot = [_of_cpu(_EMPTY, boot.index, 0, kind_of)]
-        for buffer in boot.buffers:
-            of_boot += [_of_cpu(r, boot.index, len(buffers), kind_of) for r in buffer.records]
-            buffers.append(buffer)
+        for n, buffer in enumerate(boot.buffers):
+            of_boot += [_of_cpu(r, boot.index, len(buffers) + n, kind_of) for r in buffer.records]
         parts.append(_in_order(of_boot))
+        boot.slim()
+        buffers += boot.buffers
     if not parts:
         parts = [_of_cpu(_EMPTY, 0, 0, lambda types: types.astype(np.int32))]
     return (parts[0] if len(parts) == 1 else _joined(parts)), kinds, buffers
