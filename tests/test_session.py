@@ -587,7 +587,9 @@ def test_abandoning(path: Path, tmp_path: Path) -> None:
 
 def test_shifting_boots(path: Path) -> None:
     with SessionWriter.open(path) as writer:
-        writer.shift_boots()
+        writer.shift_boots(1)
+        assert writer.manifest.boots == [0]
+        writer.shift_boots(0)
         writer.write("boots/0/kernel.json", b'{"release": "older"}')
         writer.add_boot(0)
         writer.finish("snapshot")

@@ -237,6 +237,17 @@ def test_a_snapshot_of_the_new_boot_only(tmp_path: Path) -> None:
     assert {d.code for d in session.diagnostics} == {"previous-unknown"}
 
 
+def test_what_was_kept_moves_up_with_its_boot(tmp_path: Path) -> None:
+    snapshot(Sysroot(new_machine().write(tmp_path / "new")), tmp_path / "S")
+    first, session = run(tmp_path, new_machine(), RegionSpec("tkB", TKB, REGION))
+    assert (session.boots, owners(first)) == ([0], {"tkB": 0})
+    result, session = run(tmp_path, new_machine())
+    assert (session.boots, owners(result)) == ([0, 1], {"tkA": 0, "tkB": 1})
+    assert [r.kept for r in result.regions] == [False, True]
+    assert session.read("boots/1/regions/tkB.raw") == region(0, "B")
+    assert not session.has("boots/0/regions/tkB.raw")
+
+
 def test_a_snapshot_of_an_older_boot_only(tmp_path: Path) -> None:
     """The header contradicts it: a boot between the two is missing, and is not made up."""
     prepare(tmp_path, replace(old_machine(), cmdline="", text_address=OLD_TEXT + 0x1000000))
@@ -245,6 +256,20 @@ def test_a_snapshot_of_an_older_boot_only(tmp_path: Path) -> None:
     assert owners(result) == {"tkA": 1, "tkB": 2}
     assert session.kernel(1)["known"] is False
     assert "no boot a snapshot was taken of" in result.regions[0].owner_evidence
+
+
+def test_a_boot_is_missing_between_two(tmp_path: Path) -> None:
+    """Snapshots of an older boot and of the running one: the writer's place is between them."""
+    prepare(tmp_path, replace(old_machine(), cmdline="", text_address=OLD_TEXT + 0x1000000))
+    snapshot(Sysroot(new_machine().write(tmp_path / "new")), tmp_path / "S")
+    result, session = run(tmp_path, new_machine())
+    assert session.boots == [0, 1, 2]
+    assert result.boot == 2
+    assert owners(result) == {"tkA": 1, "tkB": 2}
+    assert [session.kernel(i)["known"] for i in session.boots] == [True, False, True]
+    assert session.kernel(2)["boot_id"] == new_machine().boot_id
+    again, session = run(tmp_path, new_machine())
+    assert (session.boots, owners(again)) == ([0, 1, 2], {"tkA": 1, "tkB": 2})
 
 
 def test_a_region_no_header_nothing_and_only_this_boot(tmp_path: Path) -> None:
@@ -407,6 +432,13 @@ def test_a_core_that_was_cut_off(tmp_path: Path) -> None:
     assert owners(result) == {"tkA": 0}
     assert "cut off" in session.diagnostics[0].message
     assert not session.list("incoming/")
+
+
+def test_a_core_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+    new = new_machine()
+    new.files["proc/kcore"] = new.content()["proc/kcore"][:300]
+    assert "cut off" in nothing(tmp_path, new)
+    assert not (tmp_path / "S").exists()
 
 
 def test_two_regions_of_one_name(tmp_path: Path) -> None:

@@ -49,3 +49,9 @@ def intern(
     data: _Buffer, offsets: _Buffer, lengths: _Buffer, skip: int, seed: int, /
 ) -> tuple[bytes, bytes]:
     """Codes (i32) such that payloads equal from byte ``skip`` on share one; first records (i64)."""
+
+def symbols(text: _Buffer, /) -> tuple[bytes, bytes, bytes]:
+    """The kernel's own symbols in ``/proc/kallsyms``, in the order of the text.
+
+    Addresses u64, and offsets and lengths u32 of the names in ``text``.
+    """

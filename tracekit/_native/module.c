@@ -10,6 +10,8 @@ static PyMethodDef methods[] = {
 	 "gather_var(data, offsets, lengths, mode, at, size, cstring) -> (ends, values, bad)"},
 	{"intern", native_intern, METH_VARARGS,
 	 "intern(data, offsets, lengths, skip, seed) -> (codes, first records)"},
+	{"symbols", native_symbols, METH_VARARGS,
+	 "symbols(text) -> (addresses, name offsets, name lengths)"},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -102,13 +102,13 @@ def drain_pipes(saving: Saving, tracefs: str, kernel: Mapping[str, object]) -> l
                 source = saving.root.open_binary(rel) if _CPU.fullmatch(cpu) else None
             except SourceError as error:
                 saving.remarks.add("pipe-unreadable", "warning", rel, str(error))
-                continue
+                source = None
             advance(1)
-            if source is None:
-                continue
-            with source:
-                _drain_cpu(saving, source, cpu, page, limit)
-            drained.append(cpu)
+            if source is not None:
+                with source:
+                    _drain_cpu(saving, source, cpu, page, limit)
+            if saving.writer.has_part(_part(saving.boot, cpu)):  # an earlier run's will do
+                drained.append(cpu)
     return drained
 
 

@@ -104,7 +104,7 @@ def _owners(
     """The owner of each region; one that was assigned before keeps its."""
     return [
         Owner(region.boot, region.owner_evidence)
-        if region.boot is not None and not region.directory.startswith(INCOMING)
+        if region.boot is not None
         else find_owner(
             region.name,
             region.address,
@@ -120,23 +120,29 @@ def _add_unknown_boot(
     writer: SessionWriter, chain: _Chain, found: Discovery, owners: list[Owner]
 ) -> list[Owner]:
     """Put a boot nothing was saved of before the running one; returns the owners, renumbered."""
-    if not chain.is_new and chain.previous is not None:
-        # Between two known boots there is no room: the region stays with the previous one.
-        return [replace(o, boot=chain.previous) if o.boot == NOBODY else o for o in owners]
-    if not chain.is_new:
-        writer.shift_boots()
-        chain.boots = {index + 1: kernel for index, kernel in chain.boots.items()}
-    unknown = chain.here
-    chain.here += 1
+    # A free place there: a run that was killed has made room already.
+    free = chain.here > 0 and chain.here - 1 not in chain.boots
+    moved = 0 if free and not chain.is_new else 1
+    if moved and not chain.is_new:
+        writer.shift_boots(chain.here)
+        chain.boots = {i + (i >= chain.here): kernel for i, kernel in chain.boots.items()}
+    chain.here += moved
+    unknown = chain.here - 1
     release = found.metadata.release if found.metadata else None
     kernel = dict(UNKNOWN_KERNEL) | {"release": release}
     writer.write(f"boots/{unknown}/kernel.json", dump_json(kernel))
     writer.add_boot(unknown)
     chain.boots[unknown] = kernel
     return [
-        replace(o, boot=unknown if o.boot == NOBODY else o.boot + (o.boot >= unknown))
+        replace(o, boot=unknown if o.boot == NOBODY else o.boot + moved * (o.boot >= unknown))
         for o in owners
     ]
+
+
+def _clear_incoming(writer: SessionWriter) -> None:
+    """Remove what is left of ``incoming/`` when no region is in it any more."""
+    if not any(name.endswith(".raw") for name in writer.names(INCOMING)):
+        writer.remove(INCOMING.rstrip("/"))
 
 
 def _check_previous(chain: _Chain, found: Discovery, remarks: Remarks) -> None:
@@ -199,6 +205,7 @@ def recover(
         try:
             saved = fetching.fetch(found.regions)
         except NothingToRecover:
+            _clear_incoming(writer)
             writer.abandon()
             raise
         chain = _chain(writer, kernel, at_hand)
@@ -207,12 +214,12 @@ def recover(
             owners = _add_unknown_boot(writer, chain, found, owners)
         about_boot.where = f"boot {chain.here}"
         placed = [
-            region
-            if not region.directory.startswith(INCOMING)
-            else assign(
+            assign(
                 writer, region, owner,
                 identity(chain.boots.get(owner.boot, kernel)), about_regions,
             )
+            if region.boot is None
+            else region.of_boot(owner.boot)
             for region, owner in zip(saved, owners, strict=True)
         ]  # fmt: skip
         if any(owner.boot != chain.here for owner in owners):
@@ -220,8 +227,7 @@ def recover(
         _save_new_boot(
             Saving(root, writer, chain.here, about_boot, progress, at_hand), kernel, found
         )
-        if not any(name.endswith(".raw") for name in writer.names(INCOMING)):
-            writer.remove(INCOMING.rstrip("/"))
+        _clear_incoming(writer)
         writer.set_diagnostics(None, about_regions.diagnostics)
         writer.set_diagnostics(chain.here, about_boot.diagnostics)
         writer.finish("writing" if writer.names(INCOMING) else "recovered")

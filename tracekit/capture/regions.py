@@ -23,11 +23,12 @@ INCOMING = "incoming/"  # regions that are safe on disk, but not yet known whose
 
 @dataclass(frozen=True, slots=True)
 class SavedRegion:
-    """A region in the session; ``regions/NAME.json`` holds all of it but ``directory``.
+    """A region in the session; ``regions/NAME.json`` holds all of it but the last two.
 
     ``read_in`` identifies the boot that read it: the same region read in the same boot is never
-    copied again. ``boot`` is None while the owner is not decided. Sizes and addresses are in
-    bytes; ``sha256`` is that of the raw bytes; ``header`` is their first 64, in hex.
+    copied again. Sizes and addresses are in bytes; ``sha256`` is that of the raw bytes; ``header``
+    is their first 64, in hex. ``directory`` is where its files are, ``kept`` whether an earlier
+    run has put them there.
     """
 
     name: str
@@ -38,10 +39,20 @@ class SavedRegion:
     read_in: str
     sha256: str
     header: str
-    boot: int | None = None
     owner_evidence: str = ""
     directory: str = ""
     kept: bool = False
+
+    @property
+    def boot(self) -> int | None:
+        """The boot that wrote it; None while that is not decided."""
+        parts = self.directory.split("/")
+        return int(parts[1]) if parts[0] == "boots" and parts[1].isdecimal() else None
+
+    def of_boot(self, boot: int) -> SavedRegion:
+        """The same region, if its boot has got this index."""
+        below = self.directory.split("/", 2)[2]
+        return replace(self, directory=f"boots/{boot}/{below}")
 
     @property
     def base(self) -> str:
@@ -83,7 +94,7 @@ def _decode(data: bytes | None, directory: str) -> SavedRegion | None:
     except (ValueError, TypeError, RecursionError):
         return None
     texts = (region.name, region.read_in, region.sha256, region.owner_evidence)
-    numbers = (region.address, region.size, 0 if region.boot is None else region.boot)
+    numbers = (region.address, region.size)
     sound = all(isinstance(t, str) for t in texts) and all(isinstance(n, int) for n in numbers)
     return region if sound else None
 
@@ -185,24 +196,22 @@ def assign(
     boot = owner.boot
     if (plain := safe_name(region.name)) != region.name:
         remarks.add("name-replaced", "warning", f"region {region.name!r}", f"saved as {plain}")
-    owned = replace(
-        region, boot=boot, owner_evidence=owner.evidence, directory=f"boots/{boot}/regions/"
-    )
+    owned = replace(region, owner_evidence=owner.evidence, directory=f"boots/{boot}/regions/")
     there = _decode(writer.read(f"{owned.base}.json"), owned.directory)
     if there is not None and writer.has(f"{there.base}.raw") and there.read_in != region.read_in:
         if there.sha256 == region.sha256:
             writer.remove(f"{region.base}.raw")
             writer.remove(f"{region.base}.json")
             return there
-        older = there if there.read_in == writer_identity else region
-        aside = f"boots/{boot}/other-copies/{safe_name(older.read_in)}/"
+        spare = there if there.read_in == writer_identity else region
+        aside = f"boots/{boot}/other-copies/{safe_name(spare.read_in)}/"
         remarks.add(
             "region-copied-twice",
             "info",
             f"boot {boot} region {region.name}",
-            f"two boots read it and found different bytes; what {older.read_in} read is in {aside}",
+            f"two boots read it and found different bytes; what {spare.read_in} read is in {aside}",
         )
-        if older is region:
+        if spare is region:
             owned = replace(owned, directory=aside)
         else:
             _move(writer, there, replace(there, directory=aside))

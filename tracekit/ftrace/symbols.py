@@ -14,13 +14,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tracekit._native import _walk
 from tracekit.ftrace.context import Symbolized
 
 __all__ = ["Symbols"]
 
 # Written by s_show(): "%px %c %s" for the kernel, "%px %c %s\t[%s]" for everything else.
 _DIGITS = 16
-_CORE = re.compile(r"^[0-9a-f]{16} \S \S+$", re.M)
 _EXTRA = re.compile(r"^([0-9a-f]{16}) \S (\S+)\t\[([^\]\s]+)\]$", re.M)
 # Written by m_show() in kernel/module/procfs.c: name, size, users, users' names, state, base.
 _MODULE = re.compile(r"^(\S+) (\d{1,18}) \S+ \S+ \S+ 0x([0-9a-f]{1,16})", re.M)
@@ -42,18 +42,30 @@ class _Range(NamedTuple):
 class Symbols:
     """The symbols of one boot (a :class:`~tracekit.ftrace.context.SymbolTable`)."""
 
-    __slots__ = ("_addresses", "_cache", "_extra", "_extra_starts", "_image", "_lines", "_text")
+    __slots__ = (
+        "_addresses",
+        "_at",
+        "_cache",
+        "_extra",
+        "_extra_starts",
+        "_image",
+        "_raw",
+        "_sizes",
+        "_text",
+    )
 
     def __init__(self, text: str, modules: str) -> None:
         self._text = text
         tab = text.find("\t[")
         split = len(text) if tab < 0 else text.rfind("\n", 0, tab) + 1
-        lines: list[str] = _CORE.findall(text, 0, split)
-        addresses = [int(line[:_DIGITS], 16) for line in lines]
+        self._raw = text[:split].encode("utf-8", "replace")
+        columns = _walk.symbols(self._raw)
+        addresses = memoryview(columns[0]).cast("Q").tolist()
+        at, sizes = (memoryview(c).cast("I").tolist() for c in columns[1:])
         if addresses != sorted(addresses):  # the kernel writes them in order
-            order = sorted(range(len(lines)), key=addresses.__getitem__)
-            lines, addresses = [lines[i] for i in order], sorted(addresses)
-        self._lines, self._addresses = lines, array("Q", addresses)
+            order = sorted(range(len(addresses)), key=addresses.__getitem__)
+            addresses, at, sizes = ([c[i] for i in order] for c in (addresses, at, sizes))
+        self._addresses, self._at, self._sizes = addresses, at, sizes
         self._image = _image(self)
         extra = _extra_ranges(text, split, modules) if tab >= 0 else ()
         self._extra = tuple(extra)
@@ -70,7 +82,7 @@ class Symbols:
         return cls(text if isinstance(text, str) else text.decode("utf-8", "replace"), modules)
 
     def __len__(self) -> int:
-        return len(self._lines) + len(self._extra)
+        return len(self._addresses) + len(self._extra)
 
     def lookup(self, address: int) -> Symbolized | None:
         """The symbol that holds ``address``, or None; of aliases the first in the table."""
@@ -116,7 +128,9 @@ class Symbols:
         start = self._addresses[after - 1]
         first = bisect_left(self._addresses, start, 0, after)
         stop = self._addresses[after] if after < len(self._addresses) else end
-        return Symbolized(self._lines[first].split(" ", 2)[2], address - start, stop - start, "")
+        at = self._at[first]
+        name = self._raw[at : at + self._sizes[first]].decode("utf-8", "replace")
+        return Symbolized(name, address - start, stop - start, "")
 
 
 def _image(symbols: Symbols) -> tuple[tuple[int, int], ...]:

@@ -32,6 +32,7 @@ from tracekit.session.reader import MAX_FILE, MAX_REGION
 
 __all__ = ["SessionWriter", "StagedTree"]
 
+_RECORDED = ("boots/", "incoming/")  # the rest of a session can be rebuilt from these
 _OLD = LEFTOVER + "old-"  # a directory that was about to be replaced
 
 
@@ -141,7 +142,7 @@ class SessionWriter:
             self.manifest.files = {
                 rel: self._directory.digest(rel)
                 for rel, is_directory in self._directory.walk()
-                if not is_directory and rel != MANIFEST and not rel.endswith(PART)
+                if not is_directory and rel.startswith(_RECORDED) and not rel.endswith(PART)
             }
             self.manifest.boots = self._boots_on_disk()
         self.manifest.state = "writing"
@@ -285,6 +286,10 @@ class SessionWriter:
         with self._directory.guard(rel):
             return self._directory.open(rel + PART, os.O_RDWR | os.O_CREAT)
 
+    def has_part(self, rel: str) -> bool:
+        """True when there is a ``REL.part``."""
+        return self._directory.exists(rel + PART)
+
     def read_part(self, rel: str) -> bytes:
         """The content of ``REL.part``."""
         with self._directory.guard(rel):
@@ -295,9 +300,9 @@ class SessionWriter:
         with self._directory.guard(rel):
             self._directory.remove(rel + PART)
 
-    def shift_boots(self) -> None:
-        """Make room for a boot before boot 0: every index grows by one."""
-        for index in reversed(self.manifest.boots):
+    def shift_boots(self, first: int) -> None:
+        """Make room for a boot at index ``first``: those from there on move up by one."""
+        for index in reversed([boot for boot in self.manifest.boots if boot >= first]):
             with self._directory.guard(f"boots/{index}"):
                 self._directory.replace(f"boots/{index}", f"boots/{index + 1}")
             old, new = f"boots/{index}/", f"boots/{index + 1}/"
@@ -305,10 +310,11 @@ class SessionWriter:
                 new + name.removeprefix(old) if name.startswith(old) else name: digest
                 for name, digest in self.manifest.files.items()
             }
-        for number, entry in enumerate(self.manifest.diagnostics):
-            if entry.boot is not None:
-                self.manifest.diagnostics[number] = BootDiagnostic(entry.boot + 1, entry.diagnostic)
-        self.manifest.boots = [index + 1 for index in self.manifest.boots]
+        self.manifest.diagnostics = [
+            BootDiagnostic(e.boot if e.boot is None else e.boot + (e.boot >= first), e.diagnostic)
+            for e in self.manifest.diagnostics
+        ]
+        self.manifest.boots = [boot + (boot >= first) for boot in self.manifest.boots]
         self._save()
 
     def set_diagnostics(self, boot: int | None, diagnostics: list[Diagnostic]) -> None:

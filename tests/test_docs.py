@@ -1,0 +1,39 @@
+"""What the documents say is true: their examples run, their files and commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tracekit.cli import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "python.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    exec(compile(example, "docs/python.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "blackout 5.316 s, gap 3.381 s" in out
+    assert "dark" in out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_commands_in_the_readme_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    commands = set(re.findall(r"^\s*tracekit (\w+)", text, re.M))
+    assert commands >= {"snapshot", "recover", "report", "events", "export"}
+    with cli.make_context("tracekit", ["--help"], resilient_parsing=True) as ctx:
+        assert commands <= set(cli.list_commands(ctx))
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", text, re.M):
+        assert f"\n{target}:" in makefile
