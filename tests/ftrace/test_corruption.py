@@ -32,15 +32,15 @@ RELAXED = settings(
     max_examples=150,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-SECONDS = 5.0  # far more than any of these small regions needs, far less than a hang
+SECONDS = 5.0  # of CPU time: far more than these regions need, far less than a hang
 
 
 def timely(data: bytes) -> Decoded:
-    start = time.perf_counter()
+    start = time.thread_time()
     try:
         return decode(data)
     finally:
-        assert time.perf_counter() - start < SECONDS
+        assert time.thread_time() - start < SECONDS
 
 
 def slot_of(region: Region, cpu: int, each: Seen | Event) -> int:
@@ -72,6 +72,8 @@ def check(region: Region, damage: Damage) -> None:
         if cpu in damage.cpus:
             continue
         index = decoded.at(region.places[cpu].meta)
+        if index is None and not expected:
+            continue  # it never held anything, so nothing but its meta data tells of it
         assert index is not None
         assert decoded.layout.cpus[index].cpu == cpu
         bad = {slot for owner, slot in damage.pages if owner == cpu}
@@ -197,16 +199,16 @@ def test_destroyed_meta_of_a_big_region_takes_no_time():
     region = layout_615([RingBuffer(count) for _ in range(cpus)], total_size=total)
     place = region.places[3]
     data = region.data[: place.meta] + bytes(4096) + region.data[place.meta + 4096 :]
-    start = time.perf_counter()
+    start = time.thread_time()
     layout = parse_layout(data, "test")
-    assert time.perf_counter() - start < SECONDS
+    assert time.thread_time() - start < SECONDS
     assert len(layout.cpus) == cpus
 
 
 def test_no_valid_meta_at_all_takes_no_time():
     total = 64 << 20
     data = struct.pack("<iiQQ", 0x0BADFEED, 24 << 16 | 32, total, 0x2030) + bytes(total - 24)
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(ParseError):
         parse_layout(data, "test")
-    assert time.perf_counter() - start < SECONDS
+    assert time.thread_time() - start < SECONDS

@@ -7,15 +7,17 @@ import json
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracekit.errors import Diagnostic, SessionError
 from tracekit.session.compression import decompress
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, strip_suffix
 from tracekit.session.store import Store, open_store
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["MAX_FILE", "MAX_REGION", "Session"]
 
@@ -136,9 +138,11 @@ class Session:
 
         Decompressing a region leaves the interpreter free for imports and formats.
         """
-        with_one = ThreadPoolExecutor(1)
-        self._ahead.update({name: with_one.submit(self._read, name) for name in names})
-        with_one.shutdown(wait=False)
+        from concurrent.futures import ThreadPoolExecutor
+
+        reader = ThreadPoolExecutor(1)
+        self._ahead.update({name: reader.submit(self._read, name) for name in names})
+        reader.shutdown(wait=False)
 
     def _read(self, name: str) -> bytes:
         stored = self._stored.get(name)
