@@ -6,17 +6,20 @@ Sources: ``struct ring_buffer_meta``, ``struct ring_buffer_cpu_meta``, ``rb_rang
 starts with a ``struct ring_buffer_meta`` of its own.
 
 The region is not trusted: what contradicts itself becomes a Diagnostic, and the sub-buffers are
-then taken in the order of their time stamps.
+then taken in the order of their time stamps. Where the CPUs lie is :mod:`.geometry`'s business.
 """
 
 from __future__ import annotations
 
+import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from tracekit.binary import Cursor
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.format import HeaderPage
+from tracekit.ftrace.geometry import Geometry, Kind, Meta, find, read_meta, read_slots
 
 __all__ = ["CLOCKS", "CpuBuffer", "RegionLayout", "parse_layout"]
 
@@ -26,10 +29,12 @@ CLOCKS = (
 )  # fmt: skip
 
 _MAGIC = 0x0BADFEED
-_MAX_CPUS = 8192
 _MAX_MODULES = 4096
 _MODULE_NAME = 56
-_SUBBUF_SIZES = tuple(1 << bits for bits in range(12, 21))
+_OFFSET = 0x2030  # buffers_offset with room for 128 modules, as trace.c asks for
+_KIND_615 = Kind("6.15+", 0, 24, 32)
+_KIND_INJECT = Kind("6.15+", 0, 24, 40)  # CONFIG_RING_BUFFER_PERSISTENT_INJECT
+_KIND_612 = Kind("6.12-6.14", 24, 48, 56, struct.pack("<II", _MAGIC, 56))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +67,6 @@ class RegionLayout:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """Where things lie in one CPU's meta data."""
-
-    name: str
-    first: int  # u64 first, head, commit follow each other
-    sizes: int  # u32 subbuf_size, nr_subbufs
-    buffers: int  # s32 buffers[nr_subbufs]
-
-
 @dataclass(slots=True)
 class _Reader:
     data: memoryview
@@ -88,89 +83,6 @@ class _Reader:
         return Cursor(self.data, self.where, offset)
 
 
-@dataclass(frozen=True, slots=True)
-class _Meta:
-    offset: int
-    first: int
-    head: int
-    commit: int
-    subbuf_size: int
-    nr_subbufs: int
-
-    def start(self, kind: _Kind) -> int:
-        """The offset of the first sub-buffer."""
-        return _align(self.offset + kind.buffers + 4 * self.nr_subbufs, self.subbuf_size)
-
-    def end(self, kind: _Kind) -> int:
-        return self.start(kind) + self.nr_subbufs * self.subbuf_size
-
-
-def _align(value: int, to: int) -> int:
-    return (value + to - 1) // to * to
-
-
-def _read_meta(r: _Reader, kind: _Kind, offset: int) -> _Meta | None:
-    """The meta data at ``offset``, or None where they cannot be any."""
-    if offset + kind.buffers > len(r.data):
-        return None
-    c = r.cursor(offset + kind.first)
-    first, head, commit = c.array("Q", 3, "first, head and commit buffer")
-    size, count = r.cursor(offset + kind.sizes).array("I", 2, "sub-buffer size and count")
-    meta = _Meta(offset, first, head, commit, size, count)
-    fits = size in _SUBBUF_SIZES and count >= 3 and meta.end(kind) <= len(r.data)
-    return meta if fits else None
-
-
-def _metas_in_turn(r: _Reader, kind: _Kind, offset: int) -> list[_Meta]:
-    """The meta data found by going from each CPU's end to the next, until one is impossible."""
-    metas: list[_Meta] = []
-    while len(metas) < _MAX_CPUS and (meta := _read_meta(r, kind, offset)) is not None:
-        if metas and (meta.subbuf_size, meta.nr_subbufs) != (
-            metas[0].subbuf_size, metas[0].nr_subbufs,
-        ):  # fmt: skip
-            break
-        metas.append(meta)
-        offset = meta.end(kind)
-    return metas
-
-
-def _nr_subbufs(offset: int, end: int, kind: _Kind, subbuf: int, cpus: int) -> int:
-    """How many sub-buffers a CPU gets: the arithmetic of ``alloc_buffer()``."""
-    share = (end - offset) // cpus
-    count = (share - kind.buffers) // (subbuf + 4)
-    while count >= 3:
-        at = offset
-        for _ in range(cpus):
-            at = _align(at + kind.buffers + 4 * count, subbuf) + subbuf * count
-        if at <= end:
-            return count
-        count -= 1
-    return 0
-
-
-def _metas_by_size(r: _Reader, kind: _Kind, offset: int) -> list[_Meta]:
-    """Meta data where some are destroyed: try each CPU count's geometry, keep the best fit."""
-    best: list[_Meta] = []
-    score = 0
-    for subbuf in _SUBBUF_SIZES[:5]:
-        for cpus in range(1, min(_MAX_CPUS, len(r.data) // (4 * subbuf)) + 1):
-            count = _nr_subbufs(offset, len(r.data), kind, subbuf, cpus)
-            metas, good, at = [], 0, offset
-            for _ in range(cpus if count else 0):
-                found = _read_meta(r, kind, at)
-                if found and (found.subbuf_size, found.nr_subbufs) == (subbuf, count):
-                    good += 1
-                else:  # destroyed: no pointers to trust
-                    found = _Meta(at, 0, 0, 0, subbuf, count)
-                metas.append(found)
-                at = found.end(kind)
-            if good > score:
-                best, score = metas, good
-            if cpus > 256 and not score:
-                break
-    return best
-
-
 def _header_stamp(r: _Reader, page: int) -> tuple[int, int]:
     """(time stamp, commit) of the sub-buffer at byte ``page``."""
     ts = int.from_bytes(r.data[page + r.header.timestamp :][:8], "little")
@@ -182,18 +94,6 @@ def _by_time(r: _Reader, pages: Sequence[int]) -> tuple[int, ...]:
     """The used pages among ``pages`` in the order of their time stamps."""
     stamped = [(*_header_stamp(r, page), page) for page in pages]
     return tuple(page for ts, commit, page in sorted(stamped) if ts or commit)
-
-
-def _slots(r: _Reader, kind: _Kind, meta: _Meta) -> tuple[int, ...] | None:
-    """``buffers[]``, or None where it is not a permutation of the slots."""
-    array = r.cursor(meta.offset + kind.buffers).array("i", meta.nr_subbufs, "buffers[]")
-    return array if sorted(array) == list(range(meta.nr_subbufs)) else None
-
-
-def _slot_of(meta: _Meta, address: int) -> int | None:
-    """The slot an old virtual address points to."""
-    slot, rest = divmod(address - meta.first, meta.subbuf_size)
-    return slot if not rest and 0 <= slot < meta.nr_subbufs else None
 
 
 def _ring_order(
@@ -232,36 +132,55 @@ def _has_wrapped(
     return True if head != slots[1] else None
 
 
-def _cpu_buffer(r: _Reader, kind: _Kind, meta: _Meta, cpu: int) -> CpuBuffer:
-    start = meta.start(kind)
-    every = [start + slot * meta.subbuf_size for slot in range(meta.nr_subbufs)]
+def _cpu_buffer(r: _Reader, g: Geometry, cpu: int, base: int) -> CpuBuffer:
+    """One CPU's ring. ``base`` is the region's old virtual address."""
+    start, size, count = g.start(cpu), g.subbuf_size, g.nr_subbufs
+    every = [start + slot * size for slot in range(count)]
+    present = [page for page in every if page + size <= len(r.data)]
     place = f"cpu {cpu}"
+
+    def buffer(pages: Sequence[int], wrapped: bool | None, ordered: bool = True) -> CpuBuffer:
+        return CpuBuffer(cpu, g.meta(cpu), size, count, tuple(pages), wrapped, ordered)
 
     def unordered(code: str, message: str) -> CpuBuffer:
         r.note(code, place, f"{message}; sub-buffers are taken in the order of their time stamps")
-        used = _by_time(r, every)
-        return CpuBuffer(
-            cpu, meta.offset, meta.subbuf_size, meta.nr_subbufs, used, wrapped=None, ordered=False
-        )
+        return buffer(_by_time(r, present), None, ordered=False)
 
-    if not meta.first:
+    if len(present) < count:
+        r.note("cpu-truncated", place, f"{count - len(present)} of {count} sub-buffers are missing")
+    found = read_meta(r.data, g.kind, g.meta(cpu))
+    if found is None or not (found.first or found.nr_subbufs):
         return unordered("cpu-meta-destroyed", "the CPU's meta data are not valid")
+    if (found.subbuf_size, found.nr_subbufs) != (size, count):
+        r.note(
+            "cpu-sizes-mismatch", place, f"{found.nr_subbufs} sub-buffers of {found.subbuf_size}"
+            f" bytes, but the other CPUs' data say {count} of {size}",
+        )  # fmt: skip
+    if found.first != base + start:
+        r.note(
+            "cpu-first-mismatch", place, f"the first sub-buffer's address {found.first:#x} should"
+            f" be {base + start:#x}",
+        )  # fmt: skip
+    meta = Meta(base + start, found.head, found.commit, size, count)
     if not meta.head:
-        if _by_time(r, every):
+        if any(_header_stamp(r, page)[1] for page in present):
             return unordered("cpu-head-missing", "no head page, but sub-buffers hold data")
-        return CpuBuffer(cpu, meta.offset, meta.subbuf_size, meta.nr_subbufs, ())
-    slots = _slots(r, kind, meta)
+        return buffer((), False)
+    slots = read_slots(r.data, g.kind, g.meta(cpu), count)
     if slots is None:
         return unordered("cpu-buffers-invalid", "buffers[] is not a permutation of the slots")
-    head, commit = _slot_of(meta, meta.head), _slot_of(meta, meta.commit)
+    head, commit = meta.slot_of(meta.head), meta.slot_of(meta.commit)
     if head is None or commit is None:
         return unordered("cpu-pointer-outside", "head or commit page lies outside the buffer")
     order = _ring_order(slots, head, commit)
     if order is None:
         return unordered("cpu-ring-broken", "head or commit page is not in the ring")
-    wrapped = _has_wrapped(r, slots, head, [every[slot] for slot in order[1]])
-    pages = tuple(every[slot] for slot in order[0])
-    return CpuBuffer(cpu, meta.offset, meta.subbuf_size, meta.nr_subbufs, pages, wrapped)
+    ring, unused = ([every[slot] for slot in part if slot < len(present)] for part in order)
+    # rb_tail_page_update() and __rb_get_reader_page() empty a page that leaves the ring's used part
+    if any(_header_stamp(r, page)[1] for page in unused):
+        return unordered("cpu-pages-left-over", "sub-buffers beyond the commit page hold data")
+    wrapped = _has_wrapped(r, slots, head, unused)
+    return buffer(ring, wrapped)
 
 
 def _modules(c: Cursor, end: int, count: int) -> Iterator[tuple[int, str]]:
@@ -271,23 +190,19 @@ def _modules(c: Cursor, end: int, count: int) -> Iterator[tuple[int, str]]:
         yield c.u64("module address"), c.cstr(_MODULE_NAME, "module name")
 
 
-def _parse_615(r: _Reader) -> tuple[RegionLayout, _Kind, int]:
-    """The global header of 6.15 and later: layout without CPUs, CPU meta kind, first offset."""
-    c = r.cursor(4)
-    sizes, total, offset = c.u32("struct sizes"), c.u64("total size"), c.u64("buffers offset")
-    meta_size = sizes & 0xFFFF
-    if meta_size not in (32, 40):
-        r.note("region-struct-sizes", "", f"cpu meta of {meta_size} bytes; 32 is assumed")
-        meta_size = 32
+def _parse_615(r: _Reader) -> tuple[RegionLayout, int, int]:
+    """The global header of 6.15 and later: layout without CPUs, first CPU's offset, total size."""
+    c = r.cursor(8)
+    total, offset = c.u64("total size"), c.u64("buffers offset")
     if total != len(r.data):
         r.note(
             "region-size-mismatch", "", f"the header says {total} bytes, there are {len(r.data)}"
         )
     if not 24 <= offset <= len(r.data) or offset % 4:
-        r.note("region-buffers-offset", "", f"buffers offset {offset:#x}; 0x2030 is assumed")
-        offset = 0x2030
-    clock, text = None, 0
-    modules: tuple[tuple[int, str], ...] = ()
+        r.note("region-buffers-offset", "", f"buffers offset {offset:#x}; {_OFFSET:#x} is assumed")
+        offset = _OFFSET
+    clock: str | None = None
+    text, modules = 0, tuple[tuple[int, str], ...]()
     if offset >= 48 and len(r.data) >= 48:  # the scratch area lies between header and CPU 0
         s = r.cursor(24)
         clock_id = s.u32("clock id")
@@ -297,15 +212,29 @@ def _parse_615(r: _Reader) -> tuple[RegionLayout, _Kind, int]:
         s = s.at(32)
         text, count = s.u64("text address"), s.u64("module count")
         modules = tuple(_modules(s, min(offset, len(r.data)), count))
-    kind = _Kind("6.15+", 0, 24, meta_size)
-    return RegionLayout(kind.name, clock, text, modules, ()), kind, offset
+    return RegionLayout(_KIND_615.name, clock, text, modules, ()), offset, total
 
 
-def _parse_612(r: _Reader) -> tuple[RegionLayout, _Kind, int]:
-    """6.12 to 6.14: magic, struct size and the text address stand before each CPU's meta."""
-    text = r.cursor(8).u64("text address")
-    kind = _Kind("6.12-6.14", 24, 48, 56)
-    return RegionLayout(kind.name, None, text, (), ()), kind, 0
+def _candidates(sizes: int, offset: int) -> list[tuple[Kind, int]]:
+    """Every (kind, first CPU's offset) the region may have, what its header says first."""
+    every = [(kind, at) for at in (offset, _OFFSET) for kind in (_KIND_615, _KIND_INJECT)]
+    every.append((_KIND_612, 0))
+    if sizes == 56:
+        every.reverse()
+    elif sizes & 0xFFFF == _KIND_INJECT.buffers:
+        every.insert(0, (_KIND_INJECT, offset))
+    return every
+
+
+def _base(r: _Reader, g: Geometry, cpus: int) -> int:
+    """The region's old virtual address: what most of the CPUs' pointers agree on."""
+    votes: Counter[int] = Counter()
+    for cpu in range(cpus):
+        meta = read_meta(r.data, g.kind, g.meta(cpu))
+        if meta is not None and meta.first:
+            base = meta.first - g.start(cpu)
+            votes[base] += 1 + (base % 4096 == 0) + (0 <= meta.head - meta.first < 1 << 40)
+    return votes.most_common(1)[0][0] if votes else 0
 
 
 def parse_layout(
@@ -319,18 +248,26 @@ def parse_layout(
     if len(r.data) < 0x60:
         raise ParseError(f"{where}: {len(r.data)} bytes are too few for a ring buffer")
     magic, sizes = r.cursor(0).array("I", 2, "magic and struct sizes")
-    if magic != _MAGIC:
-        r.note("region-magic", "", f"magic {magic:#x} is not {_MAGIC:#x}")
-    is_615 = sizes >> 16 == 24 or magic != _MAGIC
-    layout, kind, offset = _parse_615(r) if is_615 else _parse_612(r)
-    metas = _metas_in_turn(r, kind, offset)
-    room = (len(r.data) - (metas[-1].end(kind) if metas else offset)) if metas else len(r.data)
-    if not metas or room > metas[0].end(kind) - metas[0].offset:
-        better = _metas_by_size(r, kind, offset)
-        metas = better if len(better) > len(metas) else metas
-    if not metas:
+    quiet = _Reader(r.data, where, r.header)  # its notes count only if the kind is 6.15
+    layout, offset, total = _parse_615(quiet)
+    size = max(total, len(r.data)) if total <= 2 * len(r.data) else len(r.data)
+    found = find(r.data, _candidates(sizes, offset), size if sizes >> 16 == 24 else len(r.data))
+    if found is None:
         raise ParseError(
             f"{where}: no persistent ring buffer: magic {magic:#x}, no CPU's meta data are valid"
         )
-    cpus = tuple(_cpu_buffer(r, kind, meta, cpu) for cpu, meta in enumerate(metas))
+    g, count = found
+    if magic != _MAGIC:
+        r.note("region-magic", "", f"magic {magic:#x} is not {_MAGIC:#x}")
+    if g.kind is _KIND_612:
+        text = r.cursor(8).u64("text address")
+        layout = RegionLayout(g.kind.name, None, text, (), ())
+    else:
+        r.diagnostics += quiet.diagnostics
+        if sizes != (24 << 16 | g.kind.buffers):
+            r.note("region-struct-sizes", "", f"struct sizes {sizes:#x} do not fit the CPUs' data")
+        if g.offset != offset:
+            r.note("region-buffers-offset", "", f"buffers offset {offset:#x}; {g.offset:#x} fits")
+    base = _base(r, g, count)
+    cpus = tuple(_cpu_buffer(r, g, cpu, base) for cpu in range(count))
     return replace(layout, cpus=cpus, diagnostics=tuple(r.diagnostics))
