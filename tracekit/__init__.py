@@ -15,12 +15,13 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tracekit.session import Session
     from tracekit.timeline.recording import Recording
 
 __all__ = ["open"]
 
 
-def open(path: str | PathLike[str]) -> Recording:
+def open(path: str | PathLike[str] | Session) -> Recording:
     """Open a session directory, or an archive of one, for reading.
 
     Nothing is decoded before it is asked for. Raises :class:`tracekit.errors.SessionError` where
@@ -28,7 +29,7 @@ def open(path: str | PathLike[str]) -> Recording:
     """
     from tracekit.session import Session
 
-    session = Session.open(path)
+    session = path if isinstance(path, Session) else Session.open(path)
     session.read_ahead(name for name in session.list("boots/") if name.endswith(".raw"))
     # what follows takes as long to import as a region takes to decompress
     from tracekit.timeline.recording import Recording

@@ -14,6 +14,8 @@ from tracekit.errors import UsageError
 
 __all__ = ["command"]
 
+_DERIVED = "timeline.parquet"  # the whole of it, kept in the session for the next time
+
 
 @click.command("export")
 @click.argument("session", type=click.Path())
@@ -42,8 +44,18 @@ def command(
         raise UsageError("nothing to write: give -o FILE, or --per-event DIR, or both")
     if per_event is not None and form != "parquet":
         raise UsageError("--per-event writes Parquet: add --format parquet")
-    wanted = build_filter(**filters)
-    recording = tracekit.open(session)
+    from tracekit.session import Session
+    from tracekit.session.derived import fetch_derived, keep_derived
+    from tracekit.timeline.query import Filter
+
+    wanted, opened = build_filter(**filters), Session.open(session)
+    everything = form == "parquet" and wanted == Filter()
+    if everything and output is not None and per_event is None:
+        rows = fetch_derived(opened, _DERIVED, output)
+        if rows is not None:
+            say(f"{output}: {rows:,} events")
+            return
+    recording = tracekit.open(opened)
     from tracekit.export.files import write_csv, write_events, write_parquet
 
     total = len(recording)
@@ -52,6 +64,8 @@ def command(
         with progress(f"writing {output.name}", total) as advance:
             rows = write(recording, output, wanted, advance)
         say(f"{output}: {rows:,} events")
+        if everything:
+            keep_derived(opened, _DERIVED, output, rows)
     if per_event is not None:
         with progress(f"writing {per_event}", total) as advance:
             files = write_events(recording, per_event, wanted, advance)

@@ -73,6 +73,12 @@ class _Reader:
     where: str
     header: HeaderPage
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    words64: memoryview = field(init=False)
+    words32: memoryview = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.words64 = self.data[: len(self.data) // 8 * 8].cast("Q")
+        self.words32 = self.data[: len(self.data) // 4 * 4].cast("I")
 
     def note(self, code: str, place: str, message: str) -> None:
         self.diagnostics.append(
@@ -85,9 +91,11 @@ class _Reader:
 
 def _header_stamp(r: _Reader, page: int) -> tuple[int, int]:
     """(time stamp, commit) of the sub-buffer at byte ``page``."""
-    ts = int.from_bytes(r.data[page + r.header.timestamp :][:8], "little")
-    commit = int.from_bytes(r.data[page + r.header.commit :][:4], "little")
-    return ts, commit & 0x3FFFFFFF
+    stamp, commit = page + r.header.timestamp, page + r.header.commit
+    if stamp % 8 == 0 and commit % 4 == 0:  # always, but for a header page that was tampered with
+        return r.words64[stamp >> 3], r.words32[commit >> 2] & 0x3FFFFFFF
+    c = r.cursor(stamp)
+    return c.u64("time stamp"), c.at(commit).u32("commit") & 0x3FFFFFFF
 
 
 def _by_time(r: _Reader, pages: Sequence[int]) -> tuple[int, ...]:
