@@ -13,28 +13,24 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
 
-import zstandard
-
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.unpack import unpack  # noqa: E402
+
 TRACEKIT = [sys.executable, "-m", "tracekit", "-q"]
 _RUNS = 5
 
 
-def unpack(where: Path) -> Path:
+def capture(where: Path) -> Path:
     """The capture's `old` tree."""
     named = os.environ.get("TRACEKIT_MILLION")
     archive = Path(named) if named else ROOT / "tests" / "captures" / "same-boot-7.2.tar.zst"
-    with (
-        archive.open("rb") as packed,
-        zstandard.ZstdDecompressor().stream_reader(packed) as raw,
-        tarfile.open(fileobj=raw, mode="r|") as tar,
-    ):
-        tar.extractall(where, filter="data")
+    unpack(archive, where)
     return where / archive.name.removesuffix(".tar.zst") / "old"
 
 
@@ -177,7 +173,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
-        tree = unpack(scratch)
+        tree = capture(scratch)
         session = session_of(tree, scratch / "session")
         region = next(iter(json.loads((tree / "regions.json").read_text()).values()))[1]
         print(f"{'':<58} {'measured':>22}   aim")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import zstandard
 
+from tests.unpack import unpack as unpack_archive
 from tracekit.cli import main
 
 CAPTURES = Path(__file__).parent / "captures"
@@ -25,12 +23,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     def unpack(name: str) -> Path:
         target = base / name
         if not target.exists():
-            with (
-                (CAPTURES / f"{name}.tar.zst").open("rb") as packed,
-                zstandard.ZstdDecompressor().stream_reader(packed) as raw,
-                tarfile.open(fileobj=io.BufferedReader(raw), mode="r|") as tar,
-            ):
-                tar.extractall(base, filter="data")
+            unpack_archive(CAPTURES / f"{name}.tar.zst", base)
         return target
 
     yield unpack

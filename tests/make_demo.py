@@ -14,20 +14,14 @@ from pathlib import Path
 
 import zstandard
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.unpack import unpack
 from tracekit.cli import main
 
 HERE = Path(__file__).parent
 CAPTURE = HERE / "captures" / "handover-7.2-to-7.3-tsc.tar.zst"
 TARGET = HERE.parent / "tracekit" / "demo" / "handover.tar.zst"
-
-
-def _unpack(archive: Path, where: Path) -> None:
-    with (
-        archive.open("rb") as packed,
-        zstandard.ZstdDecompressor().stream_reader(packed) as raw,
-        tarfile.open(fileobj=raw, mode="r|") as tar,
-    ):
-        tar.extractall(where, filter="data")
 
 
 def _pack(session: Path, target: Path) -> None:
@@ -45,7 +39,7 @@ def _pack(session: Path, target: Path) -> None:
 
 def make(target: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        _unpack(CAPTURE, Path(scratch))
+        unpack(CAPTURE, Path(scratch))
         trees = Path(scratch) / CAPTURE.name.removesuffix(".tar.zst")
         session = Path(scratch) / "session"
         for command in (

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import re
-import tarfile
 from pathlib import Path
 
 import pytest
-import zstandard
 
 from tests.ftrace.simple_decoder import events
 from tests.ftrace.text_records import formats_of
+from tests.unpack import unpack
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.graphtext import GraphFormatter, irq_entry_code
 from tracekit.ftrace.kerneltext import (
@@ -31,9 +29,7 @@ PAGE = 4096
 @pytest.fixture(scope="module")
 def instances(tmp_path_factory):
     base = tmp_path_factory.mktemp("kernel-text")
-    raw = zstandard.ZstdDecompressor().stream_reader(ARCHIVE.open("rb"))
-    with tarfile.open(fileobj=io.BufferedReader(raw), mode="r|") as tar:
-        tar.extractall(base, filter="data")
+    unpack(ARCHIVE, base)
     return base
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import click
 
 from tracekit.cli.common import say
 from tracekit.cli.report import print_report
-from tracekit.errors import UsageError
+from tracekit.errors import SourceError, UsageError
 
 __all__ = ["command"]
 
@@ -24,17 +23,21 @@ On your own machine: tracekit snapshot --help"""
 
 def _copy(archive: Path, target: Path) -> None:
     """Unpack the shipped session into a new directory."""
-    import io
-    import tarfile
+    from tracekit.session.names import check_relative
+    from tracekit.session.store import open_store
 
-    import zstandard
-
-    if target.exists():
-        raise UsageError(f"{target} exists: name a directory that does not")
-    with archive.open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed) as raw:
-        os.mkdir(target, 0o700)  # noqa: PTH102 - Path.mkdir applies the umask the same way
-        with tarfile.open(fileobj=io.BytesIO(raw.read())) as tar:
-            tar.extractall(target, filter="data")
+    store = open_store(archive)
+    try:
+        target.mkdir(mode=0o700)
+        for name in store.names:
+            path = target.joinpath(*check_relative(name))
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(store.load(name))
+    except FileExistsError:
+        raise UsageError(f"{target} exists: name a directory that does not") from None
+    except OSError as error:
+        raise SourceError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 @click.command("demo")
