@@ -8,7 +8,8 @@
 enum { TYPE_PADDING = 29, TYPE_TIME_EXTEND = 30, TYPE_TIME_STAMP = 31 };
 
 /* Page status, as tracekit.ftrace.page spells them out. */
-enum { PAGE_OK, PAGE_COMMIT_BEYOND, PAGE_RECORD_BEYOND, PAGE_BAD_PADDING, PAGE_SHORT_RECORD };
+enum { PAGE_OK, PAGE_COMMIT_BEYOND, PAGE_RECORD_BEYOND, PAGE_BAD_PADDING, PAGE_SHORT_RECORD,
+       PAGE_STAMP_ALONE };
 
 #define COMMIT_MASK 0x3fffffffu
 #define MISSED_EVENTS (1u << 31)
@@ -70,7 +71,7 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 			  struct page_row *row)
 {
 	const uint8_t *page = base + start;
-	uint64_t first = n, at = 0, ts = load64(page + g->ts);
+	uint64_t first = n, at = 0, stamps = 0, ts = load64(page + g->ts);
 	uint64_t commit = read_commit(page, size, g, &row->missed);
 	const uint8_t *data = page + g->data;
 
@@ -101,6 +102,7 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 			if (type_len == TYPE_TIME_EXTEND) {
 				ts += ((uint64_t)word << 27) + delta;
 				at += 8;
+				stamps++;
 				continue;
 			}
 			if (type_len == TYPE_TIME_STAMP) {
@@ -111,6 +113,7 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 					stamp += 1ULL << 59;
 				ts = stamp;
 				at += 8;
+				stamps++;
 				continue;
 			}
 			total = 4 + (uint64_t)word;
@@ -120,6 +123,7 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 				break;
 			}
 			if (type_len == TYPE_PADDING) {	/* a discarded event */
+				stamps = 0;
 				if (delta != 1) {
 					ts += delta;
 					row->discarded++;
@@ -135,6 +139,7 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 			}
 		}
 		ts += delta;
+		stamps = 0;
 		length = total - skip;
 		if (length < (uint64_t)g->header) {	/* no room for the common fields */
 			row->status = PAGE_SHORT_RECORD;
@@ -154,8 +159,12 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 		n++;
 		at += total;
 	}
-	if (row->status == PAGE_RECORD_BEYOND || row->status == PAGE_BAD_PADDING)
-		row->where = (uint64_t)g->data + at;
+	/* The kernel reserves a stamp together with its event, so none stands at the end. */
+	if (row->status == PAGE_OK && stamps)
+		row->status = PAGE_STAMP_ALONE;
+	if (row->status == PAGE_RECORD_BEYOND || row->status == PAGE_BAD_PADDING ||
+	    row->status == PAGE_STAMP_ALONE)
+		row->where = (uint64_t)g->data + at - 8 * stamps;
 	row->last_ts = ts;
 	row->events = n - first;
 	return n;

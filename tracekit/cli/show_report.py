@@ -78,9 +78,11 @@ def _record(report: Report) -> Text:
     lost = sum(b.lost or 0 for b in report.boots)
     unreadable = sum(b.unreadable for b in report.boots)
     word = "unknown" if unknown else f"{'at least ' if least else ''}{lost:,}"
-    whole = not (unknown or least or lost or unreadable)
     text = Text("  record    ")
-    text.append("complete" if whole else "incomplete", "bold green" if whole else "bold yellow")
+    if report.complete:
+        text.append("complete", "bold green")
+    else:
+        text.append("incomplete", "bold yellow")
     return text.append(f": {events:,} events, {word} lost, {unreadable:,} unreadable")
 
 
@@ -93,11 +95,11 @@ def _phases(phases: Sequence[Phase]) -> RenderableType:
         if p.note:
             notes.append(p.note)
             mark = f" [{len(notes)}]"
-        if p.start_ns is None or p.duration_ns is None:
+        if not p.observed:
             table.add_row(str(p.boot), f"{p.name}{mark}", "", "not observed", "", style="dim")
             continue
         dark = p.name.startswith("dark")
-        bar = Text(_bar(p.duration_ns / longest), style="magenta" if dark else "cyan")
+        bar = Text(_bar((p.duration_ns or 0) / longest), style="magenta" if dark else "cyan")
         name = Text(p.name, style="bold magenta" if dark else "").append(mark, style="dim")
         table.add_row(str(p.boot), name, duration(p.start_ns), duration(p.duration_ns), bar)
     lines = [Text(f"  [{i}] {note}", style="dim") for i, note in enumerate(notes, 1)]

@@ -124,9 +124,8 @@ class _KernelText:
             self._graph = GraphFormatter(boot.context, cpus, irq_entry_code(symbols))
 
     def header(self) -> str:
-        cpus = int(self._boot.kernel.get("cpus") or 0)
-        written = self._entries + self._lost
-        return header(self._tracer, self._entries, written, cpus, self._tgids is not None)
+        written, tgids = self._entries + self._lost, self._tgids is not None
+        return header(self._tracer, self._entries, written, self._boot.cpus, tgids)
 
     def lines(self, wanted: Filter) -> Iterator[str]:
         yield self.header()

@@ -96,6 +96,12 @@ class HeaderPage:
     commit: int = 8
     commit_size: int = 8
     data: int = 16
+    data_size: int = 4080
+
+    @property
+    def subbuf_size(self) -> int:
+        """Size in bytes of a whole sub-buffer of the global trace buffer."""
+        return self.data + self.data_size
 
 
 def _element_size(type_: str, total: int, length: int | None) -> int:
@@ -191,7 +197,11 @@ def parse_header_page(text: str, source: str) -> HeaderPage:
             found[f.name] = (f.offset, f.size)
     try:
         header = HeaderPage(
-            found["timestamp"][0], found["commit"][0], found["commit"][1], found["data"][0]
+            found["timestamp"][0],
+            found["commit"][0],
+            found["commit"][1],
+            found["data"][0],
+            found["data"][1],
         )
     except KeyError as missing:
         raise FormatError(f"{source}: no field {missing} in the page header") from None

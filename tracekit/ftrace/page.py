@@ -27,6 +27,7 @@ _STATUS: dict[int, tuple[str, str]] = {
     2: ("page-record-beyond", "the record at byte {where} reaches beyond the commit {commit}"),
     3: ("page-bad-padding", "impossible padding at byte {where}"),
     4: ("page-short-record", "{unreadable} records too short for the common fields"),
+    5: ("page-stamp-alone", "time stamps at byte {where} without an event after them"),
 }
 
 
@@ -203,6 +204,6 @@ def read_pages(
         page_rows=raw_rows,
         missed=sum(row.missed for row in rows if row.missed > 0),
         missed_unknown=sum(row.missed < 0 for row in rows),
-        unreadable=sum(row.unreadable + (row.status in (1, 2, 3)) for row in rows),
+        unreadable=sum(row.unreadable + (row.status in (1, 2, 3, 5)) for row in rows),
         diagnostics=(*_limited(found, where), *_limited(_backwards(rows, where), where)),
     )

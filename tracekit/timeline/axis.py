@@ -37,11 +37,32 @@ class Axis:
         """Whether all boots really share a clock; if not, only bounds relate them."""
         return self.clock.common
 
-    def interval(self, rows: Rows, a: int, b: int) -> tuple[int, int | None]:
-        """Ns from row ``a`` to row ``b`` and the bound of its error (None: nothing bounds it)."""
-        return self.clock.interval(
-            int(rows.boot[a]), int(rows.ts_raw[a]), int(rows.boot[b]), int(rows.ts_raw[b])
-        )
+    def timed(self, boot: int) -> bool:
+        """Whether the boot's stamps count time: not so for a counter, or cycles of unknown rate."""
+        model = self.clocks.get(boot)
+        if model is None or model.unit == "count":
+            return False
+        return model.unit != "cycles" or model.relative_error is not None
+
+    def placed(self, boot: int) -> bool:
+        """Whether anything bounds where the boot lies relative to 0, the last jump."""
+        return self.timed(boot) and self._related(boot, self.clock.origin_boot)
+
+    def counts_on(self, old: int, new: int) -> bool:
+        """Whether one counter stamps both boots, so that raw stamps can be subtracted."""
+        return all(b in self.clocks and self.clocks[b].unit == "cycles" for b in (old, new))
+
+    def _related(self, a: int, b: int) -> bool:
+        """Whether something bounds every gap between two boots."""
+        between = [g for g in self.clock.gaps if min(a, b) <= g.boot < max(a, b)]
+        return all(g.latest_ns is not None for g in between)
+
+    def interval(self, rows: Rows, a: int, b: int) -> tuple[int | None, int | None]:
+        """Time from row ``a`` to row ``b`` in ns, and the bound of its error; None if unknown."""
+        one, other = int(rows.boot[a]), int(rows.boot[b])
+        if not (self.timed(one) and self.timed(other) and self._related(one, other)):
+            return None, None
+        return self.clock.interval(one, int(rows.ts_raw[a]), other, int(rows.ts_raw[b]))
 
 
 def _main_clock(buffers: Sequence[Buffer]) -> str:

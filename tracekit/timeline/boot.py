@@ -20,10 +20,12 @@ from tracekit.session import Session
 
 __all__ = ["Boot", "Buffer", "parse_comms", "parse_printk_formats"]
 
-_ID = re.compile(rb"^ID:\s*(\d+)\s*$", re.M)
+_ID = re.compile(rb"^ID:[ \t]*([0-9]{1,5})[ \t]*$", re.M)
+_PID = re.compile(r"[0-9]{1,9}")
+_SUBBUF_SIZES = frozenset(1 << bits for bits in range(12, 21))
 _PRINTK = re.compile(r'^(0x[0-9a-f]+) : "(.*)"$', re.M | re.S)
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\"": '"'}  # all that t_show() escapes
-_PIPE = re.compile(r"/per_cpu/cpu(\d+)/trace_pipe_raw")
+_PIPE = re.compile(r"/tracefs/per_cpu/cpu([0-9]{1,4})/trace_pipe_raw$")
 
 
 def parse_comms(text: str) -> dict[int, str]:
@@ -31,7 +33,7 @@ def parse_comms(text: str) -> dict[int, str]:
     found = {}
     for line in text.splitlines():
         pid, _, comm = line.partition(" ")
-        if pid.isdigit() and len(pid) < 10 and comm:
+        if _PID.fullmatch(pid) and comm:
             found[int(pid)] = comm
     return found
 
@@ -88,8 +90,18 @@ class Boot:
 
     @cached_property
     def kernel(self) -> Mapping[str, Any]:
-        """``kernel.json``."""
-        return self.session.kernel(self.index)
+        """``kernel.json``; empty, with a remark, where it is missing or damaged."""
+        try:
+            return self.session.kernel(self.index)
+        except SessionError as error:
+            self.note("kernel-unreadable", "", str(error))
+            return {}
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs were online; 0 where that is not known."""
+        cpus = self.kernel.get("cpus")
+        return cpus if isinstance(cpus, int) and 0 < cpus < 1 << 16 else 0
 
     @property
     def release(self) -> str:
@@ -240,7 +252,8 @@ class Boot:
         self.buffers = tuple(slim)
 
     def _instance_of(self, region: str) -> str:
-        for entry in self.kernel.get("trace_instances") or ():
+        instances = self.kernel.get("trace_instances")
+        for entry in instances if isinstance(instances, list) else ():
             if isinstance(entry, Mapping) and entry.get("region") == region:
                 return str(entry.get("name", ""))
         return ""
@@ -261,6 +274,11 @@ class Boot:
             )
             for cpu in layout.cpus
         )  # fmt: skip
+        if self.cpus > len(layout.cpus):
+            self.note(
+                "cpus-missing", f"region {name}",
+                f"{self.cpus} CPUs were online, the region holds buffers of {len(layout.cpus)}",
+            )  # fmt: skip
         instance = self._instance_of(name)
         clock = layout.clock or self._clock_of(instance)
         found = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
@@ -274,8 +292,10 @@ class Boot:
 
     def _pipes(self, paths: Mapping[int, str]) -> Buffer | None:
         """The global buffer, as pages that user space read from ``trace_pipe_raw``."""
-        size = int(self.kernel.get("page_size") or 4096)
-        size = size if size in (4096, 16384, 65536) else 4096
+        size = self.header_page.subbuf_size
+        if size not in _SUBBUF_SIZES:
+            self.note("header-page-invalid", "", f"sub-buffers of {size} bytes; 4096 is assumed")
+            size = 4096
         parts: list[bytes] = []
         placed: list[tuple[int, list[int]]] = []
         at = 0

@@ -20,7 +20,7 @@ from tracekit.timeline.boot import Boot, Buffer
 
 __all__ = ["CpuAccount", "account", "parse_stats"]
 
-_STAT = re.compile(r"^([a-z ]+):\s*(\d+)(?:\.(\d+))?\s*$")
+_STAT = re.compile(r"^([a-z ]+):\s*([0-9]{1,20})(?:\.([0-9]{1,9}))?\s*$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ marks has a phase all the same, which says so; its time lies in the phase before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -213,6 +213,22 @@ def _first_user(recording: Recording, new: Boot) -> int | None:
     return int(chosen[0]) if len(chosen) else None
 
 
+def _known(recording: Recording, phases: Sequence[Phase], new: Boot) -> Iterator[Phase]:
+    """The phases, without the times that no clock tells."""
+    axis = recording.axis
+    for p in phases:
+        dark = p.name.startswith("dark")
+        if not p.observed or (axis.placed(p.boot) and (not dark or axis.placed(new.index))):
+            yield p
+        elif not axis.timed(p.boot):
+            clock = axis.clocks[p.boot].trace_clock
+            note = f"the trace clock {clock} does not tell how long"
+            yield replace(p, start_ns=None, duration_ns=None, note=note)
+        else:
+            note = "no clock relates the two kernels"
+            yield replace(p, start_ns=None, duration_ns=None if dark else p.duration_ns, note=note)
+
+
 def handover(recording: Recording, old: Boot, new: Boot) -> Handover:
     """What happened between two boots that follow each other."""
     rows, ts = recording.rows, recording.axis.ts_ns
@@ -237,8 +253,8 @@ def handover(recording: Recording, old: Boot, new: Boot) -> Handover:
     return Handover(
         old.index,
         new.index,
-        tuple(phases),
-        tuple(calls),
+        tuple(_known(recording, phases, new)),
+        tuple(calls) if recording.axis.timed(new.index) else (),
         last,
         first,
         at.get("reboot"),

@@ -13,10 +13,13 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.losses import CpuAccount, account
 from tracekit.timeline.phases import Handover, Initcall, Phase, handover, slowest_initcalls
 from tracekit.timeline.recording import Recording
+from tracekit.timeline.rows import Rows
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 
 _LAST = 10  # events of every CPU shown before the jump
+# what diagnostics begin with that tell of data which are not there
+_MISSING = ("region-", "cpu-", "cpus-", "page-", "pipe-", "buffer-", "kernel-", "session-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,9 @@ class BootReport:
 
 @dataclass(frozen=True, slots=True)
 class LastEvent:
-    """One of the last events before the jump."""
+    """One of the last events before the jump; ``ts_ns`` None where no clock tells."""
 
-    ts_ns: int
+    ts_ns: int | None
     cpu: int
     pid: int
     comm: str | None
@@ -82,9 +85,13 @@ class HandoverReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything ``tracekit report`` shows. Times in ns, 0 is the last jump."""
+    """Everything ``tracekit report`` shows. Times in ns, 0 is the last jump.
+
+    ``complete``: every CPU of every boot that recorded is there, and nothing is lost or unreadable.
+    """
 
     session: str
+    complete: bool
     common_clock: bool
     boots: tuple[BootReport, ...]
     handovers: tuple[HandoverReport, ...]
@@ -113,14 +120,15 @@ def _cpu_report(recording: Recording, boot: int, cpu: int, of: Sequence[CpuAccou
     rows = recording.rows
     at = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
     ts = recording.axis.ts_ns
+    known = len(at) and recording.axis.placed(boot)
     return CpuReport(
         cpu=cpu,
         events=sum(a.events for a in of),
         lost=_total([a.lost for a in of]),
         lost_at_least=any(a.at_least for a in of),
         unreadable=sum(a.unreadable for a in of),
-        first_ns=int(ts[at[0]]) if len(at) else None,
-        last_ns=int(ts[at[-1]]) if len(at) else None,
+        first_ns=int(ts[at[0]]) if known else None,
+        last_ns=int(ts[at[-1]]) if known else None,
     )
 
 
@@ -137,13 +145,17 @@ def _boot_report(recording: Recording, boot: Boot) -> tuple[BootReport, list[Dia
         clock=model.trace_clock if model else "unknown",
         clock_method=model.method if model else "no events",
         clock_error_ns=model.error_ns if model else None,
-        clock_residual_ns=model.residual_ns if model else None,
+        clock_residual_ns=model.residual_ns if model and recording.axis.timed(boot.index) else None,
         events=sum(c.events for c in cpus),
         lost=_total([c.lost for c in cpus]),
         lost_at_least=any(c.lost_at_least for c in cpus),
         unreadable=sum(c.unreadable for c in cpus),
         cpus=cpus,
     ), found
+
+
+def _raw(rows: Rows, at: int | None) -> int:
+    return int(rows.ts_raw[at]) if at is not None else 0
 
 
 def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
@@ -154,14 +166,14 @@ def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
         gap = axis.interval(rows, h.last_old, h.first_new)
     if h.reboot is not None and h.user is not None:
         blackout = axis.interval(rows, h.reboot, h.user)
-    ticks = h.last_old is not None and h.first_new is not None and axis.common
+    ticks = gap[0] is not None and axis.counts_on(h.old, h.new)
     return HandoverReport(
         old=h.old,
         new=h.new,
         jump_ns=int(axis.ts_ns[h.last_old]) if h.last_old is not None else None,
         gap_ns=gap[0],
         gap_error_ns=gap[1],
-        gap_raw=int(rows.ts_raw[h.first_new]) - int(rows.ts_raw[h.last_old]) if ticks else None,
+        gap_raw=_raw(rows, h.first_new) - _raw(rows, h.last_old) if ticks else None,
         blackout_ns=blackout[0],
         blackout_error_ns=blackout[1],
     )
@@ -175,7 +187,18 @@ def _last_events(recording: Recording, boot: int) -> list[LastEvent]:
     table = recording.table(np.array(at, np.int64)).select(
         ["ts_ns", "cpu", "pid", "comm", "event", "args"]
     )
-    return [LastEvent(**row) for row in table.to_pylist()]
+    timed = recording.axis.timed(boot)
+    return [
+        LastEvent(**{**row, "ts_ns": row["ts_ns"] if timed else None}) for row in table.to_pylist()
+    ]
+
+
+def _complete(boots: Sequence[BootReport], diagnostics: Sequence[Diagnostic]) -> bool:
+    """Whether nothing that was recorded is missing, as far as the data can tell."""
+    counted = all(b.lost == 0 and not b.lost_at_least and not b.unreadable for b in boots)
+    hurt = any(d.code.startswith(_MISSING) and d.severity != "info" for d in diagnostics)
+    leaving = boots[:-1] or boots
+    return counted and not hurt and bool(leaving) and all(b.cpus for b in leaving)
 
 
 def make_report(recording: Recording) -> Report:
@@ -190,15 +213,17 @@ def make_report(recording: Recording) -> Report:
         for old, new in zip(recording.boots, recording.boots[1:], strict=False)
     ]
     at_jump = recording.boots[-2:][0].index if recording.boots else 0
+    diagnostics = tuple(
+        dict.fromkeys([*recording.diagnostics, *found, *(d for h in jumps for d in h.notes)])
+    )
     return Report(
         session=str(recording.session.path),
+        complete=_complete(boots, diagnostics),
         common_clock=recording.axis.common,
         boots=tuple(boots),
         handovers=tuple(_handover_report(recording, h) for h in jumps),
         phases=tuple(p for h in jumps for p in h.phases),
         initcalls=tuple(slowest_initcalls([c for h in jumps for c in h.initcalls])),
         last_events=tuple(_last_events(recording, at_jump)),
-        diagnostics=tuple(
-            dict.fromkeys([*recording.diagnostics, *found, *(d for h in jumps for d in h.notes)])
-        ),
+        diagnostics=diagnostics,
     )
