@@ -4,7 +4,7 @@
 
     TracekitError            exit 1   the root; caught once, in tracekit.cli.main
     ├── UsageError           exit 2   an option or a filter that makes no sense
-    ├── SourceError          exit 3   a source is absent, unreadable or not what it should be
+    ├── SourceError          exit 3   a file cannot be read or written, or is of the wrong kind
     │   └── ParseError       exit 3   bytes or text that break their format
     │       └── FormatError  exit 3   an event format description that makes no sense
     ├── SessionError         exit 4   a session directory that cannot be used

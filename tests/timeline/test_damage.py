@@ -162,3 +162,128 @@ def test_a_session_from_a_newer_version(whole: Path, capsys: pytest.CaptureFixtu
     (whole / "manifest.json").write_text(json.dumps(manifest))
     assert main(["report", str(whole)]) == 4
     assert "newer" in capsys.readouterr().err
+
+
+def claims(session: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert main(["report", str(session)]) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("  record"))
+    assert tracekit.open(session).report().complete == ("incomplete" not in line)
+    return line
+
+
+def test_complete_is_only_said_of_what_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = make_session(tmp_path / "whole", two_cpus())
+    assert "  complete: 1,000 events, 0 lost" in claims(session, capsys)
+    raw = next((session / "boots/0/regions").glob("tkA.raw.*"))
+    region = tracekit.open(session).session.read("boots/0/regions/tkA.raw")
+    raw.unlink()
+    assert "incomplete" in claims(session, capsys)
+    for damaged in (region[: len(region) * 6 // 10], b"", bytes(len(region))):
+        raw.with_suffix("").write_bytes(damaged)
+        assert "incomplete" in claims(session, capsys)
+
+
+def test_a_session_with_a_snapshot_only_is_not_complete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.timeline.trees import make_tree
+
+    tree = make_tree(tmp_path / "tree", two_cpus().data)
+    session = tmp_path / "session"
+    assert main(["-q", "snapshot", "--sysroot", str(tree), "-o", str(session)]) == 0
+    assert "incomplete: 0 events" in claims(session, capsys)
+
+
+def test_a_cpu_that_is_not_in_the_region_is_missed(tmp_path: Path) -> None:
+    stat = {"proc/stat": "cpu  1 2\ncpu0 1 2\ncpu1 1 2\ncpu2 1 2\n"}
+    report = tracekit.open(make_session(tmp_path, two_cpus(), stat)).report()
+    assert "cpus-missing" in codes(report)
+    assert not report.complete
+
+
+def test_a_page_of_ones_is_unreadable_not_empty(tmp_path: Path) -> None:
+    region = two_cpus()
+    page = region.places[0].subbufs + region.rings[0].reading_order()[1] * 4096
+    data = bytearray(region.data)
+    commit = int.from_bytes(data[page + 8 : page + 16], "little")
+    data[page + 16 : page + 16 + commit] = b"\xff" * commit
+    report = tracekit.open(make_session(tmp_path, bytes(data))).report()
+    assert report.boots[0].unreadable == 1
+    assert "page-stamp-alone" in codes(report)
+
+
+def test_sub_buffers_of_8k_in_the_global_buffer(tmp_path: Path) -> None:
+    ring = RingBuffer(20, 8192)
+    for i in range(900):
+        ring.write(1_000_000 + i, function(TEXT_ADDR + 0x1000, TEXT_ADDR))
+    pages = b"".join(bytes(ring.page(at).memory) for at in range(1, 20))
+    header = (
+        "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n"
+        "\tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n"
+        "\tfield: char data;\toffset:16;\tsize:8176;\tsigned:0;\n"
+    )
+    session = make_session(tmp_path, two_cpus(), {"sys/kernel/tracing/events/header_page": header})
+    pipe = session / "boots/0/tracefs/per_cpu/cpu0/trace_pipe_raw"
+    pipe.parent.mkdir(parents=True)
+    pipe.write_bytes(pages)
+    (buffer,) = [b for b in tracekit.open(session).boots[0].buffers if b.layout is None]
+    assert (len(buffer), buffer.diagnostics) == (900, ())
+
+
+@pytest.mark.parametrize(
+    ("rel", "text"),
+    [
+        ("tracefs/saved_cmdlines", "\u00b2 x\n9" + "9" * 5000 + " y\n"),
+        ("tracefs/events/test/switch/format", "name: x\nID: " + "9" * 5000 + "\n"),
+        ("tracefs/instances/tk/per_cpu/cpu0/stats", "entries: " + "9" * 5000 + "\nnow ts: 1\n"),
+        ("kernel.json", '{"trace_instances": 5, "page_size": "abc", "cpus": "x", "config_hz": []}'),
+        ("kernel.json", ""),
+        ("clocks.json", '{"samples": [[], {"clock": 5}, {"clock": "mono", "ns": "x"}]}'),
+    ],
+)
+def test_absurd_texts(tmp_path: Path, rel: str, text: str) -> None:
+    session = make_session(tmp_path, two_cpus())
+    path = session / "boots/0" / rel
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    assert main(["-q", "report", str(session)]) == 0
+    assert main(["-q", "events", str(session), "--format", "kernel"]) == 0
+    assert tracekit.open(session).report().boots[0].events == 1000
+
+
+def test_an_absurd_cpu_number(tmp_path: Path) -> None:
+    session = make_session(tmp_path, two_cpus())
+    pipe = session / "boots/0/tracefs/per_cpu/cpu70000/trace_pipe_raw"
+    pipe.parent.mkdir(parents=True)
+    pipe.write_bytes(bytes(4096))
+    assert len(tracekit.open(session)) == 1000
+
+
+def test_no_time_is_claimed_where_no_clock_tells(
+    session: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real handover, without samples and log, its clocks said to be local on both sides."""
+    copy = tmp_path / "session"
+    shutil.copytree(session("handover-7.2-tsc"), copy)
+    recording = tracekit.open(copy)
+    region = bytearray(recording.session.read("boots/0/regions/tkA.raw"))
+    region[24:28] = bytes(4)  # clock id 0: local
+    for path in copy.glob("boots/0/regions/tkA.raw.*"):
+        path.unlink()
+    (copy / "boots/0/regions/tkA.raw").write_bytes(region)
+    for path in [*copy.glob("boots/*/clocks.json"), *copy.glob("boots/*/dmesg")]:
+        path.unlink()
+    (copy / "boots/1/tracefs/trace_clock").write_text("[local] global\n")
+    report = tracekit.open(copy).report()
+    (jump,) = report.handovers
+    assert (jump.gap_ns, jump.gap_raw, jump.blackout_ns) == (None, None, None)
+    dark = next(p for p in report.phases if p.name.startswith("dark"))
+    assert dark.duration_ns is None
+    assert all(c.first_ns is None for c in report.boots[1].cpus)
+    assert not report.common_clock
+    capsys.readouterr()
+    assert main(["report", str(copy)]) == 0
+    assert len([x for x in capsys.readouterr().out.splitlines() if "unknown" in x]) >= 2

@@ -1,22 +1,27 @@
 """The command line: one command a file, imported when it is called.
 
-Exit codes: 0 done; 1 an error of no other kind; 2 wrong usage; 3 a source that cannot be read;
-4 a session that cannot be used; 5 nothing to recover; 130 interrupted. They are the
+Exit codes: 0 done; 1 an error of no other kind; 2 wrong usage; 3 a file that cannot be read or
+written; 4 a session that cannot be used; 5 nothing to recover; 130 interrupted. They are the
 ``exit_code`` of the classes in :mod:`tracekit.errors`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from tracekit.cli import common
-from tracekit.errors import TracekitError
+from tracekit.errors import SourceError, TracekitError
 
 __all__ = ["cli", "main"]
 
@@ -37,8 +42,8 @@ A session from a recorded handover (or leave out --sysroot on the machine itself
   tracekit recover  --sysroot new SESSION       in the new kernel
   tracekit report   SESSION                     anywhere, without root
 
-Exit codes: 0 done, 1 error, 2 usage, 3 unreadable source, 4 unusable session,
-5 nothing to recover, 130 interrupted."""
+Exit codes: 0 done, 1 error, 2 usage, 3 a file that cannot be read or written,
+4 unusable session, 5 nothing to recover, 130 interrupted."""
 
 
 class _Commands(click.Group):
@@ -96,26 +101,60 @@ def _fail(error: TracekitError) -> int:
 
         traceback.print_exception(error)
     click.secho("tracekit: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(str(error), err=True)
+    click.echo(common.printable(str(error)), err=True)
     return error.exit_code
+
+
+class _Terminated(BaseException):
+    """SIGTERM or SIGHUP: unwind, so that nothing half-written is left behind."""
+
+
+def _terminate(number: int, _: object) -> None:
+    raise _Terminated(number)
+
+
+def _prepare_streams() -> None:
+    """Output must not fail for a character the terminal lacks, nor for a closed stdout."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as we run
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """What is still buffered has nowhere to go, and must not fail at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(args: Sequence[str] | None = None) -> Any:
     """Run the command line; the one place where errors are caught. Returns the exit code."""
     common.talk.quiet = common.talk.verbose = False
+    if args is None:
+        _prepare_streams()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _terminate)
     try:
         cli.main(args, prog_name="tracekit", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        return done.exit_code
+        sys.stdout.flush()
     except click.Abort:
         click.echo("tracekit: interrupted", err=True)
         return 130
+    except _Terminated as ended:
+        return 128 + int(ended.args[0])
+    except SystemExit:  # so click ends when the reader went away: `tracekit events S | head`
+        _discard_output()
+        return 0
     except click.ClickException as wrong:
         wrong.show()
         return wrong.exit_code
     except TracekitError as error:
         return _fail(error)
-    except BrokenPipeError:  # the reader of our output went away: `tracekit events S | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        _discard_output()
+        if error.errno == errno.EPIPE:
+            return 0
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(SourceError(f"{where}{error.strerror or error}"))
     return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +12,9 @@ from dataclasses import dataclass
 
 import click
 
-__all__ = ["detail", "progress", "say", "talk", "talk_options"]
+__all__ = ["detail", "printable", "progress", "say", "talk", "talk_options", "working"]
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PATIENCE = 0.7  # seconds before a progress bar is worth its place on the screen
 
 
@@ -46,16 +49,39 @@ def talk_options() -> list[click.Parameter]:
     ]  # fmt: skip
 
 
+def printable(text: str) -> str:
+    """``text`` with control characters escaped: recorded strings must not steer a terminal."""
+    return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
+
+
 def say(message: str) -> None:
     """Talk to the user: stderr, unless ``-q``."""
     if not talk.quiet:
-        click.echo(message, err=True)
+        click.echo(printable(message), err=True)
 
 
 def detail(message: str) -> None:
     """Talk to the curious user: stderr, with ``-v``."""
     if talk.verbose:
-        click.echo(message, err=True)
+        click.echo(printable(message), err=True)
+
+
+@contextmanager
+def working(title: str) -> Iterator[None]:
+    """Shows on a terminal that work goes on, once it has taken a while."""
+    if talk.quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    status = Console(stderr=True).status(title)
+    timer = threading.Timer(_PATIENCE, status.start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        status.stop()
 
 
 @contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
 import click
 
 import tracekit
+from tracekit.cli.common import printable, progress, say
 from tracekit.cli.filters import build_filter, filter_options
 
 __all__ = ["command"]
@@ -17,16 +19,22 @@ __all__ = ["command"]
 _LINES = 2000  # written at a time: a pipe's reader sees the first ones at once
 
 
-def _write(lines: Iterable[str]) -> None:
+def _write(lines: Iterable[str], total: int) -> None:
     source: Iterator[str] = iter(lines)
-    out = sys.stdout.buffer
-    while block := list(islice(source, _LINES)):
-        out.write("".join(block).encode("utf-8", "surrogateescape"))
-    out.flush()
+    written = 0
+    with progress("writing events", total) if not sys.stdout.isatty() else nullcontext() as advance:
+        while block := list(islice(source, _LINES)):
+            sys.stdout.buffer.write("".join(block).encode("utf-8", "surrogateescape"))
+            written += len(block)
+            if advance is not None:
+                advance(len(block))
+    sys.stdout.buffer.flush()
+    if not written:
+        say("no event matches")
 
 
 @click.command("events")
-@click.argument("session", type=click.Path())
+@click.argument("session", type=click.Path(readable=False))
 @filter_options
 @click.option(
     "--format",
@@ -46,15 +54,15 @@ def command(session: str, form: str, **filters: Any) -> None:
     Every exec, as JSON:
       tracekit events SESSION --event sched_process_exec --format json
     """
-    from tracekit.export.text import json_lines, kernel_lines, printable, text_lines
+    from tracekit.export.text import json_lines, kernel_lines, text_lines
 
     wanted = build_filter(**filters)
     recording = tracekit.open(session)
     if form == "json":
-        _write(f"{line}\n" for line in json_lines(recording, wanted))
+        _write((f"{line}\n" for line in json_lines(recording, wanted)), len(recording))
         return
     if form == "kernel":
         lines = kernel_lines(recording, wanted)
     else:
         lines = (f"{line}\n" for line in text_lines(recording, wanted))
-    _write(map(printable, lines) if sys.stdout.isatty() else lines)
+    _write(map(printable, lines) if sys.stdout.isatty() else lines, len(recording))

@@ -18,9 +18,11 @@ _DERIVED = "timeline.parquet"  # the whole of it, kept in the session for the ne
 
 
 @click.command("export")
-@click.argument("session", type=click.Path())
+@click.argument("session", type=click.Path(readable=False))
 @click.option("--format", "form", type=click.Choice(["csv", "parquet"]), required=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The file to write; - is stdout (CSV)."
+)
 @click.option(
     "--per-event",
     type=click.Path(path_type=Path, file_okay=False),
@@ -44,6 +46,8 @@ def command(
         raise UsageError("nothing to write: give -o FILE, or --per-event DIR, or both")
     if per_event is not None and form != "parquet":
         raise UsageError("--per-event writes Parquet: add --format parquet")
+    if per_event is not None and filters["grep"]:
+        raise UsageError("--grep cannot be combined with --per-event: its files hold typed fields")
     from tracekit.session import Session
     from tracekit.session.derived import fetch_derived, keep_derived
     from tracekit.timeline.query import Filter

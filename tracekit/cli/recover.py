@@ -27,7 +27,7 @@ __all__ = ["command"]
     help="Fetch this physical range (tkA@0x7d600000:4M) instead of what KHO carried.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-@click.argument("session", type=click.Path())
+@click.argument("session", type=click.Path(readable=False))
 def command(sysroot: str, regions: tuple[str, ...], as_json: bool, session: str) -> None:
     """After the jump: fetch the preserved recording into SESSION."""
     from tracekit.capture.cmdline import parse_region

@@ -7,6 +7,7 @@ import json
 import click
 
 import tracekit
+from tracekit.cli.common import working
 
 __all__ = ["command", "print_report"]
 
@@ -15,7 +16,8 @@ _FILE_WIDTH = 140
 
 def print_report(session: str, as_json: bool) -> None:
     """Write the report of the session at ``session`` to stdout."""
-    report = tracekit.open(session).report()
+    with working("decoding"):
+        report = tracekit.open(session).report()
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         return
@@ -30,7 +32,7 @@ def print_report(session: str, as_json: bool) -> None:
 
 
 @click.command("report")
-@click.argument("session", type=click.Path())
+@click.argument("session", type=click.Path(readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 def command(session: str, as_json: bool) -> None:
     """Where did the blackout of SESSION go, and is the record complete?

@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tracekit.export.text import printable
+from tracekit.cli.common import printable
 from tracekit.timeline.phases import Phase
 from tracekit.timeline.report import BootReport, CpuReport, HandoverReport, LastEvent, Report
 
@@ -43,22 +43,25 @@ def _bar(share: float) -> str:
 
 
 def _table(*columns: tuple[str, str]) -> Table:
+    """Columns are (name, kind): ``n`` numbers, never cut; ``t`` text, which wraps; ``b`` bars."""
     heads = any(name for name, _ in columns)
     table = Table(
         box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=heads
     )
-    for name, how in columns:
+    for name, kind in columns:
         table.add_column(
-            name, justify="right" if "r" in how else "left", no_wrap="w" not in how,
-            overflow="ellipsis" if "e" in how else "fold",
-        )  # fmt: skip
+            name,
+            justify="right" if kind == "n" else "left",
+            no_wrap=kind == "n",
+            overflow="crop" if kind == "b" else "fold",
+        )
     return table
 
 
 def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
-    releases = {b.index: b.release for b in report.boots}
+    releases = {b.index: printable(b.release) for b in report.boots}
     yield Text(f"Linux {releases[h.old]} → {releases[h.new]}", style="bold")
-    facts = _table(("", ""), ("", "r"), ("", ""), ("", "we"))
+    facts = _table(("", "t"), ("", "n"), ("", "n"), ("", "t"))
     cycles = f" = {h.gap_raw:,} cycles" if h.gap_raw is not None else ""
     facts.add_row(
         "  blackout", Text(duration(h.blackout_ns), style="bold red"), _error(h.blackout_error_ns)
@@ -87,7 +90,7 @@ def _record(report: Report) -> Text:
 
 
 def _phases(phases: Sequence[Phase]) -> RenderableType:
-    table = _table(("boot", "r"), ("phase", ""), ("starts", "r"), ("takes", "r"), ("", "w"))
+    table = _table(("boot", "n"), ("phase", "t"), ("starts", "n"), ("takes", "n"), ("", "b"))
     longest = max((p.duration_ns or 0 for p in phases if p.name != "kexec load"), default=0) or 1
     notes = []
     for p in phases:
@@ -96,22 +99,32 @@ def _phases(phases: Sequence[Phase]) -> RenderableType:
             notes.append(p.note)
             mark = f" [{len(notes)}]"
         if not p.observed:
-            table.add_row(str(p.boot), f"{p.name}{mark}", "", "not observed", "", style="dim")
+            table.add_row(
+                str(p.boot), f"{printable(p.name)}{mark}", "", "not observed", "", style="dim"
+            )
             continue
         dark = p.name.startswith("dark")
         bar = Text(_bar((p.duration_ns or 0) / longest), style="magenta" if dark else "cyan")
-        name = Text(p.name, style="bold magenta" if dark else "").append(mark, style="dim")
+        name = Text(printable(p.name), style="bold magenta" if dark else "").append(
+            mark, style="dim"
+        )
         table.add_row(str(p.boot), name, duration(p.start_ns), duration(p.duration_ns), bar)
     lines = [Text(f"  [{i}] {note}", style="dim") for i, note in enumerate(notes, 1)]
     return Group(table, *lines)
 
 
 def _initcalls(report: Report) -> Table:
-    table = _table(("initcall", ""), ("level", ""), ("starts", "r"), ("takes", "r"), ("", "w"))
+    table = _table(("initcall", "t"), ("level", "t"), ("starts", "n"), ("takes", "n"), ("", "b"))
     longest = max((c.duration_ns for c in report.initcalls), default=0) or 1
     for c in report.initcalls:
         bar = Text(_bar(c.duration_ns / longest), style="cyan")
-        table.add_row(c.function, c.level, duration(c.start_ns), duration(c.duration_ns), bar)
+        table.add_row(
+            printable(c.function),
+            printable(c.level),
+            duration(c.start_ns),
+            duration(c.duration_ns),
+            bar,
+        )
     return table
 
 
@@ -122,10 +135,10 @@ def _lost(of: BootReport | CpuReport) -> str:
 
 
 def _boots(report: Report) -> Iterator[RenderableType]:
-    table = _table(("boot", "r"), ("kernel", ""), ("cpu", "r"), ("events", "r"), ("lost", "r"),
-                   ("unreadable", "r"), ("first", "r"), ("last", "r"))  # fmt: skip
+    table = _table(("boot", "n"), ("kernel", "t"), ("cpu", "n"), ("events", "n"), ("lost", "n"),
+                   ("unreadable", "n"), ("first", "n"), ("last", "n"))  # fmt: skip
     for b in report.boots:
-        table.add_row(str(b.index), b.release, "all", f"{b.events:,}", _lost(b),
+        table.add_row(str(b.index), printable(b.release), "all", f"{b.events:,}", _lost(b),
                       f"{b.unreadable:,}", "", "", style="bold")  # fmt: skip
         for c in b.cpus:
             table.add_row("", "", str(c.cpu), f"{c.events:,}", _lost(c), f"{c.unreadable:,}",
@@ -178,7 +191,7 @@ def render_report(report: Report, console: Console) -> None:
         for part in _answer(report, h):
             console.print(part)
     if not report.handovers:
-        names = ", ".join(b.release for b in report.boots) or "no boot"
+        names = ", ".join(printable(b.release) for b in report.boots) or "no boot"
         console.print(Text(f"Linux {names}: one boot, no jump in this session", style="bold"))
     console.print(_record(report))
     for title, parts in _sections(report):

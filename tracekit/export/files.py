@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -35,7 +38,13 @@ _PARQUET = {
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """A temporary path beside ``target`` that takes its place when all went well."""
+    """A temporary path beside ``target`` that takes its place when all went well.
+
+    A link keeps leading where it leads; what is no plain file is not replaced.
+    """
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is not a plain file: name one that is, or one to be made")
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
         yield part
@@ -44,6 +53,19 @@ def _replacing(target: Path) -> Iterator[Path]:
         raise SourceError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _stream(target: Path) -> Iterator[BinaryIO]:
+    """Where bytes go one after the other: a plain file, ``-`` (stdout), a pipe or a device."""
+    if str(target) == "-":
+        yield sys.stdout.buffer
+    elif target.exists() and not target.is_file():
+        with target.open("wb") as out:
+            yield out
+    else:
+        with _replacing(target) as part, part.open("wb") as out:
+            yield out
 
 
 def _batches(recording: Recording, wanted: Filter, advance: _Advance) -> Iterator[pa.Table]:
@@ -93,7 +115,7 @@ def write_csv(recording: Recording, target: Path, wanted: Filter, advance: _Adva
     import pyarrow.csv  # neither format is imported for the other
 
     rows = 0
-    with _replacing(target) as part, part.open("wb") as out:
+    with _stream(target) as out:
         options = pyarrow.csv.WriteOptions(include_header=True)
         for table in _batches(recording, wanted, advance):
             pyarrow.csv.write_csv(_plain(table), out, options)
@@ -127,23 +149,19 @@ def write_parquet(recording: Recording, target: Path, wanted: Filter, advance: _
 
 
 def _file_name(event: str) -> str:
-    """``system.name.parquet``, whatever an event is called."""
-    safe = "".join(c if c.isalnum() or c in "_-" else "_" for c in event.replace(":", ".", 1)
-                   if c != "/")  # fmt: skip
-    system, _, name = event.partition(":")
-    if all(part and part.replace("_", "").replace("-", "").isalnum() for part in (system, name)):
-        return f"{system}.{name}.parquet"
-    return f"{safe}.parquet"
+    """``system.name.parquet``, with nothing in it that a file system might mind."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", event.replace(":", ".", 1)) + ".parquet"
 
 
 def write_events(
     recording: Recording, directory: Path, wanted: Filter, advance: _Advance
 ) -> dict[str, int]:
-    """One Parquet file an event, with its typed arguments; returns rows by file name."""
+    """One Parquet file an event, with its typed arguments; returns rows by file name.
+
+    The filter's ``grep`` is not looked at: there are no rendered arguments here.
+    """
     import pyarrow.parquet as pq
 
-    if wanted.grep is not None:
-        raise UsageError("--grep cannot be combined with --per-event: its files hold typed fields")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

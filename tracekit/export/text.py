@@ -26,15 +26,9 @@ from tracekit.timeline.losses import account
 from tracekit.timeline.query import Filter
 from tracekit.timeline.recording import Recording
 
-__all__ = ["json_lines", "kernel_lines", "printable", "text_lines"]
+__all__ = ["json_lines", "kernel_lines", "text_lines"]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TGID = re.compile(r"^(\d{1,9}) (\d{1,9})$", re.M)
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters escaped: recorded strings must not steer a terminal."""
-    return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
 
 
 def _seconds(ns: int) -> str:
@@ -78,9 +72,10 @@ def _missed(recording: Recording) -> Mapping[tuple[int, int], int]:
     found = {}
     for number, buffer in enumerate(recording.buffers):
         for records in (r for r in buffer.records if r.offset):
+            # what was overwritten before the first page is no loss to the kernel's `trace`
             offsets, at = np.frombuffer(records.offset, np.uint64), 0
             for page in records.pages():
-                if page.missed and page.events:
+                if page.missed and page.events and at:
                     found[number, int(offsets[at])] = records.cpu
                 at += page.events
     return found

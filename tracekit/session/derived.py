@@ -55,8 +55,10 @@ def _sha256(path: Path) -> str:
 
 def fetch_derived(session: Session, name: str, target: Path) -> int | None:
     """Copy derived file ``name`` to ``target``: the rows in it, None if there is no valid one."""
-    kept = session.path / name
+    kept, target = session.path / name, target.resolve()
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    if target.exists() and not target.is_file():
+        return None
     try:
         about = json.loads(kept.with_suffix(".json").read_bytes())
         if about["stamp"] != _stamp(session) or about["sha256"] != _sha256(kept):
