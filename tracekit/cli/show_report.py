@@ -72,6 +72,10 @@ def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
         if h.gap_ns is not None else "", f"last old event to first new one{cycles}",
     )  # fmt: skip
     yield facts
+    if not report.common_clock and h.gap_method:
+        latest = "unbounded" if h.gap_latest_ns is None else duration(h.gap_latest_ns)
+        between = f"  no common clock: the gap is {duration(h.gap_earliest_ns)} to {latest}"
+        yield Text(f"{between}; {h.gap_method}", style="yellow")
 
 
 def _record(report: Report) -> Text:

@@ -70,7 +70,8 @@ class LastEvent:
 @dataclass(frozen=True, slots=True)
 class HandoverReport:
     """One jump. ``gap``: last event of the old kernel to the first of the new one; ``blackout``:
-    reboot call to the first user-space process. None where it was not observed.
+    reboot call to the first user-space process. None where it was not observed. ``gap_earliest_ns``
+    and ``gap_latest_ns`` bound the gap, and ``gap_method`` says what they rest on.
     """
 
     old: int
@@ -79,6 +80,9 @@ class HandoverReport:
     gap_ns: int | None
     gap_error_ns: int | None
     gap_raw: int | None
+    gap_earliest_ns: int | None
+    gap_latest_ns: int | None
+    gap_method: str
     blackout_ns: int | None
     blackout_error_ns: int | None
 
@@ -166,6 +170,7 @@ def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
         gap = axis.interval(rows, h.last_old, h.first_new)
     if h.reboot is not None and h.user is not None:
         blackout = axis.interval(rows, h.reboot, h.user)
+    bounds = next((g for g in axis.clock.gaps if g.boot == h.old), None)
     ticks = gap[0] is not None and axis.counts_on(h.old, h.new)
     return HandoverReport(
         old=h.old,
@@ -174,6 +179,9 @@ def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
         gap_ns=gap[0],
         gap_error_ns=gap[1],
         gap_raw=_raw(rows, h.first_new) - _raw(rows, h.last_old) if ticks else None,
+        gap_earliest_ns=bounds.earliest_ns if bounds else None,
+        gap_latest_ns=bounds.latest_ns if bounds else None,
+        gap_method=bounds.method if bounds else "",
         blackout_ns=blackout[0],
         blackout_error_ns=blackout[1],
     )
