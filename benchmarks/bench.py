@@ -148,12 +148,14 @@ def compare(session: Path, tree: Path, scratch: Path, times: int) -> None:
         line("export --format csv", f"{c:.2f} s", "")
         return
     forget = ["rm", "-f", str(session / "timeline.json")]  # the derived file, so: decode again
-    t, p, c = best(report, parquet, csv)
+    kernel = [*TRACEKIT, "events", str(session), "--format", "kernel"]
+    t, p, c, e = best(report, parquet, csv, kernel)
     first = min(first_export(forget, parquet) for _ in range(_RUNS))
     line("trace-cmd report", f"{t:.2f} s", "")
     line("export --format parquet, decoded before", f"{p:.2f} s: {t / p:.2f}x", "3x")
     line("export --format parquet, the first time", f"{first:.2f} s: {t / first:.2f}x", "")
     line("export --format csv", f"{c:.2f} s: {t / c:.2f}x", "1x")
+    line("events --format kernel", f"{e:.2f} s: {t / e:.2f}x", "")
 
 
 def growth(session: Path, scratch: Path, events: int) -> None:

@@ -55,3 +55,12 @@ def symbols(text: _Buffer, /) -> tuple[bytes, bytes, bytes]:
 
     Addresses u64, and offsets and lengths u32 of the names in ``text``.
     """
+
+_Texts: TypeAlias = tuple[_Buffer, _Buffer, _Buffer]
+
+def lines(mode: int, stamps: _Buffer, head: _Texts, tail: _Texts, /) -> bytes:
+    """A line for every stamp (u64, or i64 in mode 2): head, time and tail, and a newline.
+
+    Texts are (a code i32 for every row, i64 offsets, values). ``mode`` 0: head, the kernel's
+    seconds and microseconds, tail; 1: head, the plain count, tail; 2: signed seconds, head, tail.
+    """

@@ -12,6 +12,7 @@ static PyMethodDef methods[] = {
 	 "intern(data, offsets, lengths, skip, seed) -> (codes, first records)"},
 	{"symbols", native_symbols, METH_VARARGS,
 	 "symbols(text) -> (addresses, name offsets, name lengths)"},
+	{"lines", native_lines, METH_VARARGS, "lines(mode, stamps, head, tail) -> text"},
 	{NULL, NULL, 0, NULL},
 };
 

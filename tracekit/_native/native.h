@@ -41,5 +41,6 @@ PyObject *native_gather(PyObject *self, PyObject *args);
 PyObject *native_gather_var(PyObject *self, PyObject *args);
 PyObject *native_intern(PyObject *self, PyObject *args);
 PyObject *native_symbols(PyObject *self, PyObject *args);
+PyObject *native_lines(PyObject *self, PyObject *args);
 
 #endif

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import nullcontext
-from itertools import islice
 from typing import Any
 
 import click
@@ -16,18 +15,16 @@ from tracekit.cli.filters import build_filter, filter_options
 
 __all__ = ["command"]
 
-_LINES = 2000  # written at a time: a pipe's reader sees the first ones at once
 
-
-def _write(lines: Iterable[str], total: int) -> None:
-    source: Iterator[str] = iter(lines)
+def _write(blocks: Iterable[bytes], total: int) -> None:
     written = 0
     with progress("writing events", total) if not sys.stdout.isatty() else nullcontext() as advance:
-        while block := list(islice(source, _LINES)):
-            sys.stdout.buffer.write("".join(block).encode("utf-8", "surrogateescape"))
-            written += len(block)
+        for block in blocks:
+            sys.stdout.buffer.write(block)
+            lines = block.count(b"\n")
+            written += lines
             if advance is not None:
-                advance(len(block))
+                advance(lines)
     sys.stdout.buffer.flush()
     if not written:
         say("no event matches")
@@ -54,15 +51,14 @@ def command(session: str, form: str, **filters: Any) -> None:
     Every exec, as JSON:
       tracekit events SESSION --event sched_process_exec --format json
     """
-    from tracekit.export.text import json_lines, kernel_lines, text_lines
-
     wanted = build_filter(**filters)
     recording = tracekit.open(session)
+    from tracekit.export.text import json_blocks, kernel_blocks, text_blocks
+
     if form == "json":
-        _write((f"{line}\n" for line in json_lines(recording, wanted)), len(recording))
-        return
-    if form == "kernel":
-        lines = kernel_lines(recording, wanted)
+        blocks = json_blocks(recording, wanted)
     else:
-        lines = (f"{line}\n" for line in text_lines(recording, wanted))
-    _write(map(printable, lines) if sys.stdout.isatty() else lines, len(recording))
+        write = kernel_blocks if form == "kernel" else text_blocks
+        clean = {"clean": printable} if sys.stdout.isatty() else {}
+        blocks = write(recording, wanted, **clean)
+    _write(blocks, len(recording))

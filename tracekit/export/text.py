@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from tracekit.export.lines import (
+    KERNEL_COUNT,
+    KERNEL_SECONDS,
+    SIGNED_SECONDS,
+    combined,
+    join_lines,
+)
+from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.ftrace.graphtext import GraphFormatter, irq_entry_code
 from tracekit.ftrace.kerneltext import (
     BufferStarts,
@@ -17,47 +26,62 @@ from tracekit.ftrace.kerneltext import (
     header,
     latency_flags,
     line_contexts,
+    line_heads,
     lost_events,
     repeat_time,
 )
+from tracekit.ftrace.render import Renderer
 from tracekit.ftrace.symbols import Symbols
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.losses import account
 from tracekit.timeline.query import Filter
 from tracekit.timeline.recording import Recording
+from tracekit.timeline.rows import Rows
 
-__all__ = ["json_lines", "kernel_lines", "text_lines"]
+__all__ = ["json_blocks", "kernel_blocks", "text_blocks"]
 
+_JSON_ROWS = 1 << 12  # at a time: objects take their memory
 _TGID = re.compile(r"^(\d{1,9}) (\d{1,9})$", re.M)
 
 
-def _seconds(ns: int) -> str:
-    whole, part = divmod(abs(ns), 10**9)
-    return f"{'-' if ns < 0 else '+'}{whole}.{part:09d}"
+def _same(text: str) -> str:
+    return text
 
 
-def text_lines(recording: Recording, wanted: Filter) -> Iterator[str]:
-    """One line an event, without newline.
+def text_blocks(
+    recording: Recording, wanted: Filter, clean: Callable[[str], str] = _same
+) -> Iterator[bytes]:
+    """One line an event, many in a block.
 
-    Seconds from the jump, boot and CPU, task, flags, ``system:name`` and arguments.
+    Seconds from the jump, boot and CPU, task, flags, ``system:name`` and arguments. Recorded
+    texts go through ``clean``.
     """
-    for _, table in recording.batches(wanted):
-        d = table.to_pydict()
-        columns = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "flags", "preempt", "args")
-        for ts, boot, cpu, pid, comm, event, flags, preempt, args in zip(
-            *(d[c] for c in columns), strict=True
-        ):
-            task = f"{comm or '<...>'}-{pid}"
-            state = latency_flags(flags, preempt)
-            yield f"{_seconds(ts):>15} {boot}:{cpu:03d} {task:<22} {state} {event} {args}"
-
-
-def json_lines(recording: Recording, wanted: Filter) -> Iterator[str]:
-    """One JSON object an event: the timeline's columns, and ``fields`` with typed arguments."""
     for at, table in recording.batches(wanted):
-        fields = recording.fields(at)
-        for row, typed in zip(table.to_pylist(), fields, strict=True):
-            yield json.dumps({**row, "fields": typed}, default=_jsonable)
+        rows = recording.rows.take(at)
+        codes, firsts = combined(rows.boot, rows.cpu, rows.pid, rows.flags, rows.preempt, rows.kind)
+        some = table.select(["boot", "cpu", "pid", "comm", "event", "flags", "preempt"])
+        heads = [clean(_head(**row)) for row in some.take(as_arrow(firsts)).to_pylist()]
+        args = table["args"].combine_chunks()
+        tails = [clean(text) for text in args.dictionary.to_pylist()]
+        tail = as_numpy(args.indices), tails
+        yield join_lines(SIGNED_SECONDS, recording.axis.ts_ns[at], (codes, heads), tail)
+
+
+def _head(**row: Any) -> str:
+    """What stands between the time and the arguments."""
+    task, state = (
+        f"{row['comm'] or '<...>'}-{row['pid']}",
+        latency_flags(row["flags"], row["preempt"]),
+    )
+    return f" {row['boot']}:{row['cpu']:03d} {task:<22} {state} {row['event']} "
+
+
+def json_blocks(recording: Recording, wanted: Filter) -> Iterator[bytes]:
+    """One JSON object an event: the timeline's columns, and ``fields`` with typed arguments."""
+    for at, table in recording.batches(wanted, size=_JSON_ROWS):
+        rows = zip(table.to_pylist(), recording.fields(at), strict=True)
+        lines = (json.dumps({**row, "fields": typed}, default=_jsonable) for row, typed in rows)
+        yield "".join(f"{line}\n" for line in lines).encode()
 
 
 def _jsonable(value: Any) -> str:
@@ -108,6 +132,7 @@ class _KernelText:
         self._entries = sum(a.events for a in accounts)
         self._in_ns = clock_in_ns(model.trace_clock if model else "local")
         self._tgids = _tgids(boot)
+        self._heads = line_heads(comms, self._tgids)
         self._contexts: LineContext = line_contexts(comms, self._in_ns, self._tgids)
         self._missed = _missed(recording)
         self._starts = BufferStarts(bool(self._lost))
@@ -122,17 +147,47 @@ class _KernelText:
         written, tgids = self._entries + self._lost, self._tgids is not None
         return header(self._tracer, self._entries, written, self._boot.cpus, tgids)
 
-    def lines(self, wanted: Filter) -> Iterator[str]:
-        yield self.header()
+    def blocks(self, wanted: Filter, clean: Callable[[str], str]) -> Iterator[bytes]:
+        yield self.header().encode()
+        plain = self._graph is None and not self._lost and not self._missed
         for at, table in self._recording.batches(wanted):
-            yield from self._batch(at, table["args"].combine_chunks())
+            rows, args = self._recording.rows.take(at), table["args"].combine_chunks()
+            repeats = [k.name == "ftrace:func_repeats" for k in self._recording.kinds]
+            if plain and not np.array([*repeats, False])[rows.kind].any():
+                yield self._joined(rows, args, clean)
+            else:
+                text = "".join(self._one_by_one(rows, args))
+                yield clean(text).encode("utf-8", "backslashreplace")
         if self._graph is not None:
-            yield self._graph.finish()
+            yield clean(self._graph.finish()).encode("utf-8", "backslashreplace")
 
-    def _batch(self, at: Any, rendered: Any) -> Iterator[str]:
-        rows = self._recording.rows.take(at)
-        around = [self._boot.renderer(k.id) if k.boot == self._boot.index else None
-                  for k in self._recording.kinds]  # fmt: skip
+    def _around(self) -> list[Renderer | None]:
+        """The renderer of each kind of event, as far as it is this boot's."""
+        kinds, mine = self._recording.kinds, self._boot.index
+        return [self._boot.renderer(k.id) if k.boot == mine else None for k in kinds]
+
+    def _joined(self, rows: Rows, args: Any, clean: Callable[[str], str]) -> bytes:
+        """Events that need nothing but their own line."""
+        codes, firsts = combined(rows.cpu, rows.pid, rows.flags, rows.preempt)
+        some = rows.take(firsts)
+        columns = (some.cpu, some.pid, some.flags, some.preempt)
+        heads = [
+            clean(self._heads(*row)) for row in zip(*(c.tolist() for c in columns), strict=True)
+        ]
+        at = as_numpy(args.indices)
+        tail_codes, firsts = combined(rows.kind, at)
+        around, texts = self._around(), args.dictionary.to_pylist()
+        tails = []
+        for kind, text in zip(rows.kind[firsts].tolist(), at[firsts].tolist(), strict=True):
+            renderer = around[kind]
+            assert renderer is not None
+            tails.append(clean(f": {renderer.prefix}{texts[text]}{renderer.suffix}"))
+        mode = KERNEL_SECONDS if self._in_ns else KERNEL_COUNT
+        return join_lines(mode, rows.ts_raw, (codes, heads), (tail_codes, tails))
+
+    def _one_by_one(self, rows: Rows, rendered: Any) -> Iterator[str]:
+        """Events with remarks between them, or drawn as a call graph."""
+        around = self._around()
         columns = (rows.cpu, rows.pid, rows.flags, rows.preempt, rows.ts_raw, rows.kind,
                    rows.buffer, rows.offset)  # fmt: skip
         texts = rendered.dictionary.to_pylist()
@@ -156,12 +211,12 @@ class _KernelText:
             yield self._graph.add(cpu, pid, fmt, payload, context=context, text=text, remark=remark)
 
 
-def kernel_lines(recording: Recording, wanted: Filter) -> Iterator[str]:
-    """What each boot's ``trace`` file would print, header included, each with its newline."""
-    from dataclasses import replace
-
+def kernel_blocks(
+    recording: Recording, wanted: Filter, clean: Callable[[str], str] = _same
+) -> Iterator[bytes]:
+    """What each boot's ``trace`` file would print, header included, many lines in a block."""
     for boot in recording.boots:
         if wanted.boots and boot.index not in wanted.boots:
             continue
         only = replace(wanted, boots=frozenset({boot.index}))
-        yield from _KernelText(recording, boot).lines(only)
+        yield from _KernelText(recording, boot).blocks(only, clean)

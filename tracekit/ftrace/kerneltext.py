@@ -17,6 +17,7 @@ __all__ = [
     "header",
     "latency_flags",
     "line_contexts",
+    "line_heads",
     "lost_events",
     "repeat_time",
 ]
@@ -127,19 +128,31 @@ def context(
     return f"{_task(comm, pid, cpu, None)}{latency_flags(flags, preempt_count)}{_time(ts, in_ns)}"
 
 
+def line_heads(
+    comms: Mapping[int, str], tgids: Mapping[int, int] | None = None
+) -> Callable[[int, int, int, int], str]:
+    """What stands before the time: ``(cpu, pid, flags, preempt_count) -> str``.
+
+    ``tgids`` (``saved_tgids``) for option ``record-tgid``.
+    """
+
+    def head(cpu: int, pid: int, flags: int, preempt_count: int) -> str:
+        tgid = None if tgids is None else tgids.get(pid, 0)
+        return f"{_task(comm_of(pid, comms), pid, cpu, tgid)}{latency_flags(flags, preempt_count)} "
+
+    return head
+
+
 def line_contexts(
     comms: Mapping[int, str], in_ns: bool, tgids: Mapping[int, int] | None = None
 ) -> LineContext:
     """A fast :func:`context` for many lines: ``(cpu, pid, flags, preempt_count, ts) -> str``.
 
-    ``tgids`` (``saved_tgids``) for option ``record-tgid``. All but the time is kept and reused.
+    ``tgids`` as for :func:`line_heads`. All but the time is kept and reused.
     """
+    build = line_heads(comms, tgids)
     cache: dict[tuple[int, int, int, int], str] = {}
     start, seconds = 0, "    0."  # the second printed last: in microseconds, and as text
-
-    def build(cpu: int, pid: int, flags: int, preempt_count: int) -> str:
-        tgid = None if tgids is None else tgids.get(pid, 0)
-        return f"{_task(comm_of(pid, comms), pid, cpu, tgid)}{latency_flags(flags, preempt_count)} "
 
     def line(cpu: int, pid: int, flags: int, preempt_count: int, ts: int) -> str:
         nonlocal start, seconds

@@ -1,0 +1,45 @@
+"""Columns -> lines of text, in blocks: the texts are few, so only the times are made per line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit._native import _walk
+from tracekit.timeline.rows import distinct
+
+__all__ = ["KERNEL_COUNT", "KERNEL_SECONDS", "SIGNED_SECONDS", "combined", "join_lines"]
+
+_Array = npt.NDArray[Any]
+_Coded = tuple[_Array, Sequence[str]]
+#: How :func:`join_lines` writes the time, and where: see ``_walk.pyi``.
+KERNEL_SECONDS, KERNEL_COUNT, SIGNED_SECONDS = range(3)
+
+
+def combined(*columns: _Array) -> tuple[_Array, _Array]:
+    """(a code for every row such that equal rows share one, the first row of every code)."""
+    key = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        values, codes = distinct(column)
+        key = key * max(1, len(values)) + codes
+        _, key = distinct(key)  # so that products of many columns stay small
+    key = key.astype(np.int32)
+    firsts = np.zeros(int(key.max()) + 1 if len(key) else 0, np.int64)
+    firsts[key[::-1]] = np.arange(len(key) - 1, -1, -1)
+    return key, firsts
+
+
+def _packed(coded: _Coded) -> tuple[_Array, _Array, bytes]:
+    codes, texts = coded
+    encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
+    ends = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(e) for e in encoded], out=ends[1:])
+    return np.ascontiguousarray(codes, np.int32), ends, b"".join(encoded)
+
+
+def join_lines(mode: int, stamps: _Array, head: _Coded, tail: _Coded) -> bytes:
+    """The lines of all rows: ``head``, time and ``tail`` as ``mode`` orders them."""
+    return _walk.lines(mode, np.ascontiguousarray(stamps), _packed(head), _packed(tail))
