@@ -37,9 +37,12 @@ def gather_var(
     at: int,
     size: int,
     cstring: bool,
+    unit: int,
     /,
 ) -> tuple[bytes, bytes, int]:
     """Bytes of varying length: (n + 1 i64 offsets, values, records where they lie outside).
+
+    Offsets count elements of ``unit`` bytes; what does not fill an element is left out.
 
     ``mode`` is 0 for ``__data_loc``, 1 for ``__rel_loc``, 2 for a flexible array at the record's
     end, 3 for ``size`` bytes at ``at``; with ``cstring`` the bytes end before the first NUL.

@@ -82,10 +82,15 @@ static PyObject *gather(const struct records *r, Py_ssize_t at, Py_ssize_t size)
 
 enum { DATA_LOC, REL_LOC, FLEXIBLE, FIXED };
 
+/* A field of varying size: see _walk.pyi. */
+struct varying { int mode, cstring; uint64_t at, size, unit; };
+
 /* Where a variable field's bytes lie in a record, or -1 if it reaches beyond the record. */
-static int64_t locate(const uint8_t *p, uint64_t length, int mode, uint64_t at, uint64_t size,
-		      int cstring, uint64_t *start)
+static int64_t locate(const uint8_t *p, uint64_t length, const struct varying *f, uint64_t *start)
 {
+	uint64_t at = f->at;
+	int mode = f->mode;
+
 	uint64_t from = at, count;
 
 	if (mode == DATA_LOC || mode == REL_LOC) {
@@ -97,21 +102,20 @@ static int64_t locate(const uint8_t *p, uint64_t length, int mode, uint64_t at, 
 	} else if (mode == FLEXIBLE) {
 		count = at <= length ? length - at : 0;
 	} else {
-		count = size;
+		count = f->size;
 	}
 	if (from > length || count > length - from)
 		return -1;
 	*start = from;
-	if (cstring) {
+	if (f->cstring) {
 		const uint8_t *nul = memchr(p + from, 0, count);
 		if (nul)
 			count = (uint64_t)(nul - (p + from));
 	}
-	return (int64_t)count;
+	return (int64_t)(count - count % f->unit);	/* a record is padded to four bytes */
 }
 
-static PyObject *gather_var(const struct records *r, int mode, Py_ssize_t at, Py_ssize_t size,
-			    int cstring)
+static PyObject *gather_var(const struct records *r, const struct varying *f)
 {
 	PyObject *offsets, *values = NULL;
 	int64_t *ends;
@@ -119,7 +123,8 @@ static PyObject *gather_var(const struct records *r, int mode, Py_ssize_t at, Py
 	int64_t total = 0;
 	Py_ssize_t bad = 0;
 
-	if (at < 0 || at > 1 << 20 || size < 0 || size > 1 << 20 || mode < 0 || mode > FIXED) {
+	if (f->at > 1 << 20 || f->size > 1 << 20 || f->mode < 0 || f->mode > FIXED ||
+	    f->unit < 1 || f->unit > 8) {
 		PyErr_SetString(PyExc_ValueError, "impossible field");
 		return NULL;
 	}
@@ -130,14 +135,13 @@ static PyObject *gather_var(const struct records *r, int mode, Py_ssize_t at, Py
 	Py_BEGIN_ALLOW_THREADS
 	for (Py_ssize_t i = 0; i < r->n; i++) {
 		uint64_t start;
-		int64_t count = locate(r->data + r->offsets[i], r->lengths[i], mode, (uint64_t)at,
-				       (uint64_t)size, cstring, &start);
+		int64_t count = locate(r->data + r->offsets[i], r->lengths[i], f, &start);
 		if (count < 0) {
 			bad++;
 			count = 0;
 		}
 		total += count;
-		ends[i + 1] = total;
+		ends[i + 1] = total / (int64_t)f->unit;
 	}
 	Py_END_ALLOW_THREADS
 	values = new_bytes((Py_ssize_t)total, &out);
@@ -149,10 +153,9 @@ static PyObject *gather_var(const struct records *r, int mode, Py_ssize_t at, Py
 	for (Py_ssize_t i = 0; i < r->n; i++) {
 		uint64_t start;
 		const uint8_t *p = r->data + r->offsets[i];
-		int64_t count = locate(p, r->lengths[i], mode, (uint64_t)at, (uint64_t)size,
-				       cstring, &start);
+		int64_t count = locate(p, r->lengths[i], f, &start);
 		if (count > 0)
-			memcpy(out + ends[i], p + start, (size_t)count);
+			memcpy(out + ends[i] * (int64_t)f->unit, p + start, (size_t)count);
 	}
 	Py_END_ALLOW_THREADS
 	return Py_BuildValue("(NNn)", offsets, values, bad);
@@ -308,9 +311,11 @@ PyObject *native_gather(PyObject *self, PyObject *args)
 
 PyObject *native_gather_var(PyObject *self, PyObject *args)
 {
-	Py_ssize_t at, size;
-	int mode, cstring;
-	WITH_RECORDS("innp", gather_var(&r, mode, at, size, cstring), &mode, &at, &size, &cstring)
+	struct varying f;
+	unsigned long long at, size, unit;
+	WITH_RECORDS("iKKpK",
+		     (f.at = at, f.size = size, f.unit = unit, gather_var(&r, &f)),
+		     &f.mode, &at, &size, &f.cstring, &unit)
 }
 
 PyObject *native_intern(PyObject *self, PyObject *args)

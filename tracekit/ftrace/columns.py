@@ -145,23 +145,28 @@ def _text(raw: pa.Array) -> pa.Array:
         return as_strings([b.decode("utf-8", "backslashreplace") for b in raw.to_pylist()])
 
 
+def _none_has(p: Payloads, f: Field) -> bool:
+    """Whether no record reaches to a flexible array: ftrace:function without its arguments."""
+    return not f.loc and not f.size and (not len(p) or int(p.lengths.max()) < f.offset + f.element)
+
+
 def _variable(p: Payloads, f: Field) -> pa.Array:
     text = f.is_string
-    ends, values, bad = _walk.gather_var(
-        p.data, p.offsets, p.lengths, _mode(f), f.offset, f.size, text
-    )
     element = None if text or f.element == 1 else _integer_type(f, f.element)
+    unit = f.element if element is not None else 1
+    if element is not None and _none_has(p, f):
+        empty = pa.Array.from_buffers(element, 0, [None, pa.py_buffer(b"")])
+        return pa.LargeListArray.from_arrays(as_arrow(np.zeros(len(p) + 1, np.int64)), empty)
+    ends, values, bad = _walk.gather_var(
+        p.data, p.offsets, p.lengths, _mode(f), f.offset, f.size, text, unit
+    )
     if element is None:
         buffers = [None, pa.py_buffer(ends), pa.py_buffer(values)]
         column = pa.Array.from_buffers(pa.large_binary(), len(p), buffers).cast(pa.binary())
         column = _text(column) if text else column
     else:
-        bounds = np.frombuffer(ends, np.int64) // f.element
-        whole = len(values) // f.element * f.element
-        flat = pa.Array.from_buffers(
-            element, whole // f.element, [None, pa.py_buffer(values[:whole])]
-        )
-        column = pa.LargeListArray.from_arrays(as_arrow(bounds), flat)
+        flat = pa.Array.from_buffers(element, len(values) // unit, [None, pa.py_buffer(values)])
+        column = pa.LargeListArray.from_arrays(as_arrow(np.frombuffer(ends, np.int64)), flat)
     if bad:
         column = _if_else(as_arrow(_outside(p, f)), column)
     return column

@@ -98,6 +98,15 @@ def _header_stamp(r: _Reader, page: int) -> tuple[int, int]:
     return c.u64("time stamp"), c.at(commit).u32("commit") & 0x3FFFFFFF
 
 
+def _commits(r: _Reader, start: int, size: int, count: int) -> list[int]:
+    """The commits of ``count`` sub-buffers of ``size`` bytes from byte ``start`` on, by slot."""
+    first = start + r.header.commit
+    if first % 4 or size % 4:
+        return [_header_stamp(r, start + slot * size)[1] for slot in range(count)]
+    words = r.words32[first >> 2 :: size >> 2][:count]
+    return [word & 0x3FFFFFFF for word in words.tolist()]
+
+
 def _by_time(r: _Reader, pages: Sequence[int]) -> tuple[int, ...]:
     """The used pages among ``pages`` in the order of their time stamps."""
     stamped = [(*_header_stamp(r, page), page) for page in pages]
@@ -145,6 +154,7 @@ def _cpu_buffer(r: _Reader, g: Geometry, cpu: int, base: int) -> CpuBuffer:
     start, size, count = g.start(cpu), g.subbuf_size, g.nr_subbufs
     every = [start + slot * size for slot in range(count)]
     present = [page for page in every if page + size <= len(r.data)]
+    commits = _commits(r, start, size, len(present))
     place = f"cpu {cpu}"
 
     def buffer(pages: Sequence[int], wrapped: bool | None, ordered: bool = True) -> CpuBuffer:
@@ -171,7 +181,7 @@ def _cpu_buffer(r: _Reader, g: Geometry, cpu: int, base: int) -> CpuBuffer:
         )  # fmt: skip
     meta = Meta(base + start, found.head, found.commit, size, count)
     if not meta.head:
-        if any(_header_stamp(r, page)[1] for page in present):
+        if any(commits):
             return unordered("cpu-head-missing", "no head page, but sub-buffers hold data")
         return buffer((), False)
     slots = read_slots(r.data, g.kind, g.meta(cpu), count)
@@ -185,7 +195,7 @@ def _cpu_buffer(r: _Reader, g: Geometry, cpu: int, base: int) -> CpuBuffer:
         return unordered("cpu-ring-broken", "head or commit page is not in the ring")
     ring, unused = ([every[slot] for slot in part if slot < len(present)] for part in order)
     # rb_tail_page_update() and __rb_get_reader_page() empty a page that leaves the ring's used part
-    if any(_header_stamp(r, page)[1] for page in unused):
+    if any(commits[slot] for slot in order[1] if slot < len(present)):
         return unordered("cpu-pages-left-over", "sub-buffers beyond the commit page hold data")
     wrapped = _has_wrapped(r, slots, head, unused)
     return buffer(ring, wrapped)
