@@ -43,7 +43,6 @@ def test_absent_is_none_and_not_an_error(tree: Path) -> None:
     root = Sysroot(tree)
     for rel in ("proc/nothing", "nothing/at/all", "proc/cmdline/below"):
         assert root.get(rel) is None
-        assert root.get_text(rel) is None
         assert root.open_binary(rel) is None
         assert not root.exists(rel)
         assert root.names(rel) == []

@@ -59,21 +59,9 @@ class Cursor:
         value: int = struct.unpack(self.order + code, self.take(size, what))[0]
         return value
 
-    def u8(self, what: str) -> int:
-        """The next unsigned byte."""
-        return self._int("B", 1, what)
-
-    def u16(self, what: str) -> int:
-        """The next unsigned 16-bit integer."""
-        return self._int("H", 2, what)
-
     def u32(self, what: str) -> int:
         """The next unsigned 32-bit integer."""
         return self._int("I", 4, what)
-
-    def s32(self, what: str) -> int:
-        """The next signed 32-bit integer."""
-        return self._int("i", 4, what)
 
     def u64(self, what: str) -> int:
         """The next unsigned 64-bit integer."""

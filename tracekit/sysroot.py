@@ -137,11 +137,6 @@ class Sysroot:
         """The whole file as text; bytes that are not UTF-8 are escaped."""
         return self.read(rel).decode("utf-8", "backslashreplace")
 
-    def get_text(self, rel: str) -> str | None:
-        """The whole file as text, or None when it is absent."""
-        data = self.get(rel)
-        return None if data is None else data.decode("utf-8", "backslashreplace")
-
     def exists(self, rel: str) -> bool:
         """True when something of this name is inside the root, readable or not."""
         try:

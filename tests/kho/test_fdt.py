@@ -184,10 +184,9 @@ def test_the_first_of_two_properties_counts() -> None:
     assert parse_fdt(blob, "twice").properties == {"p": b"A"}
 
 
-def test_strings_and_child() -> None:
+def test_strings_and_children() -> None:
     root = parse_fdt(write_fdt(Tree("", {"c": b"a\0b\0", "e": b""}, [Tree("x"), Tree("y")])), "t")
     assert root.strings("c") == ("a", "b")
     assert root.strings("e") == root.strings("absent") == ()
-    assert root.child("y") == Node("y", {})
-    assert root.child("z") is None
+    assert root.children == (Node("x", {}), Node("y", {}))
     assert parse_fdt(write_fdt(Tree("", {"c": text("one")})), "t").strings("c") == ("one",)

@@ -29,7 +29,16 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.argument("session", type=click.Path(readable=False))
 def command(sysroot: str, regions: tuple[str, ...], as_json: bool, session: str) -> None:
-    """After the jump: fetch the preserved recording into SESSION."""
+    """After the jump: fetch the preserved recording into SESSION.
+
+    The raw memory is copied first, byte for byte; then what the new kernel has to say: its own
+    trace, KHO data, symbols, log and clocks. Killed at any point, run it again.
+
+    \b
+      tracekit recover SESSION                                   on the machine, as root
+      tracekit recover --sysroot new SESSION                     from a saved tree
+      tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
+    """
     from tracekit.capture.cmdline import parse_region
     from tracekit.capture.recover import recover
     from tracekit.sysroot import Sysroot

@@ -30,7 +30,15 @@ __all__ = ["command"]
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 def command(sysroot: str, session: str, as_json: bool) -> None:
-    """Before the jump: save what is needed to decode this boot later."""
+    """Before the jump: save what is needed to decode this boot later.
+
+    Formats of every event, symbols, task names, clock samples, counters: what the new kernel
+    cannot know. Take it as late as you can; a later one of the same boot replaces it.
+
+    \b
+      tracekit snapshot -o SESSION                   on the machine, as root
+      tracekit snapshot --sysroot old -o SESSION     from a saved tree
+    """
     from tracekit.capture.snapshot import snapshot
     from tracekit.sysroot import Sysroot
 

@@ -36,10 +36,6 @@ class Node:
     properties: Mapping[str, bytes]
     children: tuple[Node, ...] = ()
 
-    def child(self, name: str) -> Node | None:
-        """The first child called ``name``, as libfdt finds it, or None."""
-        return next((node for node in self.children if node.name == name), None)
-
     def strings(self, name: str) -> tuple[str, ...]:
         """The property ``name`` as a list of NUL-terminated strings; () when it is absent."""
         value = self.properties.get(name, b"")
