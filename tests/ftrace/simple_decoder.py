@@ -1,4 +1,4 @@
-"""A second decoder, deliberately simple, to check the real one against: KERNEL.md section 4."""
+"""A second decoder, deliberately simple, to check the real one against (ring_buffer.c, 6.15+)."""
 
 from __future__ import annotations
 

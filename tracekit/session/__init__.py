@@ -1,7 +1,7 @@
 """The session directory: one recording, on disk.
 
 The only thing that passes between the target half, which writes it, and the analysis half, which
-reads it. See DESIGN.md, "A session on disk".
+reads it. ``docs/session.md`` shows what is in it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The instants of a kexec that events mark: which event stands for which kernel function.
 
-The path is that of KERNEL.md section 6. A function is seen through a kprobe or fprobe event on
-it, the function tracers, or (for system calls) a syscall event. Nothing is tied to names that
-people give to their probes: ``kprobe_events`` says which function a probe sits on.
+The path is that of ``kernel_kexec()`` (kernel/kexec_core.c) and what it calls. A function is seen
+through a kprobe or fprobe event on it, the function tracers, or (for system calls) a syscall
+event. Nothing is tied to names that people give to their probes: ``kprobe_events`` says which
+function a probe sits on.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ class Recording:
 
     @property
     def timeline(self) -> pa.Table:
-        """Every event of every boot, sorted by ``ts_ns``; see DESIGN for the columns."""
+        """Every event of every boot, sorted by ``ts_ns``; docs/python.md has the columns."""
         return self.table()
 
     def batches(
