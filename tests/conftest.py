@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.unpack import unpack as unpack_archive
 from tracekit.cli import main
+
+# CI tries the same examples every time; a developer's run tries new ones
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 CAPTURES = Path(__file__).parent / "captures"
 
