@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import struct
-import time
 from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.ftrace.reader_helpers import Decoded, Seen, decode, seen, wanted
+from tests.ftrace.reader_helpers import Seen, decode, seen, wanted
 from tests.ftrace.region_strategies import (
     DAMAGES,
     LAYOUTS,
@@ -32,15 +31,6 @@ RELAXED = settings(
     max_examples=150,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-SECONDS = 5.0  # of CPU time: far more than these regions need, far less than a hang
-
-
-def timely(data: bytes) -> Decoded:
-    start = time.thread_time()
-    try:
-        return decode(data)
-    finally:
-        assert time.thread_time() - start < SECONDS
 
 
 def slot_of(region: Region, cpu: int, each: Seen | Event) -> int:
@@ -56,7 +46,7 @@ def content(events: list[Seen] | tuple[Seen, ...]) -> list[tuple[int, bytes, int
 def check(region: Region, damage: Damage) -> None:
     hurt_all = len(damage.cpus) == len(region.rings)
     try:
-        decoded = timely(damage.data)
+        decoded = decode(damage.data)
     except ParseError:
         assert damage.header or hurt_all, "some CPUs' data are whole, yet the region is refused"
         return
@@ -109,7 +99,7 @@ def test_one_damage_upon_another(data, script):
             break
         damaged = dataclasses.replace(damaged, data=damage.data)
     with contextlib.suppress(ParseError):
-        timely(damage.data)
+        decode(damage.data)
 
 
 @RELAXED
@@ -118,7 +108,7 @@ def test_rubbish(rubbish, with_magic):
     if with_magic:
         rubbish = struct.pack("<I", 0x0BADFEED) + rubbish
     with contextlib.suppress(ParseError):
-        timely(rubbish)
+        decode(rubbish)
 
 
 @RELAXED
@@ -193,22 +183,18 @@ def test_a_wrong_pointer_drops_nothing(field):
     assert decoded.layout.diagnostics
 
 
-def test_destroyed_meta_of_a_big_region_takes_no_time():
+def test_destroyed_meta_of_a_big_region():
     total, cpus = 32 << 20, 8
     count = subbufs_that_fit(total, cpus, 4096)
     region = layout_615([RingBuffer(count) for _ in range(cpus)], total_size=total)
     place = region.places[3]
     data = region.data[: place.meta] + bytes(4096) + region.data[place.meta + 4096 :]
-    start = time.thread_time()
     layout = parse_layout(data, "test")
-    assert time.thread_time() - start < SECONDS
     assert len(layout.cpus) == cpus
 
 
-def test_no_valid_meta_at_all_takes_no_time():
+def test_no_valid_meta_at_all():
     total = 64 << 20
     data = struct.pack("<iiQQ", 0x0BADFEED, 24 << 16 | 32, total, 0x2030) + bytes(total - 24)
-    start = time.thread_time()
     with pytest.raises(ParseError):
         parse_layout(data, "test")
-    assert time.thread_time() - start < SECONDS

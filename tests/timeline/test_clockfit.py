@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import combinations
@@ -230,13 +229,11 @@ def test_samples_without_sense_are_cut_into_stretches(rows: list[tuple[int, int,
     assert fit is None or fit.rate is None or 0 < fit.rate.lo <= fit.rate.hi
 
 
-def test_many_hostile_samples_take_bounded_time() -> None:
-    began = time.monotonic()
+def test_of_many_hostile_samples_only_so_many_are_used() -> None:
     zigzag = [sample(1000 * (i % 7) ** 5, i, 1000 * (i % 7) ** 5 + 1) for i in range(30_000)]
     fit = fit_brackets(zigzag)
     assert fit is not None and not fit.consistent
     assert "clock-sample-excess" in [d.code for d in fit.diagnostics]
-    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(
