@@ -6,13 +6,25 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import click
 
-__all__ = ["detail", "printable", "progress", "say", "talk", "talk_options", "working"]
+from tracekit.errors import Diagnostic
+
+__all__ = [
+    "detail",
+    "printable",
+    "progress",
+    "say",
+    "say_diagnostics",
+    "sysroot_option",
+    "talk",
+    "talk_options",
+    "working",
+]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PATIENCE = 0.7  # seconds before a progress bar is worth its place on the screen
@@ -64,6 +76,22 @@ def detail(message: str) -> None:
     """Talk to the curious user: stderr, with ``-v``."""
     if talk.verbose:
         click.echo(printable(message), err=True)
+
+
+def say_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    """Talk about remarks; those that are for information only with ``-v``."""
+    for d in diagnostics:
+        (detail if d.severity == "info" else say)(f"{d.severity}: {d.where}: {d.message}")
+
+
+#: Where the target half reads kernel files.
+sysroot_option = click.option(
+    "--sysroot",
+    default="/",
+    metavar="DIR",
+    type=click.Path(),
+    help="Read a saved tree shaped like / instead of this machine.",
+)
 
 
 @contextmanager

@@ -6,19 +6,13 @@ import json
 
 import click
 
-from tracekit.cli.common import detail, progress, say
+from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
 
 __all__ = ["command"]
 
 
 @click.command()
-@click.option(
-    "--sysroot",
-    default="/",
-    metavar="DIR",
-    type=click.Path(),
-    help="Read a saved tree shaped like / instead of this machine.",
-)
+@sysroot_option
 @click.option(
     "--region",
     "regions",
@@ -47,9 +41,7 @@ def command(sysroot: str, regions: tuple[str, ...], as_json: bool, session: str)
     root = Sysroot(sysroot)
     root.need_root("recover")
     result = recover(root, session, wanted, progress)
-    for diagnostic in result.diagnostics:
-        tell = detail if diagnostic.severity == "info" else say
-        tell(f"{diagnostic.severity}: {diagnostic.where}: {diagnostic.message}")
+    say_diagnostics(result.diagnostics)
     for region in result.regions:
         state = "kept from an earlier run" if region.kept else "copied"
         say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")

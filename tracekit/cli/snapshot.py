@@ -6,19 +6,13 @@ import json
 
 import click
 
-from tracekit.cli.common import detail, progress, say
+from tracekit.cli.common import progress, say, say_diagnostics, sysroot_option
 
 __all__ = ["command"]
 
 
 @click.command()
-@click.option(
-    "--sysroot",
-    default="/",
-    metavar="DIR",
-    type=click.Path(),
-    help="Read a saved tree shaped like / instead of this machine.",
-)
+@sysroot_option
 @click.option(
     "-o",
     "--output",
@@ -45,9 +39,7 @@ def command(sysroot: str, session: str, as_json: bool) -> None:
     root = Sysroot(sysroot)
     root.need_root("snapshot")
     result = snapshot(root, session, progress)
-    for diagnostic in result.diagnostics:
-        tell = detail if diagnostic.severity == "info" else say
-        tell(f"{diagnostic.severity}: {diagnostic.where}: {diagnostic.message}")
+    say_diagnostics(result.diagnostics)
     what = "saved anew" if result.replaced else "saved"
     say(
         f"{what}: boot {result.boot}, kernel {result.release}, {result.formats} event formats, "
