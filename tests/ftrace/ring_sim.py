@@ -71,6 +71,7 @@ class RingBuffer:
         self.buffers = list(range(nr_subbufs))
         self.head = self.tail = self.commit = 1  # logical
         self.written = self.overwritten = self.dropped = self.commit_overrun = self.read = 0
+        self.pushed = 0  # sub-buffers taken back from the head, with or without events on them
         self.nr_invalid = self.entry_bytes = 0  # CONFIG_RING_BUFFER_PERSISTENT_INJECT
         self._list_start = 1  # cpu_buffer->pages
         self._before = self._write_stamp = 0
@@ -246,6 +247,7 @@ class RingBuffer:
                         self.dropped += 1
                         return self._reset_tail(page, tail, length)
                     self.overwritten += self.page(self.head).entries  # rb_handle_head_page
+                    self.pushed += 1
                     self.head = self._next(self.head)
                 elif self.commit != self.tail:
                     self.commit_overrun += 1
@@ -381,6 +383,7 @@ class RingBuffer:
             self._clear(page)
         self.head = self.tail = self.commit = self._list_start
         self.written = self.overwritten = self.dropped = self.commit_overrun = self.read = 0
+        self.pushed = 0
         self._before = self._write_stamp = self._nest = 0
         self._read_pos = self._lost = self._last_overrun = 0
 

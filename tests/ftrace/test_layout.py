@@ -32,7 +32,8 @@ def check_order(region: Region) -> None:
         assert list(found.pages) == order
         assert found.ordered
         if found.wrapped is not None:
-            assert found.wrapped == (ring.overwritten > 0)
+            assert found.wrapped == (ring.pushed > 0)
+            assert found.wrapped or ring.overwritten == 0
 
 
 @RELAXED
