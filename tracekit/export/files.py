@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from tracekit.errors import SourceError, UsageError
+from tracekit.session.derived import replacing
 from tracekit.timeline.query import Filter
 from tracekit.timeline.recording import Recording
 
@@ -38,21 +38,18 @@ _PARQUET = {
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """A temporary path beside ``target`` that takes its place when all went well.
+    """As :func:`replacing`, for a file the user named.
 
     A link keeps leading where it leads; what is no plain file is not replaced.
     """
     target = target.resolve()
     if target.exists() and not target.is_file():
         raise UsageError(f"{target} is not a plain file: name one that is, or one to be made")
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
-        yield part
-        part.replace(target)
+        with replacing(target) as part:
+            yield part
     except OSError as error:
         raise SourceError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

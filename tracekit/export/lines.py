@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit._native import _walk
+from tracekit.ftrace.columns import packed_texts
 from tracekit.timeline.rows import distinct
 
 __all__ = ["KERNEL_COUNT", "KERNEL_SECONDS", "SIGNED_SECONDS", "combined", "join_lines"]
@@ -34,10 +35,7 @@ def combined(*columns: _Array) -> tuple[_Array, _Array]:
 
 def _packed(coded: _Coded) -> tuple[_Array, _Array, bytes]:
     codes, texts = coded
-    encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
-    ends = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(e) for e in encoded], out=ends[1:])
-    return np.ascontiguousarray(codes, np.int32), ends, b"".join(encoded)
+    return np.ascontiguousarray(codes, np.int32), *packed_texts(texts)
 
 
 def join_lines(mode: int, stamps: _Array, head: _Coded, tail: _Coded) -> bytes:

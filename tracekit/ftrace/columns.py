@@ -19,6 +19,7 @@ __all__ = [
     "as_arrow",
     "as_numpy",
     "as_strings",
+    "packed_texts",
     "render_column",
     "typed_column",
     "typed_columns",
@@ -84,13 +85,19 @@ def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
     return np.where(bits, numbers, null)
 
 
+def packed_texts(texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], bytes]:
+    """(where each text begins, and one more for the end; all texts as UTF-8)."""
+    encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
+    ends = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(e) for e in encoded], out=ends[1:])
+    return ends, b"".join(encoded)
+
+
 def as_strings(texts: Sequence[str]) -> pa.Array:
     """Strings as Arrow (without pandas)."""
-    encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
-    ends = np.zeros(len(encoded) + 1, np.int32)
-    np.cumsum([len(e) for e in encoded], out=ends[1:])
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+    ends, values = packed_texts(texts)
+    buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(values)]
+    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
 
 
 def _too_short(p: Payloads, end: int) -> npt.NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tracekit.session.reader import Session
 
-__all__ = ["fetch_derived", "keep_derived"]
+__all__ = ["fetch_derived", "keep_derived", "replacing"]
 
 _PACKAGE = Path(__file__).parent.parent
 _CODE = (".py", ".so")
@@ -53,10 +53,20 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary path beside ``target`` that takes its place when all went well."""
+    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def fetch_derived(session: Session, name: str, target: Path) -> int | None:
     """Copy derived file ``name`` to ``target``: the rows in it, None if there is no valid one."""
     kept, target = session.path / name, target.resolve()
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
     if target.exists() and not target.is_file():
         return None
     try:
@@ -64,13 +74,10 @@ def fetch_derived(session: Session, name: str, target: Path) -> int | None:
         if about["stamp"] != _stamp(session) or about["sha256"] != _sha256(kept):
             return None
         rows = int(about["rows"])
-        shutil.copyfile(kept, part)
-        part.replace(target)
+        with replacing(target) as part:
+            shutil.copyfile(kept, part)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     return rows
 
 
@@ -79,15 +86,11 @@ def keep_derived(session: Session, name: str, source: Path, rows: int) -> None:
     if not session.path.is_dir():
         return
     kept = session.path / name
-    part = kept.with_name(f".{name}.part-{os.getpid()}")
     with contextlib.suppress(OSError):
         about = {"stamp": _stamp(session), "sha256": _sha256(source), "rows": rows}
-        try:
+        with replacing(kept) as part:
             shutil.copyfile(source, part)
             part.chmod(0o600)
-            part.replace(kept)
+        with replacing(kept.with_suffix(".json")) as part:
             part.write_text(json.dumps(about))
             part.chmod(0o600)
-            part.replace(kept.with_suffix(".json"))
-        finally:
-            part.unlink(missing_ok=True)

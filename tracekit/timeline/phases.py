@@ -148,7 +148,7 @@ def _dark_phases(
 
 def _column(recording: Recording, event: str, boot: int, field: str) -> tuple[list[int], list]:  # type: ignore[type-arg]
     """(ts_ns, values of one argument) of every such event in a boot; both empty where none."""
-    if not any(k.name == event and k.boot == boot for k in recording.kinds):
+    if not recording.has_event(event, boot):
         return [], []
     table = recording.event(event, Filter(boots=frozenset({boot})))
     if field not in table.column_names:
