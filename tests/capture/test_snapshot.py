@@ -14,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.capture.trees import OLD_TEXT, Machine, new_machine, old_machine
-from tracekit.capture.clocks import clock_samples, merge_samples
+from tracekit.capture.clocks import (
+    clock_samples,
+    marker_sample,
+    merge_markers,
+    merge_samples,
+    valid_sample,
+)
 from tracekit.capture.kernel import (
     UNKNOWN_KERNEL,
     build_id,
@@ -313,24 +319,57 @@ def test_clock_files_that_are_no_json(tmp_path: Path, content: bytes) -> None:
     assert remarks.diagnostics[0].code == "clocks-invalid"
 
 
+class Live(Sysroot):
+    """A tree that is taken for the running machine."""
+
+    live = True  # type: ignore[assignment]
+
+    def kernel_log(self) -> bytes | None:
+        return None
+
+
+CLOCKS = {"mono", "mono_raw", "boot", "realtime", "tai"}
+
+
 def test_live_clocks(tmp_path: Path) -> None:
-    class Live(Sysroot):
-        live = True  # type: ignore[assignment]
-
-        def kernel_log(self) -> bytes | None:
-            return None
-
     tree = old_machine().write(tmp_path / "old")
-    (tree / "clocks.json").unlink()
+    for _ in range(2):
+        result = snapshot(Live(tree), tmp_path / "S")
+    assert not [d for d in result.diagnostics if "clock" in d.code]
+    clocks = json.loads(Session.open(tmp_path / "S").read("boots/0/clocks.json"))
+    assert clocks["readings"] == []
+    samples = clocks["samples"]
+    assert {s["clock"] for s in samples} == CLOCKS
+    assert all(valid_sample(s) and s["tsc_before"] < s["tsc_after"] for s in samples)
+    mono = [s["ns"] for s in samples if s["clock"] == "mono"]
+    assert len(mono) == 6 and mono == sorted(mono)  # those of the first snapshot are kept
+
+
+def test_live_clocks_without_a_counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_here(clock: int, tries: int) -> tuple[int, int, int]:
+        raise NotImplementedError
+
+    monkeypatch.setattr("tracekit._native._walk.counter_sample", none_here)
+    tree = old_machine().write(tmp_path / "old")
     for _ in range(2):
         result = snapshot(Live(tree), tmp_path / "S")
     assert [d.code for d in result.diagnostics if "clock" in d.code] == ["clocks-without-tsc"]
     clocks = json.loads(Session.open(tmp_path / "S").read("boots/0/clocks.json"))
     assert clocks["samples"] == []
     readings = clocks["readings"]
-    assert {r["clock"] for r in readings} == {"mono", "mono_raw", "boot", "realtime", "tai"}
-    assert len(readings) == 10  # those of the first snapshot are kept
+    assert {r["clock"] for r in readings} == CLOCKS
+    assert len(readings) == 10
     assert readings[0]["ns"] < readings[5]["ns"]
+
+
+def test_a_marker_is_written_between_two_readings_of_the_counter(tmp_path: Path) -> None:
+    with (tmp_path / "trace_marker").open("wb") as file:
+        marker = marker_sample(file.fileno(), "tracekit-clock 7")
+    assert marker is not None
+    assert (tmp_path / "trace_marker").read_text() == marker["text"] == "tracekit-clock 7"
+    assert marker["tsc_before"] < marker["tsc_after"]
+    assert merge_markers({"markers": [marker]}, [marker]) == [marker]
+    assert merge_markers({"markers": 3}, [marker]) == [marker]
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"samples": 5}', '{"samples": [5, {}]}'])

@@ -67,3 +67,13 @@ def lines(mode: int, stamps: _Buffer, head: _Texts, tail: _Texts, /) -> bytes:
     Texts are (a code i32 for every row, i64 offsets, values). ``mode`` 0: head, the kernel's
     seconds and microseconds, tail; 1: head, the plain count, tail; 2: signed seconds, head, tail.
     """
+
+def counter_sample(clock: int, tries: int, /) -> tuple[int, int, int]:
+    """(counter, clock in ns, counter): the narrowest of ``tries`` brackets round a clock.
+
+    The counter is the TSC, or ``cntvct_el0`` on arm64. Raises OSError for a clock there is not,
+    NotImplementedError on other machines.
+    """
+
+def counter_write(fd: int, data: _Buffer, /) -> tuple[int, int]:
+    """The counter right before and right after one ``write``; raises as ``counter_sample``."""

@@ -13,6 +13,10 @@ static PyMethodDef methods[] = {
 	{"symbols", native_symbols, METH_VARARGS,
 	 "symbols(text) -> (addresses, name offsets, name lengths)"},
 	{"lines", native_lines, METH_VARARGS, "lines(mode, stamps, head, tail) -> text"},
+	{"counter_sample", native_counter_sample, METH_VARARGS,
+	 "counter_sample(clock, tries) -> (before, ns, after)"},
+	{"counter_write", native_counter_write, METH_VARARGS,
+	 "counter_write(fd, data) -> (before, after)"},
 	{NULL, NULL, 0, NULL},
 };
 

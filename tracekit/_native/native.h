@@ -42,5 +42,7 @@ PyObject *native_gather_var(PyObject *self, PyObject *args);
 PyObject *native_intern(PyObject *self, PyObject *args);
 PyObject *native_symbols(PyObject *self, PyObject *args);
 PyObject *native_lines(PyObject *self, PyObject *args);
+PyObject *native_counter_sample(PyObject *self, PyObject *args);
+PyObject *native_counter_write(PyObject *self, PyObject *args);
 
 #endif

@@ -1,8 +1,10 @@
 """Clock samples: a kernel clock read between two readings of the TSC.
 
 A sample is ``{"clock", "tsc_before", "ns", "tsc_after"}``: cycles, nanoseconds, cycles. A saved
-tree brings its own in ``clocks.json`` and ``clocks-last.json``. On the live machine the TSC cannot
-be read from here; there are only readings, ``{"clock", "ns"}``.
+tree brings its own in ``clocks.json`` and ``clocks-last.json``; on the live machine they are taken
+here. Where no counter can be read there are only readings, ``{"clock", "ns"}``. The trace clock
+itself is sampled by writing a marker: ``{"text", "tsc_before", "tsc_after"}`` says when, and the
+event of that text has the clock's own stamp.
 """
 
 from __future__ import annotations
@@ -15,13 +17,24 @@ from typing import Any
 from tracekit.capture.remarks import Remarks
 from tracekit.sysroot import Sysroot
 
-__all__ = ["clock_readings", "clock_samples", "merge_samples", "valid_sample"]
+__all__ = [
+    "clock_readings",
+    "clock_samples",
+    "live_samples",
+    "marker_sample",
+    "merge_markers",
+    "merge_samples",
+    "valid_sample",
+]
 
 Sample = Mapping[str, Any]
 
 _TREE_FILES = ("clocks.json", "clocks-last.json")
 _NUMBERS = ("tsc_before", "ns", "tsc_after")
 _MAX_SAMPLES = 1 << 16
+_MAX_MARKERS = 1 << 10
+_BRACKETS = 3  # samples of a clock at a time, each the narrowest of
+_TRIES = 16  # brackets
 _LIVE = {
     "mono": time.CLOCK_MONOTONIC,
     "mono_raw": time.CLOCK_MONOTONIC_RAW,
@@ -74,9 +87,42 @@ def clock_readings(root: Sysroot) -> list[Sample]:
     ]
 
 
+def live_samples() -> list[Sample]:
+    """Samples of every clock of this machine, taken now; none where it has no counter we read."""
+    try:
+        from tracekit._native._walk import counter_sample
+
+        taken = [
+            (name, *counter_sample(clock, _TRIES))
+            for _ in range(_BRACKETS)
+            for name, clock in _LIVE.items()
+        ]
+    except (ImportError, NotImplementedError, OSError):
+        return []
+    keys = ("clock", *_NUMBERS, "source")
+    return [dict(zip(keys, (*sample, "live"), strict=True)) for sample in taken]
+
+
+def marker_sample(fd: int, text: str) -> Mapping[str, Any] | None:
+    """Write ``text`` to an open ``trace_marker``; when, or None where no counter can be read.
+
+    Raises OSError when it cannot be written.
+    """
+    try:
+        from tracekit._native._walk import counter_write
+
+        before, after = counter_write(fd, text.encode())
+    except (ImportError, NotImplementedError):
+        return None
+    return {"text": text, "tsc_before": before, "tsc_after": after}
+
+
 def clock_samples(root: Sysroot, remarks: Remarks) -> list[Sample]:
-    """The samples a saved tree brings, each with its ``source``."""
-    samples = [s for name in _TREE_FILES for s in _from_tree(root, name, remarks)]
+    """What a saved tree brings, or new samples of the live machine, each with its ``source``."""
+    if root.live:
+        samples = live_samples()
+    else:
+        samples = [s for name in _TREE_FILES for s in _from_tree(root, name, remarks)]
     if not samples:
         remarks.add(
             "clocks-without-tsc",
@@ -92,3 +138,10 @@ def merge_samples(old: Iterable[Sample], new: Iterable[Sample]) -> list[Sample]:
     """Both in the order they were taken, which is that of the TSC, each once."""
     once = {json.dumps({**s, "source": ""}, sort_keys=True): s for s in (*new, *old)}
     return sorted(once.values(), key=lambda s: (s["tsc_before"], str(s["clock"]), s["ns"]))
+
+
+def merge_markers(document: Mapping[str, Any], new: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """The markers of a ``clocks.json`` and new ones, the newest last, no more than are useful."""
+    earlier = document.get("markers")
+    kept = earlier if isinstance(earlier, list) else []
+    return [*kept, *(m for m in new if m not in kept)][-_MAX_MARKERS:]

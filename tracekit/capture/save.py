@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tracekit.capture.clocks import clock_readings, clock_samples, merge_samples, valid_sample
+from tracekit.capture.clocks import (
+    clock_readings,
+    clock_samples,
+    merge_markers,
+    merge_samples,
+    valid_sample,
+)
 from tracekit.capture.kernel import describe_kernel, remarks_on
 from tracekit.capture.remarks import Progress, Remarks
 from tracekit.errors import SessionError, Severity, SourceError
@@ -22,7 +28,9 @@ __all__ = [
     "dump_json",
     "find_tracefs",
     "kernel_facts",
+    "refresh_boot",
     "save_boot",
+    "save_clocks",
 ]
 
 TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
@@ -51,6 +59,7 @@ _TRACEFS_FILES: Mapping[str, Severity | None] = {
     "available_tracers": None,
     "current_tracer": None,
 }
+_CHANGING = ("saved_cmdlines", "saved_tgids", "kprobe_events")
 _INSTANCE_FILES = (
     "trace_clock",
     "current_tracer",
@@ -144,6 +153,11 @@ def _tracefs_files(saving: Saving, tracefs: str) -> Iterator[tuple[str, str]]:
     wanted = [f"{tracefs}/{name}" for name in _TRACEFS_FILES]
     for rel in formats + wanted + saving.glob(f"{tracefs}/per_cpu/cpu[0-9]*/stats"):
         yield rel.removeprefix(f"{tracefs}/"), rel
+    yield from _instance_files(saving, tracefs)
+
+
+def _instance_files(saving: Saving, tracefs: str) -> Iterator[tuple[str, str]]:
+    """The same for the instances alone."""
     for instance in saving.glob(f"{tracefs}/instances/*"):
         name = instance.rpartition("/")[2]
         plain = safe_name(name)
@@ -194,18 +208,24 @@ def _save_kho(saving: Saving) -> None:
                     tree.write("/".join((*above, safe_name(name))), data)
 
 
-def _save_clocks(saving: Saving) -> None:
-    """Save ``clocks.json``: these samples and those an earlier run has saved of this boot."""
+def save_clocks(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Save ``clocks.json``: samples taken now, and those an earlier run has saved of this boot."""
     rel = saving.rel("clocks.json")
-    readings = clock_readings(saving.root)
     try:
         document = json.loads(saving.writer.read(rel) or b"{}")
         earlier = [s for s in document.get("samples", []) if valid_sample(s)]
-        readings = [*document.get("readings", []), *readings]
+        readings = list(document.get("readings", []))
     except (ValueError, AttributeError, TypeError, RecursionError):
-        earlier = []  # no session of ours has such a file
-    samples = merge_samples(earlier, clock_samples(saving.root, saving.remarks))
-    saving.writer.write(rel, dump_json({"samples": samples, "readings": readings}))
+        document, earlier, readings = {}, [], []  # no session of ours has such a file
+    new = clock_samples(saving.root, saving.remarks)
+    if not new:
+        readings += clock_readings(saving.root)
+    document = {
+        "samples": merge_samples(earlier, new),
+        "readings": readings,
+        "markers": merge_markers(document, markers),
+    }
+    saving.writer.write(rel, dump_json(document))
 
 
 def _save_log(saving: Saving) -> None:
@@ -220,13 +240,28 @@ def _save_log(saving: Saving) -> None:
         saving.writer.write(saving.rel("dmesg"), log)
 
 
+def refresh_boot(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Save anew what changes while a boot is being recorded: names, counters, clocks, the log."""
+    save_clocks(saving, markers)
+    tracefs = find_tracefs(saving.root)
+    if tracefs is not None:
+        for name in _CHANGING:
+            if (data := saving.get(f"{tracefs}/{name}", None)) is not None:
+                saving.writer.write(saving.rel(f"tracefs/{name}"), data)
+        with saving.writer.tree(saving.rel("tracefs/instances")) as tree:
+            for name, rel in _instance_files(saving, tracefs):
+                if (data := saving.get(rel, None)) is not None:
+                    tree.write(name.removeprefix("instances/"), data)
+    _save_log(saving)
+
+
 def save_boot(saving: Saving, kernel: Mapping[str, Any]) -> int:
     """Save the boot, or save it anew.
 
     ``kernel`` is its ``kernel.json``, written last: a boot that has one is complete. Returns the
     number of event formats; without a tracefs that is 0, and an error among the remarks.
     """
-    _save_clocks(saving)  # first: the nearer to the jump, the better
+    save_clocks(saving)  # first: the nearer to the jump, the better
     tracefs = find_tracefs(saving.root)
     formats = 0
     if tracefs is None:
