@@ -9,7 +9,8 @@
     │       └── FormatError  exit 3   an event format description that makes no sense
     ├── SessionError         exit 4   a session directory that cannot be used
     │   └── VersionError     exit 4   ... because a newer tracekit wrote it
-    └── NothingToRecover     exit 5   recover found no preserved recording; the message says why
+    ├── NothingToRecover     exit 5   recover found no preserved recording; the message says why
+    └── LabError             exit 6   the lab's guest or a tool that builds it failed
 
 An error stops the command. A :class:`Diagnostic` does not: it is a typed remark about one place
 in the data (a corrupt page, a missing file), and the rest is still decoded.
@@ -23,6 +24,7 @@ from typing import ClassVar, Literal
 __all__ = [
     "Diagnostic",
     "FormatError",
+    "LabError",
     "NothingToRecover",
     "ParseError",
     "SessionError",
@@ -76,6 +78,12 @@ class NothingToRecover(TracekitError):
     """No preserved recording was found; the message gives the evidence."""
 
     exit_code = 5
+
+
+class LabError(TracekitError):
+    """The lab failed; the message ends with the last lines that the guest or the tool printed."""
+
+    exit_code = 6
 
 
 @dataclass(frozen=True, slots=True)

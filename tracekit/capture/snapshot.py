@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tracekit.capture.boots import boot_of, known_boots
 from tracekit.capture.regions import INCOMING
@@ -14,7 +15,7 @@ from tracekit.errors import Diagnostic, SourceError
 from tracekit.session import SessionWriter
 from tracekit.sysroot import Sysroot
 
-__all__ = ["SnapshotResult", "snapshot"]
+__all__ = ["SnapshotResult", "open_boot", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,23 @@ class SnapshotResult:
     formats: int
     replaced: bool
     diagnostics: tuple[Diagnostic, ...]
+
+
+def open_boot(
+    root: Sysroot, writer: SessionWriter, remarks: Remarks
+) -> tuple[int, dict[str, Any], dict[str, bytes], bool]:
+    """The running boot's place in a session.
+
+    (Its index, its ``kernel.json``, the kernel files read for that, whether it was there already.)
+    """
+    kernel, at_hand = kernel_facts(root, remarks)
+    boots = known_boots(writer)
+    found = boot_of(kernel, boots)
+    if found is None:
+        return max(boots, default=-1) + 1, kernel, at_hand, False
+    # what recover had from KHO when it saved this boot
+    kernel["kexec_metadata"] = boots[found].get("kexec_metadata")
+    return found, kernel, at_hand, True
 
 
 def snapshot(
@@ -51,13 +69,8 @@ def snapshot(
         )
     with SessionWriter.open(session_path) as writer:
         remarks = Remarks()
-        kernel, at_hand = kernel_facts(root, remarks)
-        boots = known_boots(writer)
-        found = boot_of(kernel, boots)
-        boot = found if found is not None else max(boots, default=-1) + 1
+        boot, kernel, at_hand, replaced = open_boot(root, writer, remarks)
         remarks.where = f"boot {boot}"
-        if found is not None:  # what recover had from KHO when it saved this boot
-            kernel["kexec_metadata"] = boots[found].get("kexec_metadata")
         formats = save_boot(Saving(root, writer, boot, remarks, progress, at_hand), kernel)
         writer.set_diagnostics(boot, remarks.diagnostics)
         # A recover that was killed is still to be finished, whatever was saved since.
@@ -69,6 +82,6 @@ def snapshot(
             boot,
             kernel["release"],
             formats,
-            found is not None,
+            replaced,
             tuple(remarks.diagnostics),
         )

@@ -28,11 +28,16 @@ __all__ = ["cli", "main"]
 # name -> the line in `tracekit --help`; the module of that name holds `command`
 _COMMANDS = {
     "demo": "Show the report of a real handover that ships with tracekit.",
+    "doctor": "Is this machine ready to be recorded through a kexec?",
+    "setup": "Show or install the kernel command line and the systemd units.",
+    "record": "Record until Ctrl-C or the kexec, with probes on its path.",
+    "handover": "Record, load the next kernel, take the last snapshot, jump.",
     "snapshot": "Before the jump: save what is needed to decode this boot later.",
     "recover": "After the jump: fetch the preserved recording into the session.",
     "report": "Where did the blackout go, and is the record complete?",
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "export": "Write the timeline as CSV or Parquet.",
+    "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",
 }
 

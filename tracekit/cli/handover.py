@@ -1,0 +1,88 @@
+"""``tracekit handover``: record, load the next kernel, take the last snapshot, jump."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tracekit.cli.common import progress, say
+from tracekit.cli.record import record_options, stay, to_options
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option(
+    "--kernel", required=True, metavar="IMG", type=click.Path(path_type=Path),
+    help="The next kernel's image.",
+)  # fmt: skip
+@click.option(
+    "--initrd", metavar="IMG", type=click.Path(path_type=Path), help="Its initramfs.",
+)  # fmt: skip
+@click.option(
+    "--append", metavar="TEXT",
+    help="Its command line, besides what tracekit adds. Default: this kernel's.",
+)  # fmt: skip
+@click.option("--reuse-cmdline", is_flag=True, help="This kernel's command line (the default).")
+@click.option(
+    "--via", type=click.Choice(["kexec", "systemctl"]), default="kexec", show_default=True,
+    help="kexec: jump at once; systemctl: stop user space in order first.",
+)  # fmt: skip
+@click.option(
+    "--load-only", is_flag=True, help="Load the next kernel and leave the jump to others."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print it as JSON on stdout.")
+@record_options
+def command(
+    kernel: Path, initrd: Path | None, append: str | None, reuse_cmdline: bool, via: str,
+    load_only: bool, dry_run: bool, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Record this kernel's way out and jump to the next one.
+
+    Arms the recorder (or uses 'tracekit record' where it runs), loads the next kernel, takes the
+    last snapshot and jumps. The next kernel's command line is written for you: KHO on, the same
+    reserved regions, the region that this boot does not use for the new trace instance, its boot
+    recorded from the first initcall on, and the session, so that there
+
+    \b
+      tracekit recover
+
+    needs no argument.
+
+    \b
+      tracekit handover --kernel /boot/vmlinuz-7.3 --initrd /boot/initrd-7.3 -o SESSION
+      tracekit handover --kernel ... --dry-run          shows the command line
+      tracekit handover --kernel ... --via systemctl    stops services first
+    """
+    from tracekit.capture.handover import Next, handover, plan
+    from tracekit.sysroot import Sysroot
+
+    if reuse_cmdline and append is not None:
+        raise click.UsageError("--append and --reuse-cmdline exclude each other")
+    root = Sysroot()
+    what = plan(root, Next(kernel, initrd, append), to_options(**options))
+    for warning in what.boot.warnings:
+        say(f"warning: {warning}")
+    if dry_run:
+        document = {
+            "kernel": str(kernel),
+            "initrd": str(initrd) if initrd else None,
+            "cmdline": what.boot.cmdline,
+            "instance": what.boot.instance,
+            "region": what.boot.region,
+            "session": str(what.options.session),
+            "recorder": what.recorder,
+            "via": via,
+        }
+        lines = (f"{key:9} {value}" for key, value in document.items() if value is not None)
+        click.echo(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+        return
+    recorder = handover(root, what, via, load_only=load_only, progress=progress, say=say)
+    if load_only:
+        say(f"loaded {kernel}; its command line: {what.boot.cmdline}")
+    elif recorder is not None:
+        stay(recorder, leaving=True)

@@ -1,0 +1,195 @@
+"""``tracekit record``: arm the instance and the probes until Ctrl-C or the jump."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tracekit.cli.common import progress, say, say_diagnostics, talk
+
+if TYPE_CHECKING:
+    from tracekit.capture.record import Options, Recorder, Status
+
+__all__ = ["command", "record_options", "stay", "to_options"]
+
+
+def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of everything that records."""
+    for option in reversed(
+        (
+            click.option(
+                "-o", "--output", "session", metavar="SESSION", type=click.Path(),
+                help="The session directory: created, or added to. Default: what the kernel before"
+                " handed over, else one of this boot's below /var/lib/tracekit.",
+            ),
+            click.option(
+                "--events", multiple=True, metavar="PRESET|GLOB", default=("handover",),
+                show_default=True,
+                help="What to record: handover, scheduling, everything, or globs of events"
+                " (sched:*); may be given several times.",
+            ),
+            click.option(
+                "--buffer", "instance", metavar="INSTANCE",
+                help="The trace instance to record in. Default: the one on a reserved region.",
+            ),
+            click.option(
+                "--clock", metavar="CLOCK",
+                help="The trace clock. Default: x86-tsc where there is one: it alone runs on"
+                " through a kexec.",
+            ),
+            click.option(
+                "--no-bpf", is_flag=True,
+                help="Use kprobe events instead of BPF probes (no bus mastering, KHO or"
+                " ring-buffer activity).",
+            ),
+            click.option(
+                "--discard", is_flag=True,
+                help="Wipe another kernel's record that is still in the buffer.",
+            ),
+        )
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def to_options(
+    session: str | None, events: tuple[str, ...], instance: str | None, clock: str | None,
+    no_bpf: bool, discard: bool,
+) -> Options:  # fmt: skip
+    """What the options say."""
+    from tracekit.capture.record import Options
+    from tracekit.capture.whereabouts import default_session
+    from tracekit.sysroot import Sysroot
+
+    path = Path(session) if session else default_session(Sysroot())
+    return Options(path, events, instance, clock, not no_bpf, discard)
+
+
+def _line(status: Status) -> str:
+    stats = status.stats
+    rate = stats.written / status.seconds if status.seconds else 0.0
+    text = f"{status.seconds:6.0f} s  {stats.written:>10,} events  {rate:>8,.0f}/s"
+    text += f"  overwritten {stats.overrun:,}  dropped {stats.dropped:,}"
+    if status.probes == "bpf":
+        text += f"  probe records {status.bpf_records:,}  lost {status.bpf_lost:,}"
+    return text
+
+
+@contextmanager
+def _display() -> Iterator[Callable[[Status], None]]:
+    """Shows the counts, on a terminal only."""
+    if talk.quiet or not sys.stderr.isatty():
+        yield lambda status: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        yield lambda status: live.update(_line(status), refresh=True)
+
+
+class _Signals:
+    """SIGUSR1: last snapshot, let go of the session. SIGTERM, SIGHUP and Ctrl-C: end."""
+
+    def __init__(self) -> None:
+        self.ended: int | None = None
+        self.last = False
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, self._end)
+        signal.signal(signal.SIGUSR1, self._last)
+
+    def _end(self, number: int, _: object) -> None:
+        self.ended = number
+
+    def _last(self, *_: object) -> None:
+        self.last = True
+
+
+def _kexec_under_way() -> bool:
+    """Whether pid 1 is systemd's last program on the way to a kexec: it kills all that is left."""
+    try:
+        words = Path("/proc/1/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return words[0].endswith(b"systemd-shutdown") and b"kexec" in words[1:2]
+
+
+def stay(recorder: Recorder, *, leaving: bool = False) -> Status:
+    """Record until a signal or the jump; ``leaving``: a kexec is under way already.
+
+    Returns the last status. On the way to a kexec the instance is left armed, else all is put back.
+    """
+    signals = _Signals()
+    status = recorder.tick(0)
+    with _display() as show:
+        while signals.ended is None:
+            if signals.last:
+                recorder.release()
+            status = recorder.tick()
+            show(status)
+    if leaving or _kexec_under_way():
+        recorder.leave_armed()
+    else:
+        recorder.stop()
+    return status
+
+
+@click.command()
+@record_options
+@click.option(
+    "--cleanup", is_flag=True,
+    help="Put back what a killed recorder left armed, once its record is safe in its session.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print what was recorded as JSON on stdout.")
+def command(cleanup: bool, as_json: bool, **options: Any) -> None:
+    """Record until Ctrl-C or the kexec.
+
+    Arms the trace instance that lies in preserved memory and the probes on the kexec path, and
+    keeps the session up to date, so that a kexec may come at any time: 'tracekit recover' fetches
+    the record in the new kernel. Ctrl-C ends it, with the record in the session and nothing left
+    armed. SIGUSR1 takes the last snapshot.
+
+    \b
+      tracekit record -o SESSION
+      tracekit record -o SESSION --events scheduling --events 'block:*'
+      tracekit record --cleanup                         after a kill -9
+    """
+    from tracekit.capture import record
+    from tracekit.sysroot import Sysroot
+
+    root = Sysroot()
+    if cleanup:
+        session = record.cleanup(root, progress, options["discard"])
+        say(f"put back; the record is in {session}" if session else "nothing was armed")
+        return
+    wanted = to_options(**options)
+    recorder = record.Recorder(root, wanted, progress)
+    say_diagnostics(recorder.diagnostics)
+    say(
+        f"recording into {wanted.session}: instance {recorder.instance.name}, clock "
+        f"{recorder.clock}, probes: {recorder.probing.mode}\n"
+        "kexec whenever you like, or 'tracekit handover'; Ctrl-C ends it"
+    )
+    status = stay(recorder)
+    say(f"{_line(status).strip()}\nnext: tracekit report {wanted.session}")
+    if as_json:
+        document = {
+            "session": str(wanted.session),
+            "boot": recorder.boot,
+            "clock": recorder.clock,
+            "probes": status.probes,
+            "seconds": status.seconds,
+            "events_written": status.stats.written,
+            "events_overwritten": status.stats.overrun,
+            "events_dropped": status.stats.dropped,
+            "probe_records": status.bpf_records,
+            "probe_records_lost": status.bpf_lost,
+        }
+        click.echo(json.dumps(document, indent=2))

@@ -1,0 +1,208 @@
+"""A small reader of BTF, the kernel's own description of its types (``/sys/kernel/btf/vmlinux``).
+
+It answers the two things the probes need: where a member lies inside a struct, and which
+functions take which arguments. Layout: ``include/uapi/linux/btf.h``; a header, then types of
+12 bytes each and what their kind adds, numbered from 1, then NUL-terminated strings.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tracekit.binary import Cursor
+from tracekit.errors import ParseError
+
+__all__ = ["VOID", "Btf", "Function", "Member"]
+
+_MAGIC = 0xEB9F
+_TYPE = struct.Struct("<III")  # name_off, info, size or type
+_PAIR = struct.Struct("<II")  # a parameter: name_off, type
+
+_PTR, _ARRAY, _STRUCT, _UNION, _FWD, _TYPEDEF, _FUNC, _FUNC_PROTO = 2, 3, 4, 5, 7, 8, 12, 13
+_MODIFIERS = frozenset({_TYPEDEF, 9, 10, 11, 18})  # volatile, const, restrict, type_tag
+# Bytes that follow a type: a fixed part, or one for each of its vlen entries.
+_FIXED = {1: 4, 3: 12, 14: 4, 17: 4}  # int, array, var, decl_tag
+_EACH = {_STRUCT: 12, _UNION: 12, 6: 8, _FUNC_PROTO: 8, 15: 12, 19: 12}  # enum, datasec, enum64
+_LAST_KIND = 19
+_DEPTH = 32  # modifiers and anonymous members followed; real types have a handful
+
+VOID = 0
+
+
+class Member(NamedTuple):
+    """Where a member lies: its distance from the struct's begin, and for a bit field its width."""
+
+    bits: int
+    width: int  # bits; 0 for what is no bit field
+
+    @property
+    def offset(self) -> int:
+        """In bytes, rounded down."""
+        return self.bits // 8
+
+
+class Function(NamedTuple):
+    """A function: its parameters' names and type ids, and the id of what it returns."""
+
+    name: str
+    parameters: tuple[tuple[str, int], ...]
+    returns: int
+
+
+class Btf:
+    """The types in ``data``; raises :class:`~tracekit.errors.ParseError` where it is no BTF."""
+
+    def __init__(self, data: bytes, source: str = "BTF") -> None:
+        self._data = data
+        self._source = source
+        cursor = Cursor(data, source)
+        magic = cursor.u32("magic, version and flags")
+        if magic & 0xFFFF != _MAGIC:
+            raise ParseError(f"{source}: begins with {magic & 0xFFFF:#x}, not BTF's {_MAGIC:#x}")
+        header, type_off, type_len, str_off, str_len = cursor.array("I", 5, "the header")
+        cursor.at(header + type_off).take(type_len, "the types")
+        self._strings = bytes(cursor.at(header + str_off).take(str_len, "the strings"))
+        # By id: where each type is. 0 stands for void, which is in no section.
+        self._at = [0]
+        self._names: dict[int, dict[str, list[int]]] = {}
+        self._walk(header + type_off, header + type_off + type_len)
+
+    def _walk(self, pos: int, end: int) -> None:
+        """Note where every type begins; a hot loop: a kernel has 60,000 and more."""
+        data, unpack, at = self._data, _TYPE.unpack_from, self._at
+        while pos < end:
+            if pos + 12 > end:
+                raise self._fail(pos, "a type that is cut off")
+            _, info, _ = unpack(data, pos)
+            kind = info >> 24 & 0x1F
+            if not 0 < kind <= _LAST_KIND:
+                raise self._fail(pos, f"a type of unknown kind {kind}")
+            at.append(pos)
+            pos += 12 + _FIXED.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
+        if pos != end:
+            raise self._fail(at[-1], "a type that is cut off")
+
+    def _fail(self, pos: int, found: str) -> ParseError:
+        return ParseError(f"{self._source}: at offset {pos:#x}: {found}")
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def _type(self, number: int) -> tuple[int, int, int, int, int]:
+        """Kind, vlen, kind_flag, size or type, and where what follows begins."""
+        if not 0 < number < len(self._at):
+            raise ParseError(f"{self._source}: type {number} of {len(self._at)} is referred to")
+        pos = self._at[number]
+        _, info, size = _TYPE.unpack_from(self._data, pos)
+        return info >> 24 & 0x1F, info & 0xFFFF, info >> 31, size, pos + 12
+
+    def _string(self, offset: int) -> str:
+        end = self._strings.find(b"\0", offset)
+        if end < 0:
+            raise ParseError(f"{self._source}: a name at {offset:#x}, beyond the strings")
+        return self._strings[offset:end].decode("utf-8", "backslashreplace")
+
+    def _plain(self, number: int) -> int:
+        """The type without typedefs and qualifiers; 0 is void."""
+        for _ in range(_DEPTH):
+            if number == VOID:
+                return VOID
+            kind, _, _, target, _ = self._type(number)
+            if kind not in _MODIFIERS:
+                return number
+            number = target
+        raise ParseError(f"{self._source}: type {number} goes round in circles")
+
+    def points_to(self, number: int) -> str:
+        """The name of the struct or union that type ``number`` points to, else ''."""
+        number = self._plain(number)
+        if number == VOID or self._type(number)[0] != _PTR:
+            return ""
+        target = self._plain(self._type(number)[3])
+        if target == VOID or self._type(target)[0] not in (_STRUCT, _UNION, _FWD):
+            return ""
+        return self._string(_TYPE.unpack_from(self._data, self._at[target])[0])
+
+    def functions(self, part: str = "") -> Iterator[Function]:
+        """The functions with ``part`` in their name, in order."""
+        for name, numbers in self._named(_FUNC).items():
+            if part in name:
+                for number in numbers:
+                    yield self._function(name, self._type(number)[3])
+
+    def function(self, name: str) -> Function | None:
+        """The function of this name; None where there is none."""
+        numbers = self._named(_FUNC).get(name)
+        return self._function(name, self._type(numbers[0])[3]) if numbers else None
+
+    def _function(self, name: str, proto: int) -> Function:
+        kind, count, _, returns, pos = self._type(proto)
+        if kind != _FUNC_PROTO:
+            raise self._fail(pos, f"function {name} has no prototype but a type of kind {kind}")
+        pairs = [_PAIR.unpack_from(self._data, pos + 8 * i) for i in range(count)]
+        parameters = tuple((self._string(label), target) for label, target in pairs)
+        return Function(name, parameters, returns)
+
+    def _named(self, kind: int) -> dict[str, list[int]]:
+        """Name -> types of one kind; made when it is first asked for."""
+        names = self._names.get(kind)
+        if names is None:
+            names = self._names[kind] = {}
+            data, unpack, tag = self._data, _TYPE.unpack_from, kind << 24
+            for number in range(1, len(self._at)):
+                name, info, _ = unpack(data, self._at[number])
+                if info & 0x1F000000 == tag:
+                    names.setdefault(self._string(name), []).append(number)
+        return names
+
+    def size(self, name: str) -> int | None:
+        """``sizeof(struct name)`` in bytes, or None where there is none."""
+        numbers = self._named(_STRUCT).get(name)
+        return self._type(numbers[0])[3] if numbers else None
+
+    def member(self, name: str, path: str) -> Member | None:
+        """``path`` (``kobj.name``) in ``struct name``, or None where there is no such thing.
+
+        A member that is an array stands for its first entry.
+        """
+        for number in self._named(_STRUCT).get(name, ()):
+            found = self._member(number, path.split("."))
+            if found is not None:
+                return found
+        return None
+
+    def _member(self, number: int, path: list[str]) -> Member | None:
+        bits = 0
+        width = 0
+        for label in path:
+            found = self._find(number, label, _DEPTH)
+            if found is None:
+                return None
+            place, number = found
+            bits += place.bits
+            width = place.width
+        return Member(bits, width)
+
+    def _find(self, number: int, label: str, depth: int) -> tuple[Member, int] | None:
+        """A member of one struct, also inside its anonymous structs and unions, and its type."""
+        number = self._plain(number)
+        if number == VOID or depth == 0:
+            return None
+        kind, count, bitfields, _, pos = self._type(number)
+        if kind == _ARRAY:
+            return self._find(_TYPE.unpack_from(self._data, pos)[0], label, depth - 1)
+        if kind not in (_STRUCT, _UNION):
+            return None
+        for i in range(count):
+            name, target, place = _TYPE.unpack_from(self._data, pos + 12 * i)
+            member = Member(place & 0xFFFFFF, place >> 24) if bitfields else Member(place, 0)
+            text = self._string(name)
+            if text == label:
+                return member, target
+            if not text:
+                inner = self._find(target, label, depth - 1)
+                if inner is not None:
+                    return Member(member.bits + inner[0].bits, inner[0].width), inner[1]
+        return None

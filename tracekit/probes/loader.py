@@ -1,0 +1,352 @@
+"""Loads the BPF programs of ``bpf/`` with BCC and hands out their records.
+
+The only importer of ``bcc``, which is no package of PyPI but Debian's ``python3-bpfcc`` (or
+``bcc-tools``, ``python3-bcc`` elsewhere). Probes are perf events: they go away with the process,
+however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tracekit.errors import TracekitError
+from tracekit.probes.arguments import Source, resolve
+from tracekit.probes.kernel import Missing, ProbedKernel, page_shift, shutdown_functions
+from tracekit.probes.records import KINDS, RECORD, Kind
+from tracekit.probes.stats import counter_records
+from tracekit.sysroot import Sysroot
+
+__all__ = ["SUBJECTS", "LoadedProbe", "Probes", "ProbesUnavailable", "load_probes"]
+
+SUBJECTS = ("kexec", "devices", "kho", "ring_buffer")
+
+_SOURCES = Path(__file__).parent / "bpf"
+_RING_PAGES = 1024  # of the BPF ring buffer: some 27,000 records
+# 7.x headers use anonymous members of another struct's type (KERNEL: -fms-extensions in Makefile)
+_CFLAGS = ("-fms-extensions", "-Wno-microsoft-anon-tag", "-w")
+
+# struct tk_function of bpf/common.h: kind, flags, 5 x struct tk_source
+_FUNCTION = struct.Struct("<HH" + "BBBBiI" * 5)
+_NOTHING = Source(0)
+_RETURNS_INT, _PERSIST, _PERSIST_DOWN, _DOWN, _ONLY_DOWN = 1, 2, 4, 8, 16
+_PERSISTS = {"kexec": _PERSIST, "devices": _PERSIST, "kho": _PERSIST_DOWN}
+
+#: Programs of bpf/ that are not tk_call, by event.
+_PROGRAMS = {
+    "device:shutdown": "tk_device",
+    "kho:preserve": "tk_preserve",
+    "kho:unpreserve": "tk_unpreserve",
+}
+_COUNTED = {
+    "page_crossings": ("tk_page_crossing", ("rb_move_tail",)),
+    "reader_swaps": ("tk_reader_swap", ("__rb_get_reader_page", "rb_get_reader_page")),
+}
+
+
+class ProbesUnavailable(TracekitError):
+    """No BPF probe can be loaded here; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProbe:
+    """A probe that is attached."""
+
+    event: str
+    function: str
+
+    def as_dict(self) -> dict[str, str]:
+        """The JSON form."""
+        return {"event": self.event, "function": self.function}
+
+
+def _unavailable(found: str, advice: str) -> ProbesUnavailable:
+    return ProbesUnavailable(f"BPF probes: {found}: {advice}, or go without with --no-bpf")
+
+
+def _check(root: Sysroot) -> None:
+    """Raise :class:`ProbesUnavailable` where loading is bound to fail."""
+    if not root.live:
+        raise ProbesUnavailable("BPF probes: only the running kernel can be probed, not a tree")
+    if os.geteuid() != 0:
+        raise _unavailable("only root may load them", "run with sudo")
+    if b"[confidentiality]" in (root.get("sys/kernel/security/lockdown") or b""):
+        raise _unavailable("kernel lockdown is 'confidentiality'", "boot with lockdown=integrity")
+    if not root.exists("sys/bus/event_source/devices/kprobe/type"):
+        raise _unavailable("no kprobe perf events", "the kernel needs CONFIG_KPROBE_EVENTS")
+    release = os.uname().release
+    if not root.exists(f"lib/modules/{release}/build/include") and not root.exists(
+        "sys/kernel/kheaders.tar.xz"
+    ):
+        raise _unavailable(
+            f"no headers of kernel {release}",
+            f"install linux-headers-{release} or 'modprobe kheaders' (CONFIG_IKHEADERS)",
+        )
+
+
+def _bcc() -> Any:
+    try:
+        import bcc
+    except ImportError as error:
+        raise _unavailable(
+            f"Python's bcc module cannot be imported ({error})",
+            "install python3-bpfcc (Debian 13 or newer) for the system's Python",
+        ) from error
+    if not hasattr(bcc, "BPF"):
+        raise _unavailable(f"{bcc.__file__} is another package", "remove it; BCC is not on PyPI")
+    return bcc
+
+
+@contextlib.contextmanager
+def _captured() -> Iterator[list[str]]:
+    """What C++ code writes to descriptor 2 goes into the list that is yielded."""
+    lines: list[str] = []
+    saved, sink = os.dup(2), os.memfd_create("bcc", os.MFD_CLOEXEC)
+    os.dup2(sink, 2)
+    try:
+        yield lines
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        lines += os.pread(sink, 1 << 16, 0).decode("utf-8", "backslashreplace").splitlines()
+        os.close(sink)
+
+
+def _source_text(subjects: Sequence[str]) -> str:
+    names = ("records.h", "common.h", *(f"{subject}.c" for subject in subjects))
+    try:
+        return "\n".join((_SOURCES / name).read_text("utf-8") for name in names)
+    except OSError as error:
+        raise _unavailable(
+            f"{error.filename}: {error.strerror}", "the installation lacks bpf/; install again"
+        ) from error
+
+
+def _cflags(kernel: ProbedKernel) -> list[str]:
+    macros = {f"TK_KIND_{k.event.replace(':', '_').upper()}": k.id for k in KINDS.values()}
+    macros |= {"TK_RING_PAGES": _RING_PAGES, "TK_PAGE_SHIFT": page_shift()}
+    macros |= kernel.device_macros()
+    if kernel.choose(("kho_radix_add_key",)):
+        macros["TK_KHO_KEY"] = 1
+    return [*_CFLAGS, *(f"-D{name}={value}" for name, value in macros.items())]
+
+
+def _compile(bcc: Any, kernel: ProbedKernel, subjects: Sequence[str]) -> Any:
+    text, cflags = _source_text(subjects), _cflags(kernel)
+    with _captured() as said:
+        try:
+            return bcc.BPF(text=text.encode(), cflags=cflags)
+        except Exception as error:  # BCC raises nothing more special
+            problem = error
+    errors = [line for line in said if "error:" in line] or said[-3:] or [str(problem)]
+    raise _unavailable(
+        f"BCC {getattr(bcc, '__version__', '?')} cannot compile them: {'; '.join(errors[:3])}",
+        "a BCC as new as the kernel and the headers of the running kernel are needed",
+    ) from problem
+
+
+def _packed(kind: Kind, function: str, kernel: ProbedKernel) -> bytes:
+    """``struct tk_function`` for one probed function."""
+    values, name = resolve(kind, function, kernel.btf)
+    flags = _PERSISTS.get(kind.subject, 0)
+    flags |= _RETURNS_INT if kind.returned else 0
+    flags |= _DOWN if kind.event == "kexec:kernel_kexec" else 0
+    flags |= _ONLY_DOWN if kind.event == "kexec:notifiers" else 0
+    fields: list[int] = [kind.id, flags]
+    for i in range(4):
+        s = (values[i] if i < len(values) else None) or _NOTHING
+        is_int = i < len(kind.values) and kind.values[i].type == "s64"
+        fields += [s.argument, s.bytes, s.entry, is_int, s.offset, s.stride]
+    s = name or _NOTHING
+    fields += [s.argument, s.bytes, s.entry, False, s.offset, s.stride]
+    return _FUNCTION.pack(*fields)
+
+
+class _Attacher:
+    """Attaches the programs of one compiled module; remembers what is there and what is not."""
+
+    def __init__(self, bpf: Any, kernel: ProbedKernel) -> None:
+        self._bpf = bpf
+        self._kernel = kernel
+        self._functions = bpf["tk_functions"]
+        self.loaded: list[LoadedProbe] = []
+        self.missing: list[Missing] = []
+
+    def _try(self, event: str, function: str, steps: Sequence[tuple[str, str]]) -> bool:
+        """Call BPF methods ``(name, program)``; False and a :class:`Missing` where one fails."""
+        with _captured() as said:
+            try:
+                for method, program in steps:
+                    getattr(self._bpf, method)(function.encode(), fn_name=program.encode())
+            except Exception as error:  # BCC raises nothing more special
+                problem = str(error)
+            else:
+                self.loaded.append(LoadedProbe(event, function))
+                return True
+        reason = "; ".join([*said[-2:], problem])
+        self.missing.append(Missing(event, (function,), f"cannot be attached: {reason}"))
+        return False
+
+    def tracepoint(self, kind: Kind) -> None:
+        name = kind.functions[0].partition(":")[2]
+        self._try(kind.event, name, [("attach_raw_tracepoint", "tk_notifier")])
+
+    def function(self, kind: Kind, function: str) -> None:
+        """Attach a kind's programs to a function that is known to be there."""
+        address = self._kernel.addresses[function]
+        packed = _packed(kind, function, self._kernel)
+        table = self._functions
+        table[table.Key(address)] = table.Leaf.from_buffer_copy(packed)
+        program = _PROGRAMS.get(kind.event, "tk_call")
+        steps = [] if kind.instant else [("attach_kretprobe", f"{program}_return")]
+        self._try(kind.event, function, [*steps, ("attach_kprobe", program)])
+
+    def kind(self, kind: Kind) -> None:
+        """Attach one kind to the first of its functions that can be probed."""
+        if kind.event == "device:shutdown":
+            for name in shutdown_functions(self._kernel.btf):
+                if not self._kernel.refusal(name):
+                    self.function(kind, name)
+        elif kind.functions and ":" in kind.functions[0]:
+            self.tracepoint(kind)
+        elif kind.functions:
+            function = self._kernel.choose(kind.functions)
+            if function is None:
+                self.missing.append(self._kernel.missing(kind.event, kind.functions))
+            else:
+                self.function(kind, function)
+
+    def counters(self) -> frozenset[str]:
+        """Attach what only counts; returns the labels that are counted.
+
+        The functions are those of the ring buffer, which only some kernels let be probed. The first
+        attempt tells, since no file does.
+        """
+        self._kernel = replace(self._kernel, notrace=True)
+        counted = set()
+        for label, (program, functions) in _COUNTED.items():
+            event = f"ring_buffer:counters {label}"
+            function = self._kernel.choose(functions)
+            if function is None:
+                self.missing.append(self._kernel.missing(event, functions))
+            elif self._try(event, function, [("attach_kprobe", program)]):
+                counted.add(label)
+            elif function not in self._kernel.traceable:
+                self._kernel = replace(self._kernel, notrace=False)
+                self.missing[-1] = self._kernel.missing(event, functions)
+        self._kernel = replace(self._kernel, notrace=bool(counted))
+        return frozenset(counted)
+
+
+class Probes:
+    """Probes that are attached, until :meth:`close` or the end of the ``with`` block."""
+
+    def __init__(
+        self, bpf: Any, root: Sysroot, instance: str, attacher: _Attacher, counted: frozenset[str]
+    ) -> None:
+        self._bpf = bpf
+        self._root = root
+        self._instance = instance
+        self._counted = counted
+        self._chunks: list[bytes] = []
+        self._lost = 0
+        self.loaded = tuple(attacher.loaded)
+        self.missing = tuple(attacher.missing)
+        bpf["tk_records"].open_ring_buffer(self._take)
+
+    def _take(self, _context: Any, data: int, size: int) -> None:
+        self._chunks.append(ctypes.string_at(data, min(size, RECORD.size)))
+
+    def poll(self, timeout_ms: int) -> bytes:
+        """The records since the last call; waits up to ``timeout_ms`` for the first."""
+        self._bpf.ring_buffer_poll(timeout_ms)
+        self._bpf.ring_buffer_consume()
+        chunks, self._chunks = self._chunks, []
+        return b"".join(chunks)
+
+    def _cpus(self) -> list[Any]:
+        """``struct tk_cpu`` of every possible CPU."""
+        return list(self._bpf["tk_cpus"][0])
+
+    def counters(self) -> bytes:
+        """``ring_buffer:counters`` records of the instance, one a CPU, as of now."""
+        cpus = self._cpus()
+        counted = {label: [getattr(cpu, label) for cpu in cpus] for label in self._counted}
+        return counter_records(self._root, self._instance, time.monotonic_ns(), counted)
+
+    @property
+    def lost(self) -> int:
+        """Records the BPF ring buffer had no room for."""
+        if self._bpf is not None:
+            self._lost = sum(cpu.lost for cpu in self._cpus())
+        return self._lost
+
+    def describe(self) -> dict[str, Any]:
+        """The JSON form, for ``bpf.json``."""
+        return {
+            "version": 1,
+            "mode": "bpf",
+            "probes": [probe.as_dict() for probe in self.loaded],
+            "missing": [probe.as_dict() for probe in self.missing],
+            "lost": self.lost,
+        }
+
+    def close(self) -> None:
+        """Detach everything; may be called again."""
+        if self._bpf is not None:
+            self._lost = self.lost
+            self._bpf.cleanup()
+            self._bpf = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _raise_limit() -> None:
+    """Each probe is an open file: use what the hard limit allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def load_probes(root: Sysroot, subjects: Sequence[str] = SUBJECTS, instance: str = "tk") -> Probes:
+    """Compile and attach the probes of ``subjects``; counters are those of trace ``instance``.
+
+    Raises :class:`ProbesUnavailable` where none can be loaded. A single one that cannot be
+    attached is in :attr:`Probes.missing`, and the rest still load.
+    """
+    _check(root)
+    bcc = _bcc()
+    kernel = ProbedKernel.read(root)
+    bpf = _compile(bcc, kernel, subjects)
+    _raise_limit()
+    attacher = _Attacher(bpf, kernel)
+    try:
+        if not kernel.device_macros() and "devices" in subjects:
+            reason = kernel.btf_reason or "BTF lacks a member of struct device"
+            attacher.missing.append(Missing("device:shutdown names", (), reason))
+        counted = attacher.counters() if "ring_buffer" in subjects else frozenset[str]()
+        for kind in KINDS.values():
+            if kind.subject in subjects:
+                attacher.kind(kind)
+        return Probes(bpf, root, instance, attacher, counted)
+    except BaseException:
+        bpf.cleanup()
+        raise
