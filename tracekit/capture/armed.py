@@ -10,16 +10,19 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tracekit.capture.instance import InstanceState
 from tracekit.errors import SourceError
 
-__all__ = ["Armed", "ArmedFile"]
+__all__ = ["Armed", "ArmedFile", "ask_for_release", "recording"]
 
 _DIRECTORIES = ("/run", "/dev/shm", "/tmp")  # the first there is; gone at the next boot
 _NAME = "tracekit-armed"
+_PATIENCE = 120.0  # seconds a recorder may take for its last snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +105,28 @@ class ArmedFile:
         """Nothing is armed any more."""
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
+
+
+def recording() -> Armed | None:
+    """The recording of a recorder that lives, None when there is none."""
+    with ArmedFile() as file:
+        return None if file.lock() else file.read()
+
+
+def ask_for_release(pid: int) -> None:
+    """Have the recorder take its last snapshot, and wait until it has let go of the session.
+
+    Raises :class:`~tracekit.errors.SourceError` when it does not.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGUSR1)
+    end = time.monotonic() + _PATIENCE
+    with ArmedFile() as file:
+        while time.monotonic() < end:
+            armed = file.read()
+            if armed is not None and armed.released:
+                return
+            if armed is None or file.lock():
+                raise SourceError(f"the recorder (pid {pid}) is gone: see what it said")
+            time.sleep(0.05)
+    raise SourceError(f"the recorder (pid {pid}) took no last snapshot in {_PATIENCE:.0f} s")

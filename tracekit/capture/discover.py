@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from tracekit.capture.cmdline import RegionSpec, parse_cmdline
+from tracekit.capture.cmdline import RegionSpec
+from tracekit.capture.evidence import Previous, why_no_kho
 from tracekit.capture.remarks import Remarks
 from tracekit.capture.save import KHO_ROOTS
 from tracekit.carriers.physmem import PhysicalMemory
@@ -70,20 +71,20 @@ def open_cores(root: Sysroot, remarks: Remarks) -> list[Core]:
     return found
 
 
-def _pointer(root: Sysroot, remarks: Remarks) -> tuple[int, int] | None:
-    """Where the boot loader's side says the root tree is: (physical address, size)."""
+def _pointer(root: Sysroot, remarks: Remarks) -> tuple[str, int, int] | None:
+    """What the boot loader's side says: (the file that does, physical address and size)."""
     for rel in remarks.glob(root, f"{_SETUP_DATA}/*/type"):
         kind = (remarks.get(root, rel, None) or b"").strip().decode("ascii", "replace")
         data = remarks.get(root, rel.removesuffix("type") + "data", None)
         if kind in (str(_SETUP_KEXEC_KHO), hex(_SETUP_KEXEC_KHO)) and data is not None:
             try:
-                return parse_setup_data(data, root.where(rel))
+                return root.where(rel), *parse_setup_data(data, root.where(rel))
             except ParseError as error:
                 remarks.add("kho-pointer-invalid", "warning", rel, str(error))
     value = remarks.get(root, _DT_POINTER, None)
     if value is not None and len(value) == 16:  # two cells each; a device tree is big-endian
         address, size = struct.unpack(">QQ", value)
-        return address, size
+        return root.where(_DT_POINTER), address, size
     return None
 
 
@@ -112,7 +113,7 @@ def _read_blobs(root: Sysroot, cores: Sequence[Core], remarks: Remarks) -> dict[
                 blobs[rel.removeprefix(f"{place}/in/")] = data
         return blobs
     pointer = _pointer(root, remarks)
-    if pointer is not None and (fdt := _fetch(cores, *pointer)) is not None:
+    if pointer is not None and (fdt := _fetch(cores, *pointer[1:])) is not None:
         return {"fdt": fdt}
     return {}
 
@@ -144,29 +145,17 @@ def _metadata(blobs: dict[str, bytes], remarks: Remarks) -> KexecMetadata | None
         return None
 
 
-def _why_no_kho(root: Sysroot, remarks: Remarks) -> str:
-    command = parse_cmdline(
-        (remarks.get(root, "proc/cmdline", None) or b"").decode("utf-8", "replace")
-    )
-    switch = {True: "on", False: "off", None: "not given"}[command.kho]
-    looked = ", ".join(root.where(f"{place}/in/fdt") for place in KHO_ROOTS)
-    unreadable = [d.message for d in remarks.diagnostics if d.code == "file-unreadable"]
-    return (
-        f"no KHO data: looked at {looked}, {root.where(_SETUP_DATA)} and "
-        f"{root.where(_DT_POINTER)}; kho= on this kernel's command line: {switch}. "
-        + (f"Unreadable: {'; '.join(unreadable)}. " if unreadable else "")
-        + "Is debugfs mounted (mount -t debugfs nodev /sys/kernel/debug)? Was this kernel started "
-        "by 'kexec -s' from one with kho=on and reserve_mem=? Else name the ranges yourself: "
-        "--region NAME@ADDRESS:SIZE"
-    )
-
-
 def discover(
-    root: Sysroot, given: Sequence[RegionSpec], cores: Sequence[Core], remarks: Remarks
+    root: Sysroot,
+    given: Sequence[RegionSpec],
+    cores: Sequence[Core],
+    remarks: Remarks,
+    previous: Previous | None = None,
 ) -> Discovery:
     """The regions to fetch: those given, else those in KHO's ``memblock`` blob.
 
-    Raises :class:`~tracekit.errors.NothingToRecover` with all that was looked at.
+    ``previous`` is what the session knows of the kernel before this one. Raises
+    :class:`~tracekit.errors.NothingToRecover` with all that was looked at.
     """
     blobs = _read_blobs(root, cores, remarks)
     handover = _handover(blobs, cores, remarks) if blobs else None
@@ -175,7 +164,19 @@ def discover(
         return found
     found.how = "kho memblock"
     if not blobs:
-        raise NothingToRecover(_why_no_kho(root, remarks))
+        pointer = _pointer(root, Remarks())
+        memories = [core.memory for core in cores]
+        files = [root.where(f"{place}/in/fdt") for place in KHO_ROOTS]
+        raise NothingToRecover(
+            why_no_kho(
+                root,
+                remarks,
+                looked=", ".join((*files, root.where(_SETUP_DATA), root.where(_DT_POINTER))),
+                pointer=pointer[0] if pointer else None,
+                previous=previous,
+                memories=memories,
+            )
+        )
     memblock = blobs.get("sub_fdts/memblock")
     if memblock is None:
         names = ", ".join(blob.name for blob in handover.blobs) if handover else "nothing readable"

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tracekit.capture.armed import Armed, ArmedFile
+from tracekit.capture.armed import ask_for_release, recording
 from tracekit.capture.instance import find_instance
 from tracekit.capture.kexec import jump, load
 from tracekit.capture.nextboot import NextBoot, next_cmdline
 from tracekit.capture.record import Options, Recorder, best_clock
 from tracekit.capture.remarks import Progress, no_progress
-from tracekit.errors import SourceError, UsageError
+from tracekit.errors import UsageError
 from tracekit.sysroot import Sysroot
 
 __all__ = ["Next", "Plan", "handover", "plan"]
-
-_PATIENCE = 120.0  # seconds a running recorder may take for its last snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +41,6 @@ class Plan:
     recorder: int | None
 
 
-def _running(root: Sysroot) -> Armed | None:
-    """The recording of a recorder that lives."""
-    with ArmedFile() as file:
-        return None if file.lock() else file.read()
-
-
 def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
     """Work out the next command line, and who records.
 
@@ -61,7 +50,7 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
     for path in (next_kernel.kernel, next_kernel.initrd):
         if path is not None and not path.is_file():
             raise UsageError(f"{path}: no such file: name the next kernel and its initramfs")
-    running = _running(root)
+    running = recording()
     if running is not None:
         if options.session.resolve() != Path(running.session):
             raise UsageError(
@@ -78,21 +67,6 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
         clock=instance.clock if running else options.clock or best_clock(instance),
     )
     return Plan(next_kernel, boot, options, running.pid if running else None)
-
-
-def _release(pid: int, progress: Progress) -> None:
-    """Ask the recorder for its last snapshot, and wait until it has let go of the session."""
-    os.kill(pid, signal.SIGUSR1)
-    end = time.monotonic() + _PATIENCE
-    with progress("the recorder takes its last snapshot", None), ArmedFile() as file:
-        while time.monotonic() < end:
-            armed = file.read()
-            if armed is not None and armed.released:
-                return
-            if armed is None or file.lock():
-                raise SourceError(f"the recorder (pid {pid}) is gone: see what it said")
-            time.sleep(0.05)
-    raise SourceError(f"the recorder (pid {pid}) did not take its last snapshot: nothing was done")
 
 
 def handover(
@@ -126,7 +100,8 @@ def handover(
             recorder.mark("handover")
             recorder.release()
         elif plan.recorder is not None:
-            _release(plan.recorder, progress)
+            with progress("the recorder takes its last snapshot", None):
+                ask_for_release(plan.recorder)
         say(f"jumping (via {via})")
         jump(via)
         stack.pop_all()

@@ -7,12 +7,14 @@ seconds. What has been armed is written down first, so that it can be put back (
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tracekit.capture import systemd
 from tracekit.capture.armed import Armed, ArmedFile
 from tracekit.capture.boots import header_address
 from tracekit.capture.bpfstore import bpf_records
@@ -20,11 +22,13 @@ from tracekit.capture.clocks import marker_sample
 from tracekit.capture.instance import Instance, Stats, find_instance, globs
 from tracekit.capture.probing import Probing, arm_kprobes
 from tracekit.capture.recover import recover
+from tracekit.capture.regions import recovered_in
 from tracekit.capture.remarks import Progress, Remarks, no_progress
-from tracekit.capture.save import Saving, refresh_boot, save_boot
+from tracekit.capture.save import Saving, dump_json, refresh_boot, save_boot
+from tracekit.capture.sessionparam import named_session
 from tracekit.capture.snapshot import open_boot
 from tracekit.capture.whereabouts import region_of
-from tracekit.errors import Diagnostic, SourceError
+from tracekit.errors import Diagnostic, NothingToRecover, SourceError
 from tracekit.session import SessionWriter
 from tracekit.sysroot import Sysroot
 
@@ -95,6 +99,7 @@ class Recorder:
                 "an earlier recorder was killed and left it armed: put back first",
             )  # fmt: skip
             _put_back(root, self._file, progress, options.discard)
+        self._recover_first()
         self._writer = SessionWriter.open(options.session)
         try:
             self._start()
@@ -120,7 +125,28 @@ class Recorder:
         self._part = self._writer.open_part(bpf_records(self.boot))
         os.lseek(self._part, 0, os.SEEK_END)
         self._arm()
-        self._save(full=True)
+        save_boot(self._saving, self._kernel)  # from here on a kexec may come
+        self._writer.finish("snapshot")
+        with self._progress("loading the probes", None):
+            self.probing = Probing(self.root, self.instance, self.options.bpf, self.remarks)
+        self._save(full=self.probing.mode == "kprobes")  # those events have formats of their own
+
+    def _recover_first(self) -> None:
+        """Fetch what the kernel before handed over, if nobody has: recording may overwrite it."""
+        root, session = self.root, self.options.session
+        named = named_session(root.text("proc/cmdline"))
+        if named is None or Path(named) != session.absolute() or not session.exists():
+            return
+        boot_id = root.text("proc/sys/kernel/random/boot_id").strip()
+        if recovered_in(session, boot_id):
+            return
+        try:
+            result = recover(root, session, (), self._progress)
+        except NothingToRecover as error:
+            self.remarks.add("nothing-recovered", "warning", str(session), str(error))
+        else:
+            told = f"recovered boot {result.boot - 1} first"
+            self.remarks.add("recovered-first", "info", str(session), told)
 
     def _keep_earlier_record(self) -> None:
         """Refuse to wipe another boot's record that nobody has fetched."""
@@ -147,8 +173,6 @@ class Recorder:
         if len(missing) == len(self._globs):
             raise SourceError(f"--events {' '.join(self._globs)}: this kernel has none of them")
         instance.write("tracing_on", "1")
-        with self._progress("loading the probes", None):
-            self.probing = Probing(self.root, instance, self.options.bpf, self.remarks)
 
     # -- while it runs ------------------------------------------------------------------------
 
@@ -174,7 +198,7 @@ class Recorder:
 
     def _mark_clock(self) -> None:
         """Sample the trace clock beside the counter, unless it is the counter."""
-        if self.clock == PREFERRED_CLOCK:
+        if self.clock == PREFERRED_CLOCK or self.instance.read("tracing_on").strip() != "1":
             return
         fd = self.instance.open_marker()
         try:
@@ -214,11 +238,26 @@ class Recorder:
             return
         self._store(self.probing.poll(0) + self.probing.counters())
         self._save(full=True)
+        self._save_systemd()
         self.released = True
         os.close(self._part)
         self._writer.__exit__()
         self._armed = replace(self._armed, released=True)
         self._file.write(self._armed)
+
+    def _save_systemd(self) -> None:
+        """What systemd says of the way down so far, beside what it said of the way up."""
+        if not systemd.running():
+            return
+        rel = f"boots/{self.boot}/systemd.json"
+        try:
+            document = json.loads(self._writer.read(rel) or b'{"units": []}')
+            document["manager"] = systemd.read_manager()
+        except (SourceError, ValueError, TypeError) as error:
+            self.remarks.add("systemd-silent", "info", "systemctl show", str(error))
+        else:
+            self._writer.write(rel, dump_json(document))
+            self._writer.finish("snapshot")
 
     def leave_armed(self) -> None:
         """Go, and let the instance record on: what dies with this process is made up for."""
@@ -229,6 +268,7 @@ class Recorder:
 
     def stop(self) -> None:
         """End the recording: fetch the region into the session, then put everything back."""
+        self._mark_clock()
         self.instance.write("tracing_on", "0")
         self.release()
         self.probing.close()
@@ -247,7 +287,14 @@ class Recorder:
         self._writer.__exit__()
 
 
-_OWN_REMARKS = ("event-absent", "recorder-was-killed", "probe-absent", "probes-unavailable")
+_OWN_REMARKS = (
+    "event-absent",
+    "nothing-recovered",
+    "probe-absent",
+    "probes-unavailable",
+    "recovered-first",
+    "recorder-was-killed",
+)
 
 
 def best_clock(instance: Instance) -> str:

@@ -11,30 +11,43 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tracekit.capture.boots import (
-    NOBODY,
-    BootFacts,
-    Owner,
-    boot_of,
-    find_owner,
-    known_boots,
+from tracekit.capture.boots import NOBODY, Owner
+from tracekit.capture.bpfstore import finish_bpf
+from tracekit.capture.chain import (
+    Chain,
+    check_previous,
+    check_session,
+    known_previous,
+    owner_of_leftover,
+    owners_of,
+    read_chain,
+    recorder_of,
 )
-from tracekit.capture.cmdline import RegionSpec
+from tracekit.capture.cmdline import RegionSpec, parse_cmdline
 from tracekit.capture.discover import Discovery, discover, open_cores
+from tracekit.capture.evidence import why_locked
 from tracekit.capture.kernel import UNKNOWN_KERNEL, identity
 from tracekit.capture.pipes import drain_pipes, finish_pipes
-from tracekit.capture.regions import INCOMING, Fetching, SavedRegion, assign
+from tracekit.capture.regions import INCOMING, Fetching, SavedRegion, assign, leftovers
 from tracekit.capture.remarks import Progress, Remarks, no_progress
 from tracekit.capture.save import Saving, dump_json, find_tracefs, kernel_facts, save_boot
-from tracekit.errors import Diagnostic, NothingToRecover, UsageError
+from tracekit.capture.verdict import (
+    Contents,
+    RegionFacts,
+    judge,
+    look_into,
+    nothing_recorded,
+)
+from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
 from tracekit.session import SessionWriter, safe_name
 from tracekit.sysroot import Sysroot
 
 __all__ = ["RecoverResult", "recover"]
+
+_LOOK_INTO = 256 << 20  # bytes of a region that are held in memory to see what it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,72 +65,71 @@ class RecoverResult:
     diagnostics: tuple[Diagnostic, ...]
 
 
-@dataclass(slots=True)
-class _Chain:
-    """The boots of the session and the place of the one that is running."""
-
-    boots: dict[int, Mapping[str, Any]]
-    here: int
-    is_new: bool
-    kernel: Mapping[str, Any]
-    at_hand: Mapping[str, bytes]
-
-    @property
-    def previous(self) -> int | None:
-        """The boot before the running one, if the session has one."""
-        return max((index for index in self.boots if index < self.here), default=None)
-
-    def facts(self, writer: SessionWriter) -> list[BootFacts]:
-        """What ownership is decided by, for every boot and the running one."""
-        facts = [
-            BootFacts.of(index, kernel, partial(writer.read, f"boots/{index}/kallsyms"))
-            for index, kernel in self.boots.items()
-            if index != self.here
-        ]
-        own = partial(self.at_hand.get, "proc/kallsyms")
-        return [*facts, BootFacts.of(self.here, self.kernel, own)]
+def _fetch(root: Sysroot, fetching: Fetching, found: Discovery) -> list[SavedRegion]:
+    """Copy the regions; a kernel that is locked down is named as the reason if none could be."""
+    try:
+        return fetching.fetch(found.regions)
+    except NothingToRecover as error:
+        raise NothingToRecover(f"{error}{why_locked(root)}") from error
 
 
-def _chain(
-    writer: SessionWriter, kernel: Mapping[str, Any], at_hand: Mapping[str, bytes]
-) -> _Chain:
-    boots = known_boots(writer)
-    found = boot_of(kernel, boots)
-    here = found if found is not None else max(boots, default=-1) + 1
-    return _Chain(boots, here, found is None, kernel, at_hand)
+def _facts(
+    root: Sysroot,
+    writer: SessionWriter,
+    chain: Chain,
+    pairs: Sequence[tuple[SavedRegion, Owner]],
+) -> list[RegionFacts]:
+    """What is known of every region that was copied."""
+    command = parse_cmdline(str(chain.kernel.get("cmdline") or ""))
+    try:
+        log = (root.kernel_log() or b"").decode("utf-8", "replace")
+    except SourceError:
+        log = ""  # save_boot() remarks on it
+    facts = []
+    for region, owner in pairs:
+        data = writer.read(f"{region.base}.raw") if region.size <= _LOOK_INTO else None
+        contents = Contents("unclear") if data is None else look_into(data)
+        spec = RegionSpec(region.name, region.address, region.size)
+        recorder = recorder_of(writer, chain, region, owner)
+        facts.append(RegionFacts(spec, contents, owner.boot, chain.here, command, log, recorder))
+    return facts
 
 
-def _fallback(chain: _Chain, how: str) -> Owner:
-    """Whose a region is when neither its header nor a command line tells."""
-    previous = chain.previous
-    if previous is None and how == "--region" and not chain.is_new:
-        return Owner(chain.here, "named with --region, and the session has only this boot")
-    return Owner(
-        NOBODY if previous is None else previous,
-        f"found by {how}, and nothing else tells: taken for the previous boot's",
-    )
+def _explain(
+    root: Sysroot,
+    writer: SessionWriter,
+    chain: Chain,
+    found: Discovery,
+    pairs: Sequence[tuple[SavedRegion, Owner]],
+    remarks: Remarks,
+) -> None:
+    """Remark on what happened to the regions.
 
-
-def _owners(
-    regions: Sequence[SavedRegion], chain: _Chain, facts: list[BootFacts], how: str
-) -> list[Owner]:
-    """The owner of each region; one that was assigned before keeps its."""
-    return [
-        Owner(region.boot, region.owner_evidence)
-        if region.boot is not None
-        else find_owner(
-            region.name,
-            region.address,
-            bytes.fromhex(region.header),
-            facts,
-            _fallback(chain, how),
+    Raises :class:`~tracekit.errors.NothingToRecover` when no region that KHO carried has
+    anything of an earlier kernel in it; the copies are removed from the session.
+    """
+    facts = _facts(root, writer, chain, pairs)
+    judged = [diagnostic for fact in facts for diagnostic in judge(fact)]
+    if found.how != "--region" and not any(fact.holds_recording for fact in facts):
+        for region, _ in pairs:
+            if region.boot is None:
+                writer.remove(f"{region.base}.raw")
+                writer.remove(f"{region.base}.json")
+        raise NothingToRecover(nothing_recorded(facts, judged))
+    for diagnostic in judged:
+        remarks.append(diagnostic)
+    if parse_cmdline(str(chain.kernel.get("cmdline") or "")).kho is False:
+        remarks.add(
+            "kho-off",
+            "warning",
+            "proc/cmdline",
+            "kho=off on this kernel's command line: it took over what the old one handed on, but "
+            "will hand nothing on itself",
         )
-        for region in regions
-    ]
 
 
 def _add_unknown_boot(
-    writer: SessionWriter, chain: _Chain, found: Discovery, owners: list[Owner]
+    writer: SessionWriter, chain: Chain, found: Discovery, owners: list[Owner]
 ) -> list[Owner]:
     """Put a boot nothing was saved of before the running one; returns the owners, renumbered."""
     # A free place there: a run that was killed has made room already.
@@ -139,31 +151,25 @@ def _add_unknown_boot(
     ]
 
 
+def _adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) -> None:
+    """Give their boots the regions that a recover in an earlier boot copied, and was killed."""
+    facts = chain.facts(writer)
+    for region in leftovers(writer, read_in):
+        owner = owner_of_leftover(region, chain, facts)
+        where = f"region {region.name} in {region.directory}"
+        if owner.boot == NOBODY:
+            told = "a recover that was killed copied it; nothing tells which boot wrote it"
+            remarks.add("region-left-over", "warning", where, told)
+            continue
+        told = f"a recover that was killed copied it; it is now boot {owner.boot}'s"
+        remarks.add("region-left-over", "info", where, told)
+        assign(writer, region, owner, identity(chain.boots[owner.boot]), remarks)
+
+
 def _clear_incoming(writer: SessionWriter) -> None:
     """Remove what is left of ``incoming/`` when no region is in it any more."""
     if not any(name.endswith(".raw") for name in writer.names(INCOMING)):
         writer.remove(INCOMING.rstrip("/"))
-
-
-def _check_previous(chain: _Chain, found: Discovery, remarks: Remarks) -> None:
-    """Remark on a previous boot that is unknown or looks like another than the one before."""
-    previous = chain.boots.get(chain.previous) if chain.previous is not None else None
-    if previous is None or not previous.get("known"):
-        remarks.add(
-            "previous-unknown",
-            "warning",
-            f"boot {chain.here - 1}",
-            "no snapshot of the old kernel is in the session, so its events cannot be named: "
-            "next time run 'tracekit snapshot -o SESSION' before the jump",
-        )
-    elif found.metadata and previous.get("release") != found.metadata.release:
-        remarks.add(
-            "previous-differs",
-            "warning",
-            f"boot {chain.previous}",
-            f"KHO says the previous kernel was {found.metadata.release!r}, the session has "
-            f"{previous.get('release')!r}: is it another machine's, or is a boot missing?",
-        )
 
 
 def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], found: Discovery) -> None:
@@ -188,8 +194,8 @@ def recover(
 ) -> RecoverResult:
     """Fetch the regions (those given, else those KHO carried) and the running boot's side.
 
-    Raises :class:`~tracekit.errors.NothingToRecover` with the evidence, in which case the session
-    is as it was, and :class:`~tracekit.errors.SessionError` when it cannot be written.
+    Raises :class:`~tracekit.errors.NothingToRecover` with the evidence, in which case nothing is
+    added to the session, and :class:`~tracekit.errors.SessionError` when it cannot be written.
     """
     if len({spec.name for spec in regions}) < len(regions):
         raise UsageError("--region: two regions of the same name")
@@ -198,19 +204,24 @@ def recover(
         cores = open_cores(root, about_regions)
         for core in cores:
             stack.enter_context(core.memory)
-        found = discover(root, regions, cores, about_regions)
         kernel, at_hand = kernel_facts(root, about_boot)
         writer = stack.enter_context(SessionWriter.open(session_path))
-        fetching = Fetching(cores, writer, found.how, identity(kernel), about_regions, progress)
+        chain = read_chain(writer, kernel, at_hand)
+        _adopt(writer, chain, identity(kernel), about_regions)
+        finish_bpf(writer)
         try:
-            saved = fetching.fetch(found.regions)
+            found = discover(root, regions, cores, about_regions, known_previous(writer, chain))
+            fetching = Fetching(cores, writer, found.how, identity(kernel), about_regions, progress)
+            saved = _fetch(root, fetching, found)
+            owners = owners_of(saved, chain, chain.facts(writer), found.how)
+            pairs = list(zip(saved, owners, strict=True))
+            _explain(root, writer, chain, found, pairs, about_regions)
         except NothingToRecover:
             _clear_incoming(writer)
             writer.abandon()
             raise
-        chain = _chain(writer, kernel, at_hand)
-        owners = _owners(saved, chain, chain.facts(writer), found.how)
         if any(owner.boot == NOBODY for owner in owners):
+            check_session(chain, found, pairs, writer.path, about_regions)
             owners = _add_unknown_boot(writer, chain, found, owners)
         about_boot.where = f"boot {chain.here}"
         placed = [
@@ -223,7 +234,7 @@ def recover(
             for region, owner in zip(saved, owners, strict=True)
         ]  # fmt: skip
         if any(owner.boot != chain.here for owner in owners):
-            _check_previous(chain, found, about_regions)
+            check_previous(chain, found, about_regions)
         _save_new_boot(
             Saving(root, writer, chain.here, about_boot, progress, at_hand), kernel, found
         )
@@ -231,12 +242,12 @@ def recover(
         writer.set_diagnostics(None, about_regions.diagnostics)
         writer.set_diagnostics(chain.here, about_boot.diagnostics)
         writer.finish("writing" if writer.names(INCOMING) else "recovered")
-        previous = chain.boots.get(chain.previous) if chain.previous is not None else None
+        before = chain.boots.get(chain.previous) if chain.previous is not None else None
         return RecoverResult(
             writer.path,
             chain.here,
             kernel["release"],
             tuple(placed),
-            bool(previous and previous.get("known")),
+            bool(before and before.get("known")),
             (*about_regions.diagnostics, *about_boot.diagnostics),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -13,10 +14,10 @@ from tracekit.capture.discover import Core
 from tracekit.capture.remarks import Progress, Remarks
 from tracekit.capture.save import dump_json
 from tracekit.errors import NothingToRecover, SourceError
-from tracekit.session import MAX_REGION, SessionWriter, safe_name
+from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name
 from tracekit.session.compression import Sink
 
-__all__ = ["INCOMING", "Fetching", "SavedRegion", "assign"]
+__all__ = ["INCOMING", "Fetching", "SavedRegion", "assign", "leftovers", "recovered_in"]
 
 INCOMING = "incoming/"  # regions that are safe on disk, but not yet known whose they are
 
@@ -182,6 +183,31 @@ class Fetching:
         )
         self.writer.write(f"{rel}.json", region.encode())
         return region
+
+
+def leftovers(writer: SessionWriter, read_in: str) -> list[SavedRegion]:
+    """The whole copies in ``incoming/`` that another boot than ``read_in`` has made."""
+    found: list[SavedRegion] = []
+    for rel in writer.names(INCOMING):
+        if not rel.endswith(".json"):
+            continue
+        region = _decode(writer.read(rel), rel[: rel.rindex("/") + 1])
+        if region is None or region.read_in == read_in:
+            continue
+        if writer.content_sha256(f"{region.base}.raw") == region.sha256:
+            found.append(region)
+    return found
+
+
+def recovered_in(path: str | os.PathLike[str], boot_id: str) -> bool:
+    """Whether the boot with this id has put a region into the session at ``path``."""
+    session = Session.open(path)
+    for rel in session.list("boots/"):
+        if "/regions/" in rel and rel.endswith(".json"):
+            region = _decode(session.read(rel), "")
+            if region is not None and region.read_in == boot_id:
+                return True
+    return False
 
 
 def assign(

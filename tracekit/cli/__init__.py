@@ -161,5 +161,7 @@ def main(args: Sequence[str] | None = None) -> Any:
         if error.errno == errno.EPIPE:
             return 0
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(SourceError(f"{where}{error.strerror or error}"))
+        wrapped = SourceError(f"{where}{error.strerror or error}")
+        wrapped.__cause__ = error
+        return _fail(wrapped)
     return 0

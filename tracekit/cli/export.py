@@ -35,8 +35,8 @@ def command(
 ) -> None:
     """Write the events of SESSION as CSV or Parquet.
 
-    Columns: ts_ns, boot, cpu, pid, comm, event, flags, args, ts_raw. Times are ns, 0 is the jump;
-    ts_raw is the stamp as the kernel wrote it.
+    Columns: ts_ns, boot, cpu, pid, comm, event, source, flags, args, ts_raw. Times are ns, 0 is
+    the jump; ts_raw is the stamp as the kernel wrote it.
 
     \b
       tracekit export SESSION --format csv -o events.csv

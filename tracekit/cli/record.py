@@ -147,24 +147,33 @@ def stay(recorder: Recorder, *, leaving: bool = False) -> Status:
     "--cleanup", is_flag=True,
     help="Put back what a killed recorder left armed, once its record is safe in its session.",
 )  # fmt: skip
+@click.option(
+    "--last-snapshot", is_flag=True,
+    help="Have the recorder that runs take its last snapshot and let go of the session.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was recorded as JSON on stdout.")
-def command(cleanup: bool, as_json: bool, **options: Any) -> None:
+def command(cleanup: bool, last_snapshot: bool, as_json: bool, **options: Any) -> None:
     """Record until Ctrl-C or the kexec.
 
     Arms the trace instance that lies in preserved memory and the probes on the kexec path, and
     keeps the session up to date, so that a kexec may come at any time: 'tracekit recover' fetches
     the record in the new kernel. Ctrl-C ends it, with the record in the session and nothing left
-    armed. SIGUSR1 takes the last snapshot.
+    armed.
 
     \b
       tracekit record -o SESSION
       tracekit record -o SESSION --events scheduling --events 'block:*'
       tracekit record --cleanup                         after a kill -9
     """
-    from tracekit.capture import record
+    from tracekit.capture import armed, record
     from tracekit.sysroot import Sysroot
 
     root = Sysroot()
+    if last_snapshot:
+        if (running := armed.recording()) is not None:
+            armed.ask_for_release(running.pid)
+        say(f"saved: {running.session}" if running else "nobody is recording")
+        return
     if cleanup:
         session = record.cleanup(root, progress, options["discard"])
         say(f"put back; the record is in {session}" if session else "nothing was armed")

@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
 
+if TYPE_CHECKING:
+    from tracekit.capture.recover import RecoverResult
+
 __all__ = ["command"]
+
+
+def _print_json(result: RecoverResult) -> None:
+    document = {
+        "session": str(result.session),
+        "boot": result.boot,
+        "release": result.release,
+        "previous_known": result.previous_known,
+        "regions": [
+            {
+                "name": region.name,
+                "boot": region.boot,
+                "address": region.address,
+                "size": region.size,
+                "sha256": region.sha256,
+                "kept": region.kept,
+                "owner_evidence": region.owner_evidence,
+            }
+            for region in result.regions
+        ],
+        "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
+    }
+    click.echo(json.dumps(document, indent=2))
+
+
+def _wait_userspace(result: RecoverResult, timeout: float) -> None:
+    from tracekit.capture import systemd
+
+    systemd.notify_ready(f"recovered boot {result.boot - 1} into {result.session}")
+    if not systemd.running():
+        say("warning: systemd does not run here, so its milestones are not saved")
+        return
+    if not systemd.save_userspace(result.session, result.boot, timeout):
+        say(f"warning: systemd was still starting units after {timeout:g} s; saved what it had")
 
 
 @click.command()
@@ -20,27 +58,55 @@ __all__ = ["command"]
     metavar="NAME@PA:SIZE",
     help="Fetch this physical range (tkA@0x7d600000:4M) instead of what KHO carried.",
 )
+@click.option(
+    "--wait-userspace",
+    is_flag=True,
+    help="Then wait until systemd has finished booting, and save its milestones.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86400),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="Of --wait-userspace.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-@click.argument("session", type=click.Path(readable=False))
-def command(sysroot: str, regions: tuple[str, ...], as_json: bool, session: str) -> None:
+@click.argument("session", required=False, type=click.Path(readable=False))
+def command(
+    sysroot: str,
+    regions: tuple[str, ...],
+    wait_userspace: bool,
+    timeout: float,
+    as_json: bool,
+    session: str | None,
+) -> None:
     """After the jump: fetch the preserved recording into SESSION.
 
     The raw memory is copied first, byte for byte; then what the new kernel has to say: its own
-    trace, KHO data, symbols, log and clocks. Killed at any point, run it again.
+    trace, KHO data, symbols, log and clocks. Killed at any point, run it again. Without SESSION it
+    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=).
 
     \b
-      tracekit recover SESSION                                   on the machine, as root
+      tracekit recover                                           on the machine, as root
+      tracekit recover SESSION                                   into another session
       tracekit recover --sysroot new SESSION                     from a saved tree
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
     """
     from tracekit.capture.cmdline import parse_region
     from tracekit.capture.recover import recover
+    from tracekit.capture.sessionparam import session_from_cmdline
+    from tracekit.errors import UsageError
     from tracekit.sysroot import Sysroot
 
     wanted = [parse_region(text) for text in regions]
     root = Sysroot(sysroot)
+    if wait_userspace and not root.live:
+        raise UsageError("--wait-userspace is for the running machine, not for a saved tree")
+    if session is None and not root.live:
+        raise UsageError("with --sysroot name the session's directory too")
     root.need_root("recover")
-    result = recover(root, session, wanted, progress)
+    result = recover(root, session or session_from_cmdline(root), wanted, progress)
     say_diagnostics(result.diagnostics)
     for region in result.regions:
         state = "kept from an earlier run" if region.kept else "copied"
@@ -50,24 +116,7 @@ def command(sysroot: str, regions: tuple[str, ...], as_json: bool, session: str)
         f"saved: boot {result.boot}, kernel {result.release}, in {result.session}\n"
         f"next: tracekit report {result.session}"
     )
+    if wait_userspace:
+        _wait_userspace(result, timeout)
     if as_json:
-        document = {
-            "session": str(result.session),
-            "boot": result.boot,
-            "release": result.release,
-            "previous_known": result.previous_known,
-            "regions": [
-                {
-                    "name": region.name,
-                    "boot": region.boot,
-                    "address": region.address,
-                    "size": region.size,
-                    "sha256": region.sha256,
-                    "kept": region.kept,
-                    "owner_evidence": region.owner_evidence,
-                }
-                for region in result.regions
-            ],
-            "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
-        }
-        click.echo(json.dumps(document, indent=2))
+        _print_json(result)

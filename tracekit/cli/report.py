@@ -37,7 +37,8 @@ def print_report(session: str, as_json: bool) -> None:
 def command(session: str, as_json: bool) -> None:
     """Where did the blackout of SESSION go, and is the record complete?
 
-    Shows gap and blackout with their error, the phases of the handover, the slowest initcalls,
-    what every CPU recorded and lost, its last events before the jump, and what was remarked on.
+    Shows gap and blackout with their error, the phases of each handover, the slowest devices,
+    initcalls and systemd units, what every CPU recorded and lost, what was not probed, the last
+    events before the jump, and what was remarked on.
     """
     print_report(session, as_json)

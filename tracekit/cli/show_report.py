@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracekit.cli.common import printable
-from tracekit.timeline.phases import Phase
+from tracekit.timeline.probing import ProbeReport
 from tracekit.timeline.report import BootReport, CpuReport, HandoverReport, LastEvent, Report
 
 __all__ = ["duration", "render_report"]
@@ -18,6 +18,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 22  # cells
 _UNITS = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
 _SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
+_DEVICES = 10  # calls
 _LISTED = 20  # diagnostics; --json has them all
 
 
@@ -93,7 +94,16 @@ def _record(report: Report) -> Text:
     return text.append(f": {events:,} events, {word} lost, {unreadable:,} unreadable")
 
 
-def _phases(phases: Sequence[Phase]) -> RenderableType:
+def _from_jump(report: Report, boot: int, ns: int | None, *, leaving: bool) -> int | None:
+    """A time relative to the jump out of (``leaving``) or into a boot."""
+    jumps = (h.jump_ns for h in report.handovers if (h.old if leaving else h.new) == boot)
+    jump = next(jumps, None)
+    return ns if ns is None or jump is None else ns - jump
+
+
+def _phases(report: Report, number: int) -> RenderableType:
+    phases = [p for p in report.phases if p.handover == number]
+    jump = report.handovers[number].jump_ns or 0
     table = _table(("boot", "n"), ("phase", "t"), ("starts", "n"), ("takes", "n"), ("", "b"))
     longest = max((p.duration_ns or 0 for p in phases if p.name != "kexec load"), default=0) or 1
     notes = []
@@ -112,24 +122,91 @@ def _phases(phases: Sequence[Phase]) -> RenderableType:
         name = Text(printable(p.name), style="bold magenta" if dark else "").append(
             mark, style="dim"
         )
-        table.add_row(str(p.boot), name, duration(p.start_ns), duration(p.duration_ns), bar)
+        start = None if p.start_ns is None else p.start_ns - jump
+        table.add_row(str(p.boot), name, duration(start), duration(p.duration_ns), bar)
     lines = [Text(f"  [{i}] {note}", style="dim") for i, note in enumerate(notes, 1)]
     return Group(table, *lines)
 
 
-def _initcalls(report: Report) -> Table:
-    table = _table(("initcall", "t"), ("level", "t"), ("starts", "n"), ("takes", "n"), ("", "b"))
-    longest = max((c.duration_ns for c in report.initcalls), default=0) or 1
-    for c in report.initcalls:
-        bar = Text(_bar(c.duration_ns / longest), style="cyan")
-        table.add_row(
-            printable(c.function),
-            printable(c.level),
-            duration(c.start_ns),
-            duration(c.duration_ns),
-            bar,
-        )
+def _slowest(
+    report: Report,
+    heads: Sequence[str],
+    rows: Sequence[tuple[Sequence[str], int, int | None, int | None]],
+    *,
+    leaving: bool,
+) -> Table:
+    """Rows of (texts, boot, start, duration) with bars; several handovers also show the boot."""
+    several = len(report.handovers) > 1
+    boot = [("boot", "n")] if several else []
+    texts = [(head, "t") for head in heads]
+    table = _table(*boot, *texts, ("starts", "n"), ("takes", "n"), ("", "b"))
+    longest = max((took or 0 for *_, took in rows), default=0) or 1
+    for cells, number, start, took in rows:
+        at = duration(_from_jump(report, number, start, leaving=leaving))
+        bar = Text(_bar(took / longest), style="cyan") if took is not None else Text("")
+        end = duration(took) if took is not None else Text("never returned", style="bold red")
+        first = [str(number)] if several else []
+        table.add_row(*first, *map(printable, cells), at, end, bar)
     return table
+
+
+def _initcalls(report: Report) -> Table:
+    rows = [((c.function, c.level), c.boot, c.start_ns, c.duration_ns) for c in report.initcalls]
+    return _slowest(report, ("initcall", "level"), rows, leaving=False)
+
+
+def _units(report: Report) -> Table:
+    rows = [((u.name,), u.boot, u.start_ns, u.duration_ns) for u in report.units]
+    return _slowest(report, ("unit",), rows, leaving=False)
+
+
+def _devices(report: Report) -> Iterator[RenderableType]:
+    rows = [
+        ((d.name or "?", d.driver or "-", d.function or "-"), d.boot, d.start_ns,
+         d.duration_ns if d.finished else None)
+        for d in report.devices[:_DEVICES]
+    ]  # fmt: skip
+    yield _slowest(report, ("device", "driver", "function"), rows, leaving=True)
+    if len(report.devices) > _DEVICES:
+        more = f"  … and {len(report.devices) - _DEVICES} more calls: --json has them all"
+        yield Text(more, style="dim")
+    last = {
+        (d.boot, d.name): d
+        for d in sorted(report.devices, key=lambda d: d.start_ns or 0)
+        if d.bus_master is not None
+    }
+    able = [d for d in last.values() if d.bus_master]
+    if able:
+        names = ", ".join(f"{d.name} ({d.driver or 'no driver'})" for d in able)
+        text = f"  PCI devices that could still do DMA after their shutdown: {printable(names)}"
+        yield Text(text, style="bold yellow")
+    elif last:
+        yield Text(
+            f"  DMA: bus mastering was off after the shutdown of all {len(last)} PCI devices"
+        )
+    else:
+        yield Text("  whether PCI devices could still do DMA was not recorded", style="dim")
+
+
+def _not_probed(probes: ProbeReport) -> str:
+    """What is missing, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for m in probes.missing:
+        reason = m.reason
+        for function in m.functions:
+            reason = reason.removeprefix(f"{function}: ")
+        by_reason.setdefault(reason, []).append(m.event)
+    return "; ".join(f"{', '.join(events)} ({why})" for why, events in by_reason.items())
+
+
+def _probes(report: Report) -> Iterator[RenderableType]:
+    """What was probed, and what the record lacks because it was not."""
+    kinds = {"bpf": "BPF probes", "kprobes": "kprobe events instead of BPF", "none": "no probes"}
+    for p in report.probes:
+        why = f" ({p.reason})" if p.reason else ""
+        line = f"  boot {p.boot}: {kinds.get(p.mode, p.mode)}{why}, {p.loaded} attached"
+        missing = f"; not recorded: {_not_probed(p)}" if p.missing else ""
+        yield Text(printable(line + missing), style="dim")
 
 
 def _lost(of: BootReport | CpuReport) -> str:
@@ -170,21 +247,30 @@ def _last_events(report: Report) -> Iterator[RenderableType]:
 
 
 def _diagnostics(report: Report) -> Iterator[RenderableType]:
-    for d in report.diagnostics[:_LISTED]:
+    # what was not probed stands with the record
+    found = [d for d in report.diagnostics if d.code != "probe-absent" or not report.probes]
+    for d in found[:_LISTED]:
         text = f"  {d.severity}: {printable(d.where)}: {printable(d.message)} ({d.code})"
         yield Text(text, style=_SEVERITY[d.severity])
-    if len(report.diagnostics) > _LISTED:
-        yield Text(f"  … and {len(report.diagnostics) - _LISTED} more: --json has them all")
+    if len(found) > _LISTED:
+        yield Text(f"  … and {len(found) - _LISTED} more: --json has them all")
 
 
 def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
-    if report.phases:
-        yield "Where the time went (0 is the jump)", [_phases(report.phases)]
+    several = len(report.handovers) > 1
+    for number, h in enumerate(report.handovers):
+        which = f"Boot {h.old} → {h.new}: where" if several else "Where"
+        yield f"{which} the time went (0 is the jump)", [_phases(report, number)]
+    if report.devices:
+        yield "Slowest device shutdowns", list(_devices(report))
     if report.initcalls:
         yield "Slowest initcalls", [_initcalls(report)]
-    yield "Record", list(_boots(report))
+    if report.units:
+        yield "Slowest systemd units", [_units(report)]
+    yield "Record", [*_boots(report), *_probes(report)]
     if report.last_events:
-        yield "Last events of every CPU before the jump", list(_last_events(report))
+        which = "last jump" if several else "jump"
+        yield f"Last events of every CPU before the {which}", list(_last_events(report))
     if report.diagnostics:
         yield "Remarks", list(_diagnostics(report))
 

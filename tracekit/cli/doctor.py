@@ -1,0 +1,64 @@
+"""``tracekit doctor``: is this machine ready to be recorded through a kexec?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from tracekit.cli.common import printable, say, sysroot_option
+
+if TYPE_CHECKING:
+    from tracekit.capture.doctor import Check
+
+__all__ = ["command"]
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "unknown": "cyan"}
+
+
+def _print(checks: list[Check]) -> None:
+    width = max(len(check.id) for check in checks)
+    for check in checks:
+        state = click.style(f"{check.state:7}", fg=_COLOURS[check.state])
+        click.echo(f"{state}  {check.id:{width}}  {printable(check.found)}")
+        if check.remedy:
+            click.echo(f"{'':{9 + width}}  do: {printable(check.remedy)}")
+
+
+def _verdict(checks: list[Check]) -> tuple[bool, str]:
+    failed = [check.id for check in checks if check.state == "failed"]
+    unknown = [check.id for check in checks if check.state == "unknown"]
+    told = f"not ready: {', '.join(failed)}" if failed else "ready"
+    if unknown and not failed:
+        told = "ready as far as can be seen"
+    return not failed, told + (f"; not seen: {', '.join(unknown)}" if unknown else "")
+
+
+@click.command()
+@sysroot_option
+@click.option("--session", metavar="DIR", help="Where the session will be.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON on stdout.")
+def command(sysroot: str, session: str | None, as_json: bool) -> None:
+    """Is this machine ready to be recorded through a kexec?
+
+    Looks at everything that recording, the jump and recovering need, and says what to do about
+    what is missing. Changes nothing. Exit code 0: ready; 1: something has failed. Not as root it
+    says what it could not see.
+    """
+    from tracekit.capture.doctor import examine
+    from tracekit.capture.whereabouts import default_session
+    from tracekit.errors import TracekitError
+    from tracekit.sysroot import Sysroot
+
+    root = Sysroot(sysroot)
+    checks = examine(root, session or str(default_session(root)))
+    good, told = _verdict(checks)
+    if as_json:
+        document = {"ready": good, "checks": [check.as_dict() for check in checks]}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _print(checks)
+    if not good:
+        raise TracekitError(told)
+    say(told)

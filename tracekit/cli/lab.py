@@ -1,0 +1,276 @@
+"""``tracekit lab``: real handovers in QEMU, without risking a machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tracekit.cli.common import detail, say, talk_options, working
+from tracekit.errors import LabError, UsageError
+
+if TYPE_CHECKING:
+    from tracekit.lab.console import Line
+    from tracekit.lab.machine import Plan
+
+__all__ = ["command"]
+
+_STATE = "/var/lib/tracekit"  # in the guest: what survives the kexec and is brought out
+
+
+@click.group("lab")
+def command() -> None:
+    """Real handovers in QEMU, without risking a machine.
+
+    The guest is Debian with BCC on a kernel that has KHO; it runs the tracekit that you run.
+    KVM is used where it works; software emulation always does. Root is not needed.
+
+    \b
+      tracekit lab build                make the images, once; the kernel takes the longest
+      tracekit lab run -o SESSION       record, kexec, recover; bring the session out
+      tracekit report SESSION           where did the blackout go?
+      tracekit lab shell                a prompt in the guest, to try things by hand
+
+    \b
+    TRACEKIT_LAB_DIR      where the lab is kept (else ~/.cache/tracekit/lab)
+    TRACEKIT_LAB_KERNELS  a directory with ready kernels, called bzImage-VERSION-kho
+    """
+
+
+def _subcommand(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command of the group, with ``-q`` and ``-v``."""
+
+    def make(function: Callable[..., Any]) -> click.Command:
+        made: click.Command = command.command(name)(function)
+        made.params += talk_options()
+        return made
+
+    return make
+
+
+@_subcommand("build")
+@click.option(
+    "--kernel",
+    "series",
+    multiple=True,
+    metavar="X.Y",
+    help="Build the newest kernel of this series; may be repeated. [the newest Debian has,"
+    " when the lab has no kernel yet]",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Compilers at a time. [one a CPU]")
+def build(series: tuple[str, ...], jobs: int | None) -> None:
+    """Make the lab from packages: Debian's root image and a kernel with KHO.
+
+    \b
+      tracekit lab build                               all that is missing
+      tracekit lab build --kernel 7.2 --kernel 7.3     two kernels, to hand over between
+      TRACEKIT_LAB_KERNELS=DIR tracekit lab build      with ready kernels: one minute
+
+    What is there stays as it is; a build that was interrupted goes on where it was.
+    """
+    from tracekit.lab import images, kernels
+    from tracekit.lab.kernelbuild import build_kernel, newest_series
+    from tracekit.lab.store import lab_directory
+
+    lab = lab_directory()
+    with working("making the root image"):
+        root = images.root_image(lab, say)
+    there = kernels.available(lab)
+    wanted = list(series) or ([] if there else [newest_series(lab, say)])
+    for name in wanted:
+        if kernels.matching(name, there):
+            continue
+        with working(f"building Linux {name}"):
+            build_kernel(lab, name, say, detail, jobs)
+    say(f"root image: {root}")
+    for version, path in kernels.available(lab).items():
+        say(f"kernel {version}: {path}")
+    say("next: tracekit lab run -o SESSION")
+
+
+@_subcommand("run")
+@click.option("--kernel-old", metavar="VERSION", help="The first kernel. [the lab's oldest]")
+@click.option("--kernel-new", metavar="VERSION", help="The next kernel. [the lab's newest]")
+@click.option("--cpus", type=click.IntRange(1, 8), default=2, show_default=True, help="CPUs.")
+@click.option("--new-cpus", type=click.IntRange(1, 8), help="CPUs of the next kernel. [the same]")
+@click.option("--clock", metavar="CLOCK", help="The trace clock, as of 'tracekit record'.")
+@click.option(
+    "--events",
+    multiple=True,
+    metavar="PRESET|GLOB",
+    help="What to record, as of 'tracekit record'.",
+)
+@click.option("--no-bpf", is_flag=True, help="Record without the BCC probes.")
+@click.option(
+    "--region-size",
+    default="4M",
+    show_default=True,
+    metavar="SIZE",
+    help="Size of each of the two preserved regions.",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(10),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up after this long.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "session",
+    required=True,
+    metavar="SESSION",
+    type=click.Path(path_type=Path),
+    help="The session directory; must not exist.",
+)
+def run_handover(
+    kernel_old: str | None,
+    kernel_new: str | None,
+    cpus: int,
+    new_cpus: int | None,
+    clock: str | None,
+    events: tuple[str, ...],
+    no_bpf: bool,
+    region_size: str,
+    timeout: int,
+    session: Path,
+) -> None:
+    """Record a real handover between two kernels and bring the SESSION out.
+
+    The first kernel boots and runs 'tracekit handover'; the next one runs 'tracekit recover'.
+    Under software emulation that takes a minute or two; -v shows the guest's console.
+
+    \b
+      tracekit lab run -o SESSION
+      tracekit lab run --kernel-old 7.2 --kernel-new 7.3 --cpus 4 --new-cpus 2 -o SESSION
+      tracekit lab run --events scheduling --no-bpf -o SESSION
+    """
+    from tracekit.lab import kernels
+    from tracekit.lab.machine import BASE_CMDLINE, Plan, first_cmdline
+    from tracekit.lab.store import lab_directory
+
+    _check_new(session)
+    there = list(kernels.available(lab_directory()))
+    old = kernels.choose(kernel_old or there[0] if there else "", there)
+    new = kernels.choose(kernel_new or there[-1], there)
+    record = [
+        *(("--clock", clock) if clock else ()),
+        *(word for name in events for word in ("--events", name)),
+        *(("--no-bpf",) if no_bpf else ()),
+    ]
+    new_cpus = new_cpus or cpus
+    append = f"{BASE_CMDLINE} nr_cpus={new_cpus}"
+    handover = [
+        "tracekit", "handover", "--kernel", f"/boot/vmlinuz-{new}", "--initrd", "/boot/initrd",
+        "--append", append, "-o", f"{_STATE}/session", *record,
+    ]  # fmt: skip
+    plan = Plan(
+        kernel=old,
+        scripts=(shlex.join(handover), "tracekit recover"),
+        cmdline=f"{first_cmdline(_check_size(region_size))} nr_cpus={cpus}",
+        cpus=max(cpus, new_cpus),
+        timeout=timeout,
+    )
+    say(f"handover {old} to {new}, in QEMU")
+    _bring_out(plan, session)
+
+
+def _check_new(session: Path) -> None:
+    if session.exists():
+        raise UsageError(f"{session} exists: name a directory that does not")
+    if not session.absolute().parent.is_dir():
+        raise UsageError(f"{session.absolute().parent}: no such directory: make it first")
+
+
+def _check_size(text: str) -> str:
+    from tracekit.capture.cmdline import memparse
+
+    parsed = memparse(text)
+    if parsed is None or parsed[1] or not 1 << 16 <= parsed[0] <= 1 << 28:
+        raise UsageError(f"--region-size {text}: name a size from 64K to 256M, like 4M")
+    return text
+
+
+def _bring_out(plan: Plan, session: Path) -> None:
+    """Run the plan; what there is of the session is brought out even when it fails."""
+    from tracekit.lab.machine import run
+
+    parent = session.absolute().parent
+    with tempfile.TemporaryDirectory(prefix=f".{session.name}-", dir=parent) as place:
+        made = Path(place) / "state" / "session"
+        try:
+            run(plan, made.parent, _watch())
+        except LabError:
+            if made.is_dir():
+                made.rename(session)
+                say(f"{session}: the session as far as it came")
+            raise
+        if not made.is_dir():
+            raise LabError(f"the guest's scripts ran, but left no session in {_STATE}/session")
+        made.rename(session)
+    say(f"{session}: the session\nnext: tracekit report {session}")
+
+
+def _watch() -> Callable[[Line], None]:
+    """Tells how far the guest is; with ``-v`` all that it prints. Seconds since now."""
+    from tracekit.lab.console import mark
+
+    begun = time.monotonic_ns()
+
+    def watch(line: Line) -> None:
+        seconds = f"{(line.ns - begun) / 1e9:6.1f} s"
+        detail(f"{seconds}  {line.text}")
+        match mark(line.text):
+            case "begin", (boot,):
+                say(f"{seconds}  boot {boot}: its script runs")
+            case "end", (boot, status):
+                say(f"{seconds}  boot {boot}: its script ended with status {status}")
+
+    return watch
+
+
+@_subcommand("shell")
+@click.option("--kernel", metavar="VERSION", help="The kernel to boot. [the lab's oldest]")
+@click.option("--cpus", type=click.IntRange(1, 8), default=2, show_default=True, help="CPUs.")
+@click.option("--systemd", is_flag=True, help="Boot with systemd.")
+def shell(kernel: str | None, cpus: int, systemd: bool) -> None:
+    """A prompt in the guest, with tracekit on the PATH.
+
+    All the lab's kernels are there as /boot/vmlinuz-VERSION, their initramfs is /boot/initrd.
+    After a kexec there is a prompt again, and the disk is as you left it. Ctrl-D powers the guest
+    off, Ctrl-A x ends QEMU at once, Ctrl-A h shows its other keys. What you do is gone afterwards.
+
+    \b
+      tracekit lab shell
+      # tracekit doctor
+      # tracekit handover --kernel /boot/vmlinuz-7.3.4 --initrd /boot/initrd
+      # tracekit recover
+    """
+    from tracekit.lab import kernels
+    from tracekit.lab.machine import Plan, first_cmdline, interact
+    from tracekit.lab.store import lab_directory
+
+    if not sys.stdin.isatty():
+        raise UsageError("lab shell needs a terminal; for scripts there is: tracekit lab run")
+    there = list(kernels.available(lab_directory()))
+    version = kernels.choose(kernel or (there[0] if there else ""), there)
+    columns, rows = shutil.get_terminal_size()
+    script = (
+        f"export TERM={shlex.quote(os.environ.get('TERM', 'linux'))}\n"
+        f"stty rows {rows} columns {columns} </dev/ttyS0\n"
+        'echo "Linux $(uname -r). Ctrl-D powers off, Ctrl-A x ends QEMU. tracekit --help"\n'
+        "setsid -cw bash -l </dev/ttyS0 >/dev/ttyS0 2>&1 || true\n"
+    )
+    say(f"booting {version} in QEMU; Ctrl-A x ends it")
+    plan = Plan(version, (), first_cmdline(), cpus=cpus, systemd=systemd)
+    interact(plan, script)

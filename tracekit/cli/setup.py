@@ -1,0 +1,135 @@
+"""``tracekit setup``: the kernel's command line and the systemd units."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tracekit.cli.common import say
+
+if TYPE_CHECKING:
+    from tracekit.capture.setup import Options, Plan
+
+__all__ = ["command"]
+
+
+def _show(plan: Plan) -> None:
+    loader = plan.loader
+    click.echo(f"# kernel command line: add\n{plan.parameters}\n\n# boot loader: {loader.name}")
+    if loader.update:
+        click.echo(f"# {loader.note}; then run: {shlex.join(loader.update)}")
+    else:
+        click.echo(f"# {loader.note}")
+    for path, content in plan.files.items():
+        click.echo(f"\n# /{path}\n{content}", nl=False)
+
+
+def _make_effective(options: Options, plan: Plan, no_start: bool) -> None:
+    """On the live machine: the boot loader takes the command line, systemd the units."""
+    from tracekit.capture import setup, systemd
+    from tracekit.capture.cmdline import parse_cmdline
+    from tracekit.errors import TracekitError
+
+    update = plan.loader.update
+    by_hand = f"boot loader: {plan.loader.name}: {plan.loader.note}:\n  {plan.parameters}"
+    if options.root != Path("/"):
+        say(f"in the installed system run: {shlex.join(update)}" if update else by_hand)
+        return
+    commands: list[tuple[str, ...]] = [update] if update else []
+    booted = systemd.running()
+    if booted:
+        commands.append(("systemctl", "daemon-reload"))
+    command = parse_cmdline(Path("/proc/cmdline").read_text("utf-8", "replace"))
+    ready = any(i.region is not None for i in command.instances)
+    if booted and ready and not no_start:
+        commands.append(("systemctl", "start", "tracekit-record.service", "tracekit-load.service"))
+    failures = setup.start(commands)
+    if not ready:
+        if plan.loader.path is None:
+            say(by_hand)
+        say("this boot has no trace instance on a reserved region yet: reboot, then it records")
+    if failures:
+        raise TracekitError("; ".join(failures))
+
+
+@click.command()
+@click.option("--apply", "install", is_flag=True, help="Install it. Without: only show it.")
+@click.option("--undo", is_flag=True, help="Remove what --apply has installed.")
+@click.option("--size", default="4M", show_default=True, help="Of each of the two regions.")
+@click.option(
+    "--session", metavar="DIR", help="Record into DIR. Default: one a chain in /var/lib/tracekit."
+)
+@click.option(
+    "--kernel", metavar="IMG", help="What systemctl kexec will boot. Default: the running release."
+)
+@click.option(
+    "--initrd", metavar="I", help="Its initramfs ('' for none). Default: found beside it."
+)
+@click.option("--program", metavar="COMMAND", help="How the units call tracekit.")
+@click.option(
+    "--root",
+    default="/",
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Install below DIR, as for an image.",
+)
+@click.option("--no-start", is_flag=True, help="Do not start recording right away.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was planned as JSON on stdout.")
+def command(
+    install: bool,
+    undo: bool,
+    size: str,
+    session: str | None,
+    kernel: str | None,
+    initrd: str | None,
+    program: str | None,
+    root: Path,
+    no_start: bool,
+    as_json: bool,
+) -> None:
+    """Show, or install, what records every kexec from boot on.
+
+    The kernel's command line reserves two regions that KHO carries from kernel to kernel, and
+    gives one of them to a trace instance. Three systemd units record from boot to the jump, load
+    the next kernel with the right command line, and recover after it: then a plain 'systemctl
+    kexec' leaves a session behind.
+
+    \b
+      tracekit setup                  shows all of it
+      tracekit setup --apply          installs it; reboot once
+      tracekit setup --undo           removes it
+    """
+    from tracekit.capture import setup
+    from tracekit.errors import TracekitError, UsageError
+
+    if install and undo:
+        raise UsageError("--apply or --undo, not both")
+    options = setup.Options(root, size, session, kernel, initrd, program)
+    if undo:
+        done, loader = setup.undo(options)
+        say("\n".join(done) or "nothing of tracekit setup is installed")
+        commands = [loader.update] if loader.update and done else []
+        if done and root == Path("/") and (failures := setup.start(commands)):
+            raise TracekitError("; ".join(failures))
+        return
+    plan = setup.make_plan(options)
+    if install:
+        say("\n".join(setup.apply(options, plan)))
+        _make_effective(options, plan, no_start)
+    if as_json:
+        document = {
+            "parameters": plan.parameters,
+            "boot_loader": plan.loader.name,
+            "update": list(plan.loader.update),
+            "kernel": plan.kernel,
+            "initrd": plan.initrd,
+            "files": plan.files,
+        }
+        click.echo(json.dumps(document, indent=2))
+    elif not install:
+        _show(plan)
