@@ -2,33 +2,9 @@
 /*
  * What the programs share: the maps, the way out of a record, and the two programs that most
  * functions are probed with. What they read from a function's arguments is described by
- * struct tk_function, which user space fills in from BTF (tracekit/probes/arguments.py), so that
- * no kernel header but ptrace.h is needed.
+ * struct tk_function, so that no kernel header but ptrace.h is needed.
  */
 #include <uapi/linux/ptrace.h>
-
-/* How one value is come by. */
-struct tk_source {
-	u8 argument;		/* counted from 1; 0: there is no such value */
-	u8 bytes;		/* 0: the argument itself, else so many bytes of what it points to */
-	u8 entry;		/* argument whose value times stride is added; 0: none */
-	u8 is_int;		/* sign-extend from 32 bits */
-	s32 offset;
-	u32 stride;
-};
-
-#define TK_RETURNS_INT		1	/* value[0] of the return is an int */
-#define TK_PERSIST		2	/* always print it into the trace instance as well */
-#define TK_PERSIST_DOWN		4	/* only once the kernel is on its way down */
-#define TK_DOWN			8	/* the kernel is on its way down until this returns */
-#define TK_ONLY_DOWN		16	/* not recorded but on the way down, by the task that runs it */
-
-struct tk_function {
-	u16 kind;
-	u16 flags;
-	struct tk_source value[4];
-	struct tk_source name;	/* bytes: 8 for a pointer to the text, 1 for the text itself */
-};
 
 struct tk_cpu {
 	u32 seq;

@@ -14,7 +14,7 @@ import pytest
 import tracekit
 from tracekit.cli import main
 
-HEADER = ["ts_ns", "boot", "cpu", "pid", "comm", "event", "flags", "args", "ts_raw"]
+HEADER = ["ts_ns", "boot", "cpu", "pid", "comm", "event", "source", "flags", "args", "ts_raw"]
 
 
 @pytest.fixture(scope="module")

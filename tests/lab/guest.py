@@ -36,13 +36,18 @@ mkdir -p /var/lib/tracekit
 fail() {{ echo "FAILED: $*"; exit 1; }}
 # record OPTIONS...: a recorder in the background, armed when this returns
 record() {{
-    tracekit record -o $S "$@" 2>/tmp/record.log &
+    tracekit record -v -o $S "$@" 2>/tmp/record.log &
     recorder=$!
     until grep -q '^recording into' /tmp/record.log; do
         kill -0 $recorder || {{ cat /tmp/record.log; fail "the recorder ended"; }}
         sleep 0.2
     done
     cat /tmp/record.log
+}}
+# interrupt: Ctrl-C for the recorder
+interrupt() {{
+    kill -INT $recorder
+    wait $recorder || {{ cat /tmp/record.log; fail "the recorder ended badly"; }}
 }}
 # marks WORD FILE: 23 markers
 marks() {{ for i in $(seq 23); do echo "$1 $i" > "$2"; done; }}

@@ -35,6 +35,7 @@ def test_the_data_disk_holds_what_the_guest_needs(tmp_path: Path) -> None:
     assert debugfs(image, "cat /patience") == "7\n"
     code = debugfs(image, "ls -p /code/tracekit")
     assert "/cli/" in code
+    assert "kexec.c" in debugfs(image, "ls -p /code/tracekit/probes/bpf")
     assert "__pycache__" not in code
     assert "_walk.abi3.so" in debugfs(image, "ls -p /code/tracekit/_native")
     assert "/100755/" in next(

@@ -41,7 +41,7 @@ def test_the_local_clocks_are_related(report: Report) -> None:
     jump = report.handovers[0]
     assert jump.gap_ns and jump.gap_error_ns
     assert 0 < jump.gap_ns < 60e9
-    assert jump.gap_error_ns < 100_000_000
+    assert jump.gap_error_ns < 50_000_000
 
 
 def test_kprobe_events_cover_the_phases(report: Report) -> None:

@@ -32,8 +32,7 @@ SCRIPT = f"""
 state > /var/lib/tracekit/before
 record --no-bpf --clock local --events '*:*'
 i=0; while [ $i -lt 3000 ]; do echo "load $i" > $TK/trace_marker; i=$((i + 1)); done
-kill -INT $recorder
-wait $recorder || fail "the recorder ended with $?"
+interrupt
 state > /var/lib/tracekit/after-interrupt
 
 S=/var/lib/tracekit/killed

@@ -10,6 +10,7 @@ event of that text has the clock's own stamp.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "marker_sample",
     "merge_markers",
     "merge_samples",
+    "sample_trace_clock",
     "valid_sample",
 ]
 
@@ -115,6 +117,28 @@ def marker_sample(fd: int, text: str) -> Mapping[str, Any] | None:
     except (ImportError, NotImplementedError):
         return None
     return {"text": text, "tsc_before": before, "tsc_after": after}
+
+
+def sample_trace_clock(root: Sysroot, place: str) -> list[Mapping[str, Any]]:
+    """Sample the trace clock of a live tracefs or instance at ``place`` by writing markers.
+
+    None are written where the clock is the counter itself, or where nothing is being recorded.
+    """
+    clock = root.get(f"{place}/trace_clock") or b""
+    on = (root.get(f"{place}/tracing_on") or b"").strip() == b"1"
+    if not root.live or not on or b"[x86-tsc]" in clock:
+        return []
+    markers = []
+    try:
+        fd = os.open(root.where(f"{place}/trace_marker"), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            for _ in range(_BRACKETS):
+                markers.append(marker_sample(fd, f"tracekit-clock {time.monotonic_ns()}"))
+        finally:
+            os.close(fd)
+    except OSError:
+        pass  # no marker, no sample: the other evidence stands
+    return [marker for marker in markers if marker is not None]
 
 
 def clock_samples(root: Sysroot, remarks: Remarks) -> list[Sample]:

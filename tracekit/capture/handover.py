@@ -98,7 +98,7 @@ def handover(
         if recorder is not None:
             recorder.tick(0)
             recorder.mark("handover")
-            recorder.release()
+            recorder.release(standby=via == "systemctl")
         elif plan.recorder is not None:
             with progress("the recorder takes its last snapshot", None):
                 ask_for_release(plan.recorder)

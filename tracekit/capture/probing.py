@@ -14,17 +14,20 @@ from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
 from tracekit.probes.records import RECORD
 from tracekit.sysroot import Sysroot
 
-__all__ = ["Probing", "arm_kprobes"]
+__all__ = ["Probing", "define_kprobes", "enable_kprobes"]
 
 _PRINTK_EVENT = "bpf_trace:bpf_trace_printk"
 
 
-def arm_kprobes(root: Sysroot, instance: Instance) -> Mapping[str, Any]:
-    """Put kprobe events on the kexec path into the instance; describes them for ``bpf.json``."""
+def define_kprobes(root: Sysroot, instance: Instance) -> Mapping[str, Any]:
+    """Define kprobe events on the kexec path; describes them for ``bpf.json``."""
     plan: KprobePlan = plan_kprobes(root)
-    refused = dict(instance.add_kprobes(plan.lines))
+    return plan.describe(dict(instance.add_kprobes(plan.lines)))
+
+
+def enable_kprobes(instance: Instance) -> None:
+    """Record the kprobe events that are defined."""
     instance.enable([f"{PROBE_GROUP}:*"])
-    return plan.describe(refused)
 
 
 class Probing:
@@ -46,7 +49,8 @@ class Probing:
                     f"{why}; kprobe events cover the phases instead",
                 )  # fmt: skip
         if self._probes is None:
-            self._description = {**arm_kprobes(root, instance), "reason": why}
+            self._description = {**define_kprobes(root, instance), "reason": why}
+            enable_kprobes(instance)
         for entry in self._describe().get("missing", ()):
             remarks.add("probe-absent", "info", str(entry["event"]), str(entry["reason"]))
 

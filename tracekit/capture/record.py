@@ -18,9 +18,9 @@ from tracekit.capture import systemd
 from tracekit.capture.armed import Armed, ArmedFile
 from tracekit.capture.boots import header_address
 from tracekit.capture.bpfstore import bpf_records
-from tracekit.capture.clocks import marker_sample
+from tracekit.capture.clocks import sample_trace_clock
 from tracekit.capture.instance import Instance, Stats, find_instance, globs
-from tracekit.capture.probing import Probing, arm_kprobes
+from tracekit.capture.probing import Probing, define_kprobes, enable_kprobes
 from tracekit.capture.recover import recover
 from tracekit.capture.regions import recovered_in
 from tracekit.capture.remarks import Progress, Remarks, no_progress
@@ -197,15 +197,7 @@ class Recorder:
             os.write(self._part, records)
 
     def _mark_clock(self) -> None:
-        """Sample the trace clock beside the counter, unless it is the counter."""
-        if self.clock == PREFERRED_CLOCK or self.instance.read("tracing_on").strip() != "1":
-            return
-        fd = self.instance.open_marker()
-        try:
-            marker = marker_sample(fd, f"tracekit-clock {time.monotonic_ns()}")
-        finally:
-            os.close(fd)
-        self._markers += [marker] if marker else []
+        self._markers += sample_trace_clock(self.root, self.instance.path)
 
     def mark(self, text: str) -> None:
         """Write ``tracekit: TEXT`` into the record."""
@@ -232,10 +224,16 @@ class Recorder:
 
     # -- ending -------------------------------------------------------------------------------
 
-    def release(self) -> None:
-        """The last snapshot; then let go of the session, and record on until the jump."""
+    def release(self, *, standby: bool = False) -> None:
+        """The last snapshot; then let go of the session, and record on until the jump.
+
+        With ``standby`` kprobe events are defined for :meth:`leave_armed`, so that the snapshot has
+        their formats.
+        """
         if self.released:
             return
+        if standby and self.probing.mode == "bpf":
+            define_kprobes(self.root, self.instance)
         self._store(self.probing.poll(0) + self.probing.counters())
         self._save(full=True)
         self._save_systemd()
@@ -260,10 +258,9 @@ class Recorder:
             self._writer.finish("snapshot")
 
     def leave_armed(self) -> None:
-        """Go, and let the instance record on: what dies with this process is made up for."""
-        self.release()
-        if self.probing.mode == "bpf":
-            arm_kprobes(self.root, self.instance)
+        """Go, and let the instance record on: kprobe events stand in for what dies with us."""
+        self.release(standby=True)
+        enable_kprobes(self.instance)
         self.probing.close()
 
     def stop(self) -> None:

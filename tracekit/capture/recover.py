@@ -26,6 +26,7 @@ from tracekit.capture.chain import (
     read_chain,
     recorder_of,
 )
+from tracekit.capture.clocks import sample_trace_clock
 from tracekit.capture.cmdline import RegionSpec, parse_cmdline
 from tracekit.capture.discover import Discovery, discover, open_cores
 from tracekit.capture.evidence import why_locked
@@ -175,9 +176,10 @@ def _clear_incoming(writer: SessionWriter) -> None:
 def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], found: Discovery) -> None:
     """The running kernel's side: its trace pages, its formats and names, its KHO data."""
     tracefs = find_tracefs(saving.root)
+    markers = sample_trace_clock(saving.root, tracefs) if tracefs is not None else []
     cpus = drain_pipes(saving, tracefs, kernel) if tracefs is not None else []
     metadata = asdict(found.metadata) if found.metadata else None
-    save_boot(saving, {**kernel, "kexec_metadata": metadata})
+    save_boot(saving, {**kernel, "kexec_metadata": metadata}, markers)
     for name, data in found.blobs.items():
         *above, last = name.split("/")
         rel = saving.rel("/".join(("kho/in", *above, safe_name(last))))

@@ -255,13 +255,16 @@ def refresh_boot(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> N
     _save_log(saving)
 
 
-def save_boot(saving: Saving, kernel: Mapping[str, Any]) -> int:
+def save_boot(
+    saving: Saving, kernel: Mapping[str, Any], markers: Sequence[Mapping[str, Any]] = ()
+) -> int:
     """Save the boot, or save it anew.
 
-    ``kernel`` is its ``kernel.json``, written last: a boot that has one is complete. Returns the
-    number of event formats; without a tracefs that is 0, and an error among the remarks.
+    ``kernel`` is its ``kernel.json``, written last: a boot that has one is complete; ``markers``
+    are samples of the trace clock. Returns the number of event formats; without a tracefs that is
+    0, and an error among the remarks.
     """
-    save_clocks(saving)  # first: the nearer to the jump, the better
+    save_clocks(saving, markers)  # first: the nearer to the jump, the better
     tracefs = find_tracefs(saving.root)
     formats = 0
     if tracefs is None:

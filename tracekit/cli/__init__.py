@@ -1,8 +1,8 @@
 """The command line: one command a file, imported when it is called.
 
-Exit codes: 0 done; 1 an error of no other kind; 2 wrong usage; 3 a file that cannot be read or
-written; 4 a session that cannot be used; 5 nothing to recover; 130 interrupted. They are the
-``exit_code`` of the classes in :mod:`tracekit.errors`.
+Exit codes: 0 done; 1 an error of no other kind (doctor: not ready); 2 wrong usage; 3 a file that
+cannot be read or written; 4 a session that cannot be used; 5 nothing to recover; 6 the lab failed;
+130 interrupted. They are the ``exit_code`` of the classes in :mod:`tracekit.errors`.
 """
 
 from __future__ import annotations
@@ -42,13 +42,17 @@ _COMMANDS = {
 }
 
 _EPILOG = """\b
-A session from a recorded handover (or leave out --sysroot on the machine itself):
-  tracekit snapshot --sysroot old -o SESSION    in the old kernel
-  tracekit recover  --sysroot new SESSION       in the new kernel
-  tracekit report   SESSION                     anywhere, without root
+A kexec, recorded:
+  tracekit doctor                                      is this machine ready?
+  tracekit handover --kernel IMG --initrd I -o SESSION records it, and jumps
+  tracekit recover                                     in the new kernel
+  tracekit report SESSION                              anywhere, without root
+The same in QEMU, risking nothing:
+  tracekit lab build; tracekit lab run -o SESSION
 
-Exit codes: 0 done, 1 error, 2 usage, 3 a file that cannot be read or written,
-4 unusable session, 5 nothing to recover, 130 interrupted."""
+Exit codes: 0 done, 1 error or not ready, 2 usage, 3 a file that cannot be read
+or written, 4 unusable session, 5 nothing to recover, 6 the lab failed,
+130 interrupted."""
 
 
 class _Commands(click.Group):

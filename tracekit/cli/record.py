@@ -131,7 +131,7 @@ def stay(recorder: Recorder, *, leaving: bool = False) -> Status:
     with _display() as show:
         while signals.ended is None:
             if signals.last:
-                recorder.release()
+                recorder.release(standby=True)
             status = recorder.tick()
             show(status)
     if leaving or _kexec_under_way():

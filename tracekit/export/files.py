@@ -21,7 +21,7 @@ from tracekit.timeline.recording import Recording
 __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet"]
 
 #: The columns of both formats, in order: a contract.
-COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "flags", "args", "ts_raw")
+COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "source", "flags", "args", "ts_raw")
 
 _BATCH = 1 << 17  # rows
 _ROW_GROUP = 1 << 20

@@ -215,6 +215,7 @@ def kernel_blocks(
     recording: Recording, wanted: Filter, clean: Callable[[str], str] = _same
 ) -> Iterator[bytes]:
     """What each boot's ``trace`` file would print, header included, many lines in a block."""
+    recording = recording.as_traced
     for boot in recording.boots:
         if wanted.boots and boot.index not in wanted.boots:
             continue

@@ -26,7 +26,10 @@ _MODIFIERS = frozenset({_TYPEDEF, 9, 10, 11, 18})  # volatile, const, restrict, 
 _FIXED = {1: 4, 3: 12, 14: 4, 17: 4}  # int, array, var, decl_tag
 _EACH = {_STRUCT: 12, _UNION: 12, 6: 8, _FUNC_PROTO: 8, 15: 12, 19: 12}  # enum, datasec, enum64
 _LAST_KIND = 19
-_DEPTH = 32  # modifiers and anonymous members followed; real types have a handful
+_DEPTH = 32  # modifiers followed; real types have a handful
+_NESTED = 256  # anonymous members searched; struct page has 17
+_NAME = 512  # KSYM_NAME_LEN, include/linux/kallsyms.h
+_PARAMETERS = 64  # of a function; more are no C of this world
 
 VOID = 0
 
@@ -99,9 +102,9 @@ class Btf:
         return info >> 24 & 0x1F, info & 0xFFFF, info >> 31, size, pos + 12
 
     def _string(self, offset: int) -> str:
-        end = self._strings.find(b"\0", offset)
+        end = self._strings.find(b"\0", offset, offset + _NAME)
         if end < 0:
-            raise ParseError(f"{self._source}: a name at {offset:#x}, beyond the strings")
+            raise ParseError(f"{self._source}: no name of up to {_NAME} bytes at {offset:#x}")
         return self._strings[offset:end].decode("utf-8", "backslashreplace")
 
     def _plain(self, number: int) -> int:
@@ -141,6 +144,8 @@ class Btf:
         kind, count, _, returns, pos = self._type(proto)
         if kind != _FUNC_PROTO:
             raise self._fail(pos, f"function {name} has no prototype but a type of kind {kind}")
+        if count > _PARAMETERS:
+            raise self._fail(pos, f"function {name} has {count} parameters")
         pairs = [_PAIR.unpack_from(self._data, pos + 8 * i) for i in range(count)]
         parameters = tuple((self._string(label), target) for label, target in pairs)
         return Function(name, parameters, returns)
@@ -177,7 +182,7 @@ class Btf:
         bits = 0
         width = 0
         for label in path:
-            found = self._find(number, label, _DEPTH)
+            found = self._find(number, label, set())
             if found is None:
                 return None
             place, number = found
@@ -185,14 +190,18 @@ class Btf:
             width = place.width
         return Member(bits, width)
 
-    def _find(self, number: int, label: str, depth: int) -> tuple[Member, int] | None:
-        """A member of one struct, also inside its anonymous structs and unions, and its type."""
+    def _find(self, number: int, label: str, seen: set[int]) -> tuple[Member, int] | None:
+        """A member of one struct, also inside its anonymous structs and unions, and its type.
+
+        ``seen``: the types that were searched, so that none is twice.
+        """
         number = self._plain(number)
-        if number == VOID or depth == 0:
+        if number == VOID or number in seen or len(seen) == _NESTED:
             return None
+        seen.add(number)
         kind, count, bitfields, _, pos = self._type(number)
         if kind == _ARRAY:
-            return self._find(_TYPE.unpack_from(self._data, pos)[0], label, depth - 1)
+            return self._find(_TYPE.unpack_from(self._data, pos)[0], label, seen)
         if kind not in (_STRUCT, _UNION):
             return None
         for i in range(count):
@@ -202,7 +211,7 @@ class Btf:
             if text == label:
                 return member, target
             if not text:
-                inner = self._find(target, label, depth - 1)
+                inner = self._find(target, label, seen)
                 if inner is not None:
                     return Member(member.bits + inner[0].bits, inner[0].width), inner[1]
         return None

@@ -10,7 +10,7 @@ from tracekit.errors import ParseError
 from tracekit.probes.btf import VOID, Btf
 from tracekit.sysroot import Sysroot
 
-__all__ = ["SHUTDOWNS", "Missing", "ProbedKernel", "page_shift", "shutdown_functions"]
+__all__ = ["SHUTDOWNS", "Missing", "ProbedKernel", "page_shift", "shutdown_functions", "tracefs"]
 
 #: Bus callbacks that are probed where BTF cannot name them: without BTF, and those in modules.
 SHUTDOWNS = (
@@ -36,10 +36,8 @@ SHUTDOWNS = (
     "xenbus_dev_shutdown",
 )
 
-_LISTS = (
-    "sys/kernel/tracing/available_filter_functions",
-    "sys/kernel/debug/kprobes/blacklist",
-)
+_TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+_BLACKLIST = "sys/kernel/debug/kprobes/blacklist"
 ABSENT = "not in this kernel, or inlined into its caller"
 NOTRACE = "code of the tracers themselves"
 
@@ -65,6 +63,11 @@ class Missing:
     def as_dict(self) -> dict[str, object]:
         """The JSON form."""
         return {"event": self.event, "functions": list(self.functions), "reason": self.reason}
+
+
+def tracefs(root: Sysroot) -> str:
+    """Where tracefs is mounted below the root."""
+    return next((path for path in _TRACEFS if root.exists(f"{path}/trace")), _TRACEFS[0])
 
 
 def shutdown_functions(btf: Btf | None) -> Iterator[str]:
@@ -124,9 +127,10 @@ class ProbedKernel:
     @classmethod
     def read(cls, root: Sysroot) -> ProbedKernel:
         """From the running kernel or a saved tree."""
+        available = f"{tracefs(root)}/available_filter_functions"
         texts = [
             (root.get(rel) or b"").decode("utf-8", "backslashreplace")
-            for rel in ("proc/kallsyms", *_LISTS)
+            for rel in ("proc/kallsyms", available, _BLACKLIST)
         ]
         return cls.parse(texts[0], texts[1], texts[2], root.get("sys/kernel/btf/vmlinux"))
 

@@ -32,7 +32,7 @@ SUBJECTS = ("kexec", "devices", "kho", "ring_buffer")
 
 _SOURCES = Path(__file__).parent / "bpf"
 _RING_PAGES = 1024  # of the BPF ring buffer: some 27,000 records
-# 7.x headers use anonymous members of another struct's type (KERNEL: -fms-extensions in Makefile)
+# 7.x headers have anonymous members of a named struct type, as the kernel's own Makefile allows
 _CFLAGS = ("-fms-extensions", "-Wno-microsoft-anon-tag", "-w")
 
 # struct tk_function of bpf/common.h: kind, flags, 5 x struct tk_source
@@ -210,12 +210,22 @@ class _Attacher:
         steps = [] if kind.instant else [("attach_kretprobe", f"{program}_return")]
         self._try(kind.event, function, [*steps, ("attach_kprobe", program)])
 
+    def devices(self, kind: Kind) -> None:
+        """Attach to every shutdown callback; says it where the devices will have no names."""
+        names = tuple(shutdown_functions(self._kernel.btf))
+        there = [name for name in names if not self._kernel.refusal(name)]
+        for name in there:
+            self.function(kind, name)
+        if not there:
+            self.missing.append(self._kernel.missing(kind.event, names))
+        elif not self._kernel.device_macros():
+            reason = self._kernel.btf_reason or "BTF lacks a member of struct device"
+            self.missing.append(Missing("device:shutdown names", (), reason))
+
     def kind(self, kind: Kind) -> None:
         """Attach one kind to the first of its functions that can be probed."""
         if kind.event == "device:shutdown":
-            for name in shutdown_functions(self._kernel.btf):
-                if not self._kernel.refusal(name):
-                    self.function(kind, name)
+            self.devices(kind)
         elif kind.functions and ":" in kind.functions[0]:
             self.tracepoint(kind)
         elif kind.functions:
@@ -335,13 +345,12 @@ def load_probes(root: Sysroot, subjects: Sequence[str] = SUBJECTS, instance: str
     _check(root)
     bcc = _bcc()
     kernel = ProbedKernel.read(root)
+    if not any(kernel.addresses.values()):
+        raise _unavailable("/proc/kallsyms hides addresses", "sysctl kernel.kptr_restrict=1")
     bpf = _compile(bcc, kernel, subjects)
     _raise_limit()
     attacher = _Attacher(bpf, kernel)
     try:
-        if not kernel.device_macros() and "devices" in subjects:
-            reason = kernel.btf_reason or "BTF lacks a member of struct device"
-            attacher.missing.append(Missing("device:shutdown names", (), reason))
         counted = attacher.counters() if "ring_buffer" in subjects else frozenset[str]()
         for kind in KINDS.values():
             if kind.subject in subjects:

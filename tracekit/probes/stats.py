@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from tracekit.probes.kernel import tracefs
 from tracekit.probes.records import KINDS, RECORD
 from tracekit.sysroot import Sysroot
 
@@ -32,9 +33,11 @@ def counter_records(
     written: events the CPU's buffer took so far; overrun: those overwritten before they were read
     (``per_cpu/cpuN/stats``, ``kernel/trace/trace.c``); state: ``on 1408K x86-tsc``. ``counted``:
     label -> counts by CPU of what only probes see, over all instances; -1 in the record where
-    there is no such probe.
+    there is no such probe. Nothing where there is no such instance.
     """
-    top = f"sys/kernel/tracing/instances/{instance}"
+    top = f"{tracefs(root)}/instances/{instance}"
+    if not root.exists(top):
+        return b""
     base = f"{top}/per_cpu"
     state = _state(root, top).encode()
     records = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.errors import Diagnostic, SessionError
+from tracekit.errors import Diagnostic
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.clock import BootClockInput, ClockModel, SessionClock, align
-from tracekit.timeline.rows import Rows
+from tracekit.timeline.clockother import Relation, relate
+from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.sources import Source, boot_samples, one_clock_a_boot
 
 __all__ = ["Axis", "boot_samples", "place"]
 
@@ -24,13 +25,19 @@ _CHUNK = 1 << 16
 class Axis:
     """``ts_ns`` of every row (int64, 0 is the last jump), and how it was come by.
 
-    ``clocks`` has the clock model of each boot that has events.
+    ``clocks`` has the clock model of each boot that has events. ``raw`` has every row's stamp on
+    the trace clock of that model: it is the row's own, but for those of the buffers in
+    ``relations`` (by their number), which count on another clock. ``sources`` has what is known
+    about each boot's clocks.
     """
 
     ts_ns: npt.NDArray[np.int64]
     clock: SessionClock
     clocks: Mapping[int, ClockModel]
     diagnostics: tuple[Diagnostic, ...]
+    raw: npt.NDArray[Any]
+    relations: Mapping[int, Relation]
+    sources: Mapping[int, Source]
 
     @property
     def common(self) -> bool:
@@ -62,82 +69,58 @@ class Axis:
         one, other = int(rows.boot[a]), int(rows.boot[b])
         if not (self.timed(one) and self.timed(other) and self._related(one, other)):
             return None, None
-        return self.clock.interval(one, int(rows.ts_raw[a]), other, int(rows.ts_raw[b]))
+        ns, error = self.clock.interval(one, int(self.raw[a]), other, int(self.raw[b]))
+        more = [self.relations[n].error_ns for n in rows.buffer[[a, b]].tolist()
+                if n in self.relations]  # fmt: skip
+        return ns, None if error is None else error + sum(more)
+
+    def native(self, buffer: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Which rows, by their ``buffer``, the clock stamped that their boot's times rest on."""
+        return ~np.isin(buffer, list(self.relations))
+
+    def monotonic(self, boot: int, readings: Sequence[int]) -> tuple[list[int], int] | None:
+        """Readings of a boot's CLOCK_MONOTONIC (ns) on the axis, and how far they may be off, ns.
+
+        None where nothing relates that clock to the boot's events.
+        """
+        source = self.sources.get(boot)
+        if not readings or source is None or not self.timed(boot):
+            return None
+        span = min(readings), max(readings)
+        relation = relate(source.given, "mono", span, self.clock.rate, source.pairs)
+        if relation is None:
+            return None
+        values = relation.convert(np.array(readings, np.uint64)).tolist()
+        return [self.clocks[boot].ns(value) for value in values], relation.error_ns
 
 
-def _main_clock(buffers: Sequence[Buffer]) -> str:
-    """The trace clock of most of a boot's events; local is the kernel's default."""
-    events = Counter[str]()
-    for buffer in buffers:
-        events[buffer.clock or "local"] += len(buffer)
-    return max(events, key=lambda clock: events[clock]) if events else "local"
-
-
-def boot_samples(boot: Boot) -> Sequence[object]:
-    """The clock samples of a boot, as they were saved: not trusted."""
-    if not boot.session.has(f"boots/{boot.index}/clocks.json"):
-        return ()
-    try:
-        document = boot.session.json(f"boots/{boot.index}/clocks.json")
-    except SessionError as error:
-        boot.note("clocks-unreadable", "", str(error))
-        return ()
-    samples = document.get("samples")
-    return samples if isinstance(samples, list) else ()
-
-
-def _on_one_clock(
-    boots: Sequence[Boot], clocks: Mapping[int, str], rows: Rows, buffers: Sequence[Buffer]
-) -> Rows:
-    """``rows`` without those of buffers that count on another clock than their boot's."""
-    strange = []
-    for number, buffer in enumerate(buffers):
-        boot = next(b for b in boots if any(buffer is mine for mine in b.buffers))
-        clock = buffer.clock or "local"
-        if clock != clocks[boot.index] and len(buffer):
-            strange.append(number)
-            boot.note(
-                "buffer-on-other-clock", buffer.name,
-                f"its {len(buffer)} events are stamped by the clock {clock}, most of this boot's"
-                f" by {clocks[boot.index]}: they are not placed on the timeline",
-            )  # fmt: skip
-    return rows.take(~np.isin(rows.buffer, strange)) if strange else rows
-
-
-def place(boots: Sequence[Boot], rows: Rows, buffers: Sequence[Buffer]) -> tuple[Rows, Axis]:
+def place(
+    boots: Sequence[Boot], rows: Rows, kinds: Sequence[EventKind], buffers: Sequence[Buffer]
+) -> tuple[Rows, Axis]:
     """Give every row its place on one axis; the rows come back sorted by it.
 
     ``rows`` are boot by boot, each boot sorted by raw stamps. Boots follow one another, so that
-    order is the order of time unless a clock's bound lets two boots overlap, which is remarked on.
+    order is the order of time unless a clock's bound lets two boots overlap, which is remarked on,
+    or a boot's buffers count on several clocks.
     """
-    clocks = {boot.index: _main_clock(boot.buffers) for boot in boots}
-    rows = _on_one_clock(boots, clocks, rows, buffers)
+    rows, raw, sources, relations = one_clock_a_boot(boots, rows, kinds, buffers)
     parts = {b.index: rows.of_boot(b.index) for b in boots}
-    stamps = {index: rows.ts_raw[at] for index, at in parts.items()}
-    inputs = [
-        BootClockInput(
-            index=boot.index,
-            trace_clock=clocks[boot.index],
-            samples=boot_samples(boot),
-            dmesg=boot.text("dmesg"),
-            first_raw=int(stamps[boot.index][0]),
-            last_raw=int(stamps[boot.index][-1]),
-        )
-        for boot in boots
-        if len(stamps[boot.index])
-    ]
+    inputs = [sources[b.index].given for b in boots if b.index in sources]
     clock = align(inputs, _origin(inputs, boots))
     models = {i.index: clock.model(i.index) for i in inputs}
     ts_ns: npt.NDArray[Any] = np.zeros(len(rows), np.int64)
     for index, model in models.items():
-        ts_ns[parts[index]] = _to_ns(model, stamps[index])
+        ts_ns[parts[index]] = _to_ns(model, raw[parts[index]])
     notes = list(clock.diagnostics)
     if len(ts_ns) and bool(np.any(np.diff(ts_ns) < 0)):
         order = np.argsort(ts_ns, kind="stable")
+        same = raw is rows.ts_raw
         rows, ts_ns = rows.take(order), ts_ns[order]
-        message = "a boot's first events come before the last ones of the boot before it"
-        notes.append(Diagnostic("boots-overlap", "warning", "timeline", message))
-    return rows, Axis(ts_ns, clock, models, tuple(notes))
+        raw = rows.ts_raw if same else raw[order]
+        if np.any(rows.boot[1:] < rows.boot[:-1]):
+            message = "a boot's first events come before the last ones of the boot before it"
+            notes.append(Diagnostic("boots-overlap", "warning", "timeline", message))
+    return rows, Axis(ts_ns, clock, models, tuple(notes), raw, relations, sources)
 
 
 def _to_ns(model: ClockModel, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tracekit.errors import Diagnostic, FormatError, ParseError, SessionError
+from tracekit.errors import Diagnostic, FormatError, ParseError, SessionError, Severity
 from tracekit.ftrace.context import Context, NoSymbols, SymbolTable
 from tracekit.ftrace.format import EventFormat, HeaderPage, parse_format, parse_header_page
 from tracekit.ftrace.layout import RegionLayout, parse_layout
@@ -17,6 +17,7 @@ from tracekit.ftrace.render import Renderer, make_renderer, unknown_renderer
 from tracekit.ftrace.symbols import Symbols
 from tracekit.ftrace.syscalls import has_bare_syscalls
 from tracekit.session import Session
+from tracekit.timeline.bpfformat import ProbeRecords, is_probe, probe_format, probe_ids, probe_name
 
 __all__ = ["Boot", "Buffer", "parse_comms", "parse_printk_formats"]
 
@@ -74,6 +75,7 @@ class Boot:
     session: Session
     index: int
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    probes: ProbeRecords = field(default_factory=ProbeRecords)
     _formats: dict[int, EventFormat | None] = field(default_factory=dict)
     _renderers: dict[int, Renderer] = field(default_factory=dict)
 
@@ -82,10 +84,10 @@ class Boot:
         """How diagnostics name this boot."""
         return f"boot {self.index}"
 
-    def note(self, code: str, where: str, message: str) -> None:
-        """Add a warning about this boot's data."""
+    def note(self, code: str, where: str, message: str, severity: Severity = "warning") -> None:
+        """Add a remark about this boot's data."""
         self.diagnostics.append(
-            Diagnostic(code, "warning", f"{self.where} {where}".strip(), message)
+            Diagnostic(code, severity, f"{self.where} {where}".strip(), message)
         )
 
     @cached_property
@@ -153,6 +155,8 @@ class Boot:
         return self._formats[event_id]
 
     def _parse_format(self, event_id: int) -> EventFormat | None:
+        if is_probe(event_id):
+            return probe_format(event_id)
         path = self._format_files.get(event_id)
         if path is None:
             return None
@@ -165,11 +169,14 @@ class Boot:
             return None
 
     def event_ids(self) -> Iterable[int]:
-        """The ids of all events whose formats were saved."""
-        return self._format_files.keys()
+        """The ids of all events whose formats are known, BPF probes included where they ran."""
+        probed = self.session.has(f"boots/{self.index}/bpf.bin")
+        return [*self._format_files, *(probe_ids() if probed else ())]
 
     def event_name(self, event_id: int) -> str:
         """``system:name``; ``unknown:ID`` where no format was saved for the id."""
+        if is_probe(event_id):
+            return probe_name(event_id)
         path = self._format_files.get(event_id)
         if path is None:
             return f"unknown:{event_id}"

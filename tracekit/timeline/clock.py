@@ -14,12 +14,13 @@ A bound that is not known is ``None``, and a diagnostic says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
 
+from tracekit.errors import Diagnostic
 from tracekit.timeline.clockfit import LineFit, fit_brackets
 from tracekit.timeline.clockgap import (
     BootClockInput,
@@ -48,6 +49,7 @@ __all__ = [
     "align",
     "fit_brackets",
     "kernel_zero",
+    "session_rate_of",
 ]
 
 #: ``trace_clock_jiffies`` counts these (USER_HZ is 100).
@@ -63,9 +65,7 @@ def align(boots: Sequence[BootClockInput], origin: tuple[int, int] | None = None
     if not boots:
         return SessionClock(0, 0, (), (), True, None, ())
     read = [read_boot(boot) for boot in sorted(boots, key=lambda b: b.index)]
-    rate, notes = session_rate(
-        {b.index: b.fit for b in read if b.fit}, {b.index: b.log for b in read}
-    )
+    rate, notes = _rate(read)
     read = [related(boot, rate) for boot in read]
     leaving = read[-2:][0]
     start, raw = origin or (leaving.index, leaving.last)
@@ -78,6 +78,16 @@ def align(boots: Sequence[BootClockInput], origin: tuple[int, int] | None = None
     return SessionClock(
         start, raw, models, tuple(gaps), all(g.common for g in gaps), rate, (*said, *notes)
     )
+
+
+def _rate(read: Iterable[ClockEvidence]) -> tuple[SessionRate | None, tuple[Diagnostic, ...]]:
+    boots = list(read)
+    return session_rate({b.index: b.fit for b in boots if b.fit}, {b.index: b.log for b in boots})
+
+
+def session_rate_of(boots: Iterable[BootClockInput]) -> SessionRate | None:
+    """The counter's rate that :func:`align` would use for these boots."""
+    return _rate(read_boot(boot) for boot in boots)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ _COMM_SIZE = 15  # TASK_COMM_LEN without its NUL
 
 def _pairs(fmt: EventFormat) -> Iterator[tuple[Field, Field]]:
     """Fields that name a task together, such as ``prev_pid`` and ``prev_comm``."""
-    by_name = {f.name: f for f in fmt.fields}
+    by_name = {f.name: f for f in (*fmt.common, *fmt.fields)}
     for name, pid in by_name.items():
         comm = by_name.get(f"{name[:-3]}comm") if name.endswith("pid") else None
         if comm is not None and comm.is_string and pid.length is None and pid.size == 4:

@@ -1,9 +1,10 @@
 """The account of every event: recovered + lost = written, per CPU, and what cannot be told.
 
-Three things lose events. The writer overwrites the oldest sub-buffer of a full ring: the meta data
-show whether that ever happened, and ``per_cpu/cpuN/stats``, saved before the jump, count what was
-written by then. The kernel drops events and flags the next page (``RB_MISSED_EVENTS``). And a page
-may be too damaged to read.
+Three things lose events of a ring buffer. The writer overwrites the oldest sub-buffer of a full
+ring: the meta data show whether that ever happened, and ``per_cpu/cpuN/stats``, saved before the
+jump, count what was written by then. The kernel drops events and flags the next page
+(``RB_MISSED_EVENTS``). And a page may be too damaged to read. The BPF probes number their records,
+a sequence a CPU: what was lost of those is missing from it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.page import Records
 from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.bpfformat import PROBE_FILE
 
 __all__ = ["CpuAccount", "account", "parse_stats"]
 
@@ -106,4 +108,10 @@ def account(boot: Boot, buffers: Sequence[Buffer]) -> tuple[list[CpuAccount], li
             elif one.lost:
                 message = f"{one.lost} events are lost"
                 found.append(Diagnostic("events-lost", "warning", where, message))
+    for cpu, (events, missing) in sorted(boot.probes.counts.items()):
+        accounts.append(CpuAccount(cpu, PROBE_FILE, events, missing, False, 0))
+        if missing:
+            where = f"{boot.where} BPF probes cpu {cpu}"
+            message = f"{missing} records are lost: their numbers are missing from the sequence"
+            found.append(Diagnostic("bpf-records-lost", "warning", where, message))
     return accounts, found

@@ -16,6 +16,7 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.milestones import OLD_KERNEL, find_milestones
 from tracekit.timeline.query import Filter
 from tracekit.timeline.recording import Recording
+from tracekit.timeline.userspace import shutdown_begin, shutdown_exec, startup_end
 from tracekit.timeline.zero import time_zero
 
 __all__ = ["Handover", "Initcall", "Phase", "handover", "slowest_initcalls"]
@@ -23,6 +24,8 @@ __all__ = ["Handover", "Initcall", "Phase", "handover", "slowest_initcalls"]
 _ALONG = (  # milestone -> the phase that begins there
     ("reboot", "reboot call"),
     ("kernel_kexec", "notifiers"),
+    ("liveupdate_reboot", "liveupdate"),
+    ("kernel_restart_prepare", "notifiers"),
     ("device_shutdown", "device shutdown"),
     ("migrate_to_reboot_cpu", "migrate"),
     ("syscore_shutdown", "syscore shutdown"),
@@ -33,7 +36,11 @@ _ALONG = (  # milestone -> the phase that begins there
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of time on the session's axis, in ns; None where it was not observed."""
+    """A stretch of time on the session's axis, in ns; None where it was not observed.
+
+    ``in_blackout``: whether it lies between the reboot call and the first user process.
+    ``handover``: which one it is part of, counted from 0.
+    """
 
     name: str
     boot: int
@@ -41,6 +48,8 @@ class Phase:
     duration_ns: int | None
     observed: bool
     note: str = ""
+    in_blackout: bool = True
+    handover: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +112,52 @@ def _pick(found: Mapping[str, Sequence[np.ndarray]]) -> dict[str, int]:
     return picked
 
 
+def _along(at: Mapping[str, int]) -> list[tuple[str, str]]:
+    """The milestones on the way out, and what begins at each.
+
+    ``kernel_kexec()`` serializes the live update before it runs the notifiers; where neither is
+    marked by itself, both are in the phase that begins with it.
+    """
+    inner = {"liveupdate_reboot", "kernel_restart_prepare"}
+    if inner.isdisjoint(at):
+        return [(mark, name) for mark, name in _ALONG if mark not in inner]
+    return [(mark, "kernel_kexec" if mark == "kernel_kexec" else name) for mark, name in _ALONG]
+
+
+def _load_phase(recording: Recording, old: Boot, at: Mapping[str, int]) -> Phase:
+    if "load" in at and "loaded" in at:
+        start, end = (int(recording.axis.ts_ns[at[mark]]) for mark in ("load", "loaded"))
+        phase = Phase("kexec load", old.index, start, end - start, True)
+    else:
+        phase = _unobserved("kexec load", old.index, "no event marks kexec_file_load")
+    return replace(phase, in_blackout=False)
+
+
+def _stopping_phases(recording: Recording, old: Boot, reboot: int | None) -> Iterator[Phase]:
+    """What systemd does on the way out; nothing where it was not seen to run."""
+    ready = shutdown_exec(recording, old)
+    if ready is None:
+        return
+    name = "systemd: stopping units"
+    begin = shutdown_begin(recording, old, ready)
+    if begin is None:
+        why = "nothing marks the begin: record sched:sched_process_exec of systemctl"
+        yield replace(_unobserved(name, old.index, why), in_blackout=False)
+    else:
+        yield Phase(name, old.index, begin, ready - begin, True, in_blackout=False)
+    if reboot is not None and reboot >= ready:
+        yield Phase("systemd-shutdown", old.index, ready, reboot - ready, True, in_blackout=False)
+
+
 def _old_phases(recording: Recording, old: Boot, at: Mapping[str, int], last: int) -> list[Phase]:
     ts = recording.axis.ts_ns
-    phases = []
-    if "load" in at and "loaded" in at:
-        start = int(ts[at["load"]])
-        phases.append(Phase("kexec load", old.index, start, int(ts[at["loaded"]]) - start, True))
-    else:
-        phases.append(_unobserved("kexec load", old.index, "no event marks kexec_file_load"))
-    seen = [(mark, name) for mark, name in _ALONG if mark in at]
+    reboot = int(ts[at["reboot"]]) if "reboot" in at else None
+    phases = [_load_phase(recording, old, at), *_stopping_phases(recording, old, reboot)]
+    along = _along(at)
+    seen = [(mark, name) for mark, name in along if mark in at]
     ends = [at[mark] for mark, _ in seen[1:]] + [last]
     held_by = ""
-    for mark, name in _ALONG:
+    for mark, name in along:
         if mark not in at:
             inside = f"; its time is part of '{held_by}'" if held_by else ""
             phases.append(_unobserved(name, old.index, f"no event marks {mark}{inside}"))
@@ -123,6 +166,10 @@ def _old_phases(recording: Recording, old: Boot, at: Mapping[str, int], last: in
         start, end = int(ts[at[mark]]), int(ts[ends[seen.index((mark, name))]])
         phases.append(Phase(name, old.index, start, end - start, True))
     return phases
+
+
+def _short(ns: int) -> str:
+    return f"{ns / 1e6:.1f} ms" if ns >= 100_000 else f"{ns / 1e3:.1f} µs"
 
 
 def _dark_phases(
@@ -135,9 +182,9 @@ def _dark_phases(
     if zero is None:
         note = "the new kernel's time zero is not known, so the dark part cannot be split"
         return [Phase("dark", old.index, start, end - start, True, note)], notes
-    known = f"the new kernel's time zero, known to ± {zero.error_ns / 1e6:.1f} ms"
+    known = f"the new kernel's time zero, known to ± {_short(zero.error_ns)}"
     if zero.ns >= end:
-        late = f"{known}, falls {(zero.ns - end) / 1e6:.1f} ms after its first event"
+        late = f"{known}, falls {_short(zero.ns - end)} after its first event"
         return [Phase("dark", old.index, start, end - start, True, late)], notes
     split = max(zero.ns, start)
     return [
@@ -213,6 +260,14 @@ def _first_user(recording: Recording, new: Boot) -> int | None:
     return int(chosen[0]) if len(chosen) else None
 
 
+def _starting_phase(recording: Recording, new: Boot, user: int) -> Iterator[Phase]:
+    """What systemd does in the new boot; nothing where it does not say."""
+    end = startup_end(recording, new)
+    if end is not None and end >= user:
+        name = "systemd: starting units"
+        yield Phase(name, new.index, user, end - user, True, in_blackout=False)
+
+
 def _known(recording: Recording, phases: Sequence[Phase], new: Boot) -> Iterator[Phase]:
     """The phases, without the times that no clock tells."""
     axis = recording.axis
@@ -250,6 +305,8 @@ def handover(recording: Recording, old: Boot, new: Boot) -> Handover:
         phases.append(_unobserved("first user process", new.index, note))
     elif (begin := done if done is not None else int(ts[first or 0])) <= int(ts[user]):
         phases.append(Phase("first user process", new.index, begin, int(ts[user]) - begin, True))
+    if user is not None:
+        phases += _starting_phase(recording, new, int(ts[user]))
     return Handover(
         old.index,
         new.index,

@@ -23,9 +23,11 @@ from tracekit.ftrace.columns import (
 from tracekit.session import Session
 from tracekit.timeline.axis import Axis, place
 from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.bpfformat import is_probe
+from tracekit.timeline.collect import collect
 from tracekit.timeline.comms import comms_of_boot
 from tracekit.timeline.query import Filter
-from tracekit.timeline.rows import EventKind, Rows, collect, distinct
+from tracekit.timeline.rows import EventKind, Rows, distinct
 
 if TYPE_CHECKING:
     from tracekit.timeline.report import Report
@@ -34,6 +36,7 @@ __all__ = ["Recording"]
 
 _Array = npt.NDArray[Any]
 _CHUNK = 1 << 16  # rows that are rendered and written at a time
+_SOURCES = ("ftrace", "bpf")
 _COMMON = ("ts_ns", "boot", "cpu", "pid", "comm", "flags", "preempt", "ts_raw")
 
 
@@ -52,8 +55,10 @@ class Recording:
     :meth:`batches` streams it, :meth:`event` has one event's arguments as typed columns.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, probes: bool = True) -> None:
+        """``probes``: show what the BPF probes recorded as events of their own."""
         self.session = session
+        self._probes = probes
         self.boots = [Boot(session, index) for index in session.boots]
         self._texts: dict[tuple[int, int], dict[bytes, str]] = {}
 
@@ -61,8 +66,8 @@ class Recording:
 
     @cached_property
     def _decoded(self) -> _Decoded:
-        rows, kinds, buffers = collect(self.boots)
-        rows, axis = place(self.boots, rows, buffers)
+        rows, kinds, buffers = collect(self.boots, probes=self._probes)
+        rows, axis = place(self.boots, rows, kinds, buffers)
         return _Decoded(rows, kinds, buffers, axis)
 
     @property
@@ -102,6 +107,13 @@ class Recording:
         """Whether ``system:name`` occurs in the boot with that index."""
         return any(kind.name == name and kind.boot == boot for kind in self.kinds)
 
+    @cached_property
+    def as_traced(self) -> Recording:
+        """What the ring buffers hold and nothing else, as the kernel itself shows it."""
+        if not any(is_probe(kind.id) for kind in self.kinds):
+            return self
+        return Recording(self.session, probes=False)
+
     # -- names --------------------------------------------------------------------------------
 
     @cached_property
@@ -113,6 +125,10 @@ class Recording:
     def _name_of_kind(self) -> _Array:
         index = {name: i for i, name in enumerate(self.event_names)}
         return np.array([index[kind.name] for kind in self.kinds], np.int32)
+
+    @cached_property
+    def _source_of_kind(self) -> _Array:
+        return np.array([is_probe(kind.id) for kind in self.kinds], np.int8)
 
     @cached_property
     def comms(self) -> list[dict[int, str]]:
@@ -166,6 +182,7 @@ class Recording:
             boot = self._boot(kind.boot)
             known = self._texts.setdefault((kind.boot, kind.id), {})
             render, skip = boot.renderer(kind.id).render, boot.record_header.size
+            skip = 0 if is_probe(kind.id) else skip  # there is no header
             indices, rendered = render_column(payloads, render, skip, known)
             table = [texts.setdefault(text, len(texts)) for text in rendered]
             codes[part] = np.array(table, np.int32)[indices]
@@ -200,10 +217,8 @@ class Recording:
         """The timeline's columns for the rows at ``at``; rendering ``args`` is what takes time."""
         rows = self.rows.take(at)
         names = as_strings(self.event_names)
-        source = pa.DictionaryArray.from_arrays(
-            as_arrow(np.zeros(len(rows), np.int8)), as_strings(["ftrace"])
-        )
         kind = self._name_of_kind[rows.kind] if len(rows) else np.empty(0, np.int32)
+        source = self._source_of_kind[rows.kind] if len(rows) else np.empty(0, np.int8)
         columns = {
             "ts_ns": as_arrow(self.axis.ts_ns[at]),
             "boot": as_arrow(rows.boot),
@@ -211,7 +226,7 @@ class Recording:
             "pid": as_arrow(rows.pid),
             "comm": self._comm_column(at),
             "event": pa.DictionaryArray.from_arrays(as_arrow(kind), names),
-            "source": source,
+            "source": pa.DictionaryArray.from_arrays(as_arrow(source), as_strings(_SOURCES)),
             "flags": as_arrow(rows.flags),
             "preempt": as_arrow(rows.preempt),
         }
@@ -264,9 +279,12 @@ class Recording:
         argument has such a name too, the argument keeps it and the timeline's becomes
         ``common_...``. Raises :class:`~tracekit.errors.UsageError` when there is no such event.
         """
+        return self.event_at(name, self.select(wanted) if wanted else np.arange(len(self)))
+
+    def event_at(self, name: str, at: _Array) -> pa.Table:
+        """As :meth:`event`, those of the rows at ``at`` (indices, in order)."""
         full = self._full_name(name)
         codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
-        at = self.select(wanted) if wanted else np.arange(len(self))
         at = at[np.isin(self.rows.kind[at], codes)]
         groups = list(self._groups(self.rows.take(at)))
         if not groups:

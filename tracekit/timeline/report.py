@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tracekit.errors import Diagnostic
 from tracekit.timeline.boot import Boot
+from tracekit.timeline.devices import Device, device_shutdowns, slowness
 from tracekit.timeline.losses import CpuAccount, account
 from tracekit.timeline.phases import Handover, Initcall, Phase, handover, slowest_initcalls
+from tracekit.timeline.probing import ProbeReport, probe_report
 from tracekit.timeline.recording import Recording
-from tracekit.timeline.rows import Rows
+from tracekit.timeline.userspace import Unit, unit_starts
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 
 _LAST = 10  # events of every CPU shown before the jump
 # what diagnostics begin with that tell of data which are not there
-_MISSING = ("region-", "cpu-", "cpus-", "page-", "pipe-", "buffer-", "kernel-", "session-")
+_MISSING = ("region-", "cpu-", "cpus-", "page-", "pipe-", "buffer-", "kernel-", "session-", "bpf-")
+_SLOWEST = 10  # units
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ class Report:
     """Everything ``tracekit report`` shows. Times in ns, 0 is the last jump.
 
     ``complete``: every CPU of every boot that recorded is there, and nothing is lost or unreadable.
+    ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
+    ``units`` the slowest that systemd started.
     """
 
     session: str
@@ -101,6 +106,9 @@ class Report:
     handovers: tuple[HandoverReport, ...]
     phases: tuple[Phase, ...]
     initcalls: tuple[Initcall, ...]
+    devices: tuple[Device, ...]
+    units: tuple[Unit, ...]
+    probes: tuple[ProbeReport, ...]
     last_events: tuple[LastEvent, ...]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -137,12 +145,12 @@ def _cpu_report(recording: Recording, boot: int, cpu: int, of: Sequence[CpuAccou
 
 
 def _boot_report(recording: Recording, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
+    model = recording.axis.clocks.get(boot.index)  # decodes, which also counts
     accounts, found = account(boot, boot.buffers)
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
         by_cpu.setdefault(one.cpu, []).append(one)
     cpus = tuple(_cpu_report(recording, boot.index, cpu, by_cpu[cpu]) for cpu in sorted(by_cpu))
-    model = recording.axis.clocks.get(boot.index)
     return BootReport(
         index=boot.index,
         release=boot.release,
@@ -158,8 +166,13 @@ def _boot_report(recording: Recording, boot: Boot) -> tuple[BootReport, list[Dia
     ), found
 
 
-def _raw(rows: Rows, at: int | None) -> int:
-    return int(rows.ts_raw[at]) if at is not None else 0
+def _cycles(recording: Recording, h: Handover) -> int | None:
+    """The gap as the counter that stamped both its ends shows it."""
+    if h.last_old is None or h.first_new is None or not recording.axis.counts_on(h.old, h.new):
+        return None
+    rows, ends = recording.rows, [h.last_old, h.first_new]
+    last, first = rows.ts_raw[ends].tolist()
+    return first - last if recording.axis.native(rows.buffer[ends]).all() else None
 
 
 def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
@@ -171,14 +184,13 @@ def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
     if h.reboot is not None and h.user is not None:
         blackout = axis.interval(rows, h.reboot, h.user)
     bounds = next((g for g in axis.clock.gaps if g.boot == h.old), None)
-    ticks = gap[0] is not None and axis.counts_on(h.old, h.new)
     return HandoverReport(
         old=h.old,
         new=h.new,
         jump_ns=int(axis.ts_ns[h.last_old]) if h.last_old is not None else None,
         gap_ns=gap[0],
         gap_error_ns=gap[1],
-        gap_raw=_raw(rows, h.first_new) - _raw(rows, h.last_old) if ticks else None,
+        gap_raw=_cycles(recording, h) if gap[0] is not None else None,
         gap_earliest_ns=bounds.earliest_ns if bounds else None,
         gap_latest_ns=bounds.latest_ns if bounds else None,
         gap_method=bounds.method if bounds else "",
@@ -211,15 +223,20 @@ def _complete(boots: Sequence[BootReport], diagnostics: Sequence[Diagnostic]) ->
 
 def make_report(recording: Recording) -> Report:
     """Compute the report of a session; see :class:`Report`."""
-    boots, found = [], list[Diagnostic]()
+    boots, probes, found = [], list[ProbeReport](), list[Diagnostic]()
     for boot in recording.boots:
         one, remarks = _boot_report(recording, boot)
         boots.append(one)
+        found += remarks
+        probed, remarks = probe_report(boot)
+        probes += [probed] if probed else []
         found += remarks
     jumps = [
         handover(recording, old, new)
         for old, new in zip(recording.boots, recording.boots[1:], strict=False)
     ]
+    devices = [device for boot in recording.boots for device in device_shutdowns(recording, boot)]
+    units = [unit for boot in recording.boots for unit in unit_starts(recording, boot)]
     at_jump = recording.boots[-2:][0].index if recording.boots else 0
     diagnostics = tuple(
         dict.fromkeys([*recording.diagnostics, *found, *(d for h in jumps for d in h.notes)])
@@ -230,8 +247,11 @@ def make_report(recording: Recording) -> Report:
         common_clock=recording.axis.common,
         boots=tuple(boots),
         handovers=tuple(_handover_report(recording, h) for h in jumps),
-        phases=tuple(p for h in jumps for p in h.phases),
+        phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(slowest_initcalls([c for h in jumps for c in h.initcalls])),
+        devices=tuple(sorted(devices, key=slowness)),
+        units=tuple(sorted(units, key=lambda u: -u.duration_ns)[:_SLOWEST]),
+        probes=tuple(probes),
         last_events=tuple(_last_events(recording, at_jump)),
         diagnostics=diagnostics,
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from tracekit.ftrace.page import Records
-from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.boot import Boot
 
-__all__ = ["EventKind", "Rows", "collect", "distinct", "numpy_columns"]
+__all__ = ["EventKind", "Kinds", "Rows", "distinct", "in_order", "numpy_columns", "of_cpu"]
 
 _Array = npt.NDArray[Any]
+_ID_LIMIT = 1 << 17  # of the kernel's events and, behind them, the BPF probes'
 _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 
 
@@ -54,6 +55,21 @@ class Rows:
         """The rows at ``order`` (indices, a mask or a slice)."""
         return Rows(*(getattr(self, f.name)[order] for f in fields(self)))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self], order: _Array | None = None) -> Self:
+        """The parts one after the other, or in ``order``; one column at a time: spares memory."""
+        columns = []
+        for f in fields(cls):
+            column = np.concatenate([getattr(p, f.name) for p in parts])
+            columns.append(column if order is None else column[order])
+        return cls(*columns)
+
+    @classmethod
+    def none(cls) -> Self:
+        """No rows at all."""
+        types = ("u8", "u1", "u2", "i4", "i4", "u1", "u1", "u2", "u8", "u4")
+        return cls(*(np.empty(0, t) for t in types))
+
     def of_boot(self, boot: int) -> _Array | slice:
         """Where the rows of a boot are: a slice where they lie together."""
         at = np.flatnonzero(self.boot == boot)
@@ -88,14 +104,38 @@ def numpy_columns(records: Records) -> dict[str, _Array]:
     }
 
 
-def _of_cpu(records: Records, boot: int, buffer: int, kind_of: Callable[[_Array], _Array]) -> Rows:
+class Kinds:
+    """The events that occur, numbered as they are met."""
+
+    def __init__(self) -> None:
+        self.found: list[EventKind] = []
+        self._codes: dict[int, _Array] = {}
+
+    def of(self, boot: Boot, ids: _Array) -> _Array:
+        """The numbers of a boot's events of these ids, int32."""
+        codes = self._codes.setdefault(boot.index, np.full(_ID_LIMIT, -1, np.int32))
+        for event_id in np.flatnonzero(np.bincount(ids, minlength=1)).tolist():
+            if codes[event_id] < 0:
+                codes[event_id] = len(self.found)
+                self.found.append(EventKind(boot.index, event_id, boot.event_name(event_id)))
+        numbers: _Array = codes[ids]
+        return numbers
+
+    def find(self, boot: Boot, name: str) -> int | None:
+        """The number of a boot's event ``system:name``, None where it does not occur."""
+        found = (n for n, k in enumerate(self.found) if k.boot == boot.index and k.name == name)
+        return next(found, None)
+
+
+def of_cpu(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> Rows:
+    """The rows of a CPU's records in buffer number ``buffer``."""
     n, raw = len(records), numpy_columns(records)
     return Rows(
         ts_raw=raw["ts"],
-        boot=np.full(n, boot, np.uint8),
+        boot=np.full(n, boot.index, np.uint8),
         cpu=np.full(n, records.cpu, np.uint16),
         pid=raw["pid"],
-        kind=kind_of(raw["type"]),
+        kind=kinds.of(boot, raw["type"]),
         flags=raw["flags"],
         preempt=raw["preempt"],
         buffer=np.full(n, buffer, np.uint16),
@@ -104,49 +144,8 @@ def _of_cpu(records: Records, boot: int, buffer: int, kind_of: Callable[[_Array]
     )
 
 
-def _joined(parts: Sequence[Rows], order: _Array | None = None) -> Rows:
-    """The parts one after the other, or in ``order``; one column at a time, to spare memory."""
-    columns = []
-    for f in fields(Rows):
-        column = np.concatenate([getattr(p, f.name) for p in parts])
-        columns.append(column if order is None else column[order])
-    return Rows(*columns)
-
-
-def _in_order(parts: Sequence[Rows]) -> Rows:
+def in_order(parts: Sequence[Rows]) -> Rows:
     """The parts, sorted by raw stamp; equal stamps keep their order."""
     # each part is sorted but for damage, and merging sorted runs is what a stable sort does well
-    return _joined(parts, np.argsort(np.concatenate([p.ts_raw for p in parts]), kind="stable"))
-
-
-_EMPTY = Records(0, b"", b"", b"", b"", b"", b"", b"", 0, (), b"", 0, 0, 0, ())
-
-
-def collect(boots: Sequence[Boot]) -> tuple[Rows, list[EventKind], list[Buffer]]:
-    """The events of all boots, boot by boot, each boot in the order of its raw stamps.
-
-    Equal stamps keep the order of their CPUs, as the kernel's own ``trace`` file does
-    (``__find_next_entry()``).
-    """
-    kinds: list[EventKind] = []
-    buffers: list[Buffer] = []
-    parts: list[Rows] = []
-    for boot in boots:
-        table = np.full(1 << 16, -1, np.int32)  # this boot's event id -> index in kinds
-
-        def kind_of(types: _Array, boot: Boot = boot, table: _Array = table) -> _Array:
-            for event_id in np.flatnonzero(np.bincount(types, minlength=1)).tolist():
-                if table[event_id] < 0:
-                    table[event_id] = len(kinds)
-                    kinds.append(EventKind(boot.index, event_id, boot.event_name(event_id)))
-            return table[types]
-
-        of_boot = [_of_cpu(_EMPTY, boot.index, 0, kind_of)]
-        for n, buffer in enumerate(boot.buffers):
-            of_boot += [_of_cpu(r, boot.index, len(buffers) + n, kind_of) for r in buffer.records]
-        parts.append(_in_order(of_boot))
-        boot.slim()
-        buffers += boot.buffers
-    if not parts:
-        parts = [_of_cpu(_EMPTY, 0, 0, lambda types: types.astype(np.int32))]
-    return (parts[0] if len(parts) == 1 else _joined(parts)), kinds, buffers
+    stamps = [p.ts_raw for p in parts]
+    return Rows.joined(parts, np.argsort(np.concatenate(stamps), kind="stable"))

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
+import pyarrow as pa
+
 from tracekit.errors import Diagnostic
 from tracekit.timeline.axis import boot_samples
 from tracekit.timeline.boot import Boot
@@ -25,13 +27,22 @@ class TimeZero:
     method: str
 
 
+def _of_init(recording: Recording, boot: Boot, event: str) -> pa.Table | None:
+    """The events of pid 1 that the boot's own trace clock stamped."""
+    if not recording.has_event(event, boot.index):
+        return None
+    of_init = recording.select(Filter(boots=frozenset({boot.index}), pids=frozenset({1})))
+    own = of_init[recording.axis.native(recording.rows.buffer[of_init])]
+    return recording.event_at(event, own)
+
+
 def _initcalls(recording: Recording, boot: Boot, until: int | None) -> Iterator[Initcall]:
     """The initcalls that pid 1 ran, in raw stamps, from the events of both their ends."""
     ends = {"initcall:initcall_start": "start", "initcall:initcall_finish": "finish"}
     for event, end in ends.items():
-        if not recording.has_event(event, boot.index):
+        table = _of_init(recording, boot, event)
+        if table is None or "func" not in table.column_names:
             continue
-        table = recording.event(event, Filter(boots=frozenset({boot.index}), pids=frozenset({1})))
         for raw, func in zip(table["ts_raw"].to_pylist(), table["func"].to_pylist(), strict=True):
             symbol = boot.context.symbols.lookup(func)
             if until is None or raw <= until:
@@ -39,11 +50,8 @@ def _initcalls(recording: Recording, boot: Boot, until: int | None) -> Iterator[
 
 
 def _first_exec(recording: Recording, boot: Boot) -> int | None:
-    event = "sched:sched_process_exec"
-    if not recording.has_event(event, boot.index):
-        return None
-    table = recording.event(event, Filter(boots=frozenset({boot.index}), pids=frozenset({1})))
-    return table["ts_raw"][0].as_py() if len(table) else None
+    table = _of_init(recording, boot, "sched:sched_process_exec")
+    return table["ts_raw"][0].as_py() if table is not None and len(table) else None
 
 
 def time_zero(recording: Recording, boot: Boot) -> tuple[TimeZero | None, tuple[Diagnostic, ...]]:

@@ -1,0 +1,301 @@
+"""The loader where there is no BCC, and with one that records what it is asked."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.probes.kernels import BTF, TRACEABLE
+from tracekit.probes import loader
+from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
+from tracekit.probes.records import KINDS, RECORD, RETURN, unpack
+from tracekit.sysroot import Sysroot
+
+NOTRACE = ("ring_buffer_resize", "rb_move_tail", "__rb_get_reader_page")
+IDS = {kind.event: number for number, kind in KINDS.items()}
+
+
+class Leaf(ctypes.Structure):
+    """As BCC makes it for ``struct tk_function``."""
+
+    _fields_ = [("raw", ctypes.c_ubyte * loader._FUNCTION.size)]
+
+
+class Functions(dict[int, bytes]):
+    Leaf = Leaf
+    Key = ctypes.c_uint64
+
+    def __setitem__(self, key: Any, leaf: Any) -> None:
+        super().__setitem__(key.value, bytes(leaf))
+
+
+class Bpf:
+    """What the loader uses of ``bcc.BPF``; ``refused``: functions that cannot be attached."""
+
+    refused: tuple[str, ...] = ()
+
+    def __init__(self, text: bytes, cflags: list[str]) -> None:
+        self.text, self.cflags = text.decode(), cflags
+        self.functions = Functions()
+        self.attached: list[tuple[str, str, str]] = []
+        self.cleaned = 0
+        self.cpus = [
+            SimpleNamespace(lost=3, page_crossings=5, reader_swaps=7),
+            SimpleNamespace(lost=4, page_crossings=6, reader_swaps=8),
+        ]
+        self.pending: list[bytes] = []
+        self.take: Callable[[Any, int, int], None] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return {
+            "tk_functions": self.functions,
+            "tk_cpus": {0: self.cpus},
+            "tk_records": SimpleNamespace(open_ring_buffer=self._open),
+        }[name]
+
+    def _open(self, take: Callable[[Any, int, int], None]) -> None:
+        self.take = take
+
+    def _attach(self, how: str, name: bytes, program: bytes) -> None:
+        if name.decode() in self.refused:
+            os.write(2, b"cannot attach kprobe, Invalid argument\n")
+            raise Exception(f"Failed to attach BPF program {program!r}")
+        assert f"int {program.decode()}(" in self.text
+        self.attached.append((how, name.decode(), program.decode()))
+
+    def attach_kprobe(self, event: bytes, fn_name: bytes) -> None:
+        self._attach("p", event, fn_name)
+
+    def attach_kretprobe(self, event: bytes, fn_name: bytes) -> None:
+        self._attach("r", event, fn_name)
+
+    def attach_raw_tracepoint(self, tp: bytes, fn_name: bytes) -> None:
+        self._attach("t", tp, fn_name)
+
+    def ring_buffer_poll(self, timeout: int) -> None:
+        for data in self.pending:
+            assert self.take is not None
+            buffer = ctypes.create_string_buffer(data)
+            self.take(None, ctypes.addressof(buffer), len(data))
+        self.pending = []
+
+    def ring_buffer_consume(self) -> None:
+        pass
+
+    def cleanup(self) -> None:
+        self.cleaned += 1
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """The files a kernel with two CPUs describes itself with."""
+    addresses = {name: 0x1000 + 16 * i for i, name in enumerate((*TRACEABLE, *NOTRACE))}
+    files: dict[str, str | bytes] = {
+        "proc/kallsyms": "".join(f"{a:016x} T {n}\n" for n, a in addresses.items()),
+        "sys/kernel/tracing/trace": "",
+        "sys/kernel/tracing/available_filter_functions": "\n".join(TRACEABLE) + "\n",
+        "sys/kernel/btf/vmlinux": BTF,
+        "sys/kernel/kheaders.tar.xz": "",
+        "sys/bus/event_source/devices/kprobe/type": "8\n",
+        "sys/kernel/tracing/instances/tk/tracing_on": "1\n",
+        "sys/kernel/tracing/instances/tk/buffer_size_kb": "1408\n",
+        "sys/kernel/tracing/instances/tk/trace_clock": "local global [x86-tsc]\n",
+    }
+    for cpu in range(2):
+        files[f"sys/kernel/tracing/instances/tk/per_cpu/cpu{cpu}/stats"] = (
+            f"entries: {10 + cpu}\noverrun: 5\ncommit overrun: 0\nbytes: 99\n"
+            "dropped events: 0\nread events: 2\n"
+        )
+    for rel, content in files.items():
+        path = tmp_path / rel
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return tmp_path
+
+
+@pytest.fixture
+def made(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Probes]]:
+    """made(refused=...) -> probes on the tree's kernel."""
+    monkeypatch.setattr(loader, "_check", lambda root: None)
+    monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(BPF=Bpf, __file__="bcc.py"))
+
+    def load(refused: tuple[str, ...] = NOTRACE, **more: Any) -> Probes:
+        monkeypatch.setattr(Bpf, "refused", refused)
+        return load_probes(Sysroot(tree), **more)
+
+    yield load
+
+
+def bpf(probes: Probes) -> Bpf:
+    fake = probes._bpf
+    assert isinstance(fake, Bpf)
+    return fake
+
+
+def test_loads_what_is_there_and_says_what_is_not(made: Callable[..., Probes]) -> None:
+    with made() as probes:
+        loaded = {(p.event, p.function) for p in probes.loaded}
+        missing = {m.event: m for m in probes.missing}
+        attached = bpf(probes).attached
+    assert ("kexec:kernel_kexec", "kernel_kexec") in loaded
+    assert ("kexec:machine_shutdown", "machine_shutdown") in loaded  # the second that is tried
+    assert ("device:shutdown", "pci_device_shutdown") in loaded
+    assert {("p", "kernel_kexec", "tk_call"), ("r", "kernel_kexec", "tk_call_return")} <= {
+        *attached
+    }
+    assert ("p", "pci_device_shutdown", "tk_device") in attached
+    assert ("p", "kho_radix_add_page", "tk_preserve") in attached
+    assert not [a for a in attached if a[0] == "r" and a[1] == "machine_kexec"]
+    assert missing["kexec:kernel_restart_prepare"].functions == ("kernel_restart_prepare",)
+    assert "CONFIG_KPROBE_EVENTS_ON_NOTRACE" in missing["ring_buffer:resize"].reason
+    assert {event for event, _ in loaded}.isdisjoint(missing)
+
+
+def test_the_kernel_is_asked_once_whether_tracers_can_be_probed(
+    made: Callable[..., Probes],
+) -> None:
+    probes = made(refused=())
+    events = {p.event for p in probes.loaded}
+    assert {"ring_buffer:resize", "ring_buffer:counters page_crossings"} <= events
+    assert ("p", "rb_move_tail", "tk_page_crossing") in bpf(probes).attached
+
+
+def test_a_probe_that_cannot_be_attached_leaves_the_others(made: Callable[..., Probes]) -> None:
+    probes = made(refused=("device_shutdown", "notifier_run", *NOTRACE))
+    missing = {m.event: m.reason for m in probes.missing}
+    assert "cannot attach kprobe, Invalid argument" in missing["kexec:device_shutdown"]
+    assert "cannot be attached" in missing["kexec:notifier"]
+    assert "kexec:machine_kexec" in {p.event for p in probes.loaded}
+
+
+def test_functions_are_described_to_the_programs(made: Callable[..., Probes]) -> None:
+    probes = made()
+    functions = bpf(probes).functions
+    address = 0x1000 + 16 * TRACEABLE.index("kimage_load_segment")
+    fields = loader._FUNCTION.unpack(functions[address])
+    assert fields[:2] == (IDS["kexec:load_segment"], loader._RETURNS_INT | loader._PERSIST)
+    sources = [fields[2 + 6 * i : 8 + 6 * i] for i in range(5)]
+    assert sources == [
+        (2, 0, 0, 1, 0, 0),
+        (1, 8, 2, 0, 80, 32),
+        (1, 8, 2, 0, 88, 32),
+        (1, 8, 2, 0, 72, 32),
+        (0, 0, 0, 0, 0, 0),
+    ]
+    kexec = functions[0x1000 + 16 * TRACEABLE.index("kernel_kexec")]
+    assert loader._FUNCTION.unpack(kexec)[1] & loader._DOWN
+    file = functions[0x1000 + 16 * TRACEABLE.index("luo_preserve_file")]
+    assert loader._FUNCTION.unpack(file)[1] & loader._PERSIST_DOWN
+
+
+def test_only_the_subjects_asked_for_are_compiled(made: Callable[..., Probes]) -> None:
+    probes = made(subjects=("kexec",))
+    assert {p.event.partition(":")[0] for p in probes.loaded} == {"kexec"}
+    assert "tk_device(" not in bpf(probes).text
+    assert "-DTK_KIND_KEXEC_NOTIFIER=12" in bpf(probes).cflags
+
+
+def test_records_come_out_as_they_went_in(made: Callable[..., Probes]) -> None:
+    probes = made()
+    record = RECORD.pack(9, 8, 1, 2, 3, 4, 5, 6, 1, 9 | RETURN, 0, b"kexec", b"name", b"driver")
+    bpf(probes).pending = [record, record + bytes(8)]  # the kernel rounds up
+    assert probes.poll(1) == record * 2
+    assert probes.poll(1) == b""
+
+
+def test_counters_and_losses(made: Callable[..., Probes]) -> None:
+    probes = made(refused=("__rb_get_reader_page",))
+    data = probes.counters()
+    records = [unpack(data, at) for at in range(0, len(data), RECORD.size)]
+    assert [r.cpu for r in records] == [0, 1]
+    assert [r.values for r in records] == [(17, 5, 5, 2**64 - 1), (18, 5, 6, 2**64 - 1)]
+    assert {(r.kind, r.name, r.driver) for r in records} == {
+        (IDS["ring_buffer:counters"], "tk", "on 1408K x86-tsc")
+    }
+    assert probes.lost == 7
+    fake = bpf(probes)
+    probes.close()
+    probes.close()
+    assert (fake.cleaned, probes.lost) == (1, 7)
+    described = probes.describe()
+    assert (described["version"], described["mode"], described["lost"]) == (1, "bpf", 7)
+    assert {"event": "kexec:kernel_kexec", "function": "kernel_kexec"} in described["probes"]
+
+
+def test_what_cannot_be_compiled_says_the_compiler(
+    made: Callable[..., Probes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: Any) -> None:
+        os.write(2, b"noise\n/virtual/main.c:7:1: error: unknown type name 'u99'\n")
+        raise Exception("Failed to compile BPF module <text>")
+
+    monkeypatch.setattr(sys.modules["bcc"], "BPF", fail)
+    with pytest.raises(ProbesUnavailable, match=r"unknown type name 'u99'.*--no-bpf"):
+        load_probes(Sysroot("/"))
+
+
+def test_a_saved_tree_cannot_be_probed(tree: Path) -> None:
+    with pytest.raises(ProbesUnavailable, match="only the running kernel"):
+        load_probes(Sysroot(tree))
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"sys/kernel/security/lockdown": b"none integrity [confidentiality]\n"}, "lockdown"),
+        ({}, "CONFIG_KPROBE_EVENTS"),
+        ({"sys/bus/event_source/devices/kprobe/type": b"8\n"}, "no headers of kernel"),
+    ],
+)
+def test_what_stands_against_probes_is_said(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], says: str
+) -> None:
+    root = SimpleNamespace(live=True, get=files.get, exists=files.__contains__)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(ProbesUnavailable, match=says):
+        loader._check(root)  # type: ignore[arg-type]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(ProbesUnavailable, match="sudo"):
+        loader._check(root)  # type: ignore[arg-type]
+
+
+def test_without_bcc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bcc", None)
+    with pytest.raises(ProbesUnavailable, match="python3-bpfcc"):
+        loader._bcc()
+    monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(__file__="/lib/bcc.py"))
+    with pytest.raises(ProbesUnavailable, match="another package"):
+        loader._bcc()
+
+
+def test_struct_formats_have_no_padding() -> None:
+    assert loader._FUNCTION.size == struct.calcsize("=" + loader._FUNCTION.format[1:])
+
+
+def test_hidden_addresses_are_said(made: Callable[..., Probes], tree: Path) -> None:
+    kallsyms = tree / "proc" / "kallsyms"
+    kallsyms.write_text(re.sub(r"(?m)^[0-9a-f]+", "0" * 16, kallsyms.read_text()))
+    with pytest.raises(ProbesUnavailable, match="kptr_restrict"):
+        made()
+
+
+def test_an_instance_that_is_not_there_has_no_counters(made: Callable[..., Probes]) -> None:
+    assert made(instance="other").counters() == b""
+
+
+def test_devices_without_names_are_said(made: Callable[..., Probes], tree: Path) -> None:
+    (tree / "sys/kernel/btf/vmlinux").unlink()
+    probes = made()
+    reasons = {m.event: m.reason for m in probes.missing}
+    assert "CONFIG_DEBUG_INFO_BTF" in reasons["device:shutdown names"]
+    assert not any(flag.startswith("-DTK_DEVICE_NAME") for flag in bpf(probes).cflags)
+    assert ("p", "pci_device_shutdown", "tk_device") in bpf(probes).attached

@@ -1,0 +1,176 @@
+"""The images a guest boots from: the root file system, the initramfs, and the disk of one run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import tracekit
+from tracekit.errors import LabError
+from tracekit.lab.newc import Member, newc
+from tracekit.lab.store import cached, digest
+from tracekit.lab.tools import ENVIRONMENT, Say, kill, need, run, tail
+
+__all__ = ["data_disk", "initramfs", "root_image", "root_image_path"]
+
+_SUITE = "trixie"
+_PACKAGES = (
+    "dbus",
+    "kexec-tools",
+    "kmod",
+    "procps",
+    "python3",
+    "python3-bpfcc",
+    "python3-click",
+    "python3-pyelftools",
+    "python3-rich",
+    "python3-zstandard",
+    "systemd",
+    "systemd-sysv",
+    "trace-cmd",
+    "udev",
+    "xz-utils",
+)
+# Not compressed: under software emulation, unpacking costs more than reading.
+_SQUASHFS = ("-noI", "-noD", "-noF", "-noX", "-no-xattrs", "-quiet", "-no-progress")
+_GUEST = ("driver", "plain", "tracekit", "tracekit-lab.service")
+_DIRECTORIES = ("bin", "dev", "lab", "lower", "proc", "root", "sys")
+
+
+def root_image_path(lab: Path) -> Path:
+    """Where the root image of this version of the lab lies, built or not."""
+    return lab / f"root-{digest([_SUITE, _PACKAGES, _SQUASHFS])}.squashfs"
+
+
+def root_image(lab: Path, say: Say) -> Path:
+    """The guests' root file system, a squashfs image of Debian; built from packages once."""
+
+    def make(path: Path) -> None:
+        unprivileged = ["newuidmap"] if os.geteuid() else []
+        tools = need("the lab's root image", ["mmdebstrap", "sqfstar", *unprivileged])
+        say(f"root image: Debian {_SUITE} with {len(_PACKAGES)} packages and what they need")
+        _bootstrap(tools, path, say)
+
+    return cached(root_image_path(lab), make)
+
+
+def _bootstrap(tools: dict[str, str], path: Path, say: Say) -> None:
+    bootstrap = [
+        tools["mmdebstrap"], "--variant=minbase", "--format=tar",
+        f"--include={','.join(_PACKAGES)}", _SUITE, "-",
+    ]  # fmt: skip
+    talk: list[str] = []
+    with subprocess.Popen(
+        bootstrap, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, start_new_session=True,
+    ) as source, subprocess.Popen(
+        [tools["sqfstar"], *_SQUASHFS, path], env=ENVIRONMENT, stdin=source.stdout,
+        stdout=subprocess.DEVNULL, stderr=source.stderr and subprocess.STDOUT,
+        start_new_session=True,
+    ) as image:  # fmt: skip
+        try:
+            assert source.stdout is not None
+            assert source.stderr is not None
+            source.stdout.close()  # so that mmdebstrap notices when sqfstar ends
+            for raw in source.stderr:
+                talk.append(raw.decode(errors="replace").rstrip())
+                if talk[-1].startswith("I: "):
+                    say(f"  {talk[-1].removeprefix('I: ')}")
+            source.wait()
+            image.wait()
+        except BaseException:
+            kill(source)
+            kill(image)
+            raise
+    if source.returncode or image.returncode:
+        raise LabError(
+            f"the root image could not be made (mmdebstrap {source.returncode}, sqfstar"
+            f" {image.returncode})\nmmdebstrap's last lines:\n{tail(talk)}"
+        )
+
+
+def _shipped(name: str) -> bytes:
+    return (files("tracekit.lab") / "guest" / name).read_bytes()
+
+
+def _busybox() -> Path:
+    path = Path(need("the lab's initramfs", ["busybox"])["busybox"])
+    data = path.read_bytes()
+    if b"/ld-linux" in data[:4096]:
+        raise LabError(
+            f"{path}: needs shared libraries, which an initramfs has not\n"
+            "next: sudo apt-get install busybox-static"
+        )
+    return path
+
+
+def initramfs() -> bytes:
+    """The initramfs of every boot: busybox and ``guest/init``, as a cpio archive."""
+    directories = [Member(name, stat.S_IFDIR | 0o755) for name in _DIRECTORIES]
+    return newc(
+        [
+            *directories,
+            Member("bin/busybox", stat.S_IFREG | 0o755, _busybox().read_bytes()),
+            Member("init", stat.S_IFREG | 0o755, _shipped("init")),
+        ]
+    )
+
+
+def _copy_code(target: Path) -> None:
+    """The tracekit that runs now, as the guest will run it."""
+    package = Path(tracekit.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__", "demo", ".*")
+    shutil.copytree(package, target / "tracekit", ignore=ignored)
+
+
+def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    path.chmod(mode)
+
+
+def data_disk(
+    directory: Path,
+    kernels: dict[str, Path],
+    scripts: dict[str, str],
+    *,
+    systemd: bool,
+    patience: int,
+    size: int = 4 << 30,
+) -> Path:
+    """An ext4 image that lives as long as one run: kernels, code, scripts, and the guest's state.
+
+    ``kernels`` is version -> image, ``scripts`` is file name (``boot0``) -> text, ``patience`` is
+    how long the guest waits for a jump that a script asked for, in seconds; ``size`` is in bytes
+    (the file is sparse).
+    """
+    tree = directory / "data"
+    (tree / "state").mkdir(parents=True)
+    (tree / "state").chmod(0o700)
+    (tree / "images").mkdir()
+    for version, image in kernels.items():
+        shutil.copyfile(image, tree / "images" / f"vmlinuz-{version}")
+    _write(tree / "images" / "initrd", initramfs())
+    _copy_code(tree / "code")
+    for name, text in scripts.items():
+        whole = text if text.startswith("#!") else f"#!/bin/sh -eu\n{text}"
+        _write(tree / "scripts" / name, whole.encode(), 0o755)
+    for name in _GUEST:
+        _write(tree / "guest" / name, _shipped(name), 0o755)
+    shutil.copyfile(_busybox(), tree / "guest" / "busybox")
+    (tree / "guest" / "busybox").chmod(0o755)
+    _write(tree / "patience", b"%d\n" % patience)
+    if systemd:
+        _write(tree / "systemd", b"")
+    image = directory / "data.img"
+    image.touch(mode=0o600)
+    os.truncate(image, size)
+    mke2fs = need("the lab's data disk", ["mke2fs"])["mke2fs"]
+    options = "root_owner=0:0,lazy_itable_init=1,nodiscard"
+    run([mke2fs, "-q", "-F", "-t", "ext4", "-J", "size=16", "-E", options, "-d", tree, image])
+    shutil.rmtree(tree)
+    return image

@@ -1,0 +1,202 @@
+"""One run of the lab: a guest boots, its scripts run boot after boot, its results come out."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracekit.errors import LabError, UsageError
+from tracekit.lab import images, kernels
+from tracekit.lab.console import Line, Lines, last_lines, read_marks, trouble
+from tracekit.lab.qemu import Disks, guarded, kvm_works, qemu_argv
+from tracekit.lab.store import lab_directory, scratch
+from tracekit.lab.tools import ENVIRONMENT, kill, need
+from tracekit.session.names import check_relative
+
+__all__ = [
+    "BASE_CMDLINE",
+    "CMDLINE",
+    "Plan",
+    "Result",
+    "first_cmdline",
+    "interact",
+    "prepare",
+    "run",
+    "run_qemu",
+    "unpack",
+]
+
+#: Console, no waiting after a panic: what every lab kernel gets.
+BASE_CMDLINE = "console=ttyS0 loglevel=4 panic=-1"
+
+
+def first_cmdline(region_size: str = "4M") -> str:
+    """The first kernel's: KHO, two regions that take turns, an instance in the first of them."""
+    regions = " ".join(f"reserve_mem={region_size}:2M:{name}" for name in ("tkA", "tkB"))
+    return f"{BASE_CMDLINE} kho=on {regions} trace_instance=tk^traceoff@tkA"
+
+
+CMDLINE = first_cmdline()
+_RESULTS = 2 << 30  # bytes of the disk the results come out on; a sparse file
+_PATIENCE = 90  # seconds a guest waits for a jump that its script asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run.
+
+    ``scripts[n]`` runs in boot n: a shell script (``sh -eu``), or whatever its ``#!`` names; all
+    but the last must jump. ``kernel`` is a version of the lab or how it begins (``7.2``);
+    ``cmdline`` is its whole command line. All the lab's kernels are in the guest as
+    ``/boot/vmlinuz-VERSION``, their initramfs as ``/boot/initrd``. ``memory`` in MiB, ``timeout``
+    in seconds for the whole run.
+    """
+
+    kernel: str
+    scripts: tuple[str, ...]
+    cmdline: str = CMDLINE
+    cpus: int = 2
+    memory: int = 2048
+    systemd: bool = False
+    timeout: float = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of it.
+
+    ``statuses``: per boot the exit status of its script, None where it jumped. ``output`` holds
+    what the guest left in ``/var/lib/tracekit``.
+    """
+
+    console: tuple[Line, ...]
+    statuses: tuple[int | None, ...]
+    output: Path
+
+
+def prepare(plan: Plan, place: Path, scripts: dict[str, str]) -> list[str]:
+    """Make the disks of one run in ``place``; returns QEMU's arguments, but for the console.
+
+    ``scripts`` is file name (``boot0``, or ``boot`` for every boot) -> text.
+    """
+    need("the lab", ["qemu-system-x86_64", "setpriv", "mke2fs", "busybox"])
+    lab = lab_directory()
+    there = kernels.available(lab)
+    kernel = there[kernels.choose(plan.kernel, there)]
+    root = images.root_image_path(lab)
+    if not root.exists():
+        raise LabError(f"{lab}: the lab is not built yet\nnext: tracekit lab build")
+    data = images.data_disk(place, there, scripts, systemd=plan.systemd, patience=_PATIENCE)
+    initrd, results = place / "initrd", place / "results.img"
+    initrd.write_bytes(images.initramfs())
+    results.touch(mode=0o600)
+    os.truncate(results, _RESULTS)
+    argv = qemu_argv(
+        kernel, initrd, plan.cmdline, Disks(root, data, results),
+        cpus=plan.cpus, memory=plan.memory, kvm=kvm_works(lab, kernel),
+    )  # fmt: skip
+    return guarded(argv)
+
+
+def run(plan: Plan, output: Path, watch: Callable[[Line], None] = lambda line: None) -> Result:
+    """Run ``plan``; what the guest leaves in ``/var/lib/tracekit`` becomes ``output``, mode 0700.
+
+    ``watch`` sees each console line as it comes. Raises :class:`~tracekit.errors.LabError`, ended
+    by the console, when a script fails, the guest breaks down or the time is over; what a guest
+    with a failed script packed is in ``output`` all the same.
+    """
+    if output.exists():
+        raise UsageError(f"{output} exists: name a directory that does not")
+    with scratch(lab_directory() / "runs") as place:
+        names = {f"boot{number}": text for number, text in enumerate(plan.scripts)}
+        argv = prepare(plan, place, names)
+        lines = run_qemu([*argv, "-serial", "stdio"], plan.timeout, watch)
+        progress = read_marks(lines)
+        if progress.packed:
+            unpack(place / "results.img", output)
+    reason = trouble(lines, len(plan.scripts))
+    if reason is not None:
+        raise LabError(f"{reason}\n{last_lines(lines)}")
+    return Result(tuple(lines), progress.statuses, output)
+
+
+def interact(plan: Plan, script: str) -> None:
+    """Boot a guest on this terminal; ``script`` runs in every boot. Returns when QEMU ends."""
+    with scratch(lab_directory() / "runs") as place:
+        argv = prepare(plan, place, {"boot": script})
+        status = subprocess.run(
+            [*argv, "-serial", "mon:stdio"], env=ENVIRONMENT, check=False
+        ).returncode
+    if status:
+        raise LabError(f"QEMU ended with status {status}; what it said is above")
+
+
+def run_qemu(argv: list[str], timeout: float, watch: Callable[[Line], None]) -> list[Line]:
+    """The console of a QEMU that is run to its end, at most ``timeout`` seconds.
+
+    Raises :class:`~tracekit.errors.LabError`. Nothing is left running, whatever happens.
+    """
+    lines: list[Line] = []
+    arrived: queue.Queue[Line | None] = queue.Queue()
+    process = subprocess.Popen(
+        argv, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True, bufsize=0,
+    )  # fmt: skip
+    reader = threading.Thread(target=_read, args=(process, arrived), daemon=True)
+    reader.start()
+    end = time.monotonic() + timeout
+    try:
+        while (line := arrived.get(timeout=max(0, end - time.monotonic()))) is not None:
+            lines.append(line)
+            watch(line)
+        status = process.wait()
+    except queue.Empty:
+        raise LabError(
+            f"the guest was not done after {timeout:.0f} s\n{last_lines(lines)}"
+        ) from None
+    finally:
+        kill(process)
+        reader.join()
+        assert process.stdout is not None
+        process.stdout.close()
+    if status:
+        raise LabError(f"QEMU ended with status {status}\n{last_lines(lines)}")
+    return lines
+
+
+def _read(process: subprocess.Popen[bytes], arrived: queue.Queue[Line | None]) -> None:
+    """The console thread: stamp lines the moment they come."""
+    assert process.stdout is not None
+    lines = Lines()
+    while data := os.read(process.stdout.fileno(), 1 << 16):
+        for line in lines.feed(data):
+            arrived.put(line)
+    for line in lines.end():
+        arrived.put(line)
+    arrived.put(None)
+
+
+def unpack(archive: Path, output: Path) -> None:
+    """The regular files of a tar archive, below a new directory of mode 0700."""
+    part = output.with_name(f".{output.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(mode=0o700, parents=True)
+    with tarfile.open(archive, "r:") as members:
+        for member in members:
+            source = members.extractfile(member) if member.isreg() else None
+            if source is None:
+                continue
+            path = part.joinpath(*check_relative(member.name.removeprefix("./")))
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with path.open("xb") as target:
+                path.chmod(0o600)
+                shutil.copyfileobj(source, target)
+    part.rename(output)

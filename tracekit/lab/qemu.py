@@ -1,0 +1,94 @@
+"""QEMU: its arguments for a run, and whether KVM works on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from tracekit.lab import images
+from tracekit.lab.store import cached
+from tracekit.lab.tools import ENVIRONMENT, need
+
+__all__ = ["Disks", "guarded", "kvm_works", "qemu_argv"]
+
+_PROBE_SECONDS = 15  # a guest under KVM has said "no disk" within one
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Disks(NamedTuple):
+    """The images a guest runs from; their order makes them /dev/vda, vdb and vdc."""
+
+    root: Path
+    data: Path
+    results: Path
+
+
+def _drive(name: str, path: Path, options: str) -> list[str]:
+    file = str(path).replace(",", ",,")
+    return [
+        "-drive", f"if=none,id={name},format=raw,file={file},{options}",
+        "-device", f"virtio-blk-pci,drive={name},serial={name}",
+    ]  # fmt: skip
+
+
+def qemu_argv(
+    kernel: Path,
+    initrd: Path,
+    cmdline: str,
+    disks: Disks | None = None,
+    *,
+    cpus: int = 2,
+    memory: int = 2048,
+    kvm: bool = False,
+) -> list[str]:
+    """QEMU's arguments, but for the console; ``memory`` in MiB."""
+    drives = []
+    if disks is not None:
+        drives += _drive("root", disks.root, "readonly=on")
+        drives += _drive("data", disks.data, "cache=unsafe")
+        drives += _drive("results", disks.results, "cache=unsafe")
+    return [
+        "qemu-system-x86_64", "-accel", "kvm" if kvm else "tcg,thread=multi",
+        "-cpu", "max", "-machine", "q35", "-smp", str(cpus), "-m", f"{memory}M",
+        "-no-reboot", "-nodefaults", "-display", "none",
+        "-kernel", str(kernel), "-initrd", str(initrd), "-append", cmdline,
+        *drives, "-device", "virtio-rng-pci",
+    ]  # fmt: skip
+
+
+def guarded(argv: list[str]) -> list[str]:
+    """``argv`` such that it ends when this process does, however that ends."""
+    tools = need("the lab", [argv[0], "setpriv"])
+    return [tools["setpriv"], "--pdeathsig", "KILL", tools[argv[0]], *argv[1:]]
+
+
+def kvm_works(lab: Path, kernel: Path) -> bool:
+    """Whether a lab kernel boots under KVM; tried once while this machine is up.
+
+    A /dev/kvm that can be opened is not enough: on some machines that are themselves virtual,
+    QEMU then fails on the first register, or the guest never runs.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+
+    def probe(path: Path) -> None:
+        path.write_text("works\n" if _boots_under_kvm(path.parent, kernel) else "fails\n")
+
+    answer = cached(lab / f"kvm-{_BOOT_ID.read_text().strip()}", probe)
+    return answer.read_text() == "works\n"
+
+
+def _boots_under_kvm(place: Path, kernel: Path) -> bool:
+    initrd = place / "initrd"
+    initrd.write_bytes(images.initramfs())
+    argv = qemu_argv(kernel, initrd, "console=ttyS0 panic=-1", memory=512, kvm=True)
+    try:
+        done = subprocess.run(
+            [*guarded(argv), "-serial", "stdio"], env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=_PROBE_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0 and b"@lab broken" in done.stdout

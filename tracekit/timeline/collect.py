@@ -1,0 +1,34 @@
+"""All recorded events of a session in one set of rows, boot by boot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.bpf import add_probes
+from tracekit.timeline.rows import EventKind, Kinds, Rows, in_order, of_cpu
+
+__all__ = ["collect"]
+
+
+def collect(
+    boots: Sequence[Boot], *, probes: bool = True
+) -> tuple[Rows, list[EventKind], list[Buffer]]:
+    """The events of all boots, boot by boot, each boot in the order of its raw stamps.
+
+    Equal stamps keep the order of their CPUs, as the kernel's own ``trace`` file does
+    (``__find_next_entry()``). With ``probes`` the BPF probes' records become events of their own;
+    without, the text they printed stays as it is.
+    """
+    kinds = Kinds()
+    buffers: list[Buffer] = []
+    parts = [Rows.none()]
+    for boot in boots:
+        of_boot = [Rows.none()]
+        for number, buffer in enumerate(boot.buffers, len(buffers)):
+            of_boot += [of_cpu(records, boot, number, kinds) for records in buffer.records]
+        rows = in_order(of_boot)
+        boot.slim()
+        parts.append(add_probes(boot, rows, kinds, len(buffers)) if probes else rows)
+        buffers += boot.buffers
+    return (parts[1] if len(parts) == 2 else Rows.joined(parts)), kinds.found, buffers
