@@ -3,13 +3,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test fuzz bench pictures clean help
+.PHONY: demo test lab fuzz bench bench-lab pictures clean help
 
 help:
 	@echo "make demo      show the report of a recorded handover"
 	@echo "make test      lint, types, layers and tests"
+	@echo "make lab       the QEMU lab: then make test runs real handovers too (kernels: 16 minutes each)"
 	@echo "make fuzz      mutate real regions and formats for FUZZ_SECONDS (60)"
 	@echo "make bench     speed beside trace-cmd; TRACEKIT_MILLION names the large capture"
+	@echo "make bench-lab what recording costs a handover, in the lab"
 	@echo "make pictures  draw the README's picture again"
 
 demo:
@@ -22,7 +24,12 @@ test:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+lab:
+	@.ci/prepare test
+	@.ci/prepare lab
+	$(BIN)/tracekit lab build --kernel 7.2 --kernel 7.3
 
 fuzz:
 	@.ci/prepare test
@@ -31,6 +38,10 @@ fuzz:
 bench:
 	@.ci/prepare test
 	$(BIN)/python benchmarks/bench.py
+
+bench-lab:
+	@.ci/prepare test
+	$(BIN)/python benchmarks/handover_cost.py
 
 pictures:
 	@.ci/prepare run

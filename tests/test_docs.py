@@ -31,7 +31,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_in_the_readme_exist() -> None:
     text = (ROOT / "README.md").read_text()
     commands = set(re.findall(r"^\s*tracekit (\w+)", text, re.M))
-    assert commands >= {"snapshot", "recover", "report", "events", "export"}
+    assert commands >= {"doctor", "handover", "recover", "report", "events", "export", "lab"}
     with cli.make_context("tracekit", ["--help"], resilient_parsing=True) as ctx:
         assert commands <= set(cli.list_commands(ctx))
     makefile = (ROOT / "Makefile").read_text()

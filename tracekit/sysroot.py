@@ -63,12 +63,12 @@ class Sysroot:
         """True when this is the running machine and not a saved tree."""
         return self._base == "/"
 
-    def need_root(self, what: str) -> None:
+    def need_root(self, what: str, instead: str = ", or give --sysroot a saved tree") -> None:
         """Raise :class:`~tracekit.errors.SourceError` where ``what`` is bound to fail later on."""
         if self.live and os.geteuid() != 0:
             raise SourceError(
-                f"{what} reads tracefs, kallsyms and physical memory, which only root may: "
-                "run it with sudo, or give --sysroot a saved tree"
+                f"{what} needs tracefs, kallsyms and physical memory, which only root may touch: "
+                f"run it with sudo{instead}"
             )
 
     def where(self, rel: str) -> str:

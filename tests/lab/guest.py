@@ -26,7 +26,17 @@ __all__ = [
     "unmet",
 ]
 
-OLD, NEW = "7.2.13", "7.3.4"
+
+
+def _version(series: str) -> str:
+    """The lab's newest kernel of a series; the series itself where it has none."""
+    try:
+        return kernels.choose(series, kernels.available(lab_directory()))
+    except LabError:
+        return series
+
+
+OLD, NEW = _version("7.2"), _version("7.3")
 SESSION = "/var/lib/tracekit/session"
 
 #: Shell functions that every script begins with.
@@ -82,8 +92,8 @@ def unmet() -> str | None:
     lab = lab_directory()
     try:
         there = kernels.available(lab)
-        for version in (OLD, NEW):
-            kernels.choose(version.rpartition(".")[0], there)
+        for series in ("7.2", "7.3"):
+            kernels.choose(series, there)
     except LabError as error:
         return str(error)
     if not images.root_image_path(lab).exists():
@@ -95,7 +105,7 @@ def guest_run(plan: Plan, base: Path) -> Result:
     """Run the plan's scripts, each behind the prelude; its results lie below ``base``."""
     reason = unmet()
     if reason is not None:
-        message = f"NOT RUN, real handovers: {reason}: 'tracekit lab build' makes what is missing"
+        message = f"NOT RUN, a real handover: {reason}\n'make lab' makes what is missing"
         if os.environ.get("TRACEKIT_LAB_KERNELS"):
             pytest.fail(message)  # kernels are there: this machine is to run them
         pytest.skip(message)

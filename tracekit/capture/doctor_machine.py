@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 from tracekit.capture import systemd
@@ -12,6 +11,7 @@ from tracekit.capture.doctor import Check, Machine
 from tracekit.capture.evidence import lockdown_mode
 from tracekit.capture.nextboot import next_cmdline
 from tracekit.errors import UsageError
+from tracekit.probes.bccmodule import find_bcc
 
 __all__ = ["CHECKS", "LIVE_CHECKS", "disk", "next_command"]
 
@@ -112,12 +112,12 @@ def root_user(m: Machine) -> Check:
 
 def bcc(_: Machine) -> Check:
     """BCC for this very Python."""
-    spec = find_spec("bcc")
+    spec = find_bcc()
     if spec is not None:
         return Check("bcc", "ok", f"{spec.origin or 'found'}")
     return Check(
-        "bcc", "warning", "no module bcc for this Python: no per-device times, no KHO activity",
-        "install python3-bpfcc (Debian 13 or later) or python3-bcc and use the system's Python; "
+        "bcc", "warning", "no module bcc: no per-device times, no KHO activity",
+        "install python3-bpfcc (Debian 13 or later) or python3-bcc; "
         "without it kprobe events are used (--no-bpf)",
     )  # fmt: skip
 

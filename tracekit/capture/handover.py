@@ -46,7 +46,7 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
 
     Raises :class:`~tracekit.errors.TracekitError` for what would fail later on.
     """
-    root.need_root("handover")
+    root.need_root("handover", instead="")
     for path in (next_kernel.kernel, next_kernel.initrd):
         if path is not None and not path.is_file():
             raise UsageError(f"{path}: no such file: name the next kernel and its initramfs")

@@ -69,7 +69,7 @@ class Recorder:
     """
 
     def __init__(self, root: Sysroot, options: Options, progress: Progress = no_progress) -> None:
-        root.need_root("record")
+        root.need_root("record", instead="")
         self.root = root
         self.options = options
         self.instance = find_instance(root, options.instance)
@@ -331,7 +331,7 @@ def cleanup(root: Sysroot, progress: Progress = no_progress, discard: bool = Fal
     Returns that session, None when nothing was armed. Raises
     :class:`~tracekit.errors.SourceError` when the recorder lives.
     """
-    root.need_root("record --cleanup")
+    root.need_root("record --cleanup", instead="")
     with ArmedFile() as file:
         if not file.lock():
             armed = file.read()
@@ -339,6 +339,4 @@ def cleanup(root: Sysroot, progress: Progress = no_progress, discard: bool = Fal
                 f"the recorder{f' (pid {armed.pid})' if armed else ''} is alive: stop it with "
                 "Ctrl-C or SIGTERM, and it cleans up itself"
             )
-        session = _put_back(root, file, progress, discard)
-        find_instance(root).remove_kprobes()
-        return session
+        return _put_back(root, file, progress, discard)

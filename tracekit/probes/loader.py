@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from tracekit.errors import TracekitError
 from tracekit.probes.arguments import Source, resolve
+from tracekit.probes.bccmodule import import_bcc
 from tracekit.probes.kernel import Missing, ProbedKernel, page_shift, shutdown_functions
 from tracekit.probes.records import KINDS, RECORD, Kind
 from tracekit.probes.stats import counter_records
@@ -95,11 +96,11 @@ def _check(root: Sysroot) -> None:
 
 def _bcc() -> Any:
     try:
-        import bcc
-    except ImportError as error:
+        bcc = import_bcc()
+    except (ImportError, OSError) as error:  # OSError: no libbcc
         raise _unavailable(
             f"Python's bcc module cannot be imported ({error})",
-            "install python3-bpfcc (Debian 13 or newer) for the system's Python",
+            "install python3-bpfcc (Debian 13 or newer) or python3-bcc",
         ) from error
     if not hasattr(bcc, "BPF"):
         raise _unavailable(f"{bcc.__file__} is another package", "remove it; BCC is not on PyPI")
