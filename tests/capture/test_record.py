@@ -12,6 +12,7 @@ from tests.capture.test_snapshot import Live
 from tracekit.capture.armed import Armed, ArmedFile
 from tracekit.capture.bpfstore import bpf_records, finish_bpf
 from tracekit.capture.instance import Instance, InstanceState, find_instance, globs
+from tracekit.capture.record import Options, Recorder, cleanup
 from tracekit.capture.whereabouts import default_session, region_of
 from tracekit.errors import SourceError, UsageError
 from tracekit.session import Session, SessionWriter
@@ -209,3 +210,29 @@ def test_the_session_of_a_boot(tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert default_session(Sysroot(tree)) == sessions / "20200101-0123abcd"
     (tree / "proc/cmdline").write_text(f"{CMDLINE} tracekit.session=/srv/s\n")
     assert default_session(Sysroot(tree)) == Path("/srv/s")
+
+
+def test_what_another_boot_left_armed_is_nothing(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracekit.capture.armed._DIRECTORIES", (str(tmp_path),))
+    with ArmedFile() as file:
+        file.write(ARMED)
+    assert cleanup(Live(tree)) is None
+    assert (tree / TK / "tracing_on").read_text() == "0\n"
+    with ArmedFile() as file:
+        assert file.read() is None
+
+
+def test_a_recorder_that_lives_is_not_cleaned_up(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracekit.capture.armed._DIRECTORIES", (str(tmp_path),))
+    with ArmedFile() as file:
+        assert file.lock()
+        file.write(ARMED)
+        with pytest.raises(SourceError, match=r"\(pid 7\) is alive"):
+            cleanup(Live(tree))
+        with pytest.raises(SourceError, match="another tracekit is recording: pid 7, into /s"):
+            Recorder(Live(tree), Options(tmp_path / "S"))
+    assert not (tmp_path / "S").exists()

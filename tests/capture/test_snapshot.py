@@ -324,6 +324,9 @@ class Live(Sysroot):
 
     live = True  # type: ignore[assignment]
 
+    def need_root(self, what: str, instead: str = "") -> None:
+        pass
+
     def kernel_log(self) -> bytes | None:
         return None
 

@@ -36,6 +36,7 @@ __all__ = ["Options", "Recorder", "Status", "best_clock", "cleanup"]
 
 _REFRESH = 10.0  # seconds between savings of what changes
 _COUNTERS = 1.0  # seconds between readings of the per-CPU counters
+_BOOT_ID = "proc/sys/kernel/random/boot_id"
 PREFERRED_CLOCK = "x86-tsc"  # the one that runs on through a kexec
 
 
@@ -63,7 +64,7 @@ class Status:
 
 
 class Recorder:
-    """A recording under way; a context manager that disarms when it is left.
+    """A recording under way, from its making until :meth:`stop` or :meth:`leave_armed`.
 
     Raises :class:`~tracekit.errors.SourceError` where it cannot record, before anything is armed.
     """
@@ -119,7 +120,7 @@ class Recorder:
         )
         self._armed = Armed(
             os.getpid(), str(self._writer.path.resolve()), self.instance.name,
-            str(kernel["boot_id"]), self.instance.state(),
+            self.root.text(_BOOT_ID).strip(), self.instance.state(),
         )  # fmt: skip
         self._file.write(self._armed)
         self._part = self._writer.open_part(bpf_records(self.boot))
@@ -137,8 +138,7 @@ class Recorder:
         named = named_session(root.text("proc/cmdline"))
         if named is None or Path(named) != session.absolute() or not session.exists():
             return
-        boot_id = root.text("proc/sys/kernel/random/boot_id").strip()
-        if recovered_in(session, boot_id):
+        if recovered_in(session, root.text(_BOOT_ID).strip()):
             return
         try:
             result = recover(root, session, (), self._progress)
@@ -312,7 +312,8 @@ def _has_record(writer: SessionWriter, text_address: int) -> bool:
 def _put_back(root: Sysroot, file: ArmedFile, progress: Progress, discard: bool) -> str | None:
     """Fetch what was recorded into its session, then restore the instance; the session's path."""
     armed = file.read()
-    if armed is None:
+    if armed is None or armed.boot_id != root.text(_BOOT_ID).strip():
+        file.clear()  # nothing, or what another boot left
         return None
     instance = find_instance(root, armed.instance)
     instance.write("tracing_on", "0")
