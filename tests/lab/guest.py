@@ -22,10 +22,10 @@ __all__ = [
     "OLD",
     "guest_run",
     "handover",
+    "need_guests",
     "record",
     "unmet",
 ]
-
 
 
 def _version(series: str) -> str:
@@ -101,14 +101,20 @@ def unmet() -> str | None:
     return None
 
 
+def need_guests() -> None:
+    """Skip, loudly, where no guest can run; where ready kernels are named that is a failure."""
+    reason = unmet()
+    if reason is None:
+        return
+    message = f"NOT RUN, a real handover: {reason}\n'make lab' makes what is missing"
+    if os.environ.get("TRACEKIT_LAB_KERNELS"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 def guest_run(plan: Plan, base: Path) -> Result:
     """Run the plan's scripts, each behind the prelude; its results lie below ``base``."""
-    reason = unmet()
-    if reason is not None:
-        message = f"NOT RUN, a real handover: {reason}\n'make lab' makes what is missing"
-        if os.environ.get("TRACEKIT_LAB_KERNELS"):
-            pytest.fail(message)  # kernels are there: this machine is to run them
-        pytest.skip(message)
+    need_guests()
     scripts = tuple(f"{PRELUDE}\n{script}" for script in plan.scripts)
     output = Path(tempfile.mkdtemp(dir=base)) / "out"
     return run(replace(plan, scripts=scripts), output)

@@ -1,39 +1,40 @@
-"""Without BPF, on the local clock, from four CPUs to two."""
+"""``tracekit lab run``: without BPF, on the local clock, from four CPUs to two."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 import tracekit
-from tests.lab.guest import BASE_CMDLINE, NEW, OLD, guest_run, handover
-from tracekit.lab.machine import Plan, Result
+from tests.lab.guest import NEW, OLD, need_guests
+from tracekit.cli import main
 from tracekit.timeline.report import Report
 
 pytestmark = pytest.mark.xdist_group("lab")
 
-APPEND = f'--append "{BASE_CMDLINE} nr_cpus=2"'
-BOOT0 = handover(NEW, "--no-bpf", "--clock local", APPEND)
-BOOT1 = """
-nproc | sed 's/^/CPUS: /'
-tracekit recover
-"""
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need_guests()
+    target = tmp_path_factory.mktemp("local") / "session"
+    command = ["--kernel-old", OLD, "--kernel-new", NEW, "--cpus", "4", "--new-cpus", "2"]
+    command += ["--clock", "local", "--no-bpf", "--events", "handover", "--events", "timer:*"]
+    assert main(["lab", "run", *command, "--region-size", "8M", "-o", str(target)]) == 0
+    return target
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    return guest_run(Plan(OLD, (BOOT0, BOOT1), cpus=4), tmp_path_factory.mktemp("local"))
+def report(session: Path) -> Report:
+    return tracekit.open(session).report()
 
 
-@pytest.fixture(scope="module")
-def report(result: Result) -> Report:
-    return tracekit.open(result.output / "session").report()
-
-
-def test_all_four_cpus_are_there(result: Result, report: Report) -> None:
-    assert "CPUS: 2" in [line.text for line in result.console]
+def test_all_four_cpus_are_there(session: Path, report: Report) -> None:
+    assert [boot.release for boot in report.boots] == [OLD, NEW]
     assert [cpu.cpu for cpu in report.boots[0].cpus] == [0, 1, 2, 3]
     assert report.boots[0].lost == 0
     assert [cpu.cpu for cpu in report.boots[1].cpus] == [0, 1]
+    assert tracekit.open(session).has_event("timer:timer_start", 0)
 
 
 def test_the_local_clocks_are_related(report: Report) -> None:

@@ -29,8 +29,8 @@ def _pairs(fmt: EventFormat) -> Iterator[tuple[Field, Field]]:
         yield by_name["pid"], by_name["filename"]
 
 
-def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, str]]:
-    """The distinct (pid, name) of an event's records, the last one of a pid last."""
+def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, int, str]]:
+    """The distinct (last record, pid, name) of an event's records."""
     pids = typed_column(payloads, pid).dictionary_encode()
     names = typed_column(payloads, comm).dictionary_encode()
     width = len(names.dictionary) + 1
@@ -38,12 +38,13 @@ def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, s
     key += as_numpy(names.indices, null=width - 1)
     _, back = np.unique(key[::-1], return_index=True)  # the last row of each pair
     numbers, texts = pids.dictionary.to_pylist(), [*names.dictionary.to_pylist(), None]
-    for pair in key[np.sort(len(key) - 1 - back)].tolist():
+    last = len(key) - 1 - back
+    for record, pair in zip(last.tolist(), key[last].tolist(), strict=True):
         number, name = numbers[pair // width] if pair >= 0 else None, texts[pair % width]
         if number is not None and name:
             # begin_new_exec() names a task after the file it runs
             base = name.rpartition("/")[2] if comm.name == "filename" else name
-            yield number, base.encode()[:_COMM_SIZE].decode("utf-8", "ignore")
+            yield record, number, base.encode()[:_COMM_SIZE].decode("utf-8", "ignore")
 
 
 def comms_of_boot(
@@ -58,7 +59,7 @@ def comms_of_boot(
     pids, _ = distinct(rows.pid[rows.of_boot(boot.index)])
     if all(pid in known for pid in pids.tolist()):
         return known
-    told: dict[int, str] = {}
+    told: dict[int, tuple[int, str]] = {}  # pid -> (row that said so last, name)
     for code, kind in enumerate(kinds):
         fmt = boot.format(kind.id) if kind.boot == boot.index else None
         pairs = list(_pairs(fmt)) if fmt else []
@@ -67,5 +68,8 @@ def comms_of_boot(
             at = mine[rows.buffer[mine] == number]
             payloads = Payloads(buffers[number].data, rows.offset[at], rows.length[at])
             for pid, comm in pairs:
-                told.update(_named(payloads, pid, comm))
-    return {**told, **known}
+                for record, task, name in _named(payloads, pid, comm):
+                    row = int(at[record])
+                    if row >= told.get(task, (-1, ""))[0]:
+                        told[task] = row, name
+    return {**{task: name for task, (_, name) in told.items()}, **known}
