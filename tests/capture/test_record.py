@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,7 @@ def test_what_the_instance_says(instance: Instance) -> None:
         ("# Current\nx\n", None),
         ("ffffffff81000000\t[kernel]\n", "ffffffff81000000"),
         ("0\t[kernel]\n", None),
+        ("text delta:\t-5\n", None),  # 6.12 to 6.14: no address
         ("", None),
     ],
 )
@@ -152,6 +154,16 @@ def test_the_armed_file_outlives_its_writer(tmp_path: Path) -> None:
     assert Path(file.path).stat().st_mode & 0o777 == 0o600
 
 
+def test_a_shorter_text_replaces_a_longer_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ArmedFile(str(tmp_path)) as file:
+        file.write(ARMED)
+        monkeypatch.setattr(os, "ftruncate", lambda *_: pytest.fail("a second step"))
+        file.write(replace(ARMED, released=True))
+        assert file.read() == replace(ARMED, released=True)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"pid": "x"}, {"pid": -1}, {"instance": "../x"}, {"before": 3}, {"more": 1}, {"session": 1}],
@@ -184,6 +196,23 @@ def test_records_are_kept_whoever_finishes_them(tmp_path: Path) -> None:
             finish_bpf(writer)
         writer.finish("snapshot")
     assert Session.open(tmp_path / "S").read("boots/0/bpf.bin") == b"firstsecond"
+
+
+def test_damaged_records_are_put_aside(tmp_path: Path) -> None:
+    with SessionWriter.open(tmp_path / "S") as writer:
+        writer.write("boots/0/kernel.json", b"{}")
+        writer.add_boot(0)
+        writer.write(bpf_records(0), b"first", compressed=True)
+        (stored,) = (tmp_path / "S/boots/0").glob("bpf.bin*")
+        stored.write_bytes(b"damaged")
+        fd = writer.open_part(bpf_records(0))
+        os.write(fd, b"second")
+        os.close(fd)
+        finish_bpf(writer)
+        writer.finish("snapshot")
+    assert Session.open(tmp_path / "S").read("boots/0/bpf.bin") == b"second"
+    (aside,) = (tmp_path / "S/boots/0/other-copies").iterdir()
+    assert aside.read_bytes() == b"damaged"
 
 
 def test_where_the_region_lies(tree: Path) -> None:

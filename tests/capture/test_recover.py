@@ -326,6 +326,20 @@ def test_read_by_its_own_boot_and_then_by_the_next(tmp_path: Path) -> None:
     assert "region-copied-twice" in codes(result)
 
 
+def test_what_the_boot_itself_writes_is_read_anew(tmp_path: Path) -> None:
+    """It may have recorded again since: neither recording is lost."""
+    prepare(tmp_path)
+    spec = RegionSpec("tkA", TKA, REGION)
+    for n, seed in enumerate(("one", "two", "two", "three")):
+        old = replace(old_machine(), regions={TKA: region(OLD_TEXT, seed)})
+        result, session = run(tmp_path, old, spec, name=f"old{n}")
+        assert session.read("boots/0/regions/tkA.raw") == region(OLD_TEXT, seed)
+        assert ("region-copied-twice" in codes(result)) == (n in {1, 3})
+    aside = [n for n in session.list("boots/0/other-copies/") if n.endswith(".raw")]
+    assert [session.read(n) for n in aside] == [region(OLD_TEXT, s) for s in ("two", "one")]
+    assert len(aside) == 2 and not session.list("incoming/")
+
+
 def test_read_by_the_next_boot_and_by_the_one_after(tmp_path: Path) -> None:
     """The first copy stays; one that is the same is not kept twice."""
     prepare(tmp_path)

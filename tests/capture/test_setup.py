@@ -156,6 +156,18 @@ def test_kernel_install_shares_its_line(tmp_path: Path) -> None:
     assert line.read_text() == "root=UUID=1 quiet\n"
 
 
+def test_comments_in_kernel_installs_line_stay_comments(tmp_path: Path) -> None:
+    root = system(tmp_path)
+    line = root / "etc/kernel/cmdline"
+    line.parent.mkdir(parents=True)
+    line.write_text("# ours\nroot=UUID=1\nquiet\n")
+    for _ in range(2):
+        apply(options(root), make_plan(options(root)))
+        assert line.read_text() == f"# ours\nroot=UUID=1 quiet {parameters('4M')}\n"
+    undo(options(root))
+    assert line.read_text() == "# ours\nroot=UUID=1 quiet\n"
+
+
 # -- what is not ours -------------------------------------------------------------------------
 
 

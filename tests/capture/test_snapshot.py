@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -387,3 +388,16 @@ def test_merging() -> None:
     a, b = SAMPLE | {"source": "one"}, SAMPLE | {"source": "two", "tsc_before": 1}
     assert merge_samples([a], [b, a]) == [b, a]
     assert merge_samples([a], [a | {"source": "copy"}]) == [a]
+
+
+def test_samples_of_months_are_thinned() -> None:
+    """No more than are useful: the ends, and the narrowest of each stretch between."""
+    kept: list[Any] = []
+    for n in range(2000):
+        wide = {"clock": "mono", "tsc_before": n * 1000, "ns": n, "tsc_after": n * 1000 + 90}
+        kept = merge_samples(kept, [wide, {**wide, "tsc_after": n * 1000 + 30}])
+    assert 400 < len(kept) <= 512
+    assert (kept[0]["tsc_before"], kept[-1]["tsc_before"]) == (0, 1_999_000)
+    assert all(s["tsc_after"] - s["tsc_before"] == 30 for s in kept[1:300])
+    gaps = [b["tsc_before"] - a["tsc_before"] for a, b in pairwise(kept)]
+    assert max(gaps) < 20_000  # of 2 million: nowhere is it thin

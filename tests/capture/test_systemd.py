@@ -104,6 +104,25 @@ def test_beside_a_recorder(session: Path) -> None:
     assert not [p for p in (session / "boots/0").iterdir() if p.name.startswith(".")]
 
 
+def test_the_stamps_of_the_way_down_join_those_of_the_way_up(session: Path) -> None:
+    """Also where the file was saved beside a recorder, and so is not in the manifest."""
+    fd = os.open(session, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        systemd.save_userspace(session, 0, 1, ask=Systemd(1))
+    finally:
+        os.close(fd)
+    units = Session.open(session).json("boots/0/systemd.json")["units"]
+    down = "UserspaceTimestampMonotonic=2345678\nShutdownStartTimestampMonotonic=77\n"
+    document = json.loads(systemd.renewed(session, 0, ask=lambda _: down))
+    assert document["units"] == units and len(units) == 2
+    assert document["manager"]["ShutdownStartTimestampMonotonic"] == 77
+    (session / "boots/0/systemd.json").write_text("[" * 100_000)
+    for index in (0, 1):  # damaged; not there
+        document = json.loads(systemd.renewed(session, index, ask=lambda _: down))
+        assert document["units"] == [] and document["manager"]
+
+
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     path = tmp_path / "systemctl"
     path.write_text(f"#!/bin/sh\n{script}\n")

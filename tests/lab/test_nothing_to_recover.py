@@ -69,4 +69,4 @@ def test_a_region_the_new_kernel_records_into(
 ) -> None:
     again = f"kho=on {REGIONS} trace_instance=tk@tkA,sched:sched_switch {SESSION}"
     result = guest_run(Plan(OLD, (jump(again), "refused\n")), tmp_path_factory.mktemp("wiped"))
-    assert "trace_instance=" in said(result)
+    assert "trace_instance=tk@tkA on its command line" in said(result)

@@ -240,7 +240,7 @@ def test_what_cannot_be_compiled_says_the_compiler(
 
     monkeypatch.setattr(sys.modules["bcc"], "BPF", fail)
     with pytest.raises(ProbesUnavailable, match=r"unknown type name 'u99'.*--no-bpf"):
-        load_probes(Sysroot("/"))
+        made()
 
 
 def test_a_saved_tree_cannot_be_probed(tree: Path) -> None:

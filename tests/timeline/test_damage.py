@@ -87,6 +87,26 @@ def test_broken_and_contradictory_formats(whole: Path, text: str, code: str) -> 
     assert {code, "session-file-changed"} <= codes(recording.report())
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("u64 timestamp;\toffset:0;", "u64 timestamp;\toffset:12;", "header-page-invalid"),
+        ("local_t commit;\toffset:8;", "local_t commit;\toffset:14;", "header-page-invalid"),
+        ("int common_pid;\toffset:4;", "int common_pid;\toffset:900;", "format-invalid"),
+        ("int common_pid;\toffset:4;\tsize:4;", "int common_pid;\toffset:4;\tsize:1;", "format-"),
+    ],
+)
+def test_impossible_headers_of_pages_and_records(
+    whole: Path, old: str, new: str, code: str
+) -> None:
+    for path in (whole / "boots/0/tracefs/events").rglob("*"):
+        if path.is_file():
+            path.write_text(path.read_text().replace(old, new))
+    report = tracekit.open(whole).report()
+    assert report.boots[0].events == 1000
+    assert [c for c in codes(report) if c.startswith(code)]
+
+
 def test_a_print_fmt_that_makes_no_sense_shows_the_fields(whole: Path) -> None:
     path = whole / "boots/0/tracefs/events/test/data_loc/format"
     head, _, _ = path.read_text().partition("print fmt:")

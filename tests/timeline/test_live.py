@@ -11,6 +11,7 @@ import pytest
 import tracekit
 from tests.ftrace.region_writer import TEXT_ADDR
 from tests.timeline.bpf_records import (
+    FORMATS,
     BootFiles,
     common,
     executed,
@@ -25,6 +26,7 @@ from tests.timeline.bpf_records import (
 )
 from tracekit.cli import main
 from tracekit.probes.records import KINDS
+from tracekit.timeline import devices
 from tracekit.timeline.report import Report
 
 US = 1000
@@ -151,6 +153,35 @@ def test_devices_slowest_first_and_those_that_never_returned(
     assert "never returned" in lines[begin + 2]
 
 
+def test_recorded_names_are_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report_of(tmp_path, [*way_out(), *a_device(0, START + 9 * MS, MS, "[/x]:bug:\x1b[1m", PCI)])
+    assert main(["report", str(tmp_path / "s")]) == 0
+    assert "[/x]:bug:\\x1b[1m" in capsys.readouterr().out
+
+
+def test_many_calls_that_never_end_take_no_quadratic_time(tmp_path: Path) -> None:
+    """Each return looks at so many open calls, not at all of them."""
+    looked = 0
+
+    class Counting(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal looked
+            looked += 1
+            return str.__eq__(self, other)
+
+    def end(at: int, returned: bool) -> devices._End:
+        name = Counting("end" if returned else "begin")
+        device = devices.Device(name, "", "f", 0, at, None, None, returned)
+        return devices._End(at, 1, device, returned)
+
+    count = 2000
+    ends = [end(n, n >= count) for n in range(2 * count)]
+    assert len(list(devices._calls(ends))) == 2 * count
+    assert looked <= 2 * count * 300
+
+
 def test_nested_calls_of_a_device_are_told_apart(tmp_path: Path) -> None:
     """A bus calls into another with the same device; and another task does so at the same time."""
     outer = a_device(0, START, 10 * MS, "dev", PLATFORM)
@@ -235,6 +266,17 @@ def test_absurd_descriptions_of_probes(document: object, tmp_path: Path) -> None
     assert report_of(tmp_path, way_out(), bpf_json=document).boots[0].events == len(WAY_OUT)
 
 
+@pytest.mark.parametrize("text", ["[/x]", "\x1b[2J\a", "\ud800"])
+def test_texts_of_descriptions_cannot_steer_or_stop_the_terminal(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = [{"event": text, "functions": [text], "reason": text}]
+    report_of(tmp_path, way_out(), bpf_json={"mode": text, "reason": text, "missing": missing})
+    assert main(["report", str(tmp_path / "s")]) == 0
+    assert not set(capsys.readouterr().out) & {"\x1b", "\a", "\ud800"}
+    assert main(["report", str(tmp_path / "s"), "--json"]) == 0
+
+
 def test_a_full_bpf_ring_is_remarked_on(tmp_path: Path) -> None:
     report = report_of(tmp_path, way_out(), bpf_json={"mode": "bpf", "lost": 12})
     (note,) = [d for d in report.diagnostics if d.code == "bpf-ring-full"]
@@ -303,6 +345,17 @@ def test_systemds_part_of_the_boot_and_its_slowest_units(
     out = capsys.readouterr().out
     assert "Slowest systemd units" in out
     assert "slow.service" in out
+
+
+@pytest.mark.parametrize("name", ["ts_ns", "pid", "common_ts_ns"])
+def test_arguments_may_be_called_as_columns_are(name: str, tmp_path: Path) -> None:
+    boots = systemd_boots(shutdown=False, marked=False)
+    rel = "events/sched/sched_process_exec/format"
+    text = FORMATS[f"sys/kernel/tracing/{rel}"].replace("pid_t pid;", f"__data_loc char[] {name};")
+    boots[0].files[f"tracefs/{rel}"] = text
+    report = tracekit.open(write_session(tmp_path / "s", boots)).report()
+    phase = next(p for p in report.phases if p.name == "systemd: stopping units")
+    assert phase.duration_ns == 25 * MS
 
 
 def test_without_systemd_there_are_no_phases_of_it(tmp_path: Path) -> None:

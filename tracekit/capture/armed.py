@@ -95,10 +95,13 @@ class ArmedFile:
         return _decode(os.pread(self._fd, 1 << 20, 0))
 
     def write(self, armed: Armed) -> None:
-        """Replace the content; the lock is the caller's."""
-        data = armed.encode()
+        """Replace the content in one step; the lock is the caller's.
+
+        Spaces cover what was longer: cut off in a second step, a reader or a kill could come
+        between.
+        """
+        data = armed.encode().ljust(os.fstat(self._fd).st_size)
         os.pwrite(self._fd, data, 0)
-        os.ftruncate(self._fd, len(data))
         os.fsync(self._fd)
 
     def clear(self) -> None:

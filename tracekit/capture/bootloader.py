@@ -42,7 +42,7 @@ class Loader:
         """The file's new content; ``present`` is what is in it now ('' if it is not there)."""
         if self.path == GRUB_FILE:
             return f'{MARK}\nGRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {wanted}"\n'
-        return " ".join((*without(present).split(), wanted)) + "\n"
+        return f"{without(present)} {wanted}\n".lstrip(" ")
 
 
 def parameters(size: str) -> str:
@@ -58,9 +58,12 @@ def parameters(size: str) -> str:
 
 
 def without(cmdline: str) -> str:
-    """A command line without what :func:`parameters` adds to one."""
+    """A command line without what :func:`parameters` adds to one; comments stay, and come first."""
     ours = re.compile(r"kho=on|reserve_mem=[^\s:]+:[^\s:]+:tk[AB]|trace_instance=tk\^traceoff@tkA")
-    return " ".join(word for word in cmdline.split() if not ours.fullmatch(word))
+    comments = [line for line in cmdline.splitlines() if line.startswith("#")]
+    lines = [line for line in cmdline.splitlines() if not line.startswith("#")]
+    words = (word for word in " ".join(lines).split() if not ours.fullmatch(word))
+    return "\n".join((*comments, " ".join(words)))
 
 
 def find_loader(exists: Callable[[str], bool], which: Callable[[str], bool]) -> Loader:

@@ -18,7 +18,10 @@ def finish_bpf(writer: SessionWriter) -> None:
         rel = bpf_records(boot)
         if not writer.has_part(rel):
             continue
-        records, earlier = writer.read_part(rel), writer.read(rel) or b""
+        records, earlier = writer.read_part(rel), writer.read(rel)
+        if earlier is None and writer.has(rel):  # damaged: it is kept, but not built upon
+            writer.move(rel, f"boots/{boot}/other-copies/bpf.bin")
+        earlier = earlier or b""
         # A run killed between these two lines has saved the records already.
         if records and not earlier.endswith(records):
             writer.write(rel, earlier + records, compressed=True)

@@ -35,6 +35,7 @@ _TREE_FILES = ("clocks.json", "clocks-last.json")
 _NUMBERS = ("tsc_before", "ns", "tsc_after")
 _MAX_SAMPLES = 1 << 16
 _MAX_MARKERS = 1 << 10
+_MAX_OF_CLOCK = 1 << 9  # samples of one clock that are kept
 _BRACKETS = 3  # samples of a clock at a time, each the narrowest of
 _TRIES = 16  # brackets
 _LIVE = {
@@ -159,9 +160,36 @@ def clock_samples(root: Sysroot, remarks: Remarks) -> list[Sample]:
 
 
 def merge_samples(old: Iterable[Sample], new: Iterable[Sample]) -> list[Sample]:
-    """Both in the order they were taken, which is that of the TSC, each once."""
+    """Both in the order they were taken, which is that of the TSC, each once.
+
+    Of a clock with more than are useful the first and the last stay, and the narrowest of each
+    stretch between: a recorder that runs for months takes samples all the time.
+    """
     once = {json.dumps({**s, "source": ""}, sort_keys=True): s for s in (*new, *old)}
-    return sorted(once.values(), key=lambda s: (s["tsc_before"], str(s["clock"]), s["ns"]))
+    by_clock: dict[str, list[Sample]] = {}
+    for sample in sorted(once.values(), key=lambda s: (s["tsc_before"], s["ns"])):
+        by_clock.setdefault(str(sample["clock"]), []).append(sample)
+    kept = [sample for samples in by_clock.values() for sample in _thinned(samples)]
+    return sorted(kept, key=lambda s: (s["tsc_before"], str(s["clock"]), s["ns"]))
+
+
+def _thinned(samples: list[Sample]) -> list[Sample]:
+    """No more than the useful number of samples of one clock, evenly over their time."""
+    if len(samples) <= _MAX_OF_CLOCK:
+        return samples
+    first, last = samples[0], samples[-1]
+    span = last["tsc_before"] - first["tsc_before"] + 1
+    best: dict[int, Sample] = {}
+    for s in samples[1:-1]:
+        stretch = (s["tsc_before"] - first["tsc_before"]) * (_MAX_OF_CLOCK - 2) // span
+        there = best.get(stretch)
+        if there is None or _width(s) < _width(there):
+            best[stretch] = s
+    return [first, *best.values(), last]
+
+
+def _width(sample: Sample) -> int:
+    return int(sample["tsc_after"] - sample["tsc_before"])
 
 
 def merge_markers(document: Mapping[str, Any], new: Iterable[Mapping[str, Any]]) -> list[Any]:

@@ -34,6 +34,7 @@ __all__ = [
 _LOCKDOWN = "sys/kernel/security/lockdown"
 _CHOSEN = re.compile(r"\[(\w+)\]")
 _ENTRIES = re.compile(r"^entries: (\d{1,19})$", re.M)
+# enable_instances() in kernel/trace/trace.c
 _MAPPED = re.compile(
     r"Tracing: mapped boot instance (\S+) at physical memory (0x[0-9a-f]{1,16}) "
     r"of size (0x[0-9a-f]{1,16})"

@@ -48,6 +48,7 @@ PRESETS = {
 _EVENT = re.compile(r"[\w*?\[\]!-]+(:[\w*?\[\]!-]+)?")
 _WILD = re.compile(r"[*?\[]")
 _CHOSEN = re.compile(r"\[(\S+)\]")
+_ADDRESS = re.compile(r"([0-9a-f]{1,16})\s")
 _STAT = re.compile(r"^(entries|overrun|commit overrun|dropped events): (\d{1,18})$", re.M)
 
 
@@ -159,9 +160,9 @@ class Instance:
         ``last_boot_info`` says ``# Current`` once the buffer holds this boot's
         (``show_last_boot_header()`` in ``kernel/trace/trace.c``).
         """
-        address = self.read("last_boot_info").split("\n", 1)[0].partition("\t")[0].strip()
-        holds = address.strip("0") and not address.startswith("#") and self.stats().entries > 0
-        return address if holds else None
+        address = _ADDRESS.match(self.read("last_boot_info"))
+        holds = address and address[1].strip("0") and self.stats().entries > 0
+        return address[1] if address and holds else None
 
     # -- recording ----------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ seconds. What has been armed is written down first, so that it can be put back (
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from tracekit.capture.probing import Probing, define_kprobes, enable_kprobes
 from tracekit.capture.recover import recover
 from tracekit.capture.regions import recovered_in
 from tracekit.capture.remarks import Progress, Remarks, no_progress
-from tracekit.capture.save import Saving, dump_json, refresh_boot, save_boot
+from tracekit.capture.save import Saving, refresh_boot, save_boot
 from tracekit.capture.sessionparam import named_session
 from tracekit.capture.snapshot import open_boot
 from tracekit.capture.whereabouts import region_of
@@ -87,6 +86,7 @@ class Recorder:
         self._refreshed = self._counted = self._begun
         self.remarks = Remarks()
         self.released = False
+        self._standing_by = False
         self._file = ArmedFile()
         if not self._file.lock():
             armed = self._file.read()
@@ -224,16 +224,24 @@ class Recorder:
 
     # -- ending -------------------------------------------------------------------------------
 
+    def stand_by(self) -> None:
+        """Define the kprobe events for :meth:`leave_armed`, so that snapshots have their formats.
+
+        On the way out this would be the longest part of the last snapshot.
+        """
+        if self.probing.mode == "bpf" and not self._standing_by:
+            define_kprobes(self.root, self.instance)
+            self._standing_by = True
+
     def release(self, *, standby: bool = False) -> None:
         """The last snapshot; then let go of the session, and record on until the jump.
 
-        With ``standby`` kprobe events are defined for :meth:`leave_armed`, so that the snapshot has
-        their formats.
+        With ``standby`` after :meth:`stand_by`.
         """
         if self.released:
             return
-        if standby and self.probing.mode == "bpf":
-            define_kprobes(self.root, self.instance)
+        if standby:
+            self.stand_by()
         self._store(self.probing.poll(0) + self.probing.counters())
         self._save(full=True)
         self._save_systemd()
@@ -247,14 +255,12 @@ class Recorder:
         """What systemd says of the way down so far, beside what it said of the way up."""
         if not systemd.running():
             return
-        rel = f"boots/{self.boot}/systemd.json"
         try:
-            document = json.loads(self._writer.read(rel) or b'{"units": []}')
-            document["manager"] = systemd.read_manager()
-        except (SourceError, ValueError, TypeError) as error:
+            data = systemd.renewed(self._writer.path, self.boot)
+        except SourceError as error:
             self.remarks.add("systemd-silent", "info", "systemctl show", str(error))
         else:
-            self._writer.write(rel, dump_json(document))
+            self._writer.write(systemd.milestones(self.boot), data)
             self._writer.finish("snapshot")
 
     def leave_armed(self) -> None:

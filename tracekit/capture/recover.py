@@ -213,7 +213,9 @@ def recover(
         finish_bpf(writer)
         try:
             found = discover(root, regions, cores, about_regions, known_previous(writer, chain))
-            fetching = Fetching(cores, writer, found.how, identity(kernel), about_regions, progress)
+            fetching = Fetching(
+                cores, writer, found.how, identity(kernel), chain.here, about_regions, progress
+            )
             saved = _fetch(root, fetching, found)
             owners = owners_of(saved, chain, chain.facts(writer), found.how)
             pairs = list(zip(saved, owners, strict=True))

@@ -7,13 +7,14 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 
 from tracekit.capture.boots import HEADER, Owner
 from tracekit.capture.cmdline import RegionSpec
 from tracekit.capture.discover import Core
 from tracekit.capture.remarks import Progress, Remarks
 from tracekit.capture.save import dump_json
-from tracekit.errors import NothingToRecover, SourceError
+from tracekit.errors import NothingToRecover, SessionError, SourceError
 from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name
 from tracekit.session.compression import Sink
 
@@ -104,13 +105,15 @@ def _decode(data: bytes | None, directory: str) -> SavedRegion | None:
 class Fetching:
     """Regions being fetched: from where, to where, and who is told.
 
-    ``read_in`` identifies the boot that does it; ``found_by`` says how the regions are known.
+    ``read_in`` identifies the boot that does it, ``here`` is its index; ``found_by`` says how the
+    regions are known.
     """
 
     cores: Sequence[Core]
     writer: SessionWriter
     found_by: str
     read_in: str
+    here: int
     remarks: Remarks
     progress: Progress
 
@@ -134,7 +137,11 @@ class Fetching:
         return saved
 
     def _already(self, spec: RegionSpec) -> SavedRegion | None:
-        """The copy of this region that this very boot has made before, if it is intact."""
+        """The copy of this region that this very boot has made before, if it is intact.
+
+        What the boot has written itself is copied anew when it is asked for by ``--region``: it may
+        have recorded since.
+        """
         file = f"{safe_name(spec.name)}.json"
         for rel in (*self.writer.names("boots/"), *self.writer.names(INCOMING)):
             if not rel.endswith(f"/{file}"):
@@ -144,6 +151,7 @@ class Fetching:
                 region is not None
                 and (region.name, region.address, region.size) == tuple(spec)
                 and region.read_in == self.read_in
+                and not (region.boot == self.here and self.found_by == "--region")
                 and self.writer.content_sha256(f"{region.base}.raw") == region.sha256
             ):
                 return region
@@ -200,8 +208,14 @@ def leftovers(writer: SessionWriter, read_in: str) -> list[SavedRegion]:
 
 
 def recovered_in(path: str | os.PathLike[str], boot_id: str) -> bool:
-    """Whether the boot with this id has put a region into the session at ``path``."""
-    session = Session.open(path)
+    """Whether the boot with this id has put a region into the session at ``path``.
+
+    What is no session has none: opening it for writing says what is wrong with it.
+    """
+    try:
+        session = Session.open(path)
+    except SessionError:
+        return False
     for rel in session.list("boots/"):
         if "/regions/" in rel and rel.endswith(".json"):
             region = _decode(session.read(rel), "")
@@ -215,27 +229,29 @@ def assign(
 ) -> SavedRegion:
     """Move a region from ``incoming/`` to the boot that wrote it; returns where it is now.
 
-    ``writer_identity`` is that boot's. A copy made in a later boot takes the place of one the
-    writing boot made of itself, which is older; otherwise the first copy stays, because later
-    boots may have written to the memory since. What gives way goes to ``other-copies/``.
+    ``writer_identity`` is that boot's. A new copy takes the place of one the writing boot made of
+    itself, which is older; otherwise the first copy stays, because later boots may have written to
+    the memory since. What gives way goes to ``other-copies/``.
     """
     boot = owner.boot
     if (plain := safe_name(region.name)) != region.name:
         remarks.add("name-replaced", "warning", f"region {region.name!r}", f"saved as {plain}")
     owned = replace(region, owner_evidence=owner.evidence, directory=f"boots/{boot}/regions/")
     there = _decode(writer.read(f"{owned.base}.json"), owned.directory)
-    if there is not None and writer.has(f"{there.base}.raw") and there.read_in != region.read_in:
+    intact = there is not None and writer.content_sha256(f"{there.base}.raw") == there.sha256
+    if there is not None and intact:
         if there.sha256 == region.sha256:
             writer.remove(f"{region.base}.raw")
             writer.remove(f"{region.base}.json")
             return there
         spare = there if there.read_in == writer_identity else region
-        aside = f"boots/{boot}/other-copies/{safe_name(spare.read_in)}/"
+        aside = _free(writer, f"boots/{boot}/other-copies/{safe_name(spare.read_in)}", plain)
         remarks.add(
             "region-copied-twice",
             "info",
             f"boot {boot} region {region.name}",
-            f"two boots read it and found different bytes; what {spare.read_in} read is in {aside}",
+            "it was read twice, and held different bytes; what the boot "
+            f"{spare.read_in} read{'' if spare is region else ' first'} is in {aside}",
         )
         if spare is region:
             owned = replace(owned, directory=aside)
@@ -243,6 +259,12 @@ def assign(
             _move(writer, there, replace(there, directory=aside))
     _move(writer, region, owned)
     return owned
+
+
+def _free(writer: SessionWriter, directory: str, name: str) -> str:
+    """``directory/``, or ``directory-2/`` and so on where one of that name has such a region."""
+    names = (f"{directory}/" if n == 1 else f"{directory}-{n}/" for n in count(1))
+    return next(d for d in names if not writer.has(f"{d}{name}.raw"))
 
 
 def _move(writer: SessionWriter, source: SavedRegion, target: SavedRegion) -> None:

@@ -59,6 +59,7 @@ _TRACEFS_FILES: Mapping[str, Severity | None] = {
     "available_tracers": None,
     "current_tracer": None,
 }
+_MAX_READINGS = 1 << 10  # the newest, where no counter can be read
 _CHANGING = ("saved_cmdlines", "saved_tgids", "kprobe_events")
 _INSTANCE_FILES = (
     "trace_clock",
@@ -222,7 +223,7 @@ def save_clocks(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> No
         readings += clock_readings(saving.root)
     document = {
         "samples": merge_samples(earlier, new),
-        "readings": readings,
+        "readings": readings[-_MAX_READINGS:],
         "markers": merge_markers(document, markers),
     }
     saving.writer.write(rel, dump_json(document))

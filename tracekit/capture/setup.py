@@ -273,7 +273,7 @@ def undo(options: Options) -> tuple[list[str], Loader]:
                 directory.remove(rel)
             done.append(f"removed: {options.root / rel}")
         line = _read(options.root, KERNEL_CMDLINE)
-        if line is not None and without(line) != " ".join(line.split()):
+        if line is not None and without(line).split() != line.split():
             _write(options.root, directory, KERNEL_CMDLINE, without(line) + "\n")
             done.append(f"changed: {options.root / KERNEL_CMDLINE}")
     loader = _loader(options.root)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -24,7 +25,15 @@ from tracekit.session import SessionWriter
 from tracekit.session.files import Directory, write_all
 from tracekit.session.names import LEFTOVER
 
-__all__ = ["notify_ready", "read_manager", "read_units", "running", "save_userspace"]
+__all__ = [
+    "milestones",
+    "notify_ready",
+    "read_manager",
+    "read_units",
+    "renewed",
+    "running",
+    "save_userspace",
+]
 
 _RUNNING = Path("/run/systemd/system")  # sd_booted(3)
 _STAMP = re.compile(r"^(\w+TimestampMonotonic)=(\d{1,19})$", re.M)
@@ -107,6 +116,27 @@ def notify_ready(status: str) -> None:
             raise SourceError(f"NOTIFY_SOCKET={address}: {error.strerror}") from error
 
 
+def milestones(boot: int) -> str:
+    """The session's name of a boot's milestones."""
+    return f"boots/{boot}/systemd.json"
+
+
+def renewed(session: Path, boot: int, ask: Ask = _systemctl) -> bytes:
+    """A boot's milestones with the manager's stamps as they are now, and the units as saved.
+
+    Raises :class:`~tracekit.errors.SourceError` where systemd does not answer.
+    """
+    directory = Directory(session)
+    try:  # by its name: one that was saved beside a recorder is not in the manifest
+        saved = json.loads(directory.read(milestones(boot)))
+    except (OSError, ValueError, RecursionError):
+        saved = None
+    finally:
+        directory.close()
+    units = saved.get("units") if isinstance(saved, dict) else None
+    return dump_json({"manager": read_manager(ask), "units": units or []})
+
+
 def _save(session: Path, rel: str, document: dict[str, Any]) -> None:
     """Put the file into the session, also beside a recorder that has it open for writing.
 
@@ -164,7 +194,5 @@ def save_userspace(
         sleep(_PAUSE)
         waited += _PAUSE
         manager = read_manager(ask)
-    _save(
-        Path(session), f"boots/{boot}/systemd.json", {"manager": manager, "units": read_units(ask)}
-    )
+    _save(Path(session), milestones(boot), {"manager": manager, "units": read_units(ask)})
     return _FINISHED in manager

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tracekit.capture.cmdline import RegionSpec, parse_cmdline
+from tracekit.capture.evidence import mapped_instances
 from tracekit.capture.save import KHO_ROOTS
 from tracekit.capture.sessionparam import named_session, session_from_cmdline
 from tracekit.errors import ParseError, SourceError
@@ -16,11 +16,6 @@ from tracekit.sysroot import Sysroot
 __all__ = ["SESSIONS", "default_session", "region_of"]
 
 SESSIONS = Path("/var/lib/tracekit")
-
-# enable_instances() in kernel/trace/trace.c
-_MAPPED = re.compile(
-    rb"Tracing: mapped boot instance (\S+) at physical memory (0x[0-9a-f]+) of size (0x[0-9a-f]+)"
-)
 
 
 def region_of(root: Sysroot, instance: str) -> RegionSpec:
@@ -42,9 +37,9 @@ def region_of(root: Sysroot, instance: str) -> RegionSpec:
             for region in regions:
                 if region.name == name:
                     return RegionSpec(name, region.address, region.size)
-    for mapped in _MAPPED.findall(root.kernel_log() or b""):
-        if mapped[0].decode("utf-8", "replace") == instance:
-            return RegionSpec(name, int(mapped[1], 16), int(mapped[2], 16))
+    log = (root.kernel_log() or b"").decode("utf-8", "replace")
+    if (mapped := mapped_instances(log).get(instance)) is not None:
+        return RegionSpec(name, *mapped)
     raise SourceError(
         f"nothing tells where the region {name!r} of the trace instance {instance!r} lies: mount "
         "debugfs ('mount -t debugfs nodev /sys/kernel/debug'), or name it with "

@@ -26,7 +26,7 @@ __all__ = [
     "working",
 ]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # and what is no character
 _PATIENCE = 0.7  # seconds before a progress bar is worth its place on the screen
 
 
@@ -101,8 +101,9 @@ def working(title: str) -> Iterator[None]:
         yield
         return
     from rich.console import Console
+    from rich.markup import escape
 
-    status = Console(stderr=True).status(title)
+    status = Console(stderr=True).status(escape(printable(title)))
     timer = threading.Timer(_PATIENCE, status.start)
     timer.start()
     try:
@@ -119,10 +120,11 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], N
         yield lambda n: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task(title, total=total)
+    task = bar.add_task(escape(printable(title)), total=total)
     begun = time.monotonic()
     shown = False
 

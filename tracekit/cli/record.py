@@ -95,15 +95,23 @@ def _display() -> Iterator[Callable[[Status], None]]:
         yield lambda status: live.update(_line(status), refresh=True)
 
 
-class _Signals:
-    """SIGUSR1: last snapshot, let go of the session. SIGTERM, SIGHUP and Ctrl-C: end."""
+class Signals:
+    """SIGUSR1: last snapshot, let go of the session. SIGTERM, SIGHUP and Ctrl-C: end.
+
+    To be made before the recorder: what comes while it arms is done once it is armed, but for
+    Ctrl-C, which then gives up.
+    """
 
     def __init__(self) -> None:
         self.ended: int | None = None
         self.last = False
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._end)
         signal.signal(signal.SIGUSR1, self._last)
+
+    def armed(self) -> None:
+        """From now on Ctrl-C ends a recording."""
+        signal.signal(signal.SIGINT, self._end)
 
     def _end(self, number: int, _: object) -> None:
         self.ended = number
@@ -121,12 +129,13 @@ def _kexec_under_way() -> bool:
     return words[0].endswith(b"systemd-shutdown") and b"kexec" in words[1:2]
 
 
-def stay(recorder: Recorder, *, leaving: bool = False) -> Status:
+def stay(recorder: Recorder, signals: Signals | None = None, *, leaving: bool = False) -> Status:
     """Record until a signal or the jump; ``leaving``: a kexec is under way already.
 
     Returns the last status. On the way to a kexec the instance is left armed, else all is put back.
     """
-    signals = _Signals()
+    signals = signals or Signals()
+    signals.armed()
     status = recorder.tick(0)
     with _display() as show:
         while signals.ended is None:
@@ -165,28 +174,33 @@ def command(cleanup: bool, last_snapshot: bool, as_json: bool, **options: Any) -
       tracekit record -o SESSION --events scheduling --events 'block:*'
       tracekit record --cleanup                         after a kill -9
     """
-    from tracekit.capture import armed, record
-    from tracekit.sysroot import Sysroot
+    from tracekit.capture import armed
 
-    root = Sysroot()
-    if last_snapshot:
+    if last_snapshot:  # systemd waits for this on the way out: no more is imported
         if (running := armed.recording()) is not None:
             armed.ask_for_release(running.pid)
         say(f"saved: {running.session}" if running else "nobody is recording")
         return
+    from tracekit.capture import record
+    from tracekit.sysroot import Sysroot
+
+    root = Sysroot()
     if cleanup:
         session = record.cleanup(root, progress, options["discard"])
         say(f"put back; the record is in {session}" if session else "nothing was armed")
         return
     wanted = to_options(**options)
+    signals = Signals()
     recorder = record.Recorder(root, wanted, progress)
+    signals.armed()
+    recorder.stand_by()
     say_diagnostics(recorder.diagnostics)
     say(
         f"recording into {wanted.session}: instance {recorder.instance.name}, clock "
         f"{recorder.clock}, probes: {recorder.probing.mode}\n"
         "kexec whenever you like, or 'tracekit handover'; Ctrl-C ends it"
     )
-    status = stay(recorder)
+    status = stay(recorder, signals)
     say(f"{_line(status).strip()}\nnext: tracekit report {wanted.session}")
     if as_json:
         document = {

@@ -25,7 +25,7 @@ def print_report(session: str, as_json: bool) -> None:
 
     from tracekit.cli.show_report import render_report
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # recorded names are no markup
     if not console.is_terminal:  # a file or a pipe has no width to fit
         console.width = _FILE_WIDTH
     render_report(report, console)

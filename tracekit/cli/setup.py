@@ -59,7 +59,9 @@ def _make_effective(options: Options, plan: Plan, no_start: bool) -> None:
 @click.command()
 @click.option("--apply", "install", is_flag=True, help="Install it. Without: only show it.")
 @click.option("--undo", is_flag=True, help="Remove what --apply has installed.")
-@click.option("--size", default="4M", show_default=True, help="Of each of the two regions.")
+@click.option(
+    "--size", default="4M", metavar="SIZE", show_default=True, help="Of each of the two regions."
+)
 @click.option(
     "--session", metavar="DIR", help="Record into DIR. Default: one a chain in /var/lib/tracekit."
 )
@@ -95,9 +97,9 @@ def command(
     """Show, or install, what records every kexec from boot on.
 
     The kernel's command line reserves two regions that KHO carries from kernel to kernel, and
-    gives one of them to a trace instance. Three systemd units record from boot to the jump, load
-    the next kernel with the right command line, and recover after it: then a plain 'systemctl
-    kexec' leaves a session behind.
+    gives one of them to a trace instance. Systemd units record from boot to the jump, load the
+    next kernel with the right command line, and recover after it: then a plain 'systemctl kexec'
+    leaves a session behind.
 
     \b
       tracekit setup                  shows all of it

@@ -76,7 +76,7 @@ def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
     if not report.common_clock and h.gap_method:
         latest = "unbounded" if h.gap_latest_ns is None else duration(h.gap_latest_ns)
         between = f"  no common clock: the gap is {duration(h.gap_earliest_ns)} to {latest}"
-        yield Text(f"{between}; {h.gap_method}", style="yellow")
+        yield Text(printable(f"{between}; {h.gap_method}"), style="yellow")
 
 
 def _record(report: Report) -> Text:
@@ -124,7 +124,7 @@ def _phases(report: Report, number: int) -> RenderableType:
         )
         start = None if p.start_ns is None else p.start_ns - jump
         table.add_row(str(p.boot), name, duration(start), duration(p.duration_ns), bar)
-    lines = [Text(f"  [{i}] {note}", style="dim") for i, note in enumerate(notes, 1)]
+    lines = [Text(f"  [{i}] {printable(note)}", style="dim") for i, note in enumerate(notes, 1)]
     return Group(table, *lines)
 
 
@@ -230,7 +230,7 @@ def _boots(report: Report) -> Iterator[RenderableType]:
             f", residual {duration(b.clock_residual_ns)}"
         )  # fmt: skip
         text = f"  boot {b.index} clock {b.clock}: {_error(b.clock_error_ns)}{residual}"
-        yield Text(f"{text}; {b.clock_method}", style="dim")
+        yield Text(printable(f"{text}; {b.clock_method}"), style="dim")
 
 
 def _last_event(e: LastEvent) -> Text:

@@ -205,6 +205,7 @@ def parse_header_page(text: str, source: str) -> HeaderPage:
         )
     except KeyError as missing:
         raise FormatError(f"{source}: no field {missing} in the page header") from None
-    if header.commit_size not in (4, 8) or not 12 <= header.data <= 64:
+    ends = (header.timestamp + 8, header.commit + 4)
+    if header.commit_size not in (4, 8) or not max(12, *ends) <= header.data <= 64:
         raise FormatError(f"{source}: impossible page header {header}")
     return header

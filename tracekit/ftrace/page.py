@@ -65,6 +65,13 @@ class RecordHeader(NamedTuple):
             at.get("common_preempt_count", 3), at.get("common_pid", 4), end,
         )  # fmt: skip
 
+    @property
+    def sound(self) -> bool:
+        """Whether the fields lie inside the header."""
+        starts = (self.type, self.flags, self.preempt, self.pid)
+        ends = (self.type + 2, self.flags + 1, self.preempt + 1, self.pid + 4)
+        return min(starts) >= 0 and max(ends) <= self.size <= 64
+
 
 @dataclass(frozen=True, slots=True)
 class Records:

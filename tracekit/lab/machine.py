@@ -154,7 +154,7 @@ def run_qemu(argv: list[str], timeout: float, watch: Callable[[Line], None]) -> 
     reader.start()
     end = time.monotonic() + timeout
     try:
-        while (line := arrived.get(timeout=max(0, end - time.monotonic()))) is not None:
+        while (line := _next(arrived, end)) is not None:
             lines.append(line)
             watch(line)
         status = process.wait()
@@ -170,6 +170,14 @@ def run_qemu(argv: list[str], timeout: float, watch: Callable[[Line], None]) -> 
     if status:
         raise LabError(f"QEMU ended with status {status}\n{last_lines(lines)}")
     return lines
+
+
+def _next(arrived: queue.Queue[Line | None], end: float) -> Line | None:
+    """The next line; raises queue.Empty at the time ``end``, however much the guest talks."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise queue.Empty
+    return arrived.get(timeout=left)
 
 
 def _read(process: subprocess.Popen[bytes], arrived: queue.Queue[Line | None]) -> None:

@@ -231,7 +231,9 @@ class Boot:
         """Where the common fields of a record lie."""
         for event_id in sorted(self._format_files):
             if (fmt := self.format(event_id)) is not None and fmt.common:
-                return RecordHeader.of(fmt)
+                if (header := RecordHeader.of(fmt)).sound:
+                    return header
+                self.note("format-invalid", fmt.full_name, "its common fields make no sense")
         return RecordHeader()
 
     # -- buffers ------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import EventKind, Rows, distinct
+from tracekit.timeline.rows import EventKind, Rows
 
 __all__ = ["IDLE", "UNKNOWN", "comms_of_boot"]
 
@@ -50,16 +50,13 @@ def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, i
 def comms_of_boot(
     boot: Boot, rows: Rows, kinds: Sequence[EventKind], buffers: Sequence[Buffer]
 ) -> dict[int, str]:
-    """Pid -> name for one boot.
+    """Pid -> name for one boot: the last name an event gave it, else the kernel's own table's.
 
-    The kernel's own table wins, as in its ``trace`` file; it is small, so a pid it had forgotten
-    takes the last name that an event gave it.
+    The table is of the last snapshot, so a task that ran another program since is known by its
+    events only. An exec tells the file, which is not always the name: the table is better.
     """
     known = {**boot.context.comms, 0: IDLE}
-    pids, _ = distinct(rows.pid[rows.of_boot(boot.index)])
-    if all(pid in known for pid in pids.tolist()):
-        return known
-    told: dict[int, tuple[int, str]] = {}  # pid -> (row that said so last, name)
+    told: dict[int, tuple[int, str, bool]] = {}  # pid -> (row that said so last, name, exactly)
     for code, kind in enumerate(kinds):
         fmt = boot.format(kind.id) if kind.boot == boot.index else None
         pairs = list(_pairs(fmt)) if fmt else []
@@ -70,6 +67,7 @@ def comms_of_boot(
             for pid, comm in pairs:
                 for record, task, name in _named(payloads, pid, comm):
                     row = int(at[record])
-                    if row >= told.get(task, (-1, ""))[0]:
-                        told[task] = row, name
-    return {**{task: name for task, (_, name) in told.items()}, **known}
+                    if row >= told.get(task, (-1,))[0]:
+                        told[task] = row, name, comm.name != "filename"
+    better = {t: name for t, (_, name, exact) in told.items() if t and (exact or t not in known)}
+    return {**known, **better}

@@ -21,6 +21,7 @@ __all__ = ["Device", "device_shutdowns", "slowness"]
 _BPF = "device:shutdown"
 _KPROBE = "tracekit:shutdown_"
 _RETURN = "_return"
+_NESTED = 256  # more calls than can lie inside one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,14 @@ class _End:
     returned: bool
 
 
-def _rows(recording: Recording, boot: Boot, event: str) -> list[dict[str, Any]]:
-    if not recording.has_event(event, boot.index):
-        return []
-    rows: list[dict[str, Any]] = recording.event(
-        event, Filter(boots=frozenset({boot.index}))
-    ).to_pylist()
-    return rows
+def _rows(
+    recording: Recording, boot: Boot, event: str
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(ns on the axis, pid, arguments) of every such event."""
+    if recording.has_event(event, boot.index):
+        table = recording.event(event, Filter(boots=frozenset({boot.index})))
+        ends = recording.common(table, "ts_ns"), recording.common(table, "pid")
+        yield from zip(*ends, table.to_pylist(), strict=True)
 
 
 def _events(recording: Recording, boot: Boot) -> Iterator[tuple[str, str, bool]]:
@@ -82,19 +84,19 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) and value != "(fault)" else ""
 
 
-def _end(boot: Boot, row: dict[str, Any], function: str, returned: bool) -> _End:
-    master = row.get("bus_master")
+def _end(boot: Boot, at: int, pid: int, row: dict[str, Any], function: str, returned: bool) -> _End:
+    master, took = row.get("bus_master"), row.get("duration_ns")
     device = Device(
         name=_text(row.get("device")),
         driver=_text(row.get("driver")),
         function=function or _function(boot, row.get("function")),
         boot=boot.index,
-        start_ns=row["ts_ns"],
-        duration_ns=row.get("duration_ns"),
+        start_ns=at,
+        duration_ns=took if isinstance(took, int) else None,
         bus_master=bool(master) if returned and master in (0, 1) else None,
         finished=returned,
     )
-    return _End(row["ts_ns"], row["pid"], device, returned)
+    return _End(at, pid, device, returned)
 
 
 def _call(begun: _End | None, end: _End) -> Device:
@@ -120,11 +122,10 @@ def _calls(ends: list[_End]) -> Iterator[Device]:
             mine.append(end)
             continue
         name = end.device.name
-        fitting = (b for b in reversed(mine) if not name or b.device.name in (name, ""))
-        begun = next(fitting, None)
-        if begun is not None:
-            mine.remove(begun)
-        yield _call(begun, end)
+        newest = range(len(mine) - 1, max(len(mine) - _NESTED, 0) - 1, -1)
+        fitting = (i for i in newest if not name or mine[i].device.name in (name, ""))
+        at = next(fitting, None)
+        yield _call(None if at is None else mine.pop(at), end)
     for left in running.values():
         yield from (begun.device for begun in left)
 
@@ -137,9 +138,9 @@ def slowness(device: Device) -> tuple[bool, int, int]:
 def device_shutdowns(recording: Recording, boot: Boot) -> list[Device]:
     """Every call of a shutdown callback in a boot."""
     ends = [
-        _end(boot, row, function, returned)
+        _end(boot, at, pid, row, function, returned)
         for event, function, returned in _events(recording, boot)
-        for row in _rows(recording, boot, event)
+        for at, pid, row in _rows(recording, boot, event)
     ]
     timed = recording.axis.timed(boot.index)
     return [d if timed else replace(d, start_ns=None) for d in _calls(ends)]

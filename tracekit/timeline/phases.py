@@ -6,6 +6,7 @@ marks has a phase all the same, which says so; its time lies in the phase before
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -200,7 +201,7 @@ def _column(recording: Recording, event: str, boot: int, field: str) -> tuple[li
     table = recording.event(event, Filter(boots=frozenset({boot})))
     if field not in table.column_names:
         return [], []
-    return table["ts_ns"].to_pylist(), table[field].to_pylist()
+    return recording.common(table, "ts_ns"), table[field].to_pylist()
 
 
 def _initcalls(recording: Recording, new: Boot) -> list[Initcall]:
@@ -214,11 +215,11 @@ def _initcalls(recording: Recording, new: Boot) -> list[Initcall]:
         open_at.setdefault(func, []).append(ts)
     found, level = [], 0
     for ts, func, ret in zip(*ends, rets or [None] * len(ends[0]), strict=True):
-        begun = [t for t in open_at.get(func, ()) if t <= ts]
-        if not begun:
+        begun = open_at.get(func, [])
+        before = bisect_right(begun, ts)
+        if not before or func is None:
             continue
-        start = begun[-1]
-        open_at[func].remove(start)
+        start = begun.pop(before - 1)
         while level + 1 < len(levels) and levels[level + 1][0] <= start:
             level += 1
         symbol = new.context.symbols.lookup(func)

@@ -295,6 +295,12 @@ class Recording:
         order = np.argsort(np.concatenate([part for _, part, _ in groups]))
         return pa.concat_tables(parts, promote_options="permissive").take(as_arrow(order))
 
+    @staticmethod
+    def common(table: pa.Table, name: str) -> list[Any]:
+        """A column that a table of :meth:`event` has from the timeline, whatever it is called."""
+        values: list[Any] = table.column(_COMMON.index(name)).to_pylist()
+        return values
+
     def _full_name(self, name: str) -> str:
         known = self.event_names
         hits = [n for n in known if n == name or n.partition(":")[2] == name]

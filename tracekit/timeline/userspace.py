@@ -64,9 +64,10 @@ def _execs(recording: Recording, boot: Boot, program: str, **more: Any) -> list[
     table = recording.event(_EXEC, Filter(boots=frozenset({boot.index}), **more))
     if "filename" not in table.column_names:
         return []
-    stamps = table["ts_ns"].to_pylist()
+    stamps = recording.common(table, "ts_ns")
     files = table["filename"].to_pylist()
-    return [ts for ts, f in zip(stamps, files, strict=True) if f and f.endswith(f"/{program}")]
+    named = ((ts, f) for ts, f in zip(stamps, files, strict=True) if isinstance(f, str))
+    return [ts for ts, f in named if f.endswith(f"/{program}")]
 
 
 def shutdown_exec(recording: Recording, boot: Boot) -> int | None:
