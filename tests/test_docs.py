@@ -18,7 +18,7 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
     exec(compile(example, "docs/python.md", "exec"), {})
     out = capsys.readouterr().out
-    assert "blackout 5.316 s, gap 3.381 s" in out
+    assert "blackout 3.099 s, gap 2.002 s" in out
     assert "dark" in out
 
 

@@ -358,6 +358,17 @@ def test_arguments_may_be_called_as_columns_are(name: str, tmp_path: Path) -> No
     assert phase.duration_ns == 25 * MS
 
 
+def test_an_argument_whose_type_the_next_kernel_changed_is_text(tmp_path: Path) -> None:
+    boots = systemd_boots(shutdown=False, marked=False)
+    rel = "events/sched/sched_process_exec/format"
+    text = FORMATS[f"sys/kernel/tracing/{rel}"]
+    boots[1].files[f"tracefs/{rel}"] = text.replace("pid_t old_pid;", "__data_loc char[] old_pid;")
+    table = tracekit.open(write_session(tmp_path / "s", boots)).event("sched:sched_process_exec")
+    assert table["boot"].to_pylist() == [0, 0, 1, 1]
+    assert table["old_pid"].to_pylist()[:2] == ["300", "1"]
+    assert table["pid"].to_pylist() == [300, 1, 1, 400]
+
+
 def test_without_systemd_there_are_no_phases_of_it(tmp_path: Path) -> None:
     report = report_of(tmp_path, way_out(), systemd_json={"manager": 7, "units": {"a": 1}})
     assert not [p for p in report.phases if "systemd" in p.name]

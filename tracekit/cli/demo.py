@@ -18,7 +18,7 @@ This was a real KHO handover, Linux 7.2.13 to 7.3.4, two CPUs in QEMU. To look f
   tracekit demo -o DIR                     copy the session
   tracekit events DIR --from -5ms --to 0   the last 5 ms before the jump
   tracekit export DIR --format parquet -o events.parquet
-On your own machine: tracekit snapshot --help"""
+On your own machine: tracekit doctor; in QEMU: tracekit lab"""
 
 
 def _copy(archive: Path, target: Path) -> None:

@@ -48,6 +48,27 @@ class _Decoded:
     axis: Axis
 
 
+def _alike(parts: Sequence[pa.Table]) -> list[pa.Table]:
+    """One event's tables of several kernels; arguments whose types no type can hold become text."""
+    odd = []
+    for name in {name: None for part in parts for name in part.column_names}:
+        kinds = [pa.schema([p.schema.field(name)]) for p in parts if name in p.column_names]
+        try:
+            pa.unify_schemas(kinds, promote_options="permissive")
+        except (pa.ArrowTypeError, pa.ArrowInvalid):
+            odd.append(name)
+    return [_with_texts(part, odd) for part in parts]
+
+
+def _with_texts(part: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name in names:
+        if name in part.column_names:
+            values = (None if v is None else str(v) for v in part[name].to_pylist())
+            at = part.column_names.index(name)
+            part = part.set_column(at, name, pa.array(values, pa.string()))
+    return part
+
+
 class Recording:
     """The events of a session. Nothing is decoded before it is asked for.
 
@@ -277,7 +298,8 @@ class Recording:
         Columns: the timeline's ``ts_ns``, ``boot``, ``cpu``, ``pid``, ``comm``, ``flags``,
         ``preempt``, ``ts_raw``, then the arguments under the names of the format. Where an
         argument has such a name too, the argument keeps it and the timeline's becomes
-        ``common_...``. Raises :class:`~tracekit.errors.UsageError` when there is no such event.
+        ``common_...``. An argument that is a number in one kernel and a text in another is text.
+        Raises :class:`~tracekit.errors.UsageError` when there is no such event.
         """
         return self.event_at(name, self.select(wanted) if wanted else np.arange(len(self)))
 
@@ -293,7 +315,7 @@ class Recording:
         if len(parts) == 1:
             return parts[0]
         order = np.argsort(np.concatenate([part for _, part, _ in groups]))
-        return pa.concat_tables(parts, promote_options="permissive").take(as_arrow(order))
+        return pa.concat_tables(_alike(parts), promote_options="permissive").take(as_arrow(order))
 
     @staticmethod
     def common(table: pa.Table, name: str) -> list[Any]:
