@@ -662,3 +662,22 @@ def test_root_is_asked_for_first(tmp_path: Path, args: tuple[str, ...]) -> None:
     assert done.returncode == 3
     assert "sudo" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("count", "between"), [(1, 0), (2, 1), (5, 4)])
+def test_kernels_between_that_left_nothing_are_missed(
+    tmp_path: Path, count: int, between: int
+) -> None:
+    out = {"sys/kernel/debug/kho/out/scratch_len": b"0x1000\n"}  # KHO, but nothing came in
+    tree = old_machine().write(tmp_path / "old")
+    for rel, data in out.items():
+        (tree / rel).parent.mkdir(parents=True)
+        (tree / rel).write_bytes(data)
+    snapshot(Sysroot(tree), tmp_path / "S")
+    new = new_machine().write(tmp_path / "new")
+    metadata = struct.pack("<I65sI", 1, b"7.2.13", count)
+    (new / "sys/kernel/debug/kho/in/sub_fdts/kexec-metadata").write_bytes(metadata)
+    found = recover(Sysroot(new), tmp_path / "S").diagnostics
+    told = [d.message for d in found if d.code == "kernel-missing"]
+    assert len(told) == bool(between)
+    assert all(f": {between} in between left nothing" in message for message in told)

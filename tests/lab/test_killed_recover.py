@@ -71,7 +71,9 @@ def test_the_old_record_is_whole(result: Result) -> None:
     assert json.loads((session / "manifest.json").read_text())["state"] == "recovered"
 
 
-def test_each_boot_has_its_place(result: Result) -> None:
+def test_the_boot_that_left_nothing_is_missed(result: Result) -> None:
     report = tracekit.open(result.output / "session").report()
-    assert report.boots[0].release == OLD
-    assert report.boots[-1].release == NEW
+    assert [boot.release for boot in report.boots] == [OLD, NEW]
+    (missing,) = [d for d in report.diagnostics if d.code == "kernel-missing"]
+    assert "KHO counts 2 kexecs to this kernel and 0 to boot 0: 1 in between" in missing.message
+    assert not report.complete

@@ -111,9 +111,18 @@ class ArmedFile:
 
 
 def recording() -> Armed | None:
-    """The recording of a recorder that lives, None when there is none."""
+    """The recording of a recorder that lives, None when there is none.
+
+    One that is about to arm is waited for.
+    """
+    end = time.monotonic() + _PATIENCE
     with ArmedFile() as file:
-        return None if file.lock() else file.read()
+        while not file.lock():
+            armed = file.read()
+            if armed is not None or time.monotonic() > end:
+                return armed
+            time.sleep(0.05)
+    return None
 
 
 def ask_for_release(pid: int) -> None:

@@ -167,8 +167,37 @@ def check_session(
     )
 
 
-def check_previous(chain: Chain, found: Discovery, remarks: Remarks) -> None:
+def _kexecs(writer: SessionWriter, boot: int, kernel: Mapping[str, Any]) -> int | None:
+    """How many kexecs led to a boot, None when that is not known."""
+    metadata = kernel.get("kexec_metadata")
+    if isinstance(metadata, Mapping) and isinstance(metadata.get("kexec_count"), int):
+        return int(metadata["kexec_count"])
+    kho = writer.names(f"boots/{boot}/kho/")
+    came_in = any(name.startswith(f"boots/{boot}/kho/in/") for name in kho)
+    return 0 if kho and not came_in else None
+
+
+def _check_gapless(
+    writer: SessionWriter, chain: Chain, boot: int, found: Discovery, remarks: Remarks
+) -> None:
+    """Remark on boots between the previous one and this that left nothing in the session."""
+    before = _kexecs(writer, boot, chain.boots[boot])
+    now = found.metadata.kexec_count if found.metadata else None
+    if before is not None and now is not None and now > before + 1:
+        remarks.add(
+            "kernel-missing",
+            "warning",
+            f"boot {chain.here}",
+            f"KHO counts {now} kexecs to this kernel and {before} to boot {boot}: "
+            f"{now - before - 1} in between left nothing in the session, so what lies between the "
+            "two holds more than one jump",
+        )
+
+
+def check_previous(writer: SessionWriter, chain: Chain, found: Discovery, remarks: Remarks) -> None:
     """Remark on a previous boot that is unknown or looks like another than the one before."""
+    if chain.previous is not None:
+        _check_gapless(writer, chain, chain.previous, found, remarks)
     previous = chain.boots.get(chain.previous) if chain.previous is not None else None
     if previous is None or not previous.get("known"):
         remarks.add(

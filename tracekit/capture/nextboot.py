@@ -61,8 +61,7 @@ def _kept(words: Iterable[str], instance: str) -> Iterator[str]:
         if name == "trace_instance":
             value = word.strip('"').partition("=")[2]
             found = parse_cmdline(f"trace_instance={value}").instances
-            mine = found and (found[0].name == instance or found[0].region is not None)
-            if not mine:
+            if not found or found[0].name != instance:
                 yield word
         elif name not in ours and name not in _LOADERS:
             yield word

@@ -28,7 +28,9 @@ from tracekit.capture.sessionparam import named_session
 from tracekit.capture.snapshot import open_boot
 from tracekit.capture.whereabouts import region_of
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError
+from tracekit.probes.records import RECORD
 from tracekit.session import SessionWriter
+from tracekit.session.files import write_all
 from tracekit.sysroot import Sysroot
 
 __all__ = ["Options", "Recorder", "Status", "best_clock", "cleanup"]
@@ -124,6 +126,8 @@ class Recorder:
         )  # fmt: skip
         self._file.write(self._armed)
         self._part = self._writer.open_part(bpf_records(self.boot))
+        whole = os.fstat(self._part).st_size // RECORD.size * RECORD.size
+        os.ftruncate(self._part, whole)  # a killed recorder may have left a torn record
         os.lseek(self._part, 0, os.SEEK_END)
         self._arm()
         save_boot(self._saving, self._kernel)  # from here on a kexec may come
@@ -180,7 +184,8 @@ class Recorder:
         """Wait up to ``timeout_ms`` for records and save them; returns the state of things."""
         records = self.probing.poll(timeout_ms)
         now = time.monotonic()
-        if now - self._counted >= _COUNTERS:
+        # ever more seldom: a recording of weeks must not be a file of counters
+        if now - self._counted >= max(_COUNTERS, (now - self._begun) / 1000):
             self._counted = now
             records += self.probing.counters()
         self._store(records)
@@ -194,7 +199,7 @@ class Recorder:
     def _store(self, records: bytes) -> None:
         self._written += len(records) // self.probing.record_size
         if records and not self.released:
-            os.write(self._part, records)
+            write_all(self._part, records)
 
     def _mark_clock(self) -> None:
         self._markers += sample_trace_clock(self.root, self.instance.path)
@@ -287,6 +292,9 @@ class Recorder:
             self.instance.clear()
             self.instance.restore(armed.before)
         self._file.clear()
+        if hasattr(self, "_part") and not os.fstat(self._part).st_size:
+            self._writer.remove_part(bpf_records(self.boot))
+        self._writer.abandon()
         self._writer.__exit__()
 
 

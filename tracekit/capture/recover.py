@@ -238,7 +238,7 @@ def recover(
             for region, owner in zip(saved, owners, strict=True)
         ]  # fmt: skip
         if any(owner.boot != chain.here for owner in owners):
-            check_previous(chain, found, about_regions)
+            check_previous(writer, chain, found, about_regions)
         _save_new_boot(
             Saving(root, writer, chain.here, about_boot, progress, at_hand), kernel, found
         )

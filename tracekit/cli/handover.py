@@ -63,6 +63,8 @@ def command(
 
     if reuse_cmdline and append is not None:
         raise click.UsageError("--append and --reuse-cmdline exclude each other")
+    if as_json and not dry_run:
+        raise click.UsageError("--json shows what --dry-run would do: give both")
     root = Sysroot()
     what = plan(root, Next(kernel, initrd, append), to_options(**options))
     for warning in what.boot.warnings:

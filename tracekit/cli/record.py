@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracekit.cli.common import progress, say, say_diagnostics, talk
+from tracekit.errors import SourceError, TracekitError
 
 if TYPE_CHECKING:
     from tracekit.capture.record import Options, Recorder, Status
@@ -129,13 +130,8 @@ def _kexec_under_way() -> bool:
     return words[0].endswith(b"systemd-shutdown") and b"kexec" in words[1:2]
 
 
-def stay(recorder: Recorder, signals: Signals | None = None, *, leaving: bool = False) -> Status:
-    """Record until a signal or the jump; ``leaving``: a kexec is under way already.
-
-    Returns the last status. On the way to a kexec the instance is left armed, else all is put back.
-    """
-    signals = signals or Signals()
-    signals.armed()
+def _watch(recorder: Recorder, signals: Signals) -> Status:
+    """Record until a signal ends it; the last status."""
     status = recorder.tick(0)
     with _display() as show:
         while signals.ended is None:
@@ -143,6 +139,23 @@ def stay(recorder: Recorder, signals: Signals | None = None, *, leaving: bool = 
                 recorder.release(standby=True)
             status = recorder.tick()
             show(status)
+    return status
+
+
+def stay(recorder: Recorder, signals: Signals | None = None, *, leaving: bool = False) -> Status:
+    """Record until a signal or the jump; ``leaving``: a kexec is under way already.
+
+    Returns the last status. On the way to a kexec the instance is left armed, else all is put back.
+    """
+    signals = signals or Signals()
+    signals.armed()
+    try:
+        status = _watch(recorder, signals)
+    except (TracekitError, OSError) as error:
+        raise SourceError(
+            f"{error}; the session is as it was saved last, and the trace instance is still "
+            "armed: kexec, or end it with 'tracekit record --cleanup'"
+        ) from error
     if leaving or _kexec_under_way():
         recorder.leave_armed()
     else:

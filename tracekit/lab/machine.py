@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tracekit.errors import LabError, UsageError
 from tracekit.lab import images, kernels
@@ -193,18 +194,27 @@ def _read(process: subprocess.Popen[bytes], arrived: queue.Queue[Line | None]) -
 
 
 def unpack(archive: Path, output: Path) -> None:
-    """The regular files of a tar archive, below a new directory of mode 0700."""
+    """The regular files of a tar archive, below a new directory of mode 0700.
+
+    Raises :class:`~tracekit.errors.LabError` when it is none.
+    """
     part = output.with_name(f".{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700, parents=True)
-    with tarfile.open(archive, "r:") as members:
-        for member in members:
-            source = members.extractfile(member) if member.isreg() else None
-            if source is None:
-                continue
-            path = part.joinpath(*check_relative(member.name.removeprefix("./")))
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with path.open("xb") as target:
-                path.chmod(0o600)
-                shutil.copyfileobj(source, target)
+    try:
+        with tarfile.open(archive, "r:") as members:
+            for member in members:
+                source = members.extractfile(member) if member.isreg() else None
+                if source is not None:
+                    _take_out(source, part, member.name.removeprefix("./"))
+    except tarfile.TarError as error:
+        raise LabError(f"{archive}: what the guest packed cannot be read: {error}") from error
     part.rename(output)
+
+
+def _take_out(source: IO[bytes], directory: Path, name: str) -> None:
+    path = directory.joinpath(*check_relative(name))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("xb") as target:
+        path.chmod(0o600)
+        shutil.copyfileobj(source, target)
