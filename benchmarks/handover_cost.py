@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tracekit.lab.machine import Plan, Result, run
 
-ROUNDS = 4
+ROUNDS = 5
 KERNEL = "7.3"
 IMAGE = "$(ls /boot/vmlinuz-7.3*)"
 
@@ -75,9 +75,11 @@ wait $!
 )
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float], digits: int = 3) -> str:
     """Median and range."""
-    return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+    low, high = min(values), max(values)
+    middle = statistics.median(values)
+    return f"{middle:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
 
 
 def blackouts(result: Result) -> tuple[list[float], list[float]]:
@@ -113,7 +115,6 @@ def main() -> None:
     armed, bare = blackouts(result)
     alone, _ = work(result, "alone")
     recorded, rate = work(result, "recorded")
-    lost = recording["events_overwritten"] + recording["events_dropped"]
     print(f"blackout armed, s            {spread(armed)}")
     print(f"blackout bare, s             {spread(bare)}")
     print(f"  ratio of the medians       {statistics.median(armed) / statistics.median(bare):.3f}")
@@ -121,7 +122,9 @@ def main() -> None:
     print(f"  while recording            {spread(recorded)}")
     ratio = statistics.median(recorded) / statistics.median(alone)
     print(f"  ratio of the medians       {ratio:.2f}")
-    print(f"events a second meanwhile    {spread(rate)}, {lost} of them all lost")
+    print(f"events a second meanwhile    {spread(rate, 0)}")
+    counts = (recording[f"events_{name}"] for name in ("written", "overwritten", "dropped"))
+    print("written, overwritten, dropped", *(f"{count:,}" for count in counts))
 
 
 if __name__ == "__main__":
