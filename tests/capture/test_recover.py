@@ -34,7 +34,7 @@ from tracekit.capture.cmdline import RegionSpec, parse_region
 from tracekit.capture.recover import RecoverResult, recover
 from tracekit.capture.snapshot import snapshot
 from tracekit.errors import NothingToRecover, UsageError
-from tracekit.session import Session
+from tracekit.session import Session, SessionWriter
 from tracekit.sysroot import Sysroot
 
 REPO = Path(__file__).parents[2]
@@ -681,3 +681,14 @@ def test_kernels_between_that_left_nothing_are_missed(
     told = [d.message for d in found if d.code == "kernel-missing"]
     assert len(told) == bool(between)
     assert all(f": {between} in between left nothing" in message for message in told)
+
+
+@pytest.mark.parametrize(("content", "stays"), [("A", False), ("spoilt", True)])
+def test_a_copy_that_a_kill_left_undescribed(tmp_path: Path, content: str, stays: bool) -> None:
+    """It goes when a boot has the same bytes by now, and stays when it is all there is of them."""
+    with SessionWriter.open(prepare(tmp_path)) as writer:
+        writer.write("incoming/another-boot/tkA.raw", region(OLD_TEXT, content), compressed=True)
+    result, session = run(tmp_path, new_machine())
+    assert owners(result) == {"tkA": 0, "tkB": 1}
+    assert bool(session.list("incoming/")) == stays
+    assert session.manifest.state == ("writing" if stays else "recovered")

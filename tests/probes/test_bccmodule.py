@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -40,7 +41,6 @@ def test_a_module_that_does_not_load_leaves_nothing(system: Path) -> None:
     with pytest.raises(OSError, match="libbcc"):
         bccmodule.import_bcc()
     assert "bcc" not in sys.modules
-    system.unlink()
-    system.parent.rmdir()
+    shutil.rmtree(system.parent)
     with pytest.raises(ImportError, match="no module bcc"):
         bccmodule.import_bcc()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -123,11 +124,13 @@ def marker_sample(fd: int, text: str) -> Mapping[str, Any] | None:
 def sample_trace_clock(root: Sysroot, place: str) -> list[Mapping[str, Any]]:
     """Sample the trace clock of a live tracefs or instance at ``place`` by writing markers.
 
-    None are written where the clock is the counter itself, or where nothing is being recorded.
+    None are written where the clock is the counter itself, or where nothing has been recorded.
     """
     clock = root.get(f"{place}/trace_clock") or b""
+    stats = [root.get(rel) or b"" for rel in root.glob(f"{place}/per_cpu/cpu[0-9]*/stats")]
     on = (root.get(f"{place}/tracing_on") or b"").strip() == b"1"
-    if not root.live or not on or b"[x86-tsc]" in clock:
+    used = any(re.search(rb"^entries: [1-9]", text, re.M) for text in stats)
+    if not (root.live and on and used) or b"[x86-tsc]" in clock:
         return []
     markers = []
     try:

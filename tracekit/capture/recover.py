@@ -32,7 +32,14 @@ from tracekit.capture.discover import Discovery, discover, open_cores
 from tracekit.capture.evidence import why_locked
 from tracekit.capture.kernel import UNKNOWN_KERNEL, identity
 from tracekit.capture.pipes import drain_pipes, finish_pipes
-from tracekit.capture.regions import INCOMING, Fetching, SavedRegion, assign, leftovers
+from tracekit.capture.regions import (
+    INCOMING,
+    Fetching,
+    SavedRegion,
+    assign,
+    drop_doubles,
+    leftovers,
+)
 from tracekit.capture.remarks import Progress, Remarks, no_progress
 from tracekit.capture.save import Saving, dump_json, find_tracefs, kernel_facts, save_boot
 from tracekit.capture.verdict import (
@@ -242,6 +249,7 @@ def recover(
         _save_new_boot(
             Saving(root, writer, chain.here, about_boot, progress, at_hand), kernel, found
         )
+        drop_doubles(writer)
         _clear_incoming(writer)
         writer.set_diagnostics(None, about_regions.diagnostics)
         writer.set_diagnostics(chain.here, about_boot.diagnostics)

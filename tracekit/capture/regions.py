@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
@@ -18,8 +19,17 @@ from tracekit.errors import NothingToRecover, SessionError, SourceError
 from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name
 from tracekit.session.compression import Sink
 
-__all__ = ["INCOMING", "Fetching", "SavedRegion", "assign", "leftovers", "recovered_in"]
+__all__ = [
+    "INCOMING",
+    "Fetching",
+    "SavedRegion",
+    "assign",
+    "drop_doubles",
+    "leftovers",
+    "recovered_in",
+]
 
+_JSON = re.compile(r"/(?:regions|other-copies)/.*\.json$")
 INCOMING = "incoming/"  # regions that are safe on disk, but not yet known whose they are
 
 
@@ -205,6 +215,18 @@ def leftovers(writer: SessionWriter, read_in: str) -> list[SavedRegion]:
         if writer.content_sha256(f"{region.base}.raw") == region.sha256:
             found.append(region)
     return found
+
+
+def drop_doubles(writer: SessionWriter) -> None:
+    """Remove copies in ``incoming/`` that a kill left undescribed and that are in a boot by now."""
+    described = (
+        _decode(writer.read(rel), "") for rel in writer.names("boots/") if _JSON.search(rel)
+    )
+    saved = {region.sha256 for region in described if region is not None}
+    for rel in writer.names(INCOMING):
+        raw = rel.endswith(".raw") and not writer.has(f"{rel.removesuffix('.raw')}.json")
+        if raw and writer.content_sha256(rel) in saved:
+            writer.remove(rel)
 
 
 def recovered_in(path: str | os.PathLike[str], boot_id: str) -> bool:
