@@ -76,10 +76,10 @@ def to_options(
 def _line(status: Status) -> str:
     stats = status.stats
     rate = stats.written / status.seconds if status.seconds else 0.0
-    text = f"{status.seconds:6.0f} s  {stats.written:>10,} events  {rate:>8,.0f}/s"
+    text = f"{status.seconds:.0f} s  {stats.written:,} events  {rate:,.0f}/s"
     text += f"  overwritten {stats.overrun:,}  dropped {stats.dropped:,}"
     if status.probes == "bpf":
-        text += f"  probe records {status.bpf_records:,}  lost {status.bpf_lost:,}"
+        text += f"  probes {status.bpf_records:,}  lost {status.bpf_lost:,}"
     return text
 
 
