@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from tracekit.capture.cmdline import CommandLine, RegionSpec, TraceInstance, parse_cmdline
 from tracekit.capture.kernel import config_text
-from tracekit.capture.save import KHO_ROOTS, TRACEFS
+from tracekit.capture.save import KHO_ROOTS, find_tracefs
 from tracekit.errors import ParseError, SourceError
 from tracekit.kho.handover import parse_memblock
 from tracekit.sysroot import Sysroot
@@ -109,7 +109,7 @@ class Machine:
     @cached_property
     def tracefs(self) -> str | None:
         """Where tracefs is, None when it is not or only root may see."""
-        return next((p for p in TRACEFS if self.root.exists(f"{p}/events")), None)
+        return find_tracefs(self.root)
 
     @cached_property
     def regions(self) -> list[RegionSpec]:

@@ -10,18 +10,24 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
-from tracekit.capture.cmdline import parse_cmdline
+from tracekit.capture.cmdline import CommandLine, parse_cmdline
 from tracekit.capture.save import TRACEFS, find_tracefs
 from tracekit.errors import SourceError, UsageError
+from tracekit.probes.kprobes import GROUP
 from tracekit.sysroot import Sysroot
 
-__all__ = ["PRESETS", "PROBE_GROUP", "Instance", "InstanceState", "Stats", "find_instance", "globs"]
-
-PROBE_GROUP = "tracekit"  # of the kprobe events that stand in for BPF
+__all__ = [
+    "PRESETS",
+    "Instance",
+    "InstanceState",
+    "Stats",
+    "find_instance",
+    "globs",
+    "running_command",
+]
 
 _HANDOVER = (
     "syscalls:sys_enter_reboot",
@@ -59,10 +65,6 @@ class InstanceState:
     tracing_on: str
     clock: str
     events: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,6 @@ class Instance:
     def write(self, rel: str, text: str) -> None:
         """Write to a file of the instance; raises :class:`~tracekit.errors.SourceError`."""
         self._write(f"{self.path}/{rel}", text, 0)
-
-    def open_marker(self) -> int:
-        """A descriptor of ``trace_marker``."""
-        return os.open(self.root.where(f"{self.path}/trace_marker"), os.O_WRONLY | os.O_CLOEXEC)
 
     # -- what it is ---------------------------------------------------------------------------
 
@@ -237,23 +235,28 @@ class Instance:
 
     def remove_kprobes(self) -> int:
         """Disable and remove all kprobe events of tracekit; how many there were."""
-        if not self.root.exists(f"{self.tracefs}/events/{PROBE_GROUP}"):
+        if not self.root.exists(f"{self.tracefs}/events/{GROUP}"):
             return 0
         for place in [self.tracefs, *self.root.glob(f"{self.tracefs}/instances/*")]:
             with contextlib.suppress(SourceError):
-                self._write(f"{place}/events/{PROBE_GROUP}/enable", "0", 0)
-        names = [name for name, _ in _kprobes(self.root, self.tracefs)]
+                self._write(f"{place}/events/{GROUP}/enable", "0", 0)
+        names = list(_kprobes(self.root, self.tracefs))
         for name in names:
             self._write(f"{self.tracefs}/kprobe_events", f"-:{name}", os.O_APPEND)
         return len(names)
 
 
-def _kprobes(root: Sysroot, tracefs: str) -> Iterator[tuple[str, str]]:
-    """(group/event, line) of every kprobe event of tracekit."""
+def _kprobes(root: Sysroot, tracefs: str) -> Iterator[str]:
+    """``group/event`` of every kprobe event of tracekit."""
     for line in (root.get(f"{tracefs}/kprobe_events") or b"").decode().splitlines():
         name = line.partition(" ")[0].partition(":")[2]
-        if name.startswith(f"{PROBE_GROUP}/"):
-            yield name, line
+        if name.startswith(f"{GROUP}/"):
+            yield name
+
+
+def running_command(root: Sysroot) -> CommandLine:
+    """The command line of the running kernel."""
+    return parse_cmdline((root.get("proc/cmdline") or b"").decode("utf-8", "replace"))
 
 
 def find_instance(root: Sysroot, wanted: str | None = None) -> Instance:
@@ -267,7 +270,7 @@ def find_instance(root: Sysroot, wanted: str | None = None) -> Instance:
             f"{root.where(TRACEFS[0])}: no tracefs there: mount it with "
             "'mount -t tracefs nodev /sys/kernel/tracing'"
         )
-    command = parse_cmdline((root.get("proc/cmdline") or b"").decode("utf-8", "replace"))
+    command = running_command(root)
     preserved = [i.name for i in command.instances if i.region is not None or i.address]
     name = wanted or next(iter(preserved), None)
     if name is None:

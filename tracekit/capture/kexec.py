@@ -10,9 +10,8 @@ import subprocess
 from pathlib import Path
 
 from tracekit.errors import SourceError
-from tracekit.sysroot import Sysroot
 
-__all__ = ["jump", "load", "loaded"]
+__all__ = ["jump", "load"]
 
 # include/uapi/asm-generic/unistd.h, arch/x86/entry/syscalls/syscall_64.tbl
 _KEXEC_FILE_LOAD = {"x86_64": 320, "aarch64": 294}
@@ -31,11 +30,6 @@ _WHY = {
     errno.EADDRNOTAVAIL: "no memory is free where it has to lie",
     errno.EBUSY: "another kexec is under way",
 }
-
-
-def loaded(root: Sysroot) -> bool:
-    """Whether a kernel is loaded and waits for the jump."""
-    return (root.get("sys/kernel/kexec_loaded") or b"0").strip() == b"1"
 
 
 def _syscall(numbers: dict[str, int], *args: object) -> None:

@@ -6,12 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tracekit.capture.instance import PROBE_GROUP, Instance
+from tracekit.capture.instance import Instance
 from tracekit.capture.remarks import Remarks
 from tracekit.capture.save import dump_json
-from tracekit.probes.kprobes import KprobePlan, plan_kprobes
+from tracekit.probes.kprobes import GROUP, plan_kprobes
 from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
-from tracekit.probes.records import RECORD
 from tracekit.sysroot import Sysroot
 
 __all__ = ["Probing", "define_kprobes", "enable_kprobes"]
@@ -21,19 +20,17 @@ _PRINTK_EVENT = "bpf_trace:bpf_trace_printk"
 
 def define_kprobes(root: Sysroot, instance: Instance) -> Mapping[str, Any]:
     """Define kprobe events on the kexec path; describes them for ``bpf.json``."""
-    plan: KprobePlan = plan_kprobes(root)
+    plan = plan_kprobes(root)
     return plan.describe(dict(instance.add_kprobes(plan.lines)))
 
 
 def enable_kprobes(instance: Instance) -> None:
     """Record the kprobe events that are defined."""
-    instance.enable([f"{PROBE_GROUP}:*"])
+    instance.enable([f"{GROUP}:*"])
 
 
 class Probing:
     """What is probed, in which way (``mode``: bpf or kprobes), and the records it yields."""
-
-    record_size = RECORD.size
 
     def __init__(self, root: Sysroot, instance: Instance, bpf: bool, remarks: Remarks) -> None:
         self._probes: Probes | None = None

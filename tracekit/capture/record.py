@@ -197,7 +197,7 @@ class Recorder:
         )  # fmt: skip
 
     def _store(self, records: bytes) -> None:
-        self._written += len(records) // self.probing.record_size
+        self._written += len(records) // RECORD.size
         if records and not self.released:
             write_all(self._part, records)
 

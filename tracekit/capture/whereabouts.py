@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tracekit.capture.cmdline import RegionSpec, parse_cmdline
+from tracekit.capture.cmdline import RegionSpec
 from tracekit.capture.evidence import mapped_instances
+from tracekit.capture.instance import running_command
 from tracekit.capture.save import KHO_ROOTS
 from tracekit.capture.sessionparam import named_session, session_from_cmdline
 from tracekit.errors import ParseError, SourceError
@@ -23,7 +24,7 @@ def region_of(root: Sysroot, instance: str) -> RegionSpec:
 
     Raises :class:`~tracekit.errors.SourceError` when neither tells.
     """
-    command = parse_cmdline((root.get("proc/cmdline") or b"").decode("utf-8", "replace"))
+    command = running_command(root)
     found = next((i for i in command.instances if i.name == instance), None)
     if found is not None and found.address is not None and found.size is not None:
         return RegionSpec(instance, found.address, found.size)
