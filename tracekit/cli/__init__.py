@@ -22,6 +22,7 @@ import click
 
 from tracekit.cli import common
 from tracekit.errors import SourceError, TracekitError
+from tracekit.timeline.words import printable
 
 __all__ = ["cli", "main"]
 
@@ -34,6 +35,7 @@ _COMMANDS = {
     "handover": "Record, load the next kernel, take the last snapshot, jump.",
     "snapshot": "Before the jump: save what is needed to decode this boot later.",
     "recover": "After the jump: fetch the preserved recording into the session.",
+    "show": "Browse a session in the terminal: story, timeline, events.",
     "report": "Where did the blackout go, and is the record complete?",
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "export": "Write the timeline as CSV or Parquet.",
@@ -110,7 +112,7 @@ def _fail(error: TracekitError) -> int:
 
         traceback.print_exception(error)
     click.secho("tracekit: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(common.printable(str(error)), err=True)
+    click.echo(printable(str(error)), err=True)
     return error.exit_code
 
 

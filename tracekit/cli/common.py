@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 import time
@@ -13,10 +12,10 @@ from dataclasses import dataclass
 import click
 
 from tracekit.errors import Diagnostic
+from tracekit.timeline.words import printable
 
 __all__ = [
     "detail",
-    "printable",
     "progress",
     "say",
     "say_diagnostics",
@@ -26,7 +25,6 @@ __all__ = [
     "working",
 ]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # and what is no character
 _PATIENCE = 0.7  # seconds before a progress bar is worth its place on the screen
 
 
@@ -59,11 +57,6 @@ def talk_options() -> list[click.Parameter]:
             help="Say more; show where errors come from.",
         ),
     ]  # fmt: skip
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters escaped: recorded strings must not steer a terminal."""
-    return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
 
 
 def say(message: str) -> None:

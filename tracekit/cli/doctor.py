@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import printable, say, sysroot_option
+from tracekit.cli.common import say, sysroot_option
+from tracekit.timeline.words import printable
 
 if TYPE_CHECKING:
     from tracekit.capture.doctor import Check

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 import tracekit
-from tracekit.cli.common import printable, progress, say
+from tracekit.cli.common import progress, say
 from tracekit.cli.filters import build_filter, filter_options
+from tracekit.timeline.words import printable
 
 __all__ = ["command"]
 

@@ -8,32 +8,17 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tracekit.cli.common import printable
 from tracekit.timeline.probing import ProbeReport
 from tracekit.timeline.report import BootReport, CpuReport, HandoverReport, LastEvent, Report
+from tracekit.timeline.words import duration, error_bound, printable
 
-__all__ = ["duration", "render_report"]
+__all__ = ["render_report"]
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 22  # cells
-_UNITS = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
 _SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
-_DEVICES = 10  # calls
+_CALLS = 10  # of devices and of initcalls
 _LISTED = 20  # diagnostics; --json has them all
-
-
-def duration(ns: int | float | None, unknown: str = "unknown") -> str:
-    """``1.234 s``, ``56.7 ms``, ``890 ns``: the largest unit that leaves a whole number."""
-    if ns is None:
-        return unknown
-    size, unit = next(((s, u) for s, u in _UNITS if abs(ns) >= s), (1, "ns"))
-    value = ns / size
-    digits = 0 if size == 1 else max(0, 3 - len(str(int(abs(value)))) + (unit == "s"))
-    return f"{value:.{digits}f} {unit}"
-
-
-def _error(ns: int | None) -> str:
-    return f"± {duration(ns)}" if ns is not None else "error unknown"
 
 
 def _bar(share: float) -> str:
@@ -65,11 +50,12 @@ def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
     facts = _table(("", "t"), ("", "n"), ("", "n"), ("", "t"))
     cycles = f" = {h.gap_raw:,} cycles" if h.gap_raw is not None else ""
     facts.add_row(
-        "  blackout", Text(duration(h.blackout_ns), style="bold red"), _error(h.blackout_error_ns)
-        if h.blackout_ns is not None else "", "reboot call to first user process",
+        "  blackout", Text(duration(h.blackout_ns), style="bold red"),
+        error_bound(h.blackout_error_ns) if h.blackout_ns is not None else "",
+        "reboot call to first user process",
     )  # fmt: skip
     facts.add_row(
-        "  gap", Text(duration(h.gap_ns), style="bold"), _error(h.gap_error_ns)
+        "  gap", Text(duration(h.gap_ns), style="bold"), error_bound(h.gap_error_ns)
         if h.gap_ns is not None else "", f"last old event to first new one{cycles}",
     )  # fmt: skip
     yield facts
@@ -150,9 +136,16 @@ def _slowest(
     return table
 
 
-def _initcalls(report: Report) -> Table:
-    rows = [((c.function, c.level), c.boot, c.start_ns, c.duration_ns) for c in report.initcalls]
-    return _slowest(report, ("initcall", "level"), rows, leaving=False)
+def _more(count: int, what: str) -> Iterator[RenderableType]:
+    if count > _CALLS:
+        yield Text(f"  … and {count - _CALLS} more {what}: --json has them all", style="dim")
+
+
+def _initcalls(report: Report) -> Iterator[RenderableType]:
+    calls = report.initcalls[:_CALLS]
+    rows = [((c.function, c.level), c.boot, c.start_ns, c.duration_ns) for c in calls]
+    yield _slowest(report, ("initcall", "level"), rows, leaving=False)
+    yield from _more(len(report.initcalls), "initcalls")
 
 
 def _units(report: Report) -> Table:
@@ -164,12 +157,10 @@ def _devices(report: Report) -> Iterator[RenderableType]:
     rows = [
         ((d.name or "?", d.driver or "-", d.function or "-"), d.boot, d.start_ns,
          d.duration_ns if d.finished else None)
-        for d in report.devices[:_DEVICES]
+        for d in report.devices[:_CALLS]
     ]  # fmt: skip
     yield _slowest(report, ("device", "driver", "function"), rows, leaving=True)
-    if len(report.devices) > _DEVICES:
-        more = f"  … and {len(report.devices) - _DEVICES} more calls: --json has them all"
-        yield Text(more, style="dim")
+    yield from _more(len(report.devices), "calls")
     last = {
         (d.boot, d.name): d
         for d in sorted(report.devices, key=lambda d: d.start_ns or 0)
@@ -229,7 +220,7 @@ def _boots(report: Report) -> Iterator[RenderableType]:
         residual = "" if b.clock_residual_ns is None else (
             f", residual {duration(b.clock_residual_ns)}"
         )  # fmt: skip
-        text = f"  boot {b.index} clock {b.clock}: {_error(b.clock_error_ns)}{residual}"
+        text = f"  boot {b.index} clock {b.clock}: {error_bound(b.clock_error_ns)}{residual}"
         yield Text(printable(f"{text}; {b.clock_method}"), style="dim")
 
 
@@ -264,7 +255,7 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     if report.devices:
         yield "Slowest device shutdowns", list(_devices(report))
     if report.initcalls:
-        yield "Slowest initcalls", [_initcalls(report)]
+        yield "Slowest initcalls", list(_initcalls(report))
     if report.units:
         yield "Slowest systemd units", [_units(report)]
     yield "Record", [*_boots(report), *_probes(report)]

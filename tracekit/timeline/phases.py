@@ -20,7 +20,7 @@ from tracekit.timeline.recording import Recording
 from tracekit.timeline.userspace import shutdown_begin, shutdown_exec, startup_end
 from tracekit.timeline.zero import time_zero
 
-__all__ = ["Handover", "Initcall", "Phase", "handover", "slowest_initcalls"]
+__all__ = ["Handover", "Initcall", "Phase", "handover"]
 
 _ALONG = (  # milestone -> the phase that begins there
     ("reboot", "reboot call"),
@@ -319,8 +319,3 @@ def handover(recording: Recording, old: Boot, new: Boot) -> Handover:
         user,
         notes,
     )
-
-
-def slowest_initcalls(calls: Sequence[Initcall], count: int = 10) -> list[Initcall]:
-    """The ``count`` longest, longest first."""
-    return sorted(calls, key=lambda c: -c.duration_ns)[:count]

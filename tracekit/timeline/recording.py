@@ -147,6 +147,12 @@ class Recording:
         index = {name: i for i, name in enumerate(self.event_names)}
         return np.array([index[kind.name] for kind in self.kinds], np.int32)
 
+    def name_codes(self, at: _Array | slice) -> _Array:
+        """Index into ``event_names`` of the event of each row at ``at``, int32."""
+        kind = self.rows.kind[at]
+        codes: _Array = self._name_of_kind[kind] if len(kind) else np.empty(0, np.int32)
+        return codes
+
     @cached_property
     def _source_of_kind(self) -> _Array:
         return np.array([is_probe(kind.id) for kind in self.kinds], np.int8)
@@ -238,7 +244,7 @@ class Recording:
         """The timeline's columns for the rows at ``at``; rendering ``args`` is what takes time."""
         rows = self.rows.take(at)
         names = as_strings(self.event_names)
-        kind = self._name_of_kind[rows.kind] if len(rows) else np.empty(0, np.int32)
+        kind = self.name_codes(at)
         source = self._source_of_kind[rows.kind] if len(rows) else np.empty(0, np.int8)
         columns = {
             "ts_ns": as_arrow(self.axis.ts_ns[at]),

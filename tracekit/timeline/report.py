@@ -12,7 +12,7 @@ from tracekit.errors import Diagnostic
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.devices import Device, device_shutdowns, slowness
 from tracekit.timeline.losses import CpuAccount, account
-from tracekit.timeline.phases import Handover, Initcall, Phase, handover, slowest_initcalls
+from tracekit.timeline.phases import Handover, Initcall, Phase, handover
 from tracekit.timeline.probing import ProbeReport, probe_report
 from tracekit.timeline.recording import Recording
 from tracekit.timeline.userspace import Unit, unit_starts
@@ -96,7 +96,7 @@ class Report:
 
     ``complete``: every CPU of every boot that recorded is there, and nothing is lost or unreadable.
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
-    ``units`` the slowest that systemd started.
+    ``initcalls`` are all, the slowest first; ``units`` the slowest that systemd started.
     """
 
     session: str
@@ -248,7 +248,9 @@ def make_report(recording: Recording) -> Report:
         boots=tuple(boots),
         handovers=tuple(_handover_report(recording, h) for h in jumps),
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
-        initcalls=tuple(slowest_initcalls([c for h in jumps for c in h.initcalls])),
+        initcalls=tuple(
+            sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
+        ),
         devices=tuple(sorted(devices, key=slowness)),
         units=tuple(sorted(units, key=lambda u: -u.duration_ns)[:_SLOWEST]),
         probes=tuple(probes),

@@ -1,0 +1,57 @@
+"""Runs the application without a terminal: Textual's own pilot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from tui.app import TracekitApp
+
+__all__ = ["drive", "screen_text", "until"]
+
+_TURNS = 2000  # of 10 ms
+
+
+async def until(pilot: Pilot[Any], true: Callable[[], bool], what: str = "") -> None:
+    """Wait for something to become true."""
+    for _ in range(_TURNS):
+        if true():
+            await pilot.pause()
+            return
+        await pilot.pause(0.01)
+    raise AssertionError(f"never happened: {what or true}")
+
+
+def drive(
+    script: Callable[[TracekitApp, Pilot[Any]], Awaitable[None]],
+    path: Path | None = None,
+    size: tuple[int, int] = (80, 24),
+    **options: Any,
+) -> None:
+    """Open ``path`` (None: the handover that ships), wait until it is there, run ``script``."""
+
+    async def run(session: Path) -> None:
+        app = TracekitApp(session, **options)
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: app.model is not None, "the session is open")
+            await pilot.pause()
+            await script(app, pilot)
+
+    if path is not None:
+        asyncio.run(run(path))
+        return
+    with as_file(files("tracekit") / "demo" / "handover.tar.zst") as shipped:
+        asyncio.run(run(shipped))
+
+
+def screen_text(app: TracekitApp) -> str:
+    """What the screen shows, a line a row, without colours."""
+    lines = []
+    for strip in app.screen._compositor.render_strips():
+        lines.append("".join(segment.text for segment in strip).rstrip())
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,67 @@
+"""The events that are shown: all, or those a filter left, in the order they are shown in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Selection"]
+
+_Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Rows of a recording that has ``total`` of them.
+
+    ``rows``: their numbers, ascending (uint32), None for all. ``order``: the same numbers as they
+    are shown where they are sorted by something else than time.
+    """
+
+    total: int
+    rows: _Array | None = None
+    order: _Array | None = None
+
+    def __len__(self) -> int:
+        return self.total if self.rows is None else len(self.rows)
+
+    def page(self, start: int, stop: int) -> _Array:
+        """The rows shown at positions ``start`` to ``stop``, int64."""
+        start, stop = max(0, start), min(len(self), stop)
+        shown = self.order if self.order is not None else self.rows
+        if shown is None:
+            return np.arange(start, max(start, stop), dtype=np.int64)
+        page: _Array = shown[start : max(start, stop)].astype(np.int64)
+        return page
+
+    def nearest(self, row: int) -> int | None:
+        """``row`` if it is shown, else the next in time that is, else the one before it."""
+        if not len(self):
+            return None
+        if self.rows is None:
+            return min(max(row, 0), self.total - 1)
+        at = int(np.searchsorted(self.rows, row))
+        return int(self.rows[min(at, len(self.rows) - 1)])
+
+    def position(self, row: int) -> int:
+        """Where ``row``, or what is :meth:`nearest` to it, is shown; 0 where nothing is."""
+        found = self.nearest(row)
+        if found is None:
+            return 0
+        if self.order is not None:
+            return int(np.flatnonzero(self.order == found)[0])
+        return found if self.rows is None else int(np.searchsorted(self.rows, found))
+
+    def within(self, rows: _Array) -> _Array:
+        """Those of ``rows`` (ascending) that are shown, ascending."""
+        if self.rows is None:
+            return rows
+        few, many = (rows, self.rows) if len(rows) < len(self.rows) else (self.rows, rows)
+        if not len(few):
+            return few
+        at = np.minimum(np.searchsorted(many, few), len(many) - 1)
+        kept: _Array = few[many[at] == few]
+        return kept

@@ -1,0 +1,31 @@
+"""Numbers and recorded names as people read them; imports nothing."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["UNITS", "duration", "error_bound", "printable"]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # and what is no character
+#: (ns, name), the largest first.
+UNITS = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters escaped: recorded strings must not steer a terminal."""
+    return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
+
+
+def duration(ns: int | float | None, unknown: str = "unknown") -> str:
+    """``1.234 s``, ``56.7 ms``, ``890 ns``: the largest unit that leaves a whole number."""
+    if ns is None:
+        return unknown
+    size, unit = next(((s, u) for s, u in UNITS if abs(ns) >= s), (1, "ns"))
+    value = ns / size
+    digits = 0 if size == 1 else max(0, 3 - len(str(int(abs(value)))) + (unit == "s"))
+    return f"{value:.{digits}f} {unit}"
+
+
+def error_bound(ns: int | None) -> str:
+    """``± 26.3 µs``, or that it is not known."""
+    return f"± {duration(ns)}" if ns is not None else "error unknown"

@@ -1,0 +1,122 @@
+"""The lines around the views: the tabs above, the status below, and what is there while opening."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from rich.text import Text
+from textual import events
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from tracekit.timeline.words import duration, printable
+from tui.model import Model
+
+if TYPE_CHECKING:
+    from tui.app import TracekitApp
+
+__all__ = ["StatusLine", "TabLine", "Welcome"]
+
+
+class TabLine(Static):
+    """The views' names in one line, each with its key."""
+
+    current: reactive[str] = reactive("")
+
+    def __init__(self, tabs: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._tabs = tabs
+
+    def render(self) -> Text:
+        """The line."""
+        look = cast("TracekitApp", self.app).look
+        text = Text(" ")
+        for n, (name, title) in enumerate(self._tabs, 1):
+            here = name == self.current
+            style = look.strong + look.heading if here else look.dim
+            text.append(f"{n} ", look.dim)
+            text.append(title, style)
+            text.append("   ")
+        return text
+
+    def on_click(self, event: events.Click) -> None:
+        """Go to the view whose name was clicked."""
+        at = 1
+        for name, title in self._tabs:
+            width = len(title) + 5
+            if at <= event.x < at + width:
+                self.app.call_later(self.app.run_action, f"show_view('{name}')")
+                return
+            at += width
+
+
+class Welcome(Static):
+    """What is there until the session is open."""
+
+    class Progress(Message):
+        """A job has gone on."""
+
+    def __init__(self, path: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self._path = path
+        self._line = ""
+
+    def show_progress(self, name: str, done: int, total: int | None) -> None:
+        """Say how far it is."""
+        self._line = f"{name} … {done * 100 // total} %" if total else f"{name} …"
+        self.refresh()
+
+    def render(self) -> Text:
+        """The name of the session, and how far it is."""
+        return Text(f"\n  {printable(self._path)}\n\n  {printable(self._line)}")
+
+
+class StatusLine(Static):
+    """How many events are shown by which filter, where the cursor is, and what is being done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._model: Model | None = None
+        self._job = ""
+
+    def watch_model(self, model: Model) -> None:
+        """Follow the model from now on."""
+        self._model = model
+        for signal in (
+            model.cursor_changed,
+            model.window_changed,
+            model.selection_changed,
+            model.marks_changed,
+        ):
+            signal.subscribe(self, lambda _: self.refresh())
+        self.refresh()
+
+    def show_progress(self, name: str, done: int, total: int | None) -> None:
+        """Say what is being done; nothing once ``done`` is ``total``."""
+        over = total is not None and done >= total
+        self._job = "" if over else f"{name} {done * 100 // total} %" if total else name
+        self.refresh()
+
+    def render(self) -> Text:
+        """The line."""
+        model = self._model
+        if model is None:
+            return Text("")
+        look = cast("TracekitApp", self.app).look
+        text = Text(" ", no_wrap=True, overflow="ellipsis")
+        if model.where:
+            text.append(f"{len(model.selection):,} of {model.total:,}", look.strong)
+            text.append(f"  {printable(model.where)}", look.warn)
+        else:
+            text.append(f"{model.total:,} events", look.dim)
+        start, end = model.window
+        text.append(f"   at {duration(model.cursor_ns)}", look.dim)
+        text.append(f"   window {duration(end - start)}", look.dim)
+        if None not in model.marks:
+            a, b = model.marks
+            text.append(f"   A→B {duration((b or 0) - (a or 0))}", look.mark)
+        if self._job:
+            text.append(f"   {self._job} …", look.good)
+        return text

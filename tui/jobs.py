@@ -1,0 +1,79 @@
+"""Work in threads that gives way to the user: between its steps it waits while keys are handled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from textual.worker import Worker, get_current_worker
+
+from tracekit.errors import TracekitError
+
+if TYPE_CHECKING:
+    from tui.app import TracekitApp
+
+__all__ = ["Cancelled", "Job", "start"]
+
+_T = TypeVar("_T")
+_LONGEST = 0.3  # seconds that a step waits at most, however many keys come
+_NAP = 0.002
+_SHOWN = 0.1  # seconds between two pictures of the progress
+
+
+class Cancelled(Exception):
+    """The job's result is not wanted any more."""
+
+
+class Job:
+    """What a job's function gets: it calls :meth:`step` often, every few milliseconds of work."""
+
+    def __init__(self, app: TracekitApp, name: str) -> None:
+        self._app = app
+        self._worker: Worker[Any] = get_current_worker()
+        self._said = time.monotonic()
+        self.name = name
+
+    def step(self, done: int = 0, total: int | None = None) -> None:
+        """Let the interface go first; raises :class:`Cancelled` when the result is not wanted.
+
+        ``done`` of ``total`` is shown as progress, a few times a second.
+        """
+        begun = now = time.monotonic()
+        while True:
+            if self._worker.is_cancelled or not self._app.is_running:
+                raise Cancelled
+            if now >= self._app.busy_until or now - begun >= _LONGEST:
+                break
+            time.sleep(_NAP)
+            now = time.monotonic()
+        if now - self._said > _SHOWN:
+            self._said = now
+            self._app.call_from_thread(self._app.show_progress, self.name, done, total)
+
+
+def start(
+    app: TracekitApp,
+    name: str,
+    work: Callable[[Job], _T],
+    then: Callable[[_T], Awaitable[None] | None],
+) -> None:
+    """Run ``work`` in a thread, then ``then`` with its result in the interface.
+
+    A job of the same name that still runs is cancelled. A :class:`TracekitError` is shown as a
+    message; what else goes wrong is a bug and ends the application with its traceback.
+    """
+
+    def run() -> None:
+        job = Job(app, name)
+        try:
+            result = work(job)
+            job.step()
+            app.call_from_thread(then, result)
+        except Cancelled:
+            return
+        except TracekitError as error:
+            app.call_from_thread(app.notify, str(error), severity="error", markup=False)
+        app.call_from_thread(app.show_progress, name, 1, 1)
+
+    app.run_worker(run, name=name, group=name, exclusive=True, thread=True)

@@ -1,0 +1,102 @@
+"""The colours that the drawn widgets share, from the theme; shapes tell the same without them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.style import Style
+from textual.app import App
+from textual.color import Color
+
+__all__ = ["EIGHTHS", "RAMP", "Look", "bar"]
+
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+RAMP = " ▁▂▃▄▅▆▇█"
+_HUES_DARK = (
+    "#5fafff",
+    "#87d787",
+    "#ffaf5f",
+    "#d787d7",
+    "#5fd7d7",
+    "#d7d75f",
+    "#ff8787",
+    "#afafff",
+)
+_HUES_LIGHT = (
+    "#005faf",
+    "#2e7d32",
+    "#af5f00",
+    "#8e24aa",
+    "#00797f",
+    "#7a6a00",
+    "#c62828",
+    "#4a4ad0",
+)
+
+
+def bar(cells: float) -> str:
+    """A bar ``cells`` long, at least a sliver."""
+    whole, part = int(cells), int((cells % 1) * 8)
+    return "█" * whole + (EIGHTHS[part] if part else "") or "▏"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Rich styles, one a meaning. ``base`` has the background that the others are put on."""
+
+    base: Style
+    dim: Style
+    strong: Style
+    cursor: Style  # the row or cell under the cursor
+    heading: Style
+    old: Style  # the kernel that is left
+    new: Style  # the kernel that is entered
+    dark: Style  # where nothing is recorded
+    jump: Style
+    good: Style
+    warn: Style
+    bad: Style
+    mark: Style  # measuring marks and bookmarks
+    match: Style  # what a search found
+    hues: tuple[Style, ...]
+
+    @classmethod
+    def of(cls, app: App[Any]) -> Look:
+        """The styles of the app's theme."""
+        theme = app.current_theme
+        colors = app.get_css_variables()
+
+        def color(name: str) -> Style:
+            return Style(color=_plain(colors[name]))
+
+        hues = _HUES_DARK if theme.dark else _HUES_LIGHT
+        background = _plain(colors["surface"])
+        return cls(
+            base=Style(color=_plain(colors["foreground"]), bgcolor=background),
+            dim=Style(color="#8a8a8a" if theme.dark else "#6a6a6a"),
+            strong=Style(bold=True),
+            cursor=Style(bgcolor=_plain(colors["primary-muted"]), bold=True),
+            heading=color("secondary" if not theme.dark else "primary-lighten-2")
+            + Style(bold=True),
+            old=Style(color=hues[0]),
+            new=Style(color=hues[1]),
+            dark=Style(color="#d75faf" if theme.dark else "#a0206f"),
+            jump=color("error") + Style(bold=True),
+            good=color("success") + Style(bold=True),
+            warn=Style(color="#ffa62b" if theme.dark else "#9a5b00"),
+            bad=color("error") + Style(bold=True),
+            mark=Style(color="#ffd75f" if theme.dark else "#806000", bold=True),
+            match=Style(color="#000000", bgcolor="#ffd75f"),
+            hues=tuple(Style(color=hue) for hue in hues),
+        )
+
+    def hue(self, name: str) -> Style:
+        """A colour for a name, the same every time: that of its ``system:``."""
+        system = name.partition(":")[0]
+        return self.hues[sum(system.encode()) % len(self.hues)]
+
+
+def _plain(value: str) -> str:
+    """A CSS colour as rich knows it."""
+    return Color.parse(value).hex6

@@ -1,0 +1,115 @@
+"""What all views share: the recording, which events are shown, the cursor and the stretch of time.
+
+Views change it through its methods and hear of changes through its signals; no view knows another.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from textual.signal import Signal
+
+from tracekit.timeline.opened import Opened
+from tracekit.timeline.selection import Selection
+
+if TYPE_CHECKING:
+    from tui.app import TracekitApp
+
+__all__ = ["Model"]
+
+_NARROWEST = 40  # ns that a window shows at least
+_AROUND = 0.05  # of a stretch that is looked at, on either side
+
+
+class Model:
+    """``cursor``: the row that is looked at. ``window``: the time the timeline shows, in ns.
+
+    ``marks``: the two instants that are measured between, None where not set. ``where``: the text
+    of the filter that made ``selection``.
+    """
+
+    def __init__(self, app: TracekitApp, opened: Opened) -> None:
+        self.recording = opened.recording
+        self.report = opened.report
+        self.index = opened.index
+        self.ts_ns = opened.recording.axis.ts_ns
+        self.total = len(opened.recording)
+        self.selection = Selection(self.total)
+        self.where = ""
+        self.cursor = 0
+        self.marks: tuple[int | None, int | None] = (None, None)
+        first, last = (int(self.ts_ns[0]), int(self.ts_ns[-1])) if self.total else (0, 0)
+        self.extent = (first, max(last, first + _NARROWEST))
+        self.window = self.extent
+        self.cursor_changed: Signal[int] = Signal(app, "cursor")
+        self.window_changed: Signal[tuple[int, int]] = Signal(app, "window")
+        self.selection_changed: Signal[Selection] = Signal(app, "selection")
+        self.marks_changed: Signal[tuple[int | None, int | None]] = Signal(app, "marks")
+
+    # -- the cursor ---------------------------------------------------------------------------
+
+    @property
+    def cursor_ns(self) -> int:
+        """When the event under the cursor happened."""
+        return int(self.ts_ns[self.cursor]) if self.total else 0
+
+    def move_to(self, row: int) -> None:
+        """Put the cursor on a row; the window follows when the row lies outside."""
+        if not self.total:
+            return
+        row = min(max(row, 0), self.total - 1)
+        if row != self.cursor:
+            self.cursor = row
+            self.cursor_changed.publish(row)
+        start, end = self.window
+        if not start <= self.cursor_ns < end:
+            half = (end - start) // 2
+            self.look_at(self.cursor_ns - half, self.cursor_ns - half + (end - start))
+
+    def go(self, ns: int) -> None:
+        """Put the cursor on the first shown event at or after ``ns``."""
+        row = self.selection.nearest(int(np.searchsorted(self.ts_ns, ns)))
+        if row is not None:
+            self.move_to(row)
+
+    # -- the window ---------------------------------------------------------------------------
+
+    def look_at(self, start: int, end: int) -> None:
+        """Show that time, as far as it can be: inside the session, and not too narrow."""
+        first, last = self.extent
+        margin = max(1, int((last - first) * _AROUND))
+        first, last = first - margin, last + margin
+        span = min(max(end - start, _NARROWEST), last - first)
+        start = min(max((start + end - span) // 2, first), last - span)
+        if (start, start + span) != self.window:
+            self.window = (start, start + span)
+            self.window_changed.publish(self.window)
+
+    def zoom(self, factor: float, around: int) -> None:
+        """Make the window ``factor`` times as wide; ``around`` (ns) stays where it is."""
+        start, end = self.window
+        span = max(_NARROWEST, round((end - start) * factor))
+        share = (around - start) / (end - start)
+        self.look_at(around - round(span * share), around - round(span * share) + span)
+
+    def go_to_span(self, start: int, end: int) -> None:
+        """Show a stretch with a little around it; the cursor goes to its first event."""
+        around = max(_NARROWEST, int((end - start) * _AROUND))
+        self.look_at(start - around, end + around)
+        self.go(start)
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def select(self, selection: Selection, where: str = "") -> None:
+        """Show these events; the cursor goes to the nearest of them."""
+        self.selection, self.where = selection, where
+        self.selection_changed.publish(selection)
+        row = selection.nearest(self.cursor)
+        if row is not None:
+            self.move_to(row)
+
+    def set_mark(self, which: int, ns: int | None) -> None:
+        """Set (or, with None, clear) mark 0 or 1."""
+        self.marks = (ns, self.marks[1]) if which == 0 else (self.marks[0], ns)
+        self.marks_changed.publish(self.marks)

@@ -1,0 +1,42 @@
+"""What a view is: a container the app mounts once the session is open, with the shared model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.containers import Vertical
+
+from tui.look import Look
+from tui.model import Model
+
+if TYPE_CHECKING:
+    from tui.app import TracekitApp
+
+__all__ = ["View"]
+
+
+class View(Vertical):
+    """One screenful. Subclasses say in ``name_`` what their tab is called."""
+
+    title = ""
+
+    def __init__(self, model: Model, *, id: str) -> None:
+        super().__init__(id=id)
+        self.model = model
+
+    @property
+    def tracekit(self) -> TracekitApp:
+        """The application."""
+        return cast("TracekitApp", self.app)
+
+    @property
+    def look(self) -> Look:
+        """The colours of the theme."""
+        return self.tracekit.look
+
+    def on_shown(self) -> None:
+        """Called when the view comes to the front: put the focus where it belongs."""
+        for widget in self.query("*"):
+            if widget.focusable:
+                widget.focus()
+                return
