@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer
 
+from tracekit.errors import TracekitError
 from tracekit.timeline.opened import Opened, open_recording
 from tracekit.timeline.words import printable
 from tui.bars import StatusLine, TabLine, Welcome
+from tui.bookmarks import ask_note, list_bookmarks
 from tui.events import EventsView
-from tui.jobs import Job, start
+from tui.help import HelpScreen
+from tui.jobs import Cancelled, Job, start
 from tui.kho import KhoView
 from tui.look import Look
 from tui.model import Model
+from tui.palette import palette
 from tui.story import StoryView
 from tui.tables import TablesView
 from tui.timeline import TimelineView
@@ -27,6 +33,7 @@ from tui.view import View
 __all__ = ["TracekitApp"]
 
 _QUIET = 0.06  # seconds after a key or a mouse event that work in threads stands back
+_AROUND_JUMP = 8_000_000  # ns to either side of it
 _VIEWS: tuple[tuple[str, type[View]], ...] = (
     ("story", StoryView),
     ("timeline", TimelineView),
@@ -47,7 +54,12 @@ class TracekitApp(App[None]):
             Binding(str(n), f"show_view('{name}')", cls.title, show=False)
             for n, (name, cls) in enumerate(_VIEWS, 1)
         ),
-        Binding("q", "quit", "Quit", priority=False),
+        Binding("question_mark", "help", "Help"),
+        Binding("0", "jump", "The jump"),
+        Binding("b", "bookmark", "Bookmark", show=False),
+        Binding("B", "bookmarks", "Bookmarks", show=False),
+        Binding("T", "other_theme", "Theme", show=False),
+        Binding("q", "quit", "Quit"),
     ]
 
     def __init__(self, path: Path, *, view: str = "story", where: str = "") -> None:
@@ -57,6 +69,7 @@ class TracekitApp(App[None]):
         self.first_where = where
         self.busy_until = 0.0
         self.model: Model | None = None
+        self.failed: TracekitError | None = None
         self.look: Look
 
     # -- life ---------------------------------------------------------------------------------
@@ -81,7 +94,12 @@ class TracekitApp(App[None]):
             job.name = what
             job.step(int((share or 0) * 1000), None if share is None else 1000)
 
-        return open_recording(self.path, progress)
+        try:
+            return open_recording(self.path, progress)
+        except TracekitError as error:  # there is nothing to show: the command line says why
+            self.failed = error
+            self.call_from_thread(self.exit)
+            raise Cancelled from error
 
     async def _opened(self, opened: Opened) -> None:
         self.model = Model(self, opened)
@@ -120,3 +138,41 @@ class TracekitApp(App[None]):
     def say(self, text: str) -> None:
         """A short message; recorded names in it are no markup."""
         self.notify(printable(text), markup=False, timeout=4)
+
+    def show_span(self, start: int, end: int) -> None:
+        """Show a stretch of time (ns) in the timeline."""
+        if self.model is not None:
+            self.model.go_to_span(start, end)
+            self.action_show_view("timeline")
+
+    # -- what works in every view -------------------------------------------------------------
+
+    def action_help(self) -> None:
+        """Show all keys."""
+        self.push_screen(HelpScreen())
+
+    def action_other_theme(self) -> None:
+        """Dark to light and back; the palette has more themes."""
+        self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
+
+    def action_jump(self) -> None:
+        """Go to the last event of the old kernel, with what happened around it."""
+        if self.model is not None:
+            around = _AROUND_JUMP
+            self.model.look_at(-around, around)
+            self.model.go(0)
+
+    def action_bookmark(self) -> None:
+        """Note something about the event under the cursor."""
+        if self.model is not None:
+            ask_note(self, self.model)
+
+    def action_bookmarks(self) -> None:
+        """Show the bookmarks."""
+        if self.model is not None:
+            list_bookmarks(self, self.model)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the command palette offers: the application's own commands, and every phase."""
+        yield from super().get_system_commands(screen)
+        yield from palette(self)

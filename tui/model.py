@@ -5,11 +5,13 @@ Views change it through its methods and hear of changes through its signals; no 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
 from textual.signal import Signal
 
+from tracekit.session.notes import Bookmark, Notes
 from tracekit.timeline.opened import Opened
 from tracekit.timeline.selection import Selection
 
@@ -46,6 +48,8 @@ class Model:
         self.window_changed: Signal[tuple[int, int]] = Signal(app, "window")
         self.selection_changed: Signal[Selection] = Signal(app, "selection")
         self.marks_changed: Signal[tuple[int | None, int | None]] = Signal(app, "marks")
+        self.notes = Notes.load(opened.recording.session)
+        self.notes_changed: Signal[Notes] = Signal(app, "notes")
 
     # -- the cursor ---------------------------------------------------------------------------
 
@@ -113,3 +117,40 @@ class Model:
         """Set (or, with None, clear) mark 0 or 1."""
         self.marks = (ns, self.marks[1]) if which == 0 else (self.marks[0], ns)
         self.marks_changed.publish(self.marks)
+
+    # -- notes --------------------------------------------------------------------------------
+
+    def bookmark_at(self, row: int) -> Bookmark | None:
+        """The bookmark on a row."""
+        rows = self.recording.rows
+        key = (int(rows.boot[row]), int(rows.cpu[row]), int(rows.ts_raw[row]))
+        return next((b for b in self.notes.bookmarks if (b.boot, b.cpu, b.ts_raw) == key), None)
+
+    def set_bookmark(self, row: int, note: str) -> None:
+        """Note something about a row. Does not save it."""
+        rows, old = self.recording.rows, self.bookmark_at(row)
+        new = Bookmark(
+            int(rows.boot[row]), int(rows.cpu[row]), int(rows.ts_raw[row]),
+            int(self.ts_ns[row]), note,
+        )  # fmt: skip
+        kept = [b for b in self.notes.bookmarks if b is not old]
+        self._bookmark([*kept, new])
+
+    def drop_bookmark(self, mark: Bookmark) -> None:
+        """Take a bookmark away. Does not save it."""
+        self._bookmark([b for b in self.notes.bookmarks if b != mark])
+
+    def _bookmark(self, bookmarks: list[Bookmark]) -> None:
+        self.notes.bookmarks = sorted(bookmarks, key=lambda b: b.ts_ns)
+        self.notes_changed.publish(self.notes)
+
+    def row_of(self, mark: Bookmark) -> int | None:
+        """The row a bookmark is on; None where the session has no such event."""
+        rows, mine = self.recording.rows, self.index.cpus.of(mark.cpu)
+
+        def key(at: int) -> tuple[int, int]:
+            return int(rows.boot[mine[at]]), int(rows.ts_raw[mine[at]])
+
+        wanted = (mark.boot, mark.ts_raw)
+        at = bisect_left(range(len(mine)), wanted, key=key)
+        return int(mine[at]) if at < len(mine) and key(at) == wanted else None

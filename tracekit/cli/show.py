@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from importlib.resources import as_file, files
@@ -13,12 +14,34 @@ from tracekit.errors import UsageError
 
 __all__ = ["command"]
 
+_VIEWS = ("story", "timeline", "events", "tables", "kho")
+
 
 @click.command("show")
 @click.argument("session", type=click.Path(readable=False, path_type=Path), required=False)
-def command(session: Path | None) -> None:
-    """Browse SESSION in the terminal (without one: the handover that ships with tracekit)."""
-    if not sys.stdout.isatty() or not sys.stdin.isatty():
+@click.option(
+    "--view", type=click.Choice(_VIEWS), default="story", show_default=True, help="Begin with it."
+)
+@click.option("--where", metavar="EXPR", default="", help="Begin with this filter.")
+@click.option("--web", is_flag=True, help="Serve it to a browser on this machine instead.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True,
+              help="Where --web listens.")  # fmt: skip
+def command(session: Path | None, view: str, where: str, web: bool, port: int) -> None:
+    """Browse SESSION in the terminal; without one, the handover that ships with tracekit.
+
+    \b
+    The first screen tells where the time went: Enter on a bar shows it in the timeline.
+    1 2 3 4 5 change the view, / searches, f filters, ? lists every key, q ends it.
+
+    \b
+    tracekit show                                      the handover that ships
+    tracekit show SESSION --view events --where 'cpu = 0 and event ~ kexec:*'
+    """
+    if web:
+        _serve(session, view, where, port)
+        return
+    served = "TEXTUAL_DRIVER" in os.environ  # by textual-serve, which is the terminal
+    if not served and not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on stderr
         raise UsageError("show needs a terminal; 'tracekit report' prints the same story")
     with ExitStack() as stack:
         if session is None:
@@ -26,4 +49,19 @@ def command(session: Path | None) -> None:
             session = stack.enter_context(as_file(shipped))
         from tui.app import TracekitApp
 
-        TracekitApp(session).run()
+        app = TracekitApp(session, view=view, where=where)
+        app.run()
+    if app.failed is not None:
+        raise app.failed
+
+
+def _serve(session: Path | None, view: str, where: str, port: int) -> None:
+    """Serve the interface to browsers on this machine, one process a page."""
+    try:
+        from textual_serve.server import Server
+    except ImportError:
+        raise UsageError("--web needs textual-serve: pip install 'kexec-tracekit[web]'") from None
+    import shlex
+
+    words = [sys.executable, "-m", "tracekit", "show", "--view", view, "--where", where]
+    Server(shlex.join([*words, *([str(session)] if session else [])]), port=port).serve()

@@ -20,7 +20,7 @@ from tracekit.timeline.recording import Recording
 from tracekit.timeline.userspace import shutdown_begin, shutdown_exec, startup_end
 from tracekit.timeline.zero import time_zero
 
-__all__ = ["Handover", "Initcall", "Phase", "handover"]
+__all__ = ["MEANING", "Handover", "Initcall", "Phase", "handover"]
 
 _ALONG = (  # milestone -> the phase that begins there
     ("reboot", "reboot call"),
@@ -33,6 +33,25 @@ _ALONG = (  # milestone -> the phase that begins there
     ("machine_shutdown", "CPUs stopped"),
     ("machine_kexec", "machine_kexec"),
 )
+
+#: What happens in a phase, by its name up to a colon.
+MEANING: Mapping[str, str] = {
+    "kexec load": "kexec_file_load(2) reads the next kernel; nothing is stopped yet",
+    "systemd": "systemd stops or starts its units; outside the blackout",
+    "systemd-shutdown": "process 1 is systemd-shutdown: it kills and unmounts what is left",
+    "reboot call": "from the reboot(2) system call on user space is gone",
+    "kernel_kexec": "kernel_kexec(): live update and reboot notifiers, not marked one by one",
+    "liveupdate": "liveupdate_reboot(): the live update orchestrator serializes what it keeps",
+    "notifiers": "the reboot notifiers, before any device is stopped",
+    "device shutdown": "device_shutdown() calls every device's shutdown callback, one by one",
+    "migrate": "migrate_to_reboot_cpu(): the rest runs on one CPU",
+    "syscore shutdown": "syscore_shutdown(): timers, interrupt controllers",
+    "CPUs stopped": "machine_shutdown(): the other CPUs stop",
+    "machine_kexec": "machine_kexec() leaves the old kernel: its last recorded events",
+    "dark": "nothing can record: purgatory, decompression, the new kernel before its trace buffer",
+    "initcalls": "the new kernel's initcalls of this level",
+    "first user process": "from the last initcall to the first exec of process 1",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,100 @@
+"""A headless Chromium, driven over its DevTools protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+__all__ = ["Page", "chromium", "open_page"]
+
+_FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--remote-debugging-port=0", "--window-size=1100,700",
+)  # fmt: skip
+_TURNS = 600  # of 0.1 s
+
+
+def chromium() -> str | None:
+    """The browser's path, None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Page:
+    """One page of the browser."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._last = 0
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """Call a method of the protocol, wait for its answer."""
+        self._last += 1
+        await self._socket.send_json({"id": self._last, "method": method, "params": params})
+        while True:
+            answer = await self._socket.receive_json(timeout=60)
+            if answer.get("id") == self._last:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    async def value(self, expression: str) -> Any:
+        """What a JavaScript expression is worth."""
+        found = await self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return found["result"].get("value")
+
+    async def until(self, expression: str) -> None:
+        """Wait for a JavaScript expression to become true."""
+        for _ in range(_TURNS):
+            if await self.value(expression):
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"never became true: {expression}")
+
+    async def key(self, text: str) -> None:
+        """Press a key that makes one character."""
+        for kind in ("keyDown", "keyUp"):
+            await self.call("Input.dispatchKeyEvent", type=kind, text=text, key=text)
+
+    async def picture(self) -> bytes:
+        """The page as PNG."""
+        found = await self.call("Page.captureScreenshot", format="png")
+        return base64.b64decode(found["data"])
+
+
+@contextlib.asynccontextmanager
+async def open_page(url: str, profile: Path) -> AsyncIterator[Page]:
+    """A page of a new browser, with an empty profile in ``profile``, at ``url``."""
+    browser = chromium()
+    assert browser is not None
+    process = subprocess.Popen(
+        [browser, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        port_file = profile / "DevToolsActivePort"
+        for _ in range(_TURNS):
+            if port_file.exists() and port_file.read_text().strip():
+                break
+            assert process.poll() is None, "the browser ended"
+            await asyncio.sleep(0.1)
+        port = port_file.read_text().split()[0]
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"http://127.0.0.1:{port}/json") as answer:
+                pages = json.loads(await answer.text())
+            target = next(p for p in pages if p["type"] == "page")["webSocketDebuggerUrl"]
+            async with http.ws_connect(target, max_msg_size=0) as socket:
+                page = Page(socket)
+                await page.call("Page.navigate", url=url)
+                yield page
+    finally:
+        process.terminate()
+        process.wait(30)

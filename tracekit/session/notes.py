@@ -1,0 +1,84 @@
+"""What people write into a session: bookmarks with notes, and filters they gave a name.
+
+``notes.json`` beside the manifest; it is nobody's evidence, so the manifest does not list it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tracekit.errors import SessionError, SourceError
+from tracekit.session.derived import replacing
+from tracekit.session.reader import Session
+
+__all__ = ["Bookmark", "Notes"]
+
+_FILE = "notes.json"
+_LONGEST = 1000  # characters of a note, of a filter, of its name
+_MOST = 10_000  # of either kind
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """An event: boot, CPU and raw stamp tell which; ``ts_ns`` is where it was when it was noted."""
+
+    boot: int
+    cpu: int
+    ts_raw: int
+    ts_ns: int
+    note: str
+
+
+@dataclass
+class Notes:
+    """The notes of a session; :meth:`save` after every change.
+
+    ``path`` is None where the session is an archive, which keeps none. ``unread`` says why what
+    is there could not be read: it is then not overwritten.
+    """
+
+    path: Path | None
+    bookmarks: list[Bookmark] = field(default_factory=list)
+    filters: dict[str, str] = field(default_factory=dict)
+    unread: str = ""
+
+    @classmethod
+    def load(cls, session: Session) -> Notes:
+        """The notes kept in ``session``; none where there are none."""
+        notes = cls(session.path / _FILE if session.path.is_dir() else None)
+        if session.has(_FILE):
+            try:
+                notes._take(session.json(_FILE))
+            except (SessionError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+                notes.bookmarks, notes.filters = [], {}
+                notes.unread = f"{_FILE} is damaged and left as it is: {error}"
+        return notes
+
+    def _take(self, document: Mapping[str, Any]) -> None:
+        for entry in list(document.get("bookmarks", []))[:_MOST]:
+            numbers = (int(entry[key]) for key in ("boot", "cpu", "ts_raw", "ts_ns"))
+            boot, cpu, raw, ns = (n for n in numbers if -(1 << 63) <= n < 1 << 64)
+            self.bookmarks.append(Bookmark(boot, cpu, raw, ns, str(entry["note"])[:_LONGEST]))
+        for name, text in list(dict(document.get("filters", {})).items())[:_MOST]:
+            self.filters[str(name)[:_LONGEST]] = str(text)[:_LONGEST]
+
+    def save(self) -> None:
+        """Write them into the session; raises :class:`~tracekit.errors.SourceError`."""
+        if self.path is None:
+            raise SourceError(
+                "this session is an archive, which keeps no notes: unpack it "
+                "('tracekit demo -o DIR' does that for the one that ships) and open the directory"
+            )
+        if self.unread:
+            raise SourceError(f"{self.path.parent}: {self.unread}; remove it to keep new notes")
+        document = {"bookmarks": [asdict(b) for b in self.bookmarks], "filters": self.filters}
+        try:
+            with replacing(self.path) as part:
+                part.touch(mode=0o600)
+                part.write_text(json.dumps(document, indent=1) + "\n")
+        except OSError as error:
+            raise SourceError(f"{self.path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,101 @@
+"""``?``: every key, by what it is for."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+__all__ = ["KEYS", "HelpScreen"]
+
+#: (heading, ((keys, what they do), ...)); the README's table is this one too.
+KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "Everywhere",
+        (
+            ("1 2 3 4 5", "Story, Timeline, Events, Tables, KHO"),
+            ("/", "search as you type; n N: next, previous match"),
+            ("f", "filter: event ~ sched_* and prev_comm = kexec and cpu = 0"),
+            ("F", "turn CPUs, events and tasks on and off"),
+            ("0", "to the jump"),
+            ("b  B", "bookmark the event with a note; list of bookmarks"),
+            ("x", "export what is shown: CSV, Parquet, SVG"),
+            ("T", "dark, light or other colours"),
+            ("ctrl+p", "all commands, by name"),
+            ("escape", "close, clear the search, then the filter"),
+            ("q", "quit"),
+        ),
+    ),
+    (
+        "Story",
+        (("↑ ↓  j k", "choose a bar"), ("enter", "show it in the timeline")),
+    ),
+    (
+        "Timeline",
+        (
+            ("w s  + -", "zoom in and out (mouse wheel)"),
+            ("a d", "pan left and right (drag; shift+← →)"),
+            ("← →  h l", "previous, next event of the lane"),
+            ("↑ ↓  j k", "choose a lane"),
+            ("e E", "next, previous event of the same kind"),
+            ("] [", "next, previous gap in the lane"),
+            ("m", "mark A, then B: the time between, with its error"),
+            ("z", "zoom to A-B; without marks: everything"),
+            ("enter", "show the event in Events"),
+        ),
+    ),
+    (
+        "Events",
+        (
+            ("↑ ↓  j k  g G", "move; page up, page down"),
+            ("← →  h l", "scroll the columns"),
+            ("t", "time from the jump, absolute, raw"),
+            ("c  o", "choose columns; sort"),
+            ("i", "details: fields, raw bytes, where in memory"),
+            ("y", "copy the row"),
+            ("enter", "show the event in the timeline"),
+        ),
+    ),
+    (
+        "Tables and KHO",
+        (
+            ("← →  h l", "other table"),
+            ("o  O", "sort by the next column; turn round"),
+            ("enter", "show it in the timeline"),
+        ),
+    ),
+)  # fmt: skip
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys, in a box."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q,enter", "dismiss", "Close"),
+        Binding("down,j", "scroll(2)", show=False),
+        Binding("up,k", "scroll(-2)", show=False),
+    ]
+
+    def compose(self) -> ComposeResult:
+        yield VerticalScroll(Static(_table()), id="help")
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll the box."""
+        self.query_one("#help").scroll_relative(y=by, animate=False)
+
+
+def _table() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for heading, keys in KEYS:
+        table.add_row(Text(heading, "underline"), "")
+        for key, what in keys:
+            table.add_row(Text(f"  {key}"), Text(what))
+    return table

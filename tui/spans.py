@@ -1,0 +1,224 @@
+"""A list of stretches of time with bars on one axis, under headings; Enter goes to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tracekit.timeline.words import duration, printable
+from tui.look import EIGHTHS, Look
+
+if TYPE_CHECKING:
+    from tui.app import TracekitApp
+
+__all__ = ["Bar", "Heading", "SpanList"]
+
+_NUMBERS = 10  # cells of a column of times
+_BAR_MIN = 8
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A line above the bars that follow. ``axis``: the time (ns) that their bars lie on."""
+
+    text: str
+    axis: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stretch of time. ``start_ns`` and ``took_ns`` are None where they are not known.
+
+    ``starts`` is what is printed for the start. ``kind`` is a style of :class:`~tui.look.Look`;
+    ``note`` is shown while the bar is selected; ``first`` is selected to begin with, and marked.
+    ``view`` is where Enter leads.
+    """
+
+    name: str
+    start_ns: int | None
+    took_ns: int | None
+    starts: str = ""
+    took: str = ""
+    kind: str = "old"
+    note: str = ""
+    first: bool = False
+    handover: int | None = None
+    view: str = "timeline"
+
+
+class SpanList(ScrollView, can_focus=True):
+    """Headings and bars, one a line; the selected one is highlighted."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "move(-10)", "Page up", show=False),
+        Binding("pagedown", "move(10)", "Page down", show=False),
+        Binding("home,g", "move(-100000)", "First", show=False),
+        Binding("end,G", "move(100000)", "Last", show=False),
+        Binding("enter", "choose", "Show it"),
+    ]
+
+    class Selected(Message):
+        """Another bar was selected."""
+
+        def __init__(self, bar: Bar) -> None:
+            super().__init__()
+            self.bar = bar
+
+    class Chosen(Message):
+        """Enter was pressed on a bar, or it was clicked."""
+
+        def __init__(self, bar: Bar) -> None:
+            super().__init__()
+            self.bar = bar
+
+    def __init__(self, lines: Sequence[Heading | Bar | None], *, id: str) -> None:
+        super().__init__(id=id)
+        self._lines = list(lines)
+        self._bars = [i for i, line in enumerate(self._lines) if isinstance(line, Bar)]
+        chosen = (n for n, i in enumerate(self._bars) if cast("Bar", self._lines[i]).first)
+        self._at = next(chosen, 0)
+        self._axis: dict[int, tuple[int, int] | None] = {}
+        axis = None
+        for i, line in enumerate(self._lines):
+            axis = line.axis if isinstance(line, Heading) else axis
+            self._axis[i] = axis
+
+    @property
+    def selected(self) -> Bar | None:
+        """The bar that is highlighted."""
+        if not self._bars:
+            return None
+        return cast("Bar", self._lines[self._bars[self._at]])
+
+    def on_mount(self) -> None:
+        self._measure()
+
+    def on_resize(self) -> None:
+        self._measure()
+
+    def on_focus(self) -> None:
+        if self.selected is not None:
+            self.post_message(self.Selected(self.selected))
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self.refresh()
+
+    def _measure(self) -> None:
+        self.virtual_size = Size(self.scrollable_content_region.width, len(self._lines))
+        self.call_after_refresh(self._reveal)
+
+    def _reveal(self) -> None:
+        if self._bars:
+            line = self._bars[self._at]
+            top = 0 if self._at == 0 else line  # with the heading above the first
+            self.scroll_to_region(Region(0, top, 1, line - top + 1), animate=False, force=True)
+
+    def action_move(self, by: int) -> None:
+        """Select the bar that many further down."""
+        self._go(self._at + by)
+
+    def action_choose(self) -> None:
+        """Go to the selected bar."""
+        if self.selected is not None:
+            self.post_message(self.Chosen(self.selected))
+
+    def on_click(self, event: events.Click) -> None:
+        """Select the bar that was clicked; a second click goes to it."""
+        line = event.y + self.scroll_offset.y
+        if line in self._bars:
+            again = self._bars[self._at] == line and event.chain > 1
+            self._go(self._bars.index(line))
+            if again:
+                self.action_choose()
+
+    def _go(self, at: int) -> None:
+        if not self._bars:
+            return
+        at = min(max(at, 0), len(self._bars) - 1)
+        self._at = at
+        self._reveal()
+        self.post_message(self.Selected(cast("Bar", self._lines[self._bars[at]])))
+        self.refresh()
+
+    # -- drawing ------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the list."""
+        look = cast("TracekitApp", self.app).look
+        at, width = y + self.scroll_offset.y, self.size.width
+        line = self._lines[at] if at < len(self._lines) else None
+        if line is None:
+            return Strip.blank(width, look.base)
+        if isinstance(line, Heading):
+            text = Text(printable(line.text), look.heading)
+        else:
+            text = self._bar_line(line, width, self._axis[at], look)
+        here = bool(self._bars) and self._bars[self._at] == at
+        base = look.base + look.cursor if here and self.has_focus else look.base
+        text.truncate(width)
+        text.pad_right(max(0, width - text.cell_len))
+        segments = text.render(self.app.console, end="")
+        strip = Strip(Segment.apply_style(segments, base), width)
+        if here:
+            strip = Strip.join([Strip([Segment("▌", base + look.mark)]), strip.crop(1, width)])
+        return strip
+
+    def _bar_line(self, b: Bar, width: int, axis: tuple[int, int] | None, look: Look) -> Text:
+        style: Style = getattr(look, b.kind)
+        starts = _NUMBERS if width >= 70 else 0
+        numbers = starts + _NUMBERS
+        room = width - numbers - 4
+        name_width = min(max(len(b.name) for b in self._only_bars()), max(20, room - _BAR_MIN))
+        name = printable(b.name)
+        text = Text(no_wrap=True)
+        label = Text().append(" ▶" if b.first else "  ", look.mark)
+        label.append(name, style if b.kind not in ("old", "new") else Style())
+        label.truncate(name_width + 2, overflow="ellipsis", pad=True)
+        text.append_text(label)
+        if starts:
+            text.append(f"{b.starts:>{starts}}", look.dim)
+        took = b.took or duration(b.took_ns, "not observed")
+        text.append(f" {took:>{_NUMBERS}}" if b.took_ns is not None else f" {took:>12}",
+                    look.strong if b.took_ns is not None else look.dim)  # fmt: skip
+        cells = width - text.cell_len - 3
+        if cells >= _BAR_MIN and b.took_ns is not None:
+            text.append("  ")
+            text.append(_placed(b, axis, cells), style)
+        return text
+
+    def _only_bars(self) -> list[Bar]:
+        return [cast("Bar", self._lines[i]) for i in self._bars]
+
+
+def _placed(b: Bar, axis: tuple[int, int] | None, cells: int) -> str:
+    """The bar where it lies on the axis; at least a sliver."""
+    if axis is None or b.start_ns is None or b.took_ns is None:
+        return ""
+    width = max(1, axis[1] - axis[0])
+    if b.start_ns + b.took_ns < axis[0]:
+        return "◂"
+    if b.start_ns > axis[1]:
+        return " " * (cells - 1) + "▸"
+    begin = min(max((b.start_ns - axis[0]) / width, 0.0), 1.0) * cells
+    end = min(max((b.start_ns + b.took_ns - axis[0]) / width, 0.0), 1.0) * cells
+    first = min(int(begin), cells - 1)
+    fill = "░" if b.kind == "dark" else "█"
+    whole = int(end) - first
+    if whole < 1:
+        return " " * first + EIGHTHS[max(1, min(7, round((end - begin) * 8)))]
+    part = EIGHTHS[int((end % 1) * 8)] if b.kind != "dark" and end < cells else ""
+    return " " * first + fill * whole + part.rstrip()
