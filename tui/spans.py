@@ -30,10 +30,15 @@ _BAR_MIN = 8
 
 @dataclass(frozen=True)
 class Heading:
-    """A line above the bars that follow. ``axis``: the time (ns) that their bars lie on."""
+    """A line above the bars that follow.
+
+    ``axis``: the time (ns) that their bars lie on; without one they all begin at the left, and
+    the longest, ``longest`` ns, fills the line.
+    """
 
     text: str
     axis: tuple[int, int] | None = None
+    longest: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,11 @@ class SpanList(ScrollView, can_focus=True):
         self._bars = [i for i, line in enumerate(self._lines) if isinstance(line, Bar)]
         chosen = (n for n, i in enumerate(self._bars) if cast("Bar", self._lines[i]).first)
         self._at = next(chosen, 0)
-        self._axis: dict[int, tuple[int, int] | None] = {}
-        axis = None
-        for i, line in enumerate(self._lines):
-            axis = line.axis if isinstance(line, Heading) else axis
-            self._axis[i] = axis
+        self._under: list[Heading] = []  # the heading of every line
+        heading = Heading("")
+        for line in self._lines:
+            heading = line if isinstance(line, Heading) else heading
+            self._under.append(heading)
 
     @property
     def selected(self) -> Bar | None:
@@ -166,9 +171,9 @@ class SpanList(ScrollView, can_focus=True):
         if isinstance(line, Heading):
             text = Text(printable(line.text), look.heading)
         else:
-            text = self._bar_line(line, width, self._axis[at], look)
-        here = bool(self._bars) and self._bars[self._at] == at
-        base = look.base + look.cursor if here and self.has_focus else look.base
+            text = self._bar_line(line, width, self._under[at], look)
+        here = bool(self._bars) and self._bars[self._at] == at and self.has_focus
+        base = look.base + look.cursor if here else look.base
         text.truncate(width)
         text.pad_right(max(0, width - text.cell_len))
         segments = text.render(self.app.console, end="")
@@ -177,7 +182,7 @@ class SpanList(ScrollView, can_focus=True):
             strip = Strip.join([Strip([Segment("▌", base + look.mark)]), strip.crop(1, width)])
         return strip
 
-    def _bar_line(self, b: Bar, width: int, axis: tuple[int, int] | None, look: Look) -> Text:
+    def _bar_line(self, b: Bar, width: int, heading: Heading, look: Look) -> Text:
         style: Style = getattr(look, b.kind)
         starts = _NUMBERS if width >= 70 else 0
         numbers = starts + _NUMBERS
@@ -197,28 +202,31 @@ class SpanList(ScrollView, can_focus=True):
         cells = width - text.cell_len - 3
         if cells >= _BAR_MIN and b.took_ns is not None:
             text.append("  ")
-            text.append(_placed(b, axis, cells), style)
+            text.append(_placed(b, heading, cells), style)
         return text
 
     def _only_bars(self) -> list[Bar]:
         return [cast("Bar", self._lines[i]) for i in self._bars]
 
 
-def _placed(b: Bar, axis: tuple[int, int] | None, cells: int) -> str:
-    """The bar where it lies on the axis; at least a sliver."""
-    if axis is None or b.start_ns is None or b.took_ns is None:
-        return ""
-    width = max(1, axis[1] - axis[0])
-    if b.start_ns + b.took_ns < axis[0]:
+def _placed(b: Bar, heading: Heading, cells: int) -> str:
+    """The bar as long as it took, where it lies on the axis; at least a sliver."""
+    start, took = b.start_ns or 0, b.took_ns or 0
+    if heading.axis is None or b.start_ns is None:
+        axis = start, start + heading.longest
+    else:
+        axis = heading.axis
+    if start + took < axis[0]:
         return "◂"
-    if b.start_ns > axis[1]:
+    if start > axis[1]:
         return " " * (cells - 1) + "▸"
-    begin = min(max((b.start_ns - axis[0]) / width, 0.0), 1.0) * cells
-    end = min(max((b.start_ns + b.took_ns - axis[0]) / width, 0.0), 1.0) * cells
+    scale = cells / max(1, axis[1] - axis[0])
+    begin = max(start - axis[0], 0) * scale
+    end = min((start + took - axis[0]) * scale, cells)
     first = min(int(begin), cells - 1)
-    fill = "░" if b.kind == "dark" else "█"
     whole = int(end) - first
     if whole < 1:
         return " " * first + EIGHTHS[max(1, min(7, round((end - begin) * 8)))]
-    part = EIGHTHS[int((end % 1) * 8)] if b.kind != "dark" and end < cells else ""
-    return " " * first + fill * whole + part.rstrip()
+    if b.kind == "dark":
+        return " " * first + "░" * whole
+    return " " * first + "█" * whole + EIGHTHS[int((end % 1) * 8)].rstrip()

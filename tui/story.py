@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import ClassVar
 
 from rich.text import Text
@@ -22,7 +22,7 @@ from tui.view import View
 
 __all__ = ["StoryView"]
 
-_FEW = 5  # of the slowest devices, initcalls and units
+_FEW, _MORE = 5, 12  # of the slowest devices, initcalls and units; where there is room
 _REMARKS = 30
 _WIDE = 140  # columns from which on there are two lists
 
@@ -83,11 +83,11 @@ def _top(title: str, bars: Sequence[Bar], total: int) -> _Lines:
     if not bars:
         return []
     rest = f" ({total - len(bars)} more in Tables)" if total > len(bars) else ""
-    longest = max((b.took_ns or 0 for b in bars), default=0) or 1
-    return [Heading(f"{title}{rest}", (0, -longest)), *bars, None]
+    longest = max(b.took_ns or 0 for b in bars)
+    return [Heading(f"{title}{rest}", longest=longest), *bars, None]
 
 
-def _devices(report: Report) -> _Lines:
+def _devices(report: Report, count: int) -> _Lines:
     bars = [
         Bar(
             d.name or "unknown device", d.start_ns, d.duration_ns,
@@ -96,28 +96,28 @@ def _devices(report: Report) -> _Lines:
             "" if d.finished else "never returned", "old" if d.finished else "bad",
             f"{d.function or 'shutdown'} of driver {d.driver or 'unknown'}",
         )
-        for d in report.devices[:_FEW]
+        for d in report.devices[:count]
     ]  # fmt: skip
     return _top("Slowest device shutdowns", bars, len(report.devices))
 
 
-def _initcalls(report: Report) -> _Lines:
+def _initcalls(report: Report, count: int) -> _Lines:
     bars = [
         Bar(
             c.function, c.start_ns, c.duration_ns,
             duration(c.start_ns - _jump_of(report, c.boot, False)), kind="new",
             note=f"initcall of level {c.level}, returned {'unknown' if c.ret is None else c.ret}",
         )
-        for c in report.initcalls[:_FEW]
+        for c in report.initcalls[:count]
     ]  # fmt: skip
     return _top("Slowest initcalls", bars, len(report.initcalls))
 
 
-def _units(report: Report) -> _Lines:
+def _units(report: Report, count: int) -> _Lines:
     bars = [
         Bar(u.name, u.start_ns, u.duration_ns, duration(u.start_ns), kind="new",
             note="a unit that systemd started")
-        for u in report.units[:_FEW]
+        for u in report.units[:count]
     ]  # fmt: skip
     return _top("Slowest systemd units", bars, len(report.units))
 
@@ -247,17 +247,15 @@ def _blackout_bar(phases: Sequence[Phase], h: HandoverReport, width: int, look: 
     text, labels = Text(), Text()
     kinds = _cells(phases, h.old, axis, width)
     names = {"old": "old kernel", "dark": "dark: nothing can record", "new": "new kernel"}
-    at = 0
-    while at < len(kinds):
-        kind = kinds[at]
-        run = next((i for i in range(at, len(kinds)) if kinds[i] != kind), len(kinds)) - at
-        text.append(("░" if kind == "dark" else "█") * run, getattr(look, kind))
-        parts = [p for p in phases if _kind(p, h.old) == kind]
-        took = duration(sum(p.duration_ns or 0 for p in parts))
+    for kind, run in groupby(range(len(kinds)), lambda i: kinds[i]):
+        cells = list(run)
+        style = getattr(look, kind)
+        text.append(("░" if kind == "dark" else "█") * len(cells), style)
+        took = duration(sum(p.duration_ns or 0 for p in phases if _kind(p, h.old) == kind))
+        labels.append(" " * (cells[0] - labels.cell_len))
+        room = width - labels.cell_len
         tries = (f"{names[kind]} {took}", f"{kind} {took}", took)
-        label = next((t for t in tries if len(t) < run), "")
-        labels.append(label.ljust(run)[:run], getattr(look, kind))
-        at += run
+        labels.append(next((f"{t}  " for t in tries if len(t) <= room), ""), style)
     return text.append("\n").append_text(labels)
 
 
@@ -289,7 +287,13 @@ class StoryView(View):
         phases: _Lines = [
             line for n in range(len(report.handovers)) for line in _handover_lines(report, n)
         ]
-        rest = [*_devices(report), *_initcalls(report), *_units(report), *_record(report)]
+        few = _MORE if wide else _FEW
+        rest = [
+            *_devices(report, few),
+            *_initcalls(report, few),
+            *_units(report, few),
+            *_record(report),
+        ]
         lists = self.query_one("#story-lists", Horizontal)
         await lists.remove_children()
         if wide and phases:

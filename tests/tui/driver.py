@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -12,8 +13,9 @@ from textual.pilot import Pilot
 
 from tui.app import TracekitApp
 
-__all__ = ["drive", "screen_text", "until"]
+__all__ = ["drive", "matches_snapshot", "screen_text", "until"]
 
+_SNAPSHOTS = Path(__file__).parent / "snapshots"
 _TURNS = 2000  # of 10 ms
 
 
@@ -55,3 +57,12 @@ def screen_text(app: TracekitApp) -> str:
     for strip in app.screen._compositor.render_strips():
         lines.append("".join(segment.text for segment in strip).rstrip())
     return "\n".join(lines) + "\n"
+
+
+def matches_snapshot(app: TracekitApp, name: str) -> None:
+    """Compare the screen with ``snapshots/NAME.txt``; TRACEKIT_SNAPSHOTS=write writes it anew."""
+    path, text = _SNAPSHOTS / f"{name}.txt", screen_text(app)
+    if os.environ.get("TRACEKIT_SNAPSHOTS") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text(), f"not as in {path}; TRACEKIT_SNAPSHOTS=write takes it as it is"
