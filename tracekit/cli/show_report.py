@@ -17,7 +17,7 @@ __all__ = ["render_report"]
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 22  # cells
 _SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
-_CALLS = 10  # of devices and of initcalls
+_MOST = 10  # of the slowest of a kind
 _LISTED = 20  # diagnostics; --json has them all
 
 
@@ -137,27 +137,28 @@ def _slowest(
 
 
 def _more(count: int, what: str) -> Iterator[RenderableType]:
-    if count > _CALLS:
-        yield Text(f"  … and {count - _CALLS} more {what}: --json has them all", style="dim")
+    if count > _MOST:
+        yield Text(f"  … and {count - _MOST} more {what}: --json has them all", style="dim")
 
 
 def _initcalls(report: Report) -> Iterator[RenderableType]:
-    calls = report.initcalls[:_CALLS]
+    calls = report.initcalls[:_MOST]
     rows = [((c.function, c.level), c.boot, c.start_ns, c.duration_ns) for c in calls]
     yield _slowest(report, ("initcall", "level"), rows, leaving=False)
     yield from _more(len(report.initcalls), "initcalls")
 
 
-def _units(report: Report) -> Table:
-    rows = [((u.name,), u.boot, u.start_ns, u.duration_ns) for u in report.units]
-    return _slowest(report, ("unit",), rows, leaving=False)
+def _units(report: Report) -> Iterator[RenderableType]:
+    rows = [((u.name,), u.boot, u.start_ns, u.duration_ns) for u in report.units[:_MOST]]
+    yield _slowest(report, ("unit",), rows, leaving=False)
+    yield from _more(len(report.units), "units")
 
 
 def _devices(report: Report) -> Iterator[RenderableType]:
     rows = [
         ((d.name or "?", d.driver or "-", d.function or "-"), d.boot, d.start_ns,
          d.duration_ns if d.finished else None)
-        for d in report.devices[:_CALLS]
+        for d in report.devices[:_MOST]
     ]  # fmt: skip
     yield _slowest(report, ("device", "driver", "function"), rows, leaving=True)
     yield from _more(len(report.devices), "calls")
@@ -257,7 +258,7 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     if report.initcalls:
         yield "Slowest initcalls", list(_initcalls(report))
     if report.units:
-        yield "Slowest systemd units", [_units(report)]
+        yield "Slowest systemd units", list(_units(report))
     yield "Record", [*_boots(report), *_probes(report)]
     if report.last_events:
         which = "last jump" if several else "jump"

@@ -22,7 +22,6 @@ __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 _LAST = 10  # events of every CPU shown before the jump
 # what diagnostics begin with that tell of data which are not there
 _MISSING = ("region-", "cpu-", "cpus-", "page-", "pipe-", "buffer-", "kernel-", "session-", "bpf-")
-_SLOWEST = 10  # units
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Report:
 
     ``complete``: every CPU of every boot that recorded is there, and nothing is lost or unreadable.
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
-    ``initcalls`` are all, the slowest first; ``units`` the slowest that systemd started.
+    ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
     """
 
     session: str
@@ -252,7 +251,7 @@ def make_report(recording: Recording) -> Report:
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
         ),
         devices=tuple(sorted(devices, key=slowness)),
-        units=tuple(sorted(units, key=lambda u: -u.duration_ns)[:_SLOWEST]),
+        units=tuple(sorted(units, key=lambda u: -u.duration_ns)),
         probes=tuple(probes),
         last_events=tuple(_last_events(recording, at_jump)),
         diagnostics=diagnostics,
