@@ -55,9 +55,10 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("↑ ↓  j k  g G", "move; page up, page down"),
             ("← →  h l", "scroll the columns"),
+            ("e E", "next, previous event of the same kind"),
             ("t", "time from the jump, absolute, raw"),
             ("c  o", "choose columns; sort"),
-            ("i", "details: fields, raw bytes, where in memory"),
+            ("i  tab", "details: fields, raw bytes, where in memory; into them"),
             ("y", "copy the row"),
             ("enter", "show the event in the timeline"),
         ),
@@ -67,7 +68,8 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("← →  h l", "other table"),
             ("o  O", "sort by the next column; turn round"),
-            ("enter", "show it in the timeline"),
+            ("space", "only this: filter by it"),
+            ("enter", "show it in the timeline; in KHO: open and close"),
         ),
     ),
 )  # fmt: skip

@@ -199,7 +199,7 @@ class TablesView(View):
         where = _filter(self.sheet.selected)
         if where is None:
             self.tracekit.say("no filter stands for it; enter shows it in the timeline")
-        elif hasattr(self.tracekit, "filter_by"):
+        else:
             self.tracekit.filter_by(where)
 
 

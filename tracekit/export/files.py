@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.errors import SourceError, UsageError
@@ -24,8 +26,11 @@ __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet"]
 COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "source", "flags", "args", "ts_raw")
 
 _BATCH = 1 << 17  # rows
+_PIECE = 1 << 12  # rows of a batch that are made at a time where somebody waits for it
 _ROW_GROUP = 1 << 20
 _Advance = Callable[[int], None]
+#: Which events: those that meet a filter, or those of these rows (ascending).
+_Wanted = Filter | npt.NDArray[Any]
 # Stamps are all different, so a dictionary of them is wasted work, but their differences are small.
 # Statistics let a reader skip row groups; those of strings cost a third of the writing.
 _PARQUET = {
@@ -65,14 +70,29 @@ def _stream(target: Path) -> Iterator[BinaryIO]:
             yield out
 
 
-def _batches(recording: Recording, wanted: Filter, advance: _Advance) -> Iterator[pa.Table]:
+def _batches(recording: Recording, wanted: _Wanted, advance: _Advance) -> Iterator[pa.Table]:
     empty = True
-    for at, table in recording.batches(wanted, size=_BATCH):
-        empty = False
-        yield table.select(COLUMNS)
-        advance(len(at))
+    if isinstance(wanted, Filter):
+        for at, table in recording.batches(wanted, size=_BATCH):
+            empty = False
+            yield table.select(COLUMNS)
+            advance(len(at))
+    else:
+        for start in range(0, len(wanted), _BATCH):
+            empty = False
+            yield _batch(recording, wanted[start : start + _BATCH], advance)
     if empty:
         yield recording.table(slice(0, 0)).select(COLUMNS)
+
+
+def _batch(recording: Recording, rows: npt.NDArray[Any], advance: _Advance) -> pa.Table:
+    """The table of some rows, made in pieces between which ``advance`` is called."""
+    pieces = []
+    for start in range(0, len(rows), _PIECE):
+        at = rows[start : start + _PIECE].astype(np.int64)
+        pieces.append(recording.table(at).select(COLUMNS))
+        advance(len(at))
+    return pa.concat_tables(pieces).unify_dictionaries().combine_chunks()
 
 
 def _metadata(recording: Recording) -> dict[bytes, bytes]:
@@ -104,9 +124,11 @@ def _plain(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema(fields))
 
 
-def write_csv(recording: Recording, target: Path, wanted: Filter, advance: _Advance) -> int:
+def write_csv(recording: Recording, target: Path, wanted: _Wanted, advance: _Advance) -> int:
     """Write CSV with a header line; returns the number of rows.
 
+    ``wanted``: a filter, or the numbers of the rows. ``advance`` hears how many more are made;
+    what it raises ends the writing, and leaves what was there.
     Strings are quoted, numbers are not; a task name that nobody knows is an empty field.
     """
     import pyarrow.csv  # neither format is imported for the other
@@ -121,8 +143,8 @@ def write_csv(recording: Recording, target: Path, wanted: Filter, advance: _Adva
     return rows
 
 
-def write_parquet(recording: Recording, target: Path, wanted: Filter, advance: _Advance) -> int:
-    """Write Parquet (zstd, dictionaries for names and arguments); returns the number of rows."""
+def write_parquet(recording: Recording, target: Path, wanted: _Wanted, advance: _Advance) -> int:
+    """Write Parquet (zstd, dictionaries for names and arguments); as :func:`write_csv` else."""
     import pyarrow.parquet as pq
 
     rows = 0

@@ -39,7 +39,8 @@ _KIND_612 = Kind("6.12-6.14", 24, 48, 56, struct.pack("<II", _MAGIC, 56))
 
 @dataclass(frozen=True, slots=True)
 class CpuBuffer:
-    """One CPU's ring. ``pages`` are byte offsets in the region, in reading order.
+    """One CPU's ring. ``pages`` are byte offsets in the region, in reading order; ``start`` is that
+    of the CPU's first sub-buffer, whatever it holds.
 
     ``wrapped`` is False when the ring has never overwritten a sub-buffer, True when it has, None
     when that cannot be told. ``ordered`` is False where the order had to be taken from the time
@@ -48,6 +49,7 @@ class CpuBuffer:
 
     cpu: int
     meta_offset: int
+    start: int
     subbuf_size: int
     nr_subbufs: int
     pages: tuple[int, ...]
@@ -158,7 +160,7 @@ def _cpu_buffer(r: _Reader, g: Geometry, cpu: int, base: int) -> CpuBuffer:
     place = f"cpu {cpu}"
 
     def buffer(pages: Sequence[int], wrapped: bool | None, ordered: bool = True) -> CpuBuffer:
-        return CpuBuffer(cpu, g.meta(cpu), size, count, tuple(pages), wrapped, ordered)
+        return CpuBuffer(cpu, g.meta(cpu), start, size, count, tuple(pages), wrapped, ordered)
 
     def unordered(code: str, message: str) -> CpuBuffer:
         r.note(code, place, f"{message}; sub-buffers are taken in the order of their time stamps")

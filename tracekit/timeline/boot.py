@@ -19,7 +19,7 @@ from tracekit.ftrace.syscalls import has_bare_syscalls
 from tracekit.session import Session
 from tracekit.timeline.bpfformat import ProbeRecords, is_probe, probe_format, probe_ids, probe_name
 
-__all__ = ["Boot", "Buffer", "parse_comms", "parse_printk_formats"]
+__all__ = ["Boot", "Buffer", "Extent", "parse_comms", "parse_printk_formats"]
 
 _ID = re.compile(rb"^ID:[ \t]*([0-9]{1,5})[ \t]*$", re.M)
 _PID = re.compile(r"[0-9]{1,9}")
@@ -48,12 +48,30 @@ def parse_printk_formats(text: str) -> dict[int, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A part of a buffer's ``data``, and where in the session it is from.
+
+    ``count`` sub-buffers (BPF: records) of ``size`` bytes each from byte ``start`` of ``data`` on,
+    which are at byte ``offset`` of the file ``source``; all are of ``cpu``, or of any if it is -1.
+    The last of them may be missing: a region can be cut short.
+    """
+
+    source: str
+    cpu: int
+    start: int
+    size: int
+    count: int
+    offset: int
+
+
 @dataclass(frozen=True)
 class Buffer:
     """One recorded ring buffer of a boot: a preserved region, or pages read by user space.
 
     ``clock`` is the trace clock its stamps count in; ``instance`` names the tracefs instance
-    ('' for the global buffer). ``layout`` is None for pages read by user space.
+    ('' for the global buffer). ``layout`` is None for pages read by user space. ``extents`` say
+    where ``data`` are from; there are none for BPF records, which were printed into another buffer.
     """
 
     name: str
@@ -63,6 +81,7 @@ class Buffer:
     records: tuple[Records, ...]
     layout: RegionLayout | None
     diagnostics: tuple[Diagnostic, ...]
+    extents: tuple[Extent, ...] = ()
 
     def __len__(self) -> int:
         return sum(map(len, self.records))
@@ -291,7 +310,10 @@ class Boot:
         instance = self._instance_of(name)
         clock = layout.clock or self._clock_of(instance)
         found = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
-        return Buffer(name, instance, clock, data, records, layout, found)
+        extents = tuple(
+            Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
+        )
+        return Buffer(name, instance, clock, data, records, layout, found, extents)
 
     def _clock_of(self, instance: str) -> str | None:
         """The clock marked ``[chosen]`` in ``trace_clock``."""
@@ -306,7 +328,7 @@ class Boot:
             self.note("header-page-invalid", "", f"sub-buffers of {size} bytes; 4096 is assumed")
             size = 4096
         parts: list[bytes] = []
-        placed: list[tuple[int, list[int]]] = []
+        extents: list[Extent] = []
         at = 0
         for cpu, path in sorted(paths.items()):
             try:
@@ -321,18 +343,19 @@ class Boot:
                     f"{len(raw)} bytes are not whole pages of {size}",
                 )  # fmt: skip
             parts.append(raw[:whole])
-            placed.append((cpu, list(range(at, at + whole, size))))
+            extents.append(Extent(path, cpu, at, size, whole // size, 0))
             at += whole
         data = b"".join(parts)
         records = tuple(
             read_pages(
-                data, pages, size, cpu, f"{self.where} trace_pipe_raw cpu {cpu}",
-                self.header_page, self.record_header,
+                data, range(e.start, e.start + e.count * size, size), size, e.cpu,
+                f"{self.where} trace_pipe_raw cpu {e.cpu}", self.header_page, self.record_header,
             )
-            for cpu, pages in placed
+            for e in extents
         )  # fmt: skip
         found = tuple(d for r in records for d in r.diagnostics)
-        return Buffer("trace_pipe_raw", "", self._clock_of(""), data, records, None, found)
+        clock = self._clock_of("")
+        return Buffer("trace_pipe_raw", "", clock, data, records, None, found, tuple(extents))
 
 
 class _LazySymbols:

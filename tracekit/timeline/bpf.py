@@ -8,8 +8,8 @@ What is in the file alone is stamped by CLOCK_MONOTONIC.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,17 @@ import numpy.typing as npt
 from tracekit.errors import SessionError
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.probes.records import KINDS, RECORD, RETURN, Record, parse_compact
-from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.bpfformat import LAYOUT, PROBE_FILE, PROBE_ID
 from tracekit.timeline.clockfit import Bracket
 from tracekit.timeline.rows import Kinds, Rows, in_order
 
-__all__ = ["MONOTONIC", "add_probes"]
+__all__ = ["MONOTONIC", "PRINTED", "add_probes", "carrier_of"]
 
 _Array = npt.NDArray[Any]
 MONOTONIC = "mono"  #: the trace clock that is CLOCK_MONOTONIC, which the records' ``ns`` is
-_PRINTED = "bpf_trace:bpf_trace_printk"
+PRINTED = "bpf_trace:bpf_trace_printk"  #: the event that carries records into a ring buffer
+_PROBES = " probes"  # ends the name of the buffer that holds what another one carried
 #: Written by user space, and no part of a CPU's sequence.
 _COUNTERS = next(kind.id for kind in KINDS.values() if kind.event == "ring_buffer:counters")
 _CPU_LIMIT = 1 << 13  # CONFIG_NR_CPUS is at most 8192
@@ -45,16 +46,23 @@ class _Printed:
     source: Buffer
 
 
-def _file(boot: Boot) -> _Array:
+@dataclass(frozen=True)
+class _File:
+    """What ``bpf.bin`` holds: its bytes, the usable records, and each one's number in the file."""
+
+    data: bytes
+    records: _Array
+    numbers: _Array
+
+
+def _file(boot: Boot) -> _File:
     """The usable records of ``bpf.bin``; what is not usable is remarked on."""
     path = f"boots/{boot.index}/{PROBE_FILE}"
-    if not boot.session.has(path):
-        return np.empty(0, LAYOUT)
     try:
-        data = boot.session.read(path)
+        data = boot.session.read(path) if boot.session.has(path) else b""
     except SessionError as error:
         boot.note("bpf-unreadable", PROBE_FILE, str(error))
-        return np.empty(0, LAYOUT)
+        data = b""
     count, rest = divmod(len(data), RECORD.size)
     if rest:
         boot.note("bpf-truncated", PROBE_FILE, f"its last {rest} bytes are no whole record")
@@ -69,8 +77,7 @@ def _file(boot: Boot) -> _Array:
         if bad := np.flatnonzero(~good).tolist():
             first = f"the first at byte {bad[0] * RECORD.size}"
             boot.note(code, PROBE_FILE, f"{len(bad)} records {what}, {first}; they are left out")
-    usable: _Array = records[known & sound]
-    return usable
+    return _File(data, records[known & sound], np.flatnonzero(known & sound))
 
 
 def _packed(record: Record, cpu: int, pid: int) -> bytes:
@@ -83,7 +90,7 @@ def _packed(record: Record, cpu: int, pid: int) -> bytes:
 
 def _printed(boot: Boot, rows: Rows, kinds: Kinds, first_buffer: int) -> Iterator[_Printed]:
     """The records that were printed, a ring buffer at a time; each counts once."""
-    code = kinds.find(boot, _PRINTED)
+    code = kinds.find(boot, PRINTED)
     fmt = boot.format(kinds.found[code].id) if code is not None else None
     text_field = fmt.field("bpf_string") if fmt else None
     if text_field is None or not text_field.is_string:
@@ -176,8 +183,9 @@ def _brackets(rows: Rows, printed: _Printed) -> Iterator[Bracket]:
     yield from best.values()
 
 
-def _alone(boot: Boot, number: int, records: _Array, kinds: Kinds) -> Rows:
-    """Rows of the records that only the file has."""
+def _alone(boot: Boot, number: int, file: _File, only: _Array, kinds: Kinds) -> Rows:
+    """Rows of the records that only the file has: those of the mask ``only``."""
+    records = file.records[only]
     n = len(records)
     return Rows(
         ts_raw=records["ns"].astype(np.uint64),
@@ -188,7 +196,7 @@ def _alone(boot: Boot, number: int, records: _Array, kinds: Kinds) -> Rows:
         flags=np.zeros(n, np.uint8),
         preempt=np.zeros(n, np.uint8),
         buffer=np.full(n, number, np.uint16),
-        offset=np.arange(n, dtype=np.uint64) * RECORD.size,
+        offset=file.numbers[only].astype(np.uint64) * RECORD.size,
         length=np.full(n, RECORD.size, np.uint32),
     )
 
@@ -202,8 +210,25 @@ def _turn(rows: Rows, printed: _Printed, number: int, kinds: Kinds, boot: Boot) 
     rows.length[at] = RECORD.size
 
 
-def _buffer(name: str, instance: str, clock: str | None, records: _Array) -> Buffer:
-    return Buffer(name, instance, clock, records.tobytes(), (), None, ())
+def _printed_buffer(p: _Printed) -> Buffer:
+    of, data = p.source, p.records.tobytes()
+    return Buffer(f"{of.name}{_PROBES}", of.instance, of.clock or "local", data, (), None, ())
+
+
+def carrier_of(boot: int, buffers: Iterable[Buffer], buffer: Buffer) -> Buffer | None:
+    """The ring buffer into which the records of ``buffer`` were printed; None if they were not."""
+    if buffer.extents or not buffer.name.endswith(_PROBES):
+        return None
+    key = buffer.name.removesuffix(_PROBES), buffer.instance
+    own = f"boots/{boot}/"
+    of_boot = (b for b in buffers if b.extents and b.extents[0].source.startswith(own))
+    return next((b for b in of_boot if (b.name, b.instance) == key), None)
+
+
+def _file_buffer(boot: Boot, file: _File) -> Buffer:
+    count = len(file.data) // RECORD.size
+    extent = Extent(f"boots/{boot.index}/{PROBE_FILE}", -1, 0, RECORD.size, count, 0)
+    return Buffer(PROBE_FILE, "", MONOTONIC, file.data, (), None, (), (extent,))
 
 
 def add_probes(boot: Boot, rows: Rows, kinds: Kinds, first_buffer: int) -> Rows:
@@ -213,12 +238,12 @@ def add_probes(boot: Boot, rows: Rows, kinds: Kinds, first_buffer: int) -> Rows:
     what there is to say about them. ``first_buffer`` is the number of the boot's first buffer.
     """
     file, printed = _file(boot), list(_printed(boot, rows, kinds, first_buffer))
-    if not printed and not len(file):
+    if not printed and not len(file.records):
         return rows
     every = np.concatenate([np.empty(0, LAYOUT), *(p.records for p in printed)])
-    twin, repeated = _twins(file, every)
-    every["comm"][twin[twin >= 0]] = file["comm"][twin >= 0]  # only the file has it
-    alone = file[~repeated]
+    twin, repeated = _twins(file.records, every)
+    every["comm"][twin[twin >= 0]] = file.records["comm"][twin >= 0]  # only the file has it
+    alone = file.records[~repeated]
     buffers, start = [*boot.buffers], 0
     for p in printed:
         records = every[start : start + len(p.rows)]
@@ -226,11 +251,11 @@ def add_probes(boot: Boot, rows: Rows, kinds: Kinds, first_buffer: int) -> Rows:
         _turn(rows, p, first_buffer + len(buffers), kinds, boot)
         clock = p.source.clock or "local"
         boot.probes.pairs.setdefault(clock, []).extend(_brackets(rows, p))
-        buffers.append(_buffer(f"{p.source.name} probes", p.source.instance, clock, records))
+        buffers.append(_printed_buffer(replace(p, records=records)))
     parts = [rows]
     if len(alone):
-        parts.append(_alone(boot, first_buffer + len(buffers), alone, kinds))
-        buffers.append(_buffer(PROBE_FILE, "", MONOTONIC, alone))
+        parts.append(_alone(boot, first_buffer + len(buffers), file, ~repeated, kinds))
+        buffers.append(_file_buffer(boot, file))
     boot.buffers = tuple(buffers)
     missing = _missing(np.concatenate([every, alone]))
     only = np.bincount(alone["cpu"], minlength=max(missing) + 1).tolist()
