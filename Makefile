@@ -10,7 +10,7 @@ help:
 	@echo "make test      lint, types, layers and tests"
 	@echo "make lab       the QEMU lab: then make test runs real handovers too (kernels: 16 minutes each)"
 	@echo "make fuzz      mutate real regions and formats for FUZZ_SECONDS (60)"
-	@echo "make bench     speed beside trace-cmd; TRACEKIT_MILLION names the large capture"
+	@echo "make bench     speed beside trace-cmd, and of the interface; TRACEKIT_MILLION: large capture"
 	@echo "make bench-lab what recording costs a handover, in the lab"
 	@echo "make pictures  draw the README's picture again"
 
@@ -38,6 +38,7 @@ fuzz:
 bench:
 	@.ci/prepare test
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/interface.py
 
 bench-lab:
 	@.ci/prepare test

@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.repeated import repeat  # noqa: E402
 from tests.unpack import unpack  # noqa: E402
 
 TRACEKIT = [sys.executable, "-m", "tracekit", "-q"]
@@ -118,17 +119,6 @@ def peak_of(command: list[str]) -> tuple[float, int]:
         [sys.executable, "-c", code, *command], check=True, capture_output=True, text=True
     ).stdout.split()
     return float(out[0]), int(out[1]) * 1024
-
-
-def repeat(session: Path, where: Path, times: int) -> Path:
-    """The session with its region `times` over, each copy a region of its own."""
-    shutil.copytree(session, where, ignore=shutil.ignore_patterns("timeline.*"))
-    regions = where / "boots" / "0" / "regions"
-    (raw,) = regions.glob("*.raw.*")
-    name, suffix = raw.name.split(".raw.")
-    for copy in range(1, times):
-        shutil.copy(raw, regions / f"{name}-{copy:02}.raw.{suffix}")
-    return where
 
 
 def line(what: str, value: str, bar: str) -> None:

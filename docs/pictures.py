@@ -1,25 +1,41 @@
-"""Draws docs/report.svg, the README's picture, from the handover that ships: `make pictures`."""
+"""Draws the README's pictures from the handover that ships: `make pictures`."""
 
 from __future__ import annotations
 
-from importlib.resources import files
-from io import StringIO
+import asyncio
+from importlib.resources import as_file, files
 from pathlib import Path
 
-from rich.console import Console
+from tui.app import TracekitApp
 
-import tracekit
-from tracekit.cli.show_report import render_report
+_HERE = Path(__file__).parent
+_SIZE = (110, 32)
+#: name -> the keys that lead there from the first screen
+_PICTURES = {
+    "story": (),
+    "timeline": ("2", "0"),
+    "events": ("3", "0", "i"),
+}
+
+
+async def draw(session: Path, name: str, keys: tuple[str, ...]) -> None:
+    """Write docs/NAME.svg."""
+    app = TracekitApp(session)
+    async with app.run_test(size=_SIZE) as pilot:
+        while app.model is None:
+            await pilot.pause(0.02)
+        await pilot.pause(0.2)
+        await pilot.press(*keys)
+        await pilot.pause(0.5)
+        svg = app.export_screenshot(title=f"tracekit show: {name}")
+        (_HERE / f"{name}.svg").write_text(svg)
 
 
 def main() -> None:
-    """Write docs/report.svg."""
-    console = Console(record=True, width=100, file=StringIO(), force_terminal=True, highlight=False)
-    report = tracekit.open(files("tracekit") / "demo" / "handover.tar.zst").report()
-    render_report(report, console)
-    title = "tracekit report: a kexec from Linux 7.2.13 to 7.3.4"
-    svg = console.export_svg(title=title, unique_id="report")
-    Path(__file__).with_name("report.svg").write_text(svg)
+    """Draw all of them."""
+    with as_file(files("tracekit") / "demo" / "handover.tar.zst") as session:
+        for name, keys in _PICTURES.items():
+            asyncio.run(draw(session, name, keys))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import tracekit
+from tests.repeated import repeat
 from tests.unpack import unpack as unpack_archive
 from tracekit.cli import main
 
@@ -21,6 +23,7 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "new")
 
 CAPTURES = Path(__file__).parent / "captures"
+MILLION = os.environ.get("TRACEKIT_MILLION", "")  # function-1m.tar.zst, where it is at hand
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +33,9 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
     def unpack(name: str) -> Path:
         target = base / name
+        archive = CAPTURES / f"{name}.tar.zst"
         if not target.exists():
-            unpack_archive(CAPTURES / f"{name}.tar.zst", base)
+            unpack_archive(archive if archive.exists() else Path(MILLION), base)
         return target
 
     yield unpack
@@ -63,3 +67,25 @@ def session(
         return target
 
     return build
+
+
+TWENTY_MILLION = 20_000_000
+_ROOM = 5 << 30  # bytes: the index of such a session takes 2 GiB
+
+
+@pytest.fixture(scope="session")
+def twenty_million(
+    session: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """A session of more than 20 million events: a small capture's region, many times over.
+
+    Tests that use it belong into one group: ``pytest.mark.xdist_group("twenty_million")``.
+    """
+    base = tmp_path_factory.mktemp("twenty-million")
+    free = shutil.disk_usage(base).free
+    if free < _ROOM:
+        pytest.skip(f"NOT TESTED with 20 million events: {free:,} of {_ROOM:,} bytes are free")
+    once = session(Path(MILLION).name.split(".")[0] if MILLION else "same-boot-wide-7.2")
+    events = len(tracekit.open(once))
+    yield repeat(once, base / "session", -(-TWENTY_MILLION // events))
+    shutil.rmtree(base, ignore_errors=True)

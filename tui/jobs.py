@@ -74,6 +74,9 @@ def start(
             return
         except TracekitError as error:
             app.call_from_thread(app.notify, str(error), severity="error", markup=False)
+        finally:
+            if app.model is not None:
+                app.model.release()  # of a mapped session: what the job alone looked at
         app.call_from_thread(app.show_progress, name, 1, 1)
 
     app.run_worker(run, name=name, group=name, exclusive=True, thread=True)

@@ -35,6 +35,7 @@ class Page:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._last = 0
+        self._received = ""  # what the page's own sockets brought it: the terminal's output
 
     async def call(self, method: str, **params: Any) -> Any:
         """Call a method of the protocol, wait for its answer."""
@@ -42,6 +43,12 @@ class Page:
         await self._socket.send_json({"id": self._last, "method": method, "params": params})
         while True:
             answer = await self._socket.receive_json(timeout=60)
+            if answer.get("method") == "Network.webSocketFrameReceived":
+                frame = answer["params"]["response"]
+                data = frame["payloadData"]
+                if frame["opcode"] == 2:
+                    data = base64.b64decode(data).decode("utf-8", "replace")
+                self._received += data
             if answer.get("id") == self._last:
                 assert "error" not in answer, answer
                 return answer["result"]
@@ -58,6 +65,16 @@ class Page:
                 return
             await asyncio.sleep(0.1)
         raise AssertionError(f"never became true: {expression}")
+
+    async def shows(self, *texts: str) -> None:
+        """Wait until the terminal was sent all of these, and forget what it was sent."""
+        for _ in range(_TURNS):
+            await self.value("0")  # takes what has come in meanwhile
+            if all(text in self._received for text in texts):
+                self._received = ""
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"never shown: {texts}")
 
     async def key(self, text: str) -> None:
         """Press a key that makes one character."""
@@ -93,6 +110,7 @@ async def open_page(url: str, profile: Path) -> AsyncIterator[Page]:
             target = next(p for p in pages if p["type"] == "page")["webSocketDebuggerUrl"]
             async with http.ws_connect(target, max_msg_size=0) as socket:
                 page = Page(socket)
+                await page.call("Network.enable")
                 await page.call("Page.navigate", url=url)
                 yield page
     finally:

@@ -15,7 +15,15 @@ from typing import BinaryIO, Protocol, cast
 
 from tracekit.errors import SessionError
 
-__all__ = ["Sink", "compress", "compressor", "decompress", "decompress_chunks", "preferred_suffix"]
+__all__ = [
+    "Sink",
+    "compress",
+    "compressor",
+    "content_size",
+    "decompress",
+    "decompress_chunks",
+    "preferred_suffix",
+]
 
 _LEVEL_ZSTD = 3  # on ring buffers: gzip -6's size at a tenth of its time
 _LEVEL_GZIP = 6
@@ -108,7 +116,7 @@ def decompress_chunks(file: BinaryIO, suffix: str, what: str) -> Iterator[bytes]
             yield chunk
 
 
-def _content_size(data: bytes, suffix: str) -> int:
+def content_size(data: bytes, suffix: str) -> int:
     """The size a zstandard frame says its content has; 0 when it does not say."""
     if suffix != ".zst":
         return 0
@@ -129,7 +137,7 @@ def decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
     :class:`~tracekit.errors.SessionError` when it is damaged, cannot be decompressed here or has
     more than ``limit`` bytes.
     """
-    size = _content_size(data, suffix)
+    size = content_size(data, suffix)
     if max(size, len(data) if not suffix else 0) > limit:
         raise _too_large(what, limit)
     if not suffix:

@@ -3,45 +3,60 @@
 Beside ``timeline.parquet`` stands ``timeline.json`` with a stamp of the session's files and of
 this tracekit (names, sizes, times of change, as make does it) and the derived file's own sha256.
 A derived file that is stale or damaged does not exist; one that cannot be written is no error.
+Derived directories (``index``) have the stamp inside.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tracekit.session.compression import content_size
+from tracekit.session.files import Directory
 from tracekit.session.reader import Session
 
-__all__ = ["fetch_derived", "keep_derived", "replacing"]
+__all__ = [
+    "fetch_derived",
+    "keep_derived",
+    "raw_sizes",
+    "replacing",
+    "replacing_directory",
+    "scratch_directory",
+    "stamp",
+]
 
 _PACKAGE = Path(__file__).parent.parent
 _CODE = (".py", ".so")
+_HEADER = 32  # bytes of a compressed file that tell how large it is
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def _files(directory: Path) -> Iterator[tuple[str, int, int]]:
-    """(path, size, ns of the last change) of every file below ``directory``."""
+def _files(directory: Path, prefix: str = "") -> Iterator[tuple[str, int, int]]:
+    """(path from there, size, ns of the last change) of every file below ``directory``."""
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(Path(entry.path))
+                yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
             else:
                 about = entry.stat(follow_symlinks=False)
-                yield entry.path, about.st_size, about.st_mtime_ns
+                yield prefix + entry.name, about.st_size, about.st_mtime_ns
 
 
-def _stamp(session: Session) -> str:
+def stamp(session: Session) -> str:
     """What the derived files rest on: the manifest, the boots' files, this tracekit."""
     about = (session.path / "manifest.json").stat()
     code = sorted(f for f in _files(_PACKAGE) if f[0].endswith(_CODE))
     boots = sorted(_files(session.path / "boots"))
-    found = [about.st_size, about.st_mtime_ns, code, boots]
+    found = [str(_PACKAGE), about.st_size, about.st_mtime_ns, code, boots]
     return hashlib.sha256(json.dumps(found).encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -71,7 +86,7 @@ def fetch_derived(session: Session, name: str, target: Path) -> int | None:
         return None
     try:
         about = json.loads(kept.with_suffix(".json").read_bytes())
-        if about["stamp"] != _stamp(session) or about["sha256"] != _sha256(kept):
+        if about["stamp"] != stamp(session) or about["sha256"] != _sha256(kept):
             return None
         rows = int(about["rows"])
         with replacing(target) as part:
@@ -87,10 +102,111 @@ def keep_derived(session: Session, name: str, source: Path, rows: int) -> None:
         return
     kept = session.path / name
     with contextlib.suppress(OSError):
-        about = {"stamp": _stamp(session), "sha256": _sha256(source), "rows": rows}
+        about = {"stamp": stamp(session), "sha256": _sha256(source), "rows": rows}
         with replacing(kept) as part:
             shutil.copyfile(source, part)
             part.chmod(0o600)
         with replacing(kept.with_suffix(".json")) as part:
             part.write_text(json.dumps(about))
             part.chmod(0o600)
+
+
+# -- derived directories ----------------------------------------------------------------------
+
+
+def raw_sizes(session: Session) -> tuple[int, int | None]:
+    """(bytes on disk, bytes unpacked as far as the files say) of what holds recorded events.
+
+    Of an archive all counts, and what it is unpacked is not known: None.
+    """
+    if not session.path.is_dir():
+        return session.path.stat().st_size, None
+    names = [n for n in session.list("boots/") if n.endswith((".raw", "/trace_pipe_raw"))]
+    found = [_sizes(session.path, name) for name in names]
+    return sum(stored for stored, _ in found), sum(unpacked for _, unpacked in found)
+
+
+def _sizes(directory: Path, name: str) -> tuple[int, int]:
+    for suffix in ("", ".zst", ".gz"):
+        with contextlib.suppress(OSError):
+            fd = os.open(directory / f"{name}{suffix}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(fd, "rb", buffering=0) as file:
+                stored = os.fstat(fd).st_size
+                return stored, max(stored, content_size(file.read(_HEADER), suffix))
+    return 0, 0
+
+
+def _sweep(directory: Directory, prefix: str) -> None:
+    """Remove what builds that were killed have left: nobody holds its lock any more."""
+    with os.scandir(directory.fd) as entries:
+        left = [entry.name for entry in entries if entry.name.startswith(prefix)]
+    for name in left:
+        try:
+            fd = os.open(name, _DIRECTORY, dir_fd=directory.fd)
+        except OSError:  # not a directory, so not what a build leaves: it is in the way
+            with contextlib.suppress(OSError):
+                directory.remove(name)
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            directory.remove(name)
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
+
+
+def _locked(directory: Directory, part: str) -> int:
+    """A new directory (its file descriptor), locked so that nobody's sweep removes it."""
+    while True:
+        os.mkdir(part, 0o700, dir_fd=directory.fd)
+        with contextlib.suppress(FileNotFoundError):  # a sweep was faster
+            fd = os.open(part, _DIRECTORY, dir_fd=directory.fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                found = os.stat(part, dir_fd=directory.fd, follow_symlinks=False)
+                if os.path.samestat(found, os.fstat(fd)):
+                    return fd
+            except OSError:
+                os.close(fd)
+                raise
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def replacing_directory(session: Session, name: str) -> Iterator[int]:
+    """A new directory (its file descriptor) that becomes ``name`` when all went well.
+
+    What ``name`` was goes first: it is of no use any more, and takes room. Raises OSError where the
+    session cannot be written. Nothing in it is written through a symlink.
+    """
+    directory = Directory(session.path)
+    part = f".{name}.part-{os.getpid()}"
+    try:
+        _sweep(directory, f".{name}.part-")
+        directory.remove(name)
+        fd = _locked(directory, part)
+        try:
+            yield fd
+            directory.remove(name)  # another process may have been as fast
+            directory.replace(part, name)
+        finally:
+            directory.remove(part)
+            os.close(fd)
+    finally:
+        directory.close()
+
+
+@contextlib.contextmanager
+def scratch_directory() -> Iterator[tuple[Path, int]]:
+    """(path, file descriptor) of a directory for large files; it is removed afterwards.
+
+    Not in memory as /tmp often is, unless TMPDIR says so.
+    """
+    large = None if os.environ.get("TMPDIR") or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
+    with tempfile.TemporaryDirectory(prefix="tracekit-", dir=large) as made:
+        fd = os.open(made, _DIRECTORY)
+        try:
+            yield Path(made), fd
+        finally:
+            os.close(fd)

@@ -21,6 +21,7 @@ from tracekit.timeline.rows import distinct
 __all__ = ["Groups", "Index", "cell_counts", "cell_edges"]
 
 _Array = npt.NDArray[Any]
+_PIECE = 1 << 20  # rows that are grouped at a time: what that takes in memory is bounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +35,19 @@ class Groups:
     @classmethod
     def by(cls, keys: Sequence[int], codes: _Array) -> Groups:
         """Group rows by ``codes``, the index into ``keys`` of each."""
-        if len(keys) < 1 << 16:
-            codes = codes.astype(np.uint16)  # numpy sorts 16 bits by radix
+        small = np.uint16 if len(keys) < 1 << 16 else np.uint32  # numpy sorts 16 bits by radix
+        pieces = [slice(at, at + _PIECE) for at in range(0, len(codes), _PIECE)]
+        counts = [np.bincount(codes[piece], minlength=len(keys)) for piece in pieces]
         starts = np.zeros(len(keys) + 1, np.int64)
-        np.cumsum(np.bincount(codes, minlength=len(keys)), out=starts[1:])
-        return cls(keys, starts, np.argsort(codes, kind="stable").astype(np.uint32))
+        np.cumsum(sum(counts, np.zeros(len(keys), np.int64)), out=starts[1:])
+        order, ends = np.empty(len(codes), np.uint32), starts[:-1].copy()
+        for piece, count in zip(pieces, counts, strict=True):
+            # a piece's rows, sorted, go behind those of the pieces before it, group by group
+            mine = np.argsort(codes[piece].astype(small), kind="stable")
+            ahead = ends - (np.cumsum(count) - count)
+            order[np.arange(len(mine)) + np.repeat(ahead, count)] = mine + piece.start
+            ends += count
+        return cls(keys, starts, order)
 
     def rows(self, i: int) -> _Array:
         """The rows of group ``i``."""
@@ -60,6 +69,13 @@ class Index:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
+    @classmethod
+    def of_groups(cls, recording: Recording, cpus: Groups, events: Groups, tasks: Groups) -> Index:
+        """An index whose groups were made before."""
+        index = cls(recording)
+        index.cpus, index.events, index.tasks = cpus, events, tasks
+        return index
+
     @cached_property
     def cpus(self) -> Groups:
         """By CPU number."""
@@ -77,9 +93,7 @@ class Index:
         """By task: keys are ``boot << 32 | pid`` (pid as unsigned 32 bits)."""
         rows = self._recording.rows
         pids, codes = distinct(rows.pid)
-        combined, which = np.unique(
-            rows.boot.astype(np.int64) * len(pids) + codes, return_inverse=True
-        )
+        combined, which = distinct(rows.boot.astype(np.int64) * len(pids) + codes)
         keys = [
             (code // len(pids)) << 32 | int(pids[code % len(pids)]) & 0xFFFFFFFF
             for code in combined.tolist()

@@ -18,11 +18,14 @@ from tracekit.ftrace.columns import (
     as_numpy,
     as_strings,
     render_column,
+    typed_column,
     typed_columns,
 )
 from tracekit.session import Session
+from tracekit.timeline.alike import alike
 from tracekit.timeline.axis import Axis, place
 from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.bounds import check_below, check_payloads
 from tracekit.timeline.bpfformat import is_probe
 from tracekit.timeline.collect import collect
 from tracekit.timeline.comms import comms_of_boot
@@ -32,7 +35,7 @@ from tracekit.timeline.rows import EventKind, Rows, distinct
 if TYPE_CHECKING:
     from tracekit.timeline.report import Report
 
-__all__ = ["Recording"]
+__all__ = ["Decoded", "Recording"]
 
 _Array = npt.NDArray[Any]
 _CHUNK = 1 << 16  # rows that are rendered and written at a time
@@ -41,32 +44,14 @@ _COMMON = ("ts_ns", "boot", "cpu", "pid", "comm", "flags", "preempt", "ts_raw")
 
 
 @dataclass(frozen=True, slots=True)
-class _Decoded:
+class Decoded:
+    """What decoding a session gives; ``remarks`` are of reading it."""
+
     rows: Rows
     kinds: Sequence[EventKind]
     buffers: Sequence[Buffer]
     axis: Axis
-
-
-def _alike(parts: Sequence[pa.Table]) -> list[pa.Table]:
-    """One event's tables of several kernels; arguments whose types no type can hold become text."""
-    odd = []
-    for name in {name: None for part in parts for name in part.column_names}:
-        kinds = [pa.schema([p.schema.field(name)]) for p in parts if name in p.column_names]
-        try:
-            pa.unify_schemas(kinds, promote_options="permissive")
-        except (pa.ArrowTypeError, pa.ArrowInvalid):
-            odd.append(name)
-    return [_with_texts(part, odd) for part in parts]
-
-
-def _with_texts(part: pa.Table, names: Sequence[str]) -> pa.Table:
-    for name in names:
-        if name in part.column_names:
-            values = (None if v is None else str(v) for v in part[name].to_pylist())
-            at = part.column_names.index(name)
-            part = part.set_column(at, name, pa.array(values, pa.string()))
-    return part
+    remarks: Sequence[Diagnostic] = ()
 
 
 class Recording:
@@ -85,11 +70,28 @@ class Recording:
 
     # -- decoding -----------------------------------------------------------------------------
 
+    @classmethod
+    def decoded_before(
+        cls,
+        session: Session,
+        decoded: Decoded,
+        comms: list[dict[int, str]],
+        comm_codes: tuple[_Array, list[str]],
+    ) -> Recording:
+        """A recording whose parts are there already; see :mod:`tracekit.timeline.kept`.
+
+        ``comms`` as the property; ``comm_codes``: for every row the index into the names (int32,
+        -1 where there is none), and the names.
+        """
+        recording = cls(session)
+        recording._decoded, recording.comms, recording.comm_codes = decoded, comms, comm_codes
+        return recording
+
     @cached_property
-    def _decoded(self) -> _Decoded:
+    def _decoded(self) -> Decoded:
         rows, kinds, buffers = collect(self.boots, probes=self._probes)
         rows, axis = place(self.boots, rows, kinds, buffers)
-        return _Decoded(rows, kinds, buffers, axis)
+        return Decoded(rows, kinds, buffers, axis)
 
     @property
     def rows(self) -> Rows:
@@ -119,7 +121,7 @@ class Recording:
             found += buffer.diagnostics
         for boot in self.boots:
             found += boot.diagnostics
-        return [*self.session.diagnostics, *found]
+        return list(dict.fromkeys([*self.session.diagnostics, *self._decoded.remarks, *found]))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -150,7 +152,10 @@ class Recording:
     def name_codes(self, at: _Array | slice) -> _Array:
         """Index into ``event_names`` of the event of each row at ``at``, int32."""
         kind = self.rows.kind[at]
-        codes: _Array = self._name_of_kind[kind] if len(kind) else np.empty(0, np.int32)
+        if not len(kind):
+            return np.empty(0, np.int32)
+        check_below(kind, len(self.kinds), "events")
+        codes: _Array = self._name_of_kind[kind]
         return codes
 
     @cached_property
@@ -163,8 +168,8 @@ class Recording:
         return [comms_of_boot(boot, self.rows, self.kinds, self.buffers) for boot in self.boots]
 
     @cached_property
-    def _comm_codes(self) -> tuple[_Array, list[str]]:
-        """(index into the names for every row, -1 where there is none; the names)."""
+    def comm_codes(self) -> tuple[_Array, list[str]]:
+        """(index into the names for every row, int32, -1 where there is none; the names)."""
         names: dict[str, int] = {}
         codes = np.full(len(self), -1, np.int32)
         for boot, comms in zip(self.boots, self.comms, strict=True):
@@ -178,8 +183,9 @@ class Recording:
         return codes, list(names)
 
     def _comm_column(self, at: _Array | slice) -> pa.DictionaryArray:
-        every, names = self._comm_codes
+        every, names = self.comm_codes
         codes = np.ascontiguousarray(every[at])
+        check_below(codes + 1, len(names) + 1, "tasks")
         valid = pa.py_buffer(np.packbits(codes >= 0, bitorder="little"))
         indices = pa.Array.from_buffers(pa.int32(), len(codes), [valid, pa.py_buffer(codes)])
         return pa.DictionaryArray.from_arrays(indices, as_strings(names))
@@ -188,6 +194,8 @@ class Recording:
 
     def _groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
         """The rows of each (event, buffer), with their payloads."""
+        check_below(rows.kind, len(self.kinds), "events")
+        check_below(rows.buffer, len(self.buffers), "buffers")
         key = rows.kind.astype(np.int64) * len(self.buffers) + rows.buffer
         if len(self.kinds) * len(self.buffers) < 1 << 16:
             key = key.astype(np.uint16)  # numpy sorts 16 bits by radix
@@ -196,7 +204,9 @@ class Recording:
         for part in np.split(order, edges) if len(order) else ():
             kind, buffer = divmod(int(key[part[0]]), len(self.buffers))
             data = self.buffers[buffer].data
-            yield self.kinds[kind], part, Payloads(data, rows.offset[part], rows.length[part])
+            payloads = Payloads(data, rows.offset[part], rows.length[part])
+            check_payloads(payloads)
+            yield self.kinds[kind], part, payloads
 
     def _boot(self, index: int) -> Boot:
         return next(boot for boot in self.boots if boot.index == index)
@@ -235,7 +245,7 @@ class Recording:
             keep &= self.axis.ts_ns <= wanted.until
         found = np.flatnonzero(keep)
         if wanted.comms:
-            codes, names = self._comm_codes
+            codes, names = self.comm_codes
             wants = [wanted.wants_comm(name) for name in [*names, None]]
             found = found[np.array(wants)[codes[found]]]
         return found
@@ -321,7 +331,7 @@ class Recording:
         if len(parts) == 1:
             return parts[0]
         order = np.argsort(np.concatenate([part for _, part, _ in groups]))
-        return pa.concat_tables(_alike(parts), promote_options="permissive").take(as_arrow(order))
+        return pa.concat_tables(alike(parts), promote_options="permissive").take(as_arrow(order))
 
     @staticmethod
     def common(table: pa.Table, name: str) -> list[Any]:
@@ -368,3 +378,14 @@ class Recording:
         from tracekit.timeline.report import make_report
 
         return make_report(self)
+
+    def values(self, at: _Array, field: str) -> Iterator[tuple[_Array, pa.Array]]:
+        """(positions in ``at``, that argument's typed values) of the events that have ``field``.
+
+        ``at`` are row numbers. Nothing else of the events is decoded.
+        """
+        for kind, part, payloads in self._groups(self.rows.take(at)):
+            fmt = self._boot(kind.boot).format(kind.id)
+            found = [f for f in fmt.fields if f.name == field] if fmt else []
+            if found:
+                yield part, typed_column(payloads, found[-1])

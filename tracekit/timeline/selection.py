@@ -11,6 +11,7 @@ import numpy.typing as npt
 __all__ = ["Selection"]
 
 _Array = npt.NDArray[Any]
+_PIECE = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,17 @@ class Selection:
         if found is None:
             return 0
         if self.order is not None:
-            return int(np.flatnonzero(self.order == found)[0])
+            return self._in_order(found)
         return found if self.rows is None else int(np.searchsorted(self.rows, found))
+
+    def _in_order(self, row: int) -> int:
+        """Where ``row`` is in ``order``; a piece at a time, which needs no memory to speak of."""
+        assert self.order is not None
+        for start in range(0, len(self.order), _PIECE):
+            hits = np.flatnonzero(self.order[start : start + _PIECE] == row)
+            if len(hits):
+                return start + int(hits[0])
+        raise ValueError(f"row {row} is not in the order")
 
     def within(self, rows: _Array) -> _Array:
         """Those of ``rows`` (ascending) that are shown, ascending."""

@@ -1,0 +1,30 @@
+"""One event in several kernels: its tables, made to fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+__all__ = ["alike"]
+
+
+def alike(parts: Sequence[pa.Table]) -> list[pa.Table]:
+    """One event's tables of several kernels; arguments whose types no type can hold become text."""
+    odd = []
+    for name in {name: None for part in parts for name in part.column_names}:
+        kinds = [pa.schema([p.schema.field(name)]) for p in parts if name in p.column_names]
+        try:
+            pa.unify_schemas(kinds, promote_options="permissive")
+        except (pa.ArrowTypeError, pa.ArrowInvalid):
+            odd.append(name)
+    return [_with_texts(part, odd) for part in parts]
+
+
+def _with_texts(part: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name in names:
+        if name in part.column_names:
+            values = (None if v is None else str(v) for v in part[name].to_pylist())
+            at = part.column_names.index(name)
+            part = part.set_column(at, name, pa.array(values, pa.string()))
+    return part
