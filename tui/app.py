@@ -19,15 +19,19 @@ from tracekit.timeline.words import printable
 from tui.bars import StatusLine, TabLine, Welcome
 from tui.bookmarks import ask_note, list_bookmarks
 from tui.events import EventsView
+from tui.exporting import export
+from tui.filterbar import FilterBar
 from tui.help import HelpScreen
 from tui.jobs import Cancelled, Job, start
 from tui.kho import KhoView
 from tui.look import Look
 from tui.model import Model
 from tui.palette import palette
+from tui.search import SearchBar
 from tui.story import StoryView
 from tui.tables import TablesView
 from tui.timeline import TimelineView
+from tui.toggles import Toggles
 from tui.view import View
 
 __all__ = ["TracekitApp"]
@@ -55,9 +59,16 @@ class TracekitApp(App[None]):
             for n, (name, cls) in enumerate(_VIEWS, 1)
         ),
         Binding("question_mark", "help", "Help"),
+        Binding("slash", "search", "Search"),
+        Binding("f", "filter", "Filter"),
+        Binding("F", "toggles", "Toggles", show=False),
+        Binding("n", "next_match(1)", "Next match", show=False),
+        Binding("N", "next_match(-1)", "Previous match", show=False),
+        Binding("escape", "clear", "Clear", show=False),
         Binding("0", "jump", "The jump"),
         Binding("b", "bookmark", "Bookmark", show=False),
         Binding("B", "bookmarks", "Bookmarks", show=False),
+        Binding("x", "export", "Export", show=False),
         Binding("T", "other_theme", "Theme", show=False),
         Binding("q", "quit", "Quit"),
     ]
@@ -77,6 +88,8 @@ class TracekitApp(App[None]):
     def compose(self) -> ComposeResult:
         yield TabLine([(name, cls.title) for name, cls in _VIEWS])
         yield ContentSwitcher(Welcome(str(self.path), id="welcome"), initial="welcome")
+        yield SearchBar()
+        yield FilterBar()
         yield StatusLine()
         yield Footer(show_command_palette=False)
 
@@ -108,6 +121,8 @@ class TracekitApp(App[None]):
             await switcher.add_content(cls(self.model, id=name))
         self.query_one(StatusLine).watch_model(self.model)
         self.action_show_view(self.first_view)
+        if self.first_where:
+            self.filter_by(self.first_where)
 
     def _new_theme(self, _: object) -> None:
         self.look = Look.of(self)
@@ -162,6 +177,43 @@ class TracekitApp(App[None]):
             self.model.look_at(-around, around)
             self.model.go(0)
 
+    def action_search(self) -> None:
+        """Search as it is typed."""
+        if self.model is not None:
+            self.query_one(SearchBar).begin()
+
+    def action_next_match(self, step: int) -> None:
+        """To the next match of the search (1), or the one before (-1)."""
+        if self.model is not None:
+            self.query_one(SearchBar).go(step)
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        if self.model is not None:
+            self.query_one(FilterBar).begin()
+
+    def filter_by(self, where: str) -> None:
+        """Show only the events that an expression describes."""
+        if self.model is not None:
+            try:
+                self.query_one(FilterBar).apply(where)
+            except TracekitError as error:
+                self.notify(str(error), severity="error", markup=False)
+
+    def action_toggles(self) -> None:
+        """Turn CPUs, events, tasks and sources on and off."""
+        if self.model is not None:
+            self.push_screen(Toggles(self.query_one(FilterBar).apply))
+
+    def action_clear(self) -> None:
+        """End the search; if there is none, take the filter away."""
+        if self.model is None:
+            return
+        if self.query_one(SearchBar).active:
+            self.query_one(SearchBar).clear()
+        elif self.model.where:
+            self.query_one(FilterBar).apply("")
+
     def action_bookmark(self) -> None:
         """Note something about the event under the cursor."""
         if self.model is not None:
@@ -171,6 +223,11 @@ class TracekitApp(App[None]):
         """Show the bookmarks."""
         if self.model is not None:
             list_bookmarks(self, self.model)
+
+    def action_export(self) -> None:
+        """Write what is shown to a file; while that goes on: end it."""
+        if self.model is not None:
+            export(self, self.model)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers: the application's own commands, and every phase."""

@@ -105,18 +105,21 @@ class StatusLine(Static):
         if model is None:
             return Text("")
         look = cast("TracekitApp", self.app).look
-        text = Text(" ", no_wrap=True, overflow="ellipsis")
-        if model.where:
-            text.append(f"{len(model.selection):,} of {model.total:,}", look.strong)
-            text.append(f"  {printable(model.where)}", look.warn)
-        else:
-            text.append(f"{model.total:,} events", look.dim)
+        few = f"{len(model.selection):,} of " if model.where else ""
         start, end = model.window
-        text.append(f"   at {duration(model.cursor_ns)}", look.dim)
-        text.append(f"   window {duration(end - start)}", look.dim)
-        if None not in model.marks:
-            a, b = model.marks
-            text.append(f"   A→B {duration((b or 0) - (a or 0))}", look.mark)
+        parts = [
+            (f"{few}{model.total:,} events", look.strong if few else look.dim),
+            (f"at {duration(model.cursor_ns)}", look.dim),
+            (f"window {duration(end - start)}", look.dim),
+        ]
+        a, b = model.marks
+        if a is not None and b is not None:
+            parts.append((f"A→B {duration(b - a)}", look.mark))
         if self._job:
-            text.append(f"   {self._job} …", look.good)
+            parts.append((f"{self._job} …", look.good))
+        if model.where:  # last, as it may be long
+            parts.append((printable(model.where), look.warn))
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for part, style in parts:
+            text.append("  ").append(part, style)
         return text

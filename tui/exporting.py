@@ -20,6 +20,7 @@ from textual.widgets import Input, Label, Static
 
 from tracekit.errors import SourceError
 from tracekit.export.files import write_csv, write_parquet
+from tracekit.timeline.selection import among
 from tracekit.timeline.words import duration, printable
 from tui.jobs import Job, start
 from tui.model import Model
@@ -49,7 +50,7 @@ def rows_in_window(model: Model) -> npt.NDArray[Any] | range:
     rows = model.selection.rows
     if rows is None:
         return range(first, last)
-    ends = np.searchsorted(rows, [first, last])
+    ends = among(rows, [first, last])
     return rows[ends[0] : ends[1]]
 
 

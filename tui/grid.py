@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tracekit.timeline.ordering import ARGUMENT, order_by
-from tracekit.timeline.selection import Selection
+from tracekit.timeline.selection import Selection, among
 from tracekit.timeline.wall import wall_clocks
 from tracekit.timeline.words import duration, printable
 from tui.columns import COLUMNS, Cells, Column, Event, automatic, column_of, padded
@@ -233,7 +233,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         def work(job: Job) -> int | None:
             code = int(model.recording.name_codes(np.array([model.cursor]))[0])
             rows, ahead = model.index.events.rows(code), _AHEAD
-            at = int(np.searchsorted(rows, model.cursor, "right" if by > 0 else "left"))
+            at = int(among(rows, model.cursor, "right" if by > 0 else "left"))
             while at > 0 if by < 0 else at < len(rows):
                 to = min(max(at + by * ahead, 0), len(rows))
                 found = model.selection.within(rows[min(at, to) : max(at, to)])
@@ -349,7 +349,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _cells(self, event: Event, here: bool, look: Look) -> list[Segment]:
         values, matches = event.values, self.model.matches
         marked = (values["boot"], values["cpu"], values["ts_raw"]) in self._bookmarks
-        place = int(np.searchsorted(matches, event.at))
+        place = int(among(matches, event.at))
         found = place < len(matches) and int(matches[place]) == event.at
         segments = [Segment("▌" if here else " ", look.mark)]
         segments.append(Segment("◆" if marked else "•" if found else " ", look.mark))

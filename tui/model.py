@@ -9,6 +9,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from textual.signal import Signal
 
 from tracekit.session.notes import Bookmark, Notes
@@ -28,13 +29,15 @@ class Model:
     """``cursor``: the row that is looked at. ``window``: the time the timeline shows, in ns.
 
     ``marks``: the two instants that are measured between, None where not set. ``where``: the text
-    of the filter that made ``selection``.
+    of the filter that made ``selection``. ``matches``: the rows that the search found so far, to be
+    highlighted (uint32, ascending).
     """
 
     def __init__(self, app: TracekitApp, opened: Opened) -> None:
         self.recording = opened.recording
         self.report = opened.report
         self.index = opened.index
+        self.release = opened.release
         self.ts_ns = opened.recording.axis.ts_ns
         self.total = len(opened.recording)
         self.selection = Selection(self.total)
@@ -48,6 +51,8 @@ class Model:
         self.window_changed: Signal[tuple[int, int]] = Signal(app, "window")
         self.selection_changed: Signal[Selection] = Signal(app, "selection")
         self.marks_changed: Signal[tuple[int | None, int | None]] = Signal(app, "marks")
+        self.matches: npt.NDArray[np.uint32] = np.empty(0, np.uint32)
+        self.matches_changed: Signal[npt.NDArray[np.uint32]] = Signal(app, "matches")
         self.notes = Notes.load(opened.recording.session)
         self.notes_changed: Signal[Notes] = Signal(app, "notes")
 
@@ -112,6 +117,11 @@ class Model:
         row = selection.nearest(self.cursor)
         if row is not None:
             self.move_to(row)
+
+    def set_matches(self, rows: npt.NDArray[np.uint32]) -> None:
+        """Highlight these rows."""
+        self.matches = rows
+        self.matches_changed.publish(rows)
 
     def set_mark(self, which: int, ns: int | None) -> None:
         """Set (or, with None, clear) mark 0 or 1."""

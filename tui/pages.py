@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.timeline.selection import Selection
+from tracekit.timeline.selection import Selection, among
 from tracekit.timeline.words import duration
 from tui.columns import Event
 from tui.model import Model
@@ -44,7 +44,7 @@ class Pages:
         for handover in self._model.report.handovers:
             if handover.jump_ns is not None and len(self.shown):
                 row = int(np.searchsorted(self._model.ts_ns, handover.jump_ns, "right"))
-                at = row if rows is None else int(np.searchsorted(rows, row))
+                at = row if rows is None else int(among(rows, row))
                 dark = duration(handover.gap_ns, "for an unknown time")
                 yield Jump(at, f" boot {handover.old} ▲ jump: dark {dark} ▼ boot {handover.new} ")
 
@@ -91,7 +91,7 @@ class Pages:
         at = self.shown.page(number * _BLOCK, (number + 1) * _BLOCK)
         before = at - 1
         if rows is not None:
-            places = np.searchsorted(rows, at) - 1
+            places = among(rows, at) - 1
             before = np.where(places < 0, -1, rows[np.maximum(places, 0)].astype(np.int64))
         since = (ts[at] - ts[np.maximum(before, 0)]).tolist()
         values = recording.table(at).to_pylist()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tracekit
+from tracekit.cli import main
 from tracekit.errors import TracekitError, UsageError
 from tracekit.timeline.query import Filter, parse_time
 from tracekit.timeline.recording import Recording
@@ -52,6 +53,16 @@ FILTERS = {
         Filter(grep=re.compile(r"openat .*libc\.so")),
         lambda r: re.search(r"openat .*libc\.so", f"{r['event']} {r['args']}"),
     ),
+    "where": (
+        Filter(where="event ~ sched_* and comm = <idle> and not cpu = 0"),
+        lambda r: r["event"].startswith("sched:sched_") and r["pid"] == 0 and r["cpu"] != 0,
+    ),
+    "where, and more": (
+        Filter(cpus=frozenset({0}), where="args ~ *prio=* or ts > 0", grep=re.compile("prev")),
+        lambda r: (
+            r["cpu"] == 0 and ("prio=" in r["args"] or r["ts_ns"] > 0) and "prev" in r["args"]
+        ),
+    ),
     "all": (
         Filter(cpus=frozenset({0}), events=("sched_switch",), comms=("<idle>",)),
         lambda r: r["cpu"] == 0 and r["event"] == "sched:sched_switch" and r["pid"] == 0,
@@ -74,6 +85,38 @@ def test_an_events_table_is_the_timelines_rows(recording: Recording) -> None:
     table = recording.event("sched_switch", wanted)
     same = [t for _, t in recording.batches(Filter(cpus=frozenset({1}), events=("sched_switch",)))]
     assert table["ts_raw"].to_pylist() == [v for t in same for v in t["ts_raw"].to_pylist()]
+
+
+def test_an_expression_asks_for_arguments(recording: Recording) -> None:
+    every = recording.event("sched_switch")
+    some = recording.event("sched_switch", Filter(where="prev_pid = 0 and next_pid > 50"))
+    rows = zip(every["prev_pid"].to_pylist(), every["next_pid"].to_pylist(), strict=True)
+    wanted = [i for i, (old, new) in enumerate(rows) if old == 0 and new > 50]
+    assert wanted
+    assert some["ts_raw"].to_pylist() == [every["ts_raw"][i].as_py() for i in wanted]
+
+
+def test_an_expression_that_makes_no_sense_is_told(recording: Recording) -> None:
+    with pytest.raises(UsageError, match="did you mean prev_pid"):
+        recording.select(Filter(where="cpu = 0 and prev_pd = 0"))
+
+
+def test_the_commands_take_an_expression(
+    session: Callable[[str], Path], tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = str(session("handover-7.2-tsc"))
+    recording = tracekit.open(path)
+    where = "event = sched_switch and prev_pid = 0 and cpu = 1"
+    count = len(recording.select(Filter(where=where)))
+    assert 0 < count < len(recording)
+    assert main(["-q", "events", path, "--where", where]) == 0
+    assert capsysbinary.readouterr().out.count(b"\n") == count
+    out = tmp_path / "some.csv"
+    assert main(["-q", "export", path, "--format", "csv", "-o", str(out), "--where", where]) == 0
+    assert len(out.read_text().splitlines()) == count + 1
+    assert main(["-q", "events", path, "--where", "cpu = 0 prev"]) == 2
+    said = capsysbinary.readouterr().err.decode()
+    assert said.splitlines()[1:3] == ["  cpu = 0 prev", "          ^~~~"]
 
 
 def test_an_argument_keeps_its_name(recording: Recording) -> None:

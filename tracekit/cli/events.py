@@ -51,6 +51,9 @@ def command(session: str, form: str, **filters: Any) -> None:
       tracekit events SESSION --cpu 0 --from -5ms --to 0
     Every exec, as JSON:
       tracekit events SESSION --event sched_process_exec --format json
+    By column and by argument:
+      tracekit events SESSION --where 'event ~ sched_* and prev_comm = kexec and cpu = 0'
+      tracekit events SESSION --where 'duration_ns > 10ms or (prev_state = D and ts > -1s)'
     """
     wanted = build_filter(**filters)
     recording = tracekit.open(session)

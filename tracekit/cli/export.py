@@ -41,6 +41,7 @@ def command(
     \b
       tracekit export SESSION --format csv -o events.csv
       tracekit export SESSION --format parquet --per-event DIR --event 'sched:*'
+      tracekit export SESSION --format csv -o slow.csv --where 'duration_ns > 10ms'
     """
     if output is None and per_event is None:
         raise UsageError("nothing to write: give -o FILE, or --per-event DIR, or both")

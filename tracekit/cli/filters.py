@@ -30,6 +30,12 @@ _OPTIONS = (
     ),
     click.option("--to", "until", metavar="TIME", help="Up to TIME."),
     click.option("--grep", metavar="RE", help="Only where RE is found in 'EVENT ARGS'."),
+    click.option(
+        "--where",
+        metavar="EXPR",
+        help="Only what meets EXPR, on any column or argument: = != < <= > >= ~ (a glob, or a"
+        " /regular expression/), in (A, B), and, or, not; a word alone is looked for anywhere.",
+    ),
 )
 
 
@@ -49,10 +55,13 @@ def build_filter(
     since: str | None,
     until: str | None,
     grep: str | None,
+    where: str | None,
 ) -> Filter:
     """The filter that the options describe; :class:`UsageError` where one makes no sense."""
+    from tracekit.timeline.expr import parse
     from tracekit.timeline.query import Filter, parse_time
 
+    parse(where or "")  # a mistake is told before the session is decoded
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:
@@ -66,4 +75,5 @@ def build_filter(
         since=parse_time(since) if since else None,
         until=parse_time(until) if until else None,
         grep=pattern,
+        where=where or "",
     )

@@ -185,11 +185,11 @@ def write_events(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SourceError(f"{directory}: cannot be made: {error.strerror}") from error
-    written = {}
+    written, found = {}, recording.select(wanted)
     for name in recording.event_names:
         if not wanted.wants_event(name):
             continue
-        table = recording.event(name, wanted)
+        table = recording.event_at(name, found)
         if not len(table):
             continue
         table = table.replace_schema_metadata(_metadata(recording))

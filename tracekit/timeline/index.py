@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tracekit.timeline.recording import Recording
 from tracekit.timeline.rows import distinct
+from tracekit.timeline.selection import among
 
 __all__ = ["Groups", "Index", "cell_counts", "cell_edges"]
 
@@ -110,4 +111,4 @@ def cell_edges(ts_ns: _Array, start: int, end: int, cells: int) -> _Array:
 
 def cell_counts(rows: _Array | None, edges: _Array) -> _Array:
     """How many of ``rows`` (ascending; None: all) lie in each cell; ``edges`` by `cell_edges`."""
-    return np.diff(edges if rows is None else np.searchsorted(rows, edges))
+    return np.diff(edges if rows is None else among(rows, edges))

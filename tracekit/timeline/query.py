@@ -33,7 +33,8 @@ class Filter:
     """Events that meet every condition given. Globs match ``system:name`` or ``name``.
 
     ``since`` and ``until`` are ns on the session's axis, both inclusive; ``grep`` is searched in
-    ``EVENT ARGS`` as the text format prints them.
+    ``EVENT ARGS`` as the text format prints them. ``where`` is an expression of
+    :mod:`tracekit.timeline.expr`.
     """
 
     boots: frozenset[int] = frozenset()
@@ -44,6 +45,7 @@ class Filter:
     since: int | None = None
     until: int | None = None
     grep: re.Pattern[str] | None = None
+    where: str = ""
 
     def wants_event(self, name: str) -> bool:
         """Whether an event called ``system:name`` is asked for."""

@@ -248,6 +248,11 @@ class Recording:
             codes, names = self.comm_codes
             wants = [wanted.wants_comm(name) for name in [*names, None]]
             found = found[np.array(wants)[codes[found]]]
+        if wanted.where:
+            from tracekit.timeline.matching import Names, read
+            from tracekit.timeline.scan import refine
+
+            found = refine(self, read(wanted.where, Names.of(self)), found)
         return found
 
     def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "among"]
 
 _Array = npt.NDArray[Any]
 _PIECE = 1 << 18
+
+
+def among(rows: _Array, at: npt.ArrayLike, side: Literal["left", "right"] = "left") -> _Array:
+    """Where row numbers have their place among ``rows`` (ascending).
+
+    As :func:`numpy.searchsorted`, which copies ``rows`` as a whole to search it for another type.
+    """
+    return np.searchsorted(rows, np.asarray(at, rows.dtype), side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +52,7 @@ class Selection:
             return None
         if self.rows is None:
             return min(max(row, 0), self.total - 1)
-        at = int(np.searchsorted(self.rows, row))
+        at = int(among(self.rows, row))
         return int(self.rows[min(at, len(self.rows) - 1)])
 
     def position(self, row: int) -> int:
@@ -54,7 +62,7 @@ class Selection:
             return 0
         if self.order is not None:
             return self._in_order(found)
-        return found if self.rows is None else int(np.searchsorted(self.rows, found))
+        return found if self.rows is None else int(among(self.rows, found))
 
     def _in_order(self, row: int) -> int:
         """Where ``row`` is in ``order``; a piece at a time, which needs no memory to speak of."""
@@ -72,6 +80,6 @@ class Selection:
         few, many = (rows, self.rows) if len(rows) < len(self.rows) else (self.rows, rows)
         if not len(few):
             return few
-        at = np.minimum(np.searchsorted(many, few), len(many) - 1)
+        at = np.minimum(among(many, few), len(many) - 1)
         kept: _Array = few[many[at] == few]
         return kept

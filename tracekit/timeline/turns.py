@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.timeline.lanes import Lane, among
+from tracekit.timeline.lanes import Lane
 from tracekit.timeline.recording import Recording
+from tracekit.timeline.selection import among
 
 __all__ = ["MOST_TURNS", "Turns", "turns_in"]
 

@@ -1,0 +1,101 @@
+"""``tracekit show`` in a real terminal: tmux, keys sent to it, and what it then shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("tmux") is None, reason="tmux is not installed: the real terminal is not tried"
+)
+_TURNS = 600  # of 0.1 s
+
+
+class Terminal:
+    """A tmux server of its own with one window."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._name = f"tracekit-{uuid.uuid4().hex}"
+        self._size = str(width), str(height)
+
+    def _tmux(self, *words: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-L", self._name, "-f", os.devnull, *words],
+            capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+        return done.stdout
+
+    def run(self, *command: str) -> None:
+        """Start a command; the window stays when it ends, and then shows its exit code."""
+        width, height = self._size
+        words = ["sh", "-c", '"$@"; echo "ended: $?"; sleep 60', "-", *command]
+        self._tmux("new-session", "-d", "-x", width, "-y", height, *words)
+
+    def close(self) -> None:
+        """End the server and what runs in it."""
+        subprocess.run(["tmux", "-L", self._name, "kill-server"], check=False, capture_output=True)
+
+    def press(self, *keys: str) -> None:
+        """Send keys, by tmux's names."""
+        self._tmux("send-keys", *keys)
+
+    def screen(self) -> str:
+        """What it shows."""
+        return self._tmux("capture-pane", "-p")
+
+    def until(self, true: Callable[[str], bool]) -> str:
+        """Wait until the screen is as wanted; the screen."""
+        for _ in range(_TURNS):
+            if true(text := self.screen()):
+                return text
+            time.sleep(0.1)
+        raise AssertionError(f"never shown:\n{text}")
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    found = Terminal(80, 24)
+    yield found
+    found.close()
+
+
+def test_the_whole_way_in_a_terminal(terminal: Terminal) -> None:
+    terminal.run(sys.executable, "-m", "tracekit", "show")
+    text = terminal.until(lambda s: "record complete" in s and "Quit" in s)
+    assert "blackout 3.099 s" in text
+    slowest = next(line for line in text.splitlines() if "▶" in line)
+    assert "dark" in slowest
+    terminal.press("Enter")
+    terminal.until(lambda s: "CPU 0" in s and "CPU 1" in s and "░" in s)
+    terminal.press("3")
+    terminal.until(lambda s: "machine_kexec" in s)
+    terminal.press("q")
+    text = terminal.until(lambda s: "ended:" in s)
+    assert "ended: 0" in text
+    assert "Traceback" not in text
+
+
+def test_control_c_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
+    terminal.run(sys.executable, "-m", "tracekit", "show")
+    terminal.until(lambda s: "record complete" in s)
+    terminal.press("C-q")
+    text = terminal.until(lambda s: "ended:" in s)
+    assert "Traceback" not in text
+    terminal.press("echo still here")
+    terminal.until(lambda s: "echo still here" in s)
+
+
+def test_without_a_terminal_it_says_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tracekit", "show"],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
