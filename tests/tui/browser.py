@@ -77,7 +77,8 @@ class Page:
         raise AssertionError(f"never shown: {texts}")
 
     async def key(self, text: str) -> None:
-        """Press a key that makes one character."""
+        """Press a key that makes one character, in the page's terminal."""
+        await self.value("document.querySelector('.xterm-helper-textarea').focus()")
         for kind in ("keyDown", "keyUp"):
             await self.call("Input.dispatchKeyEvent", type=kind, text=text, key=text)
 
