@@ -12,7 +12,7 @@ help:
 	@echo "make fuzz      mutate real regions and formats for FUZZ_SECONDS (60)"
 	@echo "make bench     speed beside trace-cmd, and of the interface; TRACEKIT_MILLION: large capture"
 	@echo "make bench-lab what recording costs a handover, in the lab"
-	@echo "make pictures  draw the README's picture again"
+	@echo "make pictures  draw the README's pictures again"
 
 demo:
 	@.ci/prepare run

@@ -9,24 +9,24 @@ from pathlib import Path
 from tui.app import TracekitApp
 
 _HERE = Path(__file__).parent
-_SIZE = (110, 32)
-#: name -> the keys that lead there from the first screen
+#: name -> (size, the keys that lead there from the first screen)
 _PICTURES = {
-    "story": (),
-    "timeline": ("2", "0"),
-    "events": ("3", "0", "i"),
+    "story": ((100, 26), ()),
+    "timeline": ((120, 42), ("2", "0", "w", "a")),
+    "events": ((120, 30), ("3", "0", *["up"] * 7, "i")),
 }
 
 
-async def draw(session: Path, name: str, keys: tuple[str, ...]) -> None:
+async def draw(session: Path, name: str, size: tuple[int, int], keys: tuple[str, ...]) -> None:
     """Write docs/NAME.svg."""
     app = TracekitApp(session)
-    async with app.run_test(size=_SIZE) as pilot:
+    async with app.run_test(size=size) as pilot:
         while app.model is None:
             await pilot.pause(0.02)
-        await pilot.pause(0.2)
-        await pilot.press(*keys)
-        await pilot.pause(0.5)
+        for key in keys:
+            await pilot.pause(0.2)
+            await pilot.press(key)
+        await pilot.pause(1)
         svg = app.export_screenshot(title=f"tracekit show: {name}")
         (_HERE / f"{name}.svg").write_text(svg)
 
@@ -34,8 +34,8 @@ async def draw(session: Path, name: str, keys: tuple[str, ...]) -> None:
 def main() -> None:
     """Draw all of them."""
     with as_file(files("tracekit") / "demo" / "handover.tar.zst") as session:
-        for name, keys in _PICTURES.items():
-            asyncio.run(draw(session, name, keys))
+        for name, (size, keys) in _PICTURES.items():
+            asyncio.run(draw(session, name, size, keys))
 
 
 if __name__ == "__main__":

@@ -31,9 +31,34 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_in_the_readme_exist() -> None:
     text = (ROOT / "README.md").read_text()
     commands = set(re.findall(r"^\s*tracekit (\w+)", text, re.M))
-    assert commands >= {"doctor", "handover", "recover", "report", "events", "export", "lab"}
+    assert commands >= {
+        "show",
+        "doctor",
+        "handover",
+        "recover",
+        "report",
+        "events",
+        "export",
+        "lab",
+    }
     with cli.make_context("tracekit", ["--help"], resilient_parsing=True) as ctx:
         assert commands <= set(cli.list_commands(ctx))
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", text, re.M):
         assert f"\n{target}:" in makefile
+
+
+def test_the_filters_of_the_page_are_filters() -> None:
+    """Every example reads, and finds something in the handover that ships or is true of none."""
+    from importlib.resources import as_file, files
+
+    import tracekit
+    from tracekit.timeline.query import Filter
+
+    text = (ROOT / "docs" / "show.md").read_text()
+    (examples,) = re.findall(r"```\n(event .*?)```", text, re.S)
+    with as_file(files("tracekit") / "demo" / "handover.tar.zst") as shipped:
+        recording = tracekit.open(shipped)
+        found = {e: len(recording.select(Filter(where=e))) for e in examples.splitlines()}
+    assert all(count < len(recording) for count in found.values())
+    assert sum(count > 0 for count in found.values()) >= 3, found
