@@ -12,6 +12,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from tracekit.timeline.words import duration, printable
+from tui.look import bar
 from tui.model import Model
 
 if TYPE_CHECKING:
@@ -61,16 +62,28 @@ class Welcome(Static):
     def __init__(self, path: str, *, id: str) -> None:
         super().__init__(id=id)
         self._path = path
-        self._line = ""
+        self._what = ""
+        self._share: float | None = None
 
     def show_progress(self, name: str, done: int, total: int | None) -> None:
         """Say how far it is."""
-        self._line = f"{name} … {done * 100 // total} %" if total else f"{name} …"
-        self.refresh()
+        self._what, self._share = name, done / total if total else None
+        self.refresh(layout=True)
 
     def render(self) -> Text:
         """The name of the session, and how far it is."""
-        return Text(f"\n  {printable(self._path)}\n\n  {printable(self._line)}")
+        look = cast("TracekitApp", self.app).look
+        text = Text(f"\n  {printable(self._path)}\n\n  ")
+        if self._what:
+            text.append(f"{printable(self._what)} …", look.dim)
+        if self._share is not None:
+            cells = max(10, min(60, self.size.width - 12))
+            text.append("\n\n  ").append(bar(self._share * cells).ljust(cells, "·"), look.new)
+            text.append(f" {self._share:4.0%}", look.strong)
+            text.append(
+                "\n\n  A session this large is decoded once; then it opens at once.", look.dim
+            )
+        return text
 
 
 class StatusLine(Static):
