@@ -52,7 +52,7 @@ class Selection:
             return None
         if self.rows is None:
             return min(max(row, 0), self.total - 1)
-        at = int(among(self.rows, row))
+        at = int(among(self.rows, min(max(row, 0), self.total)))
         return int(self.rows[min(at, len(self.rows) - 1)])
 
     def position(self, row: int) -> int:
