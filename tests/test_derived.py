@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,22 @@ def test_a_link_is_not_followed(exported: tuple[Path, Path], tmp_path: Path) -> 
     kept = session / "timeline.parquet"
     kept.unlink()
     kept.symlink_to(first)
+    assert again(session, tmp_path)[0] is None
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "fifo", "directory"])
+def test_what_tells_of_it_is_a_plain_file(
+    exported: tuple[Path, Path], tmp_path: Path, target: str
+) -> None:
+    session, _ = exported
+    told = session / "timeline.json"
+    told.unlink()
+    if target == "fifo":
+        os.mkfifo(told)
+    elif target == "directory":
+        told.mkdir()
+    else:
+        told.symlink_to(target)
     assert again(session, tmp_path)[0] is None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,30 @@ def test_the_session_stays_what_it_was(path: Path) -> None:
     notes.filters["a"] = "cpu = 0"
     notes.save()
     assert Session.open(path).diagnostics == before
+
+
+def test_long_filters_come_back_whole(path: Path) -> None:
+    notes = Notes.load(Session.open(path))
+    notes.filters["long"] = f"event in ({', '.join(f'event{n}' for n in range(500))})"
+    notes.save()
+    assert Notes.load(Session.open(path)).filters == notes.filters
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_what_could_not_be_read_again_is_not_kept(path: Path, many: bool) -> None:
+    notes = Notes.load(Session.open(path))
+    notes.filters["a"] = "cpu = 0"
+    notes.save()
+    if many:
+        notes.bookmarks = [MARK] * 10_001
+    else:
+        notes.filters["long"] = "x" * 10_001
+    with pytest.raises(SourceError, match="10,001"):
+        notes.save()
+    assert Notes.load(Session.open(path)).filters == {"a": "cpu = 0"}
+    text = json.dumps({"bookmarks": [asdict(b) for b in notes.bookmarks], "filters": notes.filters})
+    (path / "notes.json").write_text(text)
+    assert "10,001" in Notes.load(Session.open(path)).unread
 
 
 def test_an_archive_keeps_none() -> None:
@@ -102,3 +128,14 @@ def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None
     notes.filters["a"] = "cpu = 0"
     notes.save()
     assert outside.read_text() == "{}"
+
+
+def test_a_link_where_a_new_file_is_made_is_not_followed(path: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.json"
+    outside.write_text("{}")
+    (path / f".notes.json.part-{os.getpid()}").symlink_to(outside)
+    notes = Notes.load(Session.open(path))
+    notes.filters["a"] = "cpu = 0"
+    notes.save()
+    assert outside.read_text() == "{}" and not list(path.glob(".notes*"))
+    assert Notes.load(Session.open(path)).filters == {"a": "cpu = 0"}

@@ -127,6 +127,8 @@ def test_what_makes_no_sense_is_pointed_at(text: str, start: int, what: str) -> 
         ("cpu ~ 1*", 0, "cpu is a number"),
         ("comm > 5", 0, "comm is a text"),
         ("comm ~ /(/", 7, "missing )"),
+        ("comm ~ /\udcff/", 7, "no character"),
+        ("comm ~ /\x1b)/", 7, "\\x1b)"),
     ],
 )
 def test_names_and_types_are_checked(text: str, start: int, what: str, names: Names) -> None:

@@ -270,6 +270,9 @@ def test_what_is_missing_is_said() -> None:
     assert "unknown" in jump.note
     (jump,) = handed({"in/fdt": b"rubbish"}).items
     assert child(jump, "KHO tree").amiss
+    for damaged in (b"0x1\n0x2\n", b"0x1 " * (1 << 20)):
+        (jump,) = handed(good() | {"out/scratch_len": damaged, "out/scratch_phys": damaged}).items
+        assert child(jump, "scratch areas").amiss == (len(damaged) > 10)
     (jump,) = handed(good() | {"out/scratch_len": b"0x1\n0x2\n"}).items
     assert child(jump, "scratch areas").amiss
 

@@ -17,6 +17,7 @@ from tracekit.timeline.lanes import (
     Lane,
     Level,
     Span,
+    _boot_edges,
     among,
     dark_parts,
     find_gap,
@@ -97,6 +98,22 @@ def test_the_dark_part_is_between_the_kernels(opened: Opened) -> None:
     assert (dark.start_ns, dark.end_ns) == (ts[boots == 0].max(), ts[boots == 1].min())
     assert dark.length_ns == opened.report.handovers[0].gap_ns
     assert dark.error_ns == opened.report.handovers[0].gap_error_ns
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_the_edges_of_boots_are_found_even_where_they_overlap(overlap: bool) -> None:
+    boots = np.array([0, 0, 1, 0, 2, 1, 2] if overlap else [0, 0, 0, 1, 1, 2, 2], np.uint8)
+    found = [SimpleNamespace(code="boots-overlap")] if overlap else []
+    axis = SimpleNamespace(ts_ns=np.arange(7) * 10 - 20, diagnostics=found)
+    recording = cast("Any", SimpleNamespace(rows=SimpleNamespace(boot=boots), axis=axis))
+    for boot in range(4):
+        rows = np.flatnonzero(boots == boot)
+        first, last = _boot_edges(recording, boot)
+        assert last == first if not len(rows) else (first, last - 1) == (rows[0], rows[-1])
+    jump = SimpleNamespace(new=1, jump_ns=-15, gap_ns=None, gap_error_ns=None)
+    report = cast("Any", SimpleNamespace(handovers=[jump]))
+    (dark,) = dark_parts(recording, report)
+    assert (dark.start_ns, dark.end_ns, dark.length_ns) == (-15, 0 if overlap else 10, None)
 
 
 def test_a_cpu_without_events_has_a_lane_and_what_is_lost_is_said(opened: Opened) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from importlib.resources import as_file, files
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import tracekit
-from tests.ftrace.event_payloads import FORMATS
+from tests.ftrace.event_payloads import FORMATS, sched_switch
 from tests.ftrace.region_writer import RingBuffer, layout_615
 from tests.timeline.trees import make_session
 from tracekit.timeline import stats
@@ -160,6 +161,26 @@ def test_without_switches_times_are_unknown(tmp_path: Path) -> None:
     counts = count_all(recording, recording.report(), Index(recording), nothing)
     assert (counts.tasks, counts.events) == ((), ())
     assert [(c.account.events, c.first_row, c.rate) for c in counts.cpus] == [(0, None, None)]
+
+
+def test_a_switch_without_its_pids_is_nobodys(tmp_path: Path) -> None:
+    """A record that ends early: the tasks it names are not known, and are not pid 0."""
+    ring = RingBuffer(4)
+    for at, (left, comes) in enumerate([(0, 5), (5, 0), (0, 7), (7, 0)]):
+        whole = sched_switch(b"left", left, b"comes", comes)
+        ring.write(1000 + at * 1000, whole[:24] if left == 0 and comes == 7 else whole)
+    text = FORMATS["test:switch"].replace("name: switch", "name: sched_switch")
+    formats = {"sys/kernel/tracing/events/sched/sched_switch/format": text}
+    path = make_session(tmp_path, layout_615([ring]), formats)
+    shutil.rmtree(path / "boots/0/tracefs/events/test/switch")
+    recording = tracekit.open(path)
+    assert recording.event(SWITCH)["prev_pid"].to_pylist() == [0, 5, None, 7]
+    times = running_times(recording, Index(recording), nothing)
+    assert {pid: (t.ns, t.switches) for (_, pid), t in times.tasks.items()} == {
+        0: (0, 2), 5: (1000, 1)
+    }  # fmt: skip
+    (cpu,) = times.cpus.values()
+    assert (cpu.idle_ns, cpu.nobodys_ns) == (0, 2000)
 
 
 def test_the_step_ends_the_work(recording: Recording) -> None:

@@ -82,7 +82,7 @@ def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
     if not values.null_count:
         return numbers
     bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[part]
-    return np.where(bits, numbers, null)
+    return np.where(bits, numbers, dtype.type(null))  # one that does not fit is an error
 
 
 def packed_texts(texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], bytes]:

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tracekit.errors import SessionError
 from tracekit.session.compression import content_size
 from tracekit.session.files import Directory
 from tracekit.session.reader import Session
@@ -40,15 +41,18 @@ _HEADER = 32  # bytes of a compressed file that tell how large it is
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def _files(directory: Path, prefix: str = "") -> Iterator[tuple[str, int, int]]:
+def _files(directory: Path) -> Iterator[tuple[str, int, int]]:
     """(path from there, size, ns of the last change) of every file below ``directory``."""
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(Path(entry.path), f"{prefix}{entry.name}/")
-            else:
-                about = entry.stat(follow_symlinks=False)
-                yield prefix + entry.name, about.st_size, about.st_mtime_ns
+    waiting = [""]  # of any depth, so this does not recurse
+    while waiting:
+        prefix = waiting.pop()
+        with os.scandir(directory / prefix) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{prefix}{entry.name}/")
+                else:
+                    about = entry.stat(follow_symlinks=False)
+                    yield prefix + entry.name, about.st_size, about.st_mtime_ns
 
 
 def stamp(session: Session) -> str:
@@ -69,10 +73,12 @@ def _sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A temporary path beside ``target`` that takes its place when all went well."""
+def replacing(target: Path, mode: int = 0o666) -> Iterator[Path]:
+    """A new file beside ``target``, still empty, that takes its place when all went well."""
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
+        part.unlink(missing_ok=True)  # a session from elsewhere may have a link of that name
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
         yield part
         part.replace(target)
     finally:
@@ -85,13 +91,13 @@ def fetch_derived(session: Session, name: str, target: Path) -> int | None:
     if target.exists() and not target.is_file():
         return None
     try:
-        about = json.loads(kept.with_suffix(".json").read_bytes())
+        about = session.json(kept.with_suffix(".json").name)
         if about["stamp"] != stamp(session) or about["sha256"] != _sha256(kept):
             return None
         rows = int(about["rows"])
         with replacing(target) as part:
             shutil.copyfile(kept, part)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, SessionError, ValueError, KeyError, TypeError):
         return None
     return rows
 
@@ -103,12 +109,10 @@ def keep_derived(session: Session, name: str, source: Path, rows: int) -> None:
     kept = session.path / name
     with contextlib.suppress(OSError):
         about = {"stamp": stamp(session), "sha256": _sha256(source), "rows": rows}
-        with replacing(kept) as part:
+        with replacing(kept, 0o600) as part:
             shutil.copyfile(source, part)
-            part.chmod(0o600)
-        with replacing(kept.with_suffix(".json")) as part:
+        with replacing(kept.with_suffix(".json"), 0o600) as part:
             part.write_text(json.dumps(about))
-            part.chmod(0o600)
 
 
 # -- derived directories ----------------------------------------------------------------------
@@ -117,22 +121,24 @@ def keep_derived(session: Session, name: str, source: Path, rows: int) -> None:
 def raw_sizes(session: Session) -> tuple[int, int | None]:
     """(bytes on disk, bytes unpacked as far as the files say) of what holds recorded events.
 
-    Of an archive all counts, and what it is unpacked is not known: None.
+    Unpacked is None where a file does not say; of an archive, of which all counts, nothing says.
     """
     if not session.path.is_dir():
         return session.path.stat().st_size, None
     names = [n for n in session.list("boots/") if n.endswith((".raw", "/trace_pipe_raw"))]
     found = [_sizes(session.path, name) for name in names]
-    return sum(stored for stored, _ in found), sum(unpacked for _, unpacked in found)
+    said = [unpacked for _, unpacked in found if unpacked is not None]
+    return sum(stored for stored, _ in found), sum(said) if len(said) == len(found) else None
 
 
-def _sizes(directory: Path, name: str) -> tuple[int, int]:
+def _sizes(directory: Path, name: str) -> tuple[int, int | None]:
     for suffix in ("", ".zst", ".gz"):
         with contextlib.suppress(OSError):
             fd = os.open(directory / f"{name}{suffix}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(fd, "rb", buffering=0) as file:
                 stored = os.fstat(fd).st_size
-                return stored, max(stored, content_size(file.read(_HEADER), suffix))
+                said = content_size(file.read(_HEADER), suffix) or None
+                return stored, said if suffix else stored
     return 0, 0
 
 

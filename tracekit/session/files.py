@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import shutil
@@ -136,7 +137,10 @@ class Directory:
             try:
                 os.unlink(name, dir_fd=fd)
             except IsADirectoryError:
-                shutil.rmtree(name, dir_fd=fd)
+                try:
+                    shutil.rmtree(name, dir_fd=fd)
+                except RecursionError as error:
+                    raise OSError(errno.ENAMETOOLONG, "directories too deep to remove") from error
 
     def exists(self, rel: str) -> bool:
         """True when something of this name is there, be it a dangling symlink."""

@@ -18,8 +18,15 @@ from tracekit.session.reader import Session
 __all__ = ["Bookmark", "Notes"]
 
 _FILE = "notes.json"
-_LONGEST = 1000  # characters of a note, of a filter, of its name
+_LONGEST = 10_000  # characters of a note, of a filter (as expressions have), of its name
 _MOST = 10_000  # of either kind
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    if len(text) > _LONGEST:  # cut, a filter would be another one
+        raise ValueError(f"a text of {len(text):,} characters; at most {_LONGEST:,} are kept")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,15 @@ class Notes:
         return notes
 
     def _take(self, document: Mapping[str, Any]) -> None:
-        for entry in list(document.get("bookmarks", []))[:_MOST]:
+        bookmarks, filters = list(document.get("bookmarks", [])), dict(document.get("filters", {}))
+        if (found := max(len(bookmarks), len(filters))) > _MOST:
+            raise ValueError(f"{found:,} notes of a kind; at most {_MOST:,} are kept")
+        for entry in bookmarks:
             numbers = (int(entry[key]) for key in ("boot", "cpu", "ts_raw", "ts_ns"))
             boot, cpu, raw, ns = (n for n in numbers if -(1 << 63) <= n < 1 << 64)
-            self.bookmarks.append(Bookmark(boot, cpu, raw, ns, str(entry["note"])[:_LONGEST]))
-        for name, text in list(dict(document.get("filters", {})).items())[:_MOST]:
-            self.filters[str(name)[:_LONGEST]] = str(text)[:_LONGEST]
+            self.bookmarks.append(Bookmark(boot, cpu, raw, ns, _text(entry["note"])))
+        for name, text in filters.items():
+            self.filters[_text(name)] = _text(text)
 
     def save(self) -> None:
         """Write them into the session; raises :class:`~tracekit.errors.SourceError`."""
@@ -77,8 +87,11 @@ class Notes:
             raise SourceError(f"{self.path.parent}: {self.unread}; remove it to keep new notes")
         document = {"bookmarks": [asdict(b) for b in self.bookmarks], "filters": self.filters}
         try:
-            with replacing(self.path) as part:
-                part.touch(mode=0o600)
+            Notes(None)._take(document)  # what is kept can be read again
+        except ValueError as error:
+            raise SourceError(f"not kept: {error}") from error
+        try:
+            with replacing(self.path, 0o600) as part:
                 part.write_text(json.dumps(document, indent=1) + "\n")
         except OSError as error:
             raise SourceError(f"{self.path}: cannot be written: {error.strerror}") from error

@@ -16,8 +16,9 @@ from tracekit.timeline.clockother import Relation, relate
 from tracekit.timeline.rows import EventKind, Rows
 from tracekit.timeline.sources import Source, boot_samples, one_clock_a_boot
 
-__all__ = ["Axis", "boot_samples", "place"]
+__all__ = ["OVERLAP", "Axis", "boot_samples", "place"]
 
+OVERLAP = "boots-overlap"  #: the diagnostic of an axis whose rows are not boot by boot
 _CHUNK = 1 << 16
 
 
@@ -119,7 +120,7 @@ def place(
         raw = rows.ts_raw if same else raw[order]
         if np.any(rows.boot[1:] < rows.boot[:-1]):
             message = "a boot's first events come before the last ones of the boot before it"
-            notes.append(Diagnostic("boots-overlap", "warning", "timeline", message))
+            notes.append(Diagnostic(OVERLAP, "warning", "timeline", message))
     return rows, Axis(ts_ns, clock, models, tuple(notes), raw, relations, sources)
 
 

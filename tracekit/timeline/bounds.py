@@ -1,4 +1,4 @@
-"""Rows that were read back from a kept index are looked at before they index anything.
+"""What the rows of a kept index count (events, buffers, tasks) is looked at before it is looked up.
 
 Decoding cannot make numbers that are out of their bounds; a failing disk can.
 """

@@ -19,17 +19,21 @@ __all__ = [
     "LAYOUT",
     "PROBE_FILE",
     "PROBE_ID",
+    "SOURCES",
     "ProbeRecords",
     "is_probe",
     "probe_format",
     "probe_ids",
     "probe_name",
+    "source_of",
 ]
 
 PROBE_FILE = "bpf.bin"  #: the records that reached user space
 
 #: Ids from here on are ``PROBE_ID | kind``, with :data:`~tracekit.probes.records.RETURN` in kind.
 PROBE_ID = 1 << 16
+
+SOURCES = ("ftrace", "bpf")  #: what made an event
 
 #: ``tracekit.probes.records.RECORD`` with names, for numpy.
 LAYOUT = np.dtype(
@@ -56,6 +60,11 @@ class ProbeRecords:
 def is_probe(event_id: int) -> bool:
     """Whether an event id is that of a BPF probe."""
     return event_id >= PROBE_ID
+
+
+def source_of(event_id: int) -> str:
+    """Which of :data:`SOURCES` made an event of that id."""
+    return SOURCES[is_probe(event_id)]
 
 
 def _at(member: str) -> tuple[int, int]:

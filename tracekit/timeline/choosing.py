@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.timeline.bpfformat import is_probe
+from tracekit.timeline.bounds import check_below
+from tracekit.timeline.bpfformat import SOURCES, is_probe
 from tracekit.timeline.comparing import is_negated, number_mask, text_test
 from tracekit.timeline.expr import Compare, Expr, Value, column_of, joined, terms
 from tracekit.timeline.recording import Recording
@@ -19,7 +21,6 @@ __all__ = ["CHOICES", "choose", "switched_on", "tally", "values_of"]
 _Array = npt.NDArray[Any]
 #: The columns that have few values.
 CHOICES = ("cpu", "event", "comm", "source")
-_SOURCES = ("ftrace", "bpf")
 _OPERATORS = frozenset(("=", "!=", "in", "not in"))
 _BLOCK = 1 << 19  # rows that are counted at a time
 
@@ -30,7 +31,7 @@ def values_of(recording: Recording, column: str) -> Sequence[int | str]:
         return range(int(recording.rows.cpu.max()) + 1 if len(recording) else 0)
     if column == "event":
         return recording.event_names
-    return ["", *recording.comm_codes[1]] if column == "comm" else _SOURCES
+    return ["", *recording.comm_codes[1]] if column == "comm" else SOURCES
 
 
 def tally(recording: Recording, column: str, within: Selection) -> Iterator[tuple[_Array, int]]:
@@ -48,7 +49,10 @@ def tally(recording: Recording, column: str, within: Selection) -> Iterator[tupl
         elif column == "comm":
             codes = recording.comm_codes[0][at] + 1
         else:
-            codes = probes[recording.rows.kind[at]]
+            kinds = recording.rows.kind[at]
+            check_below(kinds, len(probes), "events")
+            codes = probes[kinds]
+        check_below(codes, len(counts), column)
         counts = counts + np.bincount(codes, minlength=len(counts))
         yield counts, stop
 
@@ -84,15 +88,15 @@ def choose(expr: Expr, column: str, on: Collection[int | str], values: Sequence[
     if off:
         named = [value for value in values if value in on]
         few, op = (named, ("=", "in")) if len(named) <= len(off) else (off, ("!=", "not in"))
-        compared = tuple(Value.of(_short(value, values)) for value in few)
+        if column == "event":
+            few = _shortened(few, values)
+        compared = tuple(Value.of(value) for value in few)
         kept.insert(at, Compare(column, op[len(compared) != 1], compared))
     return joined(tuple(kept))
 
 
-def _short(value: int | str, values: Sequence[int | str]) -> int | str:
-    """An event's name without its system where no other event has it."""
-    if isinstance(value, int) or ":" not in value:
-        return value
-    name = value.partition(":")[2]
-    alike = sum(isinstance(v, str) and v.partition(":")[2] == name for v in values)
-    return name if name and alike == 1 else value
+def _shortened(names: Sequence[int | str], every: Sequence[int | str]) -> list[int | str]:
+    """Events' names without their system where no other event has it."""
+    short = {name: str(name).partition(":")[2] for name in every}
+    often = Counter(short.values())
+    return [short[name] if short[name] and often[short[name]] == 1 else name for name in names]

@@ -56,7 +56,7 @@ def _decoder(kind: Any) -> _Decoder:
     if origin is Literal:
         return lambda document: _one_of(kind, of, document)
     if origin in (Union, types.UnionType):
-        return _union(kind, of)
+        return _union(of)
     if origin in (tuple, list, Sequence):
         return _sequence(kind, origin, of)
     if origin in (dict, Mapping):
@@ -93,7 +93,7 @@ def _fraction(document: Any) -> Fraction:
     return Fraction(int(over), int(under))
 
 
-def _union(kind: Any, of: Sequence[Any]) -> _Decoder:
+def _union(of: Sequence[Any]) -> _Decoder:
     """``X | None``: what all unions here are."""
     (wanted,) = (k for k in of if k is not types.NoneType)
     inner = _decoder(wanted)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from tracekit.ftrace.columns import as_numpy, as_strings
 from tracekit.timeline.expr import Compare, Value
+from tracekit.timeline.words import printable
 
 __all__ = ["as_mask", "is_negated", "number_mask", "ordered", "regex_error", "text_test"]
 
@@ -44,7 +45,9 @@ def regex_error(pattern: str) -> str:
     try:
         pc.match_substring_regex(as_strings([""]), pattern=pattern)
     except pa.ArrowInvalid as error:
-        return str(error)
+        return printable(str(error))
+    except UnicodeEncodeError:
+        return "Invalid regular expression: it holds what is no character"
     return ""
 
 

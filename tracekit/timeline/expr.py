@@ -24,8 +24,8 @@ from tracekit.errors import UsageError
 from tracekit.timeline.query import parse_time
 
 __all__ = [
-    "COLUMNS", "NUMBERS", "AllOf", "AnyOf", "Compare", "Contains", "Expr", "Not", "QueryError",
-    "Value", "column_of", "comparisons", "joined", "parse", "parse_number", "terms",
+    "ARGUMENT", "COLUMNS", "NUMBERS", "AllOf", "AnyOf", "Compare", "Contains", "Expr", "Not",
+    "QueryError", "Value", "column_of", "comparisons", "joined", "parse", "parse_number", "terms",
 ]  # fmt: skip
 
 #: The columns, and what else they may be called.
@@ -33,6 +33,8 @@ COLUMNS = ("ts", "boot", "cpu", "pid", "comm", "event", "system", "source", "fla
            "raw", "args")  # fmt: skip
 #: Those of them that are numbers.
 NUMBERS = frozenset(("ts", "boot", "cpu", "pid", "flags", "preempt", "raw"))
+#: What stands before an argument's name where a column is called so too.
+ARGUMENT = "args."
 _ALIASES = {"ts_ns": "ts", "ts_raw": "raw", "task": "comm"}
 _KEYWORDS = frozenset(("and", "or", "not", "in"))
 _LONGEST = 10_000  # characters of an expression

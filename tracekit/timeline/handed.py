@@ -28,6 +28,7 @@ _LONGEST = 200  # characters of a text
 _MOST = 256  # children that are shown
 _ALL = 4096  # nodes and properties of a device tree that are shown
 _HEAD = 64  # bytes of an unknown blob that are shown
+_TEXT = 1 << 16  # bytes that may be a text
 _RAW = re.compile(r"/(?:regions|other-copies/[^/]+)/[^/]+\.json$")
 _MAGIC = b"\xd0\x0d\xfe\xed"
 
@@ -99,8 +100,8 @@ def _range(address: object, size: object) -> str:
 
 def _value(raw: bytes) -> str:
     """A property: strings, a number (native-endian, as KHO writes them), or bytes."""
-    texts = raw.removesuffix(b"\0").split(b"\0")
-    if raw.endswith(b"\0") and all(t and t.isascii() and t.decode().isprintable() for t in texts):
+    texts = raw[:-1].split(b"\0") if len(raw) <= _TEXT and raw.endswith(b"\0") else [b""]
+    if all(t and t.isascii() and t.decode().isprintable() for t in texts):
         return ", ".join(f'"{t.decode()}"' for t in texts[:8])
     if len(raw) in (4, 8):
         return f"{int.from_bytes(raw, 'little'):#x}"
@@ -253,8 +254,10 @@ def _scratch(files: _Files) -> Item | None:
         "which other memory it must leave alone."
     )
     try:
-        texts = [files.read(name).decode("ascii", "replace").split() for name in
-                 ("scratch_phys", "scratch_len")]  # fmt: skip
+        both = [files.read(name) for name in ("scratch_phys", "scratch_len")]
+        if max(map(len, both)) > _TEXT:
+            raise ValueError(f"more than {_TEXT:,} bytes")
+        texts = [one.decode("ascii", "replace").split() for one in both]
         pairs = [(int(a, 16), int(size, 16)) for a, size in zip(*texts, strict=True)]
     except ValueError as error:
         return _failed("scratch areas", f"scratch_phys and scratch_len: {error}")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.timeline.axis import OVERLAP
 from tracekit.timeline.bpfformat import is_probe
 from tracekit.timeline.index import Index
 from tracekit.timeline.recording import Recording
@@ -214,8 +215,12 @@ def _devices(recording: Recording, report: Report) -> Iterator[Span]:
 
 
 def _boot_edges(recording: Recording, boot: int) -> tuple[int, int]:
-    """The rows ``[first, last)`` of a boot, where boots do not overlap."""
-    first, last = (int(among(recording.rows.boot, boot, side)) for side in _SIDES)
+    """The first row of a boot, and the one behind its last; the same where it has none."""
+    boots = recording.rows.boot
+    if any(d.code == OVERLAP for d in recording.axis.diagnostics):
+        mine = np.flatnonzero(boots == boot)
+        return (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (0, 0)
+    first, last = (int(among(boots, boot, side)) for side in _SIDES)
     return first, last
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from tracekit.ftrace.columns import as_numpy
 from tracekit.timeline.bounds import check_below
-from tracekit.timeline.bpfformat import is_probe
+from tracekit.timeline.bpfformat import source_of
 from tracekit.timeline.comparing import (
     as_mask,
     is_negated,
@@ -28,6 +28,7 @@ from tracekit.timeline.comparing import (
     text_test,
 )
 from tracekit.timeline.expr import (
+    ARGUMENT,
     COLUMNS,
     NUMBERS,
     AllOf,
@@ -43,11 +44,11 @@ from tracekit.timeline.expr import (
 )
 from tracekit.timeline.recording import Recording
 
-__all__ = ["Matcher", "Names", "check", "matches", "read", "sought", "wanted_events"]
+__all__ = ["Matcher", "Names", "argument_names", "check", "matches", "read", "sought"]
+__all__ += ["wanted_events"]
 
 _Array = npt.NDArray[Any]
 _Rows = npt.NDArray[Any] | slice  # which rows: ascending indices, or a stretch start:stop
-_ARGUMENT = "args."
 _TABLE, _PID, _FIELD, _TEXT = range(4)  # what a condition costs: the least first
 _MOST = (1 << 20, 1 << 20, 1 << 17, 1 << 14)  # rows of each cost that take some milliseconds
 
@@ -67,14 +68,13 @@ class Names:
     @classmethod
     def of(cls, recording: Recording) -> Names:
         """The names in the formats of the events that occur."""
-        arguments = frozenset[str]().union(*_fields(recording))
+        arguments = frozenset[str]().union(*argument_names(recording))
         return cls(arguments, tuple(recording.event_names))
 
 
-def _fields(recording: Recording) -> list[frozenset[str]]:
+def argument_names(recording: Recording) -> list[frozenset[str]]:
     """The names of the arguments of each of ``recording.kinds``."""
-    boots = {boot.index: boot for boot in recording.boots}
-    formats = [boots[kind.boot].format(kind.id) for kind in recording.kinds]
+    formats = [recording.boot(kind.boot).format(kind.id) for kind in recording.kinds]
     return [frozenset(f.name for f in fmt.fields) if fmt else frozenset() for fmt in formats]
 
 
@@ -102,10 +102,10 @@ def check(expr: Expr, names: Names, text: str) -> None:
 
 
 def _check_argument(compare: Compare, names: Names, text: str) -> None:
-    name = compare.name.removeprefix(_ARGUMENT)
+    name = compare.name.removeprefix(ARGUMENT)
     if name in names.arguments:
         return
-    known = [*names.arguments, *(() if compare.name.startswith(_ARGUMENT) else COLUMNS)]
+    known = [*names.arguments, *(() if compare.name.startswith(ARGUMENT) else COLUMNS)]
     close = get_close_matches(name, sorted(known), 1)
     hint = f"; did you mean {close[0]}?" if close else ""
     what = f"no column or argument {name!r} in this session{hint}"
@@ -190,9 +190,13 @@ class Matcher:
             return _Test(_TEXT, self._rendered(text_test(compare), is_negated(compare)))
         if column == "comm":
             return _Test(_PID, self._tasks(text_test(compare), is_negated(compare)))
-        if column in {"event", "system", "source"}:
-            wanted = [_wants(compare, column, kind.name, kind.id) for kind in self._recording.kinds]
-            return self._of_kind(wanted)
+        kinds = self._recording.kinds
+        if column == "event":
+            return self._of_kind(_asked_for(compare, [kind.name for kind in kinds]))
+        if column in {"system", "source"}:
+            system = column == "system"
+            texts = [k.name.partition(":")[0] if system else source_of(k.id) for k in kinds]
+            return self._of_kind(text_test(compare)(texts) ^ is_negated(compare))
         return _Test(_TABLE, self._number(compare, column))
 
     def _number(self, compare: Compare, column: str) -> Callable[[_Rows], _Array]:
@@ -205,8 +209,8 @@ class Matcher:
         negated = is_negated(compare)
         return lambda at: number_mask(compare, values[at]) ^ negated
 
-    def _of_kind(self, wanted: Sequence[bool]) -> _Test:
-        return _Test(_TABLE, self._kinds(np.array(wanted, bool)))
+    def _of_kind(self, wanted: _Array) -> _Test:
+        return _Test(_TABLE, self._kinds(wanted))
 
     def _kinds(self, table: _Array) -> Callable[[_Rows], _Array]:
         rows = self._recording.rows
@@ -239,8 +243,9 @@ class Matcher:
     # -- arguments ----------------------------------------------------------------------------
 
     def _argument(self, compare: Compare) -> Callable[[_Rows], _Array]:
-        name = compare.name.removeprefix(_ARGUMENT)
-        has = self._kinds(np.array([name in fields for fields in _fields(self._recording)], bool))
+        name = compare.name.removeprefix(ARGUMENT)
+        every = argument_names(self._recording)
+        has = self._kinds(np.array([name in names for names in every], bool))
 
         def run(at: _Rows) -> _Array:
             mask = np.zeros(_size(at), bool)
@@ -305,7 +310,7 @@ class Matcher:
         def test(texts: Iterable[str]) -> _Array:
             return np.array([sought in one.casefold() for one in texts], bool)
 
-        by_name = self._of_kind([bool(test([k.name])[0]) for k in self._recording.kinds])
+        by_name = self._of_kind(test([kind.name for kind in self._recording.kinds]))
         by_task = _Test(_PID, self._tasks(test, negated=False))
         by_text = _Test(_TEXT, self._rendered(test, negated=False))
         return _in_turn([by_name, by_task, by_text], all_of=False)
@@ -333,22 +338,17 @@ def _in_turn(tests: Sequence[_Test], *, all_of: bool) -> _Test:
     return _Test(max((test.cost for test in tests), default=_TABLE), run)
 
 
-def _wants(compare: Compare, column: str, name: str, event_id: int) -> bool:
-    """Whether an event (called ``system:name``) is one that ``compare`` asks for."""
-    if column == "event":
-        names = [name, name.partition(":")[2]]
-    else:
-        names = [name.partition(":")[0] if column == "system" else _source(event_id)]
-    return bool(text_test(compare)(names).any()) != is_negated(compare)
+def _asked_for(compare: Compare, names: Sequence[str]) -> _Array:
+    """Which of some events (``system:name``) a comparison of the column ``event`` asks for."""
+    test = text_test(compare)
+    hits = test(names) | test([name.partition(":")[2] for name in names])
+    return hits ^ is_negated(compare)
 
 
-def _source(event_id: int) -> str:
-    return "bpf" if is_probe(event_id) else "ftrace"
-
-
-def wanted_events(compare: Compare, recording: Recording) -> list[str]:
-    """Which of ``recording.event_names`` a comparison of the column ``event`` asks for."""
-    return [name for name in recording.event_names if _wants(compare, "event", name, 0)]
+def wanted_events(compare: Compare, recording: Recording) -> list[int]:
+    """The indices of those of ``recording.event_names`` that :func:`_asked_for` tells."""
+    wanted: list[int] = np.flatnonzero(_asked_for(compare, recording.event_names)).tolist()
+    return wanted
 
 
 def matches(recording: Recording, expr: Expr, at: _Array) -> _Array:

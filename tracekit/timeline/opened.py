@@ -19,11 +19,13 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from typing import IO
 
+import numpy as np
+
 import tracekit
 from tracekit.errors import Diagnostic
 from tracekit.session import Session
 from tracekit.session.derived import raw_sizes, replacing_directory, scratch_directory, stamp
-from tracekit.timeline.index import Index
+from tracekit.timeline.index import Index, cell_counts, cell_edges
 from tracekit.timeline.kept import INDEX, load
 from tracekit.timeline.recording import Recording
 from tracekit.timeline.report import Report
@@ -34,6 +36,8 @@ Progress = Callable[[str, float | None], None]
 #: Events from which on an index is kept: decoding takes a second for them, and 200 bytes each.
 MANY = 2_000_000
 _SMALLEST = 4, 28  # bytes of an event: compressed, and in a ring buffer (ftrace:function, 7.2)
+_STEPS = 256  # cells of a wide terminal
+_RELEASED = 64 << 20  # bytes let go of at a time
 _BEAT = 0.1  # seconds between two calls of ``progress``
 #: The other process imports what this one does, and nothing else from where it happens to stand.
 _START = (
@@ -56,13 +60,33 @@ class Opened:
     index: Index
     maps: Sequence[mmap.mmap] = ()
 
+    def warm_up(self, pause: Callable[[], None]) -> None:
+        """Read what every picture needs: symbols, tasks' names, the axis in broad steps.
+
+        Else the first one waits for it. ``pause`` is called between the parts.
+        """
+        for boot in self.recording.boots:
+            boot.context.symbols.lookup(0)
+            pause()
+        ts_ns = self.recording.axis.ts_ns
+        if not len(ts_ns):
+            return
+        self.recording.table(np.array([0]))
+        pause()
+        edges = cell_edges(ts_ns, int(ts_ns[0]), int(ts_ns[-1]) + 1, _STEPS)
+        for cpu in self.index.cpus.keys:
+            cell_counts(self.index.cpus.of(cpu), edges)
+            pause()
+
     def release(self) -> None:
         """Let go of the memory into which files were mapped, after a walk through all rows.
 
         What is looked at again is mapped again, from the system's cache; any thread may do both.
         """
         for mapping in self.maps:
-            mapping.madvise(mmap.MADV_DONTNEED)
+            for start in range(0, len(mapping), _RELEASED):  # other threads wait for each
+                length = min(_RELEASED, len(mapping) - start)
+                mapping.madvise(mmap.MADV_DONTNEED, start, length)
 
 
 def open_recording(path: str | PathLike[str], progress: Progress, *, many: int = MANY) -> Opened:
@@ -95,7 +119,7 @@ def _remark(message: str) -> Diagnostic:
 
 
 def _at_most(session: Session) -> int:
-    """More events than the session has, by the sizes of its files; often far more."""
+    """How many events the ring buffers may hold, by the sizes of their files; often far more."""
     stored, unpacked = raw_sizes(session)
     guess = stored // _SMALLEST[0]
     return guess if unpacked is None else min(guess, unpacked // _SMALLEST[1])

@@ -15,7 +15,10 @@ import pyarrow as pa
 
 from tracekit.errors import UsageError
 from tracekit.ftrace.columns import as_numpy
-from tracekit.timeline.bpfformat import is_probe
+from tracekit.timeline.bounds import check_below
+from tracekit.timeline.bpfformat import source_of
+from tracekit.timeline.expr import ARGUMENT
+from tracekit.timeline.matching import argument_names
 from tracekit.timeline.recording import Recording
 
 __all__ = ["ARGS_ROWS", "ARGUMENT", "COLUMNS", "order_by"]
@@ -29,7 +32,6 @@ COLUMNS = (
     "ts_ns", "delta", "boot", "cpu", "pid", "comm", "event", "source", "flags", "preempt", "args",
     "ts_raw",
 )  # fmt: skip
-ARGUMENT = "args."
 ARGS_ROWS = 1 << 20  #: rows that can be sorted by their rendered arguments
 _TEXTS = 1 << 20  # different texts of one argument that can be sorted
 _CHUNK = 1 << 17  # rows at a time
@@ -64,7 +66,10 @@ class _Sorter:
         out = np.empty(len(self._rows), dtype)
         for part in _chunks(len(out)):
             some = values[self._rows[part]]
-            out[part] = some if table is None else table[some]
+            if table is not None:
+                check_below(some + 1, len(table) + 1, "events or tasks")  # -1: no task is known
+                some = table[some]
+            out[part] = some
             self._step(part.stop, len(out))
         return out
 
@@ -82,8 +87,7 @@ class _Sorter:
             codes, names = recording.comm_codes
             return (self._gathered(codes, "u4", _rank([*names, None])),)
         if column in ("event", "source"):
-            kinds = [k.name if column == "event" else is_probe(k.id) for k in recording.kinds]
-            texts = [k if isinstance(k, str) else "bpf" if k else "ftrace" for k in kinds]
+            texts = [k.name if column == "event" else source_of(k.id) for k in recording.kinds]
             return (self._gathered(rows.kind, "u4", _rank(texts)),)
         if column == "delta":
             times = self._gathered(recording.axis.ts_ns, "i8")
@@ -116,7 +120,7 @@ class _Sorter:
         recording, total = self._recording, len(self._rows)
         values, kinds = np.zeros(total, np.uint64), np.full(total, _NONE, np.uint8)
         texts = dict[str, int]()
-        has = self._having(name)
+        has = np.array([*(name in names for names in argument_names(recording)), False])
         for part in _chunks(total, _DECODED):
             mine = np.flatnonzero(has[recording.rows.kind[self._rows[part]]]) + part.start
             for which, found in recording.values(self._rows[mine], name) if len(mine) else ():
@@ -134,13 +138,6 @@ class _Sorter:
                 at = np.flatnonzero(kinds[part] == _TEXT) + part.start
                 values[at] = rank[values[at]]
         return values, kinds
-
-    def _having(self, name: str) -> _Array:
-        """Which of the recording's kinds have that argument."""
-        boots = {boot.index: boot for boot in self._recording.boots}
-        formats = [boots[kind.boot].format(kind.id) for kind in self._recording.kinds]
-        has = [f is not None and any(a.name == name for a in f.fields) for f in formats]
-        return np.array([*has, False])
 
     @staticmethod
     def _typed(texts: dict[str, int], found: pa.Array) -> tuple[_Array, _Array]:

@@ -26,7 +26,7 @@ from tracekit.timeline.alike import alike
 from tracekit.timeline.axis import Axis, place
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bounds import check_below, check_payloads
-from tracekit.timeline.bpfformat import is_probe
+from tracekit.timeline.bpfformat import SOURCES, is_probe
 from tracekit.timeline.collect import collect
 from tracekit.timeline.comms import comms_of_boot
 from tracekit.timeline.query import Filter
@@ -39,7 +39,6 @@ __all__ = ["Decoded", "Recording"]
 
 _Array = npt.NDArray[Any]
 _CHUNK = 1 << 16  # rows that are rendered and written at a time
-_SOURCES = ("ftrace", "bpf")
 _COMMON = ("ts_ns", "boot", "cpu", "pid", "comm", "flags", "preempt", "ts_raw")
 
 
@@ -208,7 +207,8 @@ class Recording:
             check_payloads(payloads)
             yield self.kinds[kind], part, payloads
 
-    def _boot(self, index: int) -> Boot:
+    def boot(self, index: int) -> Boot:
+        """The boot with that index."""
         return next(boot for boot in self.boots if boot.index == index)
 
     def render(self, rows: Rows) -> pa.DictionaryArray:
@@ -216,7 +216,7 @@ class Recording:
         texts: dict[str, int] = {}  # payloads that differ may read alike
         codes = np.empty(len(rows), np.int32)
         for kind, part, payloads in self._groups(rows):
-            boot = self._boot(kind.boot)
+            boot = self.boot(kind.boot)
             known = self._texts.setdefault((kind.boot, kind.id), {})
             render, skip = boot.renderer(kind.id).render, boot.record_header.size
             skip = 0 if is_probe(kind.id) else skip  # there is no header
@@ -268,7 +268,7 @@ class Recording:
             "pid": as_arrow(rows.pid),
             "comm": self._comm_column(at),
             "event": pa.DictionaryArray.from_arrays(as_arrow(kind), names),
-            "source": pa.DictionaryArray.from_arrays(as_arrow(source), as_strings(_SOURCES)),
+            "source": pa.DictionaryArray.from_arrays(as_arrow(source), as_strings(SOURCES)),
             "flags": as_arrow(rows.flags),
             "preempt": as_arrow(rows.preempt),
         }
@@ -361,7 +361,7 @@ class Recording:
         """The typed arguments of the rows at ``at``, one mapping a row."""
         found: list[dict[str, Any]] = [{}] * len(at)
         for kind, part, payloads in self._groups(self.rows.take(at)):
-            fmt = self._boot(kind.boot).format(kind.id)
+            fmt = self.boot(kind.boot).format(kind.id)
             if fmt is None or not fmt.fields:
                 continue
             rows = pa.table(typed_columns(payloads, fmt)).to_pylist()
@@ -370,7 +370,7 @@ class Recording:
         return found
 
     def _event_part(self, kind: EventKind, at: _Array, payloads: Payloads) -> pa.Table:
-        fmt = self._boot(kind.boot).format(kind.id)
+        fmt = self.boot(kind.boot).format(kind.id)
         typed = typed_columns(payloads, fmt) if fmt else {}
         common = self.table(at, args=False).select(_COMMON)
         common = common.rename_columns([f"common_{c}" if c in typed else c for c in _COMMON])
@@ -390,7 +390,7 @@ class Recording:
         ``at`` are row numbers. Nothing else of the events is decoded.
         """
         for kind, part, payloads in self._groups(self.rows.take(at)):
-            fmt = self._boot(kind.boot).format(kind.id)
+            fmt = self.boot(kind.boot).format(kind.id)
             found = [f for f in fmt.fields if f.name == field] if fmt else []
             if found:
                 yield part, typed_column(payloads, found[-1])

@@ -21,7 +21,7 @@ __all__ = ["Found", "Hits", "candidates", "refine", "scan"]
 
 _Array = npt.NDArray[Any]
 _FIRST, _LEAST = 1 << 9, 1 << 7  # rows in a piece
-_PIECE = 0.008  # seconds that a piece should take
+_PIECE = 0.004  # seconds that a piece should take
 _MERGED = 8  # groups are merged where they hold less than this part of the rows
 _BLOCK = 1 << 17  # rows of which `refine` asks at a time
 
@@ -150,8 +150,7 @@ def _groups(recording: Recording, term: Compare, index: Index) -> list[_Array] |
     """The rows of the events or the CPUs that ``term`` asks for; None where it asks for neither."""
     column = column_of(term.name)
     if column == "event":
-        wanted = set(wanted_events(term, recording))
-        return [index.events.rows(i) for i, n in enumerate(recording.event_names) if n in wanted]
+        return [index.events.rows(i) for i in wanted_events(term, recording)]
     if column == "cpu":
         cpus: Groups = index.cpus
         asked = number_mask(term, np.array(cpus.keys, np.int32)) ^ is_negated(term)

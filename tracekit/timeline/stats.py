@@ -263,7 +263,8 @@ class _Switches:
 def _pids(table: pa.Table, name: str, null: int) -> _Array:
     """A column of pids; ``null`` where a record is too short to have it, or has something else."""
     if name in table.column_names and pa.types.is_integer(table.schema.field(name).type):
-        return as_numpy(table[name].combine_chunks(), null).astype(np.int64)
+        wide = table[name].combine_chunks().cast(pa.int64(), safe=False)  # which ``null`` fits
+        return as_numpy(wide, null)
     return np.full(len(table), null, np.int64)
 
 

@@ -274,7 +274,7 @@ def find_whereabouts(recording: Recording, row: int) -> Whereabouts:
     rows = recording.rows
     args = recording.render(rows.take(slice(row, row + 1))).to_pylist()[0]
     kind, number = recording.kinds[int(rows.kind[row])], int(rows.buffer[row])
-    boot = next(b for b in recording.boots if b.index == kind.boot)
+    boot = recording.boot(kind.boot)
     buffer = recording.buffers[number]
     start, length = int(rows.offset[row]), int(rows.length[row])
     payload = bytes(buffer.data[start : start + length])

@@ -6,9 +6,9 @@ import re
 
 __all__ = ["UNITS", "duration", "error_bound", "printable"]
 
-# control characters, what turns the direction of writing, and what is no character
+# control characters, what ends a line or turns the direction of writing, and what is no character
 _CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 #: (ns, name), the largest first.
 UNITS = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
