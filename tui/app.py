@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,13 +12,14 @@ from textual import events
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
 from tracekit.errors import TracekitError
 from tracekit.timeline.opened import Opened, open_recording
 from tracekit.timeline.words import printable
-from tui.bars import StatusLine, TabLine, Welcome
+from tui.bars import KeyLine, StatusLine, TabLine, Welcome
 from tui.bookmarks import ask_note, list_bookmarks
+from tui.calm import Calm
 from tui.events import EventsView
 from tui.exporting import export
 from tui.filterbar import FilterBar
@@ -32,6 +34,7 @@ from tui.story import StoryView
 from tui.tables import TablesView
 from tui.timeline import TimelineView
 from tui.toggles import Toggles
+from tui.typeahead import Typeahead
 from tui.view import View
 
 __all__ = ["TracekitApp"]
@@ -61,15 +64,16 @@ class TracekitApp(App[None]):
         Binding("question_mark", "help", "Help"),
         Binding("slash", "search", "Search"),
         Binding("f", "filter", "Filter"),
-        Binding("F", "toggles", "Toggles", show=False),
+        Binding("0", "jump", "The jump"),
+        Binding("F", "toggles", "Toggles"),
+        Binding("b", "bookmark", "Bookmark"),
+        Binding("B", "bookmarks", "Bookmarks", show=False),
+        Binding("x", "export", "Export"),
         Binding("n", "next_match(1)", "Next match", show=False),
         Binding("N", "next_match(-1)", "Previous match", show=False),
         Binding("escape", "clear", "Clear", show=False),
-        Binding("0", "jump", "The jump"),
-        Binding("b", "bookmark", "Bookmark", show=False),
-        Binding("B", "bookmarks", "Bookmarks", show=False),
-        Binding("x", "export", "Export", show=False),
         Binding("T", "other_theme", "Theme", show=False),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False),
         Binding("q", "quit", "Quit"),
     ]
 
@@ -82,6 +86,9 @@ class TracekitApp(App[None]):
         self.model: Model | None = None
         self.failed: TracekitError | None = None
         self.look: Look
+        self._typeahead = Typeahead(self, super().on_event)
+        self._told_to_end = False
+        self._own_loop: asyncio.AbstractEventLoop | None = None
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -91,13 +98,22 @@ class TracekitApp(App[None]):
         yield SearchBar()
         yield FilterBar()
         yield StatusLine()
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Begin to open the session; the first picture does not wait for it."""
+        self._own_loop = asyncio.get_running_loop()
+        if self._told_to_end:
+            self.exit()
         self.look = Look.of(self)
         self.theme_changed_signal.subscribe(self, self._new_theme)
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+        self._calm = Calm(self)
         self.call_after_refresh(self._open)
+
+    def on_unmount(self) -> None:
+        """Leave the interpreter as it was."""
+        self._calm.end()
 
     def _open(self) -> None:
         start(self, "open", self._read, self._opened)
@@ -123,6 +139,14 @@ class TracekitApp(App[None]):
         self.action_show_view(self.first_view)
         if self.first_where:
             self.filter_by(self.first_where)
+        self._calm.opened()
+        start(self, "first events", lambda job: opened.warm_up(job.step), lambda _: None)
+
+    def end(self) -> None:
+        """End it, whatever it does: for a signal's handler."""
+        self._told_to_end = True
+        if self._own_loop is not None and not self._own_loop.is_closed():
+            self._own_loop.call_soon_threadsafe(self.exit)
 
     def _new_theme(self, _: object) -> None:
         self.look = Look.of(self)
@@ -132,7 +156,10 @@ class TracekitApp(App[None]):
         """Whatever the user does comes first: jobs wait until it is done."""
         if isinstance(event, events.InputEvent):
             self.busy_until = time.monotonic() + _QUIET
-        await super().on_event(event)
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self._typeahead.take(event)
+        else:
+            await super().on_event(event)
 
     # -- views --------------------------------------------------------------------------------
 
@@ -151,7 +178,8 @@ class TracekitApp(App[None]):
         self.query_one(StatusLine).show_progress(name, done, total)
 
     def say(self, text: str) -> None:
-        """A short message; recorded names in it are no markup."""
+        """A short message instead of those that are there; recorded names in it are no markup."""
+        self.clear_notifications()
         self.notify(printable(text), markup=False, timeout=4)
 
     def show_span(self, start: int, end: int) -> None:
@@ -230,6 +258,7 @@ class TracekitApp(App[None]):
             export(self, self.model)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the command palette offers: the application's own commands, and every phase."""
-        yield from super().get_system_commands(screen)
-        yield from palette(self)
+        """What the command palette offers: commands, what the view can do, and every phase."""
+        system = super().get_system_commands(screen)
+        yield from (c for c in system if c.title in ("Theme", "Quit"))
+        yield from palette(self, screen)

@@ -1,15 +1,18 @@
-"""The lines around the views: the tabs above, the status below, and what is there while opening."""
+"""The lines around the views: tabs, status and keys; and what is there while opening."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
+from textual.binding import Binding
+from textual.keys import format_key
 from textual.message import Message
 from textual.reactive import reactive
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from tracekit.timeline.words import duration, printable
 from tui.look import bar
@@ -18,7 +21,9 @@ from tui.model import Model
 if TYPE_CHECKING:
     from tui.app import TracekitApp
 
-__all__ = ["StatusLine", "TabLine", "Welcome"]
+__all__ = ["KeyLine", "StatusLine", "TabLine", "Welcome"]
+
+_FIRST = ("help", "quit", "submit", "cancel")  # actions whose keys come first
 
 
 class TabLine(Static):
@@ -102,6 +107,7 @@ class StatusLine(Static):
             model.window_changed,
             model.selection_changed,
             model.marks_changed,
+            model.notes_changed,
         ):
             signal.subscribe(self, lambda _: self.refresh())
         self.refresh()
@@ -128,6 +134,9 @@ class StatusLine(Static):
         a, b = model.marks
         if a is not None and b is not None:
             parts.append((f"A→B {duration(b - a)}", look.mark))
+        bookmark = model.bookmark_at(model.cursor)
+        if bookmark is not None:
+            parts.append((f"◆ {printable(bookmark.note)}", look.mark))
         if self._job:
             parts.append((f"{self._job} …", look.good))
         if model.where:  # last, as it may be long
@@ -136,3 +145,47 @@ class StatusLine(Static):
         for part, style in parts:
             text.append("  ").append(part, style)
         return text
+
+
+class KeyLine(Static):
+    """The keys that mean something now: help and quit, the view's, and as many as fit whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: list[tuple[int, str]] = []  # where each one ends, and what it is
+
+    def on_mount(self) -> None:
+        """Follow the focus."""
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
+
+    def render(self) -> Text:
+        """The line."""
+        look = cast("TracekitApp", self.app).look
+        text, self._keys = Text(no_wrap=True), []
+        for binding in self._useful():
+            key = self.app.get_key_display(binding)
+            if text.cell_len + cell_len(key) + cell_len(binding.description) + 3 <= self.size.width:
+                text.append(f" {key}", look.heading).append(f" {binding.description} ")
+                self._keys.append((text.cell_len, binding.key))
+        return text
+
+    def _useful(self) -> list[Binding]:
+        """One of an action, the most useful first; those that would be typed are none."""
+        typing = isinstance(self.screen.focused, Input)
+        found: dict[str, Binding] = {}
+        for active in self.screen.active_bindings.values():
+            if active.binding.show and not (typing and _is_typed(active.binding.key)):
+                found.setdefault(active.binding.action, active.binding)
+        return sorted(found.values(), key=lambda binding: binding.action not in _FIRST)
+
+    def on_click(self, event: events.Click) -> None:
+        """The same as the key."""
+        for end, key in self._keys:
+            if event.x < end:
+                self.app.simulate_key(key)
+                return
+
+
+def _is_typed(key: str) -> bool:
+    """Whether a key puts a character into a line that is being edited."""
+    return len(format_key(key)) == 1 and format_key(key).isascii()

@@ -37,7 +37,9 @@ class BookmarkNote(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(Text(printable(self._about)))
-            yield Input(self._note, placeholder="a note (may be empty)", max_length=1000)
+            yield Input(
+                self._note, placeholder="a note (may be empty)", max_length=1000, compact=True
+            )
             yield Label(Text("enter keeps it, escape does not", "dim"))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -70,7 +72,8 @@ class BookmarkList(ModalScreen[tuple[str, Bookmark] | None]):
                 *(
                     Option(Text(f"{duration(b.ts_ns):>11}  CPU {b.cpu}  {printable(b.note)}"))
                     for b in self._bookmarks
-                )
+                ),
+                classes="bare",
             )
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

@@ -26,9 +26,9 @@ class EventsView(View):
 
     title = "Events"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c", "columns", "Columns"),
-        Binding("o", "order", "Sort"),
-        Binding("i", "details", "Details"),
+        Binding("i", "details", "Details", tooltip="The event's fields and bytes: show or hide"),
+        Binding("c", "columns", "Columns", tooltip="Choose the columns"),
+        Binding("o", "order", "Sort", tooltip="Sort by a column"),
     ]
 
     def compose(self) -> ComposeResult:

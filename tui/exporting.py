@@ -117,11 +117,11 @@ class ExportDialog(ModalScreen[Wish | None]):
 
     def compose(self) -> ComposeResult:
         model = self._model
-        shown = f"what is shown: {len(model.selection):,} events"
+        shown = f"the events that are shown: {len(model.selection):,}"
         if model.where:
             shown += f", {model.where}"
         span = duration(model.window[1] - model.window[0])
-        window = f"of these, the timeline's {span}: {len(rows_in_window(model)):,} events"
+        window = f"of these, the timeline's {span}: {len(rows_in_window(model)):,}"
         with Vertical(classes="dialog", id="export"):
             yield Label(Text("Export"))
             yield Choice([shown, window], id="export-what")
@@ -129,7 +129,7 @@ class ExportDialog(ModalScreen[Wish | None]):
             yield Input(id="export-path", value=str(self._suggestion()))
             yield Label(Text(self._help), id="export-note")
 
-    _help = "tab and arrows choose, enter in the name writes, escape does not"
+    _help = "tab, ↑ ↓ choose   enter writes   esc does not"
 
     def on_mount(self) -> None:
         """The name is what most often changes."""

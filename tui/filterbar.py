@@ -42,12 +42,13 @@ class FilterBar(QueryBar):
 
     prompt = "filter"
     hint = "event ~ sched_* and prev_comm = kexec and cpu = 0"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "saved", "Saved filters")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "saved", "Save, saved")]
 
     def __init__(self) -> None:
         super().__init__()
         self._before: _Before | None = None
         self._turn = 0  # counts the runs: what an earlier one still sends is not wanted
+        self._put = 0  # the row that the cursor was put on
         self._kept: str | None = None  # the filter that is to stay while it is worked on
 
     # -- the line -----------------------------------------------------------------------------
@@ -124,6 +125,7 @@ class FilterBar(QueryBar):
     def _stop(self) -> None:
         self._turn += 1
         self._kept = None
+        self.model.set_pending(False)
         self.app.workers.cancel_group(self.app, "filter")
         self.tracekit.show_progress("filter", 1, 1)
 
@@ -133,6 +135,7 @@ class FilterBar(QueryBar):
         model, turn = self.model, self._turn
         text = text.strip()
         self._kept = text if keep else None
+        self._put = model.cursor
         everything = Selection(model.total)
         if not terms(expr):
             self._show(turn, text, None, origin, keep=keep)
@@ -157,6 +160,7 @@ class FilterBar(QueryBar):
         def then(rows: _Rows) -> None:
             self._show(turn, text, rows, origin, keep=keep)
 
+        model.set_pending(True)
         start(self.tracekit, "filter", work, then)
 
     def _grown(self, turn: int, count: int, share: int) -> None:
@@ -164,18 +168,22 @@ class FilterBar(QueryBar):
             self._say_count(count, share)
 
     def _select(self, turn: int, text: str, rows: _Rows | None, origin: int) -> None:
-        if turn == self._turn:
-            selection = Selection(self.model.total, rows)
-            self.model.select(selection, text)
-            row = selection.nearest(origin)
-            if row is not None:
-                self.model.move_to(row)
+        if turn != self._turn:
+            return
+        model, selection = self.model, Selection(self.model.total, rows)
+        waits = model.cursor == self._put  # else the user has gone elsewhere meanwhile
+        model.select(selection, text)
+        row = selection.nearest(origin)
+        if waits and row is not None:
+            model.move_to(row)
+            self._put = row
 
     def _show(self, turn: int, text: str, rows: _Rows | None, origin: int, *, keep: bool) -> None:
         """Show the result; a preview of nothing would only take the picture away."""
         if turn != self._turn:
             return
         self._kept = None
+        self.model.set_pending(False)
         total = self.model.total
         count = total if rows is None else len(rows)
         self._say_count(count, None)
@@ -190,5 +198,4 @@ class FilterBar(QueryBar):
         note.append(f" of {self.model.total:,} events")
         if share is not None:
             note.append(f", {share} % looked at", self.look.good)
-        note.append("   enter keeps  esc goes back  tab completes  ^s saved", self.look.dim)
         self.say(note)

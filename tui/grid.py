@@ -49,11 +49,11 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("end,G", "end(1)", "Last", show=False),
         Binding("left,h", "sideways(-8)", "Left", show=False),
         Binding("right,l", "sideways(8)", "Right", show=False),
-        Binding("enter", "show", "In timeline"),
-        Binding("t", "time", "Time"),
-        Binding("e", "same(1)", "Same event", show=False),
-        Binding("E", "same(-1)", "Same before", show=False),
-        Binding("y", "copy", "Copy", show=False),
+        Binding("enter", "show", "Timeline", tooltip="Show the event in the timeline"),
+        Binding("t", "time", "Time", tooltip="Time from the jump, of the day, or as recorded"),
+        Binding("y", "copy", "Copy", tooltip="Copy the row"),
+        Binding("e", "same(1)", show=False, tooltip="Next event of the same kind"),
+        Binding("E", "same(-1)", show=False, tooltip="Previous event of the same kind"),
     ]
 
     class Sorted(Message):

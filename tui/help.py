@@ -20,21 +20,26 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "Everywhere",
         (
             ("1 2 3 4 5", "Story, Timeline, Events, Tables, KHO"),
-            ("/", "search as you type; n N: next, previous match"),
+            ("/  n N", "search as you type; next, previous match"),
             ("f", "filter: event ~ sched_* and prev_comm = kexec and cpu = 0"),
+            ("", "there: tab completes, ↑ ↓ earlier ones, ctrl+s saved filters"),
             ("F", "turn CPUs, events and tasks on and off"),
             ("0", "to the jump"),
             ("b  B", "bookmark the event with a note; list of bookmarks"),
-            ("x", "export what is shown: CSV, Parquet, SVG"),
+            ("x", "export the events that are shown: CSV, Parquet; or a picture, SVG"),
             ("T", "dark, light or other colours"),
             ("ctrl+p", "all commands, by name"),
             ("escape", "close, clear the search, then the filter"),
-            ("q", "quit"),
+            ("q  ctrl+z", "quit; suspend"),
         ),
     ),
     (
         "Story",
-        (("↑ ↓  j k", "choose a bar"), ("enter", "show it in the timeline")),
+        (
+            ("↑ ↓  j k  g G", "choose a bar; page up, page down, home, end"),
+            ("← →  h l", "the other list, where there are two"),
+            ("enter", "show it in the timeline"),
+        ),
     ),
     (
         "Timeline",
@@ -48,14 +53,14 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("m", "mark A, then B: the time between, with its error"),
             ("z", "zoom to A-B; without marks: everything"),
             ("t", "the line of running tasks: where there is room, always, never"),
-            ("g G", "first, last event"),
+            ("g G", "first, last event; home, end"),
             ("enter", "show the event in Events; zoom to a bar (double click)"),
         ),
     ),
     (
         "Events",
         (
-            ("↑ ↓  j k  g G", "move; page up, page down"),
+            ("↑ ↓  j k  g G", "move; page up, page down, home, end"),
             ("← →  h l", "scroll the columns"),
             ("e E", "next, previous event of the same kind"),
             ("t", "time from the jump, absolute, raw"),
@@ -66,12 +71,21 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
     (
-        "Tables and KHO",
+        "Tables",
         (
-            ("← →  h l", "other table"),
+            ("↑ ↓  j k  g G", "move; page up, page down, home, end"),
+            ("← →  h l  tab", "other table"),
             ("o  O", "sort by the next column; turn round"),
             ("space", "only this: filter by it"),
-            ("enter", "show it in the timeline; in KHO: open and close"),
+            ("enter", "show it in the timeline"),
+        ),
+    ),
+    (
+        "KHO",
+        (
+            ("↑ ↓  j k  g G", "move; page up, page down"),
+            ("← →  h l", "close, open; to the parent, to the first child"),
+            ("enter  space", "open or close"),
         ),
     ),
 )  # fmt: skip

@@ -44,7 +44,9 @@ class LaneDetails(Widget):
     def _info(self, look: Look) -> Text:
         text = Text(" ", no_wrap=True)
         a, b = self._state.model.marks
-        if a is not None:
+        if self._state.ready and self._state.behind:
+            text.append("… filtering: the lanes do not show all of it yet", look.warn)
+        elif a is not None:
             text.append(f"A {instant(a)}", look.mark)
             if b is not None:
                 text.append(

@@ -73,8 +73,13 @@ class LaneState:
 
     @property
     def current(self) -> bool:
-        """Whether what is shown is what the filter left."""
+        """Whether the lanes are made of the selection there is."""
         return self.selection is self.model.selection
+
+    @property
+    def behind(self) -> bool:
+        """Whether a filter was asked for that the lanes do not show yet, or not all of it."""
+        return self.model.pending or not self.current
 
     @property
     def lane(self) -> Lane:
@@ -118,6 +123,22 @@ class LaneState:
             if row == self.model.cursor and span in self.lane.spans:
                 return span
         return self.lane.span_at(self.model.cursor_ns)
+
+    @property
+    def on_chosen(self) -> bool:
+        """Whether the cursor is on something of the chosen lane."""
+        if not self.ready or self.lane.kind == "spans":
+            return self.span is not None
+        rows, cursor = self.lane.rows, self.model.cursor
+        at = int(among(rows, cursor))
+        return at < len(rows) and int(rows[at]) == cursor
+
+    def choose_cpu(self) -> None:
+        """Choose the lane of the CPU that the event under the cursor is of."""
+        if self.model.total:
+            name = f"CPU {int(self.model.recording.rows.cpu[self.model.cursor])}"
+            lanes = (i for i, lane in enumerate(self.shown) if lane.name == name)
+            self.chosen = next(lanes, self.chosen)
 
     def go_to(self, span: Span) -> None:
         """Put the cursor on a span."""

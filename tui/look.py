@@ -86,7 +86,7 @@ class Look:
             new=Style(color=hues[1]),
             dark=Style(color="#d75faf" if theme.dark else "#a0206f"),
             jump=color("error") + Style(bold=True),
-            good=color("success") + Style(bold=True),
+            good=Style(color="#4ebf71" if theme.dark else "#1b7a37", bold=True),
             warn=Style(color="#ffa62b" if theme.dark else "#9a5b00"),
             bad=color("error") + Style(bold=True),
             mark=Style(color="#ffd75f" if theme.dark else "#806000", bold=True),

@@ -29,8 +29,8 @@ class Model:
     """``cursor``: the row that is looked at. ``window``: the time the timeline shows, in ns.
 
     ``marks``: the two instants that are measured between, None where not set. ``where``: the text
-    of the filter that made ``selection``. ``matches``: the rows that the search found so far, to be
-    highlighted (uint32, ascending).
+    of the filter that made ``selection``; ``pending``: whether another one is being worked out.
+    ``matches``: the rows that the search found so far, to be highlighted (uint32, ascending).
     """
 
     def __init__(self, app: TracekitApp, opened: Opened) -> None:
@@ -42,14 +42,16 @@ class Model:
         self.total = len(opened.recording)
         self.selection = Selection(self.total)
         self.where = ""
+        self.pending = False
         self.cursor = 0
         self.marks: tuple[int | None, int | None] = (None, None)
         first, last = (int(self.ts_ns[0]), int(self.ts_ns[-1])) if self.total else (0, 0)
-        self.extent = (first, max(last, first + _NARROWEST))
+        self.extent = (first, max(last + 1, first + _NARROWEST))
         self.window = self.extent
         self.cursor_changed: Signal[int] = Signal(app, "cursor")
         self.window_changed: Signal[tuple[int, int]] = Signal(app, "window")
         self.selection_changed: Signal[Selection] = Signal(app, "selection")
+        self.pending_changed: Signal[bool] = Signal(app, "pending")
         self.marks_changed: Signal[tuple[int | None, int | None]] = Signal(app, "marks")
         self.matches: npt.NDArray[np.uint32] = np.empty(0, np.uint32)
         self.matches_changed: Signal[npt.NDArray[np.uint32]] = Signal(app, "matches")
@@ -118,6 +120,12 @@ class Model:
         if row is not None:
             self.move_to(row)
 
+    def set_pending(self, pending: bool) -> None:
+        """Say that the selection is not yet what was asked for, or that it is."""
+        if pending != self.pending:
+            self.pending = pending
+            self.pending_changed.publish(pending)
+
     def set_matches(self, rows: npt.NDArray[np.uint32]) -> None:
         """Highlight these rows."""
         self.matches = rows
@@ -132,6 +140,8 @@ class Model:
 
     def bookmark_at(self, row: int) -> Bookmark | None:
         """The bookmark on a row."""
+        if not self.notes.bookmarks:
+            return None
         rows = self.recording.rows
         key = (int(rows.boot[row]), int(rows.cpu[row]), int(rows.ts_raw[row]))
         return next((b for b in self.notes.bookmarks if (b.boot, b.cpu, b.ts_raw) == key), None)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.app import SystemCommand
+from textual.keys import format_key
+from textual.screen import Screen
 
 from tracekit.timeline.words import duration, printable
 
@@ -28,17 +30,28 @@ _COMMANDS = (
     ("Toggles", "Turn CPUs, events and tasks on and off", "toggles"),
     ("Bookmark", "Note something about the event under the cursor", "bookmark"),
     ("Bookmarks", "All bookmarks of the session", "bookmarks"),
-    ("Export", "Write what is shown as CSV, Parquet or SVG", "export"),
+    ("Next match", "Of what was searched for", "next_match(1)"),
+    ("Previous match", "Of what was searched for", "next_match(-1)"),
+    ("Export", "The events that are shown as CSV or Parquet, or a picture", "export"),
     ("All keys", "What every key does", "help"),
 )
 
 
-def palette(app: TracekitApp) -> Iterator[SystemCommand]:
-    """The application's commands, then one for every phase that was observed."""
+def palette(app: TracekitApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
+    """The application's commands, those of the view in front, one for every phase observed.
+
+    A key of a view is a command if it has a tooltip: that is its title.
+    """
     for title, what, action in _COMMANDS:
         yield SystemCommand(title, what, partial(app.run_action, action))
     if app.model is None:
         return
+    titles = set()
+    for node, binding, _, title in screen.active_bindings.values():
+        if title and title not in titles and node is not app:
+            titles.add(title)
+            act = partial(app.run_action, binding.action, node)
+            yield SystemCommand(title, f"Key {format_key(binding.key)}", act)
     for p in app.model.report.phases:
         if p.start_ns is not None and p.duration_ns is not None:
             title = f"Phase: {printable(p.name)}"

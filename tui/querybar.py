@@ -67,9 +67,10 @@ class QueryInput(Input):
     """The line: it remembers what was entered, and tab takes the completion."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "recall(-1)", "Earlier", show=False),
+        Binding("enter", "submit", "Keep"),
+        Binding("tab", "complete", "Complete"),
+        Binding("up", "recall(-1)", "Earlier", key_display="↑ ↓"),
         Binding("down", "recall(1)", "Later", show=False),
-        Binding("tab", "complete", "Complete", show=False),
     ]
 
     def __init__(self, bar: QueryBar, placeholder: str) -> None:
@@ -107,7 +108,9 @@ class QueryBar(Vertical):
 
     prompt: ClassVar[str] = ""
     hint: ClassVar[str] = ""
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Go back", key_display="esc")
+    ]
 
     def __init__(self) -> None:
         super().__init__(classes="query-bar")

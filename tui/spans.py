@@ -72,7 +72,7 @@ class SpanList(ScrollView, can_focus=True):
         Binding("pagedown", "move(10)", "Page down", show=False),
         Binding("home,g", "move(-100000)", "First", show=False),
         Binding("end,G", "move(100000)", "Last", show=False),
-        Binding("enter", "choose", "Show it"),
+        Binding("enter", "choose", "Timeline", tooltip="Show the bar in the timeline"),
     ]
 
     class Selected(Message):

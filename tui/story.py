@@ -218,8 +218,8 @@ class StoryHead(Static):
         releases = ", ".join(printable(b.release) for b in boots)
         text = Text(f"Linux {releases}", look.strong).append_text(self._completeness(look))
         return text.append(
-            "\none boot only: nothing tells of a handover. 'tracekit recover' under the new "
-            "kernel adds it.", look.dim,
+            "\none boot only: nothing tells of a handover.\n"
+            "'tracekit recover' under the new kernel adds it.", look.dim,
         )  # fmt: skip
 
 
@@ -244,19 +244,30 @@ def _blackout_bar(phases: Sequence[Phase], h: HandoverReport, width: int, look: 
     axis = _axis(phases)
     if axis is None or width < 20:
         return Text("")
-    text, labels = Text(), Text()
+    text = Text()
+    runs: list[tuple[int, str]] = []  # where each part begins
     kinds = _cells(phases, h.old, axis, width)
-    names = {"old": "old kernel", "dark": "dark: nothing can record", "new": "new kernel"}
     for kind, run in groupby(range(len(kinds)), lambda i: kinds[i]):
         cells = list(run)
-        style = getattr(look, kind)
-        text.append(("░" if kind == "dark" else "█") * len(cells), style)
-        took = duration(sum(p.duration_ns or 0 for p in phases if _kind(p, h.old) == kind))
-        labels.append(" " * (cells[0] - labels.cell_len))
-        room = width - labels.cell_len
-        tries = (f"{names[kind]} {took}", f"{kind} {took}", took)
-        labels.append(next((f"{t}  " for t in tries if len(t) <= room), ""), style)
-    return text.append("\n").append_text(labels)
+        text.append(("░" if kind == "dark" else "█") * len(cells), getattr(look, kind))
+        runs.append((cells[0], kind))
+    took = {k: sum(p.duration_ns or 0 for p in phases if _kind(p, h.old) == k) for k in kinds}
+    return text.append("\n").append_text(_labels(runs, took, width, look))
+
+
+def _labels(runs: list[tuple[int, str]], took: dict[str, int], width: int, look: Look) -> Text:
+    """What the parts are, each below its own or behind the one before; as long as all fit."""
+    long = {"old": "old kernel ", "dark": "dark: nothing can record ", "new": "new kernel "}
+    short = {"old": "old ", "dark": "dark ", "new": "new "}
+    for names in (long, short, dict.fromkeys(long, "")):
+        labels = Text()
+        for begin, kind in runs:
+            labels.append(" " * (begin - labels.cell_len))
+            labels.append(f"{names[kind]}{duration(took[kind])}", getattr(look, kind)).append("  ")
+        labels.rstrip()
+        if labels.cell_len <= width:
+            break
+    return labels
 
 
 class StoryView(View):
@@ -271,6 +282,7 @@ class StoryView(View):
     def __init__(self, model: Model, *, id: str) -> None:
         super().__init__(model, id=id)
         self._wide: bool | None = None
+        self._note = ""
 
     def compose(self) -> ComposeResult:
         yield StoryHead(self.model.report, id="story-head")
@@ -303,6 +315,9 @@ class StoryView(View):
         if self.display:
             self.on_shown()
 
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._tell())
+
     def on_shown(self) -> None:
         """The list is what the keys are for."""
         for first in self.query(SpanList):
@@ -320,12 +335,13 @@ class StoryView(View):
         if event.bar.handover not in (None, head.number):
             head.number = event.bar.handover
             head.refresh()
-        text = (
-            f"{event.bar.name}: {event.bar.note}"
-            if event.bar.view == "timeline"
-            else (event.bar.note)
-        )
-        self.query_one("#story-note", Static).update(Text(printable(text), self.look.dim))
+        named = f"{event.bar.name}: " if event.bar.view == "timeline" else ""
+        self._note = f"{named}{event.bar.note}"
+        self._tell()
+
+    def _tell(self) -> None:
+        note = Text(printable(self._note), self.look.dim)
+        self.query_one("#story-note", Static).update(note)
 
     def on_span_list_chosen(self, event: SpanList.Chosen) -> None:
         """Show the bar in the timeline."""

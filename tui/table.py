@@ -143,10 +143,10 @@ class SortTable(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
         Binding("home,g", "first", "First", show=False),
         Binding("end,G", "last", "Last", show=False),
-        Binding("enter", "choose", "Show it"),
-        Binding("space", "only", "Only this"),
-        Binding("o", "sort(1)", "Sort"),
-        Binding("O", "turn", "Reverse"),
+        Binding("enter", "choose", "Timeline", tooltip="Show the row in the timeline"),
+        Binding("space", "only", "Only this", tooltip="Filter by the row"),
+        Binding("o", "sort(1)", "Sort", tooltip="Sort by the next column"),
+        Binding("O", "turn", "Reverse", tooltip="Turn the order round"),
     ]
 
     class Selected(Message):

@@ -69,8 +69,8 @@ class TablesView(View):
 
     title = "Tables"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h,shift+tab", "other(-1)", "Table", key_display="← →"),
-        Binding("right,l,tab", "other(1)", "Next table", show=False),
+        Binding("right,l,tab", "other(1)", "Table", key_display="← →", tooltip="Next table"),
+        Binding("left,h,shift+tab", "other(-1)", show=False, tooltip="Previous table"),
     ]
 
     def __init__(self, model: Model, *, id: str) -> None:

@@ -48,25 +48,31 @@ class TimelineView(View):
 
     title = "Timeline"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("w,plus,equals_sign", "zoom(True)", "Zoom", key_display="w s"),
-        Binding("s,minus", "zoom(False)", "Zoom out", show=False),
-        Binding("a,shift+left", "pan(False)", "Pan left", show=False),
-        Binding("d,shift+right", "pan(True)", "Pan", key_display="a d"),
-        Binding("left,h", "step(False)", "Previous event", show=False),
-        Binding("right,l", "step(True)", "Event", key_display="←→"),
-        Binding("up,k", "lane(-1)", "Lane above", show=False),
-        Binding("down,j", "lane(1)", "Lane", key_display="↑↓"),
-        Binding("e", "kind(True)", "Kind", key_display="eE"),
-        Binding("E", "kind(False)", "Previous of its kind", show=False),
-        Binding("left_square_bracket", "gap(False)", "Previous gap", show=False),
-        Binding("right_square_bracket", "gap(True)", "Gap", key_display="[]"),
-        Binding("m", "mark", "Mark"),
-        Binding("z", "fit", "Fit"),
-        Binding("t", "tasks", "Tasks", show=False),
-        Binding("home,g", "end(False)", "First", show=False),
-        Binding("end,G", "end(True)", "Last", show=False),
-        Binding("enter", "enter", "Open", show=False),
-    ]
+        Binding("enter", "enter", "Open", tooltip="Show the event in Events; zoom to a bar"),
+        Binding("w,plus,equals_sign", "zoom(True)", "Zoom", key_display="w s", tooltip="Zoom in"),
+        Binding("s,minus", "zoom(False)", "Zoom out", show=False, tooltip="Zoom out"),
+        Binding("a,shift+left", "pan(False)", "Pan left", show=False, tooltip="Pan left"),
+        Binding("d,shift+right", "pan(True)", "Pan", key_display="a d", tooltip="Pan right"),
+        Binding("left,h", "step(False)", "Previous event", show=False,
+                tooltip="Previous event of the lane"),
+        Binding("right,l", "step(True)", "Event", key_display="← →",
+                tooltip="Next event of the lane"),
+        Binding("up,k", "lane(-1)", "Lane above", show=False, tooltip="Lane above"),
+        Binding("down,j", "lane(1)", "Lane", key_display="↑ ↓", tooltip="Lane below"),
+        Binding("m", "mark", "Mark", tooltip="Measure: mark A, then B, then none"),
+        Binding("left_square_bracket", "gap(False)", "Previous gap", show=False,
+                tooltip="Previous gap in the lane"),
+        Binding("right_square_bracket", "gap(True)", "Gap", key_display="[ ]",
+                tooltip="Next gap in the lane"),
+        Binding("e", "kind(True)", "Kind", key_display="e E",
+                tooltip="Next event of the same kind"),
+        Binding("E", "kind(False)", "Previous of its kind", show=False,
+                tooltip="Previous event of the same kind"),
+        Binding("z", "fit", "Fit", tooltip="Zoom to A-B; without marks: everything"),
+        Binding("t", "tasks", "Tasks", show=False, tooltip="The line of running tasks"),
+        Binding("home,g", "end(False)", "First", show=False, tooltip="First event of the lane"),
+        Binding("end,G", "end(True)", "Last", show=False, tooltip="Last event of the lane"),
+    ]  # fmt: skip
 
     def __init__(self, model: Model, *, id: str) -> None:
         super().__init__(model, id=id)
@@ -89,13 +95,17 @@ class TimelineView(View):
             signal.subscribe(self, lambda _: self._draw())
         model.notes_changed.subscribe(self, lambda _: self._draw())
         model.matches_changed.subscribe(self, lambda _: self._draw())
+        model.pending_changed.subscribe(self, lambda _: self._draw())
         model.selection_changed.subscribe(self, lambda _: self._filter())
 
     def on_shown(self) -> None:
         self.query_one(Lanes).focus()
         self._filter()
+        if not self.state.on_chosen:  # it was moved in another view
+            self.state.choose_cpu()
         self._fit()
         self._draw()
+        self.query_one(Lanes).reveal()
 
     def on_resize(self) -> None:
         self._fit()
@@ -120,6 +130,7 @@ class TimelineView(View):
         """Make the lanes, or those of their events that are shown, unless they are there."""
         if self.display and not self.state.current:
             start(self.tracekit, "lanes", self._make, self._made)
+            self._draw()
 
     def _make(self, job: Job) -> _Made:
         model, selection = self.model, self.model.selection
@@ -133,10 +144,8 @@ class TimelineView(View):
     def _made(self, made: _Made) -> None:
         state, first = self.state, not self.state.ready
         state.lanes, state.shown, state.selection = made
-        if first and state.ready:
-            cpu = int(self.model.recording.rows.cpu[self.model.cursor]) if self.model.total else 0
-            named = (i for i, lane in enumerate(state.shown) if lane.name == f"CPU {cpu}")
-            state.chosen = next(named, 0)
+        if first:
+            state.choose_cpu()
         self._fit()
         self._draw()
         self.query_one(Lanes).reveal()

@@ -238,14 +238,16 @@ class Toggles(ModalScreen[None]):
         look = self._tracekit.look
         head = Text(" ", no_wrap=True)
         for column in CHOICES:
-            head.append(f" {_TITLES[column]} ", look.cursor if column == self._at else look.dim)
+            here = column == self._at
+            sign, style = ("▸", look.cursor) if here else (" ", look.dim)
+            head.append(f"{sign}{_TITLES[column]} ", style)
             head.append(" ")
         width = self.query_one("#toggles-head").size.width
         head.append("events      shown".rjust(max(0, width - len(head) - _EDGE)), look.dim)
         self.query_one("#toggles-head", Static).update(head)
         note = Text(no_wrap=True, overflow="ellipsis")
         note.append(f" {printable(self._where) or 'everything is shown'}\n", look.warn)
-        note.append(" space on/off  o only this  a all  / narrow  ←→ list  esc close", look.dim)
+        note.append(" space on/off  o only  a all  / narrow  ←→ list  esc", look.dim)
         self.query_one("#toggles-note", Static).update(note)
         known = self._columns.get(self._at)
         if known is None or known.shown is None:

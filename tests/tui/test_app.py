@@ -162,6 +162,29 @@ def test_a_bookmark_is_kept_in_the_session(copy: Path) -> None:
     assert json.loads((copy / "notes.json").read_text())["bookmarks"] == []
 
 
+def test_the_status_tells_the_note_of_the_event_under_the_cursor() -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        assert app.model is not None
+        app.model.set_bookmark(7, "odd [b]one[/b]")
+        for row, there in ((7, True), (8, False)):
+            app.model.move_to(row)
+            await pilot.pause()
+            status = screen_text(app).splitlines()[-2]
+            assert ("◆ odd [b]one[/b]" in status) is there
+
+    drive(script)
+
+
+def test_a_message_takes_the_place_of_the_one_before() -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        for text in ("one", "two"):
+            app.say(text)
+            await pilot.pause()
+        assert [n.message for n in app._notifications] == ["two"]
+
+    drive(script)
+
+
 def test_escape_leaves_the_bookmarks_alone(copy: Path) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         assert app.model is not None

@@ -297,3 +297,28 @@ def test_a_filter_keeps_the_cursor_near() -> None:
         assert model.cursor == int(rows[np.searchsorted(rows, 9000)])
 
     drive(script)
+
+
+def test_a_filter_that_is_worked_on_leaves_the_cursor_where_it_was_moved_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
+        model = _model(app)
+        monkeypatch.setattr(tui.filterbar, "_SHOWN", 0.0)
+        monkeypatch.setattr(tui.filterbar, "_FIRST_VIEW", 0.0)
+        gate = _Gate(monkeypatch)
+        await pilot.press("3", "f", *"not cpu = 77", "enter")
+        await until(pilot, lambda: gate.begun > 0)
+        gate.let(1)
+        await until(pilot, lambda: 0 < len(model.selection) < model.total, "a part is shown")
+        part = len(model.selection)
+        await pilot.press("end")
+        assert model.cursor == part - 1
+        gate.let(1)
+        await until(pilot, lambda: part < len(model.selection) < model.total, "more is shown")
+        assert model.cursor == part - 1
+        gate.let(1000)
+        await until(pilot, lambda: model.selection.rows is None, "all is shown")
+        assert model.cursor == part - 1
+
+    drive(script)

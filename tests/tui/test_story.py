@@ -131,3 +131,22 @@ def test_one_boot_says_that_there_is_no_handover(session: Callable[[str], Path])
         assert "tracekit recover" in text
 
     drive(script, session("same-boot-7.2"))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 140])
+def test_every_part_of_the_blackout_is_labelled(width: int) -> None:
+    async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
+        labels = screen_text(app).splitlines()[5]
+        assert [t for t in ("6.98 ms", "2.002 s", "1.091 s") if t in labels] == [
+            "6.98 ms", "2.002 s", "1.091 s",
+        ]  # fmt: skip
+        assert ("nothing can record" in labels) is (width >= 80)
+
+    drive(script, size=(width, 24))
+
+
+def test_one_boot_only_says_what_to_do_in_whole_lines(session: Callable[[str], Path]) -> None:
+    async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
+        assert "'tracekit recover' under the new kernel adds it." in screen_text(app)
+
+    drive(script, session("same-boot-7.2"), (60, 20))

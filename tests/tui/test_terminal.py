@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,14 @@ class Terminal:
         """What it shows."""
         return self._tmux("capture-pane", "-p")
 
+    def child(self, word: str) -> int:
+        """The process that the shell runs whose command line has that word."""
+        shell = self._tmux("display-message", "-p", "#{pane_pid}").strip()
+        for number in _below(int(shell)):
+            if word in Path(f"/proc/{number}/cmdline").read_text().split("\0"):
+                return number
+        raise AssertionError(f"no {word} below {shell}")
+
     def until(self, true: Callable[[str], bool]) -> str:
         """Wait until the screen is as wanted; the screen."""
         for _ in range(_TURNS):
@@ -57,6 +67,13 @@ class Terminal:
                 return text
             time.sleep(0.1)
         raise AssertionError(f"never shown:\n{text}")
+
+
+def _below(pid: int) -> Iterator[int]:
+    """Every process that a process started, and those that they did."""
+    for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield int(number)
+        yield from _below(int(number))
 
 
 @pytest.fixture
@@ -90,6 +107,40 @@ def test_control_c_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
     assert "Traceback" not in text
     terminal.press("echo still here")
     terminal.until(lambda s: "echo still here" in s)
+
+
+@pytest.mark.parametrize("name", ["TERM", "HUP"])
+def test_a_signal_leaves_the_terminal_as_it_was(terminal: Terminal, name: str) -> None:
+    """With SIGCONT right after it, as ``timeout`` sends it."""
+    terminal.run("bash", "--norc", "-i")
+    terminal.press(f"{sys.executable} -m tracekit show; echo code $?; stty -a", "Enter")
+    terminal.until(lambda s: "record complete" in s)
+    pid = terminal.child("show")
+    for number in (getattr(signal, f"SIG{name}"), signal.SIGCONT):
+        os.kill(pid, number)
+    text = terminal.until(lambda s: "code" in s and "iutf8" in s)
+    assert f"code {128 + getattr(signal, f'SIG{name}')}" in text
+    assert " icanon" in text
+    assert " echo " in text
+    assert "Traceback" not in text
+
+
+def test_it_is_suspended_and_comes_back(terminal: Terminal) -> None:
+    terminal.run("bash", "--norc", "-i")
+    terminal.press(f"{sys.executable} -m tracekit show", "Enter")
+    terminal.until(lambda s: "record complete" in s)
+    terminal.press("C-z")
+    terminal.until(lambda s: "Stopped" in s and "record complete" not in s)
+    terminal.press("fg", "Enter")
+    text = terminal.until(lambda s: "record complete" in s and "Quit" in s)
+    assert "dark: until the new kernel runs" in text
+
+
+def test_a_wrong_filter_is_told_before_anything_is_drawn(terminal: Terminal) -> None:
+    terminal.run(sys.executable, "-m", "tracekit", "show", "--where", "cpu = ")
+    text = terminal.until(lambda s: "ended:" in s)
+    assert "tracekit: expected a value; found the end" in text
+    assert "ended: 2" in text
 
 
 def test_without_a_terminal_it_says_so() -> None:

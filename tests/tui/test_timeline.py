@@ -20,6 +20,7 @@ from tests.tui.driver import drive, matches_snapshot, screen_text, until
 from tracekit.timeline.query import parse_time
 from tracekit.timeline.selection import Selection
 from tui.app import TracekitApp
+from tui.exporting import rows_in_window
 from tui.lanerow import one_line
 from tui.lanes import Lanes
 from tui.lanestate import GUTTER, LaneState, Scale
@@ -404,7 +405,7 @@ def test_to_the_next_gap() -> None:
         choose(state, "phases")
         await pilot.press("left_square_bracket")
         assert model.cursor == wide[-1]
-        assert said(app)[1].startswith("gaps are between events")
+        assert said(app)[0].startswith("gaps are between events")
 
     timeline(script)
 
@@ -707,3 +708,43 @@ def test_recorded_names_take_a_cell_a_character(text: str) -> None:
     drawn = one_line(text)
     assert cell_len(drawn) == len(drawn)
     assert drawn == "" or drawn.isprintable()
+
+
+def test_the_lane_is_that_of_the_event_that_was_chosen_elsewhere() -> None:
+    async def script(app: TracekitApp, pilot: Piloted, model: Model, state: LaneState) -> None:
+        cpus = model.recording.rows.cpu
+        for cpu in (1, 0, 1):
+            await pilot.press("3")
+            model.move_to(int(np.flatnonzero(cpus == cpu)[50]))
+            await pilot.press("enter")
+            assert state.lane.name == f"CPU {cpu}"
+        choose(state, "BPF probes")  # which has the event: it stays
+        await pilot.press("0", "3", "enter")
+        assert state.lane.name == "BPF probes"
+
+    timeline(script)
+
+
+def test_the_lanes_say_that_a_filter_is_worked_on() -> None:
+    async def script(app: TracekitApp, pilot: Piloted, model: Model, state: LaneState) -> None:
+        assert "filtering" not in screen_text(app)
+        model.set_pending(True)
+        await pilot.pause()
+        assert "… filtering: the lanes do not show all of it yet" in screen_text(app)
+        model.set_pending(False)
+        app.filter_by("cpu = 1")
+        assert model.pending
+        await until(pilot, lambda: model.where == "cpu = 1" and state.current, "the lanes follow")
+        await pilot.pause()
+        assert not model.pending
+        assert "filtering" not in screen_text(app)
+
+    timeline(script)
+
+
+def test_the_window_of_all_has_all_events() -> None:
+    async def script(app: TracekitApp, pilot: Piloted, model: Model, state: LaneState) -> None:
+        await pilot.press("z")
+        assert rows_in_window(model) == range(model.total)
+
+    timeline(script)

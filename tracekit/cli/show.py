@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from importlib.resources import as_file, files
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from tracekit.errors import UsageError
+
+if TYPE_CHECKING:
+    from tui.app import TracekitApp
 
 __all__ = ["command"]
 
@@ -37,6 +43,9 @@ def command(session: Path | None, view: str, where: str, web: bool, port: int) -
     tracekit show                                      the handover that ships
     tracekit show SESSION --view events --where 'cpu = 0 and event ~ kexec:*'
     """
+    from tracekit.timeline.expr import parse
+
+    parse(where)  # a mistake is told before anything is drawn
     if web:
         _serve(session, view, where, port)
         return
@@ -50,9 +59,30 @@ def command(session: Path | None, view: str, where: str, web: bool, port: int) -
         from tui.app import TracekitApp
 
         app = TracekitApp(session, view=view, where=where)
-        app.run()
+        _run(app)
     if app.failed is not None:
         raise app.failed
+
+
+def _run(app: TracekitApp) -> None:
+    """Run it. SIGTERM and SIGHUP end it first, so that the terminal is as before, and then us."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    came: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        signal.signal(signal.SIGCONT, signal.SIG_IGN)  # often sent after it: Textual would draw
+        app.end()
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        app.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _serve(session: Path | None, view: str, where: str, port: int) -> None:
@@ -64,4 +94,4 @@ def _serve(session: Path | None, view: str, where: str, port: int) -> None:
     import shlex
 
     words = [sys.executable, "-m", "tracekit", "show", "--view", view, "--where", where]
-    Server(shlex.join([*words, *([str(session)] if session else [])]), port=port).serve()
+    Server(shlex.join([*words, *(["--", str(session)] if session else [])]), port=port).serve()
