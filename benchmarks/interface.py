@@ -40,6 +40,7 @@ _KEYS = 40
 _NOWHERE = "qzxwvq"
 _PAGING = ["pagedown", "down", "pagedown", "up"] * (_KEYS // 4)
 _AROUND = ["end", "pageup", "home", "pagedown"] * (_KEYS // 4)
+_DIALOGS = ["ctrl+p", "escape", "question_mark", "escape"]
 _Keys = list[float]
 _MEMORY = {
     "opened": "after opening",
@@ -234,6 +235,7 @@ async def tour(app: Any) -> dict[str, Any]:
     found["details, at first"] = await at_rest(app, "i")
     found["events with details"] = await at_rest(app, _AROUND)
     await at_rest(app, "i")
+    found["palette, help"] = await at_rest(app, _DIALOGS * 3)
     found["views, again"] = await at_rest(app, "12345123453")
     return {name: {"keys": keys} for name, keys in found.items()}
 
@@ -244,12 +246,12 @@ async def measure(path: Path, what: str) -> dict[str, Any]:
     async with app.run_test(size=_SIZE):
         opening = []
         while what == "opening" and app.model is None:
-            for key in ("question_mark", "escape"):
+            for key in _DIALOGS:
                 opening += await press(app, key)
                 await asyncio.sleep(_THINKING)
         found: dict[str, Any] = {"first": await shown(app) - begun, "opened": memory()}
         found["events"] = app.model.total
-        found["keys"] = {"while opening": {"keys": opening}} if opening else {}
+        found["keys"] = {"palette, help while opening": {"keys": opening}} if opening else {}
         if what == "all":
             found["keys"] |= await tour(app)
             found["toured"] = memory()

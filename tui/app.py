@@ -163,6 +163,11 @@ class TracekitApp(App[None]):
 
     # -- views --------------------------------------------------------------------------------
 
+    @property
+    def view(self) -> View:
+        """The view that is shown."""
+        return self.query_one(f"#{self.query_one(ContentSwitcher).current}", View)
+
     def action_show_view(self, name: str) -> None:
         """Bring a view to the front."""
         if self.model is None:

@@ -58,7 +58,7 @@ class TabLine(Static):
             at += width
 
 
-class Welcome(Static):
+class Welcome(Static, can_focus=True):
     """What is there until the session is open."""
 
     class Progress(Message):

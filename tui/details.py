@@ -49,6 +49,7 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
 
     def __init__(self, model: Model, *, id: str) -> None:
         super().__init__(id=id)
+        self.display = False  # until it is asked for
         self.model = model
         self._found: Whereabouts | None = None
         self._above: list[_Line] = []  # the fields

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -36,10 +37,6 @@ class EventsView(View):
             yield EventsTable(self.model, id="events-table")
             yield Details(self.model, id="events-details")
 
-    def on_mount(self) -> None:
-        """The details are hidden until they are asked for."""
-        self.query_one(Details).display = False
-
     def on_resize(self, event: events.Resize) -> None:
         """Put the details where there is room."""
         self.query_one("#events-body").set_class(event.size.width >= _BESIDE, "beside")
@@ -48,6 +45,10 @@ class EventsView(View):
     def table(self) -> EventsTable:
         """The table."""
         return self.query_one(EventsTable)
+
+    def shown_order(self) -> npt.NDArray[Any] | None:
+        """The events as they are sorted."""
+        return self.table.pages.shown.order
 
     def action_details(self) -> None:
         """Show the details, or hide them."""

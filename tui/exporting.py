@@ -19,7 +19,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from tracekit.errors import SourceError
-from tracekit.export.files import write_csv, write_parquet
+from tracekit.export.files import write_csv, write_parquet, write_rows
 from tracekit.timeline.selection import among
 from tracekit.timeline.words import duration, printable
 from tui.jobs import Job, start
@@ -32,14 +32,18 @@ __all__ = ["ExportDialog", "Wish", "export"]
 
 JOB = "exporting"
 _FORMS = {"csv": "CSV", "parquet": "Parquet", "svg": "SVG picture of the screen"}
+_Table = tuple[str, list[dict[str, object]]]
 _ENDINGS = (".tar.zst", ".tar.gz", ".tar")
 
 
 @dataclass(frozen=True)
 class Wish:
-    """``window``: only the events in the timeline's window. ``form`` is one of the three."""
+    """``what``: all events that are shown, those of the timeline's ``window``, or the ``table``.
 
-    window: bool
+    ``form`` is one of the three.
+    """
+
+    what: str
     form: str
     path: Path
 
@@ -54,12 +58,12 @@ def rows_in_window(model: Model) -> npt.NDArray[Any] | range:
     return rows[ends[0] : ends[1]]
 
 
-def _default(session: Path, form: str, filtered: bool) -> Path:
+def _default(session: Path, form: str, what: str) -> Path:
     """A name in the working directory that nothing has yet."""
     name = session.name
     for ending in _ENDINGS:
         name = name.removesuffix(ending)
-    stem = f"{name or 'session'}-{'filtered' if filtered else 'events'}"
+    stem = f"{name or 'session'}-{what}"
     names = (f"{stem}{f'-{n}' if n else ''}.{form}" for n in range(10_000))
     return next((Path(n) for n in names if not Path(n).exists()), Path(f"{stem}.{form}"))
 
@@ -109,10 +113,11 @@ class ExportDialog(ModalScreen[Wish | None]):
         Binding("ctrl+s", "write", "Write"),
     ]
 
-    def __init__(self, model: Model, session: Path) -> None:
+    def __init__(self, model: Model, session: Path, table: _Table | None) -> None:
         super().__init__()
-        self._model, self._session = model, session
-        self._form = "csv"
+        self._model, self._session, self._table = model, session, table
+        self._whats = ["shown", "window"] if table is None else ["table", "shown", "window"]
+        self._form, self._what = "csv", self._whats[0]
         self._confirmed: Path | None = None  # may be overwritten
 
     def compose(self) -> ComposeResult:
@@ -122,9 +127,12 @@ class ExportDialog(ModalScreen[Wish | None]):
             shown += f", {model.where}"
         span = duration(model.window[1] - model.window[0])
         window = f"of these, the timeline's {span}: {len(rows_in_window(model)):,}"
+        texts = [shown, window]
+        if self._table is not None:
+            texts = [f"the table {self._table[0]}: {len(self._table[1]):,} rows", *texts]
         with Vertical(classes="dialog", id="export"):
             yield Label(Text("Export"))
-            yield Choice([shown, window], id="export-what")
+            yield Choice(texts, id="export-what")
             yield Choice(list(_FORMS.values()), id="export-form")
             yield Input(id="export-path", value=str(self._suggestion()))
             yield Label(Text(self._help), id="export-note")
@@ -136,14 +144,18 @@ class ExportDialog(ModalScreen[Wish | None]):
         self.query_one("#export-path").focus()
 
     def _suggestion(self) -> Path:
-        return _default(self._session, self._form, bool(self._model.where))
+        what = "filtered" if self._model.where else "events"
+        if self._what == "table" and self._table is not None:
+            what = self._table[0].lower()
+        return _default(self._session, self._form, what)
 
     def on_choice_changed(self) -> None:
-        """Another format has another name, unless somebody named it."""
+        """Something else, or another format, has another name, unless somebody named it."""
         field = self.query_one("#export-path", Input)
         suggested = field.value == str(self._suggestion())
         path = Path(field.value)
         old, self._form = self._form, list(_FORMS)[self.query_one("#export-form", Choice).at]
+        self._what = self._whats[self.query_one("#export-what", Choice).at]
         if suggested:
             field.value = str(self._suggestion())
         elif path.suffix == f".{old}":
@@ -172,8 +184,7 @@ class ExportDialog(ModalScreen[Wish | None]):
             self._confirmed = path
             self._say("there is such a file: enter once more replaces it")
         else:
-            window = self.query_one("#export-what", Choice).at == 1
-            self.dismiss(Wish(window, self._form, path))
+            self.dismiss(Wish(self._what, self._form, path))
 
     def action_cancel(self) -> None:
         """Write nothing."""
@@ -191,15 +202,20 @@ def export(app: TracekitApp, model: Model) -> None:
         app.say("the export was ended: nothing was written")
         return
 
+    view = app.view
+    table = view.shown_table()
+
     def answered(wish: Wish | None) -> None:
         if wish is None:
             return
         if wish.form == "svg":
             app.call_after_refresh(_picture, app, wish.path)
+        elif wish.what == "table" and table is not None:
+            _write_table(app, table[1], wish)
         else:
-            _write(app, model, wish)
+            _write(app, model, wish, view.shown_order())
 
-    app.push_screen(ExportDialog(model, app.path), answered)
+    app.push_screen(ExportDialog(model, app.path, table), answered)
 
 
 def _picture(app: TracekitApp, path: Path) -> None:
@@ -211,8 +227,22 @@ def _picture(app: TracekitApp, path: Path) -> None:
         app.say(f"{path}: the screen as it was")
 
 
-def _write(app: TracekitApp, model: Model, wish: Wish) -> None:
-    shown = rows_in_window(model) if wish.window else model.selection.rows
+def _write_table(app: TracekitApp, rows: list[dict[str, object]], wish: Wish) -> None:
+    def work(_: Job) -> int:
+        return write_rows(rows, _checked(wish.path), parquet=wish.form == "parquet")
+
+    start(app, JOB, work, lambda count: app.say(f"{wish.path}: {count:,} rows"))
+
+
+def _checked(path: Path) -> Path:
+    if not path.parent.is_dir():
+        raise SourceError(f"{path.parent}: there is no such directory")
+    return path
+
+
+def _write(app: TracekitApp, model: Model, wish: Wish, order: npt.NDArray[Any] | None) -> None:
+    window = wish.what == "window"
+    shown = rows_in_window(model) if window else model.selection.rows if order is None else order
     write = write_csv if wish.form == "csv" else write_parquet
 
     def work(job: Job) -> int:
@@ -224,9 +254,7 @@ def _write(app: TracekitApp, model: Model, wish: Wish) -> None:
             done += more
             job.step(done, len(rows))
 
-        if not wish.path.parent.is_dir():
-            raise SourceError(f"{wish.path.parent}: there is no such directory")
-        return write(model.recording, wish.path, rows, advance)
+        return write(model.recording, _checked(wish.path), rows, advance)
 
     def then(rows: int) -> None:
         app.say(f"{wish.path}: {rows:,} events")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -22,11 +21,11 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("1 2 3 4 5", "Story, Timeline, Events, Tables, KHO"),
             ("/  n N", "search as you type; next, previous match"),
             ("f", "filter: event ~ sched_* and prev_comm = kexec and cpu = 0"),
-            ("", "there: tab completes, ↑ ↓ earlier ones, ctrl+s saved filters"),
+            ("", "there: tab completes, ↑ ↓ earlier, ctrl+s saved ones"),
             ("F", "turn CPUs, events and tasks on and off"),
             ("0", "to the jump"),
             ("b  B", "bookmark the event with a note; list of bookmarks"),
-            ("x", "export the events that are shown: CSV, Parquet; or a picture, SVG"),
+            ("x", "export what is shown: CSV, Parquet, or a picture (SVG)"),
             ("T", "dark, light or other colours"),
             ("ctrl+p", "all commands, by name"),
             ("escape", "close, clear the search, then the filter"),
@@ -52,7 +51,7 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("] [", "next, previous gap in the lane"),
             ("m", "mark A, then B: the time between, with its error"),
             ("z", "zoom to A-B; without marks: everything"),
-            ("t", "the line of running tasks: where there is room, always, never"),
+            ("t", "running tasks: where there is room, always, never"),
             ("g G", "first, last event; home, end"),
             ("enter", "show the event in Events; zoom to a bar (double click)"),
         ),
@@ -101,19 +100,19 @@ class HelpScreen(ModalScreen[None]):
     ]
 
     def compose(self) -> ComposeResult:
-        yield VerticalScroll(Static(_table()), id="help")
+        yield VerticalScroll(Static(_text()), id="help")
 
     def action_scroll(self, by: int) -> None:
         """Scroll the box."""
         self.query_one("#help").scroll_relative(y=by, animate=False)
 
 
-def _table() -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column()
+def _text() -> Text:
+    """A line a key: a table of rich takes ten times as long to draw."""
+    width = max(len(key) for _, keys in KEYS for key, _ in keys)
+    text = Text()
     for heading, keys in KEYS:
-        table.add_row(Text(heading, "underline"), "")
+        text.append(f"{heading}\n", "underline")
         for key, what in keys:
-            table.add_row(Text(f"  {key}"), Text(what))
-    return table
+            text.append(f"  {key:<{width}}  ", "bold").append(f"{what}\n")
+    return text

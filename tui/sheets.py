@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from tracekit.timeline.devices import Device, slowness
 from tracekit.timeline.phases import Initcall
@@ -19,7 +20,15 @@ from tracekit.timeline.userspace import Unit
 from tracekit.timeline.words import duration
 from tui.table import Column, Sheet
 
-__all__ = ["CpuRow", "TaskRow", "counted_sheets", "cpu_rows", "reported_sheets", "task_rows"]
+__all__ = [
+    "CpuRow",
+    "TaskRow",
+    "counted_sheets",
+    "cpu_rows",
+    "record_of",
+    "reported_sheets",
+    "task_rows",
+]
 
 _NEVER = 1 << 63  # sorts a call that never returned above all that did
 
@@ -155,6 +164,26 @@ def _events() -> Sheet:
         sort=2,
         empty="counting …",
     )
+
+
+def record_of(row: Any) -> dict[str, object]:
+    """What a row of a table says as plain values, under the report's names; times in ns."""
+    if isinstance(row, CpuRow):
+        time = row.time
+        return {
+            "boot": row.count.boot,
+            **asdict(row.count.account),
+            "idle_ns": time.idle_ns if time else None,
+            "switching_ns": time.last_ns - time.first_ns if time else None,
+        }
+    if isinstance(row, TaskRow):
+        on_cpu = (row.time.ns, row.time.switches) if row.time else (None, None)
+        task = row.count
+        plain = {"boot": task.boot, "pid": task.pid, "comm": task.comm, "events": task.events}
+        return {**plain, "on_cpu_ns": on_cpu[0], "switches": on_cpu[1]}
+    values = asdict(row)
+    values.pop("first_row", None)
+    return values
 
 
 def counted_sheets() -> tuple[Sheet, Sheet, Sheet]:

@@ -21,7 +21,15 @@ from tracekit.timeline.words import printable
 from tui.jobs import Job, start
 from tui.look import Look
 from tui.model import Model
-from tui.sheets import CpuRow, TaskRow, counted_sheets, cpu_rows, reported_sheets, task_rows
+from tui.sheets import (
+    CpuRow,
+    TaskRow,
+    counted_sheets,
+    cpu_rows,
+    record_of,
+    reported_sheets,
+    task_rows,
+)
 from tui.table import Sheet, SortTable
 from tui.view import View
 
@@ -99,6 +107,11 @@ class TablesView(View):
     def sheet(self) -> Sheet:
         """The table that is shown."""
         return self._sheets[self._current]
+
+    def shown_table(self) -> tuple[str, list[dict[str, object]]]:
+        """The table that is shown, in its order."""
+        sheet = self.sheet
+        return sheet.title, [record_of(sheet.rows[i]) for i in sheet.order]
 
     @property
     def complete(self) -> bool:

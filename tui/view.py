@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy.typing as npt
 from textual.containers import Vertical
 
 from tui.look import Look
@@ -16,7 +17,7 @@ __all__ = ["View"]
 
 
 class View(Vertical):
-    """One screenful. Subclasses say in ``name_`` what their tab is called."""
+    """One screenful. Subclasses say in ``title`` what their tab is called."""
 
     title = ""
 
@@ -33,6 +34,14 @@ class View(Vertical):
     def look(self) -> Look:
         """The colours of the theme."""
         return self.tracekit.look
+
+    def shown_table(self) -> tuple[str, list[dict[str, object]]] | None:
+        """(what it is, its rows) of a table other than the events', for an export."""
+        return None
+
+    def shown_order(self) -> npt.NDArray[Any] | None:
+        """The numbers of the events in the order that the view shows them; None: of time."""
+        return None
 
     def on_shown(self) -> None:
         """Called when the view comes to the front: put the focus where it belongs."""

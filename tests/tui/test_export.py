@@ -22,7 +22,9 @@ from tracekit.timeline.recording import Recording
 from tracekit.timeline.selection import Selection
 from tui.app import TracekitApp
 from tui.exporting import ExportDialog
+from tui.grid import EventsTable
 from tui.model import Model
+from tui.tables import TablesView
 
 Script = Callable[[TracekitApp, Pilot[Any], Model], Any]
 
@@ -72,7 +74,7 @@ def test_csv_of_what_is_shown(shown: Path, directory: Path) -> None:
         model.select(Selection(model.total, rows), "some")
         name = (await asks(app, pilot)).value
         assert name == "handover-7.2-to-7.3-tsc-filtered.csv"
-        assert f"{len(rows):,} events, some" in screen_text(app)
+        await until(pilot, lambda: f"{len(rows):,}, some" in screen_text(app), "it says which")
         await pilot.press("enter")
         await written(pilot, app, directory / name)
         expected = model.recording.table(rows.astype(np.int64)).select(COLUMNS).to_pylist()
@@ -240,3 +242,57 @@ def test_no_rows_are_an_empty_file(recording: Recording, directory: Path) -> Non
     assert write_parquet(recording, directory / "none.parquet", none, lambda _: None) == 0
     assert (directory / "none.csv").read_text().count("\n") == 1
     assert pq.read_table(directory / "none.parquet").column_names == list(COLUMNS)
+
+
+@pytest.mark.parametrize("table", ["CPUs", "Tasks", "Events", "Devices", "Initcalls"])
+def test_a_table_is_written_as_values(directory: Path, table: str) -> None:
+    """In the order it is shown in; times are ns, not texts."""
+
+    async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
+        view = app.query_one(TablesView)
+        await until(pilot, lambda: view.complete, "all is counted")
+        while view.sheet.title != table:
+            await pilot.press("right")
+        name, rows = view.shown_table()
+        assert name == table
+        assert rows
+        field = await asks(app, pilot)
+        assert field.value == f"handover-{table.lower()}.csv"
+        await pilot.press("enter")
+        await until(pilot, lambda: Path(field.value).exists(), "the file")
+        written = rows_of(directory / field.value)
+        assert [list(row) for row in written] == [list(rows[0])] * len(rows)
+        for row, expected in zip(written, rows, strict=True):
+            for key, value in expected.items():
+                if isinstance(value, float):
+                    assert float(row[key]) == value, key
+                    continue
+                text = "" if value is None else str(value)
+                assert row[key] == (text.lower() if isinstance(value, bool) else text), key
+        await asks(app, pilot)
+        await pilot.press("shift+tab", "down")
+        assert app.screen.query_one(Input).value == f"handover-{table.lower()}.parquet"
+        await pilot.press("ctrl+s")
+        target = directory / f"handover-{table.lower()}.parquet"
+        await until(pilot, target.exists, "the file")
+        assert pq.read_table(target).to_pylist() == rows
+
+    drive(script, view="tables")
+
+
+def test_sorted_events_are_written_as_they_are_sorted(directory: Path, shown: Path) -> None:
+    async def script(app: TracekitApp, pilot: Pilot[Any], model: Model) -> None:
+        table = app.query_one("#events-table", EventsTable)
+        table.sort_by("cpu", True)
+        await until(pilot, lambda: table.pages.shown.order is not None, "it is sorted")
+        await pilot.pause()
+        order = table.pages.shown.page(0, model.total)
+        field = await asks(app, pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: Path(field.value).exists(), "the file")
+        await written(pilot, app, directory / field.value)
+        stamps = [int(row["ts_ns"]) for row in rows_of(directory / field.value)]
+        assert stamps == model.ts_ns[order].tolist()
+        assert stamps != sorted(stamps)
+
+    exporting(script, shown)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 from textual.widget import Widget
 
+import tui.app
 import tui.calm
 from tests.tui.driver import drive, until
 from tracekit.session import Session
+from tracekit.timeline.opened import open_recording
 from tui.app import TracekitApp
 
 
@@ -23,8 +29,12 @@ async def _rests(app: TracekitApp, pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: not any(w.is_running for w in app.workers), "no job runs")
 
 
-def test_symbols_are_not_read_while_keys_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_symbols_are_not_read_while_keys_wait(
+    session: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read, where = Session.read, []
+    path = Path(shutil.copytree(session("handover-7.2-tsc"), tmp_path / "session"))
+    monkeypatch.setattr(tui.app, "open_recording", partial(open_recording, many=0))
 
     def noted(self: Session, rel: str) -> bytes:
         if rel.endswith("kallsyms"):
@@ -38,7 +48,7 @@ def test_symbols_are_not_read_while_keys_wait(monkeypatch: pytest.MonkeyPatch) -
         await pilot.press("3", "pagedown", "end", "i", "home", "2", "right")
         await pilot.pause()
 
-    drive(script)
+    drive(script, path)
     assert len(where) == 2  # one a boot
     assert threading.main_thread() not in where
 

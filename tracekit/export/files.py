@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +20,7 @@ from tracekit.session.derived import replacing
 from tracekit.timeline.query import Filter
 from tracekit.timeline.recording import Recording
 
-__all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet"]
+__all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows"]
 
 #: The columns of both formats, in order: a contract.
 COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "source", "flags", "args", "ts_raw")
@@ -29,7 +29,7 @@ _BATCH = 1 << 17  # rows
 _PIECE = 1 << 12  # rows of a batch that are made at a time where somebody waits for it
 _ROW_GROUP = 1 << 20
 _Advance = Callable[[int], None]
-#: Which events: those that meet a filter, or those of these rows (ascending).
+#: Which events: those that meet a filter, or those of these rows.
 _Wanted = Filter | npt.NDArray[Any]
 # Stamps are all different, so a dictionary of them is wasted work, but their differences are small.
 # Statistics let a reader skip row groups; those of strings cost a third of the writing.
@@ -165,6 +165,20 @@ def write_parquet(recording: Recording, target: Path, wanted: _Wanted, advance: 
         if pending is not None:
             pending.result()
     return rows
+
+
+def write_rows(rows: Sequence[Mapping[str, object]], target: Path, *, parquet: bool) -> int:
+    """Write a small table, a mapping a row, as Parquet or CSV; returns the number of rows."""
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist(list(rows))
+    with _replacing(target) as part:
+        if parquet:
+            pq.write_table(table, part, compression="zstd")
+        else:
+            pyarrow.csv.write_csv(table, part)
+    return len(table)
 
 
 def _file_name(event: str) -> str:

@@ -51,6 +51,7 @@ Say = Callable[[str, float | None], None]
 _BLOCK = 4096  # bytes: of these, empty ones are left out
 _SPARE = 64 << 20  # bytes of the disk that are left to others
 _READING = 0.6  # of the time
+_NICE = 5  # whoever waits for the index has an interface to keep going
 
 
 def _need_room(fd: int, size: int) -> None:
@@ -232,6 +233,7 @@ def _tell(document: object) -> None:
 def main(argv: list[str]) -> int:
     """See the module."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that wanted the index tells
+    os.nice(_NICE)
     path, directory = argv[0], int(argv[1])
     threading.Thread(target=_end_with, args=(0, directory), daemon=True).start()
     try:
