@@ -85,7 +85,7 @@ def terminal() -> Iterator[Terminal]:
 
 def test_the_whole_way_in_a_terminal(terminal: Terminal) -> None:
     terminal.run(sys.executable, "-m", "tracekit", "show")
-    text = terminal.until(lambda s: "record complete" in s and "Quit" in s)
+    text = terminal.until(lambda s: "record complete" in s and "Quit" in s and "▶" in s)
     assert "blackout 3.099 s" in text
     slowest = next(line for line in text.splitlines() if "▶" in line)
     assert "dark" in slowest
@@ -132,7 +132,7 @@ def test_it_is_suspended_and_comes_back(terminal: Terminal) -> None:
     terminal.press("C-z")
     terminal.until(lambda s: "Stopped" in s and "record complete" not in s)
     terminal.press("fg", "Enter")
-    text = terminal.until(lambda s: "record complete" in s and "Quit" in s)
+    text = terminal.until(lambda s: "record complete" in s and "Quit" in s and "▶" in s)
     assert "dark: until the new kernel runs" in text
 
 

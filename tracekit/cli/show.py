@@ -93,5 +93,12 @@ def _serve(session: Path | None, view: str, where: str, port: int) -> None:
         raise UsageError("--web needs textual-serve: pip install 'kexec-tracekit[web]'") from None
     import shlex
 
+    sys.unraisablehook = _unraisable
     words = [sys.executable, "-m", "tracekit", "show", "--view", view, "--where", where]
     Server(shlex.join([*words, *(["--", str(session)] if session else [])]), port=port).serve()
+
+
+def _unraisable(found: sys.UnraisableHookArgs) -> None:
+    """Textual-serve leaves a page's pipes to the garbage collector: no news when all is over."""
+    if str(found.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(found)
