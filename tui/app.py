@@ -257,6 +257,14 @@ class TracekitApp(App[None]):
         if self.model is not None:
             list_bookmarks(self, self.model)
 
+    def keep_notes(self) -> None:
+        """Write the notes into the session, or say why that cannot be."""
+        if self.model is not None:
+            try:
+                self.model.notes.save()
+            except TracekitError as error:
+                self.notify(f"not kept: {error}", severity="warning", markup=False)
+
     def action_export(self) -> None:
         """Write what is shown to a file; while that goes on: end it."""
         if self.model is not None:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.binding import Binding
 from textual.keys import format_key
-from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input, Static
 
 from tracekit.timeline.words import duration, printable
-from tui.look import bar
+from tui.look import bar, look_of
 from tui.model import Model
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["KeyLine", "StatusLine", "TabLine", "Welcome"]
 
@@ -37,7 +32,7 @@ class TabLine(Static):
 
     def render(self) -> Text:
         """The line."""
-        look = cast("TracekitApp", self.app).look
+        look = look_of(self)
         text = Text(" ")
         for n, (name, title) in enumerate(self._tabs, 1):
             here = name == self.current
@@ -61,9 +56,6 @@ class TabLine(Static):
 class Welcome(Static, can_focus=True):
     """What is there until the session is open."""
 
-    class Progress(Message):
-        """A job has gone on."""
-
     def __init__(self, path: str, *, id: str) -> None:
         super().__init__(id=id)
         self._path = path
@@ -77,7 +69,7 @@ class Welcome(Static, can_focus=True):
 
     def render(self) -> Text:
         """The name of the session, and how far it is."""
-        look = cast("TracekitApp", self.app).look
+        look = look_of(self)
         text = Text(f"\n  {printable(self._path)}\n\n  ")
         if self._what:
             text.append(f"{printable(self._what)} …", look.dim)
@@ -123,7 +115,7 @@ class StatusLine(Static):
         model = self._model
         if model is None:
             return Text("")
-        look = cast("TracekitApp", self.app).look
+        look = look_of(self)
         few = f"{len(model.selection):,} of " if model.where else ""
         start, end = model.window
         parts = [
@@ -160,7 +152,7 @@ class KeyLine(Static):
 
     def render(self) -> Text:
         """The line."""
-        look = cast("TracekitApp", self.app).look
+        look = look_of(self)
         text, self._keys = Text(no_wrap=True), []
         for binding in self._useful():
             key = self.app.get_key_display(binding)

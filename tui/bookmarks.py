@@ -13,9 +13,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from tracekit.errors import TracekitError
 from tracekit.session.notes import Bookmark
 from tracekit.timeline.words import duration, printable
+from tui.lines import Lines
 from tui.model import Model
 
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ class BookmarkList(ModalScreen[tuple[str, Bookmark] | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,B,q", "dismiss", "Close"),
-        Binding("j", "down", show=False),
-        Binding("k", "up", show=False),
         Binding("delete,d", "remove", "Remove"),
     ]
 
@@ -68,7 +66,7 @@ class BookmarkList(ModalScreen[tuple[str, Bookmark] | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(Text("Bookmarks: enter goes there, d removes"))
-            yield OptionList(
+            yield Lines(
                 *(
                     Option(Text(f"{duration(b.ts_ns):>11}  CPU {b.cpu}  {printable(b.note)}"))
                     for b in self._bookmarks
@@ -86,21 +84,6 @@ class BookmarkList(ModalScreen[tuple[str, Bookmark] | None]):
         if at is not None:
             self.dismiss(("remove", self._bookmarks[at]))
 
-    def action_down(self) -> None:
-        """The next one."""
-        self.query_one(OptionList).action_cursor_down()
-
-    def action_up(self) -> None:
-        """The one before."""
-        self.query_one(OptionList).action_cursor_up()
-
-
-def _save(app: TracekitApp, model: Model) -> None:
-    try:
-        model.notes.save()
-    except TracekitError as error:
-        app.notify(f"not kept: {error}", severity="warning", markup=False)
-
 
 def ask_note(app: TracekitApp, model: Model) -> None:
     """Ask for a note on the event under the cursor, and keep it."""
@@ -113,7 +96,7 @@ def ask_note(app: TracekitApp, model: Model) -> None:
     def keep(note: str | None) -> None:
         if note is not None:
             model.set_bookmark(row, note)
-            _save(app, model)
+            app.keep_notes()
 
     about = f"{duration(int(model.ts_ns[row]))}  {event}"
     app.push_screen(BookmarkNote(about, old.note if old else ""), keep)
@@ -132,7 +115,7 @@ def list_bookmarks(app: TracekitApp, model: Model) -> None:
         row = model.row_of(mark)
         if what == "remove":
             model.drop_bookmark(mark)
-            _save(app, model)
+            app.keep_notes()
         elif row is None:
             app.say("the session has no such event any more")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -18,12 +18,9 @@ from textual.timer import Timer
 
 from tracekit.timeline.whereabouts import FieldAt, Place, Stamp, Whereabouts, find_whereabouts
 from tracekit.timeline.words import duration, error_bound, printable
-from tui.look import Look
+from tui.look import Look, look_of
 from tui.model import Model
 from tui.table import fitted
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["Details"]
 
@@ -62,7 +59,7 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _look(self) -> Look:
-        return cast("TracekitApp", self.app).look
+        return look_of(self)
 
     def on_mount(self) -> None:
         """Follow the cursor from now on, at some distance."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.style import Style
 
-from tracekit.timeline.lanes import Dark, Lane, Span
+from tracekit.timeline.lanes import SWITCH, Dark, Lane, Span
 from tracekit.timeline.selection import among
 from tracekit.timeline.turns import Turns, turns_in
 from tracekit.timeline.words import duration, error_bound
@@ -195,7 +195,7 @@ class LanePainter:
             return []
         table = self._recording.table(rows)
         names, told = table["event"].to_pylist(), table["args"].to_pylist()
-        switches = [i for i, name in enumerate(names) if name == "sched:sched_switch"]
+        switches = [i for i, name in enumerate(names) if name == SWITCH]
         fields = self._recording.fields(rows[switches]) if switches else []
         nexts = {i: f.get("next_comm") for i, f in zip(switches, fields, strict=True)}
         texts = list[tuple[str, ...]]()

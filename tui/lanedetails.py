@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
 import numpy as np
 from rich.text import Text
 from textual.widget import Widget
@@ -13,11 +11,8 @@ from tracekit.timeline.lanes import Span, next_row
 from tracekit.timeline.words import duration, error_bound
 from tui.lanerow import one_line
 from tui.lanestate import LaneState
-from tui.look import Look
+from tui.look import Look, look_of
 from tui.ruler import instant
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["LaneDetails"]
 
@@ -30,7 +25,7 @@ class LaneDetails(Widget):
         self._state = state
 
     def render(self) -> Text:
-        look = cast("TracekitApp", self.app).look
+        look = look_of(self)
         lines = [self._info(look)]
         if self._state.ready:
             span = self._state.span

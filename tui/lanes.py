@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from rich.style import Style
@@ -19,10 +18,7 @@ from tracekit.timeline.lanes import Lane
 from tui.lanecells import LanePainter
 from tui.lanerow import Row
 from tui.lanestate import GUTTER, LaneState
-from tui.look import Look
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
+from tui.look import Look, look_of
 
 __all__ = ["Lanes", "Place", "layout"]
 
@@ -122,7 +118,7 @@ class Lanes(Widget, can_focus=True):
     # -- drawing ------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        look = cast("TracekitApp", self.app).look
+        look = look_of(self)
         if not self._state.ready:
             row = Row(self.size.width, look.base)
             row.write(1, "counting …" if y == 0 else "", look.dim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,7 @@ from tracekit.timeline.words import duration
 from tui.lanecells import heights
 from tui.lanerow import Row
 from tui.lanestate import GUTTER, LaneState, Scale
-from tui.look import RAMP, Look
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
+from tui.look import RAMP, Look, look_of
 
 __all__ = ["Minimap"]
 
@@ -48,7 +45,7 @@ class Minimap(Widget):
     # -- drawing ------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        look = cast("TracekitApp", self.app).look
+        look = look_of(self)
         names = Row(GUTTER, look.base)
         if y == 0:
             names.write(1, "session", look.dim)

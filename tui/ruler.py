@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 from rich.style import Style
 from textual.strip import Strip
@@ -13,10 +12,7 @@ from textual.widget import Widget
 from tracekit.timeline.words import UNITS
 from tui.lanerow import Row
 from tui.lanestate import GUTTER, LaneState
-from tui.look import Look
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
+from tui.look import Look, look_of
 
 __all__ = ["Ruler", "Ticks", "instant", "ticks"]
 
@@ -93,7 +89,7 @@ class Ruler(Widget):
         self._state = state
 
     def render_line(self, y: int) -> Strip:
-        look = cast("TracekitApp", self.app).look
+        look = look_of(self)
         scale = self._state.scale(self.size.width)
         row = Row(scale.cells, look.base)
         told = ticks(scale.start, scale.end, scale.cells)

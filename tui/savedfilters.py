@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,9 +12,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from tracekit.errors import TracekitError
 from tracekit.session.notes import Notes
 from tracekit.timeline.words import printable
+from tui.lines import Lines
+
+if TYPE_CHECKING:
+    from tui.app import TracekitApp
 
 __all__ = ["SavedFilters"]
 
@@ -25,8 +28,6 @@ class SavedFilters(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Close"),
         Binding("delete,d", "remove", "Delete"),
-        Binding("j", "move(1)", show=False),
-        Binding("k", "move(-1)", show=False),
     ]
 
     def __init__(self, notes: Notes, current: str) -> None:
@@ -40,7 +41,7 @@ class SavedFilters(ModalScreen[str | None]):
                 yield Label(Text(f"Save  {printable(self._current)}", no_wrap=True))
                 yield Input(placeholder="under the name, then enter", max_length=200, compact=True)
             yield Label(Text("Saved filters: enter takes one, d deletes it"))
-            yield OptionList(markup=False, id="saved")
+            yield Lines(markup=False, id="saved")
 
     def on_mount(self) -> None:
         """Fill the list."""
@@ -61,18 +62,12 @@ class SavedFilters(ModalScreen[str | None]):
         else:
             options.add_option(Option(Text("none yet", "dim"), disabled=True))
 
-    def _save(self) -> None:
-        try:
-            self._notes.save()
-        except TracekitError as error:
-            self.app.notify(f"not kept: {error}", severity="warning", markup=False)
-
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Save under that name."""
         name = event.value.strip()
         if name:
             self._notes.filters[name] = self._current
-            self._save()
+            cast("TracekitApp", self.app).keep_notes()
             self.dismiss(None)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -84,10 +79,5 @@ class SavedFilters(ModalScreen[str | None]):
         at = self.query_one(OptionList).highlighted
         if at is not None and self._notes.filters:
             del self._notes.filters[list(self._notes.filters)[at]]
-            self._save()
+            cast("TracekitApp", self.app).keep_notes()
             self._fill()
-
-    def action_move(self, step: int) -> None:
-        """The next one, or the one before."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if step > 0 else options.action_cursor_up()

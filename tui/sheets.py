@@ -17,7 +17,7 @@ from tracekit.timeline.stats import (
     Times,
 )
 from tracekit.timeline.userspace import Unit
-from tracekit.timeline.words import duration
+from tracekit.timeline.words import count_lost, duration
 from tui.table import Column, Sheet
 
 __all__ = [
@@ -52,13 +52,9 @@ class TaskRow:
     share: float | None
 
 
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.0f}"
-
-
 def _lost(row: CpuRow) -> str:
     account = row.count.account
-    return f"{'≥ ' * account.lost_at_least}{_number(account.lost)}"
+    return count_lost(account.lost, account.lost_at_least, "≥ ")
 
 
 def _rate(value: float | None) -> str:

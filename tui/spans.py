@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from rich.segment import Segment
 from rich.style import Style
@@ -17,10 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tracekit.timeline.words import duration, printable
-from tui.look import EIGHTHS, Look
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
+from tui.look import EIGHTHS, Look, look_of
 
 __all__ = ["Bar", "Heading", "SpanList"]
 
@@ -92,9 +89,10 @@ class SpanList(ScrollView, can_focus=True):
     def __init__(self, lines: Sequence[Heading | Bar | None], *, id: str) -> None:
         super().__init__(id=id)
         self._lines = list(lines)
-        self._bars = [i for i, line in enumerate(self._lines) if isinstance(line, Bar)]
-        chosen = (n for n, i in enumerate(self._bars) if cast("Bar", self._lines[i]).first)
-        self._at = next(chosen, 0)
+        bars = [(i, line) for i, line in enumerate(self._lines) if isinstance(line, Bar)]
+        self._bars = [i for i, _ in bars]
+        self._at = next((n for n, (_, line) in enumerate(bars) if line.first), 0)
+        self._names = max((len(line.name) for _, line in bars), default=0)  # cells
         self._under: list[Heading] = []  # the heading of every line
         heading = Heading("")
         for line in self._lines:
@@ -163,7 +161,7 @@ class SpanList(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line of the list."""
-        look = cast("TracekitApp", self.app).look
+        look = look_of(self)
         at, width = y + self.scroll_offset.y, self.size.width
         line = self._lines[at] if at < len(self._lines) else None
         if line is None:
@@ -187,7 +185,7 @@ class SpanList(ScrollView, can_focus=True):
         starts = _NUMBERS if width >= 70 else 0
         numbers = starts + _NUMBERS
         room = width - numbers - 4
-        name_width = min(max(len(b.name) for b in self._only_bars()), max(20, room - _BAR_MIN))
+        name_width = min(self._names, max(20, room - _BAR_MIN))
         name = printable(b.name)
         text = Text(no_wrap=True)
         label = Text().append(" ▶" if b.first else "  ", look.mark)
@@ -204,9 +202,6 @@ class SpanList(ScrollView, can_focus=True):
             text.append("  ")
             text.append(_placed(b, heading, cells), style)
         return text
-
-    def _only_bars(self) -> list[Bar]:
-        return [cast("Bar", self._lines[i]) for i in self._bars]
 
 
 def _placed(b: Bar, heading: Heading, cells: int) -> str:

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from tracekit.timeline.phases import MEANING, Phase
 from tracekit.timeline.report import BootReport, HandoverReport, Report
-from tracekit.timeline.words import duration, error_bound, printable
+from tracekit.timeline.words import count_lost, duration, error_bound, printable
 from tui.look import Look
 from tui.model import Model
 from tui.spans import Bar, Heading, SpanList
@@ -73,11 +73,6 @@ def _handover_lines(report: Report, number: int) -> _Lines:
     return [heading, *(_phase_bar(p, h, p is slowest) for p in phases), None]
 
 
-def _jump_of(report: Report, boot: int, leaving: bool) -> int:
-    jumps = (h.jump_ns for h in report.handovers if (h.old if leaving else h.new) == boot)
-    return next(jumps, None) or 0
-
-
 def _top(title: str, bars: Sequence[Bar], total: int) -> _Lines:
     """The slowest of a kind, their bars all from 0."""
     if not bars:
@@ -91,8 +86,7 @@ def _devices(report: Report, count: int) -> _Lines:
     bars = [
         Bar(
             d.name or "unknown device", d.start_ns, d.duration_ns,
-            duration(None if d.start_ns is None
-                     else d.start_ns - _jump_of(report, d.boot, True), ""),
+            duration(report.from_jump(d.boot, d.start_ns, leaving=True), ""),
             "" if d.finished else "never returned", "old" if d.finished else "bad",
             f"{d.function or 'shutdown'} of driver {d.driver or 'unknown'}",
         )
@@ -105,7 +99,7 @@ def _initcalls(report: Report, count: int) -> _Lines:
     bars = [
         Bar(
             c.function, c.start_ns, c.duration_ns,
-            duration(c.start_ns - _jump_of(report, c.boot, False)), kind="new",
+            duration(report.from_jump(c.boot, c.start_ns, leaving=False)), kind="new",
             note=f"initcall of level {c.level}, returned {'unknown' if c.ret is None else c.ret}",
         )
         for c in report.initcalls[:count]
@@ -122,12 +116,8 @@ def _units(report: Report, count: int) -> _Lines:
     return _top("Slowest systemd units", bars, len(report.units))
 
 
-def _lost(lost: int | None, at_least: bool) -> str:
-    return "unknown" if lost is None else f"{'at least ' if at_least else ''}{lost:,}"
-
-
 def _boot_bar(b: BootReport) -> Bar:
-    lost = _lost(b.lost, b.lost_at_least)
+    lost = count_lost(b.lost, b.lost_at_least)
     known = b.lost == 0 and not b.lost_at_least and not b.unreadable
     text = f"boot {b.index} {b.release}: {b.events:,} events, {lost} lost"
     if b.unreadable:
@@ -191,15 +181,12 @@ class StoryHead(Static):
 
     def _completeness(self, look: Look) -> Text:
         report = self._report
-        events = sum(b.events for b in report.boots)
+        events = f", {report.events:,} events"
         if report.complete:
-            return Text.assemble("   record ", ("complete", look.good), f", {events:,} events")
-        unknown = any(b.lost is None for b in report.boots)
-        least = any(b.lost_at_least for b in report.boots)
-        lost = _lost(None if unknown else sum(b.lost or 0 for b in report.boots), least)
-        unreadable = sum(b.unreadable for b in report.boots)
-        text = Text.assemble("   record ", ("incomplete", look.warn), f", {events:,} events, ")
-        return text.append(f"{lost} lost, {unreadable:,} unreadable", look.warn)
+            return Text.assemble("   record ", ("complete", look.good), events)
+        lost = count_lost(report.lost, report.lost_at_least)
+        text = Text.assemble("   record ", ("incomplete", look.warn), f"{events}, ")
+        return text.append(f"{lost} lost, {report.unreadable:,} unreadable", look.warn)
 
     def _slowest(self, h: HandoverReport, look: Look) -> Text:
         slowest = _slowest(self._report, self.number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -17,10 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tracekit.timeline.words import printable
-from tui.look import Look, bar
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
+from tui.look import Look, bar, look_of
 
 __all__ = ["Column", "Sheet", "SortTable", "fitted"]
 
@@ -260,7 +257,7 @@ class SortTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         """The titles, or one row."""
-        look, width = cast("TracekitApp", self.app).look, self.size.width
+        look, width = look_of(self), self.size.width
         at = y - 1 + int(self.scroll_offset.y)
         if y == 0:
             segments, base = self._titles(look), look.base

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 
 from tracekit.timeline.words import printable
 from tui.columns import Column
+from tui.lines import Lines
 
 __all__ = ["ChooseColumns", "ChooseOrder"]
 
@@ -33,8 +34,6 @@ class ChooseColumns(ModalScreen[list[str] | None]):
         Binding("enter", "keep", "Close", priority=True),
         Binding("space,x", "turn", "On or off"),
         Binding("a", "automatic", "Automatic"),
-        Binding("j", "move('down')", show=False),
-        Binding("k", "move('up')", show=False),
     ]
 
     def __init__(self, columns: Sequence[Column], shown: Sequence[str]) -> None:
@@ -46,7 +45,7 @@ class ChooseColumns(ModalScreen[list[str] | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(Text("Columns: space turns one on or off, a those that fit, enter closes"))
-            yield OptionList(*(Option(self._prompt(c)) for c in self._columns), classes="bare")
+            yield Lines(*(Option(self._prompt(c)) for c in self._columns), classes="bare")
 
     def _prompt(self, column: Column) -> Text:
         return Text("[x] " if column.key in self._on else "[ ] ") + _line(column)
@@ -78,18 +77,12 @@ class ChooseColumns(ModalScreen[list[str] | None]):
         """Show what fits."""
         self.dismiss([])
 
-    def action_move(self, way: str) -> None:
-        """The next line, or the one before."""
-        getattr(self.query_one(OptionList), f"action_cursor_{way}")()
-
 
 class ChooseOrder(ModalScreen[str | None]):
     """Dismissed with the key of a column to sort by, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,o,q", "dismiss", "Close"),
-        Binding("j", "move('down')", show=False),
-        Binding("k", "move('up')", show=False),
     ]
 
     def __init__(self, columns: Sequence[Column], sort: tuple[str, bool] | None) -> None:
@@ -100,7 +93,7 @@ class ChooseOrder(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(Text("Sort by: enter; the same again turns it round"))
-            yield OptionList(*(Option(self._prompt(c)) for c in self._columns), classes="bare")
+            yield Lines(*(Option(self._prompt(c)) for c in self._columns), classes="bare")
 
     def on_mount(self) -> None:
         """Begin with what it is sorted by."""
@@ -115,7 +108,3 @@ class ChooseOrder(ModalScreen[str | None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Sort by it."""
         self.dismiss(self._columns[event.option_index].key)
-
-    def action_move(self, way: str) -> None:
-        """The next line, or the one before."""
-        getattr(self.query_one(OptionList), f"action_cursor_{way}")()

@@ -29,7 +29,7 @@ from tracekit.timeline.expr import parse
 from tracekit.timeline.selection import Selection
 from tracekit.timeline.words import printable
 from tui.jobs import Job, start
-from tui.look import Look, bar
+from tui.look import Look, bar, look_of
 
 if TYPE_CHECKING:
     from tui.app import TracekitApp
@@ -94,7 +94,7 @@ class ToggleList(ScrollView, can_focus=True):
 
     @property
     def _look(self) -> Look:
-        return cast("TracekitApp", self.app).look
+        return look_of(self)
 
     def show(self, column: _Column, on: set[int | str]) -> None:
         """Show a list, or the same again with something changed."""

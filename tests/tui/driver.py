@@ -9,11 +9,14 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from textual.pilot import Pilot
 
+from tracekit.timeline.matching import Names, matches, read
 from tui.app import TracekitApp
+from tui.model import Model
 
-__all__ = ["drive", "matches_snapshot", "screen_text", "until"]
+__all__ = ["drive", "matches_snapshot", "model_of", "rows_meeting", "screen_text", "until"]
 
 _SNAPSHOTS = Path(__file__).parent / "snapshots"
 _TURNS = 2000  # of 10 ms
@@ -49,6 +52,19 @@ def drive(
         return
     with as_file(files("tracekit") / "demo" / "handover.tar.zst") as shipped:
         asyncio.run(run(shipped))
+
+
+def model_of(app: TracekitApp) -> Model:
+    """What its views share, once the session is open."""
+    assert app.model is not None
+    return app.model
+
+
+def rows_meeting(app: TracekitApp, text: str) -> list[int]:
+    """The rows that an expression describes, by another way than the interface's."""
+    recording = model_of(app).recording
+    expr = read(text, Names.of(recording))
+    return np.flatnonzero(matches(recording, expr, np.arange(len(recording)))).tolist()
 
 
 def screen_text(app: TracekitApp) -> str:

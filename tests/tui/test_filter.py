@@ -13,37 +13,24 @@ import pytest
 from textual.pilot import Pilot
 
 import tui.filterbar
-from tests.tui.driver import drive, screen_text, until
+from tests.tui.driver import drive, model_of, rows_meeting, screen_text, until
 from tracekit.session import Session
 from tracekit.session.notes import Notes
-from tracekit.timeline.matching import Names, matches, read
+from tracekit.timeline.matching import Names
 from tracekit.timeline.scan import Found, scan
 from tui.app import TracekitApp
 from tui.filterbar import FilterBar
-from tui.model import Model
 from tui.querybar import completion
 from tui.savedfilters import SavedFilters
 
 
-def _model(app: TracekitApp) -> Model:
-    assert app.model is not None
-    return app.model
-
-
-def _rows(app: TracekitApp, text: str) -> list[int]:
-    """What a filter leaves, by another way than the interface's."""
-    recording = _model(app).recording
-    expr = read(text, Names.of(recording))
-    return np.flatnonzero(matches(recording, expr, np.arange(len(recording)))).tolist()
-
-
 def _shown(app: TracekitApp) -> list[int]:
-    selection = _model(app).selection
+    selection = model_of(app).selection
     return selection.page(0, len(selection)).tolist()
 
 
 async def _shows(pilot: Pilot[Any], app: TracekitApp, text: str) -> None:
-    wanted = _rows(app, text)
+    wanted = rows_meeting(app, text)
     await until(pilot, lambda: _shown(app) == wanted, f"{text} is shown")
 
 
@@ -68,7 +55,7 @@ class _Gate:
 
 def test_a_filter_is_shown_while_it_is_typed_and_kept_by_enter() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         await pilot.press("f", *"comm = python3 and cpu = 0")
         await _shows(pilot, app, "comm = python3 and cpu = 0")
         found = len(model.selection)
@@ -91,7 +78,7 @@ def test_a_filter_is_shown_while_it_is_typed_and_kept_by_enter() -> None:
 
 def test_escape_brings_back_what_was_there() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         model.look_at(-5_000_000, 5_000_000)
         model.go(-1_000_000)
         before = (model.cursor, model.window)
@@ -113,14 +100,14 @@ def test_escape_in_a_view_takes_the_filter_away() -> None:
         app.query_one(FilterBar).apply("cpu = 1")
         await _shows(pilot, app, "cpu = 1")
         app.action_clear()
-        await until(pilot, lambda: _model(app).selection.rows is None)
+        await until(pilot, lambda: model_of(app).selection.rows is None)
 
     drive(script)
 
 
 def test_what_is_wrong_is_said_in_words_and_nothing_changes() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         await pilot.press("f", *"prev_com = python3")
         await pilot.pause()
         assert "did you mean prev_comm?" in screen_text(app)
@@ -136,7 +123,7 @@ def test_what_is_wrong_is_said_in_words_and_nothing_changes() -> None:
 
 def test_typing_goes_on_while_a_filter_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         gate = _Gate(monkeypatch)
         await pilot.press("f", *"cpu = 1")
         await until(pilot, lambda: gate.begun == 1, "the first is worked on")
@@ -153,7 +140,7 @@ def test_typing_goes_on_while_a_filter_is_worked_on(monkeypatch: pytest.MonkeyPa
 
 def test_the_count_and_the_picture_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         monkeypatch.setattr(tui.filterbar, "_SHOWN", 0.0)
         monkeypatch.setattr(tui.filterbar, "_FIRST_VIEW", 0.0)
         gate = _Gate(monkeypatch)
@@ -173,7 +160,7 @@ def test_the_count_and_the_picture_grow(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_enter_keeps_a_filter_that_is_still_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         gate = _Gate(monkeypatch)
         await pilot.press("f", *"cpu = 1", "enter")
         await until(pilot, lambda: gate.begun > 0)
@@ -190,7 +177,7 @@ def test_enter_keeps_a_filter_that_is_still_worked_on(monkeypatch: pytest.Monkey
 
 def test_nothing_found_keeps_the_picture_until_it_is_wanted() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         await pilot.press("f", *"cpu = 4000")
         await until(pilot, lambda: "0 of 20,138 events" in screen_text(app))
         assert model.selection.rows is None
@@ -251,7 +238,7 @@ def test_filters_are_saved_chosen_and_deleted(
     shutil.copytree(session("handover-7.2-tsc"), path)
 
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         for name, text in (("one", "cpu = 0"), ("two [b]x", "cpu = 1")):
             await pilot.press("f", "ctrl+u", *text, "ctrl+s")
             await until(pilot, lambda: isinstance(app.screen, SavedFilters))
@@ -289,11 +276,11 @@ def test_an_archive_keeps_no_filters_and_says_so() -> None:
 
 def test_a_filter_keeps_the_cursor_near() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         model.move_to(9000)
         await pilot.press("f", *"event = irq_handler_exit", "enter")
         await _shows(pilot, app, "event = irq_handler_exit")
-        rows = np.array(_rows(app, "event = irq_handler_exit"))
+        rows = np.array(rows_meeting(app, "event = irq_handler_exit"))
         assert model.cursor == int(rows[np.searchsorted(rows, 9000)])
 
     drive(script)
@@ -303,7 +290,7 @@ def test_a_filter_that_is_worked_on_leaves_the_cursor_where_it_was_moved_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         monkeypatch.setattr(tui.filterbar, "_SHOWN", 0.0)
         monkeypatch.setattr(tui.filterbar, "_FIRST_VIEW", 0.0)
         gate = _Gate(monkeypatch)

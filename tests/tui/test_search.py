@@ -6,40 +6,26 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 from textual.pilot import Pilot
 
 import tui.search
-from tests.tui.driver import drive, screen_text, until
-from tracekit.timeline.matching import Names, matches, read
+from tests.tui.driver import drive, model_of, rows_meeting, screen_text, until
 from tracekit.timeline.scan import Found, scan
 from tui.app import TracekitApp
 from tui.filterbar import FilterBar
-from tui.model import Model
 from tui.search import SearchBar
 
 
-def _model(app: TracekitApp) -> Model:
-    assert app.model is not None
-    return app.model
-
-
-def _rows(app: TracekitApp, text: str) -> list[int]:
-    recording = _model(app).recording
-    expr = read(text, Names.of(recording))
-    return np.flatnonzero(matches(recording, expr, np.arange(len(recording)))).tolist()
-
-
 async def _found(pilot: Pilot[Any], app: TracekitApp, rows: list[int]) -> None:
-    await until(pilot, lambda: _model(app).matches.tolist() == rows, f"{len(rows)} are found")
+    await until(pilot, lambda: model_of(app).matches.tolist() == rows, f"{len(rows)} are found")
     await until(pilot, lambda: "searching" not in screen_text(app), "the search is over")
 
 
 def test_search_goes_to_the_first_match_from_the_cursor_and_on() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
-        wanted = _rows(app, "virtio")
+        model = model_of(app)
+        wanted = rows_meeting(app, "virtio")
         model.move_to(wanted[10] - 1)
         await pilot.press("slash", *"VirtIO")
         await _found(pilot, app, wanted)
@@ -67,21 +53,21 @@ def test_search_goes_to_the_first_match_from_the_cursor_and_on() -> None:
 
 def test_a_search_can_be_an_expression() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        wanted = _rows(app, "next_pid = 76 and cpu = 0")
+        wanted = rows_meeting(app, "next_pid = 76 and cpu = 0")
         await pilot.press("slash", *"next_pid = 76 and cpu = 0")
         await _found(pilot, app, wanted)
         assert "by expression" in screen_text(app)
         # what is none is a text
         await pilot.press("ctrl+u", *"prev_comm=python3 prev_pid")
-        await _found(pilot, app, _rows(app, '"prev_comm=python3 prev_pid"'))
-        assert len(_model(app).matches)
+        await _found(pilot, app, rows_meeting(app, '"prev_comm=python3 prev_pid"'))
+        assert len(model_of(app).matches)
 
     drive(script)
 
 
 def test_escape_goes_back_to_where_the_search_began() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         model.look_at(-9_000_000, -1_000_000)
         model.go(-5_000_000)
         before = (model.cursor, model.window)
@@ -98,7 +84,7 @@ def test_escape_goes_back_to_where_the_search_began() -> None:
 
 def test_an_emptied_line_goes_back_too() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         await pilot.press("slash", *"initcall")
         await until(pilot, lambda: len(model.matches) > 0)
         await pilot.press("ctrl+u")
@@ -115,7 +101,7 @@ def test_nothing_found_is_said() -> None:
         await pilot.press("slash", *"no such thing", "enter")
         await until(pilot, lambda: "/no such thing  no match" in screen_text(app))
         await pilot.press("n")
-        assert _model(app).cursor == 0
+        assert model_of(app).cursor == 0
 
     drive(script)
 
@@ -133,11 +119,11 @@ def test_n_without_a_search_says_what_to_do() -> None:
 def test_the_search_is_in_what_the_filter_leaves() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         await pilot.press("slash", *"virtio", "enter")
-        await _found(pilot, app, _rows(app, "virtio"))
+        await _found(pilot, app, rows_meeting(app, "virtio"))
         app.query_one(FilterBar).apply("cpu = 1 and virtio0")
-        await _found(pilot, app, _rows(app, "virtio and cpu = 1 and virtio0"))
+        await _found(pilot, app, rows_meeting(app, "virtio and cpu = 1 and virtio0"))
         app.query_one(FilterBar).apply("")
-        await _found(pilot, app, _rows(app, "virtio"))
+        await _found(pilot, app, rows_meeting(app, "virtio"))
 
     drive(script)
 
@@ -151,10 +137,10 @@ def test_the_first_match_does_not_wait_for_the_others(monkeypatch: pytest.Monkey
             yield found
 
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
-        model = _model(app)
+        model = model_of(app)
         monkeypatch.setattr(tui.search, "scan", gated)
         monkeypatch.setattr(tui.search, "_SHOWN", 0.0)
-        wanted = _rows(app, "swapper")
+        wanted = rows_meeting(app, "swapper")
         await pilot.press("slash", *"swapper", "enter")
         go.release()
         await until(pilot, lambda: model.cursor == wanted[0] and len(model.matches) > 0)
@@ -192,6 +178,6 @@ def test_another_text_ends_the_search_before(monkeypatch: pytest.MonkeyPatch) ->
         await until(pilot, lambda: begun == ["virtio", "virtio1"])
         for _ in range(1000):
             go.release()
-        await _found(pilot, app, _rows(app, "virtio1"))
+        await _found(pilot, app, rows_meeting(app, "virtio1"))
 
     drive(script)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tracekit.timeline.probing import ProbeReport
 from tracekit.timeline.report import BootReport, CpuReport, HandoverReport, LastEvent, Report
-from tracekit.timeline.words import duration, error_bound, printable
+from tracekit.timeline.words import count_lost, duration, error_bound, printable
 
 __all__ = ["render_report"]
 
@@ -66,25 +66,14 @@ def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
 
 
 def _record(report: Report) -> Text:
-    events = sum(b.events for b in report.boots)
-    unknown = any(b.lost is None for b in report.boots)
-    least = any(b.lost_at_least for b in report.boots)
-    lost = sum(b.lost or 0 for b in report.boots)
-    unreadable = sum(b.unreadable for b in report.boots)
-    word = "unknown" if unknown else f"{'at least ' if least else ''}{lost:,}"
     text = Text("  record    ")
     if report.complete:
         text.append("complete", "bold green")
     else:
         text.append("incomplete", "bold yellow")
-    return text.append(f": {events:,} events, {word} lost, {unreadable:,} unreadable")
-
-
-def _from_jump(report: Report, boot: int, ns: int | None, *, leaving: bool) -> int | None:
-    """A time relative to the jump out of (``leaving``) or into a boot."""
-    jumps = (h.jump_ns for h in report.handovers if (h.old if leaving else h.new) == boot)
-    jump = next(jumps, None)
-    return ns if ns is None or jump is None else ns - jump
+    lost = count_lost(report.lost, report.lost_at_least)
+    text.append(f": {report.events:,} events, {lost} lost, {report.unreadable:,} unreadable")
+    return text
 
 
 def _phases(report: Report, number: int) -> RenderableType:
@@ -128,7 +117,7 @@ def _slowest(
     table = _table(*boot, *texts, ("starts", "n"), ("takes", "n"), ("", "b"))
     longest = max((took or 0 for *_, took in rows), default=0) or 1
     for cells, number, start, took in rows:
-        at = duration(_from_jump(report, number, start, leaving=leaving))
+        at = duration(report.from_jump(number, start, leaving=leaving))
         bar = Text(_bar(took / longest), style="cyan") if took is not None else Text("")
         end = duration(took) if took is not None else Text("never returned", style="bold red")
         first = [str(number)] if several else []
@@ -202,9 +191,7 @@ def _probes(report: Report) -> Iterator[RenderableType]:
 
 
 def _lost(of: BootReport | CpuReport) -> str:
-    if of.lost is None:
-        return "unknown"
-    return f"≥ {of.lost:,}" if of.lost_at_least else f"{of.lost:,}"
+    return count_lost(of.lost, of.lost_at_least, "≥ ")
 
 
 def _boots(report: Report) -> Iterator[RenderableType]:

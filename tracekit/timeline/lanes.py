@@ -24,7 +24,7 @@ from tracekit.timeline.recording import Recording
 from tracekit.timeline.report import BootReport, CpuReport, Report
 from tracekit.timeline.selection import Selection, among
 
-__all__ = ["Dark", "Lane", "Span", "dark_parts", "find_gap", "make_lanes", "nearest_row"]
+__all__ = ["SWITCH", "Dark", "Lane", "Span", "dark_parts", "find_gap", "make_lanes", "nearest_row"]
 __all__ += ["next_common", "next_row", "shown", "stack"]
 
 _Array = npt.NDArray[Any]
@@ -33,7 +33,7 @@ _SIDES: tuple[_Side, _Side] = ("left", "right")
 _PIECE = 1 << 17  # rows looked at between two pauses
 _MOST = 2000  # spans of a level that a picture is made of
 _LEVELS = 3  # rows of a lane that spans which overlap are put on
-_SWITCH = "sched:sched_switch"
+SWITCH = "sched:sched_switch"
 _MARKERS = ("ftrace:print", "ftrace:bprint", "ftrace:bputs", "ftrace:raw_data")
 _NO_ROWS: _Array = np.empty(0, np.uint32)
 
@@ -246,10 +246,10 @@ def _from_probes(recording: Recording, rows: _Array) -> _Array:
 def _cpu_lanes(
     recording: Recording, report: Report, index: Index, pause: Callable[[], None]
 ) -> Iterator[Lane]:
-    switches = _rows_of(recording, index, [n for n in recording.event_names if n == _SWITCH])
+    switches = _rows_of(recording, index, [n for n in recording.event_names if n == SWITCH])
     turning = recording.rows.cpu[switches]
     lasts = [_boot_edges(recording, b.index)[1] for b in report.boots
-             if recording.has_event(_SWITCH, b.index)]  # fmt: skip
+             if recording.has_event(SWITCH, b.index)]  # fmt: skip
     for cpu in sorted({*index.cpus.keys, *(c.cpu for b in report.boots for c in b.cpus)}):
         pause()
         rows = index.cpus.of(cpu)
@@ -297,15 +297,9 @@ def shown(lane: Lane, selection: Selection, pause: Callable[[], None] = _nothing
         return lane
     parts = [lane.rows[:0]]
     for at in range(0, len(lane.rows), _PIECE):
-        parts.append(_within(selection.rows, lane.rows[at : at + _PIECE]))
+        parts.append(selection.within(lane.rows[at : at + _PIECE]))
         pause()
     return replace(lane, rows=np.concatenate(parts))
-
-
-def _within(rows: _Array, piece: _Array) -> _Array:
-    """What of a piece (ascending, not empty) is in ``rows``; only their common stretch counts."""
-    lo, hi = among(rows, piece[0]), among(rows, piece[-1], "right")
-    return Selection(0, rows[lo:hi]).within(piece)
 
 
 def next_row(rows: _Array, row: int, forward: bool) -> int | None:
@@ -344,7 +338,7 @@ def next_common(
     if selection.rows is None:
         return next_row(rows, row, forward)
     for piece in _pieces(rows, row, forward):
-        found = next_row(_within(selection.rows, piece), row, forward)
+        found = next_row(selection.within(piece), row, forward)
         if found is not None:
             return found
         pause()

@@ -111,6 +111,32 @@ class Report:
     last_events: tuple[LastEvent, ...]
     diagnostics: tuple[Diagnostic, ...]
 
+    @property
+    def events(self) -> int:
+        """Of all boots."""
+        return sum(b.events for b in self.boots)
+
+    @property
+    def lost(self) -> int | None:
+        """Of all boots; None where it cannot be told of one of them."""
+        return _total([b.lost for b in self.boots])
+
+    @property
+    def lost_at_least(self) -> bool:
+        """Whether ``lost`` is a lower bound."""
+        return any(b.lost_at_least for b in self.boots)
+
+    @property
+    def unreadable(self) -> int:
+        """Of all boots."""
+        return sum(b.unreadable for b in self.boots)
+
+    def from_jump(self, boot: int, ns: int | None, *, leaving: bool) -> int | None:
+        """A time relative to the jump out of (``leaving``) or into a boot, where there is one."""
+        jumps = (h.jump_ns for h in self.handovers if (h.old if leaving else h.new) == boot)
+        jump = next(jumps, None)
+        return ns if ns is None or jump is None else ns - jump
+
     def as_dict(self) -> dict[str, Any]:
         """The ``--json`` form; the last jump's gap and blackout also stand at the top."""
         document = asdict(self)

@@ -75,9 +75,11 @@ class Selection:
 
     def within(self, rows: _Array) -> _Array:
         """Those of ``rows`` (ascending) that are shown, ascending."""
-        if self.rows is None:
+        if self.rows is None or not len(rows):
             return rows
-        few, many = (rows, self.rows) if len(rows) < len(self.rows) else (self.rows, rows)
+        first, last = among(self.rows, rows[0]), among(self.rows, rows[-1], "right")
+        mine = self.rows[first:last]  # only their common stretch counts
+        few, many = (rows, mine) if len(rows) < len(mine) else (mine, rows)
         if not len(few):
             return few
         at = np.minimum(among(many, few), len(many) - 1)

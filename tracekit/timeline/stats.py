@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from tracekit.ftrace.columns import as_numpy
 from tracekit.timeline.index import Groups, Index
+from tracekit.timeline.lanes import SWITCH
 from tracekit.timeline.recording import Recording
 from tracekit.timeline.report import CpuReport, Report
 
@@ -37,7 +38,6 @@ __all__ = [
 _Array = npt.NDArray[Any]
 Step = Callable[[int, int], None]
 
-_SWITCH = "sched:sched_switch"
 _GATHER = 1 << 18  # rows whose boots and CPUs are looked at at a time
 _DECODE = 1 << 13  # switches that are decoded at a time
 
@@ -269,7 +269,7 @@ def _pids(table: pa.Table, name: str, null: int) -> _Array:
 
 
 def _decoded(recording: Recording, at: _Array) -> _Switches:
-    table = recording.event_at(_SWITCH, at)
+    table = recording.event_at(SWITCH, at)
     boot = recording.rows.boot[at].astype(np.int64)
     return _Switches(
         rows=at,
@@ -337,8 +337,8 @@ def _notes(recording: Recording, adder: _Adder, untold: set[int]) -> Iterator[st
     for boot in recording.boots:
         if boot.index in untold:
             yield f"boot {boot.index}: its clock does not count time; times are unknown"
-        elif not recording.has_event(_SWITCH, boot.index):
-            yield f"boot {boot.index}: {_SWITCH} was not recorded; times are unknown"
+        elif not recording.has_event(SWITCH, boot.index):
+            yield f"boot {boot.index}: {SWITCH} was not recorded; times are unknown"
         holes = [c for (b, _), c in adder.cpus.items() if b == boot.index and c.nobodys_ns]
         if holes:
             lost = sum(c.nobodys_ns for c in holes) / 1e9
@@ -351,8 +351,8 @@ def _notes(recording: Recording, adder: _Adder, untold: set[int]) -> Iterator[st
 def running_times(recording: Recording, index: Index, step: Step) -> Times:
     """Time on CPU by task, idle time by CPU; see :class:`TaskTime` for what is counted."""
     adder, untold = _Adder(), set[int]()
-    if _SWITCH in recording.event_names:
-        rows = index.events.of(recording.event_names.index(_SWITCH))
+    if SWITCH in recording.event_names:
+        rows = index.events.of(recording.event_names.index(SWITCH))
         untold = {b.index for b in recording.boots if not recording.axis.timed(b.index)}
         for start in range(0, len(rows), _DECODE):
             step(start, len(rows))

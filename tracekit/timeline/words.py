@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["UNITS", "duration", "error_bound", "printable"]
+__all__ = ["UNITS", "count_lost", "duration", "error_bound", "printable"]
 
 # control characters, what ends a line or turns the direction of writing, and what is no character
 _CONTROL = re.compile(
@@ -37,3 +37,8 @@ def duration(ns: int | float | None, unknown: str = "unknown") -> str:
 def error_bound(ns: int | None) -> str:
     """``± 26.3 µs``, or that it is not known."""
     return f"± {duration(ns)}" if ns is not None else "error unknown"
+
+
+def count_lost(lost: int | None, at_least: bool, sign: str = "at least ") -> str:
+    """How many events are lost; ``sign`` stands before a lower bound."""
+    return "unknown" if lost is None else f"{sign if at_least else ''}{lost:,}"
