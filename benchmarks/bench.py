@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.repeated import repeat  # noqa: E402
-from tests.unpack import unpack  # noqa: E402
+from tests.support.repeated import repeat  # noqa: E402
+from tests.support.unpack import unpack  # noqa: E402
 
 TRACEKIT = [sys.executable, "-m", "tracekit", "-q"]
 _RUNS = 5
@@ -65,8 +65,8 @@ def decode(session: Path) -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     import tracekit
     from tracekit.ftrace.columns import Payloads, as_arrow, typed_columns
-    from tracekit.ftrace.layout import parse_layout
-    from tracekit.ftrace.page import read_pages
+    from tracekit.ftrace.ring.layout import parse_layout
+    from tracekit.ftrace.ring.page import read_pages
     from tracekit.timeline.boot import Buffer
     from tracekit.timeline.rows import numpy_columns
 

@@ -56,7 +56,7 @@ tracekit handover --kernel {IMAGE} --initrd /boot/initrd --discard -o armed-$(ca
 BARE = f"""
 kexec -s -l {IMAGE} --initrd=/boot/initrd --reuse-cmdline
 PYTHONPATH=/opt/tracekit python3 -c "
-from tracekit.capture.kexec import jump
+from tracekit.capture.record.kexec import jump
 print('jumping (bare)', flush=True)
 jump('kexec')
 "

@@ -92,7 +92,7 @@ def timed_app(path: Path) -> Any:
 
 async def shown(app: Any) -> float:
     """Wait until the story has been drawn; when that was."""
-    from tui.story import StoryView
+    from tui.story.view import StoryView
 
     while app.model is None or not app.query(StoryView) or not app.query_one(StoryView).region:
         await asyncio.sleep(0.002)
@@ -181,7 +181,7 @@ def filters(app: Any) -> dict[str, str]:
 
 async def jobs(app: Any) -> dict[str, Any]:
     """Keys in the table of events while the interface works on something."""
-    from tui.grid import EventsTable
+    from tui.events.table import EventsTable
 
     table, found = app.query_one("#events-table", EventsTable), {}
     asked = filters(app)
@@ -287,7 +287,7 @@ def fresh(path: Path, what: str = "open") -> dict[str, Any]:
 def large(where: Path, million: str | None) -> Path:
     """A session of 20 million events."""
     from benchmarks.bench import capture, session_of
-    from tests.repeated import repeat
+    from tests.support.repeated import repeat
 
     if million:
         os.environ["TRACEKIT_MILLION"] = million

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import settings
 
 import tracekit
-from tests.repeated import repeat
-from tests.unpack import unpack as unpack_archive
+from tests.support.repeated import repeat
+from tests.support.unpack import unpack as unpack_archive
 from tracekit.cli import main
 
 # CI tries the same examples every time; a developer's run tries new ones. No test is timed: a busy

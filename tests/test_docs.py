@@ -53,7 +53,7 @@ def test_the_filters_of_the_page_are_filters() -> None:
     from importlib.resources import as_file, files
 
     import tracekit
-    from tracekit.timeline.query import Filter
+    from tracekit.timeline.filter import Filter
 
     text = (ROOT / "docs" / "show.md").read_text()
     (examples,) = re.findall(r"```\n(event .*?)```", text, re.S)

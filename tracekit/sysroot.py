@@ -17,8 +17,16 @@ from typing import BinaryIO
 
 from tracekit.errors import SourceError
 
-__all__ = ["MAX_FILE", "Sysroot", "format_kmsg"]
+__all__ = ["KHO_ROOTS", "MAX_FILE", "TRACEFS", "Sysroot", "find_tracefs", "format_kmsg"]
 
+#: Where tracefs is mounted (Documentation/trace/ftrace.rst).
+TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+#: Where debugfs shows KHO. The last two are where a proposed move would put it.
+KHO_ROOTS = (
+    "sys/kernel/debug/kho",
+    "sys/kernel/debug/liveupdate/kho",
+    "sys/kernel/debug/liveupdate",
+)
 MAX_FILE = 256 << 20  # bytes; kallsyms, the largest text read whole, has some 20 MiB
 _CHUNK = 1 << 20
 _MAX_NAMES = 1 << 17  # names one glob may return; a kernel has a few thousand events
@@ -222,3 +230,8 @@ def _read_kmsg(fd: int) -> bytes:
         if line := format_kmsg(record.decode("utf-8", "backslashreplace")):
             lines.append(line)
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def find_tracefs(root: Sysroot) -> str | None:
+    """Where tracefs is, or None: only where it is mounted are there events."""
+    return next((place for place in TRACEFS if root.exists(f"{place}/events")), None)

@@ -14,26 +14,26 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
+from tracekit.browse.open import Opened, open_recording
 from tracekit.errors import TracekitError
-from tracekit.timeline.opened import Opened, open_recording
-from tracekit.timeline.words import printable
+from tracekit.text import printable
 from tui.bars import KeyLine, StatusLine, TabLine, Welcome
-from tui.bookmarks import ask_note, list_bookmarks
-from tui.calm import Calm
-from tui.events import EventsView
-from tui.exporting import export
-from tui.filterbar import FilterBar
-from tui.help import HelpScreen
+from tui.dialogs.bookmarks import ask_note, list_bookmarks
+from tui.dialogs.export import export
+from tui.dialogs.help import HelpScreen
+from tui.dialogs.palette import palette
+from tui.events.view import EventsView
+from tui.filter.filter_bar import FilterBar
+from tui.filter.search_bar import SearchBar
+from tui.filter.toggles import Toggles
 from tui.jobs import Cancelled, Job, start
 from tui.kho import KhoView
-from tui.look import Look
+from tui.latency import Calm
 from tui.model import Model
-from tui.palette import palette
-from tui.search import SearchBar
-from tui.story import StoryView
-from tui.tables import TablesView
-from tui.timeline import TimelineView
-from tui.toggles import Toggles
+from tui.story.view import StoryView
+from tui.tables.view import TablesView
+from tui.theme import Look
+from tui.timeline.view import TimelineView
 from tui.typeahead import Typeahead
 from tui.view import View
 

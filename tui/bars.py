@@ -12,9 +12,9 @@ from textual.keys import format_key
 from textual.reactive import reactive
 from textual.widgets import Input, Static
 
-from tracekit.timeline.words import duration, printable
-from tui.look import bar, look_of
+from tracekit.text import duration, printable
 from tui.model import Model
+from tui.theme import bar, look_of
 
 __all__ = ["KeyLine", "StatusLine", "TabLine", "Welcome"]
 

@@ -12,11 +12,11 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
-from tracekit.timeline.fill import Fill
-from tracekit.timeline.handed import HandedOver, Item, handed_over, size_text
+from tracekit.browse.kho_tree import HandedOver, Item, handed_over, size_text
+from tracekit.browse.region_fill import Fill
 from tui.jobs import Job, start
-from tui.look import Look, bar
 from tui.model import Model
+from tui.theme import Look, bar
 from tui.view import View
 
 __all__ = ["KhoView"]

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from textual.signal import Signal
 
+from tracekit.browse.open import Opened
+from tracekit.query.selection import Selection
 from tracekit.session.notes import Bookmark, Notes
-from tracekit.timeline.opened import Opened
-from tracekit.timeline.selection import Selection
 
 if TYPE_CHECKING:
     from tui.app import TracekitApp

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy.typing as npt
 from textual.containers import Vertical
 
-from tui.look import Look
 from tui.model import Model
+from tui.theme import Look
 
 if TYPE_CHECKING:
     from tui.app import TracekitApp

@@ -153,7 +153,7 @@ def test_the_demos_probe_records_came_both_ways(tmp_path: Path) -> None:
 
     import tracekit
     from tracekit.probes.records import RECORD, unpack
-    from tracekit.timeline.query import Filter
+    from tracekit.timeline.filter import Filter
 
     recording = tracekit.open(files("tracekit") / "demo" / "handover.tar.zst")
     data = recording.session.read("boots/0/bpf.bin")

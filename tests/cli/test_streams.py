@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.session_trees import make_session
 from tests.timeline.test_damage import two_cpus
-from tests.timeline.trees import make_session
 from tracekit.cli import main
 
 TRACEKIT = f"{sys.executable} -m tracekit"
@@ -84,7 +84,7 @@ def test_being_terminated_leaves_nothing_half_written(path: Path, tmp_path: Path
     code = (
         "import os, signal, sys\n"
         "from tracekit.cli import main\n"
-        "from tracekit.timeline.recording import Recording\n"
+        "from tracekit.timeline.events import Recording\n"
         "Recording.batches = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)\n"
         f"sys.argv = ['tracekit', 'export', {str(path)!r}, '--format', 'csv', '-o', {str(out)!r}]\n"
         "sys.exit(main())\n"

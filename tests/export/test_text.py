@@ -20,8 +20,8 @@ from tracekit.export.lines import (
     join_lines,
 )
 from tracekit.export.text import text_blocks
-from tracekit.ftrace.kerneltext import context, latency_flags
-from tracekit.timeline.query import Filter
+from tracekit.ftrace.printers.trace_file import context, latency_flags
+from tracekit.timeline.filter import Filter
 
 
 def test_every_line_of_a_handover(session: Callable[[str], Path]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ftrace.event_payloads import (
+from tests.support.ring.event_payloads import (
     FORMATS,
     data_loc_string,
     dynamic_u64,

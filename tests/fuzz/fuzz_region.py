@@ -37,15 +37,15 @@ import zstandard
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.ftrace.region_strategies import LAYOUTS, Script, Step
-from tests.ftrace.region_writer import RingBuffer, layout_615
+from tests.support.ring.region_strategies import LAYOUTS, Script, Step
+from tests.support.ring.region_writer import RingBuffer, layout_615
 from tracekit.errors import FormatError, ParseError
 from tracekit.ftrace.columns import Payloads, typed_columns
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat, HeaderPage, parse_format
-from tracekit.ftrace.layout import parse_layout
-from tracekit.ftrace.page import RecordHeader, Records, read_pages
-from tracekit.ftrace.render import make_renderer
+from tracekit.ftrace.printers.render import make_renderer
+from tracekit.ftrace.ring.layout import parse_layout
+from tracekit.ftrace.ring.page import RecordHeader, Records, read_pages
 
 CAPTURE = ROOT / "tests/captures/same-boot-7.2.tar.zst"
 HANG = 15.0  # seconds without a finished case

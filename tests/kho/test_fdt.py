@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.kho.fdt_writer import Tree, text, write_fdt
+from tests.support.fdt_writer import Tree, text, write_fdt
 from tracekit.errors import ParseError
 from tracekit.kho.fdt import Node, parse_fdt
 

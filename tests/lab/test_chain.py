@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import tracekit
-from tests.lab.guest import NEW, OLD, guest_run, handover
+from tests.support.guest import NEW, OLD, guest_run, handover
 from tracekit.lab.machine import Plan, Result
-from tracekit.timeline.query import Filter
+from tracekit.timeline.filter import Filter
 
 pytestmark = pytest.mark.xdist_group("lab")
 

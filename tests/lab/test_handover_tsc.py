@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 
 import tracekit
-from tests.lab.guest import NEW, OLD, guest_run, handover, record
+from tests.support.guest import NEW, OLD, guest_run, handover, record
 from tracekit.lab.machine import Plan, Result
-from tracekit.timeline.query import Filter
-from tracekit.timeline.recording import Recording
-from tracekit.timeline.report import Report
+from tracekit.report.make import Report
+from tracekit.timeline.events import Recording
+from tracekit.timeline.filter import Filter
 
 pytestmark = pytest.mark.xdist_group("lab")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tracekit.errors import LabError, UsageError
-from tracekit.lab.kernelbuild import build_kernel
+from tracekit.lab.kernel_build import build_kernel
 from tracekit.lab.kernels import available, built_directory, choose, config
 
 

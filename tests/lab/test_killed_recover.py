@@ -7,7 +7,7 @@ import json
 import pytest
 
 import tracekit
-from tests.lab.guest import NEW, OLD, guest_run, handover
+from tests.support.guest import NEW, OLD, guest_run, handover
 from tracekit.lab.machine import Plan, Result
 
 pytestmark = pytest.mark.xdist_group("lab")

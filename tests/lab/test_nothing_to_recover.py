@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tracekit
-from tests.lab.guest import BASE_CMDLINE, CMDLINE, NEW, OLD, guest_run
+from tests.support.guest import BASE_CMDLINE, CMDLINE, NEW, OLD, guest_run
 from tracekit.lab.machine import Plan, Result
 
 pytestmark = pytest.mark.xdist_group("lab")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import tracekit
-from tests.lab.guest import NEW, OLD, need_guests
+from tests.support.guest import NEW, OLD, need_guests
 from tracekit.cli import main
-from tracekit.timeline.report import Report
+from tracekit.report.make import Report
 
 pytestmark = pytest.mark.xdist_group("lab")
 

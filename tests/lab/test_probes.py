@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.lab.guest import CMDLINE, OLD, guest_run
-from tests.lab.probes_in_guest import CALLS, NAME, PRESERVED, TOKEN
+from tests.support import probes_in_guest
+from tests.support.guest import CMDLINE, OLD, guest_run
+from tests.support.probes_in_guest import CALLS, NAME, PRESERVED, TOKEN
 from tracekit.lab.machine import Plan
 
 pytestmark = pytest.mark.xdist_group("lab")
 
-IN_GUEST = Path(__file__).with_name("probes_in_guest.py")
+IN_GUEST = Path(probes_in_guest.__file__)
 SCRIPT = f"""
 cat > /tmp/probes_in_guest.py <<'EOF'
 {IN_GUEST.read_text()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tracekit
-from tests.lab.guest import BASE_CMDLINE, OLD, guest_run
+from tests.support.guest import BASE_CMDLINE, OLD, guest_run
 from tracekit.lab.machine import Plan, Result
 from tracekit.session import Session
 

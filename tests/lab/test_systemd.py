@@ -7,12 +7,12 @@ from itertools import pairwise
 import pytest
 
 import tracekit
-from tests.lab.guest import NEW, OLD, guest_run
+from tests.support.guest import NEW, OLD, guest_run
 from tracekit.lab.machine import Plan, Result
-from tracekit.timeline.phases import Phase
-from tracekit.timeline.query import Filter
-from tracekit.timeline.recording import Recording
-from tracekit.timeline.report import Report
+from tracekit.report.make import Report
+from tracekit.report.phases import Phase
+from tracekit.timeline.events import Recording
+from tracekit.timeline.filter import Filter
 
 pytestmark = pytest.mark.xdist_group("lab")
 

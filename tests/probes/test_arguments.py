@@ -6,8 +6,8 @@ import platform
 
 import pytest
 
-from tests.probes import btf_writer as w
-from tests.probes.kernels import BTF, kernel
+from tests.support import btf_writer as w
+from tests.support.traceable_kernels import BTF, kernel
 from tracekit.probes.arguments import ARGUMENTS, Source, resolve
 from tracekit.probes.btf import Btf
 from tracekit.probes.kernel import shutdown_functions

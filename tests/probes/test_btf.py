@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.probes import btf_writer as w
+from tests.support import btf_writer as w
+from tests.support.traceable_kernels import BTF as REAL
 from tracekit.errors import ParseError
 from tracekit.probes.btf import VOID, Btf, Member
-
-REAL = (Path(__file__).parent / "data" / "btf-7.2.13.bin").read_bytes()
 
 # pahole -F btf -C STRUCT, Linux 7.2.13
 PAHOLE = {

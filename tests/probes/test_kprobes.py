@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from tests.probes.kernels import BTF, kernel
+from tests.support.traceable_kernels import BTF, kernel
 from tracekit.probes.kprobes import kprobe_plan
 from tracekit.probes.records import KINDS
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.probes.kernels import BTF, TRACEABLE
+from tests.support.traceable_kernels import BTF, TRACEABLE
 from tracekit.probes import loader
 from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
 from tracekit.probes.records import KINDS, RECORD, RETURN, unpack

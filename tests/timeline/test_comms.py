@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import tracekit
-from tests.ftrace.event_payloads import FORMATS, sched_switch
-from tests.timeline.bpf_records import executed, region, session
+from tests.support.bpf_records import executed, region, session
+from tests.support.ring.event_payloads import FORMATS, sched_switch
 
 PID = 77
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import tracekit
-from tests.ftrace.event_payloads import FORMATS, data_loc_string, function
-from tests.ftrace.region_writer import TEXT_ADDR, Region, RingBuffer, layout_612, layout_615
-from tests.timeline.trees import make_session
+from tests.support.ring.event_payloads import FORMATS, data_loc_string, function
+from tests.support.ring.region_writer import TEXT_ADDR, Region, RingBuffer, layout_612, layout_615
+from tests.support.session_trees import make_session
 from tracekit.cli import main
-from tracekit.timeline.report import Report
+from tracekit.report.make import Report
 
 
 def two_cpus(events: int = 500) -> Region:
@@ -209,7 +209,7 @@ def test_complete_is_only_said_of_what_is(
 def test_a_session_with_a_snapshot_only_is_not_complete(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.timeline.trees import make_tree
+    from tests.support.session_trees import make_tree
 
     tree = make_tree(tmp_path / "tree", two_cpus().data)
     session = tmp_path / "session"

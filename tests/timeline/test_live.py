@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import tracekit
-from tests.ftrace.region_writer import TEXT_ADDR
-from tests.timeline.bpf_records import (
+from tests.support.bpf_records import (
     FORMATS,
     BootFiles,
     common,
@@ -24,10 +23,11 @@ from tests.timeline.bpf_records import (
     region,
     write_session,
 )
+from tests.support.ring.region_writer import TEXT_ADDR
 from tracekit.cli import main
 from tracekit.probes.records import KINDS
-from tracekit.timeline import devices
-from tracekit.timeline.report import Report
+from tracekit.report import devices
+from tracekit.report.make import Report
 
 US = 1000
 MS = 1000 * US

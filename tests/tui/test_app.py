@@ -13,10 +13,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input, OptionList
 
-from tests.tui.driver import drive, screen_text, until
+from tests.support.driver import drive, screen_text, until
 from tui.app import TracekitApp
-from tui.bookmarks import BookmarkList
-from tui.help import KEYS, HelpScreen
+from tui.dialogs.bookmarks import BookmarkList
+from tui.dialogs.help import KEYS, HelpScreen
 
 Piloted = Pilot[Any]
 VIEWS = ("story", "timeline", "events", "tables", "kho")

@@ -12,19 +12,19 @@ from textual.keys import format_key
 from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input
 
-from tests.tui.driver import drive, screen_text, until
+from tests.support.driver import drive, screen_text, until
 from tui.app import TracekitApp
 from tui.bars import KeyLine
-from tui.details import Details
-from tui.grid import EventsTable
-from tui.help import KEYS
+from tui.dialogs.help import KEYS
+from tui.dialogs.palette import palette
+from tui.events.details import Details
+from tui.events.table import EventsTable
 from tui.kho import ItemTree, KhoView
-from tui.palette import palette
-from tui.spans import SpanList
-from tui.story import StoryView
-from tui.table import SortTable
-from tui.tables import TablesView
-from tui.timeline import TimelineView
+from tui.sorted_table import SortTable
+from tui.story.spans import SpanList
+from tui.story.view import StoryView
+from tui.tables.view import TablesView
+from tui.timeline.view import TimelineView
 
 Piloted = Pilot[Any]
 

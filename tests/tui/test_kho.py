@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.ftrace.region_writer import RingBuffer, layout_615
-from tests.timeline.trees import make_session
-from tests.tui.driver import drive, matches_snapshot, screen_text, until
-from tracekit.timeline.handed import Item, handed_over
+from tests.support.driver import drive, matches_snapshot, screen_text, until
+from tests.support.ring.region_writer import RingBuffer, layout_615
+from tests.support.session_trees import make_session
+from tracekit.browse.kho_tree import Item, handed_over
 from tui.app import TracekitApp
 from tui.kho import ItemTree, KhoView
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.driver import drive, screen_text, until
-from tracekit.timeline.words import duration
+from tests.support.driver import drive, screen_text, until
+from tracekit.text import duration
 from tui.app import TracekitApp
 
 pytestmark = pytest.mark.xdist_group("twenty_million")

@@ -18,10 +18,10 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 import tui.app
-import tui.calm
-from tests.tui.driver import drive, until
+import tui.latency
+from tests.support.driver import drive, until
+from tracekit.browse.open import open_recording
 from tracekit.session import Session
-from tracekit.timeline.opened import open_recording
 from tui.app import TracekitApp
 
 
@@ -88,8 +88,8 @@ def test_the_interpreter_is_left_as_it_was() -> None:
 
 def test_garbage_is_collected_once_when_nobody_types(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[float] = []
-    monkeypatch.setattr(tui.calm, "_IDLE", 0.3)
-    monkeypatch.setattr(tui.calm.gc, "collect", lambda: turns.append(time.monotonic()))
+    monkeypatch.setattr(tui.latency, "_IDLE", 0.3)
+    monkeypatch.setattr(tui.latency.gc, "collect", lambda: turns.append(time.monotonic()))
 
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         await pilot.press("3", "down")

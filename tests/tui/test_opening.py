@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import tui.app
-from tests.tui.driver import screen_text, until
+from tests.support.driver import screen_text, until
 from tui.app import TracekitApp
 from tui.bars import Welcome
-from tui.help import HelpScreen
+from tui.dialogs.help import HelpScreen
 
 _SHIPPED = Path(str(files("tracekit") / "demo" / "handover.tar.zst"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.browser import chromium, open_page
+from tests.support.browser import chromium, open_page
 
 pytestmark = pytest.mark.skipif(
     chromium() is None, reason="Chromium is not installed: --web is not tried in a browser"

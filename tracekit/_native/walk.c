@@ -7,7 +7,7 @@
 
 enum { TYPE_PADDING = 29, TYPE_TIME_EXTEND = 30, TYPE_TIME_STAMP = 31 };
 
-/* Page status, as tracekit.ftrace.page spells them out. */
+/* Page status, as tracekit.ftrace.ring.page spells them out. */
 enum { PAGE_OK, PAGE_COMMIT_BEYOND, PAGE_RECORD_BEYOND, PAGE_BAD_PADDING, PAGE_SHORT_RECORD,
        PAGE_STAMP_ALONE };
 
@@ -21,7 +21,7 @@ struct geometry {
 	Py_ssize_t type, flags, preempt, pid, header;	/* in the payload */
 };
 
-/* One row for each sub-buffer, as tracekit.ftrace.page reads it (nine u64). */
+/* One row for each sub-buffer, as tracekit.ftrace.ring.page reads it (nine u64). */
 struct page_row {
 	uint64_t events, status, where, missed, commit, first_ts, last_ts, discarded, unreadable;
 };

@@ -22,7 +22,7 @@ import click
 
 from tracekit.cli import common
 from tracekit.errors import SourceError, TracekitError
-from tracekit.timeline.words import printable
+from tracekit.text import printable
 
 __all__ = ["cli", "main"]
 

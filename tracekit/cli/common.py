@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import click
 
 from tracekit.errors import Diagnostic
-from tracekit.timeline.words import printable
+from tracekit.text import printable
 
 __all__ = [
     "detail",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from tracekit.cli.common import say, sysroot_option
-from tracekit.timeline.words import printable
+from tracekit.text import printable
 
 if TYPE_CHECKING:
-    from tracekit.capture.doctor import Check
+    from tracekit.capture.doctor.machine import Check
 
 __all__ = ["command"]
 
@@ -47,8 +47,8 @@ def command(sysroot: str, session: str | None, as_json: bool) -> None:
     what is missing. Changes nothing. Exit code 0: ready; 1: something has failed. Not as root it
     says what it could not see.
     """
-    from tracekit.capture.doctor import examine
-    from tracekit.capture.whereabouts import default_session
+    from tracekit.capture.cmdline.session_param import default_session
+    from tracekit.capture.doctor.examine import examine
     from tracekit.errors import TracekitError
     from tracekit.sysroot import Sysroot
 

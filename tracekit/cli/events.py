@@ -12,7 +12,7 @@ import click
 import tracekit
 from tracekit.cli.common import progress, say
 from tracekit.cli.filters import build_filter, filter_options
-from tracekit.timeline.words import printable
+from tracekit.text import printable
 
 __all__ = ["command"]
 

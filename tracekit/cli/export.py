@@ -51,7 +51,7 @@ def command(
         raise UsageError("--grep cannot be combined with --per-event: its files hold typed fields")
     from tracekit.session import Session
     from tracekit.session.derived import fetch_derived, keep_derived
-    from tracekit.timeline.query import Filter
+    from tracekit.timeline.filter import Filter
 
     wanted, opened = build_filter(**filters), Session.open(session)
     everything = form == "parquet" and wanted == Filter()

@@ -11,7 +11,7 @@ import click
 from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
-    from tracekit.timeline.query import Filter
+    from tracekit.timeline.filter import Filter
 
 __all__ = ["build_filter", "filter_options"]
 
@@ -58,8 +58,8 @@ def build_filter(
     where: str | None,
 ) -> Filter:
     """The filter that the options describe; :class:`UsageError` where one makes no sense."""
-    from tracekit.timeline.expr import parse
-    from tracekit.timeline.query import Filter, parse_time
+    from tracekit.query.expr import parse
+    from tracekit.timeline.filter import Filter, parse_time
 
     parse(where or "")  # a mistake is told before the session is decoded
     try:

@@ -58,7 +58,7 @@ def command(
       tracekit handover --kernel ... --dry-run          shows the command line
       tracekit handover --kernel ... --via systemctl    stops services first
     """
-    from tracekit.capture.handover import Next, handover, plan
+    from tracekit.capture.record.handover import Next, handover, plan
     from tracekit.sysroot import Sysroot
 
     if reuse_cmdline and append is not None:

@@ -77,7 +77,7 @@ def build(series: tuple[str, ...], jobs: int | None) -> None:
     What is there stays as it is; a build that was interrupted goes on where it was.
     """
     from tracekit.lab import images, kernels
-    from tracekit.lab.kernelbuild import build_kernel, newest_series
+    from tracekit.lab.kernel_build import build_kernel, newest_series
     from tracekit.lab.store import lab_directory
 
     lab = lab_directory()
@@ -193,7 +193,7 @@ def _check_new(session: Path) -> None:
 
 
 def _check_size(text: str) -> str:
-    from tracekit.capture.cmdline import memparse
+    from tracekit.capture.cmdline.parse import memparse
 
     parsed = memparse(text)
     if parsed is None or parsed[1] or not 1 << 16 <= parsed[0] <= 1 << 28:

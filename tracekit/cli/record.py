@@ -16,7 +16,7 @@ from tracekit.cli.common import progress, say, say_diagnostics, talk
 from tracekit.errors import SourceError, TracekitError
 
 if TYPE_CHECKING:
-    from tracekit.capture.record import Options, Recorder, Status
+    from tracekit.capture.record.recorder import Options, Recorder, Status
 
 __all__ = ["command", "record_options", "stay", "to_options"]
 
@@ -65,8 +65,8 @@ def to_options(
     no_bpf: bool, discard: bool,
 ) -> Options:  # fmt: skip
     """What the options say."""
-    from tracekit.capture.record import Options
-    from tracekit.capture.whereabouts import default_session
+    from tracekit.capture.cmdline.session_param import default_session
+    from tracekit.capture.record.recorder import Options
     from tracekit.sysroot import Sysroot
 
     path = Path(session) if session else default_session(Sysroot())
@@ -187,14 +187,14 @@ def command(cleanup: bool, last_snapshot: bool, as_json: bool, **options: Any) -
       tracekit record -o SESSION --events scheduling --events 'block:*'
       tracekit record --cleanup                         after a kill -9
     """
-    from tracekit.capture import armed
+    from tracekit.capture.record import armed
 
     if last_snapshot:  # systemd waits for this on the way out: no more is imported
         if (running := armed.recording()) is not None:
             armed.ask_for_release(running.pid)
         say(f"saved: {running.session}" if running else "nobody is recording")
         return
-    from tracekit.capture import record
+    from tracekit.capture.record import recorder as record
     from tracekit.sysroot import Sysroot
 
     root = Sysroot()

@@ -10,7 +10,7 @@ import click
 from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
 
 if TYPE_CHECKING:
-    from tracekit.capture.recover import RecoverResult
+    from tracekit.capture.recover.recover import RecoverResult
 
 __all__ = ["command"]
 
@@ -39,7 +39,7 @@ def _print_json(result: RecoverResult) -> None:
 
 
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
-    from tracekit.capture import systemd
+    from tracekit.capture.save import systemd
 
     systemd.notify_ready(f"recovered boot {result.boot - 1} into {result.session}")
     if not systemd.running():
@@ -93,9 +93,9 @@ def command(
       tracekit recover --sysroot new SESSION                     from a saved tree
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
     """
-    from tracekit.capture.cmdline import parse_region
-    from tracekit.capture.recover import recover
-    from tracekit.capture.sessionparam import session_from_cmdline
+    from tracekit.capture.cmdline.parse import parse_region
+    from tracekit.capture.cmdline.session_param import session_from_cmdline
+    from tracekit.capture.recover.recover import recover
     from tracekit.errors import UsageError
     from tracekit.sysroot import Sysroot
 

@@ -23,7 +23,7 @@ def print_report(session: str, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from tracekit.cli.show_report import render_report
+    from tracekit.cli.report_text import render_report
 
     console = Console(highlight=False, markup=False, emoji=False)  # recorded names are no markup
     if not console.is_terminal:  # a file or a pipe has no width to fit

@@ -12,7 +12,7 @@ import click
 from tracekit.cli.common import say
 
 if TYPE_CHECKING:
-    from tracekit.capture.setup import Options, Plan
+    from tracekit.capture.cmdline.setup import Options, Plan
 
 __all__ = ["command"]
 
@@ -30,8 +30,9 @@ def _show(plan: Plan) -> None:
 
 def _make_effective(options: Options, plan: Plan, no_start: bool) -> None:
     """On the live machine: the boot loader takes the command line, systemd the units."""
-    from tracekit.capture import setup, systemd
-    from tracekit.capture.cmdline import parse_cmdline
+    from tracekit.capture.cmdline import setup
+    from tracekit.capture.cmdline.parse import parse_cmdline
+    from tracekit.capture.save import systemd
     from tracekit.errors import TracekitError
 
     update = plan.loader.update
@@ -106,7 +107,7 @@ def command(
       tracekit setup --apply          installs it; reboot once
       tracekit setup --undo           removes it
     """
-    from tracekit.capture import setup
+    from tracekit.capture.cmdline import setup
     from tracekit.errors import TracekitError, UsageError
 
     if install and undo:

@@ -43,7 +43,7 @@ def command(session: Path | None, view: str, where: str, web: bool, port: int) -
     tracekit show                                      the handover that ships
     tracekit show SESSION --view events --where 'cpu = 0 and event ~ kexec:*'
     """
-    from tracekit.timeline.expr import parse
+    from tracekit.query.expr import parse
 
     parse(where)  # a mistake is told before anything is drawn
     if web:

@@ -33,7 +33,7 @@ def command(sysroot: str, session: str, as_json: bool) -> None:
       tracekit snapshot -o SESSION                   on the machine, as root
       tracekit snapshot --sysroot old -o SESSION     from a saved tree
     """
-    from tracekit.capture.snapshot import snapshot
+    from tracekit.capture.save.snapshot import snapshot
     from tracekit.sysroot import Sysroot
 
     root = Sysroot(sysroot)

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from tracekit.errors import SourceError, UsageError
 from tracekit.session.derived import replacing
-from tracekit.timeline.query import Filter
-from tracekit.timeline.recording import Recording
+from tracekit.timeline.events import Recording
+from tracekit.timeline.filter import Filter
 
 __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows"]
 

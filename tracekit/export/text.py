@@ -18,8 +18,9 @@ from tracekit.export.lines import (
     join_lines,
 )
 from tracekit.ftrace.columns import as_arrow, as_numpy
-from tracekit.ftrace.graphtext import GraphFormatter, irq_entry_code
-from tracekit.ftrace.kerneltext import (
+from tracekit.ftrace.printers.function_graph import GraphFormatter, irq_entry_code
+from tracekit.ftrace.printers.render import Renderer
+from tracekit.ftrace.printers.trace_file import (
     BufferStarts,
     LineContext,
     clock_in_ns,
@@ -30,12 +31,11 @@ from tracekit.ftrace.kerneltext import (
     lost_events,
     repeat_time,
 )
-from tracekit.ftrace.render import Renderer
 from tracekit.ftrace.symbols import Symbols
+from tracekit.report.losses import account
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.losses import account
-from tracekit.timeline.query import Filter
-from tracekit.timeline.recording import Recording
+from tracekit.timeline.events import Recording
+from tracekit.timeline.filter import Filter
 from tracekit.timeline.rows import Rows
 
 __all__ = ["json_blocks", "kernel_blocks", "text_blocks"]

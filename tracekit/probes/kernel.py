@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tracekit.errors import ParseError
 from tracekit.probes.btf import VOID, Btf
-from tracekit.sysroot import Sysroot
+from tracekit.sysroot import TRACEFS, Sysroot
 
 __all__ = ["SHUTDOWNS", "Missing", "ProbedKernel", "page_shift", "shutdown_functions", "tracefs"]
 
@@ -36,7 +36,6 @@ SHUTDOWNS = (
     "xenbus_dev_shutdown",
 )
 
-_TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 _BLACKLIST = "sys/kernel/debug/kprobes/blacklist"
 ABSENT = "not in this kernel, or inlined into its caller"
 NOTRACE = "code of the tracers themselves"
@@ -67,7 +66,7 @@ class Missing:
 
 def tracefs(root: Sysroot) -> str:
     """Where tracefs is mounted below the root."""
-    return next((path for path in _TRACEFS if root.exists(f"{path}/trace")), _TRACEFS[0])
+    return next((path for path in TRACEFS if root.exists(f"{path}/trace")), TRACEFS[0])
 
 
 def shutdown_functions(btf: Btf | None) -> Iterator[str]:

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from tracekit.errors import TracekitError
 from tracekit.probes.arguments import Source, resolve
-from tracekit.probes.bccmodule import import_bcc
+from tracekit.probes.bcc_module import import_bcc
 from tracekit.probes.kernel import Missing, ProbedKernel, page_shift, shutdown_functions
 from tracekit.probes.records import KINDS, RECORD, Kind
 from tracekit.probes.stats import counter_records

@@ -10,19 +10,26 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tracekit.errors import SessionError
 from tracekit.session.names import check_relative
 
-__all__ = ["Directory", "HashedFile", "write_all"]
+__all__ = ["Directory", "HashedFile", "dump_json", "write_all"]
 
 _CHUNK = 1 << 20
 _MAX_DEPTH = 16
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def dump_json(document: Mapping[str, Any]) -> bytes:
+    """The bytes of a JSON file of the session."""
+    return json.dumps(document, indent=1).encode() + b"\n"
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -11,8 +11,18 @@ import re
 
 from tracekit.errors import SessionError
 
-__all__ = ["LEFTOVER", "PART", "check_name", "check_relative", "safe_name", "strip_suffix"]
+__all__ = [
+    "INCOMING",
+    "LEFTOVER",
+    "PART",
+    "check_name",
+    "check_relative",
+    "safe_name",
+    "strip_suffix",
+]
 
+#: Regions that are safe on disk, but not yet known whose they are.
+INCOMING = "incoming/"
 LEFTOVER = ".tmp-"  # temporary names begin with this; a run that was killed leaves them behind
 PART = ".part"  # files that are being filled, and go on being so in the next run
 _SUFFIXES = (".zst", ".gz")

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.clocks.align import BootClockInput, ClockModel, SessionClock, align
+from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import Diagnostic
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.clock import BootClockInput, ClockModel, SessionClock, align
-from tracekit.timeline.clockother import Relation, relate
+from tracekit.timeline.clock_evidence import Source, boot_samples, one_clock_a_boot
 from tracekit.timeline.rows import EventKind, Rows
-from tracekit.timeline.sources import Source, boot_samples, one_clock_a_boot
 
 __all__ = ["OVERLAP", "Axis", "boot_samples", "place"]
 

@@ -11,13 +11,13 @@ from typing import Any
 from tracekit.errors import Diagnostic, FormatError, ParseError, SessionError, Severity
 from tracekit.ftrace.context import Context, NoSymbols, SymbolTable
 from tracekit.ftrace.format import EventFormat, HeaderPage, parse_format, parse_header_page
-from tracekit.ftrace.layout import RegionLayout, parse_layout
-from tracekit.ftrace.page import RecordHeader, Records, read_pages
-from tracekit.ftrace.render import Renderer, make_renderer, unknown_renderer
+from tracekit.ftrace.printers.render import Renderer, make_renderer, unknown_renderer
+from tracekit.ftrace.printers.syscalls import has_bare_syscalls
+from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
+from tracekit.ftrace.ring.page import RecordHeader, Records, read_pages
 from tracekit.ftrace.symbols import Symbols
-from tracekit.ftrace.syscalls import has_bare_syscalls
 from tracekit.session import Session
-from tracekit.timeline.bpfformat import ProbeRecords, is_probe, probe_format, probe_ids, probe_name
+from tracekit.timeline.bpf_format import ProbeRecords, is_probe, probe_format, probe_ids, probe_name
 
 __all__ = ["Boot", "Buffer", "Extent", "parse_comms", "parse_printk_formats"]
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.ftrace.page import Records
+from tracekit.ftrace.ring.page import Records
 from tracekit.timeline.boot import Boot
 
 __all__ = ["EventKind", "Kinds", "Rows", "distinct", "in_order", "numpy_columns", "of_cpu"]

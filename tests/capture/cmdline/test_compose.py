@@ -1,0 +1,74 @@
+"""The next kernel's command line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracekit.capture.cmdline.compose import MAX_CMDLINE, next_cmdline
+from tracekit.capture.cmdline.parse import parse_cmdline
+from tracekit.errors import UsageError
+
+FIRST = (
+    "BOOT_IMAGE=/vmlinuz root=/dev/vda1 ro quiet kho=on reserve_mem=4M:2M:tkA "
+    "reserve_mem=4M:2M:tkB trace_instance=tk^traceoff@tkA"
+)
+
+
+def test_regions_take_turns() -> None:
+    first = next_cmdline(FIRST, "/var/lib/s")
+    assert first.region == "tkB"
+    assert first.cmdline == (
+        "root=/dev/vda1 ro quiet reserve_mem=4M:2M:tkA reserve_mem=4M:2M:tkB kho=on "
+        "trace_instance=tk^traceoff@tkB trace_clock=x86-tsc "
+        "trace_event=initcall:*,sched:sched_process_exec tracekit.session=/var/lib/s"
+    )
+    second = next_cmdline(first.cmdline, "/var/lib/s")
+    assert second.region == "tkA"
+    assert next_cmdline(second.cmdline, "/var/lib/s").cmdline == first.cmdline
+
+
+def test_a_new_command_line_keeps_the_reservations() -> None:
+    found = next_cmdline(FIRST, None, base="console=ttyS0 -- single", clock="local")
+    assert found.cmdline == (
+        "console=ttyS0 kho=on reserve_mem=4M:2M:tkA reserve_mem=4M:2M:tkB "
+        "trace_instance=tk^traceoff@tkB trace_event=initcall:*,sched:sched_process_exec -- single"
+    )
+
+
+def test_other_peoples_tracing_stays() -> None:
+    text = (
+        f"{FIRST} trace_instance=mine,sched:* trace_event=kmem:*,initcall:* "
+        'reserve_mem=1M:2M:oops ramoops.mem_name=oops dyndbg="file a.c +p"'
+    )
+    found = next_cmdline(text, "/var/lib/a session")
+    command = parse_cmdline(found.cmdline)
+    assert found.region == "tkB"
+    assert [i.name for i in command.instances] == ["mine", "tk"]
+    assert command.trace_event == ("kmem:*", "initcall:*", "sched:sched_process_exec")
+    assert 'dyndbg="file a.c +p"' in found.cmdline
+    assert found.cmdline.endswith('tracekit.session="/var/lib/a session"')
+
+
+def test_without_a_second_region_there_is_a_warning() -> None:
+    found = next_cmdline("kho=on reserve_mem=4M:2M:tkA trace_instance=tk@tkA", "/s")
+    assert found.region is None
+    assert "trace_instance" not in found.cmdline
+    assert "second region" in found.warnings[0]
+
+
+def test_what_no_command_line_can_hold() -> None:
+    with pytest.raises(UsageError, match="quotes"):
+        next_cmdline(FIRST, '/a"b')
+    with pytest.raises(UsageError, match=str(MAX_CMDLINE - 1)):
+        next_cmdline(FIRST, "/s", base="x" * MAX_CMDLINE)
+
+
+@given(st.text(max_size=200))
+def test_any_text_gives_a_line_or_says_why_not(text: str) -> None:
+    try:
+        found = next_cmdline(text, "/s")
+    except UsageError:
+        return
+    assert parse_cmdline(found.cmdline).kho is True

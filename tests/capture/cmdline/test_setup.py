@@ -1,0 +1,279 @@
+"""setup: what it installs below a root, and that nothing foreign is touched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK, find_loader, parameters
+from tracekit.capture.cmdline.parse import parse_cmdline
+from tracekit.capture.cmdline.setup import UNITS, Options, apply, make_plan, start, undo
+from tracekit.cli import main
+from tracekit.errors import SourceError, UsageError
+
+UNIT_DIRECTORY = "etc/systemd/system"
+
+
+def system(tmp_path: Path, *paths: str) -> Path:
+    """The root of an installed system that has these files, and directories where they end in /."""
+    root = tmp_path / "root"
+    root.mkdir()
+    for path in paths:
+        target = root / path
+        if path.endswith("/"):
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("")
+    return root
+
+
+def options(root: Path) -> Options:
+    return Options(root, kernel="/boot/vmlinuz-7.3.4", program="/usr/bin/tracekit")
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file and symlink below a root, with its content."""
+    return {
+        str(p.relative_to(root)): f"-> {p.readlink()}" if p.is_symlink() else p.read_text()
+        for p in root.rglob("*")
+        if p.is_symlink() or p.is_file()
+    }
+
+
+# -- the command line -------------------------------------------------------------------------
+
+
+def test_the_parameters() -> None:
+    command = parse_cmdline(parameters("8M"))
+    assert command.kho is True and command.ignored == ()
+    assert [(m.name, m.size) for m in command.reserve_mem] == [("tkA", 8 << 20), ("tkB", 8 << 20)]
+    (instance,) = command.instances
+    assert (instance.name, instance.region, instance.flags) == ("tk", "tkA", ("traceoff",))
+
+
+@pytest.mark.parametrize("size", ["", "4", "4m", "0M", "-4M", "4M:1M", "4M kho=off", "04M"])
+def test_a_size_that_is_none(size: str) -> None:
+    if size == "4":
+        assert "reserve_mem=4:" in parameters(size)  # bytes; the kernel takes that too
+        return
+    with pytest.raises(UsageError, match="--size"):
+        parameters(size)
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "path"),
+    [
+        (("etc/default/grub", "etc/default/grub.d"), "GRUB", GRUB_FILE),
+        (("etc/default/grub",), "GRUB", None),
+        (("etc/kernel/cmdline", "boot/loader/entries"), "kernel-install", "etc/kernel/cmdline"),
+        (("boot/loader/entries",), "systemd-boot", None),
+        ((), "unknown", None),
+    ],
+)
+def test_boot_loaders(files: tuple[str, ...], name: str, path: str | None) -> None:
+    loader = find_loader(lambda path: path in files, lambda program: False)
+    assert (loader.name, loader.path) == (name, path)
+    assert bool(loader.update) == (path is not None)
+
+
+def test_grub_reads_what_was_written(tmp_path: Path) -> None:
+    root = system(tmp_path, "etc/default/grub", "etc/default/grub.d/")
+    apply(options(root), make_plan(options(root)))
+    script = f'GRUB_CMDLINE_LINUX="quiet"; . {root}/{GRUB_FILE}; printf %s "$GRUB_CMDLINE_LINUX"'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"quiet {parameters('4M')}"
+
+
+# -- installing -------------------------------------------------------------------------------
+
+
+def test_apply_and_undo(tmp_path: Path) -> None:
+    root = system(tmp_path, "etc/default/grub", "etc/default/grub.d/", "usr/sbin/update-grub")
+    before = tree(root)
+    plan = make_plan(options(root))
+    assert plan.loader.update == ("update-grub",)
+    done = apply(options(root), plan)
+    assert len(done) == len(UNITS) + 1 and all(line.startswith("wrote: ") for line in done)
+    for unit, target in UNITS.items():
+        link = root / UNIT_DIRECTORY / f"{target}.wants" / unit
+        assert link.resolve() == root / UNIT_DIRECTORY / unit
+        assert stat.S_IMODE(link.stat().st_mode) == 0o644
+        assert stat.S_IMODE(link.parent.stat().st_mode) == 0o755
+    once = tree(root)
+    assert all(line.startswith("as it was") for line in apply(options(root), plan))
+    assert tree(root) == once
+    done, loader = undo(options(root))
+    assert len(done) == len(UNITS) + 1 and loader.update == ("update-grub",)
+    assert tree(root) == before
+    assert undo(options(root))[0] == []
+
+
+def test_another_size_later(tmp_path: Path) -> None:
+    root = system(tmp_path, "etc/default/grub", "etc/default/grub.d/")
+    apply(options(root), make_plan(options(root)))
+    bigger = replace(options(root), size="64M")
+    done = apply(bigger, make_plan(bigger))
+    assert [line for line in done if not line.startswith("as it was")] == [
+        f"changed: {root / GRUB_FILE}"
+    ]
+    assert "reserve_mem=64M:" in (root / GRUB_FILE).read_text()
+
+
+def test_the_units_say_what_was_asked_for(tmp_path: Path) -> None:
+    root = system(tmp_path, "boot/vmlinuz-7.3.4", "boot/initrd.img-7.3.4")
+    plan = make_plan(options(root))
+    load = plan.files[f"{UNIT_DIRECTORY}/tracekit-load.service"]
+    command = (
+        "ExecStart=/usr/bin/tracekit handover --load-only --kernel /boot/vmlinuz-7.3.4 "
+        "--initrd /boot/initrd.img-7.3.4\n"
+    )
+    assert command in load
+    given = make_plan(replace(options(root), session="/srv/kexec", initrd="/boot/other"))
+    load = given.files[f"{UNIT_DIRECTORY}/tracekit-load.service"]
+    assert "--initrd /boot/other -o /srv/kexec\n" in load
+    assert "record -o /srv/kexec\n" in given.files[f"{UNIT_DIRECTORY}/tracekit-record.service"]
+    assert not any("@" in text.replace("@tkA", "") for text in given.files.values())
+
+
+def test_kernel_install_shares_its_line(tmp_path: Path) -> None:
+    root = system(tmp_path)
+    line = root / "etc/kernel/cmdline"
+    line.parent.mkdir(parents=True)
+    line.write_text("root=UUID=1 quiet\n")
+    apply(options(root), make_plan(options(root)))
+    assert line.read_text() == f"root=UUID=1 quiet {parameters('4M')}\n"
+    bigger = replace(options(root), size="16M")
+    apply(bigger, make_plan(bigger))
+    assert line.read_text() == f"root=UUID=1 quiet {parameters('16M')}\n"
+    undo(options(root))
+    assert line.read_text() == "root=UUID=1 quiet\n"
+
+
+def test_comments_in_kernel_installs_line_stay_comments(tmp_path: Path) -> None:
+    root = system(tmp_path)
+    line = root / "etc/kernel/cmdline"
+    line.parent.mkdir(parents=True)
+    line.write_text("# ours\nroot=UUID=1\nquiet\n")
+    for _ in range(2):
+        apply(options(root), make_plan(options(root)))
+        assert line.read_text() == f"# ours\nroot=UUID=1 quiet {parameters('4M')}\n"
+    undo(options(root))
+    assert line.read_text() == "# ours\nroot=UUID=1 quiet\n"
+
+
+# -- what is not ours -------------------------------------------------------------------------
+
+
+def test_a_foreign_unit_is_not_replaced(tmp_path: Path) -> None:
+    root = system(tmp_path, "etc/default/grub", "etc/default/grub.d/")
+    foreign = root / UNIT_DIRECTORY / "tracekit-load.service"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("[Unit]\n")
+    before = tree(root)
+    with pytest.raises(SourceError, match=r"tracekit-load\.service: not written by tracekit"):
+        apply(options(root), make_plan(options(root)))
+    assert tree(root) == before
+    assert undo(options(root))[0] == [
+        f"left alone, for tracekit setup has not written it: {UNIT_DIRECTORY}/{foreign.name}"
+    ]
+    assert tree(root) == before
+
+
+@pytest.mark.parametrize("place", ["etc", "etc/systemd/system", f"{UNIT_DIRECTORY}/x"])
+def test_symlinks_are_not_followed(tmp_path: Path, place: str) -> None:
+    root = system(tmp_path)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = root / place.replace("/x", "/tracekit-load.service")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside / "file" if place.endswith("/x") else outside)
+    with pytest.raises(SourceError, match="symlink"):
+        apply(options(root), make_plan(options(root)))
+    assert not list(outside.iterdir())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kernel": "boot/vmlinuz"},
+        {"kernel": "/boot/a b"},
+        {"kernel": "/boot/../etc/x"},
+        {"kernel": "/boot/%n"},
+        {"initrd": '/boot/"'},
+        {"session": "relative"},
+        {"session": "/var/lib/x\nExecStartPre=/bin/true"},
+        {"program": "tracekit"},
+        {"program": "/usr/bin/env A=$HOME tracekit"},
+    ],
+)
+def test_what_cannot_stand_in_a_unit(tmp_path: Path, wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        make_plan(replace(options(system(tmp_path)), **wrong))  # type: ignore[arg-type]
+
+
+def test_a_root_that_is_none(tmp_path: Path) -> None:
+    missing = options(tmp_path / "missing")
+    with pytest.raises(SourceError, match="--root"):
+        apply(missing, make_plan(missing))
+
+
+def test_commands_that_fail() -> None:
+    assert start([("true",)]) == []
+    (failure,) = start([("sh", "-c", "echo no grub here; exit 3")])
+    assert "exit code 3: no grub here" in failure
+    (failure,) = start([("/nonexistent/update-grub",)])
+    assert "nonexistent" in failure
+
+
+# -- the command ------------------------------------------------------------------------------
+
+
+def test_the_command_shows_and_installs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = system(tmp_path, "etc/default/grub", "etc/default/grub.d/")
+    command = [
+        "setup",
+        "--root",
+        str(root),
+        "--kernel",
+        "/boot/k",
+        "--program",
+        "/usr/bin/tracekit",
+    ]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert parameters("4M") in shown and "[Unit]" in shown
+    assert not (root / GRUB_FILE).exists()
+    assert main([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["files"][GRUB_FILE].startswith(MARK)
+    assert main([*command, "--apply"]) == 0
+    assert "in the installed system run: grub-mkconfig" in capsys.readouterr().err
+    assert (root / GRUB_FILE).read_text() == document["files"][GRUB_FILE]
+    assert main(["setup", "--root", str(root), "--undo"]) == 0
+    assert not (root / GRUB_FILE).exists()
+    assert main([*command, "--apply", "--undo"]) == 2
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    root = system(tmp_path, "boot/k")
+    given = replace(options(root), program=shutil.which("true"), kernel="/boot/k")
+    apply(given, make_plan(given))
+    units = [str(root / UNIT_DIRECTORY / unit) for unit in UNITS]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    newer = "SurviveFinalKillSignal"  # of systemd 255; older ones ignore it
+    lines = done.stderr.splitlines()
+    told = [line for line in lines if "tracekit-" in line and newer not in line]
+    assert not told

@@ -1,0 +1,227 @@
+"""doctor: each check over trees, from a machine that is ready to one that has nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.machine_trees import REGION, TKA, TKB, Machine, kho_files, old_machine
+from tracekit.capture.doctor.examine import examine
+from tracekit.capture.doctor.machine import Check
+from tracekit.cli import main
+from tracekit.sysroot import Sysroot
+
+CONFIG = "CONFIG_KEXEC_HANDOVER=y\nCONFIG_KEXEC_FILE=y\n# CONFIG_KEXEC_SIG_FORCE is not set\n"
+CPUINFO = b"processor\t: 0\nflags\t\t: fpu constant_tsc nonstop_tsc\n"
+MAPPED = f"[ 0.1] Tracing: mapped boot instance tk at physical memory {TKA:#018x} of size 0x10000\n"
+KHO = "sys/kernel/debug/kho"
+
+
+def config(text: str) -> bytes:
+    return gzip.compress(text.encode())
+
+
+def good_machine(**files: bytes | None) -> Machine:
+    """A machine that is ready; ``files`` replaces some of its files, None removes one."""
+    carried = kho_files({"tkA": (TKA, REGION), "tkB": (TKB, REGION)})
+    content: dict[str, bytes] = {
+        "proc/config.gz": config(CONFIG),
+        "proc/cpuinfo": CPUINFO,
+        "dmesg": MAPPED.encode(),
+        f"{KHO}/out/scratch_phys": b"0x1000\n",
+        f"{KHO}/out/sub_fdts/memblock": carried[f"{KHO}/in/sub_fdts/memblock"],
+        "lib/modules/7.2.13/build/Makefile": b"",
+        "sys/kernel/btf/vmlinux": b"",
+    }
+    for rel, data in files.items():
+        content.pop(rel, None)
+        if data is not None:
+            content[rel] = data
+    regions = {TKA: bytes(REGION), TKB: bytes(REGION)}
+    return replace(old_machine(), regions=regions, files=content)
+
+
+def checks(tmp_path: Path, machine: Machine) -> dict[str, Check]:
+    root = machine.write(tmp_path / "root")
+    found = examine(Sysroot(root), "/var/lib/tracekit/S")
+    assert len({check.id for check in found}) == len(found)
+    for check in found:
+        assert check.found
+        assert (check.state == "ok") == (check.remedy == ""), check
+    return {check.id: check for check in found}
+
+
+def states(found: dict[str, Check], *but: str) -> set[str]:
+    return {check.state for name, check in found.items() if name not in but}
+
+
+def test_ready(tmp_path: Path) -> None:
+    found = checks(tmp_path, good_machine())
+    assert states(found) == {"ok"}
+    assert f"tkA at {TKA:#x}, 64 KiB" in found["regions"].found
+    assert f"tk on tkA at {TKA:#x}" in found["instance"].found
+    assert found["other-region"].found.startswith("tkB is free")
+    assert "holds every region" in found["kcore"].found
+    following = found["next-cmdline"].found
+    assert "trace_instance=tk^traceoff@tkB" in following
+    assert "tracekit.session=/var/lib/tracekit/S" in following
+
+
+@pytest.mark.parametrize("capture_name", ["handover-7.2-tsc", "handover-7.2-to-7.3-tsc"])
+def test_a_real_machine_after_a_handover(capture: Callable[[str], Path], capture_name: str) -> None:
+    root = Sysroot(capture(capture_name) / "new")
+    found = {check.id: check for check in examine(root, "/S")}
+    assert not [check for check in found.values() if check.state == "failed"]
+    assert "tkA at 0x7d600000, 4096 KiB, tkB at 0x7d200000, 4096 KiB" in found["regions"].found
+    assert found["kcore"].state == "ok"
+    assert found["other-region"].found.startswith("tkA is free")
+    assert found["clock"].state == "warning"  # the emulated CPU has no constant_tsc
+
+
+@pytest.mark.parametrize(
+    ("files", "check", "state", "part"),
+    [
+        ({"proc/config.gz": config("CONFIG_KEXEC_FILE=y\n")}, "kho", "failed", "no kexec handover"),
+        ({"proc/config.gz": None}, "kexec-file", "unknown", "no config.gz"),
+        ({"proc/config.gz": config("CONFIG_X=y\n")}, "kexec-file", "failed", "KEXEC_FILE"),
+        (
+            {"proc/config.gz": config(CONFIG + "CONFIG_KEXEC_SIG_FORCE=y\n")},
+            "kexec-file", "warning", "signature",
+        ),
+        (
+            {"proc/sys/kernel/kexec_load_disabled": b"1\n"},
+            "kexec-file", "failed", "kexec_load_disabled is 1",
+        ),
+        (
+            {"sys/kernel/security/lockdown": b"none [integrity] confidentiality\n"},
+            "lockdown", "warning", "integrity",
+        ),
+        (
+            {"sys/kernel/security/lockdown": b"none integrity [confidentiality]\n"},
+            "lockdown", "failed", "neither kcore nor tracefs",
+        ),
+        (
+            {"proc/config.gz": config(CONFIG + "CONFIG_SECURITY_LOCKDOWN_LSM=y\n")},
+            "lockdown", "unknown", "cannot be read",
+        ),
+        (
+            {"sys/kernel/tracing/trace_clock": b"[local] global counter\n"},
+            "clock", "warning", "no x86-tsc",
+        ),
+        ({"proc/cpuinfo": b"flags\t\t: fpu constant_tsc\n"}, "clock", "warning", "nonstop_tsc"),
+        (
+            {"dmesg": b"[ 9.9] tsc: Marking TSC unstable due to clocksource watchdog\n"},
+            "clock", "warning", "Marking TSC unstable",
+        ),
+        ({"lib/modules/7.2.13/build/Makefile": None}, "headers", "warning", "no kheaders"),
+        (
+            {"dmesg": b"[ 0.0] reserve_mem: memblock allocation failed\n"},
+            "regions", "failed", "allocation failed",
+        ),
+        (
+            {f"{KHO}/out/sub_fdts/memblock": kho_files({"tkA": (TKA, REGION)})[
+                f"{KHO}/in/sub_fdts/memblock"]},
+            "regions", "failed", "but not tkB",
+        ),
+        (
+            {"dmesg": b"[ 0.0] Failed to map boot instance tk to tkA\n"},
+            "instance", "failed", "Failed to map",
+        ),
+        ({"proc/kcore": b"no core"}, "kcore", "failed", "not an ELF core"),
+    ],
+)  # fmt: skip
+def test_what_is_missing(
+    tmp_path: Path, files: dict[str, bytes | None], check: str, state: str, part: str
+) -> None:
+    found = checks(tmp_path, good_machine(**files))
+    assert found[check].state == state
+    assert part in found[check].found
+
+
+def without_debugfs(machine: Machine) -> Machine:
+    files = {rel: data for rel, data in machine.files.items() if "debug" not in rel}
+    return replace(machine, files=files, kho=None)
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "expected"),
+    [
+        ("", {"kho": "unknown", "regions": "failed", "instance": "failed"}),
+        ("kho=off", {"kho": "failed"}),
+        ("reserve_mem=64K:4K:tkA kho=on", {"regions": "warning", "instance": "failed"}),
+        (
+            "reserve_mem=64K:4K:tkA trace_instance=tk@tkA",
+            {"instance": "warning", "other-region": "warning", "next-cmdline": "warning"},
+        ),
+        (
+            "memmap=64K$0x70000000 trace_instance=tk^traceoff@0x70000000:64K",
+            {"regions": "warning", "instance": "ok"},
+        ),
+        ("trace_instance=other^traceoff@tkA", {"instance": "failed"}),
+    ],
+)
+def test_command_lines(tmp_path: Path, cmdline: str, expected: dict[str, str]) -> None:
+    machine = without_debugfs(replace(good_machine(), cmdline=cmdline))
+    found = checks(tmp_path, machine)
+    assert {name: found[name].state for name in expected} == expected
+
+
+def test_kho_that_is_off_with_debugfs_to_see_it(tmp_path: Path) -> None:
+    """A kernel may have KHO on by default; debugfs then shows it."""
+    machine = replace(good_machine(), cmdline="")
+    assert checks(tmp_path, machine)["kho"].state == "ok"
+    machine = without_debugfs(machine)
+    machine.files["sys/kernel/debug/x"] = b""
+    assert checks(tmp_path / "off", machine)["kho"].state == "failed"
+
+
+def test_a_region_that_kcore_lacks(tmp_path: Path) -> None:
+    machine = good_machine()
+    del machine.regions[TKB]
+    found = checks(tmp_path, machine)["kcore"]
+    assert (found.state, f"tkB at {TKB:#x}" in found.found) == ("failed", True)
+
+
+def test_an_empty_tree(tmp_path: Path) -> None:
+    """Nothing can be seen: no check may claim that it is all right, but for lockdown."""
+    (tmp_path / "root").mkdir()
+    found = {check.id: check for check in examine(Sysroot(tmp_path / "root"), "/S")}
+    assert states(found, "lockdown", "next-cmdline") == {"failed", "warning", "unknown"}
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = good_machine().write(tmp_path / "root")
+    command = ["doctor", "--sysroot", str(root), "--session", "/S"]
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert told.err == "ready\n"
+    assert "\x1b" not in told.out
+    assert all(line.startswith("ok ") for line in told.out.splitlines())
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ready"] is True
+    (root / "proc/cmdline").write_text("kho=off\n")
+    assert main(command) == 1
+    told = capsys.readouterr()
+    assert "do: " in told.out
+    assert "tracekit: not ready: " in told.err and "regions" in told.err
+    assert main([*command, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["ready"] is False
+    assert set(document["checks"][0]) == {"id", "state", "found", "do"}
+
+
+def test_this_very_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever it is, and whoever runs this: every check answers, and nothing is changed."""
+    code = main(["doctor", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    states_found = {check["id"]: check["state"] for check in document["checks"]}
+    assert code == (0 if document["ready"] else 1)
+    assert document["ready"] == ("failed" not in states_found.values())
+    assert {"root", "bcc", "systemd", "disk"} <= set(states_found)
+    assert states_found["root"] == ("ok" if os.geteuid() == 0 else "warning")

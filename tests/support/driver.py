@@ -1,0 +1,84 @@
+"""Runs the application without a terminal: Textual's own pilot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from textual.pilot import Pilot
+
+from tracekit.query.match import Names, matches, read
+from tui.app import TracekitApp
+from tui.model import Model
+
+__all__ = ["drive", "matches_snapshot", "model_of", "rows_meeting", "screen_text", "until"]
+
+_SNAPSHOTS = Path(__file__).parents[1] / "tui" / "snapshots"
+_TURNS = 2000  # of 10 ms
+
+
+async def until(pilot: Pilot[Any], true: Callable[[], bool], what: str = "") -> None:
+    """Wait for something to become true."""
+    for _ in range(_TURNS):
+        if true():
+            await pilot.pause()
+            return
+        await pilot.pause(0.01)
+    raise AssertionError(f"never happened: {what or true}")
+
+
+def drive(
+    script: Callable[[TracekitApp, Pilot[Any]], Awaitable[None]],
+    path: Path | None = None,
+    size: tuple[int, int] = (80, 24),
+    **options: Any,
+) -> None:
+    """Open ``path`` (None: the handover that ships), wait until it is there, run ``script``."""
+
+    async def run(session: Path) -> None:
+        app = TracekitApp(session, **options)
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: app.model is not None, "the session is open")
+            await pilot.pause()
+            await script(app, pilot)
+
+    if path is not None:
+        asyncio.run(run(path))
+        return
+    with as_file(files("tracekit") / "demo" / "handover.tar.zst") as shipped:
+        asyncio.run(run(shipped))
+
+
+def model_of(app: TracekitApp) -> Model:
+    """What its views share, once the session is open."""
+    assert app.model is not None
+    return app.model
+
+
+def rows_meeting(app: TracekitApp, text: str) -> list[int]:
+    """The rows that an expression describes, by another way than the interface's."""
+    recording = model_of(app).recording
+    expr = read(text, Names.of(recording))
+    return np.flatnonzero(matches(recording, expr, np.arange(len(recording)))).tolist()
+
+
+def screen_text(app: TracekitApp) -> str:
+    """What the screen shows, a line a row, without colours."""
+    lines = []
+    for strip in app.screen._compositor.render_strips():
+        lines.append("".join(segment.text for segment in strip).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def matches_snapshot(app: TracekitApp, name: str) -> None:
+    """Compare the screen with ``snapshots/NAME.txt``; TRACEKIT_SNAPSHOTS=write writes it anew."""
+    path, text = _SNAPSHOTS / f"{name}.txt", screen_text(app)
+    if os.environ.get("TRACEKIT_SNAPSHOTS") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text(), f"not as in {path}; TRACEKIT_SNAPSHOTS=write takes it as it is"

@@ -1,0 +1,152 @@
+"""The first screen: it answers, its bars are where they belong, Enter goes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.support.driver import drive, matches_snapshot, screen_text
+from tui.app import TracekitApp
+from tui.story.spans import Bar, SpanList
+
+Piloted = Pilot[Any]
+
+
+def _bars(app: TracekitApp) -> list[Bar]:
+    return [line for found in app.query(SpanList) for line in found._lines if isinstance(line, Bar)]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_snapshot(size: tuple[int, int]) -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        matches_snapshot(app, f"story-{size[0]}x{size[1]}")
+
+    drive(script, size=size)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (250, 80)])
+def test_the_answer_is_on_the_first_screen(size: tuple[int, int]) -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        assert app.model is not None
+        text = screen_text(app)
+        h = app.model.report.handovers[-1]
+        assert h.blackout_ns is not None
+        assert f"blackout {h.blackout_ns / 1e9:.3f} s" in text
+        assert "record complete" in text
+        phases = [p for p in app.model.report.phases if p.in_blackout and p.duration_ns]
+        slowest = max(phases, key=lambda p: p.duration_ns or 0)
+        line = next(line for line in text.splitlines() if line.strip("▌ ").startswith("▶"))
+        assert slowest.name[:20] in line
+        assert "░" in text
+
+    drive(script, size=size)
+
+
+def test_every_phase_and_the_slowest_are_bars() -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        assert app.model is not None
+        report, bars = app.model.report, _bars(app)
+        assert [b.name for b in bars[: len(report.phases)]] == [p.name for p in report.phases]
+        names = {b.name for b in bars}
+        assert {d.name for d in report.devices[:5]} <= names
+        assert {c.function for c in report.initcalls[:5]} <= names
+
+    drive(script)
+
+
+def test_enter_shows_the_bar_in_the_timeline() -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        assert app.model is not None
+        bar = app.query_one(SpanList).selected
+        assert bar is not None
+        assert bar.start_ns is not None
+        assert bar.took_ns is not None
+        await pilot.press("enter")
+        await pilot.pause()
+        start, end = app.model.window
+        assert start < bar.start_ns
+        assert bar.start_ns + bar.took_ns < end
+        assert end - start < bar.took_ns * 1.2
+        assert app.query_one("#timeline").display
+        assert app.model.cursor_ns >= bar.start_ns
+
+    drive(script)
+
+
+def test_moving_tells_what_a_bar_means() -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        found = app.query_one(SpanList)
+        for key in ("g", "j", "down", "k", "up", "pagedown", "pageup"):
+            await pilot.press(key)
+        assert found.selected is not None
+        assert found.selected.name == "kexec load"
+        assert "kexec_file_load(2)" in screen_text(app)
+        await pilot.press("G")
+        assert found.selected.name.startswith("boot 1 7.3.4")
+        assert "clock x86-tsc" in screen_text(app)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.query_one("#tables").display
+
+    drive(script)
+
+
+def test_two_lists_where_there_is_room() -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        left, right = app.query(SpanList)
+        assert left.has_focus
+        await pilot.press("l")
+        assert right.has_focus
+        await pilot.press("left")
+        assert left.has_focus
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        (only,) = app.query(SpanList)
+        assert only.has_focus
+
+    drive(script, size=(160, 48))
+
+
+def test_a_click_selects_and_a_double_click_goes() -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        found = app.query_one(SpanList)
+        await pilot.click(found, offset=(10, 3))
+        first = found.selected
+        assert first is not None
+        await pilot.double_click(found, offset=(10, 3))
+        await pilot.pause()
+        assert app.query_one("#timeline").display
+
+    drive(script)
+
+
+def test_one_boot_says_that_there_is_no_handover(session: Callable[[str], Path]) -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        text = screen_text(app)
+        assert "one boot only" in text
+        assert "tracekit recover" in text
+
+    drive(script, session("same-boot-7.2"))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 140])
+def test_every_part_of_the_blackout_is_labelled(width: int) -> None:
+    async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
+        labels = screen_text(app).splitlines()[5]
+        assert [t for t in ("6.98 ms", "2.002 s", "1.091 s") if t in labels] == [
+            "6.98 ms", "2.002 s", "1.091 s",
+        ]  # fmt: skip
+        assert ("nothing can record" in labels) is (width >= 80)
+
+    drive(script, size=(width, 24))
+
+
+def test_one_boot_only_says_what_to_do_in_whole_lines(session: Callable[[str], Path]) -> None:
+    async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
+        assert "'tracekit recover' under the new kernel adds it." in screen_text(app)
+
+    drive(script, session("same-boot-7.2"), (60, 20))

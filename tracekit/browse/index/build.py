@@ -1,0 +1,249 @@
+"""Builds the index that :mod:`tracekit.browse.index.load` maps, in a process of its own.
+
+What decoding takes in memory goes with that process.
+
+``main([SESSION, FD])``: ``FD`` is an open, empty directory. Standard output gets JSON lines:
+``[what, share]``, then either ``{"rows": ...}`` or ``{"error": ...}``. The process ends, and takes
+away what it wrote, when standard input ends: the process that wanted the index is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import mmap
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit.browse.index.codec import encode
+from tracekit.browse.index.load import (
+    ABOUT,
+    AXIS_RAW,
+    COLUMNS,
+    DATA,
+    GROUPS,
+    ROWS,
+    About,
+    KeptBuffer,
+    KeptGroups,
+    marks,
+)
+from tracekit.errors import TracekitError
+from tracekit.ftrace.columns import as_arrow
+from tracekit.query.groups import Index
+from tracekit.session import Session
+from tracekit.session.derived import stamp
+from tracekit.timeline.events import Recording
+from tracekit.timeline.rows import Rows
+
+__all__ = ["build", "main"]
+
+Say = Callable[[str, float | None], None]
+_BLOCK = 4096  # bytes: of these, empty ones are left out
+_SPARE = 64 << 20  # bytes of the disk that are left to others
+_READING = 0.6  # of the time
+_NICE = 5  # whoever waits for the index has an interface to keep going
+
+
+def _need_room(fd: int, size: int) -> None:
+    """Raise OSError rather than fill the disk."""
+    about = os.fstatvfs(fd)
+    free = about.f_bavail * about.f_frsize - _SPARE
+    if free < size:
+        message = f"{os.strerror(errno.ENOSPC)}: {size - free:,} more bytes are needed"
+        raise OSError(errno.ENOSPC, message)
+
+
+def _create(name: str, directory: int) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, 0o600, dir_fd=directory)
+
+
+class _Spool:
+    """``data.bin``, being written."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._size = 0
+        self._kept: dict[int, tuple[mmap.mmap, int]] = {}  # by id: where each mapping begins
+
+    def put(self, data: bytes | memoryview) -> int:
+        """Append ``data`` without its empty blocks, which become holes; where it begins."""
+        if not data:
+            return 0
+        _need_room(self._fd, len(data))
+        start = -(-self._size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        whole = len(data) // _BLOCK
+        blocks = np.frombuffer(data, np.uint64, whole * _BLOCK // 8).reshape(whole, _BLOCK // 8)
+        edge = np.zeros(1, bool)
+        used = np.concatenate([edge, blocks.any(axis=1), edge])
+        stretches = np.flatnonzero(used[1:] != used[:-1]).reshape(-1, 2) * _BLOCK
+        for first, end in [*stretches.tolist(), (whole * _BLOCK, len(data))]:
+            self._write(memoryview(data)[first:end], start + first)
+        self._size = start + len(data)
+        os.ftruncate(self._fd, self._size)
+        return start
+
+    def _write(self, data: memoryview, at: int) -> None:
+        while data:
+            done = os.pwrite(self._fd, data, at)
+            data, at = data[done:], at + done
+
+    def swapped(self, data: bytes) -> bytes:
+        """``data``, from now on in the file instead of in this process's own memory."""
+        if not data:
+            return data
+        start = self.put(data)
+        mapping = mmap.mmap(self._fd, len(data), access=mmap.ACCESS_READ, offset=start)
+        self._kept[id(mapping)] = mapping, start
+        return cast(bytes, memoryview(mapping))
+
+    def place(self, data: bytes | memoryview) -> int:
+        """Where ``data`` lies in the file; it is appended if it is not there yet."""
+        known = self._kept.get(id(data.obj)) if isinstance(data, memoryview) else None
+        return self.put(data) if known is None else known[1]
+
+
+class _SwappingSession(Session):
+    """A session whose regions go to the spool as they are read, the next one being unpacked."""
+
+    spool: _Spool
+    say: Say
+
+    def read(self, rel: str) -> bytes:
+        """As :meth:`Session.read`."""
+        if not rel.endswith(".raw"):
+            return super().read(rel)
+        regions = [name for name in self.list("boots/") if name.endswith(".raw")]
+        at = regions.index(rel) + 1
+        self.say("decoding", _READING * at / len(regions))
+        data = super().read(rel)
+        self.read_ahead(regions[at : at + 1])
+        return self.spool.swapped(data)
+
+
+def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[str, KeptGroups]:
+    """``rows.arrow``; the rest of what the groups are."""
+    rows, axis = recording.rows, recording.axis
+    columns: dict[str, npt.NDArray[Any]] = {f.name: getattr(rows, f.name) for f in fields(Rows)}
+    columns |= {"ts_ns": axis.ts_ns, "comm": recording.comm_codes[0]}
+    if axis.raw is not rows.ts_raw:
+        columns[AXIS_RAW] = axis.raw.astype(np.uint64, copy=False)
+    groups = {}
+    for n, name in enumerate(GROUPS):
+        say("grouping events", 0.7 + n * 0.05)
+        made = getattr(index, name)
+        columns[name] = made.order
+        groups[name] = KeptGroups(tuple(made.keys), tuple(made.starts.tolist()))
+    say("writing the index", 0.9)
+    _need_room(fd, sum(column.nbytes for column in columns.values()))
+    names = [*COLUMNS, *(name for name in columns if name not in COLUMNS)]
+    batch = pa.RecordBatch.from_arrays([as_arrow(columns[name]) for name in names], names)
+    with (
+        os.fdopen(os.dup(fd), "wb") as file,
+        pa.ipc.new_file(pa.PythonFile(file, "w"), batch.schema) as writer,
+    ):
+        writer.write_batch(batch)
+    return groups
+
+
+def _about(
+    recording: Recording, made: str, spool: _Spool, groups: dict[str, KeptGroups]
+) -> dict[str, Any]:
+    """The fields of ``about.json`` but for the marks of the other files."""
+    report = recording.report()
+    axis = recording.axis
+    buffers = tuple(
+        KeptBuffer(
+            b.name, b.instance, b.clock, spool.place(b.data), len(b.data), b.diagnostics, b.extents
+        )
+        for b in recording.buffers
+    )
+    return {
+        "stamp": made,
+        "rows": len(recording),
+        "kinds": tuple(recording.kinds),
+        "comm_names": tuple(recording.comm_codes[1]),
+        "comms": tuple(recording.comms),
+        "buffers": buffers,
+        "clock": axis.clock,
+        "relations": dict(axis.relations),
+        "sources": dict(axis.sources),
+        "groups": groups,
+        "remarks": tuple(recording.session.diagnostics),
+        "notes": axis.diagnostics,
+        "boot_notes": tuple(tuple(boot.diagnostics) for boot in recording.boots),
+        "report": report,
+    }
+
+
+def build(path: str, directory: int, say: Say) -> int:
+    """Write the index of the session at ``path`` into an open directory: the rows in it.
+
+    Raises OSError and :class:`~tracekit.errors.TracekitError`.
+    """
+    say("reading", None)
+    session = cast(_SwappingSession, _SwappingSession.open(path))
+    made = stamp(session) if session.path.is_dir() else ""
+    with contextlib.ExitStack() as stack:
+        fds = {}
+        for name in (DATA, ROWS, ABOUT):
+            fds[name] = _create(name, directory)
+            stack.callback(os.close, fds[name])
+        session.spool, session.say = _Spool(fds[DATA]), say
+        os.ftruncate(fds[DATA], _BLOCK)  # there is no mapping of an empty file
+        recording = Recording(session)
+        say(f"sorting {len(recording):,} events", _READING)
+        groups = _write_rows(fds[ROWS], recording, Index(recording), say)
+        about = _about(recording, made, session.spool, groups)
+        for name in (DATA, ROWS):  # what is on disk must not be older than what tells of it
+            os.fsync(fds[name])
+        say("writing the index", 0.99)
+        kept = About(files={name: marks(fds[name]) for name in (DATA, ROWS)}, **about)
+        body = json.dumps(encode(kept)).encode()
+        with os.fdopen(os.dup(fds[ABOUT]), "wb") as file:
+            file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        os.fsync(fds[ABOUT])
+    return len(recording)
+
+
+def _end_with(parent: int, directory: int) -> None:
+    """Wait for the end of ``parent`` (a pipe), then remove what was written and end."""
+    while os.read(parent, 1):
+        pass
+    for name in (ABOUT, ROWS, DATA):
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+    os._exit(1)
+
+
+def _tell(document: object) -> None:
+    print(json.dumps(document), flush=True)
+
+
+def main(argv: list[str]) -> int:
+    """See the module."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that wanted the index tells
+    os.nice(_NICE)
+    path, directory = argv[0], int(argv[1])
+    threading.Thread(target=_end_with, args=(0, directory), daemon=True).start()
+    try:
+        rows = build(path, directory, lambda what, share: _tell([what, share]))
+    except OSError as error:
+        _tell({"error": error.strerror or str(error)})
+        return 1
+    except TracekitError as error:
+        _tell({"error": str(error)})
+        return 1
+    _tell({"rows": rows})
+    return 0

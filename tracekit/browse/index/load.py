@@ -1,0 +1,249 @@
+"""A large session's index: decoded once, kept in ``SESSION/index/``, mapped into memory from there.
+
+``rows.arrow`` has the rows' columns and the rows of each CPU, event and task, as one record batch;
+``data.bin`` the ring buffers as they were, with holes where they were empty; ``about.json`` the
+rest. Reading it maps the files: only what is looked at is read.
+
+The index is derived: nobody's evidence, and to be deleted at any time. It is believed only where it
+was made here and now: by this user and of the files that are there (a stamp, as for
+``timeline.parquet``), its own files unchanged down to the ns of their change. One that came with a
+session from elsewhere does not meet this, so it is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit.browse.index.codec import decode
+from tracekit.clocks.align import SessionClock
+from tracekit.clocks.relate import Relation
+from tracekit.errors import Diagnostic
+from tracekit.ftrace.columns import as_numpy
+from tracekit.query.groups import Groups, Index
+from tracekit.report.make import Report
+from tracekit.session import Session
+from tracekit.timeline.axis import Axis
+from tracekit.timeline.boot import Buffer, Extent
+from tracekit.timeline.clock_evidence import Source
+from tracekit.timeline.events import Decoded, Recording
+from tracekit.timeline.rows import EventKind, Rows
+
+__all__ = [
+    "ABOUT",
+    "AXIS_RAW",
+    "COLUMNS",
+    "DATA",
+    "GROUPS",
+    "INDEX",
+    "ROWS",
+    "About",
+    "Kept",
+    "KeptBuffer",
+    "KeptGroups",
+    "load",
+]
+
+_Array = npt.NDArray[Any]
+#: What an index holds, and the files that are mapped for it.
+Kept = tuple[Recording, Report, Index, tuple[mmap.mmap, ...]]
+INDEX = "index"
+ROWS, DATA, ABOUT = "rows.arrow", "data.bin", "about.json"
+GROUPS = ("cpus", "events", "tasks")
+#: The columns of ``rows.arrow``: those of :class:`Rows`, and what else there is of every row.
+COLUMNS: Mapping[str, str] = {
+    "ts_raw": "u8", "boot": "u1", "cpu": "u2", "pid": "i4", "kind": "i4", "flags": "u1",
+    "preempt": "u1", "buffer": "u2", "offset": "u8", "length": "u4",
+    "ts_ns": "i8", "comm": "i4", **dict.fromkeys(GROUPS, "u4"),
+}  # fmt: skip
+AXIS_RAW = "axis_raw"  # where it is not ts_raw
+_MAX_ABOUT = 256 << 20
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+@dataclass(frozen=True)
+class KeptBuffer:
+    """A :class:`Buffer`, whose bytes are ``size`` from ``start`` on in ``data.bin``."""
+
+    name: str
+    instance: str
+    clock: str | None
+    start: int
+    size: int
+    diagnostics: tuple[Diagnostic, ...]
+    extents: tuple[Extent, ...]
+
+
+@dataclass(frozen=True)
+class KeptGroups:
+    """The keys and starts of :class:`Groups`."""
+
+    keys: tuple[int, ...]
+    starts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class About:
+    """``about.json``. ``stamp``: of the session; ``files``: of the index's others (:func:`marks`).
+
+    ``remarks`` are of reading the session, ``notes`` of its axis, ``boot_notes`` of each boot.
+    """
+
+    stamp: str
+    files: dict[str, tuple[int, ...]]
+    rows: int
+    kinds: tuple[EventKind, ...]
+    comm_names: tuple[str, ...]
+    comms: tuple[dict[int, str], ...]
+    buffers: tuple[KeptBuffer, ...]
+    clock: SessionClock
+    relations: dict[int, Relation]
+    sources: dict[int, Source]
+    groups: dict[str, KeptGroups]
+    remarks: tuple[Diagnostic, ...]
+    notes: tuple[Diagnostic, ...]
+    boot_notes: tuple[tuple[Diagnostic, ...], ...]
+    report: Report
+
+
+def marks(fd: int) -> tuple[int, ...]:
+    """What tells that a file was not touched since: its size and the ns of its two changes.
+
+    Nobody can give a file a time of change (ctime) of his own choice.
+    """
+    about = os.fstat(fd)
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+@contextlib.contextmanager
+def _opened(name: str, directory: int | None, flags: int = 0) -> Iterator[int]:
+    """A file or directory of this user that nobody else can write; OSError if it is none."""
+    fd = os.open(name, _OPEN | flags, dir_fd=directory)
+    try:
+        about = os.fstat(fd)
+        kind = stat.S_ISDIR if flags & os.O_DIRECTORY else stat.S_ISREG
+        if not kind(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
+            raise PermissionError(f"{name} is not this user's own")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _mapped(name: str, directory: int, expected: tuple[int, ...]) -> mmap.mmap:
+    """A file's bytes, mapped; ValueError where it is empty, or not as it was left."""
+    with _opened(name, directory, os.O_NONBLOCK) as fd:
+        if marks(fd) != expected:
+            raise ValueError(f"{name} was changed")
+        return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+
+
+def _about(directory: int) -> About:
+    with _opened(ABOUT, directory, os.O_NONBLOCK) as fd, os.fdopen(os.dup(fd), "rb") as file:
+        digest, _, body = file.read(_MAX_ABOUT).partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise ValueError(f"{ABOUT} is damaged")
+    return decode(About, json.loads(body))
+
+
+def _columns(raw: mmap.mmap, rows: int) -> dict[str, _Array]:
+    with pa.ipc.open_file(pa.BufferReader(pa.py_buffer(raw))) as file:
+        if file.num_record_batches != 1:
+            raise ValueError(f"{ROWS} has {file.num_record_batches} record batches")
+        batch = file.get_batch(0)
+    batch.validate()
+    if batch.num_rows != rows:
+        raise ValueError(f"{ROWS} has {batch.num_rows} rows, not {rows}")
+    found = {}
+    for name in batch.schema.names:
+        column = batch.column(name)
+        dtype = np.dtype(COLUMNS.get(name, "u8"))
+        if column.null_count or not column.type.equals(pa.from_numpy_dtype(dtype)):
+            raise ValueError(f"{ROWS}: {name} is a {column.type}")
+        found[name] = as_numpy(column)
+    if missing := COLUMNS.keys() - found.keys():
+        raise ValueError(f"{ROWS} has no {', '.join(sorted(missing))}")
+    return found
+
+
+def _buffers(about: About, data: memoryview) -> list[Buffer]:
+    found = []
+    for b in about.buffers:
+        if not 0 <= b.start <= b.start + b.size <= len(data):
+            raise ValueError(f"{DATA} does not hold buffer {b.name}")
+        mine = cast(bytes, data[b.start : b.start + b.size])
+        found.append(Buffer(b.name, b.instance, b.clock, mine, (), None, b.diagnostics, b.extents))
+    return found
+
+
+def _groups(kept: KeptGroups, order: _Array) -> Groups:
+    starts = np.array(kept.starts, np.int64)
+    sound = len(starts) == len(kept.keys) + 1 and starts[0] == 0 and starts[-1] == len(order)
+    if not sound or bool(np.any(np.diff(starts) < 0)):
+        raise ValueError("the groups do not cover the rows")
+    return Groups(kept.keys, starts, order)
+
+
+def _check(about: About, session: Session, names: Sequence[str]) -> None:
+    """What the rows' numbers are looked up in has to be there."""
+    boots = set(session.boots)
+    if not {k.boot for k in about.kinds} | about.sources.keys() <= boots:
+        raise ValueError("events of a boot that the session does not have")
+    if not len(about.comms) == len(about.boot_notes) == len(session.boots):
+        raise ValueError("not as many boots as the session has")
+    if about.groups["events"].keys != tuple(range(len(names))):
+        raise ValueError("the groups are not those of the events")
+    if not boots >= {m.boot for m in about.clock.models} == set(about.sources):
+        raise ValueError("clocks of other boots than the session has")
+
+
+def _restored(directory: int, session: Session, stamp: str) -> Kept:
+    about = _about(directory)
+    if about.stamp != stamp:
+        raise ValueError("it is stale")
+    maps = [_mapped(name, directory, about.files[name]) for name in (ROWS, DATA)]
+    columns = _columns(maps[0], about.rows)
+    buffers = _buffers(about, memoryview(maps[1]))
+    rows = Rows(*(columns[name] for name in Rows.__slots__))
+    axis = Axis(
+        columns["ts_ns"], about.clock, {m.boot: m for m in about.clock.models}, about.notes,
+        columns.get(AXIS_RAW, rows.ts_raw), about.relations, about.sources,
+    )  # fmt: skip
+    decoded = Decoded(rows, about.kinds, buffers, axis, about.remarks)
+    codes = (columns["comm"], list(about.comm_names))
+    recording = Recording.decoded_before(session, decoded, list(about.comms), codes)
+    _check(about, session, recording.event_names)
+    for boot, notes in zip(recording.boots, about.boot_notes, strict=True):
+        boot.diagnostics += notes
+    groups = [_groups(about.groups[name], columns[name]) for name in GROUPS]
+    report = replace(about.report, session=str(session.path))
+    return recording, report, Index.of_groups(recording, *groups), tuple(maps)
+
+
+def load(session: Session, stamp: str, directory: Path) -> Kept | None:
+    """What is kept in ``directory``; None where that is not a whole index of this session."""
+    with (
+        contextlib.suppress(
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            ArithmeticError,
+            RecursionError,
+            pa.ArrowException,
+        ),
+        _opened(str(directory), None, os.O_DIRECTORY) as fd,
+    ):
+        return _restored(fd, session, stamp)
+    return None

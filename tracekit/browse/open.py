@@ -1,0 +1,222 @@
+"""A session opened for browsing: its recording, its report and its index, made together.
+
+A small session is decoded here. Of a large one an index is kept (see
+:mod:`tracekit.browse.index.load`), which another process builds the first time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import IO
+
+import numpy as np
+
+import tracekit
+from tracekit.browse.index.load import INDEX, load
+from tracekit.errors import Diagnostic
+from tracekit.query.groups import Index, cell_counts, cell_edges
+from tracekit.report.make import Report
+from tracekit.session import Session
+from tracekit.session.derived import raw_sizes, replacing_directory, scratch_directory, stamp
+from tracekit.timeline.events import Recording
+
+__all__ = ["MANY", "Opened", "open_recording"]
+
+Progress = Callable[[str, float | None], None]
+#: Events from which on an index is kept: decoding takes a second for them, and 200 bytes each.
+MANY = 2_000_000
+_SMALLEST = 4, 28  # bytes of an event: compressed, and in a ring buffer (ftrace:function, 7.2)
+_STEPS = 256  # cells of a wide terminal
+_RELEASED = 64 << 20  # bytes let go of at a time
+_BEAT = 0.1  # seconds between two calls of ``progress``
+#: The other process imports what this one does, and nothing else from where it happens to stand.
+_START = (
+    "import os, sys; sys.path[:] = sys.argv.pop(1).split(os.pathsep);"
+    "from tracekit.browse.index.build import main; sys.exit(main(sys.argv[1:]))"
+)
+_LONGEST = 1 << 16  # characters of a line from the process that builds
+
+
+class _NotKept(Exception):
+    """Why there is no index."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What every view of a session is made from."""
+
+    recording: Recording
+    report: Report
+    index: Index
+    maps: Sequence[mmap.mmap] = ()
+
+    def warm_up(self, pause: Callable[[], None]) -> None:
+        """Read what every picture needs: symbols, tasks' names, the axis in broad steps.
+
+        Else the first one waits for it. ``pause`` is called between the parts.
+        """
+        for boot in self.recording.boots:
+            boot.context.symbols.lookup(0)
+            pause()
+        ts_ns = self.recording.axis.ts_ns
+        if not len(ts_ns):
+            return
+        self.recording.table(np.array([0]))
+        pause()
+        edges = cell_edges(ts_ns, int(ts_ns[0]), int(ts_ns[-1]) + 1, _STEPS)
+        for cpu in self.index.cpus.keys:
+            cell_counts(self.index.cpus.of(cpu), edges)
+            pause()
+
+    def release(self) -> None:
+        """Let go of the memory into which files were mapped, after a walk through all rows.
+
+        What is looked at again is mapped again, from the system's cache; any thread may do both.
+        """
+        for mapping in self.maps:
+            for start in range(0, len(mapping), _RELEASED):  # other threads wait for each
+                length = min(_RELEASED, len(mapping) - start)
+                mapping.madvise(mmap.MADV_DONTNEED, start, length)
+
+
+def open_recording(path: str | PathLike[str], progress: Progress, *, many: int = MANY) -> Opened:
+    """Open the session at ``path``; decode it, or its index if it may have ``many`` events.
+
+    ``progress(what, share)`` is called from this thread now and then; ``share`` is 0 to 1, None
+    where it is not known. What it raises ends the work, and nothing is left behind. Raises
+    :class:`~tracekit.errors.SessionError`.
+    """
+    progress("reading", None)
+    session = Session.open(path)
+    if _at_most(session) < many:
+        return _decoded(session, progress)
+    note = None
+    try:
+        kept = _kept(session)
+        if kept is None:
+            kept, note = _build(session, progress)
+    except (_NotKept, OSError) as why:
+        note = _remark(f"no index could be kept, the session is held in memory instead: {why}")
+        kept = _decoded(session, progress)
+    if note is None:
+        return kept
+    report = replace(kept.report, diagnostics=(*kept.report.diagnostics, note))
+    return replace(kept, report=report)
+
+
+def _remark(message: str) -> Diagnostic:
+    return Diagnostic("index-not-kept", "info", "session", message)
+
+
+def _at_most(session: Session) -> int:
+    """How many events the ring buffers may hold, by the sizes of their files; often far more."""
+    stored, unpacked = raw_sizes(session)
+    guess = stored // _SMALLEST[0]
+    return guess if unpacked is None else min(guess, unpacked // _SMALLEST[1])
+
+
+def _decoded(session: Session, progress: Progress) -> Opened:
+    recording = tracekit.open(session)
+    progress("decoding", None)
+    progress(f"reading {len(recording):,} events as one story", None)
+    return Opened(recording, recording.report(), Index(recording))
+
+
+def _kept(session: Session) -> Opened | None:
+    if not session.path.is_dir():
+        return None
+    found = load(session, stamp(session), session.path / INDEX)
+    return Opened(*found) if found else None
+
+
+def _build(session: Session, progress: Progress) -> tuple[Opened, Diagnostic | None]:
+    """Build the index in the session; in a directory for the time being where that cannot be."""
+    if not session.path.is_dir():
+        return _build_aside(session, "", progress, "an archive keeps no index")
+    try:
+        made = stamp(session)
+        with replacing_directory(session, INDEX) as fd:
+            _run(session, fd, progress)
+    except OSError as error:
+        reason = f"{session.path} cannot be written ({error.strerror})"
+        return _build_aside(session, stamp(session), progress, reason)
+    found = load(session, made, session.path / INDEX)
+    if found is None:
+        raise _NotKept("the session changed meanwhile")
+    return Opened(*found), None
+
+
+def _build_aside(
+    session: Session, made: str, progress: Progress, reason: str
+) -> tuple[Opened, Diagnostic]:
+    try:
+        with scratch_directory() as (path, fd):
+            _run(session, fd, progress)
+            found = load(session, made, path)  # mapped, it outlives its names
+    except OSError as error:
+        raise _NotKept(error.strerror or str(error)) from error
+    if found is None:
+        raise _NotKept("the session changed meanwhile")
+    return Opened(*found), _remark(f"{reason}: opening it takes as long every time")
+
+
+@contextlib.contextmanager
+def _builder(
+    session: Session, directory: int, complaints: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process that builds; it does not outlive this block, nor this process."""
+    command = [sys.executable, "-I", "-c", _START, os.pathsep.join(sys.path)]
+    with subprocess.Popen(
+        [*command, str(session.path), str(directory)], pass_fds=[directory],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints,
+    ) as child:  # fmt: skip
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def _run(session: Session, directory: int, progress: Progress) -> None:
+    """Have the index built into an open directory, passing its progress on."""
+    progress("starting", None)
+    said: object = None
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            with _builder(session, directory, complaints) as child:
+                for line in _lines(child, progress):
+                    said = json.loads(line)
+        except (OSError, ValueError) as error:
+            raise _NotKept(f"the process that builds it: {error}") from error
+        complaints.seek(0)
+        last = complaints.read(_LONGEST).decode(errors="replace").strip().rpartition("\n")[2]
+    if not isinstance(said, dict) or "rows" not in said:
+        told = said.get("error") if isinstance(said, dict) else None
+        raise _NotKept(str(told or f"the process that builds it was ended: {last or 'killed'}"))
+
+
+def _lines(child: subprocess.Popen[bytes], progress: Progress) -> Iterator[bytes]:
+    """What a child says, line by line, to its end; ``progress`` hears of what is a step."""
+    assert child.stdout is not None
+    what, share, rest = "starting", None, b""
+    while True:
+        ready, _, _ = select.select([child.stdout], [], [], _BEAT)
+        if ready:
+            read = os.read(child.stdout.fileno(), _LONGEST)
+            if not read:
+                return
+            *lines, rest = (rest + read).split(b"\n")
+            for line in lines:
+                yield line
+                step = json.loads(line)
+                what, share = step if isinstance(step, list) else (what, share)
+        progress(what, share)

@@ -1,0 +1,67 @@
+"""How full each CPU's ring buffer in a recovered region is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.events import Recording
+
+__all__ = ["Fill", "region_fill"]
+
+_COMMIT = 0x3FFFFFFF  # the two bits above it are flags
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One CPU: ``used`` of ``total`` sub-buffers hold anything, ``committed`` of ``capacity`` bytes
+    are written.
+
+    ``wrapped``: whether the writer came round and overwrote the oldest; None where that cannot be
+    told.
+    """
+
+    cpu: int
+    used: int
+    total: int
+    committed: int
+    capacity: int
+    wrapped: bool | None
+
+
+def _layout(recording: Recording, boot: Boot, path: str) -> tuple[RegionLayout, bytes]:
+    """What was decoded already, or else from the file."""
+    for buffer in recording.buffers:
+        if buffer.layout is not None and any(e.source == path for e in buffer.extents):
+            return buffer.layout, buffer.data
+    data = boot.session.read(path)
+    return parse_layout(data, f"{boot.where} {path}", boot.header_page), data
+
+
+def region_fill(recording: Recording, boot: Boot, path: str) -> tuple[Fill, ...]:
+    """The fill of the region that ``boot`` wrote and whose bytes are in ``path``, by CPU.
+
+    Raises :class:`~tracekit.errors.ParseError` and :class:`~tracekit.errors.SessionError`.
+    """
+    layout, data = _layout(recording, boot, path)
+    header = boot.header_page
+    words = np.frombuffer(data, "<u4", len(data) // 4)
+    fills = []
+    for cpu in layout.cpus:
+        at = (np.array(cpu.pages, np.int64) + header.commit) // 4
+        room = max(0, cpu.subbuf_size - header.data)
+        commits = np.minimum(words[at[at < len(words)]] & _COMMIT, room)
+        fills.append(
+            Fill(
+                cpu.cpu,
+                used=int(np.count_nonzero(commits)),
+                total=cpu.nr_subbufs,
+                committed=int(commits.sum(dtype=np.int64)),
+                capacity=cpu.nr_subbufs * room,
+                wrapped=cpu.wrapped,
+            )
+        )
+    return tuple(fills)

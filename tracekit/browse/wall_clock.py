@@ -1,0 +1,81 @@
+"""What time it was: events of the session's axis as Unix time, where the session can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tracekit.timeline.axis import boot_samples
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.events import Recording
+
+__all__ = ["Wall", "wall_clocks"]
+
+_SECOND = 10**9
+_LIMIT = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """``offset_ns``: what to add to a boot's times on the axis for ns since 1970 (UTC).
+
+    ``error_ns`` bounds its error, and ``basis`` says what it rests on. The kernel's own clock may
+    have been set while it ran: this is what it showed when it was read last.
+    """
+
+    offset_ns: int
+    error_ns: int
+    basis: str
+
+
+def _readings(boot: Boot, clock: str) -> list[tuple[int, int]]:
+    """(TSC, ns) of the boot's samples of a clock, by TSC."""
+    found = []
+    for sample in boot_samples(boot):
+        if isinstance(sample, Mapping) and sample.get("clock") == clock:
+            numbers: list[Any] = [sample.get(k) for k in ("tsc_before", "ns", "tsc_after")]
+            if all(isinstance(n, int) and 0 <= n < _LIMIT for n in numbers):
+                found.append(((numbers[0] + numbers[2]) // 2, numbers[1]))
+    return sorted(found)
+
+
+def _monotonic_at(boot: Boot, tsc: int) -> tuple[int, int] | None:
+    """(CLOCK_MONOTONIC at a count of the TSC, ns; how far that may be off), between two samples."""
+    readings = _readings(boot, "mono")
+    for (before, low), (after, high) in pairwise(readings):
+        if before <= tsc < after and low <= high:
+            return low + (high - low) * (tsc - before) // (after - before), high - low
+    return None
+
+
+def _by_realtime(recording: Recording, boot: Boot) -> Wall | None:
+    """By the newest reading of CLOCK_REALTIME that is between two of CLOCK_MONOTONIC."""
+    for tsc, real in reversed(_readings(boot, "realtime")):
+        mono = _monotonic_at(boot, tsc)
+        placed = recording.axis.monotonic(boot.index, [mono[0]]) if mono else None
+        if mono is not None and placed is not None:
+            (ns,), error = placed
+            return Wall(real - ns, error + mono[1], "a reading of CLOCK_REALTIME")
+    return None
+
+
+def _by_boot_time(recording: Recording, boot: Boot) -> Wall | None:
+    """By the second at which the kernel says it was booted."""
+    btime = boot.kernel.get("btime_s")
+    placed = recording.axis.monotonic(boot.index, [0])
+    if not isinstance(btime, int) or not 0 < btime * _SECOND < _LIMIT or placed is None:
+        return None
+    (ns,), error = placed
+    return Wall(btime * _SECOND - ns, error + _SECOND, "btime of /proc/stat")
+
+
+def wall_clocks(recording: Recording) -> dict[int, Wall]:
+    """By boot; a boot is missing where nothing tells."""
+    found = {}
+    for boot in recording.boots:
+        wall = _by_realtime(recording, boot) or _by_boot_time(recording, boot)
+        if wall is not None:
+            found[boot.index] = wall
+    return found

@@ -1,0 +1,1 @@
+"""Kernel command lines: read, composed for the next kernel, installed."""

@@ -1,0 +1,159 @@
+"""Composes the next kernel's command line, so that its boot continues the recording.
+
+Two regions take turns (ping-pong): the next kernel's trace instance gets the one that this boot
+does not record in, so nothing touches this boot's record before it is recovered. Both kernels must
+name the same regions with the same sizes: that is how ``reserve_mem=`` finds them again
+(``reserve_mem()`` in ``mm/memblock.c``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tracekit.capture.cmdline.parse import CommandLine, ReserveMem, TraceInstance, parse_cmdline
+from tracekit.errors import UsageError
+
+__all__ = ["BOOT_EVENTS", "MAX_CMDLINE", "SESSION_PARAMETER", "NextBoot", "next_cmdline"]
+
+SESSION_PARAMETER = "tracekit.session"
+#: What the next kernel records from its first initcall on, in its global buffer.
+BOOT_EVENTS = ("initcall:*", "sched:sched_process_exec")
+#: Bytes, with the NUL: COMMAND_LINE_SIZE of x86 and arm64 (``asm/setup.h``).
+MAX_CMDLINE = 2048
+
+_WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_OURS = ("trace_instance", "trace_clock", "trace_event", SESSION_PARAMETER, "kho")
+_LOADERS = ("BOOT_IMAGE", "initrd")  # what boot loaders add to say what they loaded
+
+
+@dataclass(frozen=True, slots=True)
+class NextBoot:
+    """The next kernel's command line, and which region its ``instance`` records in.
+
+    ``region`` is None where no second region is reserved: the next kernel then records in its
+    global buffer only. ``warnings`` say what will be missing and how to mend it.
+    """
+
+    cmdline: str
+    instance: str
+    region: str | None
+    warnings: tuple[str, ...] = ()
+
+
+def _words(text: str) -> tuple[list[str], list[str]]:
+    """(the kernel's parameters as they stand, with their quotes; ``--`` and what follows it)."""
+    words = _WORD.findall(text)
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at:]
+
+
+def _name(word: str) -> str:
+    return word.strip('"').partition("=")[0].replace("-", "_")
+
+
+def _kept(words: Iterable[str], instance: str) -> Iterator[str]:
+    """The parameters that stay: not ours, not what a boot loader says of itself."""
+    ours = {name.replace("-", "_") for name in _OURS}
+    for word in words:
+        name = _name(word)
+        if name == "trace_instance":
+            value = word.strip('"').partition("=")[2]
+            found = parse_cmdline(f"trace_instance={value}").instances
+            if not found or found[0].name != instance:
+                yield word
+        elif name not in ours and name not in _LOADERS:
+            yield word
+
+
+def _mentioned(words: Iterable[str], region: str) -> bool:
+    """Whether a parameter other than ours uses the region (``ramoops.mem_name=NAME``)."""
+    return any(
+        word.strip('"').partition("=")[2] == region for word in words if _name(word) not in _OURS
+    )
+
+
+def _other_region(
+    command: CommandLine, words: Sequence[str], current: TraceInstance | None
+) -> ReserveMem | None:
+    """The reserved region for the next kernel: not the one in use, preferably of its size."""
+    used = {i.region for i in command.instances}
+    taken = next((m.size for m in command.reserve_mem if current and m.name == current.region), 0)
+    free = [m for m in command.reserve_mem if m.name not in used and not _mentioned(words, m.name)]
+    return min(free, key=lambda m: abs(m.size - taken), default=None)
+
+
+def _quoted(name: str, value: str) -> str:
+    if '"' in value or not value.isprintable():
+        raise UsageError(f"{name}={value!r}: a kernel parameter holds no quotes or line ends")
+    return f'{name}="{value}"' if " " in value else f"{name}={value}"
+
+
+def _check_length(cmdline: str) -> None:
+    if (size := len(cmdline.encode())) >= MAX_CMDLINE:
+        raise UsageError(
+            f"the next kernel's command line would have {size} bytes, and no more than "
+            f"{MAX_CMDLINE - 1} are read: shorten it with --append, which replaces the rest"
+        )
+
+
+def next_cmdline(
+    current: str,
+    session: str | None,
+    *,
+    base: str | None = None,
+    instance: str | None = None,
+    clock: str = "x86-tsc",
+    events: Sequence[str] = BOOT_EVENTS,
+) -> NextBoot:
+    """The command line for the kernel that follows the one booted with ``current``.
+
+    ``base`` is what the next kernel gets besides tracekit's parameters (default: what this one
+    has); ``instance`` the trace instance recorded in (default: the one on a reserved region);
+    ``session`` an absolute path, for the new kernel's ``tracekit recover``; ``clock`` the trace
+    clock of the recording. Raises :class:`~tracekit.errors.UsageError` for what cannot be written
+    on a command line.
+    """
+    command = parse_cmdline(current)
+    on_region = [i for i in command.instances if i.region is not None]
+    named = [i for i in on_region if instance in (None, i.name)]
+    mine = named[0] if named else None
+    name = mine.name if mine else instance or "tk"
+    text = current if base is None else base
+    if text.count('"') % 2 or any(c < " " for c in text.strip()):
+        raise UsageError(f"{text[:80]!r}: an open quote or a line end in a kernel's command line")
+    words, init = _words(text)
+    other = _other_region(command, _words(current)[0], mine)
+    warnings: list[str] = []
+
+    kept = list(_kept(words, name))
+    present = {m.name for m in parse_cmdline(" ".join(kept)).reserve_mem}
+    added = ["kho=on"]
+    for memory, word in _reservations(current):
+        if memory.name not in present:
+            added.append(word)
+    if other is not None:
+        flags = dict.fromkeys((*(mine.flags if mine else ()), "traceoff"))
+        added.append(f"trace_instance={name}{''.join(f'^{flag}' for flag in flags)}@{other.name}")
+    else:
+        warnings.append(
+            "no second region is reserved, so the next kernel has none to record its own way out "
+            "in: add one more reserve_mem= to this kernel's command line ('tracekit setup')"
+        )
+    if clock != "local":
+        added.append(f"trace_clock={clock}")
+    own = parse_cmdline(" ".join(words)).trace_event
+    added.append(_quoted("trace_event", ",".join(dict.fromkeys((*own, *events)))))
+    if session is not None:
+        added.append(_quoted(SESSION_PARAMETER, session))
+    cmdline = " ".join([*kept, *added, *init])
+    _check_length(cmdline)
+    return NextBoot(cmdline, name, other.name if other else None, tuple(warnings))
+
+
+def _reservations(text: str) -> Iterator[tuple[ReserveMem, str]]:
+    """Every ``reserve_mem=`` the kernel accepts, with its text."""
+    for word in _words(text)[0]:
+        if _name(word) == "reserve_mem" and (found := parse_cmdline(word).reserve_mem):
+            yield found[0], word

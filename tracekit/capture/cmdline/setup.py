@@ -1,0 +1,302 @@
+"""``tracekit setup``: the kernel's command line and the systemd units, shown or installed.
+
+Files are written below a root directory, each to a temporary name that is renamed, and no symlink
+is followed on the way. A file that is not ours is never replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from tracekit.capture.cmdline.bootloader import (
+    GRUB_FILE,
+    KERNEL_CMDLINE,
+    MARK,
+    Loader,
+    find_loader,
+    parameters,
+    without,
+)
+from tracekit.capture.cmdline.session_param import SESSIONS
+from tracekit.errors import SourceError, UsageError
+from tracekit.session.files import Directory, write_all
+
+__all__ = ["UNITS", "Options", "Plan", "apply", "make_plan", "start", "undo"]
+
+#: Installed, and what wants each of them at boot.
+UNITS = {
+    "tracekit-recover.service": "basic.target",
+    "tracekit-record.service": "basic.target",
+    "tracekit-snapshot.service": "basic.target",
+    "tracekit-load.service": "multi-user.target",
+}
+_UNIT_DIRECTORY = "etc/systemd/system"
+_WORD = re.compile(r"[A-Za-z0-9_@:=,./+~-]+")  # needs no quotes, in systemd nor in a shell
+_PATIENCE = 600  # seconds for update-grub and its like
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to install. Paths are those of the installed system; None: the default."""
+
+    root: Path = Path("/")
+    size: str = "4M"
+    session: str | None = None
+    kernel: str | None = None
+    initrd: str | None = None
+    program: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be there: the parameters, the boot loader, and path below the root -> content."""
+
+    parameters: str
+    loader: Loader
+    files: dict[str, str]
+    kernel: str
+    initrd: str | None
+
+
+def _word(text: str, option: str) -> str:
+    if _WORD.fullmatch(text) is None:
+        raise UsageError(
+            f"{option} {text!r}: only letters, digits and @:=,./+~_- can stand in a unit file"
+        )
+    return text
+
+
+def _absolute(text: str, option: str) -> str:
+    if not text.startswith("/") or ".." in text.split("/"):
+        raise UsageError(f"{option} {text!r}: give an absolute path of the installed system")
+    return _word(text, option)
+
+
+def _program(given: str | None) -> str:
+    """How units call tracekit: the program that is running, unless another is named."""
+    if given is not None:
+        words = shlex.split(given)
+    else:
+        found = shutil.which("tracekit") or shutil.which(sys.argv[0])
+        words = [os.path.abspath(found)] if found else [sys.executable, "-m", "tracekit"]  # noqa: PTH100
+    if not words or not words[0].startswith("/"):
+        raise UsageError(f"--program {given!r}: begin with the absolute path of a program")
+    return " ".join(_word(word, "--program") for word in words)
+
+
+def _exists(root: Path, path: str) -> bool:
+    return os.path.lexists(root / path.lstrip("/"))
+
+
+def _kernel(options: Options) -> tuple[str, str | None]:
+    """The kernel that the load unit loads, and its initramfs."""
+    release = os.uname().release
+    kernel = _absolute(options.kernel or f"/boot/vmlinuz-{release}", "--kernel")
+    if options.initrd is not None:
+        return kernel, _absolute(options.initrd, "--initrd") if options.initrd else None
+    version = Path(kernel).name.partition("-")[2] or release
+    for name in (f"initrd.img-{version}", f"initramfs-{version}.img", f"initrd-{version}"):
+        path = f"{Path(kernel).parent}/{name}"
+        if _exists(options.root, path):
+            return kernel, path
+    return kernel, None
+
+
+def make_plan(options: Options) -> Plan:
+    """What is to be installed. Raises :class:`~tracekit.errors.UsageError`."""
+    wanted = parameters(options.size)
+    session = _absolute(options.session, "--session") if options.session else None
+    kernel, initrd = _kernel(options)
+    values = {
+        "TRACEKIT": _program(options.program),
+        "OUTPUT": f" -o {session}" if session else "",
+        "SESSIONS": session or str(SESSIONS),
+        "KERNEL": kernel,
+        "INITRD": f" --initrd {initrd}" if initrd else "",
+    }
+    content: dict[str, str] = {}
+    for unit in UNITS:
+        text = files("tracekit.capture.cmdline").joinpath("units", unit).read_text("utf-8")
+        content[f"{_UNIT_DIRECTORY}/{unit}"] = re.sub(
+            r"@([A-Z]+)@", lambda match: values[match[1]], text
+        )
+    loader = _loader(options.root)
+    if loader.path is not None:
+        present = _read(options.root, loader.path) or ""
+        content[loader.path] = loader.content(wanted, present)
+    return Plan(wanted, loader, content, kernel, initrd)
+
+
+def _loader(root: Path) -> Loader:
+    def which(name: str) -> bool:
+        return any(_exists(root, f"usr/{place}/{name}") for place in ("sbin", "bin"))
+
+    return find_loader(lambda path: _exists(root, path), which)
+
+
+@contextlib.contextmanager
+def _below(root: Path) -> Iterator[Directory]:
+    try:
+        directory = Directory(root)
+    except OSError as error:
+        raise SourceError(f"{root}: {error.strerror}: --root needs a directory") from error
+    try:
+        yield directory
+    finally:
+        directory.close()
+
+
+@contextlib.contextmanager
+def _guard(root: Path, rel: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            why = "a symlink is in the way, and none is followed"
+        hint = ": be root" if error.errno in (errno.EACCES, errno.EPERM) else ""
+        raise SourceError(f"{root / rel}: {why}{hint}") from error
+
+
+def _read(root: Path, rel: str) -> str | None:
+    with _below(root) as directory, _guard(root, rel):
+        try:
+            return directory.read(rel).decode("utf-8", "backslashreplace")
+        except FileNotFoundError:
+            return None
+
+
+def _make_parents(directory: Directory, rel: str) -> None:
+    """The directories that hold ``rel``, open to all as those of a system are."""
+    parts = rel.split("/")
+    for depth in range(1, len(parts)):
+        with (
+            directory.parent("/".join(parts[:depth])) as (fd, name),
+            contextlib.suppress(FileExistsError),
+        ):
+            os.mkdir(name, 0o755, dir_fd=fd)
+
+
+def _write(root: Path, directory: Directory, rel: str, content: str) -> None:
+    """Write a file that anyone may read, whole or not at all."""
+    with _guard(root, rel):
+        _make_parents(directory, rel)
+        with directory.parent(rel) as (fd, name):
+            part = f".{name}.tracekit-part"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=fd)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(part, flags, 0o644, dir_fd=fd)
+            try:
+                os.fchmod(file, 0o644)
+                write_all(file, content.encode("utf-8"))
+                os.fsync(file)
+            finally:
+                os.close(file)
+            os.replace(part, name, src_dir_fd=fd, dst_dir_fd=fd)
+            os.fsync(fd)
+
+
+def _foreign(present: str | None, rel: str) -> bool:
+    """Whether a file is there that is not ours; the kernel's command line is shared."""
+    return present is not None and rel != KERNEL_CMDLINE and not present.startswith(MARK)
+
+
+def _wanted_by(unit: str) -> str:
+    return f"{_UNIT_DIRECTORY}/{UNITS[unit]}.wants/{unit}"
+
+
+def _enable(root: Path, directory: Directory, unit: str) -> None:
+    """What ``systemctl enable`` does: a symlink in the directory of what wants the unit."""
+    link = _wanted_by(unit)
+    target = f"../{unit}"
+    with _guard(root, link):
+        _make_parents(directory, link)
+        with directory.parent(link) as (fd, name), contextlib.suppress(FileExistsError):
+            os.symlink(target, name, dir_fd=fd)
+
+
+def apply(options: Options, plan: Plan) -> list[str]:
+    """Install what ``plan`` says; returns what was done, a line each.
+
+    Raises :class:`~tracekit.errors.SourceError`, before anything is written, when a file that is
+    not ours is in the way.
+    """
+    present = {rel: _read(options.root, rel) for rel in plan.files}
+    foreign = [str(options.root / rel) for rel, text in present.items() if _foreign(text, rel)]
+    if foreign:
+        raise SourceError(
+            f"{', '.join(foreign)}: not written by tracekit setup, and not replaced: "
+            "move it away first"
+        )
+    done: list[str] = []
+    with _below(options.root) as directory:
+        for rel, content in plan.files.items():
+            if present[rel] == content:
+                done.append(f"as it was: {options.root / rel}")
+                continue
+            _write(options.root, directory, rel, content)
+            verb = "wrote" if present[rel] is None else "changed"
+            done.append(f"{verb}: {options.root / rel}")
+        for unit in UNITS:
+            _enable(options.root, directory, unit)
+    return done
+
+
+def undo(options: Options) -> tuple[list[str], Loader]:
+    """Remove what :func:`apply` has installed; returns what was done, and the boot loader."""
+    done: list[str] = []
+    with _below(options.root) as directory:
+        for unit in UNITS:
+            link = _wanted_by(unit)
+            with _guard(options.root, link):
+                directory.remove(link)
+        for rel in (*(f"{_UNIT_DIRECTORY}/{unit}" for unit in UNITS), GRUB_FILE):
+            present = _read(options.root, rel)
+            if present is None:
+                continue
+            if _foreign(present, rel):
+                done.append(f"left alone, for tracekit setup has not written it: {rel}")
+                continue
+            with _guard(options.root, rel):
+                directory.remove(rel)
+            done.append(f"removed: {options.root / rel}")
+        line = _read(options.root, KERNEL_CMDLINE)
+        if line is not None and without(line).split() != line.split():
+            _write(options.root, directory, KERNEL_CMDLINE, without(line) + "\n")
+            done.append(f"changed: {options.root / KERNEL_CMDLINE}")
+    loader = _loader(options.root)
+    return done, loader
+
+
+def start(commands: Sequence[Sequence[str]]) -> list[str]:
+    """Run commands on the live machine; returns what went wrong, a line each."""
+    failures: list[str] = []
+    for command in commands:
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_PATIENCE,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            failures.append(f"{shlex.join(command)}: {error}")
+            continue
+        if done.returncode != 0:
+            told = done.stdout.decode("utf-8", "backslashreplace").strip()[-400:]
+            failures.append(f"{shlex.join(command)}: exit code {done.returncode}: {told}")
+    return failures

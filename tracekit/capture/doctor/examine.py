@@ -1,0 +1,26 @@
+"""``tracekit doctor``: whether this machine can record its way through a kexec, check by check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from tracekit.capture.doctor import machine_checks, memory_checks
+from tracekit.capture.doctor.machine import Check, Machine
+from tracekit.sysroot import Sysroot
+
+__all__ = ["examine"]
+
+
+def examine(root: Sysroot, session: str) -> list[Check]:
+    """Every check, in the order a reader needs them. ``session`` is where it will be recorded."""
+    machine = Machine(root)
+    checks: Iterable[Callable[[Machine], Check]] = (
+        *memory_checks.CHECKS,
+        *machine_checks.CHECKS,
+        *(machine_checks.LIVE_CHECKS if root.live else ()),
+    )
+    found = [check(machine) for check in checks]
+    if root.live:
+        found.append(machine_checks.disk(machine, session))
+    found.append(machine_checks.next_command(machine, session))
+    return found

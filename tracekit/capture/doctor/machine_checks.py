@@ -1,0 +1,180 @@
+"""The doctor's checks on the rest of the machine: kexec, tracing, BCC, clock, disk, systemd."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from tracekit.capture.cmdline.compose import next_cmdline
+from tracekit.capture.doctor.machine import Check, Machine
+from tracekit.capture.recover.evidence import lockdown_mode
+from tracekit.capture.save import systemd
+from tracekit.errors import UsageError
+from tracekit.probes.bcc_module import find_bcc
+
+__all__ = ["CHECKS", "LIVE_CHECKS", "disk", "next_command"]
+
+_AS_ROOT = "run 'tracekit doctor' as root to see"
+_ROOM = 64 << 20  # bytes a session needs besides the regions: symbols, formats, probe records
+_TSC = ("constant_tsc", "nonstop_tsc")
+
+
+def kexec_file(m: Machine) -> Check:
+    """The file-based kexec, the only one that carries KHO data."""
+    name = "kexec-file"
+    option = m.option("KEXEC_FILE")
+    if option == "n":
+        return Check(name, "failed", "CONFIG_KEXEC_FILE is not set",
+                     "boot a kernel that has it: KHO needs kexec -s")  # fmt: skip
+    if m.text("proc/sys/kernel/kexec_load_disabled").strip() == "1":
+        return Check(
+            name, "failed", f"{m.root.where('proc/sys/kernel/kexec_load_disabled')} is 1",
+            "remove kernel.kexec_load_disabled from sysctl.d and reboot: it cannot be set back",
+        )  # fmt: skip
+    if m.option("KEXEC_SIG_FORCE") == "y" or lockdown_mode(m.root) not in (None, "none"):
+        return Check(name, "warning", "only kernels with a trusted signature can be loaded",
+                     "hand over to a kernel signed by your distribution")  # fmt: skip
+    if option is None:
+        return Check(name, "unknown", "no config.gz and no /boot/config tells",
+                     "'tracekit handover --load-only' finds out")  # fmt: skip
+    return Check(name, "ok", "CONFIG_KEXEC_FILE=y, no signature asked for")
+
+
+def _mounted(m: Machine, kind: str, place: str, seen: bool) -> Check:
+    points = m.mounts.get(kind, []) if m.mounts is not None else []
+    if points:
+        return Check(kind, "ok", f"mounted on {points[0]}")
+    if m.mounts is None and seen:
+        return Check(kind, "ok", f"{m.root.where(place)} is there")
+    return Check(kind, "failed", "not mounted", f"mount -t {kind} nodev /{place}")
+
+
+def tracefs(m: Machine) -> Check:
+    """Events are read and switched there."""
+    return _mounted(m, "tracefs", "sys/kernel/tracing", m.tracefs is not None)
+
+
+def debugfs(m: Machine) -> Check:
+    """KHO shows its data there."""
+    return _mounted(m, "debugfs", "sys/kernel/debug", m.root.exists("sys/kernel/debug"))
+
+
+def clock(m: Machine) -> Check:
+    """A trace clock that runs on through the jump."""
+    flags = set(m.text("proc/cpuinfo").partition("flags")[2].partition("\n")[0].split())
+    unstable = m.log_lines("Marking TSC unstable", "TSC found unstable")
+    if unstable:
+        return Check("clock", "warning", f"the log says: {unstable[0]}",
+                     "events of both kernels can only be joined by the kernel log")  # fmt: skip
+    if m.tracefs is None:
+        return Check("clock", "unknown", "trace_clock cannot be read",
+                     _AS_ROOT if m.blind else "mount tracefs")  # fmt: skip
+    offered = m.text(f"{m.tracefs}/trace_clock").replace("[", "").replace("]", "").split()
+    if "x86-tsc" not in offered:
+        return Check(
+            "clock", "warning", "no x86-tsc among the trace clocks: every other restarts",
+            "the gap between both kernels is then known within bounds only",
+        )  # fmt: skip
+    missing = [flag for flag in _TSC if flag not in flags]
+    if missing and flags:
+        return Check(
+            "clock", "warning", f"x86-tsc is offered, but the CPU lacks {', '.join(missing)}",
+            "the TSC may change its speed or stop in idle; in a virtual machine let the host pass "
+            "the flags on (-cpu host,+invtsc)",
+        )  # fmt: skip
+    return Check("clock", "ok", "x86-tsc runs on through the jump")
+
+
+def headers(m: Machine) -> Check:
+    """What BCC compiles its probes with."""
+    build = f"lib/modules/{m.release}/build"
+    places = (build, "sys/kernel/kheaders.tar.xz")
+    there = [m.root.where(p) for p in places if m.release and m.root.exists(p)]
+    btf = m.root.exists("sys/kernel/btf/vmlinux")
+    types = "BTF is there" if btf else "no BTF"
+    if there:
+        return Check("headers", "ok", f"{there[0]}, {types}")
+    return Check(
+        "headers", "warning", f"no {m.root.where(build)}, no kheaders.tar.xz, {types}",
+        f"install the headers of {m.release or 'this kernel'} (linux-headers, kernel-devel) or "
+        "load the module kheaders; without them kprobe events are used (--no-bpf)",
+    )  # fmt: skip
+
+
+def root_user(m: Machine) -> Check:
+    """Whether everything can be seen at all."""
+    if m.blind:
+        return Check("root", "warning", "not root: tracefs, debugfs and kcore stay unseen",
+                     "sudo tracekit doctor")  # fmt: skip
+    return Check("root", "ok", "uid 0")
+
+
+def bcc(_: Machine) -> Check:
+    """BCC for this very Python."""
+    spec = find_bcc()
+    if spec is not None:
+        return Check("bcc", "ok", f"{spec.origin or 'found'}")
+    return Check(
+        "bcc", "warning", "no module bcc: no per-device times, no KHO activity",
+        "install python3-bpfcc (Debian 13 or later) or python3-bcc; "
+        "without it kprobe events are used (--no-bpf)",
+    )  # fmt: skip
+
+
+def service_manager(_: Machine) -> Check:
+    """Not needed, but what 'systemctl kexec' and the units need."""
+    if systemd.running():
+        return Check("systemd", "ok", "running: 'tracekit setup' has units, --via systemctl works")
+    return Check("systemd", "ok", "not running: use --via kexec; no milestones of user space")
+
+
+def disk(m: Machine, session: str) -> Check:
+    """Room where the session will be."""
+    place = Path(session)
+    while not os.path.exists(place) and place != place.parent:  # noqa: PTH110 - never raises
+        place = place.parent
+    need = sum(region.size for region in m.regions) + _ROOM
+    try:
+        stat = os.statvfs(place)
+    except OSError as error:
+        return Check("disk", "unknown", f"{place}: {error.strerror}", _AS_ROOT)
+    free = stat.f_bavail * stat.f_frsize
+    found = f"{free >> 20} MiB free in {place}, {need >> 20} MiB wanted"
+    if stat.f_flag & os.ST_RDONLY:
+        return Check("disk", "failed", f"{place} is on a read-only file system",
+                     "name a session elsewhere: --session DIR")  # fmt: skip
+    if _in_memory(m, place):
+        return Check("disk", "warning", f"{found}, but that is memory, lost at the jump",
+                     "name a session on a disk: --session DIR")  # fmt: skip
+    if free < need:
+        return Check("disk", "failed" if free < _ROOM else "warning", found,
+                     "free some, or name a session elsewhere: --session DIR")  # fmt: skip
+    return Check("disk", "ok", found)
+
+
+def _in_memory(m: Machine, place: Path) -> bool:
+    """Whether the file system that holds ``place`` is a tmpfs or its like."""
+    best, volatile = "", False
+    for kind, points in (m.mounts or {}).items():
+        for point in points:
+            holds = place == Path(point) or Path(point) in place.parents
+            if holds and len(point) >= len(best):
+                best, volatile = point, kind in ("tmpfs", "ramfs", "rootfs", "devtmpfs")
+    return volatile
+
+
+def next_command(m: Machine, session: str) -> Check:
+    """The command line 'tracekit handover' would give the next kernel."""
+    name = "next-cmdline"
+    try:
+        following = next_cmdline(m.command.text, session)
+    except UsageError as error:
+        return Check(name, "failed", str(error), "shorten this kernel's command line")
+    if following.warnings:
+        return Check(name, "warning", following.cmdline, "; ".join(following.warnings))
+    return Check(name, "ok", following.cmdline)
+
+
+CHECKS: tuple[Callable[[Machine], Check], ...] = (kexec_file, tracefs, debugfs, clock, headers)
+LIVE_CHECKS: tuple[Callable[[Machine], Check], ...] = (root_user, bcc, service_manager)

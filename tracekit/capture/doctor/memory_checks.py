@@ -1,0 +1,199 @@
+"""The doctor's checks on preserved memory: KHO, the regions, the instance, kcore.
+
+Parameters and messages: ``kernel/liveupdate/kexec_handover.c``, ``reserve_mem()`` in
+``mm/memblock.c``, ``enable_instances()`` in ``kernel/trace/trace.c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from tracekit.capture.doctor.machine import Check, Machine
+from tracekit.capture.recover.evidence import lockdown_mode, mapped_instances
+from tracekit.carriers.elf_core import PhysicalMemory
+from tracekit.errors import SourceError
+
+if TYPE_CHECKING:
+    from tracekit.capture.cmdline.parse import RegionSpec
+
+__all__ = ["CHECKS"]
+
+_SETUP = "'tracekit setup' shows the kernel command line that is needed"
+_AS_ROOT = "run 'tracekit doctor' as root to see"
+
+
+def kho(m: Machine) -> Check:
+    """KHO built in, switched on and at work."""
+    option = m.option("KEXEC_HANDOVER")
+    switch = {True: "kho=on", False: "kho=off", None: "no kho="}[m.command.kho]
+    found = f"CONFIG_KEXEC_HANDOVER={option or 'unknown'}, {switch} on the command line"
+    if option == "n":
+        return Check(
+            "kho",
+            "failed",
+            f"{found}: this kernel ({m.release}) has no kexec handover",
+            "boot a kernel of 6.16 or later that is built with CONFIG_KEXEC_HANDOVER=y and "
+            "CONFIG_KEXEC_HANDOVER_DEBUGFS=y; 'tracekit lab' shows all of it in a virtual machine",
+        )
+    if m.kho is not None:
+        return Check("kho", "ok", f"{found}, {m.root.where(m.kho)}/out is there")
+    if lines := m.log_lines("disabling kexec handover"):
+        return Check(
+            "kho", "failed", f"{found}; the log says: {lines[0]}",
+            "reserve less for its scratch areas (kho_scratch=), or give the machine more memory",
+        )  # fmt: skip
+    if m.command.kho is False or (m.command.kho is None and not m.blind and _debugfs(m)):
+        return Check("kho", "failed", f"{found}, no {m.root.where('sys/kernel/debug/kho')}",
+                     f"boot with kho=on: {_SETUP}")  # fmt: skip
+    if m.command.kho is None:
+        return Check("kho", "unknown", f"{found}; debugfs cannot be looked into", _AS_ROOT)
+    if m.blind or not _debugfs(m):
+        return Check("kho", "unknown", f"{found}; debugfs cannot be looked into",
+                     _AS_ROOT if m.blind else "mount debugfs")  # fmt: skip
+    return Check(
+        "kho", "warning", f"{found}, but debugfs does not show it",
+        "build the kernel with CONFIG_KEXEC_HANDOVER_DEBUGFS=y; recover then needs less guessing",
+    )  # fmt: skip
+
+
+def _debugfs(m: Machine) -> bool:
+    return "debugfs" in m.mounts if m.mounts is not None else m.root.exists("sys/kernel/debug")
+
+
+def _place(region: RegionSpec) -> str:
+    return f"{region.name} at {region.address:#x}, {region.size >> 10} KiB"
+
+
+def regions(m: Machine) -> Check:
+    """Two regions reserved, so that two kernels can take turns."""
+    wanted = m.command.reserve_mem
+    if lines := m.log_lines("reserve_mem: "):
+        return Check("regions", "failed", f"the log says: {'; '.join(lines)}", _SETUP)
+    names = {memory.name for memory in wanted}
+    places = ", ".join(_place(r) for r in m.regions if r.name in names)
+    found = places or ", ".join(f"{r.name}, {r.size >> 10} KiB" for r in wanted)
+    if not wanted:
+        if m.instance is not None and m.instance.address is not None:
+            return Check(
+                "regions", "warning",
+                f"no reserve_mem=, but {m.instance.name} is on {m.instance.address:#x}: a "
+                "carve-out, which KHO does not carry",
+                f"keep memmap= on the next kernel's command line too; better: {_SETUP}",
+            )  # fmt: skip
+        return Check("regions", "failed", "no reserve_mem= on the command line", _SETUP)
+    missing = names - {r.name for r in m.regions}
+    if m.regions and missing:
+        return Check(
+            "regions", "failed", f"KHO hands on {places}, but not {', '.join(sorted(missing))}",
+            "look into the kernel's log for reserve_mem and KHO",
+        )  # fmt: skip
+    if len(wanted) == 1:
+        return Check(
+            "regions", "warning", f"only one: {found}",
+            f"reserve a second one, so that the next kernel's way out can be recorded: {_SETUP}",
+        )  # fmt: skip
+    return Check("regions", "ok", found)
+
+
+def instance(m: Machine) -> Check:
+    """A trace instance on one of the regions."""
+    wanted = m.instance
+    if wanted is None:
+        return Check(
+            "instance", "failed", "no trace_instance= on a reserved region on the command line",
+            _SETUP,
+        )  # fmt: skip
+    place = wanted.region or f"{wanted.address:#x}"
+    if lines := m.log_lines("Failed to map boot instance", "Invalid boot instance"):
+        return Check("instance", "failed", f"the log says: {'; '.join(lines)}",
+                     "name a region that reserve_mem= makes on the same command line")  # fmt: skip
+    if m.tracefs is None:
+        return Check(
+            "instance", "unknown",
+            f"{wanted.name} on {place} on the command line; tracefs cannot be looked into",
+            _AS_ROOT if m.blind else "mount tracefs",
+        )  # fmt: skip
+    if not m.root.exists(f"{m.tracefs}/instances/{wanted.name}"):
+        return Check(
+            "instance", "failed",
+            f"{wanted.name} on {place} on the command line, but tracefs has no such instance",
+            "look into the kernel's log for 'Tracing:'",
+        )  # fmt: skip
+    at = mapped_instances(m.log).get(wanted.name)
+    where = f"{wanted.name} on {place}" + (f" at {at[0]:#x}, {at[1] >> 10} KiB" if at else "")
+    if "traceoff" not in wanted.flags:
+        return Check(
+            "instance", "warning", f"{where}, without ^traceoff: it records from the boot on",
+            f"a kernel that re-attaches a region must not touch it: {_SETUP}",
+        )  # fmt: skip
+    return Check("instance", "ok", where)
+
+
+def ping_pong(m: Machine) -> Check:
+    """A region that this kernel leaves alone, for the next one."""
+    used = {i.region for i in m.command.instances if i.region is not None}
+    free = [memory.name for memory in m.command.reserve_mem if memory.name not in used]
+    if free:
+        return Check("other-region", "ok", f"{', '.join(free)} is free for the next kernel")
+    return Check(
+        "other-region", "warning", "no region is free for the next kernel's trace instance",
+        f"reserve a second region that no trace_instance= uses: {_SETUP}",
+    )  # fmt: skip
+
+
+def kcore(m: Machine) -> Check:
+    """Physical memory can be read, and has the regions."""
+    rel = "proc/kcore"
+    with ExitStack() as stack:
+        try:
+            stream = m.root.open_binary(rel)
+            if stream is None:
+                return Check(
+                    "kcore", "failed", f"no {m.root.where(rel)}",
+                    "build the kernel with CONFIG_PROC_KCORE=y",
+                )  # fmt: skip
+            memory = PhysicalMemory(stack.enter_context(stream), m.root.where(rel))
+        except SourceError as error:
+            if m.blind:
+                return Check("kcore", "unknown", "only root may read it", _AS_ROOT)
+            return Check("kcore", "failed", str(error), "see the line on lockdown; be root")
+        outside = [_place(r) for r in m.regions if not memory.holds(r.address, r.size)]
+        if outside:
+            return Check(
+                "kcore", "failed", f"it does not hold {', '.join(outside)}: {memory.describe()}",
+                "the kernel's direct map lacks the memory: is it poisoned, or taken by a guest?",
+            )  # fmt: skip
+        held = "holds every region" if m.regions else "is readable"
+        return Check("kcore", "ok", f"{m.root.where(rel)} {held}")
+
+
+def lockdown(m: Machine) -> Check:
+    """Kernel lockdown forbids reading memory, or tracing, or kexec."""
+    mode = lockdown_mode(m.root)
+    if mode is None and m.option("SECURITY_LOCKDOWN_LSM") == "y":
+        return Check(
+            "lockdown", "unknown", "built in, but its state cannot be read",
+            "mount -t securityfs nodev /sys/kernel/security",
+        )  # fmt: skip
+    if mode in (None, "none"):
+        told = "not locked down" if mode else "this kernel shows no lockdown"
+        return Check("lockdown", "ok", told)
+    remedy = "boot without lockdown=, which also follows from Secure Boot"
+    if mode == "confidentiality":
+        return Check("lockdown", "failed", f"{mode}: neither kcore nor tracefs can be read", remedy)
+    return Check(
+        "lockdown", "warning",
+        f"{mode}: only signed kernels can be loaded, and BPF cannot write", remedy,
+    )  # fmt: skip
+
+
+CHECKS: tuple[Callable[[Machine], Check], ...] = (
+    kho,
+    regions,
+    instance,
+    ping_pong,
+    kcore,
+    lockdown,
+)

@@ -1,0 +1,1 @@
+"""Recording under the old kernel, up to the jump."""

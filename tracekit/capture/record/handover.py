@@ -1,0 +1,108 @@
+"""``tracekit handover``: record, load the next kernel, take the last snapshot, jump."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tracekit.capture.cmdline.compose import NextBoot, next_cmdline
+from tracekit.capture.record.armed import ask_for_release, recording
+from tracekit.capture.record.instance import find_instance
+from tracekit.capture.record.kexec import jump, load
+from tracekit.capture.record.recorder import Options, Recorder, best_clock
+from tracekit.capture.save.remarks import Progress, no_progress
+from tracekit.errors import UsageError
+from tracekit.sysroot import Sysroot
+
+__all__ = ["Next", "Plan", "handover", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The next kernel: its image, its initramfs, and what its command line is made from.
+
+    ``append`` replaces what this kernel was booted with (None: the same again).
+    """
+
+    kernel: Path
+    initrd: Path | None = None
+    append: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is going to be done. ``recorder`` is the pid of one that records already."""
+
+    next: Next
+    boot: NextBoot
+    options: Options
+    recorder: int | None
+
+
+def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
+    """Work out the next command line, and who records.
+
+    Raises :class:`~tracekit.errors.TracekitError` for what would fail later on.
+    """
+    root.need_root("handover", instead="")
+    for path in (next_kernel.kernel, next_kernel.initrd):
+        if path is not None and not path.is_file():
+            raise UsageError(f"{path}: no such file: name the next kernel and its initramfs")
+    running = recording()
+    if running is not None:
+        if options.session.resolve() != Path(running.session):
+            raise UsageError(
+                f"pid {running.pid} is recording into {running.session}: hand over with "
+                f"-o {running.session}, or stop it first"
+            )
+        options = replace(options, instance=running.instance)
+    instance = find_instance(root, options.instance)
+    boot = next_cmdline(
+        root.text("proc/cmdline").strip(),
+        str(options.session.resolve()),
+        base=next_kernel.append,
+        instance=instance.name,
+        clock=instance.clock if running else options.clock or best_clock(instance),
+    )
+    return Plan(next_kernel, boot, options, running.pid if running else None)
+
+
+def handover(
+    root: Sysroot,
+    plan: Plan,
+    via: str,
+    *,
+    load_only: bool = False,
+    progress: Progress = no_progress,
+    say: Callable[[str], None] = lambda message: None,
+) -> Recorder | None:
+    """Do what was planned.
+
+    With ``via`` ``kexec`` it does not return. With ``systemctl`` it returns when systemd has begun
+    to stop user space: the recorder, if it is ours, then has to be kept until the end. With
+    ``load_only`` the next kernel is loaded and nothing else happens.
+    """
+    kernel = plan.next
+    with ExitStack() as stack:
+        recorder = None
+        if plan.recorder is None and not load_only:
+            say("arming the recorder")
+            recorder = Recorder(root, plan.options, progress)
+            stack.callback(recorder.stop)
+        say(f"loading {kernel.kernel}")
+        load(kernel.kernel, kernel.initrd, plan.boot.cmdline)
+        if load_only:
+            return None
+        if recorder is not None:
+            recorder.tick(0)
+            recorder.mark("handover")
+            recorder.release(standby=via == "systemctl")
+        elif plan.recorder is not None:
+            with progress("the recorder takes its last snapshot", None):
+                ask_for_release(plan.recorder)
+        say(f"jumping (via {via})")
+        jump(via)
+        stack.pop_all()
+        return recorder

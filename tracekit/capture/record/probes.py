@@ -1,0 +1,85 @@
+"""The probes of a recording: BPF where it can be had, else kprobe events in the instance."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tracekit.capture.record.instance import Instance
+from tracekit.capture.save.remarks import Remarks
+from tracekit.probes.kprobes import GROUP, plan_kprobes
+from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
+from tracekit.session.files import dump_json
+from tracekit.sysroot import Sysroot
+
+__all__ = ["Probing", "define_kprobes", "enable_kprobes"]
+
+_PRINTK_EVENT = "bpf_trace:bpf_trace_printk"
+
+
+def define_kprobes(root: Sysroot, instance: Instance) -> Mapping[str, Any]:
+    """Define kprobe events on the kexec path; describes them for ``bpf.json``."""
+    plan = plan_kprobes(root)
+    return plan.describe(dict(instance.add_kprobes(plan.lines)))
+
+
+def enable_kprobes(instance: Instance) -> None:
+    """Record the kprobe events that are defined."""
+    instance.enable([f"{GROUP}:*"])
+
+
+class Probing:
+    """What is probed, in which way (``mode``: bpf or kprobes), and the records it yields."""
+
+    def __init__(self, root: Sysroot, instance: Instance, bpf: bool, remarks: Remarks) -> None:
+        self._probes: Probes | None = None
+        why = "--no-bpf"
+        if bpf:
+            try:
+                self._probes = load_probes(root, instance=instance.name)
+                instance.enable([_PRINTK_EVENT])
+            except ProbesUnavailable as error:
+                why = str(error)
+                remarks.add(
+                    "probes-unavailable", "warning", "BPF probes",
+                    f"{why}; kprobe events cover the phases instead",
+                )  # fmt: skip
+        if self._probes is None:
+            self._description = {**define_kprobes(root, instance), "reason": why}
+            enable_kprobes(instance)
+        for entry in self._describe().get("missing", ()):
+            remarks.add("probe-absent", "info", str(entry["event"]), str(entry["reason"]))
+
+    @property
+    def mode(self) -> str:
+        """``bpf`` or ``kprobes``."""
+        return "bpf" if self._probes else "kprobes"
+
+    @property
+    def lost(self) -> int:
+        """Records that found the BPF ring buffer full."""
+        return self._probes.lost if self._probes else 0
+
+    def poll(self, timeout_ms: int) -> bytes:
+        """Records since the last call, waiting up to ``timeout_ms`` for one."""
+        if self._probes is not None:
+            return self._probes.poll(timeout_ms)
+        time.sleep(timeout_ms / 1000)
+        return b""
+
+    def counters(self) -> bytes:
+        """A record a CPU of what is only counted."""
+        return self._probes.counters() if self._probes else b""
+
+    def _describe(self) -> Mapping[str, Any]:
+        return self._probes.describe() if self._probes else self._description
+
+    def describe(self) -> bytes:
+        """The content of ``bpf.json``."""
+        return dump_json(self._describe())
+
+    def close(self) -> None:
+        """Detach the BPF probes; kprobe events stay until the instance is put back."""
+        if self._probes is not None:
+            self._probes.close()

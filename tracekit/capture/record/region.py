@@ -1,0 +1,41 @@
+"""Where in physical memory the running boot records."""
+
+from __future__ import annotations
+
+from tracekit.capture.cmdline.parse import RegionSpec
+from tracekit.capture.record.instance import running_command
+from tracekit.capture.recover.evidence import mapped_instances
+from tracekit.errors import ParseError, SourceError
+from tracekit.kho.tree import parse_memblock
+from tracekit.sysroot import KHO_ROOTS, Sysroot
+
+__all__ = ["region_of"]
+
+
+def region_of(root: Sysroot, instance: str) -> RegionSpec:
+    """The region of a trace instance, from what KHO will hand over, else from the kernel's log.
+
+    Raises :class:`~tracekit.errors.SourceError` when neither tells.
+    """
+    command = running_command(root)
+    found = next((i for i in command.instances if i.name == instance), None)
+    if found is not None and found.address is not None and found.size is not None:
+        return RegionSpec(instance, found.address, found.size)
+    name = (found.region if found else None) or instance
+    for place in KHO_ROOTS:
+        for side in ("out", "in"):
+            try:
+                regions = parse_memblock(root.get(f"{place}/{side}/sub_fdts/memblock") or b"")
+            except ParseError:
+                continue
+            for region in regions:
+                if region.name == name:
+                    return RegionSpec(name, region.address, region.size)
+    log = (root.kernel_log() or b"").decode("utf-8", "replace")
+    if (mapped := mapped_instances(log).get(instance)) is not None:
+        return RegionSpec(name, *mapped)
+    raise SourceError(
+        f"nothing tells where the region {name!r} of the trace instance {instance!r} lies: mount "
+        "debugfs ('mount -t debugfs nodev /sys/kernel/debug'), or name it with "
+        "'tracekit recover --region NAME@ADDRESS:SIZE'"
+    )

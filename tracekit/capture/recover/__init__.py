@@ -1,0 +1,1 @@
+"""Fetching what the old kernel left, under the new one."""

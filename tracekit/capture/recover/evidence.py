@@ -1,0 +1,209 @@
+"""Why no KHO data came with this boot, from what the kernels left behind.
+
+Why a kernel takes none: ``kho_populate()`` in ``kernel/liveupdate/kexec_handover.c``. It takes
+them with ``kho=off`` too: that only keeps it from handing on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tracekit.capture.cmdline.parse import CommandLine, RegionSpec, parse_cmdline
+from tracekit.capture.save.boots import header_address
+from tracekit.capture.save.remarks import Remarks
+from tracekit.carriers.elf_core import PhysicalMemory
+from tracekit.errors import ParseError, SourceError
+from tracekit.kho.tree import parse_memblock
+from tracekit.sysroot import Sysroot
+
+__all__ = [
+    "Previous",
+    "lockdown_mode",
+    "log_lines",
+    "mapped_instances",
+    "previous_boot",
+    "quote",
+    "still_there",
+    "why_locked",
+    "why_no_kho",
+]
+
+_LOCKDOWN = "sys/kernel/security/lockdown"
+_CHOSEN = re.compile(r"\[(\w+)\]")
+_ENTRIES = re.compile(r"^entries: (\d{1,19})$", re.M)
+# enable_instances() in kernel/trace/trace.c
+_MAPPED = re.compile(
+    r"Tracing: mapped boot instance (\S+) at physical memory (0x[0-9a-f]{1,16}) "
+    r"of size (0x[0-9a-f]{1,16})"
+)
+_REFUSED = re.compile(r"KHO: (setup:|disabling KHO revival|failed to (mark|get))")
+_MAX_LINES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """What the session knows of the kernel before this one.
+
+    ``places`` are where its ``reserve_mem`` regions lay; ``entries`` how many events each CPU of
+    its instance had when its snapshot was taken: (instance, CPU) -> events. ``handing`` says
+    whether it had KHO data to hand on.
+    """
+
+    boot: int
+    kernel: Mapping[str, Any]
+    command: CommandLine
+    places: tuple[RegionSpec, ...] = ()
+    entries: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    handing: bool = False
+
+    @property
+    def name(self) -> str:
+        """The kernel in words: ``boot 0, kernel 7.2.13``."""
+        return f"boot {self.boot}, kernel {self.kernel.get('release') or 'unknown'}"
+
+
+def log_lines(log: str, wanted: re.Pattern[str]) -> list[str]:
+    """The first few lines of a kernel log that match."""
+    return [line for line in log.splitlines() if wanted.search(line)][:_MAX_LINES]
+
+
+def quote(lines: Sequence[str]) -> str:
+    """Lines of a log as messages show them."""
+    return "; ".join(f"'{' '.join(line.split())[:200]}'" for line in lines)
+
+
+def mapped_instances(log: str) -> dict[str, tuple[int, int]]:
+    """Instance -> (physical address, size) of the memory the kernel's log says it maps."""
+    return {m[1]: (int(m[2], 16), int(m[3], 16)) for m in _MAPPED.finditer(log)}
+
+
+def previous_boot(
+    read: Callable[[str], bytes | None], names: Sequence[str], boot: int, kernel: Mapping[str, Any]
+) -> Previous:
+    """What a session has of its boot ``boot``; ``names`` are those of its files."""
+    command = parse_cmdline(str(kernel.get("cmdline") or ""))
+    base = f"boots/{boot}"
+    places: list[RegionSpec] = []
+    try:
+        blob = read(f"{base}/kho/out/sub_fdts/memblock")
+        if blob is not None:
+            places = [RegionSpec(r.name, r.address, r.size) for r in parse_memblock(blob)]
+    except ParseError:
+        pass  # then the log tells
+    log = (read(f"{base}/dmesg") or b"").decode("utf-8", "replace") if not places else ""
+    for instance, (address, size) in mapped_instances(log).items():
+        region = next((i.region for i in command.instances if i.name == instance), None)
+        places.append(RegionSpec(region or instance, address, size))
+    entries: dict[tuple[str, int], int] = {}
+    stats = re.compile(rf"{base}/tracefs/instances/([^/]+)/per_cpu/cpu(\d{{1,5}})/stats")
+    for name in names:
+        if (match := stats.fullmatch(name)) is not None:
+            found = _ENTRIES.search((read(name) or b"").decode("ascii", "replace"))
+            if found is not None:
+                entries[match[1], int(match[2])] = int(found[1])
+    handing = any(name.startswith(f"{base}/kho/out/") for name in names)
+    return Previous(boot, kernel, command, tuple(places), entries, handing)
+
+
+def lockdown_mode(root: Sysroot) -> str | None:
+    """``none``, ``integrity`` or ``confidentiality``; None where the kernel does not say."""
+    try:
+        text = (root.get(_LOCKDOWN) or b"").decode("ascii", "replace")
+    except SourceError:
+        return None
+    found = _CHOSEN.search(text)
+    return found[1] if found else None
+
+
+def why_locked(root: Sysroot) -> str:
+    """A sentence about kernel lockdown if that is why physical memory cannot be read, else ''."""
+    mode = lockdown_mode(root)
+    if mode in (None, "none"):
+        return ""
+    return (
+        f". The kernel is locked down ({root.where(_LOCKDOWN)}: {mode}), which forbids reading "
+        "physical memory: boot without lockdown= (it also follows from Secure Boot)"
+    )
+
+
+def still_there(previous: Previous | None, memories: Sequence[PhysicalMemory]) -> list[RegionSpec]:
+    """The previous kernel's regions whose header is still where that kernel had it."""
+    found: list[RegionSpec] = []
+    text = previous.kernel.get("text_address") if previous else None
+    for place in previous.places if previous and text else ():
+        for memory in memories:
+            try:
+                written = header_address(memory.read(place.address, 64))
+            except SourceError:
+                continue
+            if written == ("_text", text):
+                found.append(place)
+                break
+    return found
+
+
+def _who_handed_nothing(previous: Previous | None) -> str:
+    ways = (
+        "KHO data are carried by 'kexec -s' (the file-based load) out of a kernel with kho=on; "
+        "a reboot through the firmware and 'kexec -c' carry none"
+    )
+    if previous is None or not previous.kernel.get("known"):
+        return f"no kernel handed KHO data to this one: {ways}"
+    if not previous.handing and previous.command.kho is not True:
+        told = "had kho=off" if previous.command.kho is False else "had no kho=on"
+        return (
+            f"the kernel before this one ({previous.name}) {told} on its command line, so it "
+            "handed nothing on: boot it with kho=on ('tracekit setup')"
+        )
+    return f"the kernel before this one ({previous.name}) had KHO on, but handed nothing on: {ways}"
+
+
+def why_no_kho(
+    root: Sysroot,
+    remarks: Remarks,
+    *,
+    looked: str,
+    pointer: str | None,
+    previous: Previous | None,
+    memories: Sequence[PhysicalMemory],
+) -> str:
+    """Why there are no KHO data, in words.
+
+    ``looked`` names the places that were looked at; ``pointer`` is the file where the boot
+    loader's side says they are, None where it does not.
+    """
+    command = parse_cmdline(
+        (remarks.get(root, "proc/cmdline", None) or b"").decode("utf-8", "replace")
+    )
+    try:
+        log = (root.kernel_log() or b"").decode("utf-8", "replace")
+    except SourceError as error:
+        log = ""
+        remarks.add("file-unreadable", "warning", "dmesg", str(error))
+    reasons: list[str] = []
+    if refused := log_lines(log, _REFUSED):
+        reasons.append(f"this kernel refused the old kernel's data: its log says {quote(refused)}")
+    elif pointer is not None:
+        reasons.append(
+            f"{pointer} says that KHO data came, but neither debugfs nor physical memory gives "
+            "them: mount debugfs (mount -t debugfs nodev /sys/kernel/debug)" + why_locked(root)
+        )
+    else:
+        reasons.append(_who_handed_nothing(previous))
+    switch = {True: "on", False: "off", None: "not given"}[command.kho]
+    reasons.append(f"kho= on this kernel's command line: {switch}")
+    if unreadable := [d.message for d in remarks.diagnostics if d.code == "file-unreadable"]:
+        reasons.append(f"unreadable: {'; '.join(unreadable[:_MAX_LINES])}")
+    if kept := still_there(previous, memories):
+        ranges = " ".join(f"--region {r.name}@{r.address:#x}:{r.size:#x}" for r in kept)
+        reasons.append(
+            "yet the old kernel's recording still lies where it was, though nothing has kept it "
+            f"from being overwritten: fetch it with {ranges}"
+        )
+    else:
+        reasons.append("a range that you know of can be named: --region NAME@ADDRESS:SIZE")
+    reasons.append(f"looked at {looked}")
+    return "no KHO data:\n  " + "\n  ".join(reasons)

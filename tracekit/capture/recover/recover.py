@@ -1,0 +1,260 @@
+"""``tracekit recover``: fetches the preserved recording into a session, after the jump.
+
+The order is the point. First the regions are copied raw to disk; only then is anything in them
+looked at, the kernel's own trace files are read, and the new boot is saved. A run that was killed
+is completed by the next one, which keeps every region that was copied whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tracekit.capture.cmdline.parse import RegionSpec, parse_cmdline
+from tracekit.capture.recover.chain import (
+    Chain,
+    check_previous,
+    check_session,
+    known_previous,
+    owner_of_leftover,
+    owners_of,
+    read_chain,
+    recorder_of,
+)
+from tracekit.capture.recover.discover import Discovery, discover, open_cores
+from tracekit.capture.recover.evidence import why_locked
+from tracekit.capture.recover.regions import Fetching, SavedRegion, assign, drop_doubles, leftovers
+from tracekit.capture.recover.verdict import (
+    Contents,
+    RegionFacts,
+    judge,
+    look_into,
+    nothing_recorded,
+)
+from tracekit.capture.save.boot_files import Saving, kernel_facts, save_boot
+from tracekit.capture.save.boots import NOBODY, Owner
+from tracekit.capture.save.bpf_store import finish_bpf
+from tracekit.capture.save.clocks import sample_trace_clock
+from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
+from tracekit.capture.save.pipes import drain_pipes, finish_pipes
+from tracekit.capture.save.remarks import Progress, Remarks, no_progress
+from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
+from tracekit.session import SessionWriter, safe_name
+from tracekit.session.files import dump_json
+from tracekit.session.names import INCOMING
+from tracekit.sysroot import Sysroot, find_tracefs
+
+__all__ = ["RecoverResult", "recover"]
+
+_LOOK_INTO = 256 << 20  # bytes of a region that are held in memory to see what it holds
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverResult:
+    """What was recovered: the regions and their owners, and the boot that read them.
+
+    ``previous_known`` is False when no snapshot of the previous kernel was in the session.
+    """
+
+    session: Path
+    boot: int
+    release: str | None
+    regions: tuple[SavedRegion, ...]
+    previous_known: bool
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def _fetch(root: Sysroot, fetching: Fetching, found: Discovery) -> list[SavedRegion]:
+    """Copy the regions; a kernel that is locked down is named as the reason if none could be."""
+    try:
+        return fetching.fetch(found.regions)
+    except NothingToRecover as error:
+        raise NothingToRecover(f"{error}{why_locked(root)}") from error
+
+
+def _facts(
+    root: Sysroot,
+    writer: SessionWriter,
+    chain: Chain,
+    pairs: Sequence[tuple[SavedRegion, Owner]],
+) -> list[RegionFacts]:
+    """What is known of every region that was copied."""
+    command = parse_cmdline(str(chain.kernel.get("cmdline") or ""))
+    try:
+        log = (root.kernel_log() or b"").decode("utf-8", "replace")
+    except SourceError:
+        log = ""  # save_boot() remarks on it
+    facts = []
+    for region, owner in pairs:
+        data = writer.read(f"{region.base}.raw") if region.size <= _LOOK_INTO else None
+        contents = Contents("unclear") if data is None else look_into(data)
+        spec = RegionSpec(region.name, region.address, region.size)
+        recorder = recorder_of(writer, chain, region, owner)
+        facts.append(RegionFacts(spec, contents, owner.boot, chain.here, command, log, recorder))
+    return facts
+
+
+def _explain(
+    root: Sysroot,
+    writer: SessionWriter,
+    chain: Chain,
+    found: Discovery,
+    pairs: Sequence[tuple[SavedRegion, Owner]],
+    remarks: Remarks,
+) -> None:
+    """Remark on what happened to the regions.
+
+    Raises :class:`~tracekit.errors.NothingToRecover` when no region that KHO carried has
+    anything of an earlier kernel in it; the copies are removed from the session.
+    """
+    facts = _facts(root, writer, chain, pairs)
+    judged = [diagnostic for fact in facts for diagnostic in judge(fact)]
+    if found.how != "--region" and not any(fact.holds_recording for fact in facts):
+        for region, _ in pairs:
+            if region.boot is None:
+                writer.remove(f"{region.base}.raw")
+                writer.remove(f"{region.base}.json")
+        raise NothingToRecover(nothing_recorded(facts, judged))
+    for diagnostic in judged:
+        remarks.append(diagnostic)
+    if parse_cmdline(str(chain.kernel.get("cmdline") or "")).kho is False:
+        remarks.add(
+            "kho-off",
+            "warning",
+            "proc/cmdline",
+            "kho=off on this kernel's command line: it took over what the old one handed on, but "
+            "will hand nothing on itself",
+        )
+
+
+def _add_unknown_boot(
+    writer: SessionWriter, chain: Chain, found: Discovery, owners: list[Owner]
+) -> list[Owner]:
+    """Put a boot nothing was saved of before the running one; returns the owners, renumbered."""
+    # A free place there: a run that was killed has made room already.
+    free = chain.here > 0 and chain.here - 1 not in chain.boots
+    moved = 0 if free and not chain.is_new else 1
+    if moved and not chain.is_new:
+        writer.shift_boots(chain.here)
+        chain.boots = {i + (i >= chain.here): kernel for i, kernel in chain.boots.items()}
+    chain.here += moved
+    unknown = chain.here - 1
+    release = found.metadata.release if found.metadata else None
+    kernel = dict(UNKNOWN_KERNEL) | {"release": release}
+    writer.write(f"boots/{unknown}/kernel.json", dump_json(kernel))
+    writer.add_boot(unknown)
+    chain.boots[unknown] = kernel
+    return [
+        replace(o, boot=unknown if o.boot == NOBODY else o.boot + moved * (o.boot >= unknown))
+        for o in owners
+    ]
+
+
+def _adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) -> None:
+    """Give their boots the regions that a recover in an earlier boot copied, and was killed."""
+    facts = chain.facts(writer)
+    for region in leftovers(writer, read_in):
+        owner = owner_of_leftover(region, chain, facts)
+        where = f"region {region.name} in {region.directory}"
+        if owner.boot == NOBODY:
+            told = "a recover that was killed copied it; nothing tells which boot wrote it"
+            remarks.add("region-left-over", "warning", where, told)
+            continue
+        told = f"a recover that was killed copied it; it is now boot {owner.boot}'s"
+        remarks.add("region-left-over", "info", where, told)
+        assign(writer, region, owner, identity(chain.boots[owner.boot]), remarks)
+
+
+def _clear_incoming(writer: SessionWriter) -> None:
+    """Remove what is left of ``incoming/`` when no region is in it any more."""
+    if not any(name.endswith(".raw") for name in writer.names(INCOMING)):
+        writer.remove(INCOMING.rstrip("/"))
+
+
+def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], found: Discovery) -> None:
+    """The running kernel's side: its trace pages, its formats and names, its KHO data."""
+    tracefs = find_tracefs(saving.root)
+    markers = sample_trace_clock(saving.root, tracefs) if tracefs is not None else []
+    cpus = drain_pipes(saving, tracefs, kernel) if tracefs is not None else []
+    metadata = asdict(found.metadata) if found.metadata else None
+    save_boot(saving, {**kernel, "kexec_metadata": metadata}, markers)
+    for name, data in found.blobs.items():
+        *above, last = name.split("/")
+        rel = saving.rel("/".join(("kho/in", *above, safe_name(last))))
+        if not saving.writer.has(rel):  # it came out of physical memory, not from debugfs
+            saving.writer.write(rel, data)
+    finish_pipes(saving, cpus)
+
+
+def recover(
+    root: Sysroot,
+    session_path: str | os.PathLike[str],
+    regions: Sequence[RegionSpec] = (),
+    progress: Progress = no_progress,
+) -> RecoverResult:
+    """Fetch the regions (those given, else those KHO carried) and the running boot's side.
+
+    Raises :class:`~tracekit.errors.NothingToRecover` with the evidence, in which case nothing is
+    added to the session, and :class:`~tracekit.errors.SessionError` when it cannot be written.
+    """
+    if len({spec.name for spec in regions}) < len(regions):
+        raise UsageError("--region: two regions of the same name")
+    about_regions, about_boot = Remarks(), Remarks()
+    with ExitStack() as stack:
+        cores = open_cores(root, about_regions)
+        for core in cores:
+            stack.enter_context(core.memory)
+        kernel, at_hand = kernel_facts(root, about_boot)
+        writer = stack.enter_context(SessionWriter.open(session_path))
+        chain = read_chain(writer, kernel, at_hand)
+        _adopt(writer, chain, identity(kernel), about_regions)
+        finish_bpf(writer)
+        try:
+            found = discover(root, regions, cores, about_regions, known_previous(writer, chain))
+            fetching = Fetching(
+                cores, writer, found.how, identity(kernel), chain.here, about_regions, progress
+            )
+            saved = _fetch(root, fetching, found)
+            owners = owners_of(saved, chain, chain.facts(writer), found.how)
+            pairs = list(zip(saved, owners, strict=True))
+            _explain(root, writer, chain, found, pairs, about_regions)
+        except NothingToRecover:
+            _clear_incoming(writer)
+            writer.abandon()
+            raise
+        if any(owner.boot == NOBODY for owner in owners):
+            check_session(chain, found, pairs, writer.path, about_regions)
+            owners = _add_unknown_boot(writer, chain, found, owners)
+        about_boot.where = f"boot {chain.here}"
+        placed = [
+            assign(
+                writer, region, owner,
+                identity(chain.boots.get(owner.boot, kernel)), about_regions,
+            )
+            if region.boot is None
+            else region.of_boot(owner.boot)
+            for region, owner in zip(saved, owners, strict=True)
+        ]  # fmt: skip
+        if any(owner.boot != chain.here for owner in owners):
+            check_previous(writer, chain, found, about_regions)
+        _save_new_boot(
+            Saving(root, writer, chain.here, about_boot, progress, at_hand), kernel, found
+        )
+        drop_doubles(writer)
+        _clear_incoming(writer)
+        writer.set_diagnostics(None, about_regions.diagnostics)
+        writer.set_diagnostics(chain.here, about_boot.diagnostics)
+        writer.finish("writing" if writer.names(INCOMING) else "recovered")
+        before = chain.boots.get(chain.previous) if chain.previous is not None else None
+        return RecoverResult(
+            writer.path,
+            chain.here,
+            kernel["release"],
+            tuple(placed),
+            bool(before and before.get("known")),
+            (*about_regions.diagnostics, *about_boot.diagnostics),
+        )

@@ -1,0 +1,295 @@
+"""Copies preserved regions into the session, raw and before anything looks at them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+
+from tracekit.capture.cmdline.parse import RegionSpec
+from tracekit.capture.recover.discover import Core
+from tracekit.capture.save.boots import HEADER, Owner
+from tracekit.capture.save.remarks import Progress, Remarks
+from tracekit.errors import NothingToRecover, SessionError, SourceError
+from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name
+from tracekit.session.compression import Sink
+from tracekit.session.files import dump_json
+from tracekit.session.names import INCOMING
+
+__all__ = [
+    "Fetching",
+    "SavedRegion",
+    "assign",
+    "drop_doubles",
+    "leftovers",
+    "recovered_in",
+]
+
+_JSON = re.compile(r"/(?:regions|other-copies)/.*\.json$")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRegion:
+    """A region in the session; ``regions/NAME.json`` holds all of it but the last two.
+
+    ``read_in`` identifies the boot that read it: the same region read in the same boot is never
+    copied again. Sizes and addresses are in bytes; ``sha256`` is that of the raw bytes; ``header``
+    is their first 64, in hex. ``directory`` is where its files are, ``kept`` whether an earlier
+    run has put them there.
+    """
+
+    name: str
+    address: int
+    size: int
+    carrier: str
+    found_by: str
+    read_in: str
+    sha256: str
+    header: str
+    owner_evidence: str = ""
+    directory: str = ""
+    kept: bool = False
+
+    @property
+    def boot(self) -> int | None:
+        """The boot that wrote it; None while that is not decided."""
+        parts = self.directory.split("/")
+        return int(parts[1]) if parts[0] == "boots" and parts[1].isdecimal() else None
+
+    def of_boot(self, boot: int) -> SavedRegion:
+        """The same region, if its boot has got this index."""
+        below = self.directory.split("/", 2)[2]
+        return replace(self, directory=f"boots/{boot}/{below}")
+
+    @property
+    def base(self) -> str:
+        """The name of its files in the session, without ``.raw`` or ``.json``."""
+        return f"{self.directory}{safe_name(self.name)}"
+
+    def encode(self) -> bytes:
+        """The bytes of ``NAME.json``."""
+        document = asdict(self)
+        del document["directory"], document["kept"]
+        return dump_json(document)
+
+
+class _Tap:
+    """Passes bytes on to a sink, and notes their digest and the first few."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._hash = hashlib.sha256()
+        self.header = b""
+
+    def write(self, data: bytes) -> None:
+        self._sink.write(data)
+        self._hash.update(data)
+        if len(self.header) < HEADER:
+            self.header += data[: HEADER - len(self.header)]
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _decode(data: bytes | None, directory: str) -> SavedRegion | None:
+    """A ``NAME.json``; None when it is absent or damaged."""
+    try:
+        document = json.loads(data or b"")
+        region = SavedRegion(**document, directory=directory, kept=True)
+        bytes.fromhex(region.header)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    texts = (region.name, region.read_in, region.sha256, region.owner_evidence)
+    numbers = (region.address, region.size)
+    sound = all(isinstance(t, str) for t in texts) and all(isinstance(n, int) for n in numbers)
+    return region if sound else None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """Regions being fetched: from where, to where, and who is told.
+
+    ``read_in`` identifies the boot that does it, ``here`` is its index; ``found_by`` says how the
+    regions are known.
+    """
+
+    cores: Sequence[Core]
+    writer: SessionWriter
+    found_by: str
+    read_in: str
+    here: int
+    remarks: Remarks
+    progress: Progress
+
+    def fetch(self, specs: Sequence[RegionSpec]) -> list[SavedRegion]:
+        """Bring every region into the session that is not there yet.
+
+        One that cannot be read is remarked on. Raises
+        :class:`~tracekit.errors.NothingToRecover` when none could be.
+        """
+        saved: list[SavedRegion] = []
+        failures: list[str] = []
+        for spec in specs:
+            try:
+                saved.append(self._already(spec) or self._copy(spec))
+            except SourceError as error:
+                failures.append(f"{spec.name}: {error}")
+                self.remarks.add("region-unreadable", "error", f"region {spec.name}", str(error))
+        if not saved:
+            unusable = [d.message for d in self.remarks.diagnostics if d.code == "core-unusable"]
+            raise NothingToRecover("no region could be read: " + "; ".join(failures + unusable))
+        return saved
+
+    def _already(self, spec: RegionSpec) -> SavedRegion | None:
+        """The copy of this region that this very boot has made before, if it is intact.
+
+        What the boot has written itself is copied anew when it is asked for by ``--region``: it may
+        have recorded since.
+        """
+        file = f"{safe_name(spec.name)}.json"
+        for rel in (*self.writer.names("boots/"), *self.writer.names(INCOMING)):
+            if not rel.endswith(f"/{file}"):
+                continue
+            region = _decode(self.writer.read(rel), rel.removesuffix(file))
+            if (
+                region is not None
+                and (region.name, region.address, region.size) == tuple(spec)
+                and region.read_in == self.read_in
+                and not (region.boot == self.here and self.found_by == "--region")
+                and self.writer.content_sha256(f"{region.base}.raw") == region.sha256
+            ):
+                return region
+        return None
+
+    def _copy(self, spec: RegionSpec) -> SavedRegion:
+        """Copy one region to ``incoming/``. Raises SourceError when no core holds it."""
+        if spec.size > MAX_REGION:
+            raise SourceError(
+                f"{spec.size} bytes: more than the {MAX_REGION} of any ring buffer; "
+                "name the part to fetch with --region"
+            )
+        core = next((c for c in self.cores if c.memory.holds(spec.address, spec.size)), None)
+        if core is None:
+            held = "; ".join(f"{c.memory.source} holds {c.memory.describe()}" for c in self.cores)
+            end = spec.address + spec.size
+            raise SourceError(
+                f"physical range {spec.address:#x}-{end:#x} is in no core: "
+                f"{held or 'there is none'}"
+            )
+        directory = f"{INCOMING}{safe_name(self.read_in)}/"
+        rel = f"{directory}{safe_name(spec.name)}"
+        with (
+            self.progress(f"copying {spec.name}", spec.size) as advance,
+            self.writer.stream(f"{rel}.raw", spec.size) as sink,
+        ):
+            tap = _Tap(sink)
+            core.memory.copy_to(spec.address, spec.size, tap, advance)
+        region = SavedRegion(
+            *spec,
+            carrier=core.carrier,
+            found_by=self.found_by,
+            read_in=self.read_in,
+            sha256=tap.sha256,
+            header=tap.header.hex(),
+            directory=directory,
+        )
+        self.writer.write(f"{rel}.json", region.encode())
+        return region
+
+
+def leftovers(writer: SessionWriter, read_in: str) -> list[SavedRegion]:
+    """The whole copies in ``incoming/`` that another boot than ``read_in`` has made."""
+    found: list[SavedRegion] = []
+    for rel in writer.names(INCOMING):
+        if not rel.endswith(".json"):
+            continue
+        region = _decode(writer.read(rel), rel[: rel.rindex("/") + 1])
+        if region is None or region.read_in == read_in:
+            continue
+        if writer.content_sha256(f"{region.base}.raw") == region.sha256:
+            found.append(region)
+    return found
+
+
+def drop_doubles(writer: SessionWriter) -> None:
+    """Remove copies in ``incoming/`` that a kill left undescribed and that are in a boot by now."""
+    described = (
+        _decode(writer.read(rel), "") for rel in writer.names("boots/") if _JSON.search(rel)
+    )
+    saved = {region.sha256 for region in described if region is not None}
+    for rel in writer.names(INCOMING):
+        raw = rel.endswith(".raw") and not writer.has(f"{rel.removesuffix('.raw')}.json")
+        if raw and writer.content_sha256(rel) in saved:
+            writer.remove(rel)
+
+
+def recovered_in(path: str | os.PathLike[str], boot_id: str) -> bool:
+    """Whether the boot with this id has put a region into the session at ``path``.
+
+    What is no session has none: opening it for writing says what is wrong with it.
+    """
+    try:
+        session = Session.open(path)
+    except SessionError:
+        return False
+    for rel in session.list("boots/"):
+        if "/regions/" in rel and rel.endswith(".json"):
+            region = _decode(session.read(rel), "")
+            if region is not None and region.read_in == boot_id:
+                return True
+    return False
+
+
+def assign(
+    writer: SessionWriter, region: SavedRegion, owner: Owner, writer_identity: str, remarks: Remarks
+) -> SavedRegion:
+    """Move a region from ``incoming/`` to the boot that wrote it; returns where it is now.
+
+    ``writer_identity`` is that boot's. A new copy takes the place of one the writing boot made of
+    itself, which is older; otherwise the first copy stays, because later boots may have written to
+    the memory since. What gives way goes to ``other-copies/``.
+    """
+    boot = owner.boot
+    if (plain := safe_name(region.name)) != region.name:
+        remarks.add("name-replaced", "warning", f"region {region.name!r}", f"saved as {plain}")
+    owned = replace(region, owner_evidence=owner.evidence, directory=f"boots/{boot}/regions/")
+    there = _decode(writer.read(f"{owned.base}.json"), owned.directory)
+    intact = there is not None and writer.content_sha256(f"{there.base}.raw") == there.sha256
+    if there is not None and intact:
+        if there.sha256 == region.sha256:
+            writer.remove(f"{region.base}.raw")
+            writer.remove(f"{region.base}.json")
+            return there
+        spare = there if there.read_in == writer_identity else region
+        aside = _free(writer, f"boots/{boot}/other-copies/{safe_name(spare.read_in)}", plain)
+        remarks.add(
+            "region-copied-twice",
+            "info",
+            f"boot {boot} region {region.name}",
+            "it was read twice, and held different bytes; what the boot "
+            f"{spare.read_in} read{'' if spare is region else ' first'} is in {aside}",
+        )
+        if spare is region:
+            owned = replace(owned, directory=aside)
+        else:
+            _move(writer, there, replace(there, directory=aside))
+    _move(writer, region, owned)
+    return owned
+
+
+def _free(writer: SessionWriter, directory: str, name: str) -> str:
+    """``directory/``, or ``directory-2/`` and so on where one of that name has such a region."""
+    names = (f"{directory}/" if n == 1 else f"{directory}-{n}/" for n in count(1))
+    return next(d for d in names if not writer.has(f"{d}{name}.raw"))
+
+
+def _move(writer: SessionWriter, source: SavedRegion, target: SavedRegion) -> None:
+    """The description first: until the bytes follow it, they are whole where they were."""
+    writer.write(f"{target.base}.json", target.encode())
+    writer.move(f"{source.base}.raw", f"{target.base}.raw")
+    writer.remove(f"{source.base}.json")

@@ -1,0 +1,201 @@
+"""What a region that was carried here holds, and what has happened to it.
+
+What a kernel does with a region that a ``trace_instance=NAME@REGION`` of its own names:
+``ring_buffer_alloc_range()`` and ``rb_meta_validate_events()`` in ``kernel/trace/ring_buffer.c``,
+``enable_instances()``, ``update_last_data()`` and ``tracing_set_clock()`` in
+``kernel/trace/trace.c``; whether it finds it again: ``reserve_mem_kho_revive()`` in
+``mm/memblock.c``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tracekit.capture.cmdline.parse import CommandLine, RegionSpec
+from tracekit.capture.recover.evidence import Previous, log_lines, mapped_instances, quote
+from tracekit.errors import Diagnostic, ParseError
+from tracekit.ftrace.ring.layout import parse_layout
+
+__all__ = ["Contents", "RegionFacts", "judge", "look_into", "nothing_recorded"]
+
+_COMMIT = 0x3FFFFFFF  # of a sub-buffer's commit word: bytes of events in it
+_NOT_REVIVED = re.compile(r"KHO reserve-mem '[^']*' has wrong|FDT 'memblock' (has no|is incomp)")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a region holds. ``used`` is CPU -> bytes of events.
+
+    ``recorded``: a ring buffer with events; ``empty``: one without; ``blank``: zeros; ``unclear``:
+    neither, be it damaged or no trace at all.
+    """
+
+    kind: Literal["recorded", "empty", "blank", "unclear"]
+    used: Mapping[int, int] = field(default_factory=dict)
+
+
+def look_into(data: bytes) -> Contents:
+    """What a region's bytes are. Never raises."""
+    try:
+        layout = parse_layout(data, "region")
+    except ParseError:
+        return Contents("unclear" if any(data) else "blank")
+    view = memoryview(data)
+    used = {
+        cpu.cpu: sum(
+            int.from_bytes(view[page + 8 : page + 12], "little") & _COMMIT for page in cpu.pages
+        )
+        for cpu in layout.cpus
+    }
+    return Contents("recorded" if any(used.values()) else "empty", used)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionFacts:
+    """A region that was copied, and what is known of it.
+
+    ``owner`` is the boot that wrote it, ``here`` the running one. ``command`` and ``log`` are the
+    running kernel's. ``previous`` is the boot whose recording the region was to hold, None where
+    there is none or it is in the session already.
+    """
+
+    spec: RegionSpec
+    contents: Contents
+    owner: int
+    here: int
+    command: CommandLine
+    log: str
+    previous: Previous | None
+
+    @property
+    def attached(self) -> str | None:
+        """The instance of this kernel that is on the region, None where none is."""
+        instance = self.command.instance_of(self.spec.name, self.spec.address)
+        if instance is None:
+            return None
+        mapped = mapped_instances(self.log).get(instance.name)
+        elsewhere = mapped is not None and mapped[0] != self.spec.address
+        return None if elsewhere else instance.name
+
+    @property
+    def recorder(self) -> str | None:
+        """The instance with which an earlier kernel recorded into it, as far as is known."""
+        if self.previous is None:
+            return None
+        instance = self.previous.command.instance_of(self.spec.name, self.spec.address)
+        return instance.name if instance else None
+
+    @property
+    def holds_recording(self) -> bool:
+        """Whether there is, or may be, something of an earlier kernel in it."""
+        return self.owner != self.here and self.contents.kind in ("recorded", "unclear")
+
+
+def _cpus(numbers: Sequence[int]) -> str:
+    return f"CPU{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:16]))}"
+
+
+def _written(facts: RegionFacts, cpus: Sequence[int]) -> str:
+    """How many events those CPUs had when the snapshot was taken, in words."""
+    if facts.previous is None or facts.recorder is None:
+        return ""
+    known = [facts.previous.entries.get((facts.recorder, cpu)) for cpu in cpus]
+    count = sum(n for n in known if n is not None)
+    return f"; the snapshot had counted {count} events there" if count else ""
+
+
+def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
+    """(code, what happened) where this kernel's own instance is on the region of an earlier."""
+    parameter = f"trace_instance={facts.attached}@{facts.spec.name}"
+    told = (
+        f"this kernel attached its own trace instance to the region the old one recorded in "
+        f"({parameter} on its command line)"
+    )
+    next_time = "give the new kernel the other region, as 'tracekit handover' does"
+    used = facts.contents.used
+    if facts.owner == facts.here and facts.contents.kind == "recorded":
+        return "region-rewritten", (
+            f"{told} and has recorded over it: the address of _text in its header is this "
+            f"kernel's{_written(facts, sorted(used))}. Next time {next_time}"
+        )
+    if facts.contents.kind in ("empty", "blank"):
+        return "region-wiped", (
+            f"{told} and cleared it: no CPU has an event left{_written(facts, sorted(used))}. "
+            f"Next time {next_time}"
+        )
+    gone = [cpu for cpu in sorted(used) if not used[cpu]]
+    if gone:
+        left = ", ".join(f"CPU {cpu}: {n} bytes" for cpu, n in sorted(used.items()) if n)
+        return "region-cpus-wiped", (
+            f"{told}; {_cpus(gone)} has no event left{_written(facts, gone)}, and left are {left}. "
+            "Restoring a trace clock other than 'local' resets the CPUs that are online then, "
+            f"which is CPU 0. Next time {next_time}"
+        )
+    return None
+
+
+def judge(facts: RegionFacts) -> list[Diagnostic]:
+    """What happened to a region that was to hold a recording; nothing where all is well."""
+    where = f"region {facts.spec.name}"
+    found: list[Diagnostic] = []
+    if facts.recorder is not None and facts.attached is not None:
+        happened = _reattached(facts)
+        if happened is not None:
+            found.append(Diagnostic(happened[0], "error", where, happened[1]))
+    elif facts.recorder is not None and facts.contents.kind in ("empty", "blank"):
+        found.append(
+            Diagnostic(
+                "region-empty",
+                "warning",
+                where,
+                f"the old kernel ({facts.previous.name if facts.previous else ''}) had its "
+                f"instance {facts.recorder} on the region, but no event is in it: was it "
+                "recording (tracing_on, events)? 'tracekit record' sees to both",
+            )
+        )
+    if facts.owner != facts.here and not _reserved_alike(facts):
+        lines = log_lines(facts.log, _NOT_REVIVED)
+        found.append(
+            Diagnostic(
+                "region-not-reserved",
+                "info" if facts.contents.kind in ("empty", "blank") else "warning",
+                where,
+                "this kernel's command line does not reserve it as the old one's did"
+                + (f" (its log says {quote(lines)})" if lines else "")
+                + ". KHO kept it all the same, but this kernel will not hand it on: keep "
+                "reserve_mem= with the same name, size and alignment on every command line",
+            )
+        )
+    return found
+
+
+def _reserved_alike(facts: RegionFacts) -> bool:
+    """Whether this kernel's command line has the ``reserve_mem`` that finds the region again."""
+    spec = facts.spec
+    same = (m for m in facts.command.reserve_mem if (m.name, m.size) == (spec.name, spec.size))
+    return any(not m.align or spec.address % m.align == 0 for m in same)
+
+
+def nothing_recorded(facts: Sequence[RegionFacts], judged: Sequence[Diagnostic]) -> str:
+    """Why regions were carried here and yet hold nothing of an earlier kernel, in words."""
+    held = {
+        "recorded": "only this kernel's own events",
+        "empty": "a ring buffer without an event",
+        "blank": "nothing but zeros",
+        "unclear": "no ring buffer of an earlier kernel",
+    }
+    regions = "; ".join(
+        f"{f.spec.name} ({f.spec.address:#x}, {f.spec.size} bytes) holds {held[f.contents.kind]}"
+        for f in facts
+    )
+    why = "".join(f". {d.where}: {d.message}" for d in judged if d.severity != "info")
+    hint = (
+        ". Was the old kernel recording? It needs trace_instance=NAME^traceoff@REGION on its "
+        "command line, and 'tracekit record' to arm it ('tracekit doctor' checks)"
+    )
+    raw = " ".join(f"--region {f.spec.name}@{f.spec.address:#x}:{f.spec.size:#x}" for f in facts)
+    keep = f". To save the memory as it is all the same: {raw}"
+    return f"KHO carried regions, but no recording is in them: {regions}{why or hint}{keep}"

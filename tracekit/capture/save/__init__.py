@@ -1,0 +1,1 @@
+"""What a session holds of a running boot, and the saving of it."""

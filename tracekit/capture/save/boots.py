@@ -1,0 +1,133 @@
+"""Which boots a session holds, and which of them wrote a region."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tracekit.capture.cmdline.parse import CommandLine, parse_cmdline
+from tracekit.capture.save.kernel import identity, symbol_address
+from tracekit.session import SessionWriter
+
+__all__ = [
+    "HEADER",
+    "NOBODY",
+    "BootFacts",
+    "Owner",
+    "boot_of",
+    "find_owner",
+    "header_address",
+    "known_boots",
+]
+
+NOBODY = -1  # the index of an owner that is not in the session
+HEADER = 64  # bytes at the start of a region that say whose it is
+_MAGIC = 0x0BADFEED
+_GLOBAL_META = 24  # sizeof(struct ring_buffer_meta), 6.15 and later
+_CPU_META = 56  # sizeof(struct ring_buffer_meta), 6.12 to 6.14: one for each CPU
+
+
+def known_boots(writer: SessionWriter) -> dict[int, Mapping[str, Any]]:
+    """``kernel.json`` of every boot in the session, by index."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for index in writer.manifest.boots:
+        data = writer.read(f"boots/{index}/kernel.json")
+        try:
+            document = json.loads(data or b"{}")
+        except (ValueError, RecursionError):
+            document = {}
+        found[index] = document if isinstance(document, dict) else {}
+    return found
+
+
+def boot_of(kernel: Mapping[str, Any], boots: Mapping[int, Mapping[str, Any]]) -> int | None:
+    """The index of the boot that ``kernel`` describes, or None when the session has it not."""
+    wanted = identity(kernel)
+    return next((i for i, known in boots.items() if wanted and identity(known) == wanted), None)
+
+
+def header_address(header: bytes) -> tuple[str, int] | None:
+    """(symbol, its address in the writer's kernel) from a persistent ring buffer's header.
+
+    6.15 and later keep ``_text`` (``struct trace_scratch`` in ``kernel/trace/trace.c``); 6.12 and
+    6.13 the address of ``rb_meta_init_text_addr()`` (``kernel/trace/ring_buffer.c``). None when
+    ``header`` is no such header, or the buffer was never started and nothing is recorded.
+    """
+    if len(header) < 40 or struct.unpack_from("<I", header)[0] != _MAGIC:
+        return None
+    sizes = struct.unpack_from("<I", header, 4)[0]
+    if sizes >> 16 == _GLOBAL_META:
+        address = struct.unpack_from("<Q", header, _GLOBAL_META + 8)[0]
+        return ("_text", address) if address else None
+    if sizes == _CPU_META:
+        address = struct.unpack_from("<Q", header, 8)[0]
+        return ("rb_meta_init_text_addr", address) if address else None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class BootFacts:
+    """What ownership is decided by. ``index`` is the place in the chain."""
+
+    index: int
+    command: CommandLine
+    text_address: int | None
+    kallsyms: Callable[[], bytes | None]
+
+    @classmethod
+    def of(
+        cls, index: int, kernel: Mapping[str, Any], kallsyms: Callable[[], bytes | None]
+    ) -> BootFacts:
+        """The facts of a boot; an unknown one has none. ``kallsyms`` is called where needed."""
+        text = kernel.get("text_address")
+        command = parse_cmdline(str(kernel.get("cmdline") or ""))
+        return cls(index, command, text if isinstance(text, int) else None, kallsyms)
+
+    def address(self, symbol: str) -> int | None:
+        """The address of a symbol in this boot, None when it is not known."""
+        if symbol == "_text" and self.text_address is not None:
+            return self.text_address
+        return symbol_address(self.kallsyms() or b"", symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The boot that wrote a region, and how that is known."""
+
+    boot: int
+    evidence: str
+
+
+def find_owner(
+    name: str, address: int, header: bytes, boots: list[BootFacts], fallback: Owner
+) -> Owner:
+    """Decide which boot wrote a region.
+
+    First the address in its header, then the command lines, then ``fallback``; a boot whose own
+    symbols contradict the header did not write it. When that leaves nobody, the owner is
+    :data:`NOBODY`: a boot that nobody took a snapshot of.
+    """
+    written = header_address(header)
+    equal: list[int] = []
+    excluded: set[int] = set()
+    if written is not None:
+        addresses = {boot.index: boot.address(written[0]) for boot in boots}
+        equal = [index for index, known in addresses.items() if known == written[1]]
+        excluded = {i for i, known in addresses.items() if known is not None} - set(equal)
+        told = f"the address of {written[0]} in its header, {written[1]:#x}, is"
+        if len(equal) == 1:
+            return Owner(equal[0], f"{told} this boot's")
+    named = [
+        boot.index
+        for boot in boots
+        if boot.index not in excluded and boot.command.instance_of(name, address) is not None
+    ]
+    if len(named) == 1:
+        return Owner(named[0], "only this boot's command line gives it to a trace instance")
+    if written is not None and not equal:
+        boot_unknown = NOBODY if fallback.boot in excluded else fallback.boot
+        return Owner(boot_unknown, f"{told} that of no boot a snapshot was taken of")
+    return fallback

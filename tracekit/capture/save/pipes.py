@@ -1,0 +1,147 @@
+"""Drains ``per_cpu/cpuN/trace_pipe_raw``: the new kernel's own global buffer.
+
+On a live kernel reading consumes (``tracing_buffers_read()`` in ``kernel/trace/trace.c``): a page
+that was read exists nowhere else. So the kernel copies each page straight into a shared mapping of
+a ``.part`` file, which a killed run leaves behind complete and the next one continues.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Mapping
+from typing import BinaryIO
+
+from tracekit.capture.save.boot_files import Saving
+from tracekit.errors import SourceError
+from tracekit.session import MAX_REGION
+
+__all__ = ["drain", "drain_pipes", "finish_pipes"]
+
+_CPU = re.compile(r"cpu\d{1,5}")
+_WINDOW = 256  # pages mapped at a time
+_MAX_SUBBUF_KB = 1 << 10
+
+
+def _part(boot: int, cpu: str) -> str:
+    return f"boots/{boot}/trace_pipe_raw.{cpu}"
+
+
+def _page_size(saving: Saving, tracefs: str, kernel: Mapping[str, object]) -> int:
+    """Bytes of one sub-buffer: what one read returns."""
+    text = (saving.get(f"{tracefs}/buffer_subbuf_size_kb", None) or b"").strip()
+    if text.isdigit() and 4 <= int(text) <= _MAX_SUBBUF_KB:
+        return int(text) << 10
+    size = kernel.get("page_size")
+    return size if isinstance(size, int) else 4096
+
+
+def _complete(fd: int, page: int) -> int:
+    """The size of what an earlier run drained: whole pages, without the window's empty rest."""
+    end = os.fstat(fd).st_size // page * page
+    empty = bytes(page)
+    while end and os.pread(fd, page, end - page) == empty:
+        end -= page
+    return end
+
+
+def _drain_window(source: int, window: mmap.mmap, page: int) -> int:
+    """Read into a mapping until it is full or the buffer empty; returns the bytes read."""
+    filled = 0
+    with memoryview(window) as view:
+        while filled + page <= len(window):
+            try:
+                got = os.readv(source, [view[filled : filled + page]])
+            except BlockingIOError:
+                break
+            filled += got
+            if got < page:
+                break
+    return filled
+
+
+def drain(source: BinaryIO, fd: int, page: int, resume: bool, limit: int) -> bool:
+    """Append what ``source`` yields to the part file; False when it had more than ``limit``."""
+    end = start = _complete(fd, page) if resume else 0
+    window_size = page * _WINDOW
+    exhausted = False
+    try:
+        while not exhausted and end - start < limit:
+            os.ftruncate(fd, end)
+            os.posix_fallocate(fd, end, window_size)  # a full disk is found before a page is taken
+            with mmap.mmap(fd, window_size, offset=end) as window:
+                got = _drain_window(source.fileno(), window, page)
+            end += got
+            exhausted = got < window_size
+    finally:
+        os.ftruncate(fd, end)
+        os.fsync(fd)
+    return exhausted
+
+
+def _limit(saving: Saving, tracefs: str) -> int:
+    """Bytes after which reading a live buffer stops: it is being written to faster than read."""
+    if not saving.root.live:
+        return MAX_REGION
+    text = saving.get(f"{tracefs}/buffer_size_kb", None) or b""
+    sizes = [int(number) for number in re.findall(rb"\d{1,12}", text)]
+    return min(MAX_REGION, 2 * 1024 * max(sizes, default=1 << 16))
+
+
+def drain_pipes(saving: Saving, tracefs: str, kernel: Mapping[str, object]) -> list[str]:
+    """Drain every CPU's pages into ``.part`` files of the session; returns the CPUs' names."""
+    page = _page_size(saving, tracefs, kernel)
+    limit = _limit(saving, tracefs)
+    paths = saving.glob(f"{tracefs}/per_cpu/cpu[0-9]*/trace_pipe_raw")
+    drained: list[str] = []
+    with saving.progress("reading the new kernel's own trace buffer", len(paths)) as advance:
+        for rel in paths:
+            cpu = rel.split("/")[-2]
+            try:
+                source = saving.root.open_binary(rel) if _CPU.fullmatch(cpu) else None
+            except SourceError as error:
+                saving.remarks.add("pipe-unreadable", "warning", rel, str(error))
+                source = None
+            advance(1)
+            if source is not None:
+                with source:
+                    _drain_cpu(saving, source, cpu, page, limit)
+            if saving.writer.has_part(_part(saving.boot, cpu)):  # an earlier run's will do
+                drained.append(cpu)
+    return drained
+
+
+def _drain_cpu(saving: Saving, source: BinaryIO, cpu: str, page: int, limit: int) -> None:
+    where = f"trace_pipe_raw of {cpu}"
+    fd = saving.writer.open_part(_part(saving.boot, cpu))
+    try:
+        exhausted = drain(source, fd, page, saving.root.live, limit)
+    except OSError as error:
+        saving.remarks.add("pipe-unreadable", "warning", where, error.strerror or str(error))
+        return
+    finally:
+        os.close(fd)
+    if not exhausted:
+        saving.remarks.add(
+            "pipe-still-filling",
+            "warning",
+            where,
+            f"it is written to faster than it is read; stopped after {limit} bytes",
+        )
+
+
+def finish_pipes(saving: Saving, cpus: list[str]) -> None:
+    """Turn the ``.part`` files into ``tracefs/per_cpu/cpuN/trace_pipe_raw``.
+
+    On a live kernel they follow what an earlier run has saved: that was consumed.
+    """
+    writer = saving.writer
+    for cpu in cpus:
+        rel = saving.rel(f"tracefs/per_cpu/{cpu}/trace_pipe_raw")
+        pages = writer.read_part(_part(saving.boot, cpu))
+        earlier = (writer.read(rel) or b"") if saving.root.live else b""
+        # A run killed between these two lines has saved the pages already.
+        if not (pages and earlier.endswith(pages)):
+            writer.write(rel, earlier + pages, compressed=True)
+        writer.remove_part(_part(saving.boot, cpu))

@@ -1,0 +1,269 @@
+"""The report as people read it: rich tables and bars, plain text when not on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
+from tracekit.report.probes import ProbeReport
+from tracekit.text import count_lost, duration, error_bound, printable
+
+__all__ = ["render_report"]
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_BAR = 22  # cells
+_SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
+_MOST = 10  # of the slowest of a kind
+_LISTED = 20  # diagnostics; --json has them all
+
+
+def _bar(share: float) -> str:
+    cells = max(0.0, min(1.0, share)) * _BAR
+    whole, part = int(cells), int((cells % 1) * 8)
+    bar = "█" * whole + (_EIGHTHS[part] if part else "")
+    return bar or "▏"
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    """Columns are (name, kind): ``n`` numbers, never cut; ``t`` text, which wraps; ``b`` bars."""
+    heads = any(name for name, _ in columns)
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=heads
+    )
+    for name, kind in columns:
+        table.add_column(
+            name,
+            justify="right" if kind == "n" else "left",
+            no_wrap=kind == "n",
+            overflow="crop" if kind == "b" else "fold",
+        )
+    return table
+
+
+def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
+    releases = {b.index: printable(b.release) for b in report.boots}
+    yield Text(f"Linux {releases[h.old]} → {releases[h.new]}", style="bold")
+    facts = _table(("", "t"), ("", "n"), ("", "n"), ("", "t"))
+    cycles = f" = {h.gap_raw:,} cycles" if h.gap_raw is not None else ""
+    facts.add_row(
+        "  blackout", Text(duration(h.blackout_ns), style="bold red"),
+        error_bound(h.blackout_error_ns) if h.blackout_ns is not None else "",
+        "reboot call to first user process",
+    )  # fmt: skip
+    facts.add_row(
+        "  gap", Text(duration(h.gap_ns), style="bold"), error_bound(h.gap_error_ns)
+        if h.gap_ns is not None else "", f"last old event to first new one{cycles}",
+    )  # fmt: skip
+    yield facts
+    if not report.common_clock and h.gap_method:
+        latest = "unbounded" if h.gap_latest_ns is None else duration(h.gap_latest_ns)
+        between = f"  no common clock: the gap is {duration(h.gap_earliest_ns)} to {latest}"
+        yield Text(printable(f"{between}; {h.gap_method}"), style="yellow")
+
+
+def _record(report: Report) -> Text:
+    text = Text("  record    ")
+    if report.complete:
+        text.append("complete", "bold green")
+    else:
+        text.append("incomplete", "bold yellow")
+    lost = count_lost(report.lost, report.lost_at_least)
+    text.append(f": {report.events:,} events, {lost} lost, {report.unreadable:,} unreadable")
+    return text
+
+
+def _phases(report: Report, number: int) -> RenderableType:
+    phases = [p for p in report.phases if p.handover == number]
+    jump = report.handovers[number].jump_ns or 0
+    table = _table(("boot", "n"), ("phase", "t"), ("starts", "n"), ("takes", "n"), ("", "b"))
+    longest = max((p.duration_ns or 0 for p in phases if p.name != "kexec load"), default=0) or 1
+    notes = []
+    for p in phases:
+        mark = ""
+        if p.note:
+            notes.append(p.note)
+            mark = f" [{len(notes)}]"
+        if not p.observed:
+            table.add_row(
+                str(p.boot), f"{printable(p.name)}{mark}", "", "not observed", "", style="dim"
+            )
+            continue
+        dark = p.name.startswith("dark")
+        bar = Text(_bar((p.duration_ns or 0) / longest), style="magenta" if dark else "cyan")
+        name = Text(printable(p.name), style="bold magenta" if dark else "").append(
+            mark, style="dim"
+        )
+        start = None if p.start_ns is None else p.start_ns - jump
+        table.add_row(str(p.boot), name, duration(start), duration(p.duration_ns), bar)
+    lines = [Text(f"  [{i}] {printable(note)}", style="dim") for i, note in enumerate(notes, 1)]
+    return Group(table, *lines)
+
+
+def _slowest(
+    report: Report,
+    heads: Sequence[str],
+    rows: Sequence[tuple[Sequence[str], int, int | None, int | None]],
+    *,
+    leaving: bool,
+) -> Table:
+    """Rows of (texts, boot, start, duration) with bars; several handovers also show the boot."""
+    several = len(report.handovers) > 1
+    boot = [("boot", "n")] if several else []
+    texts = [(head, "t") for head in heads]
+    table = _table(*boot, *texts, ("starts", "n"), ("takes", "n"), ("", "b"))
+    longest = max((took or 0 for *_, took in rows), default=0) or 1
+    for cells, number, start, took in rows:
+        at = duration(report.from_jump(number, start, leaving=leaving))
+        bar = Text(_bar(took / longest), style="cyan") if took is not None else Text("")
+        end = duration(took) if took is not None else Text("never returned", style="bold red")
+        first = [str(number)] if several else []
+        table.add_row(*first, *map(printable, cells), at, end, bar)
+    return table
+
+
+def _more(count: int, what: str) -> Iterator[RenderableType]:
+    if count > _MOST:
+        yield Text(f"  … and {count - _MOST} more {what}: --json has them all", style="dim")
+
+
+def _initcalls(report: Report) -> Iterator[RenderableType]:
+    calls = report.initcalls[:_MOST]
+    rows = [((c.function, c.level), c.boot, c.start_ns, c.duration_ns) for c in calls]
+    yield _slowest(report, ("initcall", "level"), rows, leaving=False)
+    yield from _more(len(report.initcalls), "initcalls")
+
+
+def _units(report: Report) -> Iterator[RenderableType]:
+    rows = [((u.name,), u.boot, u.start_ns, u.duration_ns) for u in report.units[:_MOST]]
+    yield _slowest(report, ("unit",), rows, leaving=False)
+    yield from _more(len(report.units), "units")
+
+
+def _devices(report: Report) -> Iterator[RenderableType]:
+    rows = [
+        ((d.name or "?", d.driver or "-", d.function or "-"), d.boot, d.start_ns,
+         d.duration_ns if d.finished else None)
+        for d in report.devices[:_MOST]
+    ]  # fmt: skip
+    yield _slowest(report, ("device", "driver", "function"), rows, leaving=True)
+    yield from _more(len(report.devices), "calls")
+    last = {
+        (d.boot, d.name): d
+        for d in sorted(report.devices, key=lambda d: d.start_ns or 0)
+        if d.bus_master is not None
+    }
+    able = [d for d in last.values() if d.bus_master]
+    if able:
+        names = ", ".join(f"{d.name} ({d.driver or 'no driver'})" for d in able)
+        text = f"  PCI devices that could still do DMA after their shutdown: {printable(names)}"
+        yield Text(text, style="bold yellow")
+    elif last:
+        yield Text(
+            f"  DMA: bus mastering was off after the shutdown of all {len(last)} PCI devices"
+        )
+    else:
+        yield Text("  whether PCI devices could still do DMA was not recorded", style="dim")
+
+
+def _not_probed(probes: ProbeReport) -> str:
+    """What is missing, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for m in probes.missing:
+        reason = m.reason
+        for function in m.functions:
+            reason = reason.removeprefix(f"{function}: ")
+        by_reason.setdefault(reason, []).append(m.event)
+    return "; ".join(f"{', '.join(events)} ({why})" for why, events in by_reason.items())
+
+
+def _probes(report: Report) -> Iterator[RenderableType]:
+    """What was probed, and what the record lacks because it was not."""
+    kinds = {"bpf": "BPF probes", "kprobes": "kprobe events instead of BPF", "none": "no probes"}
+    for p in report.probes:
+        why = f" ({p.reason})" if p.reason else ""
+        line = f"  boot {p.boot}: {kinds.get(p.mode, p.mode)}{why}, {p.loaded} attached"
+        missing = f"; not recorded: {_not_probed(p)}" if p.missing else ""
+        yield Text(printable(line + missing), style="dim")
+
+
+def _lost(of: BootReport | CpuReport) -> str:
+    return count_lost(of.lost, of.lost_at_least, "≥ ")
+
+
+def _boots(report: Report) -> Iterator[RenderableType]:
+    table = _table(("boot", "n"), ("kernel", "t"), ("cpu", "n"), ("events", "n"), ("lost", "n"),
+                   ("unreadable", "n"), ("first", "n"), ("last", "n"))  # fmt: skip
+    for b in report.boots:
+        table.add_row(str(b.index), printable(b.release), "all", f"{b.events:,}", _lost(b),
+                      f"{b.unreadable:,}", "", "", style="bold")  # fmt: skip
+        for c in b.cpus:
+            table.add_row("", "", str(c.cpu), f"{c.events:,}", _lost(c), f"{c.unreadable:,}",
+                          duration(c.first_ns, "-"), duration(c.last_ns, "-"))  # fmt: skip
+    yield table
+    for b in report.boots:
+        residual = "" if b.clock_residual_ns is None else (
+            f", residual {duration(b.clock_residual_ns)}"
+        )  # fmt: skip
+        text = f"  boot {b.index} clock {b.clock}: {error_bound(b.clock_error_ns)}{residual}"
+        yield Text(printable(f"{text}; {b.clock_method}"), style="dim")
+
+
+def _last_event(e: LastEvent) -> Text:
+    line = Text(f"{duration(e.ts_ns):>10}  ", no_wrap=True, overflow="ellipsis")
+    line.append(printable(f"{e.comm or '<...>'}-{e.pid}"), style="green")
+    line.append(f"  {printable(e.event)}  ", style="cyan")
+    return line.append(printable(e.args).replace("\n", " "))
+
+
+def _last_events(report: Report) -> Iterator[RenderableType]:
+    for cpu in sorted({e.cpu for e in report.last_events}):
+        lines = (_last_event(e) for e in report.last_events if e.cpu == cpu)
+        yield Group(Text(f"CPU {cpu}", style="bold"), *lines)
+
+
+def _diagnostics(report: Report) -> Iterator[RenderableType]:
+    # what was not probed stands with the record
+    found = [d for d in report.diagnostics if d.code != "probe-absent" or not report.probes]
+    for d in found[:_LISTED]:
+        text = f"  {d.severity}: {printable(d.where)}: {printable(d.message)} ({d.code})"
+        yield Text(text, style=_SEVERITY[d.severity])
+    if len(found) > _LISTED:
+        yield Text(f"  … and {len(found) - _LISTED} more: --json has them all")
+
+
+def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
+    several = len(report.handovers) > 1
+    for number, h in enumerate(report.handovers):
+        which = f"Boot {h.old} → {h.new}: where" if several else "Where"
+        yield f"{which} the time went (0 is the jump)", [_phases(report, number)]
+    if report.devices:
+        yield "Slowest device shutdowns", list(_devices(report))
+    if report.initcalls:
+        yield "Slowest initcalls", list(_initcalls(report))
+    if report.units:
+        yield "Slowest systemd units", list(_units(report))
+    yield "Record", [*_boots(report), *_probes(report)]
+    if report.last_events:
+        which = "last jump" if several else "jump"
+        yield f"Last events of every CPU before the {which}", list(_last_events(report))
+    if report.diagnostics:
+        yield "Remarks", list(_diagnostics(report))
+
+
+def render_report(report: Report, console: Console) -> None:
+    """Print the report; ``console`` decides about colour and width."""
+    for h in report.handovers:
+        for part in _answer(report, h):
+            console.print(part)
+    if not report.handovers:
+        names = ", ".join(printable(b.release) for b in report.boots) or "no boot"
+        console.print(Text(f"Linux {names}: one boot, no jump in this session", style="bold"))
+    console.print(_record(report))
+    for title, parts in _sections(report):
+        console.print(Text(f"\n{title}", style="bold"))
+        for part in parts:
+            console.print(part)

@@ -1,0 +1,219 @@
+"""One time axis for all boots of a session: 0 is the jump, the unit is the nanosecond.
+
+Raw stamps are kept; this module says what is added to them and how wrong that may be. Within a
+boot, a clock in ns is shifted and one in cycles is scaled. Across boots (:func:`align`) there is a
+common clock only where both trace clocks can be related to the TSC, which counts on through a
+kexec; everything else restarts, is bounded by what the RTC and the order of things allow, and is
+said to be. The evidence: :mod:`~tracekit.clocks.fit` (samples),
+:mod:`~tracekit.clocks.kernel_log` (kernel log), :mod:`~tracekit.clocks.counter_rate` (the counter's
+rate), :mod:`~tracekit.clocks.anchors` (a clock against TSC or RTC),
+:mod:`~tracekit.clocks.boot_zero` (the kernel's own zero).
+
+A bound that is not known is ``None``, and a diagnostic says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil
+
+from tracekit.clocks.anchors import loose_below, refined_from
+from tracekit.clocks.boot_zero import Initcall, Zero, kernel_zero
+from tracekit.clocks.counter_rate import SessionRate, session_rate
+from tracekit.clocks.fit import LineFit, fit_brackets
+from tracekit.clocks.gap import (
+    BootClockInput,
+    ClockEvidence,
+    gap_between,
+    own_error,
+    read_boot,
+    related,
+)
+from tracekit.clocks.model import ClockModel, Gap, SessionClock
+from tracekit.clocks.rates import Rate
+from tracekit.errors import Diagnostic
+
+__all__ = [
+    "BootClockInput",
+    "ClockModel",
+    "Gap",
+    "Initcall",
+    "LineFit",
+    "Rate",
+    "SessionClock",
+    "SessionRate",
+    "Zero",
+    "align",
+    "fit_brackets",
+    "kernel_zero",
+    "session_rate_of",
+]
+
+#: ``trace_clock_jiffies`` counts these (USER_HZ is 100).
+_USER_TICK_NS = 10_000_000
+
+
+def align(boots: Sequence[BootClockInput], origin: tuple[int, int] | None = None) -> SessionClock:
+    """Put all boots on one axis.
+
+    ``origin`` is ``(boot index, raw stamp)`` of the jump. By default it is the last event of the
+    boot before the last one, or of the only boot.
+    """
+    if not boots:
+        return SessionClock(0, 0, (), (), True, None, ())
+    read = [read_boot(boot) for boot in sorted(boots, key=lambda b: b.index)]
+    rate, notes = _rate(read)
+    read = [related(boot, rate) for boot in read]
+    leaving = read[-2:][0]
+    start, raw = origin or (leaving.index, leaving.last)
+    gaps, said = [], [note for boot in read for note in boot.notes]
+    for a, b in pairwise(read):
+        gap, more = gap_between(a, b, rate)
+        gaps.append(gap)
+        said += more
+    models = _chain(read, gaps, rate, start, raw)
+    return SessionClock(
+        start, raw, models, tuple(gaps), all(g.common for g in gaps), rate, (*said, *notes)
+    )
+
+
+def _rate(read: Iterable[ClockEvidence]) -> tuple[SessionRate | None, tuple[Diagnostic, ...]]:
+    boots = list(read)
+    return session_rate({b.index: b.fit for b in boots if b.fit}, {b.index: b.log for b in boots})
+
+
+def session_rate_of(boots: Iterable[BootClockInput]) -> SessionRate | None:
+    """The counter's rate that :func:`align` would use for these boots."""
+    return _rate(read_boot(boot) for boot in boots)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A boot's model, and the bound for where its ``ref_raw`` is relative to the jump.
+
+    ``lost_ns`` of ``slack_ns`` is only about its first events (see :func:`_lost`).
+    """
+
+    model: ClockModel
+    slack_ns: int | None
+    lost_ns: int = 0
+
+
+def _chain(
+    boots: Sequence[ClockEvidence],
+    gaps: Sequence[Gap],
+    rate: SessionRate | None,
+    start: int,
+    raw: int,
+) -> tuple[ClockModel, ...]:
+    """Models for all boots: the one with the origin first, then outward from gap to gap."""
+    at = next((i for i, boot in enumerate(boots) if boot.index == start), len(boots[-2:]) - 1)
+    lost = [_lost(boot, gap) for boot, gap in zip(boots, (None, *gaps), strict=True)]
+    placed = {at: _Placed(_model(boots[at], rate, (raw, 0), lost[at]), 0)}
+    for i in (*range(at + 1, len(boots)), *range(at - 1, -1, -1)):
+        back = i > at
+        near = i - 1 if back else i + 1
+        placed[i] = _beside(
+            boots[i], boots[near], placed[near], gaps[min(i, near)], rate, back=back, lost=lost[i]
+        )
+    return tuple(_with_error(boots[i], placed[i]) for i in range(len(boots)))
+
+
+def _lost(boot: ClockEvidence, gap: Gap | None) -> int | None:
+    """What a clock without a real source may have lost after the boot's first event, ns.
+
+    It is no more than what would put that event before the jump; unknown for the first boot.
+    """
+    if boot.first >= loose_below(boot.trace_clock, boot.log):
+        return 0
+    return gap.ns if gap else None
+
+
+def _beside(
+    boot: ClockEvidence,
+    near: ClockEvidence,
+    placed: _Placed,
+    gap: Gap,
+    rate: SessionRate | None,
+    *,
+    back: bool,
+    lost: int | None,
+) -> _Placed:
+    """Place a boot beside its neighbour, which is before (``back``) or after it."""
+    if boot.unit == near.unit == "cycles" and gap.common:
+        # One counter: the sums stay in cycles across the jump.
+        ref = placed.model.ref_raw, placed.model.offset_ns
+        return _Placed(_model(boot, rate, ref, lost), placed.slack_ns)
+    edge = near.last if back else near.first
+    offset = placed.model.ns(edge) + (gap.ns if back else -gap.ns)
+    parts = (
+        placed.slack_ns,
+        placed.model.duration_error(edge - placed.model.ref_raw),
+        gap.error_ns,
+    )
+    known = [part for part in parts if part is not None]
+    return _Placed(
+        _model(boot, rate, (boot.first if back else boot.last, offset), lost),
+        sum(known) if len(known) == len(parts) else None,
+        lost or 0,
+    )
+
+
+def _model(
+    boot: ClockEvidence, rate: SessionRate | None, ref: tuple[int, int], lost: int | None
+) -> ClockModel:
+    """The model of one boot whose ``ref[0]`` is at ``ref[1]`` ns; its error bound comes later."""
+    log, unit = boot.log, boot.unit
+    method = _method(boot, rate)
+    scale, share, constant = Fraction(1), own_error(boot, rate), lost
+    if unit == "cycles":
+        scale, share = (1 / rate.best, rate.relative) if rate else (scale, None)
+    elif unit == "ticks":
+        scale, constant = Fraction(_USER_TICK_NS), None if lost is None else lost + _USER_TICK_NS
+    if unit in ("ns", "ticks") and log.refined_khz and log.detected_khz and constant is not None:
+        # Until the refined calibration the clock ran at the early one.
+        until = refined_from(boot.trace_clock, log)
+        early = max(
+            0, (round(boot.last * scale) if until is None else until) - round(boot.first * scale)
+        )
+        constant += ceil(early * abs(Fraction(log.detected_khz, log.refined_khz) - 1))
+    total = rate.rate if rate and boot.place else None
+    return ClockModel(
+        boot.index,
+        boot.trace_clock,
+        unit,
+        method,
+        *ref,
+        scale,
+        share if constant is not None else None,
+        constant or 0,
+        cycles_per_ns=float(rate.best) if rate and total else None,
+        cycles_per_ns_lo=float(total.lo) if total else None,
+        cycles_per_ns_hi=float(total.hi) if total else None,
+        residual_ns=boot.fit.residual_ns if boot.fit else None,
+    )
+
+
+def _method(boot: ClockEvidence, rate: SessionRate | None) -> str:
+    """How the boot's stamps come onto the axis, in a sentence."""
+    if boot.unit == "cycles" and rate is not None:
+        return f"TSC cycles at the rate of {rate.source}; systematic part: {rate.basis}"
+    if boot.unit == "cycles":
+        return "TSC cycles as they are: the rate is not known"
+    if boot.unit == "count":
+        return "an event count: order only"
+    step = "10 ms steps" if boot.unit == "ticks" else "the kernel's own ns"
+    return step + (f", placed by {boot.place.method}" if boot.place else "")
+
+
+def _with_error(boot: ClockEvidence, placed: _Placed) -> ClockModel:
+    """The model with the worst error over the boot's events."""
+    model = placed.model
+    ends = [model.duration_error(raw - model.ref_raw) for raw in (boot.first, boot.last)]
+    known = [error for error in ends if error is not None]
+    if placed.slack_ns is None or len(known) < len(ends):
+        return model
+    return replace(model, error_ns=placed.slack_ns + max(known) - placed.lost_ns)

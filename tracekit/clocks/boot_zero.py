@@ -1,0 +1,311 @@
+"""Where a boot's own clocks begin on the TSC axis: the zero of ``sched_clock`` and printk.
+
+x86's native ``sched_clock`` is 0 when ``tsc_enable_sched_clock()`` runs and from then on the TSC
+times the kernel's calibration (``arch/x86/kernel/tsc.c``): the early one, then, from the instant
+``tsc_refine_calibration_work`` read the TSC last, the refined one, without a jump. When that
+function runs depends on the machine: in ``setup_arch()`` where the early calibration works, but
+only in ``late_time_init()``, *after* the console initcalls, where it does not (QEMU without KVM).
+The zero may thus come after the boot's first event.
+
+printk shows ``local_clock()`` (``kernel/sched/clock.c``), which is *not* that line until
+``sched_clock: Marking stable``: it follows the tick, and lost ticks make it lose time. From then
+on it is ``sched_clock() + offset``, with the offset in that line. Stamps from before are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, floor
+
+from tracekit.clocks.fit import Bracket, LineFit, fit_clock, read_samples
+from tracekit.clocks.kernel_log import KernelLog, StableMark, read_kernel_log
+from tracekit.clocks.rates import (
+    REFINE_NS,
+    Bent,
+    Rate,
+    sched_shape,
+    timekeeping_shape,
+)
+from tracekit.errors import Diagnostic
+
+__all__ = ["Initcall", "SchedClock", "Zero", "kernel_zero", "sched_clock"]
+
+#: Lengths of a tick in whole us. A stamp this far behind its tick was held back
+#: (``sched_clock_local`` clamps), so it does not tell the time.
+_TICKS_US = frozenset({1_000, 3_333, 4_000, 10_000})
+#: Stamps are cut to whole microseconds.
+_STAMP_NS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Initcall:
+    """One built-in initcall, from ``initcall:initcall_start``/``_finish``, in raw trace time."""
+
+    func: str
+    start: int | None = None
+    finish: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Zero:
+    """Where the kernel's ``sched_clock`` read 0: ``raw`` +- ``error`` in units of the trace clock.
+
+    ``method`` says what it rests on. ``late``: the clock began only in ``late_time_init()``,
+    after the console initcalls, so this is not where the kernel began.
+    """
+
+    raw: int
+    error: int
+    method: str
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SchedClock:
+    """``sched_clock`` of one boot in the TSC: it read 0 at a count in ``[low, high]``."""
+
+    low: int
+    high: int
+    shape: Bent
+    method: str
+
+    def at(self, raw_ns: int) -> tuple[int, int]:
+        """Every count at which ``sched_clock`` can have shown ``raw_ns``: ``(lowest, highest)``."""
+        return (
+            self.low + self.shape.between(0, raw_ns)[0],
+            self.high + self.shape.between(0, raw_ns + 1)[1],
+        )
+
+
+def kernel_zero(
+    trace_clock: str,
+    dmesg: str,
+    samples: Iterable[object] = (),
+    *,
+    initcalls: Sequence[Initcall] = (),
+    first_exec: int | None = None,
+    where: str = "boot",
+) -> tuple[Zero | None, tuple[Diagnostic, ...]]:
+    """Place the instant at which the boot's ``sched_clock`` read 0 on its trace clock's axis.
+
+    ``initcalls`` are those of pid 1 before its first exec; ``first_exec`` is the stamp of the
+    first ``sched_process_exec`` of pid 1. Both only count when ``trace_clock`` is ``x86-tsc``.
+    """
+    log = read_kernel_log(dmesg)
+    if trace_clock in ("local", "global", "perf"):
+        return Zero(0, 0, f"the trace clock {trace_clock} counts from there", log.late), ()
+    if trace_clock != "x86-tsc":
+        return None, (_unknown(where, f"nothing relates the trace clock {trace_clock} to it"),)
+    by_clock, notes = read_samples(samples, where)
+    clock, more = sched_clock(
+        log, by_clock, initcalls=initcalls, first_exec=first_exec, where=where
+    )
+    if clock is None:
+        return None, notes + more
+    raw = (clock.low + clock.high) // 2
+    return Zero(raw, max(raw - clock.low, clock.high - raw), clock.method, log.late), notes + more
+
+
+def sched_clock(
+    log: KernelLog,
+    samples: Mapping[str, Sequence[Bracket]],
+    *,
+    initcalls: Sequence[Initcall] = (),
+    first_exec: int | None = None,
+    where: str = "boot",
+) -> tuple[SchedClock | None, tuple[Diagnostic, ...]]:
+    """Place a boot's ``sched_clock`` on the TSC axis from all the evidence there is.
+
+    Two kinds, both through the line ``Marking stable``:
+
+    - *order*: what the log says came before or after an event with a TSC stamp. Bounds from both
+      sides, as rigorous as the log is.
+    - *pair*: mono and ``sched_clock`` read one after the other; mono's count follows from the
+      samples. Sharp, but by itself it only gives the earliest possible zero: whatever got between
+      the two reads (SMI, hypervisor) makes the true zero later. Where order bounds the zero from
+      above, that is the upper end. Where nothing does, the width that 95 % of the samples' own
+      brackets keep, which enclose the same kind of read, is allowed for.
+    """
+    mark = log.stable
+    shape = sched_shape(log, mark) if mark else None
+    if mark is None or shape is None or log.paravirt or log.unstable:
+        reason = (
+            "no line 'sched_clock: Marking stable'"
+            if mark is None
+            else "the TSC was found unstable"
+            if log.unstable
+            else "sched_clock is not the native one of the TSC"
+        )
+        return None, (_unknown(where, f"the log does not tie sched_clock to the TSC: {reason}"),)
+    given = _Evidence(log, mark, samples, initcalls, first_exec, where)
+    clock, notes = _combine(given, shape)
+    start = next(
+        (
+            call.start
+            for call in initcalls
+            if call.func == "init_tsc_clocksource" and call.start is not None
+        ),
+        None,
+    )
+    if clock is None or start is None or log.refined_khz is None:
+        return clock, notes
+    # The refinement cannot have ended sooner than a second after init_tsc_clocksource() began:
+    # with the zero known roughly, that says better when it took effect; so once more with that.
+    began = floor((start - clock.high) / max(shape.early.hi, shape.late.hi))
+    knee = min(max(shape.knee_low, began + REFINE_NS), shape.knee_high)
+    return _combine(given, replace(shape, knee_low=knee))
+
+
+def _unknown(where: str, why: str) -> Diagnostic:
+    return Diagnostic(
+        "clock-zero-unknown",
+        "info",
+        where,
+        f"the zero of the kernel's own clock is not known: {why}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """All there is about one boot's ``sched_clock``."""
+
+    log: KernelLog
+    mark: StableMark
+    samples: Mapping[str, Sequence[Bracket]]
+    initcalls: Sequence[Initcall]
+    first_exec: int | None
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """The zero lies at ``low`` or later and at ``high`` or earlier, because of ``why``."""
+
+    low: int | None
+    high: int | None
+    why: str
+
+
+def _order(given: _Evidence, shape: Bent) -> _Bounds:
+    """Bounds from lines and events whose order ``init/main.c`` fixes.
+
+    The mark is printed by the initcall ``sched_clock_init_late``; every built-in initcall is over
+    before the line ``Freeing unused kernel image (initmem)``; ``Run ... as init process`` comes
+    before pid 1's first exec.
+    """
+    log, mark = given.log, given.mark
+    after: list[int] = []
+    before: list[int] = []
+
+    def printed_after(count: int | None, stamp: int | None) -> None:
+        if count is not None and stamp is not None and stamp >= mark.stamp_ns:
+            after.append(count - shape.between(0, stamp + _STAMP_NS - mark.offset_ns)[1])
+
+    def printed_before(count: int | None, stamp: int | None) -> None:
+        if count is not None and stamp is not None and stamp >= mark.stamp_ns:
+            before.append(count - shape.between(0, stamp - mark.offset_ns)[0])
+
+    behind_tick = (mark.stamp_ns - mark.raw_ns - mark.offset_ns) // 1_000
+    for call in given.initcalls:
+        if call.func == "sched_clock_init_late" and behind_tick not in _TICKS_US:
+            printed_after(call.start, mark.stamp_ns)
+            printed_before(call.finish, mark.stamp_ns)
+    finishes = [call.finish for call in given.initcalls if call.finish is not None]
+    printed_after(max(finishes, default=None), log.freeing_stamp_ns)
+    printed_before(given.first_exec, log.run_init_stamp_ns)
+    return _Bounds(
+        max(after, default=None), min(before, default=None), "the order of log lines and events"
+    )
+
+
+def _pair(given: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagnostic, ...]]:
+    """Bounds from the mark's pair of readings and mono's samples.
+
+    mono_raw is projected back rather than mono, as NTP does not touch it; what the two differ by
+    when the samples were taken is the most they differed by at the mark, before NTP could run.
+    """
+    samples = given.samples
+    name = next((name for name in ("mono_raw", "mono") if samples.get(name)), None)
+    fit = fit_clock(name, samples[name], "") if name else None
+    if name is None or fit is None:
+        return None, ()
+    mono = timekeeping_shape(given.log, fit.rate)
+    if mono is None:
+        rate = fit.rate
+        mono = Bent.straight(rate.hull(shape.early).hull(shape.late) if rate else shape.late)
+    read = fit.at(given.mark.gtod_ns, mono)
+    if read is None:
+        return None, (
+            Diagnostic(
+                "clock-rate-disagrees",
+                "warning",
+                given.where,
+                f"{name} did not run at the rates the log states; it is not projected back",
+            ),
+        )
+    slack = ceil(_apart(samples, fit, mono.late) * mono.late.hi) if name == "mono_raw" else 0
+    widths = sorted(b.after - b.before for b in fit.brackets)
+    stall = widths[len(widths) * 95 // 100]
+    fewest, most = (
+        shape.between(0, given.mark.raw_ns)[0],
+        shape.between(0, given.mark.raw_ns + 1)[1],
+    )
+    return _Bounds(
+        read[0] - slack - most,
+        read[1] + slack + stall - fewest,
+        f"samples of {name}, and mono with sched_clock in the log",
+    ), ()
+
+
+def _apart(samples: Mapping[str, Sequence[Bracket]], fit: LineFit, rate: Rate) -> int:
+    """The most that mono and mono_raw can differ by according to their samples, ns."""
+    lows, highs = [], []
+    for bracket in samples.get("mono", ()):
+        here = min(fit.brackets, key=lambda b: abs(b.before - bracket.before))
+        ahead = bracket.ns - here.ns
+        longest, shortest = bracket.after - here.before, bracket.before - here.after
+        lows.append(ahead - max(longest / rate.lo, longest / rate.hi))
+        highs.append(ahead - min(shortest / rate.lo, shortest / rate.hi))
+    if not lows:
+        return 0
+    low, high = max(lows), min(highs)
+    if low > high:  # they drift apart: the extremes, not what all have in common
+        low, high = min(lows), max(highs)
+    return ceil(max(abs(low), abs(high)))
+
+
+def _combine(given: _Evidence, shape: Bent) -> tuple[SchedClock | None, tuple[Diagnostic, ...]]:
+    """What both kinds of evidence leave; order alone where they contradict each other."""
+    order = _order(given, shape)
+    pair, notes = _pair(given, shape)
+    if pair is not None and not _agree(order, pair):
+        notes = (
+            *notes,
+            Diagnostic(
+                "clock-zero-conflict",
+                "warning",
+                given.where,
+                f"{pair.why}, give a zero that {order.why} rule out; the latter is used",
+            ),
+        )
+        pair = None
+    lower = max(
+        (b for b in (order, pair) if b and b.low is not None),
+        key=lambda b: b.low or 0,
+        default=None,
+    )
+    upper = order if order.high is not None or pair is None else pair
+    if lower is None or lower.low is None or upper.high is None or lower.low > upper.high:
+        return None, (*notes, _unknown(given.where, "neither samples nor initcall events place it"))
+    allowed = "" if upper is order else ", and the stall that 95 % of the samples stay below"
+    return SchedClock(
+        lower.low, upper.high, shape, f"lower bound: {lower.why}; upper bound: {upper.why}{allowed}"
+    ), notes
+
+
+def _agree(order: _Bounds, pair: _Bounds) -> bool:
+    """Whether some zero satisfies both."""
+    return (order.high is None or pair.low is None or pair.low <= order.high) and (
+        order.low is None or pair.high is None or order.low <= pair.high
+    )

@@ -1,0 +1,147 @@
+"""What converts raw stamps to the session's axis, and says how wrong that may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING, Any, Literal
+
+from tracekit.clocks.counter_rate import SessionRate
+from tracekit.errors import Diagnostic
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["UNITS", "ClockModel", "Gap", "SessionClock", "Unit"]
+
+Unit = Literal["ns", "cycles", "ticks", "count"]
+
+#: What one step of a trace clock is (``kernel/trace/trace.c``, ``trace_clocks[].in_ns``, and
+#: ``kernel/trace/trace_clock.c``): ``uptime`` counts USER_HZ, ``counter`` counts calls.
+UNITS: Mapping[str, Unit] = {
+    "x86-tsc": "cycles",
+    "uptime": "ticks",
+    "counter": "count",
+    **dict.fromkeys(("local", "global", "perf", "mono", "mono_raw", "boot", "tai"), "ns"),
+}
+_INT64_MAX = (1 << 63) - 1
+#: Stamps are split into a high part and this many low bits before they are scaled.
+_SPLIT_BITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ClockModel:
+    """How one boot's raw stamps become ns on the session's axis, and how good that is.
+
+    ``t = offset_ns + (raw - ref_raw) * ns_per_unit``. ``ns_per_unit`` is exact; ``unit`` says what
+    a raw step is. ``cycles_per_ns`` and its bounds describe the counter (``None`` where it plays
+    no part). ``residual_ns``: rms of this boot's samples about their line. ``error_ns``: bound for
+    any of this boot's events relative to the jump, ``None`` if nothing bounds it.
+    ``relative_error``: bound for the share by which a duration within this boot may be off, and
+    ``constant_error_ns`` what may come on top once.
+    """
+
+    boot: int
+    trace_clock: str
+    unit: Unit
+    method: str
+    ref_raw: int
+    offset_ns: int
+    ns_per_unit: Fraction
+    relative_error: Fraction | None
+    constant_error_ns: int
+    error_ns: int | None = None
+    cycles_per_ns: float | None = None
+    cycles_per_ns_lo: float | None = None
+    cycles_per_ns_hi: float | None = None
+    residual_ns: float | None = None
+
+    def ns(self, raw: int) -> int:
+        """One stamp on the session's axis, exact but for rounding to the nearest ns."""
+        return self.offset_ns + round((raw - self.ref_raw) * self.ns_per_unit)
+
+    def to_ns(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Stamps (uint64 or int64) on the session's axis (int64), within 1 ns of :meth:`ns`.
+
+        The difference to the reference is taken in integers first. It is split as
+        ``high * 2**32 + low``; the whole ns of ``2**32`` units times ``high`` is integer
+        arithmetic, and floats only see ``high`` times a fraction below 1 (below ``2**31``) and
+        ``low`` scaled (below ``2**32`` units): both far inside the 53 bits of a double. Stamps so
+        far out that the result leaves int64 come out as its smallest or largest value.
+        """
+        import numpy as np
+
+        delta = (raw.astype(np.uint64) - np.uint64(self.ref_raw % (1 << 64))).view(np.int64)
+        chunk = self.ns_per_unit * (1 << _SPLIT_BITS)
+        whole = chunk.numerator // chunk.denominator
+        high = delta >> _SPLIT_BITS
+        low = delta & ((1 << _SPLIT_BITS) - 1)
+        small = np.rint(high * float(chunk - whole) + low * float(self.ns_per_unit))
+        offset = min(max(self.offset_ns, -_INT64_MAX), _INT64_MAX)
+        ns = high * np.int64(whole) + small.astype(np.int64) + np.int64(offset)
+        rough = delta * float(self.ns_per_unit) + float(offset)
+        limits = np.where(rough < 0, -_INT64_MAX - 1, _INT64_MAX)
+        return np.where(np.abs(rough) >= float(_INT64_MAX), limits, ns)
+
+    def duration_error(self, units: int) -> int | None:
+        """Bound for the error of a duration within this boot, ns; ``units`` as the raw stamps."""
+        if self.relative_error is None:
+            return None
+        ns = abs(units) * self.ns_per_unit
+        return ceil(ns * self.relative_error) + self.constant_error_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """From the last event of ``boot`` to the first of ``boot + 1``: where that can lie.
+
+    ``ns`` is what the axis uses. ``earliest_ns``/``latest_ns`` bound it (``None``: unbounded);
+    ``common`` is true when both clocks are related through a counter that runs on.
+    """
+
+    boot: int
+    ns: int
+    earliest_ns: int
+    latest_ns: int | None
+    common: bool
+    method: str
+
+    @property
+    def error_ns(self) -> int | None:
+        """The larger distance from ``ns`` to a bound."""
+        if self.latest_ns is None:
+            return None
+        return max(self.ns - self.earliest_ns, self.latest_ns - self.ns)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClock:
+    """All boots on one axis. ``common``: every handover in it has a common clock."""
+
+    origin_boot: int
+    origin_raw: int
+    models: tuple[ClockModel, ...]
+    gaps: tuple[Gap, ...]
+    common: bool
+    rate: SessionRate | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    def model(self, boot: int) -> ClockModel:
+        """The model of the boot with that index."""
+        return next(m for m in self.models if m.boot == boot)
+
+    def interval(self, boot_a: int, raw_a: int, boot_b: int, raw_b: int) -> tuple[int, int | None]:
+        """From one event to another, ns, and the bound for its error (``None``: unbounded)."""
+        a, b = self.model(boot_a), self.model(boot_b)
+        if a.unit == b.unit and a.ref_raw == b.ref_raw and a.offset_ns == b.offset_ns:
+            # One axis already in raw units: the difference is exact before it is scaled.
+            return round((raw_b - raw_a) * a.ns_per_unit), a.duration_error(raw_b - raw_a)
+        ns = b.ns(raw_b) - a.ns(raw_a)
+        inside = [a.duration_error(raw_a - a.ref_raw), b.duration_error(raw_b - b.ref_raw)]
+        between = [
+            g.error_ns for g in self.gaps if min(boot_a, boot_b) <= g.boot < max(boot_a, boot_b)
+        ]
+        known = [e for e in (*inside, *between) if e is not None]
+        return ns, sum(known) if len(known) == len(inside) + len(between) else None

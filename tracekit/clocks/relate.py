@@ -1,0 +1,148 @@
+"""Another clock of a boot: its stamps as stamps of the clock that the boot's times rest on.
+
+Two clocks of one boot are related where both are related to the TSC, or by brackets: stamps of the
+one between which a reading of the other was taken. Either way there is an interval for every
+stamp; it is worked out at a few, and lines join their middles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit.clocks.anchors import Place, loose_below
+from tracekit.clocks.counter_rate import SessionRate
+from tracekit.clocks.fit import Bracket, fit_clock
+from tracekit.clocks.gap import BootClockInput, read_boot, related
+from tracekit.clocks.model import UNITS
+from tracekit.clocks.rates import Bent, Rate
+
+__all__ = ["Relation", "relate"]
+
+_KNOTS = 16
+_STEPS = 16  # each takes the rest to a thousandth or less: the rates are that close
+#: Clocks in ns of one boot run at the same rate but for NTP (500 ppm, kernel/time/ntp.c) and a
+#: second adjustment of that size by adjtime(2).
+_NS_CLOCKS = Rate(Fraction(999, 1000), Fraction(1001, 1000))
+_FARTHEST = 1 << 61  # so that differences fit an int64
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What stamps of ``clock`` are on the boot's own trace clock: ``values`` at ``stamps``.
+
+    ``error_ns`` bounds how far a value may be off, and ``method`` says what that rests on.
+    """
+
+    clock: str
+    stamps: tuple[int, ...]
+    values: tuple[int, ...]
+    error_ns: int
+    method: str
+
+    def convert(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Stamps (u64) between the first and the last of ``stamps``, as stamps of the other."""
+        first, value = self.stamps[0], self.values[0]
+        since = (raw.astype(np.uint64) - np.uint64(first)).view(np.int64).astype(np.float64)
+        knots = [float(stamp - first) for stamp in self.stamps]
+        ahead = np.interp(since, knots, [float(v - value) for v in self.values])
+        return np.rint(ahead).astype(np.int64) + np.int64(value)
+
+
+def relate(
+    boot: BootClockInput,
+    clock: str,
+    span: tuple[int, int],
+    rate: SessionRate | None,
+    pairs: Sequence[Bracket] = (),
+) -> Relation | None:
+    """Stamps of ``clock`` within ``span``, as stamps of ``boot.trace_clock``; None if unrelated.
+
+    ``pairs`` are readings of ``clock`` between two stamps of the trace clock; ``rate`` is the
+    session's. The relation with the smaller bound is taken.
+    """
+    first, last = span
+    if clock == boot.trace_clock:
+        return Relation(clock, (first, last), (first, last), 0, "it is the same clock")
+    knots = sorted({first + (last - first) * i // _KNOTS for i in range(_KNOTS + 1)})
+    if boot.trace_clock == "x86-tsc":
+        more = [_as_sample(clock, pair) for pair in pairs]
+        found = [_through_tsc(boot, clock, knots, rate, more)]
+    else:
+        found = [_by_pairs(boot, clock, knots, pairs), _through_tsc(boot, clock, knots, rate, ())]
+    fitting = [r for r in found if r and all(abs(v) < _FARTHEST for v in r.values)]
+    return min(fitting, key=lambda r: r.error_ns, default=None)
+
+
+def _as_sample(clock: str, pair: Bracket) -> object:
+    return {"clock": clock, "tsc_before": pair.before, "ns": pair.ns, "tsc_after": pair.after}
+
+
+def _by_pairs(
+    boot: BootClockInput, clock: str, knots: Sequence[int], pairs: Sequence[Bracket]
+) -> Relation | None:
+    """Both clocks count ns, and pairs join them."""
+    fit = fit_clock(clock, sorted(pairs, key=lambda p: (p.ns, p.before)), f"boot {boot.index}")
+    if fit is None or {UNITS.get(clock), UNITS.get(boot.trace_clock)} != {"ns"}:
+        return None
+    shape = Bent.straight((fit.rate and fit.rate.meet(_NS_CLOCKS)) or _NS_CLOCKS)
+    spans = [fit.at(knot, shape) for knot in knots]
+    known = [span for span in spans if span is not None]
+    if len(known) < len(spans):
+        return None
+    values = tuple((low + high) // 2 for low, high in known)
+    error = max(ceil((high - low) / 2) for low, high in known) + 1
+    method = f"{fit.used} readings of {clock} between two stamps of {boot.trace_clock}"
+    return Relation(clock, tuple(knots), values, error, method)
+
+
+def _through_tsc(
+    boot: BootClockInput,
+    clock: str,
+    knots: Sequence[int],
+    rate: SessionRate | None,
+    more: Sequence[object],
+) -> Relation | None:
+    """Both clocks are related to the TSC."""
+    if rate is None or not rate.firm:
+        return None
+    given = replace(
+        boot, trace_clock=clock, samples=[*boot.samples, *more], first_raw=knots[0],
+        last_raw=knots[-1],
+    )  # fmt: skip
+    own, other = related(read_boot(boot), rate), related(read_boot(given), rate)
+    if own.place is None or other.place is None:
+        return None
+    values, widths = [], []
+    for knot in knots:
+        low, high = other.place.at(knot)
+        value, width = _back(own.place, own.unit == "cycles", (low + high) // 2, own.first, rate)
+        values.append(value)
+        widths.append(high - low + width)
+    method = other.place.method
+    if own.unit != "cycles":
+        method += f" / {own.place.method}"
+    if knots[0] < loose_below(clock, other.log):
+        method += "; its first stamps are from before it had a real source: they may be early"
+    error = ceil(Fraction(max(widths), 2) / rate.rate.lo) + 1
+    return Relation(clock, tuple(knots), tuple(values), error, method)
+
+
+def _back(place: Place, is_tsc: bool, count: int, start: int, rate: SessionRate) -> tuple[int, int]:
+    """(the stamp that lies at a count of the TSC, the cycles in which its own count can be)."""
+    if is_tsc:
+        return count, 0
+    stamp = start
+    for _ in range(_STEPS):
+        low, high = place.at(stamp)
+        step = round((count - (low + high) // 2) / rate.best)
+        if not step:
+            break
+        stamp += step
+    return stamp, high - low

@@ -1,0 +1,1 @@
+"""The kernel's printf: its conversions, ``%p`` extensions and ctype."""

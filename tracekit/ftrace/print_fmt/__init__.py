@@ -1,0 +1,1 @@
+"""The ``print fmt`` of an event's format: parsed, and compiled into a printer."""

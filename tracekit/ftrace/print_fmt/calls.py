@@ -1,0 +1,393 @@
+"""The functions a print format may call: ``__print_flags()``, ``__get_str()`` and the like.
+
+What they print comes from ``kernel/trace/trace_output.c``; what they read from
+``include/trace/stages/stage3_trace_output.h``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+
+from tracekit.errors import FormatError
+from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U8, U32, U64, IntType
+from tracekit.ftrace.kernel_printf.pointers import TooShort, bitmap_text, hex_text, symbol_text
+from tracekit.ftrace.print_fmt import nodes as cnodes
+from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.values import (
+    Env,
+    Memory,
+    Number,
+    Text,
+    Unresolved,
+    Value,
+    as_type,
+    constant,
+    folded,
+)
+
+__all__ = ["array_text", "call"]
+
+_MEMO = 4096  # distinct flag words remembered per table
+_ULONG_MAX = (1 << 64) - 1
+_NSEC_PER_SEC = 1_000_000_000
+_U16 = IntType(2, False)
+
+_Args = tuple[cnodes.Node, ...]
+_Build = Callable[[Compiler, _Args], Value]
+
+
+def call(compiler: Compiler, node: cnodes.Call) -> Value:
+    """Compile a call. Raises :class:`~tracekit.ftrace.print_fmt.values.Unresolved` for others."""
+    function = _FUNCTIONS.get(node.name)
+    if function is None:
+        raise Unresolved(f"{node.name}()")
+    build, least, most = function
+    if not least <= len(node.args) <= most:
+        raise FormatError(
+            f"{compiler.fmt.full_name}: print fmt: {node.name}() with {len(node.args)} arguments"
+        )
+    return build(compiler, node.args)
+
+
+def _literal(compiler: Compiler, node: cnodes.Node) -> str | None:
+    """The text of a string literal, or None (NULL, a name)."""
+    try:
+        value = compiler.value(node)
+    except Unresolved:
+        return None
+    return value.const if isinstance(value, Text) else None
+
+
+def _table(compiler: Compiler, args: _Args) -> list[tuple[int, str]]:
+    """The ``{ mask, "name" }`` entries that can be known; masks are unsigned long.
+
+    An entry whose mask is a name nobody resolved is left out: its values then print as numbers.
+    """
+    entries: list[tuple[int, str]] = []
+    for arg in args:
+        if not isinstance(arg, cnodes.Braces):
+            continue
+        if arg.items and isinstance(arg.items[0], cnodes.Braces):
+            entries += _table(compiler, arg.items)
+        elif len(arg.items) == 2:
+            try:
+                mask = compiler.number(arg.items[0])
+            except Unresolved:
+                continue
+            name = _literal(compiler, arg.items[1])
+            if name is not None and mask.const is not None:
+                entries.append((mask.const & _ULONG_MAX, name))
+    return entries
+
+
+def _flags_text(flags: int, table: list[tuple[int, str]], delimiter: str) -> str:
+    """``trace_print_flags_seq()``."""
+    names = []
+    for mask, name in table:
+        if not flags:
+            break
+        if flags & mask == mask:
+            flags &= ~mask
+            names.append(name)
+    if flags:
+        names.append(f"{flags:#x}")
+    return delimiter.join(names)
+
+
+def _print_flags(compiler: Compiler, args: _Args) -> Text:
+    get = as_type(compiler.number(args[0]), U64).get
+    delimiter = _literal(compiler, args[1]) or ""
+    table = _table(compiler, args[2:])
+    memo: dict[int, str] = {}
+
+    def text(env: Env) -> str:
+        flags = get(env)
+        found = memo.get(flags)
+        if found is None:
+            if len(memo) >= _MEMO:
+                memo.clear()
+            found = memo[flags] = _flags_text(flags, table, delimiter)
+        return found
+
+    return Text(text)
+
+
+def _print_symbolic(compiler: Compiler, args: _Args) -> Text:
+    """``trace_print_symbols_seq()``: the first entry that matches; an empty name is none."""
+    get = as_type(compiler.number(args[0]), U64).get
+    names: dict[int, str] = {}
+    for mask, name in _table(compiler, args[1:]):
+        names.setdefault(mask, name or f"{mask:#x}")
+
+    def text(env: Env) -> str:
+        value = get(env)
+        found = names.get(value)
+        return f"{value:#x}" if found is None else found
+
+    return Text(text)
+
+
+def _bounded(memory: Memory, length: Number) -> Callable[[Env], bytes]:
+    """``memory`` cut to ``length`` bytes; short of them, the record was cut."""
+    get, size = memory.get, as_type(length, INT).get
+
+    def data(env: Env) -> bytes:
+        whole, wanted = get(env), max(0, size(env))
+        if wanted > len(whole):
+            raise TooShort
+        return whole[:wanted]
+
+    return data
+
+
+def _print_hex(separator: str) -> Callable[[Compiler, _Args], Text]:
+    def build(compiler: Compiler, args: _Args) -> Text:
+        data = _bounded(compiler.memory(args[0]), compiler.number(args[1]))
+        return Text(lambda env: hex_text(data(env), separator))
+
+    return build
+
+
+def array_text(data: bytes, size: int) -> str:
+    """``trace_print_array_seq()``."""
+    step = range(0, len(data) - size + 1, size)
+    return "{" + ",".join(f"{int.from_bytes(data[i : i + size], 'little'):#x}" for i in step) + "}"
+
+
+def _element_size(compiler: Compiler, node: cnodes.Node) -> int:
+    size = compiler.number(node).const
+    if size not in (1, 2, 4, 8):
+        raise Unresolved("element size")
+    return size
+
+
+def _print_array(compiler: Compiler, args: _Args) -> Text:
+    size = _element_size(compiler, args[2])
+    count = compiler.number(args[1])
+    get = count.get
+    data = _bounded(compiler.memory(args[0]), Number(LONG, lambda env: get(env) * size))
+    return Text(lambda env: array_text(data(env), size))
+
+
+def _print_dynamic_array(compiler: Compiler, args: _Args) -> Text:
+    size = _element_size(compiler, args[1])
+    get = _dynamic(compiler, args[0])[0].get
+    return Text(lambda env: array_text(get(env), size))
+
+
+_ASCII = "".join(chr(c) if 32 <= c < 127 else "." for c in range(256))
+
+
+def _hex_dump_line(row: bytes, rowsize: int, group: int, ascii_: bool) -> str:
+    """``hex_dump_to_buffer()`` in ``lib/hexdump.c``."""
+    if len(row) % group:
+        group = 1
+    words = [row[i : i + group][::-1].hex() for i in range(0, len(row), group)]
+    text = " ".join(words)
+    if ascii_:
+        text = text.ljust(rowsize * 2 + rowsize // group + 1)
+        text += "".join(_ASCII[byte] for byte in row)
+    return text
+
+
+def _print_hex_dump(compiler: Compiler, args: _Args) -> Text:
+    """``trace_print_hex_dump_seq()``; rows with an address have none here, only an offset."""
+    prefix = _literal(compiler, args[0]) or ""
+    kind, rowsize, group, ascii_ = (compiler.number(args[i]).const or 0 for i in (1, 2, 3, 6))
+    rowsize = 32 if rowsize == 32 else 16
+    group = group if group in (1, 2, 4, 8) else 1
+    data = _bounded(compiler.memory(args[4]), compiler.number(args[5]))
+
+    def text(env: Env) -> str:
+        whole = data(env)
+        rows = ["\n"]
+        for at in range(0, len(whole), rowsize):
+            place = f"{at:08x}: " if kind else ""
+            line = _hex_dump_line(whole[at : at + rowsize], rowsize, group, bool(ascii_))
+            rows.append(f"{prefix}{place}{line}\n")
+        return "".join(rows)
+
+    return Text(text)
+
+
+def _dynamic(compiler: Compiler, node: cnodes.Node) -> tuple[Memory, Number]:
+    """The dynamic array that ``name`` or ``name[i]`` stands for: its bytes and their number."""
+    entry = 0
+    if isinstance(node, cnodes.Index):
+        index = compiler.number(node.index).const
+        node, entry = node.base, -1 if index is None else index
+    if not isinstance(node, cnodes.Ident):
+        raise Unresolved("dynamic array")
+    return compiler.dynamic(node.name, entry)
+
+
+def _get_str(compiler: Compiler, args: _Args) -> Memory:
+    return Memory(_dynamic(compiler, args[0])[0].get, U8)
+
+
+def _get_dynamic_array(compiler: Compiler, args: _Args) -> Memory:
+    return _dynamic(compiler, args[0])[0]
+
+
+def _get_dynamic_array_len(compiler: Compiler, args: _Args) -> Number:
+    return _dynamic(compiler, args[0])[1]
+
+
+def _get_bitmask(compiler: Compiler, args: _Args) -> Text:
+    get = _dynamic(compiler, args[0])[0].get
+
+    def text(env: Env) -> str:
+        data = get(env)
+        return bitmap_text(data, 8 * len(data), False)
+
+    return Text(text)
+
+
+def _get_stacktrace(compiler: Compiler, args: _Args) -> Text:
+    """A synthetic event's stack, as ``print_synth_event()`` in trace_events_synth.c prints it.
+
+    The first word is the number of entries.
+    """
+    get, symbols = _dynamic(compiler, args[0])[0].get, compiler.ctx.symbols
+
+    def text(env: Env) -> str:
+        data = get(env)
+        words = struct.unpack(f"<{len(data) // 8}Q", data[: len(data) // 8 * 8])
+        return "STACK:\n" + "".join(f"=> {symbol_text(symbols, w)}\n" for w in words[1:])
+
+    return Text(text)
+
+
+def _same(compiler: Compiler, args: _Args) -> Value:
+    return compiler.value(args[0])
+
+
+def _choose(compiler: Compiler, args: _Args) -> Value:
+    test = compiler.number(args[0]).const
+    if test is None:
+        raise Unresolved("__builtin_choose_expr()")
+    return compiler.value(args[1] if test else args[2])
+
+
+def _is_constant(compiler: Compiler, args: _Args) -> Number:
+    value = compiler.value(args[0])
+    known = not isinstance(value, Memory) and value.const is not None
+    return constant(INT, int(known))
+
+
+def _mapped(
+    function: Callable[[int], int], taken: IntType, given: IntType
+) -> Callable[[Compiler, _Args], Number]:
+    """A function of one integer."""
+
+    def build(compiler: Compiler, args: _Args) -> Number:
+        operand = as_type(compiler.number(args[0]), taken)
+        get = operand.get
+        return folded(Number(given, lambda env: function(get(env))), operand)
+
+    return build
+
+
+def _swapped(size: int) -> Callable[[Compiler, _Args], Number]:
+    type_ = IntType(size, False)
+    return _mapped(
+        lambda value: int.from_bytes(value.to_bytes(size, "little"), "big"), type_, type_
+    )
+
+
+def _quotient(divisor: int) -> Callable[[int], int]:
+    return lambda value: abs(value) // divisor * (-1 if value < 0 else 1)
+
+
+def _first_set(value: int) -> int:
+    return (value & -value).bit_length()
+
+
+def _trailing_zeros(value: int) -> int:
+    return max(0, _first_set(value) - 1)
+
+
+def _bits(name: str, function: Callable[[int], int]) -> dict[str, tuple[_Build, int, int]]:
+    """GCC's bit counters of that name for int, long and long long."""
+    return {
+        f"__builtin_{name}{suffix}": (_mapped(function, type_, INT), 1, 1)
+        for suffix, type_ in (("", U32), ("l", U64), ("ll", U64))
+    }
+
+
+def _jiffies(per_second: int, round_up: bool) -> Callable[[Compiler, _Args], Number]:
+    """``jiffies_to_msecs()`` and ``jiffies_to_usecs()``, ``kernel/time/time.c``."""
+
+    def build(compiler: Compiler, args: _Args) -> Number:
+        hz = compiler.ctx.jiffies_hz
+        if not hz or hz < 0:
+            raise Unresolved("CONFIG_HZ")
+        more = (hz - 1) * round_up
+        in_units = _mapped(lambda j: (j * per_second + more) // hz & 0xFFFFFFFF, U64, U32)
+        return in_units(compiler, args)
+
+    return build
+
+
+_ANY = 1 << 20
+
+# name -> what compiles it, least and most arguments
+_FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
+    "__print_flags": (_print_flags, 2, _ANY),
+    "__print_flags_u64": (_print_flags, 2, _ANY),
+    "__print_symbolic": (_print_symbolic, 1, _ANY),
+    "__print_symbolic_u64": (_print_symbolic, 1, _ANY),
+    "__print_hex": (_print_hex(" "), 2, 2),
+    "__print_hex_str": (_print_hex(""), 2, 2),
+    "__print_array": (_print_array, 3, 3),
+    "__print_dynamic_array": (_print_dynamic_array, 2, 2),
+    "__print_hex_dump": (_print_hex_dump, 7, 7),
+    "__print_ns_to_secs": (_mapped(lambda ns: ns // _NSEC_PER_SEC, U64, U64), 1, 1),
+    "__print_ns_without_secs": (_mapped(lambda ns: ns % _NSEC_PER_SEC, U64, U32), 1, 1),
+    "__print_bitmask": (_get_bitmask, 1, 1),
+    **{
+        f"__get_{rel}{name}": (build, 1, 1)
+        for rel in ("", "rel_")
+        for name, build in (
+            ("str", _get_str),
+            ("dynamic_array", _get_dynamic_array),
+            ("dynamic_array_len", _get_dynamic_array_len),
+            ("bitmask", _get_bitmask),
+            ("cpumask", _get_bitmask),
+            ("sockaddr", _get_dynamic_array),
+            ("stacktrace", _get_stacktrace),
+        )
+    },
+    "__builtin_expect": (_same, 2, 2),
+    "__builtin_constant_p": (_is_constant, 1, 1),
+    "__builtin_choose_expr": (_choose, 3, 3),
+    **_bits("ffs", _first_set),
+    **_bits("ctz", _trailing_zeros),
+    **_bits("popcount", int.bit_count),
+    "__builtin_bswap16": (_swapped(2), 1, 1),
+    "__builtin_bswap32": (_swapped(4), 1, 1),
+    "__builtin_bswap64": (_swapped(8), 1, 1),
+    **{
+        name: (_swapped(size), 1, 1)
+        for name, size in (
+            ("ntohs", 2), ("htons", 2), ("be16_to_cpu", 2), ("cpu_to_be16", 2),
+            ("ntohl", 4), ("htonl", 4), ("be32_to_cpu", 4), ("cpu_to_be32", 4),
+            ("be64_to_cpu", 8), ("cpu_to_be64", 8),
+        )
+    },
+    **{
+        f"{name}": (_mapped(lambda value: value, type_, type_), 1, 1)
+        for type_, names in (
+            (_U16, ("le16_to_cpu", "cpu_to_le16")),
+            (U32, ("le32_to_cpu", "cpu_to_le32")),
+            (U64, ("le64_to_cpu", "cpu_to_le64")),
+            (LONG, ("ktime_to_ns", "PTR_ERR")),
+        )
+        for name in names
+    },
+    "ktime_to_us": (_mapped(_quotient(1000), LONG, LONG), 1, 1),
+    "ktime_to_ms": (_mapped(_quotient(1_000_000), LONG, LONG), 1, 1),
+    "jiffies_to_msecs": (_jiffies(1000, True), 1, 1),
+    "jiffies_to_usecs": (_jiffies(1_000_000, False), 1, 1),
+}  # fmt: skip

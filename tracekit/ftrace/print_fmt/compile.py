@@ -1,0 +1,386 @@
+"""C expressions over one record, compiled to closures once per format.
+
+What cannot be known from the record (``jiffies``, memory of the kernel) raises
+:class:`~tracekit.ftrace.print_fmt.values.Unresolved` while compiling. The values are those of
+:mod:`tracekit.ftrace.print_fmt.values`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from operator import itemgetter
+from typing import Any
+
+from tracekit.errors import FormatError
+from tracekit.ftrace.context import Context
+from tracekit.ftrace.format import EventFormat, Field
+from tracekit.ftrace.kernel_printf.ctype import (
+    INT,
+    U8,
+    U64,
+    IntType,
+    TypeName,
+    common_type,
+    converter,
+    promote,
+)
+from tracekit.ftrace.kernel_printf.pointers import TooShort
+from tracekit.ftrace.print_fmt import nodes as cnodes
+from tracekit.ftrace.print_fmt.fields import RecordFields
+from tracekit.ftrace.print_fmt.values import (
+    ARITHMETIC,
+    COMPARISONS,
+    STAYS_IN_RANGE,
+    Env,
+    Memory,
+    Number,
+    Text,
+    Unresolved,
+    Value,
+    apply,
+    as_type,
+    constant,
+    element_at,
+    folded,
+    shift,
+)
+
+__all__ = ["Caller", "Compiler"]
+
+#: Compiles a function call that occurs in an expression.
+Caller = Callable[["Compiler", cnodes.Call], Value]
+
+_MAX_EVAL_DEPTH = 120
+_COMMON = {  # REC->ent is the struct trace_entry that the common fields come from
+    "type": "common_type", "flags": "common_flags", "preempt_count": "common_preempt_count",
+    "pid": "common_pid",
+}  # fmt: skip
+
+
+def _reading(value: Value, get: Callable[[Env], Any]) -> Value:
+    """``value`` computed by ``get``."""
+    match value:
+        case Number():
+            return replace(value, get=get)
+        case Memory():
+            return replace(value, get=get)
+        case Text():
+            return replace(value, get=get)
+
+
+def _united(a: Number, b: Number) -> tuple[IntType, int | None]:
+    """The type of ``test ? a : b``; beside a null pointer constant it is the other's."""
+    if a.pointee is not None and b.pointee is not None and a.const == 0:
+        return U64, b.pointee
+    return common_type(a.type, b.type), b.pointee if a.pointee is None else a.pointee
+
+
+class Compiler(RecordFields):
+    """Compiles the expressions of one format; holds the record's layout and the names known."""
+
+    def __init__(
+        self, fmt: EventFormat, ctx: Context, constants: Mapping[str, int], caller: Caller
+    ) -> None:
+        super().__init__(fmt)
+        self.ctx = ctx
+        self.constants = constants
+        self.caller = caller
+        self.locals: dict[str, tuple[int, Value]] = {}
+        self.pushed = 0  # locals at the end of the environment
+        self.depth = 0
+
+    def number(self, node: cnodes.Node) -> Number:
+        """Compile an expression that must be an integer."""
+        value = self.value(node)
+        if isinstance(value, Number):
+            return value
+        raise Unresolved("address" if isinstance(value, Memory) else "string")
+
+    def truth(self, node: cnodes.Node) -> Number:
+        """Compile a condition: an integer of any type; memory and strings are always true."""
+        value = self.value(node)
+        return value if isinstance(value, Number) else constant(INT, 1)
+
+    def memory(self, node: cnodes.Node) -> Memory:
+        """Compile an expression that must point into the record."""
+        value = self.value(node)
+        if isinstance(value, Memory):
+            return value
+        raise Unresolved("kernel memory")
+
+    def value(self, node: cnodes.Node) -> Value:
+        """Compile any expression. Raises :class:`Unresolved` or FormatError."""
+        self.depth += 1
+        try:
+            if self.depth > _MAX_EVAL_DEPTH:
+                raise FormatError(f"{self.fmt.full_name}: print fmt: expression nested too deep")
+            return self._value(node)
+        finally:
+            self.depth -= 1
+
+    def _value(self, node: cnodes.Node) -> Value:
+        match node:
+            case cnodes.Num(value, type_):
+                return constant(type_, value)
+            case cnodes.Str(text):
+                return Text(lambda _env: text, text)
+            case cnodes.Ident(name):
+                return self._ident(name)
+            case cnodes.Member():
+                return self._member(node)
+            case cnodes.Index():
+                return self._index(node)
+            case cnodes.Unary():
+                return self._unary(node)
+            case cnodes.Binary():
+                return self._binary(node)
+            case cnodes.Cond():
+                return self._cond(node)
+            case cnodes.Cast():
+                return self._cast(node.type, node.operand)
+            case cnodes.SizeofType(type_name):
+                return self._sizeof(self.sizeof(type_name), "sizeof")
+            case cnodes.SizeofExpr():
+                return self._sizeof_expr(node.operand)
+            case cnodes.Let():
+                return self._let(node)
+            case cnodes.Call():
+                return self.caller(self, node)
+            case cnodes.Braces():
+                raise Unresolved("{…}")
+
+    def _ident(self, name: str) -> Value:
+        if name in self.locals:
+            position, local = self.locals[name]
+            return _reading(local, itemgetter(position - self.pushed))
+        if name == "REC":
+            return Memory(lambda env: env[0], None)
+        if name in self.constants:
+            number = self.constants[name]
+            return constant(INT if -(1 << 31) <= number < 1 << 31 else U64, number)
+        raise Unresolved(name)
+
+    def record_field(self, node: cnodes.Node) -> Field | None:
+        """The field that ``REC->name``, ``REC->ent.name`` or ``(*REC).name`` stands for."""
+        if not isinstance(node, cnodes.Member):
+            return None
+        base, name = node.base, node.name
+        if isinstance(base, cnodes.Member) and base.name == "ent":
+            base, name = base.base, _COMMON.get(name, name)
+        if isinstance(base, cnodes.Unary) and base.op == "*":
+            base = base.operand
+        if base != cnodes.Ident("REC"):
+            return None
+        for prefix in ("__data_loc_", "__rel_loc_"):
+            if name not in self.fields and name.startswith(prefix):
+                name = name.removeprefix(prefix)
+        return self.fields.get(name)
+
+    def _member(self, node: cnodes.Member) -> Value:
+        f = self.record_field(node)
+        if f is None:
+            raise Unresolved(node.name)
+        return self.field(f)
+
+    def _index(self, node: cnodes.Index) -> Value:
+        index = self.number(node.index)
+        f = self.record_field(node.base)
+        if f is not None and f.length and index.const is not None and 0 <= index.const < f.length:
+            if f.element not in (1, 2, 4, 8):
+                raise Unresolved(f.name)
+            return self.slot(f.offset + f.element * index.const, IntType(f.element, f.signed))
+        base = self.value(node.base)
+        if isinstance(base, Text) and base.const is not None:
+            raw = base.const.encode("utf-8", "replace") + b"\0"
+            base = Memory(lambda _env: raw, U8)
+        if not isinstance(base, Memory):
+            raise Unresolved("kernel memory")
+        return self.element(base, index)
+
+    def element(self, base: Memory, index: Number) -> Number:
+        """``base[index]``."""
+        type_ = base.element
+        if type_ is None:
+            raise Unresolved("element of unknown size")
+        unpack: Callable[[bytes, int], Any] = struct.Struct("<" + type_.code).unpack_from
+        data, at, size = base.get, index.get, type_.size
+        return Number(type_, lambda env: element_at(data(env), at(env), unpack, size))
+
+    def _unary(self, node: cnodes.Unary) -> Value:
+        if node.op == "&":
+            return self._address(node.operand)
+        if node.op == "*":
+            return self.element(self.memory(node.operand), constant(INT, 0))
+        if node.op == "!":
+            operand = self.truth(node.operand)
+            get = operand.get
+            return folded(Number(INT, lambda env: int(not get(env))), operand)
+        operand = self.number(node.operand)
+        type_ = promote(operand.type)
+        operand = as_type(operand, type_)
+        get, to = operand.get, converter(type_)
+        if node.op == "+" or to is None:
+            return operand
+        if node.op == "~":
+            return folded(Number(type_, lambda env: to(~get(env))), operand)
+        return folded(Number(type_, lambda env: to(-get(env))), operand)
+
+    def _address(self, operand: cnodes.Node) -> Memory:
+        """``&operand``: a place in the record."""
+        if isinstance(operand, cnodes.Index):
+            return self._advance(self.memory(operand.base), self.number(operand.index))
+        f = self.record_field(operand)
+        if f is None:
+            raise Unresolved("address")
+        if f.length is not None and not f.loc:
+            value = self.field(f)
+            if isinstance(value, Memory):
+                return value
+        element = IntType(f.size, f.signed) if f.size in (1, 2, 4, 8) else None
+        return Memory(itemgetter(self.slots.add(f.offset, f"{f.size}s")), element)
+
+    def _advance(self, base: Memory, index: Number) -> Memory:
+        size = base.element.size if base.element else 1
+        data, at = base.get, index.get
+
+        def moved(env: Env) -> bytes:
+            start = at(env) * size
+            whole = data(env)
+            if not 0 <= start <= len(whole):
+                raise TooShort
+            return whole[start:]
+
+        return Memory(moved, base.element)
+
+    def _binary(self, node: cnodes.Binary) -> Value:
+        op = node.op
+        if op in ("&&", "||"):
+            return self._logical(op, self.truth(node.left), node.right)
+        left, right = self.value(node.left), self.value(node.right)
+        if op == "+" and isinstance(left, Memory) and isinstance(right, Number):
+            return self._advance(left, right)
+        if not isinstance(left, Number) or not isinstance(right, Number):
+            raise Unresolved("address arithmetic")
+        if op in ("<<", ">>"):
+            return shift(op, left, right)
+        if op in COMPARISONS:
+            type_ = common_type(left.type, right.type)
+            compare = COMPARISONS[op]
+            left, right = as_type(left, type_), as_type(right, type_)
+            return apply(lambda a, b: int(compare(a, b)), left, right, INT, True)
+        pointee = left.pointee if left.pointee is not None else right.pointee
+        if pointee is not None and op in "+-":
+            return self._pointer_sum(op, left, right)
+        type_ = common_type(left.type, right.type)
+        left, right = as_type(left, type_), as_type(right, type_)
+        return apply(ARITHMETIC[op], left, right, type_, op in STAYS_IN_RANGE)
+
+    def _pointer_sum(self, op: str, left: Number, right: Number) -> Number:
+        if left.pointee is None:
+            left, right = right, left
+        size = left.pointee
+        if not size or right.pointee is not None:
+            raise Unresolved("address arithmetic")
+        scale = size if op == "+" else -size
+        moved = apply(lambda a, n: a + scale * n, left, right, U64, False)
+        return replace(moved, pointee=size)
+
+    def _logical(self, op: str, left: Number, right_node: cnodes.Node) -> Number:
+        decided = op == "||"
+        if left.const is not None and bool(left.const) == decided:
+            return constant(INT, int(decided))
+        right = self.truth(right_node)
+        a, b = left.get, right.get
+        if op == "&&":
+            return folded(Number(INT, lambda e: int(bool(a(e) and b(e)))), left, right)
+        return folded(Number(INT, lambda e: int(bool(a(e) or b(e)))), left, right)
+
+    def _cond(self, node: cnodes.Cond) -> Value:
+        test = self.truth(node.test)
+        if test.const is not None:
+            return self._decided(node, bool(test.const))
+        then, other = self.value(node.then), self.value(node.other)
+        ask = test.get
+        if isinstance(then, Number) and isinstance(other, Number):
+            type_, pointee = _united(then, other)
+            a, b = as_type(then, type_).get, as_type(other, type_).get
+            return Number(type_, lambda env: a(env) if ask(env) else b(env), None, pointee)
+        if isinstance(then, Text) and isinstance(other, Text):
+            yes, no = then.get, other.get
+            return Text(lambda env: yes(env) if ask(env) else no(env))
+        if isinstance(then, Memory) and isinstance(other, Memory):
+            c, d = then.get, other.get
+            return Memory(lambda env: c(env) if ask(env) else d(env), then.element)
+        raise Unresolved("condition with unlike results")
+
+    def _decided(self, node: cnodes.Cond, which: bool) -> Value:
+        """A condition known now: one result's value, but both results' type."""
+        chosen = self.value(node.then if which else node.other)
+        try:
+            rejected = self.value(node.other if which else node.then)
+        except Unresolved:
+            return chosen
+        if isinstance(chosen, Number) and isinstance(rejected, Number):
+            then, other = (chosen, rejected) if which else (rejected, chosen)
+            return as_type(chosen, *_united(then, other))
+        return chosen
+
+    def _cast(self, type_: TypeName | cnodes.TypeOf, operand: cnodes.Node) -> Value:
+        value = self.value(operand)
+        if isinstance(type_, cnodes.TypeOf):
+            model = self.number(type_.operand)
+            if not isinstance(value, Number):
+                raise Unresolved("address")
+            return as_type(value, model.type, model.pointee)
+        if isinstance(value, Number):
+            if type_.stars:
+                pointed = TypeName(type_.words, type_.stars - 1)
+                return as_type(value, U64, self.sizeof(pointed))
+            target = self.int_type(type_)
+            return value if target is None else as_type(value, target)
+        if not type_.stars:
+            raise Unresolved("address")
+        if isinstance(value, Memory):
+            element = self.int_type(TypeName(type_.words, type_.stars - 1))
+            return Memory(value.get, element)
+        return value
+
+    def _sizeof(self, size: int, what: str) -> Number:
+        if not size:
+            raise Unresolved(what)
+        return constant(U64, size)
+
+    def _sizeof_expr(self, node: cnodes.Node) -> Number:
+        f = self.record_field(node)
+        if f is not None:
+            return self._sizeof(f.size, f.name)
+        if isinstance(node, cnodes.Unary) and node.op == "*":
+            pointer = self.value(node.operand)
+            if isinstance(pointer, Number) and pointer.pointee is not None:
+                return self._sizeof(pointer.pointee, "sizeof")
+        value = self.value(node)
+        return self._sizeof(value.type.size if isinstance(value, Number) else 0, "sizeof")
+
+    def _let(self, node: cnodes.Let) -> Value:
+        """Each local is computed once and put at the end of the environment."""
+        outer, pushed = dict(self.locals), self.pushed
+        gets: list[Callable[[Env], Any]] = []
+        try:
+            for name, type_, initial in node.declarations:
+                value = self.value(initial) if type_ is None else self._cast(type_, initial)
+                gets.append(value.get)
+                self.locals[name] = (self.pushed, value)
+                self.pushed += 1
+            result = self.value(node.result)
+        finally:
+            self.locals, self.pushed = outer, pushed
+        inner = result.get
+
+        def get(env: Env) -> Any:
+            for one in gets:
+                env = (*env, one(env))
+            return inner(env)
+
+        return _reading(result, get)

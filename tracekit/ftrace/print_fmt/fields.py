@@ -1,0 +1,106 @@
+"""Where a record's fields are, and how an expression reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from operator import itemgetter
+
+from tracekit.ftrace.format import EventFormat, Field
+from tracekit.ftrace.kernel_printf.ctype import U32, U64, IntType, TypeName, named_type
+from tracekit.ftrace.kernel_printf.pointers import TooShort
+from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Slots, Unresolved
+
+__all__ = ["RecordFields", "pointed_at"]
+
+_SCALARS = (1, 2, 4, 8)
+
+
+def pointed_at(f: Field) -> TypeName:
+    """What a pointer field points at."""
+    words = f.type.replace("*", " ").split()
+    stars = f.type.count("*") - 1
+    return TypeName(tuple(w for w in words if w not in ("const", "volatile")), stars)
+
+
+#: Sizes that are not those of integers: of void as GCC has it, and of struct page on 64-bit
+#: kernels (include/linux/mm_types.h), which page frame numbers are multiplied by.
+_STRUCT_SIZES: Mapping[tuple[str, ...], int] = {("void",): 1, ("struct", "page"): 64}
+
+
+class RecordFields:
+    """The fields of one format as values; collects which fixed places the format reads."""
+
+    def __init__(self, fmt: EventFormat) -> None:
+        self.fmt = fmt
+        self.slots = Slots()
+        self.fields = {f.name: f for f in (*fmt.common, *fmt.fields)}
+
+    def slot(self, offset: int, type_: IntType) -> Number:
+        """The integer at ``offset`` of the record."""
+        get = itemgetter(self.slots.add(offset, type_.code))
+        return Number(type_, get)
+
+    def field(self, f: Field) -> Number | Memory:
+        """A field's value: a number, or its bytes for arrays and structures."""
+        if f.loc:
+            return self.slot(f.offset, U32)
+        if f.length is None and f.size in _SCALARS:
+            pointer = f.type.endswith("*")
+            boolean = f.type.split()[-1:] in (["bool"], ["_Bool"])
+            number = self.slot(f.offset, IntType(f.size, f.signed and not pointer, boolean))
+            return replace(number, pointee=self.sizeof(pointed_at(f))) if pointer else number
+        element = IntType(f.element, f.signed) if f.element in _SCALARS else None
+        if f.length is None:
+            element = None
+        if f.size:
+            return Memory(itemgetter(self.slots.add(f.offset, f"{f.size}s")), element)
+        start = f.offset
+        self.slots.need = max(self.slots.need, start)
+        return Memory(lambda env: env[0][start:], element)
+
+    def dynamic(self, name: str, entry: int = 0) -> tuple[Memory, Number]:
+        """A dynamic array: its bytes and its length in bytes.
+
+        ``entry`` picks one of an array of dynamic strings (probe events).
+        """
+        f = self.fields.get(name)
+        if f is None or not f.loc or not 0 <= entry < max(1, f.size // 4):
+            raise Unresolved(name)
+        at = f.offset + 4 * entry
+        base = at + 4 if f.loc == "rel_loc" else 0
+        loc = self.slot(at, U32)
+        get = loc.get
+
+        def data(env: Env) -> bytes:
+            value = get(env)
+            start = base + (value & 0xFFFF)
+            end = start + (value >> 16)
+            record: bytes = env[0]
+            if end > len(record):
+                raise TooShort
+            return record[start:end]
+
+        element = named_type(tuple(f.type.split()))
+        if element is None and f.element in _SCALARS:
+            element = IntType(f.element, f.signed)
+        return Memory(data, element), Number(U32, lambda env: get(env) >> 16)
+
+    def int_type(self, type_: TypeName) -> IntType | None:
+        """The integer type of a type name: a typedef's from a field declared with it."""
+        if type_.stars:
+            return U64
+        found = named_type(type_.words)
+        if found is None:
+            text = " ".join(type_.words)
+            for f in self.fmt.fields:
+                if f.type == text and f.length is None and f.size in _SCALARS:
+                    return IntType(f.size, f.signed)
+        return found
+
+    def sizeof(self, type_: TypeName) -> int:
+        """``sizeof`` in bytes; 1 for void as GCC has it, 0 if unknown."""
+        if not type_.stars and type_.words in _STRUCT_SIZES:
+            return _STRUCT_SIZES[type_.words]
+        found = self.int_type(type_)
+        return found.size if found is not None else 0

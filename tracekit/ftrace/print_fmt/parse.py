@@ -1,0 +1,398 @@
+"""The C expressions of ``print fmt`` lines: text -> a small syntax tree.
+
+A print format is what ``TP_printk()`` was given, after the preprocessor: a format string and C
+expressions over ``REC``. This module knows the grammar and nothing of events. The text is
+untrusted: whatever is not understood raises :class:`~tracekit.errors.FormatError`, and nesting,
+length and number of tokens are bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+
+from tracekit.errors import FormatError
+from tracekit.ftrace.kernel_printf.ctype import INT, TYPE_WORDS, U64, TypeName
+from tracekit.ftrace.print_fmt.nodes import (
+    Binary,
+    Braces,
+    Call,
+    Cast,
+    Cond,
+    Ident,
+    Index,
+    Let,
+    Member,
+    Node,
+    Num,
+    SizeofExpr,
+    SizeofType,
+    Str,
+    TypeOf,
+    Unary,
+)
+from tracekit.ftrace.print_fmt.tokens import closing, number, tokenize, unescape
+
+__all__ = ["MAX_DEPTH", "parse_expression", "parse_print_fmt"]
+
+#: Deepest nesting accepted; the deepest in the kernels of the lab is 18.
+MAX_DEPTH = 80
+_MAX_STRING_ENDS = 32  # candidates tried when a format string holds bare quotes
+
+_STRING_END = re.compile(r'"(?=\s*(?:,|$))')
+_LEVELS = {
+    "||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7, ">=": 7,
+    "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
+}  # fmt: skip
+_QUALIFIERS = frozenset(
+    {"const", "volatile", "__user", "__force", "__iomem", "__percpu", "__rcu", "__bitwise"}
+)
+_TYPEOF = frozenset({"typeof", "__typeof__"})
+_CHECKS = frozenset({":", "_Static_assert"})
+_STATEMENTS = frozenset({"do", "if", "extern", "_Static_assert", "static_assert"})
+
+
+class _Parser:
+    """Recursive descent with precedence climbing over one token list."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self.source = source
+        self.tokens = tokenize(text, source)
+        self.pos = 0
+        self.depth = 0
+
+    def fail(self, expected: str) -> FormatError:
+        token = self.tokens[self.pos]
+        found = repr(token.text[:40]) if token.kind != "end" else "the end"
+        return FormatError(
+            f"{self.source}: print fmt, character {token.at}: expected {expected}, found {found}"
+        )
+
+    def peek(self, text: str, ahead: int = 0) -> bool:
+        at = min(self.pos + ahead, len(self.tokens) - 1)
+        token = self.tokens[at]
+        return token.text == text and token.kind in ("op", "id")
+
+    def accept(self, text: str) -> bool:
+        if self.peek(text):
+            self.pos += 1
+            return True
+        return False
+
+    def expect(self, text: str) -> None:
+        if not self.accept(text):
+            raise self.fail(repr(text))
+
+    def ident(self) -> str:
+        token = self.tokens[self.pos]
+        if token.kind != "id":
+            raise self.fail("a name")
+        self.pos += 1
+        return token.text
+
+    def string(self) -> str:
+        parts: list[str] = []
+        while self.tokens[self.pos].kind == "str":
+            parts.append(unescape(self.tokens[self.pos].text[1:-1]))
+            self.pos += 1
+        if not parts:
+            raise self.fail("a string literal")
+        return "".join(parts)
+
+    def expression(self) -> Node:
+        """An assignment expression: everything but the comma operator."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.fail(f"at most {MAX_DEPTH} levels of nesting")
+        test = self.binary(1)
+        if self.accept("?"):
+            if self.accept(":"):
+                once = Ident("?:")  # "a ?: b" computes a once
+                test = Let((("?:", None, test),), Cond(once, once, self.expression()))
+            else:
+                then = self.expression()
+                self.expect(":")
+                test = Cond(test, then, self.expression())
+        self.depth -= 1
+        return test
+
+    def binary(self, level: int) -> Node:
+        left = self.unary()
+        while True:
+            token = self.tokens[self.pos]
+            found = _LEVELS.get(token.text, 0) if token.kind == "op" else 0
+            if found < level:
+                return left
+            self.pos += 1
+            left = Binary(token.text, left, self.binary(found + 1))
+
+    def unary(self) -> Node:
+        token = self.tokens[self.pos]
+        if token.kind == "op" and token.text in "-+~!*&":
+            self.pos += 1
+            return Unary(token.text, self.nested_unary())
+        if token.kind == "id" and token.text == "sizeof":
+            self.pos += 1
+            if self.peek("(") and self.peek("struct", 1) and self.peek("{", 2):
+                return self.empty_struct()
+            found = self.bracketed_type()
+            if found is None:
+                return SizeofExpr(self.nested_unary())
+            return SizeofExpr(found.operand) if isinstance(found, TypeOf) else SizeofType(found)
+        start = self.pos
+        found = self.bracketed_type()
+        if found is not None and self.is_cast(found):
+            return Cast(found, self.nested_unary())
+        self.pos = start
+        return self.postfix()
+
+    def empty_struct(self) -> Node:
+        """``sizeof(struct { … })``, a compile-time check: BUILD_BUG_ON_ZERO(), of size 0."""
+        end = closing(self.tokens, self.pos)
+        if end is None or not any(t.text in _CHECKS for t in self.tokens[self.pos : end]):
+            raise self.fail("the size of a type")
+        self.pos = end + 1
+        return Num(0, U64)
+
+    def nested_unary(self) -> Node:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.fail(f"at most {MAX_DEPTH} levels of nesting")
+        node = self.unary()
+        self.depth -= 1
+        return node
+
+    def is_cast(self, type_: TypeName | TypeOf) -> bool:
+        """Whether ``(type_)``, just read, casts what follows or is a variable in brackets."""
+        if isinstance(type_, TypeOf) or type_.stars or len(type_.words) != 1:
+            return True
+        if type_.words[0] in TYPE_WORDS or type_.words[0] == "REC":
+            return type_.words[0] != "REC"
+        after = self.tokens[self.pos]  # a name not known as a type: an operand must follow
+        return after.kind in ("id", "num", "str", "chr") or after.text in ("(", "~", "!")
+
+    def bracketed_type(self) -> TypeName | TypeOf | None:
+        """Read ``(type)``; if there is none, leave the position alone."""
+        start = self.pos
+        if self.accept("("):
+            committed = self.tokens[self.pos].text in _TYPEOF
+            found = self.type_name()
+            if found is not None and self.accept(")"):
+                return found
+            if committed:  # nothing else starts so, and trying twice at every level takes forever
+                raise self.fail("')'")
+        self.pos = start
+        return None
+
+    def type_name(self) -> TypeName | TypeOf | None:
+        """Read a type name: known words, or one unknown word, then stars."""
+        words: list[str] = []
+        found: TypeName | TypeOf | None = None
+        while self.tokens[self.pos].kind == "id":
+            word = self.tokens[self.pos].text
+            if word in _TYPEOF and not words:
+                found = self.typeof()
+                break
+            if len(words) == 1 and words[0] not in TYPE_WORDS:
+                return None
+            self.pos += 1
+            if word not in _QUALIFIERS:
+                words.append(word)
+        stars = 0
+        while self.peek("*") or self.tokens[self.pos].text in _QUALIFIERS:
+            stars += self.peek("*")
+            self.pos += 1
+        if isinstance(found, TypeName):
+            return TypeName(found.words, found.stars + stars)
+        if found is not None:
+            return TypeName(("void",), stars) if stars else found
+        return TypeName(tuple(words), stars) if words else None
+
+    def typeof(self) -> TypeName | TypeOf:
+        """Read ``typeof(type)`` or ``typeof(expression)``."""
+        self.pos += 1
+        found = self.bracketed_type()
+        if found is not None and (isinstance(found, TypeOf) or found.words[0] in TYPE_WORDS):
+            return found
+        if found is not None and not found.stars and len(found.words) == 1:
+            return TypeOf(Ident(found.words[0]))
+        self.expect("(")
+        node = self.expression()
+        self.expect(")")
+        return TypeOf(node)
+
+    def postfix(self) -> Node:
+        node = self.primary()
+        while True:
+            if self.accept("->") or self.accept("."):
+                node = Member(node, self.ident())
+            elif self.accept("["):
+                node = Index(node, self.expression())
+                self.expect("]")
+            elif self.peek("(") and isinstance(node, Ident):
+                self.pos += 1
+                node = Call(node.name, self.items(")"))
+            else:
+                return node
+
+    def items(self, closer: str) -> tuple[Node, ...]:
+        """Comma-separated expressions or brace lists, up to ``closer``; a last comma may hang."""
+        out: list[Node] = []
+        while not self.accept(closer):
+            out.append(self.item())
+            if not self.accept(","):
+                self.expect(closer)
+                break
+        return tuple(out)
+
+    def item(self) -> Node:
+        if not self.accept("{"):
+            return self.expression()
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.fail(f"at most {MAX_DEPTH} levels of nesting")
+        node = Braces(self.items("}"))
+        self.depth -= 1
+        return node
+
+    def primary(self) -> Node:
+        token = self.tokens[self.pos]
+        if token.kind == "str":
+            return Str(self.string())
+        if self.accept("("):
+            if self.accept("{"):
+                return self.statements()
+            node = self.expression()
+            self.expect(")")
+            return node
+        self.pos += 1
+        if token.kind == "num":
+            return number(token.text)
+        if token.kind == "chr":
+            return Num(ord(unescape(token.text[1:-1])[:1]) & 0xFF, INT)
+        if token.kind == "id":
+            return Ident(token.text)
+        self.pos -= 1
+        raise self.fail("an expression")
+
+    def statements(self) -> Node:
+        """The inside of ``({ … })``: declarations, checks without a value, then the result."""
+        declarations: list[tuple[str, TypeName | TypeOf | None, Node]] = []
+        while True:
+            token = self.tokens[self.pos]
+            if token.kind == "id" and token.text in _STATEMENTS:
+                self.skip_statement()
+            elif (declared := self.declared_type()) is not None:
+                name = self.ident()
+                self.expect("=")
+                declarations.append((name, declared[0], self.expression()))
+                self.expect(";")
+            else:
+                result = self.expression()
+                self.expect(";")
+                if self.accept("}"):
+                    self.expect(")")
+                    return Let(tuple(declarations), result)
+
+    def declared_type(self) -> tuple[TypeName | TypeOf | None] | None:
+        """The type of ``type name = …``, leaving the position at the name; None if none is there.
+
+        The inner None stands for a type taken from the value.
+        """
+        start = self.pos
+        while self.tokens[self.pos].text in _QUALIFIERS:
+            self.pos += 1
+        if self.accept("__auto_type"):
+            return (None,)
+        if self.tokens[self.pos].text in _TYPEOF:
+            return (self.typeof(),)
+        for at in range(self.pos + 1, min(self.pos + 8, len(self.tokens) - 1)):
+            if self.tokens[at].kind == "op" and self.tokens[at].text == "*":
+                continue
+            if self.tokens[at].kind != "id":
+                break
+            if self.tokens[at + 1].text == "=":
+                words = [t.text for t in self.tokens[self.pos : at] if t.kind == "id"]
+                stars = at - self.pos - len(words)
+                self.pos = at
+                return (TypeName(tuple(w for w in words if w not in _QUALIFIERS), stars),)
+        self.pos = start
+        return None
+
+    def skip_statement(self) -> None:
+        """Skip a statement that has no value: a compile-time assertion."""
+        nesting = 0
+        while self.tokens[self.pos].kind != "end":
+            text = self.tokens[self.pos].text
+            nesting += (text in ("(", "{")) - (text in (")", "}"))
+            self.pos += 1
+            if text == ";" and nesting == 0:
+                return
+            if nesting < 0:
+                break
+        raise self.fail("';'")
+
+    def opaque(self) -> Node:
+        """Skip an argument that is not understood, brackets and all."""
+        while not self.at_end() and not self.peek(","):
+            end = closing(self.tokens, self.pos)
+            if end is None or self.tokens[self.pos].text in (")", "]", "}"):
+                raise self.fail("brackets in pairs")
+            self.pos = end + 1
+        self.depth = 0
+        return Ident("expression")
+
+    def at_end(self) -> bool:
+        return self.tokens[self.pos].kind == "end"
+
+
+def parse_expression(text: str, source: str = "expression") -> Node:
+    """Parse one C expression. Raises :class:`~tracekit.errors.FormatError`."""
+    parser = _Parser(text, source)
+    node = parser.expression()
+    if not parser.at_end():
+        raise parser.fail("the end")
+    return node
+
+
+def _arguments(parser: _Parser, lenient: bool = False) -> tuple[Node, ...]:
+    """The arguments after the format string; ``lenient`` lets one be beyond the grammar."""
+    args: list[Node] = []
+    while not parser.at_end():
+        parser.expect(",")
+        start = parser.pos
+        try:
+            args.append(parser.item())
+            if not lenient or parser.at_end() or parser.peek(","):
+                continue
+            args.pop()
+        except FormatError:
+            if not lenient:
+                raise
+        parser.pos = start
+        args.append(parser.opaque())
+    return tuple(args)
+
+
+def parse_print_fmt(text: str, source: str) -> tuple[str, tuple[Node, ...]]:
+    """Split a print format into its format string and its arguments.
+
+    ``TP_printk()`` pastes the format string unescaped between quotes (``stage7_class_define.h``),
+    so one that contains quotes (``afs:*``) comes out as ``"name "%s"", …``: where plain C fails,
+    every quote that could end the string is tried. If that fails too, an argument beyond this
+    grammar becomes the name ``expression``, which nothing resolves.
+    Raises :class:`~tracekit.errors.FormatError`.
+    """
+    try:
+        parser = _Parser(text, source)
+        return parser.string(), _arguments(parser)
+    except FormatError:
+        if not text.startswith('"'):
+            raise
+    for m in islice(_STRING_END.finditer(text, 1), _MAX_STRING_ENDS):
+        try:
+            return unescape(text[1 : m.start()]), _arguments(_Parser(text[m.end() :], source))
+        except FormatError:
+            continue
+    parser = _Parser(text, source)
+    return parser.string(), _arguments(parser, lenient=True)

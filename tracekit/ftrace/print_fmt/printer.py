@@ -1,0 +1,365 @@
+"""``print fmt`` -> what the kernel prints for a record, compiled once per format.
+
+The kernel prints with the C that a format's ``print fmt`` line was made from
+(``include/trace/stages/stage3_trace_output.h``); here that line is parsed and becomes closures.
+Three things the kernel's text has are not in a record: the per-boot secret that ``%p`` is hashed
+with (the real address is shown), kernel variables (``jiffies``), and kernel memory behind a
+pointer. What a record does not determine is shown in brackets with a question mark,
+``(?jiffies)``; what lies beyond a record's end as ``(truncated)``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tracekit.errors import FormatError
+from tracekit.ftrace.context import Context
+from tracekit.ftrace.format import EventFormat, Field
+from tracekit.ftrace.kernel_printf import vsprintf
+from tracekit.ftrace.kernel_printf.ctype import INT, U64, IntType
+from tracekit.ftrace.kernel_printf.pointers import READERS, TooShort, address_text
+from tracekit.ftrace.kernel_printf.vsprintf import Conversion
+from tracekit.ftrace.print_fmt import calls as fmtcalls
+from tracekit.ftrace.print_fmt import nodes as cnodes
+from tracekit.ftrace.print_fmt import parse as cexpr
+from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Text, Unresolved, Value, as_type
+
+__all__ = ["CONSTANTS", "TRUNCATED", "Render", "compile_print_fmt", "fallback"]
+
+Render = Callable[[memoryview | bytes], str]
+_Show = Callable[[Env], Any]
+
+#: Stands for what lies beyond the record's end.
+TRUNCATED = "(truncated)"
+_UNDEFINED = "(division by zero)"
+_RECORD_ERRORS = (struct.error, TooShort, ZeroDivisionError)
+_MEMO = 4096  # distinct values whose text a conversion remembers
+_MEMO_STRING = 64  # bytes of the longest string remembered: task, cache and device names
+_MARKER = 60  # characters of a name shown for what is missing
+_SHOWN_ARGUMENTS = 8
+_PAGE_SIZE = 4096
+_ERROR_FLOOR = (1 << 64) - 4095
+
+#: Names that kernels leave unexpanded in their formats and whose values have not changed since
+#: they were introduced. (The ``I_*`` inode flags have, so they are not here.)
+CONSTANTS: Mapping[str, int] = {
+    "true": 1, "false": 0, "NULL": 0,
+    # Where the array of struct page begins, another address in every boot. A page is only ever
+    # printed by %p, which the kernel hashes: a name, not an address. Here its offset is the name.
+    "vmemmap_base": 0,
+    # enum in include/net/tcp_states.h
+    "TCP_ESTABLISHED": 1, "TCP_SYN_SENT": 2, "TCP_SYN_RECV": 3, "TCP_FIN_WAIT1": 4,
+    "TCP_FIN_WAIT2": 5, "TCP_TIME_WAIT": 6, "TCP_CLOSE": 7, "TCP_CLOSE_WAIT": 8,
+    "TCP_LAST_ACK": 9, "TCP_LISTEN": 10, "TCP_CLOSING": 11, "TCP_NEW_SYN_RECV": 12,
+    # enum in include/uapi/linux/ioprio.h
+    "IOPRIO_CLASS_NONE": 0, "IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3,
+    "IOPRIO_CLASS_INVALID": 7,
+    # enum hrtimer_mode, include/linux/hrtimer.h
+    "HRTIMER_MODE_ABS": 0, "HRTIMER_MODE_REL": 1,
+    "HRTIMER_MODE_ABS_PINNED": 2, "HRTIMER_MODE_REL_PINNED": 3,
+    "HRTIMER_MODE_ABS_SOFT": 4, "HRTIMER_MODE_REL_SOFT": 5,
+    "HRTIMER_MODE_ABS_PINNED_SOFT": 6, "HRTIMER_MODE_REL_PINNED_SOFT": 7,
+    "HRTIMER_MODE_ABS_HARD": 8, "HRTIMER_MODE_REL_HARD": 9,
+    "HRTIMER_MODE_ABS_PINNED_HARD": 10, "HRTIMER_MODE_REL_PINNED_HARD": 11,
+    # enum pm_qos_req_action, include/linux/pm_qos.h
+    "PM_QOS_ADD_REQ": 0, "PM_QOS_UPDATE_REQ": 1, "PM_QOS_REMOVE_REQ": 2,
+    # enum vmscan_throttle_state, include/linux/mmzone.h
+    "VMSCAN_THROTTLE_WRITEBACK": 0, "VMSCAN_THROTTLE_ISOLATED": 1,
+    "VMSCAN_THROTTLE_NOPROGRESS": 2, "VMSCAN_THROTTLE_CONGESTED": 3,
+    # enum in include/linux/printk.h
+    "DUMP_PREFIX_NONE": 0, "DUMP_PREFIX_ADDRESS": 1, "DUMP_PREFIX_OFFSET": 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One conversion, compiled: ``template % show(env)``; it reads ``need`` bytes of record."""
+
+    template: str
+    show: _Show
+    need: int = 0
+
+
+class _Printer:
+    """Compiles the conversions of one format."""
+
+    def __init__(self, fmt: EventFormat, ctx: Context, constants: Mapping[str, int]) -> None:
+        self.compiler = Compiler(fmt, ctx, constants, fmtcalls.call)
+        self.ctx = ctx
+
+    def piece(
+        self, conversion: Conversion, stars: Sequence[cnodes.Node], arg: cnodes.Node
+    ) -> _Piece:
+        """Compile one conversion with its arguments."""
+        slots = self.compiler.slots
+        slots.need = 0
+        try:
+            if stars:
+                template, show = "%s", self._starred(conversion, stars, arg)
+            else:
+                template, show = self._plain(conversion, arg)
+        except Unresolved as what:
+            template, show = "%s", _marker(what)
+        return _Piece(template, show, slots.need)
+
+    def _starred(
+        self, conversion: Conversion, stars: Sequence[cnodes.Node], arg: cnodes.Node
+    ) -> _Show:
+        """A conversion whose width or precision is an argument: it is made per record."""
+        sizes = [as_type(self.compiler.number(star), INT) for star in stars]
+        if all(s.const is not None for s in sizes):
+            fixed = vsprintf.resolved(conversion, [s.const or 0 for s in sizes])
+            template, show = self._plain(fixed, arg)
+            return show if template == "%s" else lambda env: template % (show(env),)
+        value = self.compiler.value(arg)
+        gets = [s.get for s in sizes]
+        self._text(vsprintf.resolved(conversion, [0] * len(sizes)), value)  # can it be printed?
+
+        def text(env: Env) -> str:
+            now = vsprintf.resolved(conversion, [get(env) for get in gets])
+            return str(self._text(now, value)(env))
+
+        return text
+
+    def _plain(self, conversion: Conversion, arg: cnodes.Node) -> tuple[str, _Show]:
+        """Compile ``arg`` for a conversion of fixed size: a Python template and what fills it."""
+        try:
+            value = self._argument(conversion, arg)
+        except Unresolved as what:
+            if isinstance(arg, cnodes.Cond):  # perhaps only one of the results is unknown
+                return "%s", self._either(conversion, arg)
+            return "%s", self._unknown_call(arg) or _marker(what)
+        if isinstance(value, Number) and conversion.kind in "duxX":
+            template = vsprintf.int_template(conversion)
+            if template is not None:
+                return template, as_type(value, conversion.int_type).get
+        return "%s", self._text(conversion, value)
+
+    def _argument(self, conversion: Conversion, arg: cnodes.Node) -> Value:
+        f = self.compiler.record_field(arg) if conversion.kind == "s" else None
+        if f is not None and f.loc:  # old probe events name the string's field, not __get_str()
+            return self.compiler.dynamic(f.name)[0]
+        return self.compiler.value(arg)
+
+    def _either(self, conversion: Conversion, arg: cnodes.Cond) -> _Show:
+        test = self.compiler.truth(arg.test)
+        shows = []
+        for branch in (arg.other, arg.then):
+            try:
+                template, show = self._plain(conversion, branch)
+            except Unresolved as what:
+                template, show = "%s", _marker(what)
+            shows.append((template, show))
+        ask = test.get
+
+        def text(env: Env) -> str:
+            template, show = shows[bool(ask(env))]
+            return template % (show(env),)
+
+        return text
+
+    def _unknown_call(self, arg: cnodes.Node) -> _Show | None:
+        """For a function nobody knows: its name and its arguments; None without a number there."""
+        if not isinstance(arg, cnodes.Call):
+            return None
+        gets: list[_Show] = []
+        numbers = 0
+        for node in arg.args[:_SHOWN_ARGUMENTS]:
+            try:
+                gets.append(self.compiler.number(node).get)
+                numbers += 1
+            except Unresolved:
+                gets.append(lambda _env: "?")
+        if not numbers:
+            return None
+        name = arg.name[:_MARKER]
+        return lambda env: f"(?{name}({', '.join(str(get(env)) for get in gets)}))"
+
+    def _text(self, conversion: Conversion, value: Value) -> _Show:
+        """``value`` printed by a conversion of fixed size, as a string."""
+        kind = conversion.kind
+        if kind == "s":
+            return self._string(conversion, value)
+        if kind == "p":
+            return self._pointer(conversion, value)
+        if not isinstance(value, Number):
+            raise Unresolved("address" if isinstance(value, Memory) else "string")
+        get = as_type(value, IntType(1, False) if kind == "c" else conversion.int_type).get
+        if kind == "c":
+            return lambda env: vsprintf.pad(_decode(bytes((get(env),))), conversion)
+        return lambda env: vsprintf.format_integer(get(env), conversion)
+
+    def _string(self, conversion: Conversion, value: Value) -> _Show:
+        plain = conversion.width is None and conversion.precision is None
+        if isinstance(value, Text):
+            get = value.get
+            return get if plain else lambda env: vsprintf.pad(get(env), conversion)
+        if isinstance(value, Memory):
+            return _memory_string(value, conversion)
+        address, formats = as_type(value, U64).get, self.ctx.printk_formats
+
+        def text(env: Env) -> str:
+            at = address(env)
+            found = formats.get(at)
+            if found is None:  # check_pointer_msg(), then what is known: the address
+                bad = at >= _ERROR_FLOOR or at < _PAGE_SIZE
+                found = f"{at:#x}" if not bad else "(efault)" if at else "(null)"
+            return vsprintf.pad(found, conversion)
+
+        return text
+
+    def _pointer(self, conversion: Conversion, value: Value) -> _Show:
+        if isinstance(value, Memory):
+            reader = READERS.get(conversion.suffix[:1])
+            if reader is None:
+                raise Unresolved("address")
+            read, data = reader, value.get
+            return lambda env: read(data(env), conversion)
+        if isinstance(value, Text):
+            raise Unresolved("string")
+        address, symbols = as_type(value, U64).get, self.ctx.symbols
+        if not conversion.suffix and conversion.width is None and not conversion.flags:
+            return lambda env: f"{address(env):016x}"
+        memo: dict[int, str] = {}
+
+        def text(env: Env) -> str:
+            at = address(env)
+            found = memo.get(at)
+            if found is None:
+                if len(memo) >= _MEMO:
+                    memo.clear()
+                found = memo[at] = address_text(symbols, conversion, at)
+            return found
+
+        return text
+
+
+def _marker(what: Unresolved) -> _Show:
+    """What stands for an argument that the record does not determine."""
+    text = f"(?{str(what)[:_MARKER]})"
+    return lambda _env: text
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _memory_string(value: Memory, conversion: Conversion) -> _Show:
+    """``%s`` of characters in the record: up to the NUL, the precision or the array's end."""
+    get = value.get
+    limit = conversion.precision if isinstance(conversion.precision, int) else None
+    width = Conversion("s", conversion.flags, conversion.width)
+    memo: dict[bytes, str] = {}
+
+    def text(env: Env) -> str:
+        raw = get(env)
+        found = memo.get(raw)
+        if found is None:
+            found = vsprintf.pad(_decode(raw[:limit].split(b"\0", 1)[0]), width)
+            if len(raw) <= _MEMO_STRING:
+                if len(memo) >= _MEMO:
+                    memo.clear()
+                memo[raw] = found
+        return found
+
+    return text
+
+
+def _pieces(printer: _Printer, text: str, args: Sequence[cnodes.Node]) -> list[str | _Piece]:
+    out: list[str | _Piece] = []
+    rest = list(args)
+    for part in vsprintf.parse_format_string(text, printer.compiler.fmt.full_name):
+        if isinstance(part, str):
+            out.append(part)
+            continue
+        wanted = part.stars + 1
+        if len(rest) < wanted:
+            raise FormatError(f"{printer.compiler.fmt.full_name}: print fmt: too few arguments")
+        out.append(printer.piece(part, rest[: wanted - 1], rest[wanted - 1]))
+        del rest[:wanted]
+    return out
+
+
+def _renderer(printer: _Printer, parts: Sequence[str | _Piece]) -> Render:
+    """Join literal text and conversions into one function."""
+    template = "".join(p.replace("%", "%%") if isinstance(p, str) else p.template for p in parts)
+    shows = [p.show for p in parts if not isinstance(p, str)]
+    environment, need = printer.compiler.slots.unpacker()
+
+    def careful(record: bytes) -> str:
+        """For records that end early or divide by zero: each conversion by itself."""
+        env = (record, *environment(record.ljust(need, b"\0"))[1:])
+        out = []
+        for part in parts:
+            if isinstance(part, str):
+                out.append(part)
+            elif part.need > len(record):
+                out.append(TRUNCATED)
+            else:
+                try:
+                    out.append(part.template % (part.show(env),))
+                except (struct.error, TooShort):
+                    out.append(TRUNCATED)
+                except ZeroDivisionError:
+                    out.append(_UNDEFINED)
+        return "".join(out)
+
+    def render(payload: memoryview | bytes) -> str:
+        record = bytes(payload)
+        try:
+            env = environment(record)
+            return template % tuple([show(env) for show in shows])
+        except _RECORD_ERRORS:
+            return careful(record)
+
+    return render
+
+
+def compile_print_fmt(
+    fmt: EventFormat, ctx: Context, constants: Mapping[str, int] | None = None
+) -> Render:
+    """Compile ``fmt.print_fmt``: payload -> what the kernel prints after ``name: ``.
+
+    The payload starts at ``common_type``, offset 0 of the format. The result has no newline at
+    its end unless the format has one inside. The function returned never raises for any payload.
+    ``constants`` are values of enumerators and macros of that kernel, beside :data:`CONSTANTS`.
+
+    Raises :class:`~tracekit.errors.FormatError` if the print format cannot be understood; use
+    :func:`fallback` then.
+    """
+    try:
+        text, args = cexpr.parse_print_fmt(fmt.print_fmt, fmt.full_name)
+        printer = _Printer(fmt, ctx, {**CONSTANTS, **(constants or {})})
+        return _renderer(printer, _pieces(printer, text, args))
+    except RecursionError:
+        raise FormatError(f"{fmt.full_name}: print fmt: nested too deep") from None
+
+
+def fallback(fmt: EventFormat, ctx: Context) -> Render:
+    """Every field but the common ones as `` name=value``: for a print format that is no use.
+
+    Strings are text, other arrays ``{0x1,0x2}``, pointers hexadecimal. Never raises.
+    """
+    printer = _Printer(fmt, ctx, CONSTANTS)
+    parts: list[str | _Piece] = []
+    for f in fmt.fields:
+        parts.append(f" {f.name}=")
+        parts.append(_field_piece(printer, f))
+    return _renderer(printer, parts)
+
+
+def _field_piece(printer: _Printer, f: Field) -> _Piece:
+    slots = printer.compiler.slots
+    slots.need = 0
+    value = printer.compiler.dynamic(f.name)[0] if f.loc else printer.compiler.field(f)
+    if isinstance(value, Number):
+        return _Piece("%#x" if f.type.endswith("*") else "%d", value.get, slots.need)
+    if f.is_string:
+        return _Piece("%s", _memory_string(value, Conversion("s")), slots.need)
+    size = value.element.size if value.element else 1
+    data = value.get
+    return _Piece("%s", lambda env: fmtcalls.array_text(data(env), size), slots.need)

@@ -1,0 +1,199 @@
+"""What an expression over a record is once compiled: a C value and the closure that computes it.
+
+A record reaches the closures as an *environment*, a tuple: item 0 is the payload, the next are
+the fixed fields that the format uses, unpacked together, the last the locals in scope. An
+expression is one of
+
+* :class:`Number`, an integer with its C type (a kernel pointer is an unsigned 64-bit one),
+* :class:`Memory`, bytes inside the record (an array, or a pointer to one), or
+* :class:`Text`, a string made while printing (a literal, what ``__print_flags()`` returns).
+"""
+
+from __future__ import annotations
+
+import operator
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from tracekit.ftrace.kernel_printf.ctype import IntType, converter, promote, wrap
+from tracekit.ftrace.kernel_printf.pointers import TooShort
+
+__all__ = [
+    "ARITHMETIC",
+    "COMPARISONS",
+    "STAYS_IN_RANGE",
+    "Env",
+    "Memory",
+    "Number",
+    "Slots",
+    "Text",
+    "Unresolved",
+    "Value",
+    "apply",
+    "as_type",
+    "constant",
+    "element_at",
+    "folded",
+    "shift",
+]
+
+Env = tuple[Any, ...]
+
+
+class Unresolved(Exception):
+    """An expression that the record does not determine; its argument names what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An integer expression. ``get`` returns it wrapped to ``type``.
+
+    ``pointee`` is set for kernel pointers: the size in bytes of what it points at, 0 if unknown.
+    """
+
+    type: IntType
+    get: Callable[[Env], int]
+    const: int | None = None
+    pointee: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of the record. ``element`` is the type of one element, None where it has none."""
+
+    get: Callable[[Env], bytes]
+    element: IntType | None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string expression; ``const`` is set for literals."""
+
+    get: Callable[[Env], str]
+    const: str | None = None
+
+
+Value = Number | Memory | Text
+
+
+class Slots:
+    """The fixed places of a record that a format reads, each unpacked once.
+
+    ``need`` is how many bytes of record the expression being compiled reads; its compiler resets
+    it.
+    """
+
+    def __init__(self) -> None:
+        self.need = 0
+        self._places: dict[tuple[int, str], int] = {}
+
+    def add(self, offset: int, code: str) -> int:
+        """The environment index of the value at ``offset`` with :mod:`struct` code ``code``."""
+        self.need = max(self.need, offset + struct.calcsize("<" + code))
+        return self._places.setdefault((offset, code), len(self._places) + 1)
+
+    def unpacker(self) -> tuple[Callable[[bytes], Env], int]:
+        """A function payload -> environment, and how many bytes of payload it needs."""
+        pieces, at, places = ["<"], 0, sorted(self._places)
+        for offset, code in places:
+            if offset < at:
+                return self._scattered()
+            pieces.append(f"{offset - at}x{code}")
+            at = offset + struct.calcsize("<" + code)
+        unpack = struct.Struct("".join(pieces)).unpack_from
+        if places == list(self._places):
+            return lambda record: (record, *unpack(record)), at
+        rank = {place: i for i, place in enumerate(places)}
+        arrange = itemgetter(*[rank[place] for place in self._places])
+        return lambda record: (record, *arrange(unpack(record))), at
+
+    def _scattered(self) -> tuple[Callable[[bytes], Env], int]:
+        """For places that overlap: one unpacker each."""
+        unpackers = [struct.Struct(f"<{offset}x{code}") for offset, code in self._places]
+        need = max(s.size for s in unpackers)
+        return lambda record: (record, *[s.unpack_from(record)[0] for s in unpackers]), need
+
+
+def constant(type_: IntType, value: int, pointee: int | None = None) -> Number:
+    """The integer ``value``, wrapped to ``type_``."""
+    value = wrap(value, type_)
+    return Number(type_, lambda _env: value, value, pointee)
+
+
+def folded(number: Number, *operands: Number) -> Number:
+    """``number`` computed now if its operands are constants."""
+    if any(o.const is None for o in operands):
+        return number
+    try:
+        return constant(number.type, number.get(()), number.pointee)
+    except ZeroDivisionError:
+        return number
+
+
+def as_type(number: Number, target: IntType, pointee: int | None = None) -> Number:
+    """``number`` converted to ``target``."""
+    if number.const is not None:
+        return constant(target, number.const, pointee)
+    convert = converter(target, number.type)
+    if convert is None:
+        return Number(target, number.get, None, pointee)
+    get, to = number.get, convert
+    return Number(target, lambda env: to(get(env)), None, pointee)
+
+
+def _divide(a: int, b: int) -> int:
+    q = abs(a) // abs(b)
+    return q if (a < 0) == (b < 0) else -q
+
+
+ARITHMETIC: Mapping[str, Callable[[int, int], int]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": _divide,
+    "%": lambda a, b: a - b * _divide(a, b),
+    "&": operator.and_, "|": operator.or_, "^": operator.xor,
+}  # fmt: skip
+COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
+    "<=": operator.le, ">=": operator.ge,
+}  # fmt: skip
+STAYS_IN_RANGE = frozenset("&|^%")
+
+
+def apply(
+    fn: Callable[[int, int], Any], a: Number, b: Number, type_: IntType, inside: bool
+) -> Number:
+    """``fn(a, b)`` as ``type_``; ``inside``: the result needs no wrapping."""
+    left, right, fixed = a.get, b.get, b.const
+    to = None if inside else converter(type_)
+    get: Callable[[Env], int]
+    if fixed is not None:
+        k = fixed
+        get = (lambda e: fn(left(e), k)) if to is None else (lambda e: to(fn(left(e), k)))
+    else:
+        get = (
+            (lambda e: fn(left(e), right(e)))
+            if to is None
+            else (lambda e: to(fn(left(e), right(e))))
+        )
+    return folded(Number(type_, get), a, b)
+
+
+def shift(op: str, a: Number, b: Number) -> Number:
+    """``a << b`` or ``a >> b``; the result has the promoted type of ``a`` alone."""
+    type_ = promote(a.type)
+    mask = 8 * type_.size - 1  # as the CPU does; C leaves longer shifts undefined
+    if op == ">>":
+        return apply(lambda x, n: x >> (n & mask), as_type(a, type_), b, type_, True)
+    return apply(lambda x, n: x << (n & mask), as_type(a, type_), b, type_, False)
+
+
+def element_at(
+    data: bytes, index: int, unpack: Callable[[bytes, int], tuple[int, ...]], size: int
+) -> int:
+    """Element ``index`` of ``data``, whose elements have ``size`` bytes."""
+    at = index * size
+    if at < 0 or at + size > len(data):
+        raise TooShort
+    return unpack(data, at)[0]

@@ -1,0 +1,1 @@
+"""The ring buffer's bytes: regions, sub-buffers, records."""

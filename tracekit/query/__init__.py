@@ -1,0 +1,1 @@
+"""What is asked of events: expressions, matching, groups, sorting, selections."""

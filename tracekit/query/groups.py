@@ -1,0 +1,114 @@
+"""Row numbers by CPU, by event and by task: what is asked of a recording of any size at once.
+
+Each group's rows are ascending, so that a stretch of time is a stretch of the group: counting the
+events of a lane in every cell of a picture takes two binary searches a cell, however many there
+are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit.query.selection import among
+from tracekit.timeline.events import Recording
+from tracekit.timeline.rows import distinct
+
+__all__ = ["Groups", "Index", "cell_counts", "cell_edges"]
+
+_Array = npt.NDArray[Any]
+_PIECE = 1 << 20  # rows that are grouped at a time: what that takes in memory is bounded
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """``order[starts[i]:starts[i + 1]]`` are the rows of ``keys[i]``, ascending (uint32)."""
+
+    keys: Sequence[int]
+    starts: _Array
+    order: _Array
+
+    @classmethod
+    def by(cls, keys: Sequence[int], codes: _Array) -> Groups:
+        """Group rows by ``codes``, the index into ``keys`` of each."""
+        small = np.uint16 if len(keys) < 1 << 16 else np.uint32  # numpy sorts 16 bits by radix
+        pieces = [slice(at, at + _PIECE) for at in range(0, len(codes), _PIECE)]
+        counts = [np.bincount(codes[piece], minlength=len(keys)) for piece in pieces]
+        starts = np.zeros(len(keys) + 1, np.int64)
+        np.cumsum(sum(counts, np.zeros(len(keys), np.int64)), out=starts[1:])
+        order, ends = np.empty(len(codes), np.uint32), starts[:-1].copy()
+        for piece, count in zip(pieces, counts, strict=True):
+            # a piece's rows, sorted, go behind those of the pieces before it, group by group
+            mine = np.argsort(codes[piece].astype(small), kind="stable")
+            ahead = ends - (np.cumsum(count) - count)
+            order[np.arange(len(mine)) + np.repeat(ahead, count)] = mine + piece.start
+            ends += count
+        return cls(keys, starts, order)
+
+    def rows(self, i: int) -> _Array:
+        """The rows of group ``i``."""
+        return self.order[self.starts[i] : self.starts[i + 1]]
+
+    def of(self, key: int) -> _Array:
+        """The rows of the group with that key; none where there is no such group."""
+        return self.rows(self.keys.index(key)) if key in self.keys else self.order[:0]
+
+    def counts(self) -> list[int]:
+        """How many rows each group has."""
+        counts: list[int] = np.diff(self.starts).tolist()
+        return counts
+
+
+class Index:
+    """The groups of a recording, each made when first needed."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    @classmethod
+    def of_groups(cls, recording: Recording, cpus: Groups, events: Groups, tasks: Groups) -> Index:
+        """An index whose groups were made before."""
+        index = cls(recording)
+        index.cpus, index.events, index.tasks = cpus, events, tasks
+        return index
+
+    @cached_property
+    def cpus(self) -> Groups:
+        """By CPU number."""
+        found, codes = distinct(self._recording.rows.cpu.astype(np.int32))
+        return Groups.by(found.tolist(), codes)
+
+    @cached_property
+    def events(self) -> Groups:
+        """By event: keys are the indices of ``recording.event_names``."""
+        codes = self._recording.name_codes(slice(None))
+        return Groups.by(range(len(self._recording.event_names)), codes)
+
+    @cached_property
+    def tasks(self) -> Groups:
+        """By task: keys are ``boot << 32 | pid`` (pid as unsigned 32 bits)."""
+        rows = self._recording.rows
+        pids, codes = distinct(rows.pid)
+        combined, which = distinct(rows.boot.astype(np.int64) * len(pids) + codes)
+        keys = [
+            (code // len(pids)) << 32 | int(pids[code % len(pids)]) & 0xFFFFFFFF
+            for code in combined.tolist()
+        ]
+        return Groups.by(keys, which.reshape(-1))
+
+
+def cell_edges(ts_ns: _Array, start: int, end: int, cells: int) -> _Array:
+    """Row numbers (int64, ``cells + 1``) at which the cells of the time ``[start, end)`` begin."""
+    width = (end - start) / cells
+    times = [start + round(i * width) for i in range(cells + 1)]
+    return np.searchsorted(ts_ns, np.array(times, np.int64))
+
+
+def cell_counts(rows: _Array | None, edges: _Array) -> _Array:
+    """How many of ``rows`` (ascending; None: all) lie in each cell; ``edges`` by `cell_edges`."""
+    return np.diff(edges if rows is None else among(rows, edges))

@@ -1,0 +1,1 @@
+"""The answer: phases, devices, losses, from observations that are gathered once."""

@@ -1,0 +1,146 @@
+"""What the shutdown of each device took, and which could still do DMA after it.
+
+``device_shutdown()`` (drivers/base/core.c) calls the shutdown callback of each device's class, bus
+or driver. The BPF probes record each call (``device:shutdown``); without BPF there are kprobe
+events ``tracekit:shutdown_FUNCTION``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tracekit.report.milestones import kprobes
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.events import Recording
+from tracekit.timeline.filter import Filter
+
+__all__ = ["Device", "device_shutdowns", "slowness"]
+
+_BPF = "device:shutdown"
+_KPROBE = "tracekit:shutdown_"
+_RETURN = "_return"
+_NESTED = 256  # more calls than can lie inside one another
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One call of a shutdown callback, ``function``.
+
+    ``start_ns`` is on the session's axis, None where no clock tells; ``duration_ns`` is None where
+    the call never returned (``finished`` false) or was not timed. ``bus_master``: whether the
+    device, one on PCI, could still do DMA when the call returned; None where that is not known.
+    """
+
+    name: str
+    driver: str
+    function: str
+    boot: int
+    start_ns: int | None
+    duration_ns: int | None
+    bus_master: bool | None
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The begin or the end of a call."""
+
+    at: int
+    pid: int
+    device: Device
+    returned: bool
+
+
+def _rows(
+    recording: Recording, boot: Boot, event: str
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(ns on the axis, pid, arguments) of every such event."""
+    if recording.has_event(event, boot.index):
+        table = recording.event(event, Filter(boots=frozenset({boot.index})))
+        ends = recording.common(table, "ts_ns"), recording.common(table, "pid")
+        yield from zip(*ends, table.to_pylist(), strict=True)
+
+
+def _events(recording: Recording, boot: Boot) -> Iterator[tuple[str, str, bool]]:
+    """(event, the function where the event is of one alone, whether at its return)."""
+    yield _BPF, "", False
+    yield _BPF + _RETURN, "", True
+    for event, function, returned in kprobes(boot):
+        if event.startswith(_KPROBE):
+            yield event, function, returned
+
+
+def _function(boot: Boot, value: object) -> str:
+    if not isinstance(value, int):
+        return ""
+    symbol = boot.context.symbols.lookup(value)
+    return symbol.name if symbol else f"{value:#x}"
+
+
+def _text(value: object) -> str:
+    """A name; a kprobe event says ``(fault)`` where there was none to read."""
+    return value if isinstance(value, str) and value != "(fault)" else ""
+
+
+def _end(boot: Boot, at: int, pid: int, row: dict[str, Any], function: str, returned: bool) -> _End:
+    master, took = row.get("bus_master"), row.get("duration_ns")
+    device = Device(
+        name=_text(row.get("device")),
+        driver=_text(row.get("driver")),
+        function=function or _function(boot, row.get("function")),
+        boot=boot.index,
+        start_ns=at,
+        duration_ns=took if isinstance(took, int) else None,
+        bus_master=bool(master) if returned and master in (0, 1) else None,
+        finished=returned,
+    )
+    return _End(at, pid, device, returned)
+
+
+def _call(begun: _End | None, end: _End) -> Device:
+    """A call that returned; what one end does not tell the other may."""
+    device, took = end.device, end.device.duration_ns
+    if begun is None:
+        return replace(device, start_ns=None if took is None else end.at - took)
+    return replace(
+        device,
+        name=device.name or begun.device.name,
+        driver=device.driver or begun.device.driver,
+        start_ns=begun.at,
+        duration_ns=end.at - begun.at if took is None else took,
+    )
+
+
+def _calls(ends: list[_End]) -> Iterator[Device]:
+    """Calls, from their begins and ends; one task's calls lie inside one another."""
+    running: dict[tuple[int, str], list[_End]] = {}
+    for end in sorted(ends, key=lambda e: (e.at, e.returned)):
+        mine = running.setdefault((end.pid, end.device.function), [])
+        if not end.returned:
+            mine.append(end)
+            continue
+        name = end.device.name
+        newest = range(len(mine) - 1, max(len(mine) - _NESTED, 0) - 1, -1)
+        fitting = (i for i in newest if not name or mine[i].device.name in (name, ""))
+        at = next(fitting, None)
+        yield _call(None if at is None else mine.pop(at), end)
+    for left in running.values():
+        yield from (begun.device for begun in left)
+
+
+def slowness(device: Device) -> tuple[bool, int, int]:
+    """Sorts calls that never returned first, then the slowest first."""
+    return device.finished, -(device.duration_ns or 0), device.start_ns or 0
+
+
+def device_shutdowns(recording: Recording, boot: Boot) -> list[Device]:
+    """Every call of a shutdown callback in a boot."""
+    ends = [
+        _end(boot, at, pid, row, function, returned)
+        for event, function, returned in _events(recording, boot)
+        for at, pid, row in _rows(recording, boot, event)
+    ]
+    timed = recording.axis.timed(boot.index)
+    return [d if timed else replace(d, start_ns=None) for d in _calls(ends)]

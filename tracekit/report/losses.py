@@ -1,0 +1,117 @@
+"""The account of every event: recovered + lost = written, per CPU, and what cannot be told.
+
+Three things lose events of a ring buffer. The writer overwrites the oldest sub-buffer of a full
+ring: the meta data show whether that ever happened, and ``per_cpu/cpuN/stats``, saved before the
+jump, count what was written by then. The kernel drops events and flags the next page
+(``RB_MISSED_EVENTS``). And a page may be too damaged to read. The BPF probes number their records,
+a sequence a CPU: what was lost of those is missing from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracekit.errors import Diagnostic
+from tracekit.ftrace.ring.page import Records
+from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.bpf_format import PROBE_FILE
+
+__all__ = ["CpuAccount", "account", "parse_stats"]
+
+_STAT = re.compile(r"^([a-z ]+):\s*([0-9]{1,20})(?:\.([0-9]{1,9}))?\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class CpuAccount:
+    """One CPU of one buffer. ``lost`` is None when it cannot be told.
+
+    ``at_least`` says that ``lost`` is a lower bound.
+    """
+
+    cpu: int
+    buffer: str
+    events: int
+    lost: int | None
+    at_least: bool
+    unreadable: int
+
+
+def parse_stats(text: str) -> dict[str, int]:
+    """``per_cpu/cpuN/stats`` (``tracing_stats_read()``): counts, and stamps in clock units.
+
+    Stamps printed as ``seconds.microseconds`` become ns.
+    """
+    found = {}
+    for line in text.splitlines():
+        if (m := _STAT.match(line)) is not None:
+            ns = m[3] is not None
+            found[m[1]] = int(m[2]) * 10**9 + int(m[3].ljust(9, "0")[:9]) if ns else int(m[2])
+    return found
+
+
+def _overwritten(
+    records: Records, wrapped: bool | None, stats: dict[str, int]
+) -> tuple[int | None, bool]:
+    """(events overwritten, whether that is a lower bound); None when it cannot be told.
+
+    Counters taken at time T say how many events had been written by T. Of those, the ones no
+    longer there were overwritten. Overwriting takes the oldest first, so as long as one event
+    from before T is left, none written after T is gone and the count is exact.
+    """
+    if wrapped is False:
+        return 0, False
+    taken = stats.get("now ts")
+    if taken is None or "entries" not in stats:
+        return None, False
+    stamps = np.frombuffer(records.ts, np.uint64)
+    before = int(np.count_nonzero(stamps <= taken))
+    gone = max(0, stats["entries"] + stats.get("overrun", 0) - before)
+    return gone, before == 0
+
+
+def _of_cpu(buffer: Buffer, records: Records, stats: dict[str, int]) -> CpuAccount:
+    if buffer.layout is None:  # pages handed out by the kernel: it flags what it lost
+        gone: int | None = 0
+        at_least = records.missed_unknown > 0
+        if stats.get("overrun", 0) > records.missed:
+            gone, at_least = stats["overrun"] - records.missed, False
+    else:
+        wrapped = next(c.wrapped for c in buffer.layout.cpus if c.cpu == records.cpu)
+        gone, at_least = _overwritten(records, wrapped, stats)
+        at_least = at_least or records.missed_unknown > 0
+    dropped = stats.get("commit overrun", 0) + stats.get("dropped events", 0)
+    lost = None if gone is None else gone + records.missed + dropped
+    return CpuAccount(records.cpu, buffer.name, len(records), lost, at_least, records.unreadable)
+
+
+def account(boot: Boot, buffers: Sequence[Buffer]) -> tuple[list[CpuAccount], list[Diagnostic]]:
+    """The account of each CPU of each buffer of a boot, and what there is to say about it."""
+    accounts: list[CpuAccount] = []
+    found: list[Diagnostic] = []
+    for buffer in buffers:
+        instance = f"instances/{buffer.instance}/" if buffer.instance else ""
+        for records in buffer.records:
+            stats = parse_stats(boot.text(f"tracefs/{instance}per_cpu/cpu{records.cpu}/stats"))
+            one = _of_cpu(buffer, records, stats)
+            accounts.append(one)
+            where = f"{boot.where} {buffer.name} cpu {one.cpu}"
+            if one.lost is None:
+                message = "the ring may have wrapped, and no counters were saved to tell how much"
+                found.append(Diagnostic("losses-unknown", "warning", where, message))
+            elif one.at_least:
+                message = f"at least {one.lost} events are lost; how many exactly is not known"
+                found.append(Diagnostic("losses-at-least", "warning", where, message))
+            elif one.lost:
+                message = f"{one.lost} events are lost"
+                found.append(Diagnostic("events-lost", "warning", where, message))
+    for cpu, (events, missing) in sorted(boot.probes.counts.items()):
+        accounts.append(CpuAccount(cpu, PROBE_FILE, events, missing, False, 0))
+        if missing:
+            where = f"{boot.where} BPF probes cpu {cpu}"
+            message = f"{missing} records are lost: their numbers are missing from the sequence"
+            found.append(Diagnostic("bpf-records-lost", "warning", where, message))
+    return accounts, found

@@ -1,0 +1,284 @@
+"""The answer: where the blackout went, what every CPU did at the jump, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tracekit.errors import Diagnostic
+from tracekit.report.devices import Device, device_shutdowns, slowness
+from tracekit.report.losses import CpuAccount, account
+from tracekit.report.phases import Handover, Initcall, Phase, handover
+from tracekit.report.probes import ProbeReport, probe_report
+from tracekit.report.systemd import Unit, unit_starts
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.events import Recording
+
+__all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
+
+_LAST = 10  # events of every CPU shown before the jump
+# what diagnostics begin with that tell of data which are not there
+_MISSING = ("region-", "cpu-", "cpus-", "page-", "pipe-", "buffer-", "kernel-", "session-", "bpf-")
+
+
+@dataclass(frozen=True, slots=True)
+class CpuReport:
+    """One CPU of one boot. Times are ns on the session's axis; None where there are no events.
+
+    ``lost`` is None when it cannot be told; ``lost_at_least`` says that it is a lower bound.
+    """
+
+    cpu: int
+    events: int
+    lost: int | None
+    lost_at_least: bool
+    unreadable: int
+    first_ns: int | None
+    last_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BootReport:
+    """One boot; ``events``, ``lost`` and ``unreadable`` are the sums over its CPUs."""
+
+    index: int
+    release: str
+    clock: str
+    clock_method: str
+    clock_error_ns: int | None
+    clock_residual_ns: float | None
+    events: int
+    lost: int | None
+    lost_at_least: bool
+    unreadable: int
+    cpus: tuple[CpuReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """One of the last events before the jump; ``ts_ns`` None where no clock tells."""
+
+    ts_ns: int | None
+    cpu: int
+    pid: int
+    comm: str | None
+    event: str
+    args: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverReport:
+    """One jump. ``gap``: last event of the old kernel to the first of the new one; ``blackout``:
+    reboot call to the first user-space process. None where it was not observed. ``gap_earliest_ns``
+    and ``gap_latest_ns`` bound the gap, and ``gap_method`` says what they rest on.
+    """
+
+    old: int
+    new: int
+    jump_ns: int | None
+    gap_ns: int | None
+    gap_error_ns: int | None
+    gap_raw: int | None
+    gap_earliest_ns: int | None
+    gap_latest_ns: int | None
+    gap_method: str
+    blackout_ns: int | None
+    blackout_error_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything ``tracekit report`` shows. Times in ns, 0 is the last jump.
+
+    ``complete``: every CPU of every boot that recorded is there, and nothing is lost or unreadable.
+    ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
+    ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
+    """
+
+    session: str
+    complete: bool
+    common_clock: bool
+    boots: tuple[BootReport, ...]
+    handovers: tuple[HandoverReport, ...]
+    phases: tuple[Phase, ...]
+    initcalls: tuple[Initcall, ...]
+    devices: tuple[Device, ...]
+    units: tuple[Unit, ...]
+    probes: tuple[ProbeReport, ...]
+    last_events: tuple[LastEvent, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def events(self) -> int:
+        """Of all boots."""
+        return sum(b.events for b in self.boots)
+
+    @property
+    def lost(self) -> int | None:
+        """Of all boots; None where it cannot be told of one of them."""
+        return _total([b.lost for b in self.boots])
+
+    @property
+    def lost_at_least(self) -> bool:
+        """Whether ``lost`` is a lower bound."""
+        return any(b.lost_at_least for b in self.boots)
+
+    @property
+    def unreadable(self) -> int:
+        """Of all boots."""
+        return sum(b.unreadable for b in self.boots)
+
+    def from_jump(self, boot: int, ns: int | None, *, leaving: bool) -> int | None:
+        """A time relative to the jump out of (``leaving``) or into a boot, where there is one."""
+        jumps = (h.jump_ns for h in self.handovers if (h.old if leaving else h.new) == boot)
+        jump = next(jumps, None)
+        return ns if ns is None or jump is None else ns - jump
+
+    def as_dict(self) -> dict[str, Any]:
+        """The ``--json`` form; the last jump's gap and blackout also stand at the top."""
+        document = asdict(self)
+        last = document["handovers"][-1] if self.handovers else {}
+        for key in ("jump_ns", "gap_ns", "gap_error_ns", "blackout_ns", "blackout_error_ns"):
+            document[key] = last.get(key)
+        document["diagnostics"] = [d.as_dict() for d in self.diagnostics]
+        return document
+
+
+def _total(values: Sequence[int | None]) -> int | None:
+    """The sum, or None if one of them is not known."""
+    known = [v for v in values if v is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _cpu_report(recording: Recording, boot: int, cpu: int, of: Sequence[CpuAccount]) -> CpuReport:
+    rows = recording.rows
+    at = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
+    ts = recording.axis.ts_ns
+    known = len(at) and recording.axis.placed(boot)
+    return CpuReport(
+        cpu=cpu,
+        events=sum(a.events for a in of),
+        lost=_total([a.lost for a in of]),
+        lost_at_least=any(a.at_least for a in of),
+        unreadable=sum(a.unreadable for a in of),
+        first_ns=int(ts[at[0]]) if known else None,
+        last_ns=int(ts[at[-1]]) if known else None,
+    )
+
+
+def _boot_report(recording: Recording, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
+    model = recording.axis.clocks.get(boot.index)  # decodes, which also counts
+    accounts, found = account(boot, boot.buffers)
+    by_cpu: dict[int, list[CpuAccount]] = {}
+    for one in accounts:
+        by_cpu.setdefault(one.cpu, []).append(one)
+    cpus = tuple(_cpu_report(recording, boot.index, cpu, by_cpu[cpu]) for cpu in sorted(by_cpu))
+    return BootReport(
+        index=boot.index,
+        release=boot.release,
+        clock=model.trace_clock if model else "unknown",
+        clock_method=model.method if model else "no events",
+        clock_error_ns=model.error_ns if model else None,
+        clock_residual_ns=model.residual_ns if model and recording.axis.timed(boot.index) else None,
+        events=sum(c.events for c in cpus),
+        lost=_total([c.lost for c in cpus]),
+        lost_at_least=any(c.lost_at_least for c in cpus),
+        unreadable=sum(c.unreadable for c in cpus),
+        cpus=cpus,
+    ), found
+
+
+def _cycles(recording: Recording, h: Handover) -> int | None:
+    """The gap as the counter that stamped both its ends shows it."""
+    if h.last_old is None or h.first_new is None or not recording.axis.counts_on(h.old, h.new):
+        return None
+    rows, ends = recording.rows, [h.last_old, h.first_new]
+    last, first = rows.ts_raw[ends].tolist()
+    return first - last if recording.axis.native(rows.buffer[ends]).all() else None
+
+
+def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
+    axis, rows = recording.axis, recording.rows
+    gap: tuple[int | None, int | None] = (None, None)
+    blackout = gap
+    if h.last_old is not None and h.first_new is not None:
+        gap = axis.interval(rows, h.last_old, h.first_new)
+    if h.reboot is not None and h.user is not None:
+        blackout = axis.interval(rows, h.reboot, h.user)
+    bounds = next((g for g in axis.clock.gaps if g.boot == h.old), None)
+    return HandoverReport(
+        old=h.old,
+        new=h.new,
+        jump_ns=int(axis.ts_ns[h.last_old]) if h.last_old is not None else None,
+        gap_ns=gap[0],
+        gap_error_ns=gap[1],
+        gap_raw=_cycles(recording, h) if gap[0] is not None else None,
+        gap_earliest_ns=bounds.earliest_ns if bounds else None,
+        gap_latest_ns=bounds.latest_ns if bounds else None,
+        gap_method=bounds.method if bounds else "",
+        blackout_ns=blackout[0],
+        blackout_error_ns=blackout[1],
+    )
+
+
+def _last_events(recording: Recording, boot: int) -> list[LastEvent]:
+    rows = recording.rows
+    at: list[int] = []
+    for cpu in np.unique(rows.cpu[rows.boot == boot]).tolist():
+        at += np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))[-_LAST:].tolist()
+    table = recording.table(np.array(at, np.int64)).select(
+        ["ts_ns", "cpu", "pid", "comm", "event", "args"]
+    )
+    timed = recording.axis.timed(boot)
+    return [
+        LastEvent(**{**row, "ts_ns": row["ts_ns"] if timed else None}) for row in table.to_pylist()
+    ]
+
+
+def _complete(boots: Sequence[BootReport], diagnostics: Sequence[Diagnostic]) -> bool:
+    """Whether nothing that was recorded is missing, as far as the data can tell."""
+    counted = all(b.lost == 0 and not b.lost_at_least and not b.unreadable for b in boots)
+    hurt = any(d.code.startswith(_MISSING) and d.severity != "info" for d in diagnostics)
+    leaving = boots[:-1] or boots
+    return counted and not hurt and bool(leaving) and all(b.cpus for b in leaving)
+
+
+def make_report(recording: Recording) -> Report:
+    """Compute the report of a session; see :class:`Report`."""
+    boots, probes, found = [], list[ProbeReport](), list[Diagnostic]()
+    for boot in recording.boots:
+        one, remarks = _boot_report(recording, boot)
+        boots.append(one)
+        found += remarks
+        probed, remarks = probe_report(boot)
+        probes += [probed] if probed else []
+        found += remarks
+    jumps = [
+        handover(recording, old, new)
+        for old, new in zip(recording.boots, recording.boots[1:], strict=False)
+    ]
+    devices = [device for boot in recording.boots for device in device_shutdowns(recording, boot)]
+    units = [unit for boot in recording.boots for unit in unit_starts(recording, boot)]
+    at_jump = recording.boots[-2:][0].index if recording.boots else 0
+    diagnostics = tuple(
+        dict.fromkeys([*recording.diagnostics, *found, *(d for h in jumps for d in h.notes)])
+    )
+    return Report(
+        session=str(recording.session.path),
+        complete=_complete(boots, diagnostics),
+        common_clock=recording.axis.common,
+        boots=tuple(boots),
+        handovers=tuple(_handover_report(recording, h) for h in jumps),
+        phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
+        initcalls=tuple(
+            sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
+        ),
+        devices=tuple(sorted(devices, key=slowness)),
+        units=tuple(sorted(units, key=lambda u: -u.duration_ns)),
+        probes=tuple(probes),
+        last_events=tuple(_last_events(recording, at_jump)),
+        diagnostics=diagnostics,
+    )

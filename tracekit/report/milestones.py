@@ -1,0 +1,185 @@
+"""The instants of a kexec that events mark: which event stands for which kernel function.
+
+The path is that of ``kernel_kexec()`` (kernel/kexec_core.c) and what it calls. A function is seen
+through a BPF probe, a kprobe or fprobe event on it, the function tracers, or (for system calls) a
+syscall event. Nothing is tied to names that people give to their probes: ``kprobe_events`` says
+which function a probe sits on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
+from tracekit.probes.records import KINDS, RETURN
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.bpf_format import PROBE_ID
+from tracekit.timeline.events import Recording
+
+__all__ = ["OLD_KERNEL", "Milestone", "find_milestones", "kprobes"]
+
+_PROBE = re.compile(r"^(?P<kind>[pfr])\d*(?::(?P<name>\S+))?\s+(?P<function>[^\s+%]+)(?P<rest>\S*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """How a point of the path is seen: functions entered, or events that happen.
+
+    ``argument`` is (name, value): what has such an argument has to have that value.
+    """
+
+    name: str
+    functions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    returns: bool = False
+    argument: tuple[str, int] | None = None
+
+
+_LOAD = (
+    "__x64_sys_kexec_file_load", "__arm64_sys_kexec_file_load", "__do_sys_kexec_file_load",
+    "__x64_sys_kexec_load", "__arm64_sys_kexec_load",
+)  # fmt: skip
+
+_REBOOT_KEXEC = 0x45584543  # LINUX_REBOOT_CMD_KEXEC, include/uapi/linux/reboot.h
+
+#: The way out of the old kernel, in order.
+OLD_KERNEL = (
+    Milestone(
+        "load",
+        _LOAD,
+        ("syscalls:sys_enter_kexec_file_load", "syscalls:sys_enter_kexec_load"),
+    ),
+    Milestone(
+        "loaded",
+        _LOAD,
+        ("syscalls:sys_exit_kexec_file_load", "syscalls:sys_exit_kexec_load"),
+        returns=True,
+    ),
+    Milestone(
+        "reboot",
+        ("__x64_sys_reboot", "__arm64_sys_reboot", "__do_sys_reboot"),
+        ("syscalls:sys_enter_reboot",),
+        argument=("cmd", _REBOOT_KEXEC),  # systemd-shutdown calls it for other things before
+    ),
+    Milestone("kernel_kexec", ("kernel_kexec",)),
+    Milestone("liveupdate_reboot", ("liveupdate_reboot",)),
+    Milestone("kernel_restart_prepare", ("kernel_restart_prepare",)),
+    Milestone("device_shutdown", ("device_shutdown",)),
+    Milestone("device_shutdown done", ("device_shutdown",), returns=True),
+    Milestone("migrate_to_reboot_cpu", ("migrate_to_reboot_cpu",)),
+    Milestone("syscore_shutdown", ("syscore_shutdown",)),
+    Milestone("machine_shutdown", ("native_machine_shutdown", "machine_shutdown")),
+    Milestone("machine_kexec", ("machine_kexec",)),
+)
+
+
+def kprobes(boot: Boot) -> list[tuple[str, str, bool]]:
+    """(event, function, at its return) of every kprobe and fprobe event of the boot."""
+    found = dict[tuple[str, str, bool], None]()
+    for rel in ("kprobe_events", "dynamic_events"):  # the latter lists the former's once more
+        for line in boot.text(f"tracefs/{rel}").splitlines():
+            m = _PROBE.match(line.strip())
+            if m is None:
+                continue
+            group, _, event = (m["name"] or f"kprobes/{m['function']}").rpartition("/")
+            returns = m["kind"] == "r" or "%return" in m["rest"]
+            at_entry = m["rest"].removeprefix("%return") in ("", "+0", "+0x0")
+            if returns or at_entry:
+                name = f"{group or 'kprobes'}:{event}"
+                found[name, m["function"].rpartition(":")[2], returns] = None
+    return list(found)
+
+
+def _traced_functions(
+    recording: Recording, boot: Boot, wanted: frozenset[str]
+) -> Mapping[tuple[str, bool], np.ndarray]:
+    """(function, at its return) -> rows of the function tracers' events on it."""
+    found: dict[tuple[str, bool], np.ndarray] = {}
+    rows = recording.rows
+    tracers = {
+        "ftrace:function": ("ip", False),
+        "ftrace:funcgraph_entry": ("func", False),
+        "ftrace:funcgraph_exit": ("func", True),
+    }
+    for code, kind in enumerate(recording.kinds):
+        fmt = boot.format(kind.id) if kind.boot == boot.index else None
+        if fmt is None or fmt.full_name not in tracers:
+            continue
+        name, returns = tracers[fmt.full_name]
+        field = fmt.field(name)
+        if field is None:
+            continue
+        mine = np.flatnonzero(rows.kind == code)
+        for number in np.unique(rows.buffer[mine]).tolist():
+            at = mine[rows.buffer[mine] == number]
+            data = recording.buffers[number].data
+            address = typed_column(Payloads(data, rows.offset[at], rows.length[at]), field)
+            coded = address.dictionary_encode()
+            codes = as_numpy(coded.indices, null=-1)
+            for i, ip in enumerate(coded.dictionary.to_pylist()):
+                symbol = boot.context.symbols.lookup(ip) if ip is not None else None
+                # fentry sites lie a few bytes into the function (endbr, patchable entries)
+                if symbol is not None and symbol.name in wanted:
+                    key = (symbol.name, returns)
+                    hits = at[codes == i]
+                    found[key] = np.sort(np.concatenate([found.get(key, hits[:0]), hits]))
+    return found
+
+
+def _probe_ids(m: Milestone) -> frozenset[int]:
+    """The ids of the BPF probes on the milestone's functions."""
+    end = PROBE_ID | (RETURN if m.returns else 0)
+    return frozenset(
+        end | kind.id for kind in KINDS.values() if not {*kind.functions}.isdisjoint(m.functions)
+    )
+
+
+def _with_argument(
+    recording: Recording, boot: Boot, code: int, argument: tuple[str, int] | None
+) -> np.ndarray:
+    """The rows of an event, those of another value left out where they have the argument."""
+    rows = recording.rows
+    at = np.flatnonzero(rows.kind == code)
+    fmt = boot.format(recording.kinds[code].id)
+    field = fmt.field(argument[0]) if fmt and argument else None
+    if field is None or argument is None:
+        return at
+    fitting = []
+    for number in np.unique(rows.buffer[at]).tolist():
+        mine = at[rows.buffer[at] == number]
+        payloads = Payloads(recording.buffers[number].data, rows.offset[mine], rows.length[mine])
+        values = typed_column(payloads, field).to_pylist()
+        fitting += [
+            row for row, v in zip(mine.tolist(), values, strict=True) if v in (None, argument[1])
+        ]
+    return np.array(sorted(fitting), np.int64)
+
+
+def find_milestones(
+    recording: Recording, boot: Boot, milestones: Sequence[Milestone]
+) -> dict[str, list[np.ndarray]]:
+    """Milestone -> for each source that marks it (an event, a tracer) its rows, in order.
+
+    Absent where nothing marks it.
+    """
+    wanted = frozenset(f for m in milestones for f in m.functions)
+    probes = [(e, f, r) for e, f, r in kprobes(boot) if f in wanted]
+    traced = _traced_functions(recording, boot, wanted)
+    found: dict[str, list[np.ndarray]] = {}
+    for m in milestones:
+        events = {*m.events, *(e for e, f, r in probes if f in m.functions and r == m.returns)}
+        ids = _probe_ids(m)
+        codes = [
+            i
+            for i, k in enumerate(recording.kinds)
+            if k.boot == boot.index and (k.id in ids or (k.id < PROBE_ID and k.name in events))
+        ]
+        hits = [_with_argument(recording, boot, code, m.argument) for code in codes]
+        hits += [at for (f, r), at in traced.items() if f in m.functions and r == m.returns]
+        if hits := [at for at in hits if len(at)]:
+            found[m.name] = hits
+    return found

@@ -1,0 +1,120 @@
+"""systemd's part of a handover: how it stops what runs, and how it starts it again.
+
+The new kernel's side is ``boots/N/systemd.json``: stamps in microseconds of CLOCK_MONOTONIC, as
+``org.freedesktop.systemd1`` has them; 0 is what never happened. The old kernel's side are the
+execs of pid 1, which becomes ``systemd-shutdown`` once every unit is stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tracekit.errors import SessionError
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.events import Recording
+from tracekit.timeline.filter import Filter
+from tracekit.timeline.markers import printed_texts
+
+__all__ = ["Unit", "shutdown_begin", "shutdown_exec", "startup_end", "unit_starts"]
+
+_EXEC = "sched:sched_process_exec"
+_MARK = "tracekit: "  # what the recorder writes before it asks for the jump
+_U63 = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """How long a unit took to start; ``start_ns`` is None where no clock relates it."""
+
+    name: str
+    boot: int
+    start_ns: int | None
+    duration_ns: int
+
+
+def _document(boot: Boot) -> Mapping[str, Any]:
+    path = f"boots/{boot.index}/systemd.json"
+    if not boot.session.has(path):
+        return {}
+    try:
+        return boot.session.json(path)
+    except SessionError as error:
+        boot.note("systemd-unreadable", "systemd.json", str(error))
+        return {}
+
+
+def _stamp(of: object, key: str) -> int | None:
+    """A stamp in ns of CLOCK_MONOTONIC; None where it is not set or makes no sense."""
+    value = of.get(key) if isinstance(of, Mapping) else None
+    usec = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return usec * 1000 if 0 < usec * 1000 < _U63 else None
+
+
+def _on_axis(recording: Recording, boot: Boot, stamp: int | None) -> int | None:
+    placed = recording.axis.monotonic(boot.index, [stamp]) if stamp is not None else None
+    return placed[0][0] if placed else None
+
+
+def _execs(recording: Recording, boot: Boot, program: str, **more: Any) -> list[int]:
+    """When a program was executed, ns on the axis."""
+    if not recording.has_event(_EXEC, boot.index):
+        return []
+    table = recording.event(_EXEC, Filter(boots=frozenset({boot.index}), **more))
+    if "filename" not in table.column_names:
+        return []
+    stamps = recording.common(table, "ts_ns")
+    files = table["filename"].to_pylist()
+    named = ((ts, f) for ts, f in zip(stamps, files, strict=True) if isinstance(f, str))
+    return [ts for ts, f in named if f.endswith(f"/{program}")]
+
+
+def shutdown_exec(recording: Recording, boot: Boot) -> int | None:
+    """When pid 1 last became systemd-shutdown, ns on the axis; None where that was not seen."""
+    return max(_execs(recording, boot, "systemd-shutdown", pids=frozenset({1})), default=None)
+
+
+def shutdown_begin(recording: Recording, boot: Boot, until: int) -> int | None:
+    """When the shutdown that ended in systemd-shutdown at ``until`` began; None if unknown.
+
+    By systemd itself, else by the recorder's mark, else by the exec of systemctl.
+    """
+    manager = _document(boot).get("manager")
+    told = _on_axis(recording, boot, _stamp(manager, "ShutdownStartTimestampMonotonic"))
+    if told is not None and told <= until:
+        return told
+    ts = recording.axis.ts_ns
+    texts = printed_texts(boot, recording.rows, recording.kinds, recording.buffers)
+    marks = [int(ts[row]) for row, text in texts if text.startswith(_MARK)]
+    for stamps in (marks, _execs(recording, boot, "systemctl")):
+        before = [stamp for stamp in stamps if stamp <= until]
+        if before:
+            return before[-1]
+    return None
+
+
+def startup_end(recording: Recording, boot: Boot) -> int | None:
+    """When systemd had started everything, ns on the axis; None where it did not say."""
+    manager = _document(boot).get("manager")
+    return _on_axis(recording, boot, _stamp(manager, "FinishTimestampMonotonic"))
+
+
+def _units(boot: Boot) -> Iterator[tuple[str, int, int]]:
+    """(id, begin, end) of the units that were started, ns of CLOCK_MONOTONIC."""
+    units = _document(boot).get("units")
+    for unit in units if isinstance(units, list) else ():
+        begin, end = _stamp(unit, "inactive_exit"), _stamp(unit, "active_enter")
+        if begin is not None and end is not None and begin <= end:
+            yield str(unit.get("id", "")), begin, end
+
+
+def unit_starts(recording: Recording, boot: Boot) -> list[Unit]:
+    """How long each unit took to start, the slowest first."""
+    units = sorted(_units(boot), key=lambda u: u[1] - u[2])
+    placed = recording.axis.monotonic(boot.index, [begin for _, begin, _ in units])
+    starts = placed[0] if placed else [None] * len(units)
+    return [
+        Unit(name, boot.index, start, end - begin)
+        for (name, begin, end), start in zip(units, starts, strict=True)
+    ]

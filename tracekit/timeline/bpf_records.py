@@ -1,0 +1,263 @@
+"""What the BPF probes recorded, as rows of the timeline.
+
+A record may be in the session twice: in ``boots/N/bpf.bin``, and printed into a ring buffer as the
+text of a ``bpf_trace:bpf_trace_printk`` event. CPU, sequence number and CLOCK_MONOTONIC say that
+two are one. The printed one stays: the ring buffer stamped it on the clock of all other events.
+What is in the file alone is stamped by CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit.clocks.fit import Bracket
+from tracekit.errors import SessionError
+from tracekit.ftrace.columns import Payloads, typed_column
+from tracekit.probes.records import KINDS, RECORD, RETURN, Record, parse_compact
+from tracekit.timeline.boot import Boot, Buffer, Extent
+from tracekit.timeline.bpf_format import LAYOUT, PROBE_FILE, PROBE_ID
+from tracekit.timeline.rows import Kinds, Rows, in_order
+
+__all__ = ["MONOTONIC", "PRINTED", "add_probes", "carrier_of"]
+
+_Array = npt.NDArray[Any]
+MONOTONIC = "mono"  #: the trace clock that is CLOCK_MONOTONIC, which the records' ``ns`` is
+PRINTED = "bpf_trace:bpf_trace_printk"  #: the event that carries records into a ring buffer
+_PROBES = " probes"  # ends the name of the buffer that holds what another one carried
+#: Written by user space, and no part of a CPU's sequence.
+_COUNTERS = next(kind.id for kind in KINDS.values() if kind.event == "ring_buffer:counters")
+_CPU_LIMIT = 1 << 13  # CONFIG_NR_CPUS is at most 8192
+_NS_LIMIT = 1 << 60  # 36 years after the boot
+_NESTED = 64  # more probes than can interrupt one another on a CPU
+_BINS = 64  # brackets kept of a buffer, evenly over its time
+
+
+@dataclass(frozen=True)
+class _Printed:
+    """Rows of one ring buffer that hold a record, and the records."""
+
+    rows: _Array
+    records: _Array
+    source: Buffer
+
+
+@dataclass(frozen=True)
+class _File:
+    """What ``bpf.bin`` holds: its bytes, the usable records, and each one's number in the file."""
+
+    data: bytes
+    records: _Array
+    numbers: _Array
+
+
+def _file(boot: Boot) -> _File:
+    """The usable records of ``bpf.bin``; what is not usable is remarked on."""
+    path = f"boots/{boot.index}/{PROBE_FILE}"
+    try:
+        data = boot.session.read(path) if boot.session.has(path) else b""
+    except SessionError as error:
+        boot.note("bpf-unreadable", PROBE_FILE, str(error))
+        data = b""
+    count, rest = divmod(len(data), RECORD.size)
+    if rest:
+        boot.note("bpf-truncated", PROBE_FILE, f"its last {rest} bytes are no whole record")
+    records = np.frombuffer(data, LAYOUT, count)
+    known = np.isin(records["kind"], [kind | end for kind in KINDS for end in (0, RETURN)])
+    sound = (records["zero"] == 0) & (records["cpu"] < _CPU_LIMIT) & (records["pid"] >= 0)
+    sound &= records["ns"] < _NS_LIMIT
+    for good, code, what in (
+        (sound, "bpf-record-damaged", "have an impossible CPU, task, time or padding"),
+        (known | ~sound, "bpf-kind-unknown", "are of a kind this tracekit does not know"),
+    ):
+        if bad := np.flatnonzero(~good).tolist():
+            first = f"the first at byte {bad[0] * RECORD.size}"
+            boot.note(code, PROBE_FILE, f"{len(bad)} records {what}, {first}; they are left out")
+    return _File(data, records[known & sound], np.flatnonzero(known & sound))
+
+
+def _packed(record: Record, cpu: int, pid: int) -> bytes:
+    kind = record.kind | (RETURN if record.returned else 0)
+    return RECORD.pack(
+        record.ns, record.duration_ns, *record.values, record.seq, pid & 0xFFFFFFFF, cpu, kind, 0,
+        record.comm.encode(), record.name.encode(), record.driver.encode(),
+    )  # fmt: skip
+
+
+def _printed(boot: Boot, rows: Rows, kinds: Kinds, first_buffer: int) -> Iterator[_Printed]:
+    """The records that were printed, a ring buffer at a time; each counts once."""
+    code = kinds.find(boot, PRINTED)
+    fmt = boot.format(kinds.found[code].id) if code is not None else None
+    text_field = fmt.field("bpf_string") if fmt else None
+    if text_field is None or not text_field.is_string:
+        return
+    seen = set[tuple[int, int, int]]()
+    for number, buffer in enumerate(boot.buffers, first_buffer):
+        at = np.flatnonzero((rows.kind == code) & (rows.buffer == number))
+        payloads = Payloads(buffer.data, rows.offset[at], rows.length[at])
+        texts = typed_column(payloads, text_field).to_pylist() if len(at) else []
+        kept, packed = [], []
+        for row, text in zip(at.tolist(), texts, strict=True):
+            record = parse_compact(text) if text else None
+            if record is None or record.kind not in KINDS:
+                continue
+            cpu = int(rows.cpu[row])
+            if (key := (cpu, record.seq, record.ns)) not in seen:
+                seen.add(key)
+                kept.append(row)
+                packed.append(_packed(record, cpu, int(rows.pid[row])))
+        if kept:
+            records = np.frombuffer(b"".join(packed), LAYOUT)
+            yield _Printed(np.array(kept), records, buffer)
+
+
+def _identity(records: _Array) -> _Array:
+    return np.stack([records[name].astype(np.uint64) for name in ("cpu", "seq", "ns")])
+
+
+def _twins(file: _Array, printed: _Array) -> tuple[_Array, _Array]:
+    """(for every record of the file the index of the one printed, -1 without; a mask: repeated)."""
+    both = np.concatenate([_identity(printed), _identity(file)], axis=1)
+    order = np.lexsort(both[::-1])  # stable: the printed one comes first
+    fresh = np.ones(len(order), bool)
+    fresh[1:] = (both[:, order[1:]] != both[:, order[:-1]]).any(axis=0)
+    leader = np.empty(len(order), np.int64)
+    leader[order] = order[np.maximum.accumulate(np.where(fresh, np.arange(len(order)), 0))]
+    mine = leader[len(printed) :]
+    twin = np.where(mine < len(printed), mine, -1)
+    return twin, mine != np.arange(len(printed), len(order))
+
+
+def _missing(records: _Array) -> dict[int, int]:
+    """CPU -> how many numbers of its sequence are missing.
+
+    The numbers begin at 0 each time the probes are loaded. They are taken after the time is, so
+    records that interrupt one another are not quite in order.
+    """
+    found = {}
+    counted = records[records["kind"] != _COUNTERS]
+    for cpu in np.unique(records["cpu"]).tolist():
+        mine = counted[counted["cpu"] == cpu]
+        missing, run, max_ = 0, set[int](), 0
+        for number in mine["seq"][np.argsort(mine["ns"], kind="stable")].tolist():
+            if run and (number in run or number + _NESTED < max_):
+                missing += max_ + 1 - len(run)
+                run = set()
+            max_ = max(number, max_) if run else number
+            run.add(number)
+        found[cpu] = missing + (max_ + 1 - len(run) if run else 0)
+    return found
+
+
+def _brackets(rows: Rows, printed: _Printed) -> Iterator[Bracket]:
+    """CLOCK_MONOTONIC between two stamps of the ring buffer, the narrowest of each stretch.
+
+    A probe reads it, then prints. So a record's ``ns`` is from before its own stamp, and, when it
+    is later than that of the record stamped before it on the same CPU, from after that one's
+    stamp: what interrupts a probe is stamped before the probe is.
+    """
+    found = []
+    cpus = printed.records["cpu"]
+    for cpu in np.unique(cpus).tolist():
+        of_cpu = np.flatnonzero(cpus == cpu)
+        stamps = rows.ts_raw[printed.rows[of_cpu]].tolist()
+        times = printed.records["ns"][of_cpu].tolist()
+        before = zip(stamps, times, strict=True)
+        after = zip(stamps[1:], times[1:], strict=True)
+        found += [
+            Bracket(a, ns, b)
+            for (a, then), (b, ns) in zip(before, after, strict=False)
+            if ns > then
+        ]
+    first = min((b.ns for b in found), default=0)
+    width = max((b.ns for b in found), default=0) - first + 1
+    best = dict[int, Bracket]()
+    for b in found:
+        bin_ = (b.ns - first) * _BINS // width
+        if bin_ not in best or b.after - b.before < best[bin_].after - best[bin_].before:
+            best[bin_] = b
+    yield from best.values()
+
+
+def _alone(boot: Boot, number: int, file: _File, only: _Array, kinds: Kinds) -> Rows:
+    """Rows of the records that only the file has: those of the mask ``only``."""
+    records = file.records[only]
+    n = len(records)
+    return Rows(
+        ts_raw=records["ns"].astype(np.uint64),
+        boot=np.full(n, boot.index, np.uint8),
+        cpu=records["cpu"].astype(np.uint16),
+        pid=records["pid"].astype(np.int32),
+        kind=kinds.of(boot, PROBE_ID | records["kind"].astype(np.int64)),
+        flags=np.zeros(n, np.uint8),
+        preempt=np.zeros(n, np.uint8),
+        buffer=np.full(n, number, np.uint16),
+        offset=file.numbers[only].astype(np.uint64) * RECORD.size,
+        length=np.full(n, RECORD.size, np.uint32),
+    )
+
+
+def _turn(rows: Rows, printed: _Printed, number: int, kinds: Kinds, boot: Boot) -> None:
+    """Make rows that printed a record rows of that record; ``rows`` must own its arrays."""
+    at, n = printed.rows, len(printed.rows)
+    rows.kind[at] = kinds.of(boot, PROBE_ID | printed.records["kind"].astype(np.int64))
+    rows.buffer[at] = number
+    rows.offset[at] = np.arange(n, dtype=np.uint64) * RECORD.size
+    rows.length[at] = RECORD.size
+
+
+def _printed_buffer(p: _Printed) -> Buffer:
+    of, data = p.source, p.records.tobytes()
+    return Buffer(f"{of.name}{_PROBES}", of.instance, of.clock or "local", data, (), None, ())
+
+
+def carrier_of(boot: int, buffers: Iterable[Buffer], buffer: Buffer) -> Buffer | None:
+    """The ring buffer into which the records of ``buffer`` were printed; None if they were not."""
+    if buffer.extents or not buffer.name.endswith(_PROBES):
+        return None
+    key = buffer.name.removesuffix(_PROBES), buffer.instance
+    own = f"boots/{boot}/"
+    of_boot = (b for b in buffers if b.extents and b.extents[0].source.startswith(own))
+    return next((b for b in of_boot if (b.name, b.instance) == key), None)
+
+
+def _file_buffer(boot: Boot, file: _File) -> Buffer:
+    count = len(file.data) // RECORD.size
+    extent = Extent(f"boots/{boot.index}/{PROBE_FILE}", -1, 0, RECORD.size, count, 0)
+    return Buffer(PROBE_FILE, "", MONOTONIC, file.data, (), None, (), (extent,))
+
+
+def add_probes(boot: Boot, rows: Rows, kinds: Kinds, first_buffer: int) -> Rows:
+    """The boot's rows, with the records of its probes as events of their own.
+
+    ``rows`` are changed; ``boot.buffers`` gets the buffers that hold the records, ``boot.probes``
+    what there is to say about them. ``first_buffer`` is the number of the boot's first buffer.
+    """
+    file, printed = _file(boot), list(_printed(boot, rows, kinds, first_buffer))
+    if not printed and not len(file.records):
+        return rows
+    every = np.concatenate([np.empty(0, LAYOUT), *(p.records for p in printed)])
+    twin, repeated = _twins(file.records, every)
+    every["comm"][twin[twin >= 0]] = file.records["comm"][twin >= 0]  # only the file has it
+    alone = file.records[~repeated]
+    buffers, start = [*boot.buffers], 0
+    for p in printed:
+        records = every[start : start + len(p.rows)]
+        start += len(p.rows)
+        _turn(rows, p, first_buffer + len(buffers), kinds, boot)
+        clock = p.source.clock or "local"
+        boot.probes.pairs.setdefault(clock, []).extend(_brackets(rows, p))
+        buffers.append(_printed_buffer(replace(p, records=records)))
+    parts = [rows]
+    if len(alone):
+        parts.append(_alone(boot, first_buffer + len(buffers), file, ~repeated, kinds))
+        buffers.append(_file_buffer(boot, file))
+    boot.buffers = tuple(buffers)
+    missing = _missing(np.concatenate([every, alone]))
+    only = np.bincount(alone["cpu"], minlength=max(missing) + 1).tolist()
+    boot.probes.counts = {cpu: (only[cpu], holes) for cpu, holes in missing.items()}
+    return in_order(parts) if len(parts) > 1 else rows

@@ -1,0 +1,396 @@
+"""A session, decoded: one timeline over all its boots, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit.errors import Diagnostic, UsageError
+from tracekit.ftrace.columns import (
+    Payloads,
+    as_arrow,
+    as_numpy,
+    as_strings,
+    render_column,
+    typed_column,
+    typed_columns,
+)
+from tracekit.session import Session
+from tracekit.timeline.axis import Axis, place
+from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.bpf_format import SOURCES, is_probe
+from tracekit.timeline.checks import check_below, check_payloads
+from tracekit.timeline.comms import comms_of_boot
+from tracekit.timeline.filter import Filter
+from tracekit.timeline.merge import collect
+from tracekit.timeline.rows import EventKind, Rows, distinct
+from tracekit.timeline.unify import alike
+
+if TYPE_CHECKING:
+    from tracekit.report.make import Report
+
+__all__ = ["Decoded", "Recording"]
+
+_Array = npt.NDArray[Any]
+_CHUNK = 1 << 16  # rows that are rendered and written at a time
+_COMMON = ("ts_ns", "boot", "cpu", "pid", "comm", "flags", "preempt", "ts_raw")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What decoding a session gives; ``remarks`` are of reading it."""
+
+    rows: Rows
+    kinds: Sequence[EventKind]
+    buffers: Sequence[Buffer]
+    axis: Axis
+    remarks: Sequence[Diagnostic] = ()
+
+
+class Recording:
+    """The events of a session. Nothing is decoded before it is asked for.
+
+    ``timeline`` is the whole of it as one Arrow table; :meth:`table` gives a part of it,
+    :meth:`batches` streams it, :meth:`event` has one event's arguments as typed columns.
+    """
+
+    def __init__(self, session: Session, *, probes: bool = True) -> None:
+        """``probes``: show what the BPF probes recorded as events of their own."""
+        self.session = session
+        self._probes = probes
+        self.boots = [Boot(session, index) for index in session.boots]
+        self._texts: dict[tuple[int, int], dict[bytes, str]] = {}
+
+    # -- decoding -----------------------------------------------------------------------------
+
+    @classmethod
+    def decoded_before(
+        cls,
+        session: Session,
+        decoded: Decoded,
+        comms: list[dict[int, str]],
+        comm_codes: tuple[_Array, list[str]],
+    ) -> Recording:
+        """A recording whose parts are there already; see :mod:`tracekit.browse.index.load`.
+
+        ``comms`` as the property; ``comm_codes``: for every row the index into the names (int32,
+        -1 where there is none), and the names.
+        """
+        recording = cls(session)
+        recording._decoded, recording.comms, recording.comm_codes = decoded, comms, comm_codes
+        return recording
+
+    @cached_property
+    def _decoded(self) -> Decoded:
+        rows, kinds, buffers = collect(self.boots, probes=self._probes)
+        rows, axis = place(self.boots, rows, kinds, buffers)
+        return Decoded(rows, kinds, buffers, axis)
+
+    @property
+    def rows(self) -> Rows:
+        """The events as plain arrays, in the order of the timeline."""
+        return self._decoded.rows
+
+    @property
+    def kinds(self) -> Sequence[EventKind]:
+        """What ``rows.kind`` counts: the events of each boot that occur."""
+        return self._decoded.kinds
+
+    @property
+    def buffers(self) -> Sequence[Buffer]:
+        """What ``rows.buffer`` counts: the ring buffers that were recorded."""
+        return self._decoded.buffers
+
+    @property
+    def axis(self) -> Axis:
+        """Where every event lies on the session's axis, and how well that is known."""
+        return self._decoded.axis
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """Everything that was remarked on while reading and decoding."""
+        found = list(self._decoded.axis.diagnostics)
+        for buffer in self.buffers:
+            found += buffer.diagnostics
+        for boot in self.boots:
+            found += boot.diagnostics
+        return list(dict.fromkeys([*self.session.diagnostics, *self._decoded.remarks, *found]))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def has_event(self, name: str, boot: int) -> bool:
+        """Whether ``system:name`` occurs in the boot with that index."""
+        return any(kind.name == name and kind.boot == boot for kind in self.kinds)
+
+    @cached_property
+    def as_traced(self) -> Recording:
+        """What the ring buffers hold and nothing else, as the kernel itself shows it."""
+        if not any(is_probe(kind.id) for kind in self.kinds):
+            return self
+        return Recording(self.session, probes=False)
+
+    # -- names --------------------------------------------------------------------------------
+
+    @cached_property
+    def event_names(self) -> list[str]:
+        """The distinct ``system:name``, in the order of ``kinds``."""
+        return list(dict.fromkeys(kind.name for kind in self.kinds))
+
+    @cached_property
+    def _name_of_kind(self) -> _Array:
+        index = {name: i for i, name in enumerate(self.event_names)}
+        return np.array([index[kind.name] for kind in self.kinds], np.int32)
+
+    def name_codes(self, at: _Array | slice) -> _Array:
+        """Index into ``event_names`` of the event of each row at ``at``, int32."""
+        kind = self.rows.kind[at]
+        if not len(kind):
+            return np.empty(0, np.int32)
+        check_below(kind, len(self.kinds), "events")
+        codes: _Array = self._name_of_kind[kind]
+        return codes
+
+    @cached_property
+    def _source_of_kind(self) -> _Array:
+        return np.array([is_probe(kind.id) for kind in self.kinds], np.int8)
+
+    @cached_property
+    def comms(self) -> list[dict[int, str]]:
+        """Pid -> task name, one mapping a boot, in the order of ``boots``."""
+        return [comms_of_boot(boot, self.rows, self.kinds, self.buffers) for boot in self.boots]
+
+    @cached_property
+    def comm_codes(self) -> tuple[_Array, list[str]]:
+        """(index into the names for every row, int32, -1 where there is none; the names)."""
+        names: dict[str, int] = {}
+        codes = np.full(len(self), -1, np.int32)
+        for boot, comms in zip(self.boots, self.comms, strict=True):
+            mine = self.rows.of_boot(boot.index)
+            pids, which = distinct(self.rows.pid[mine])
+            table = [
+                names.setdefault(comms[pid], len(names)) if pid in comms else -1
+                for pid in pids.tolist()
+            ]
+            codes[mine] = np.array([*table, -1], np.int32)[which]
+        return codes, list(names)
+
+    def _comm_column(self, at: _Array | slice) -> pa.DictionaryArray:
+        every, names = self.comm_codes
+        codes = np.ascontiguousarray(every[at])
+        check_below(codes + 1, len(names) + 1, "tasks")
+        valid = pa.py_buffer(np.packbits(codes >= 0, bitorder="little"))
+        indices = pa.Array.from_buffers(pa.int32(), len(codes), [valid, pa.py_buffer(codes)])
+        return pa.DictionaryArray.from_arrays(indices, as_strings(names))
+
+    # -- arguments ----------------------------------------------------------------------------
+
+    def _groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
+        """The rows of each (event, buffer), with their payloads."""
+        check_below(rows.kind, len(self.kinds), "events")
+        check_below(rows.buffer, len(self.buffers), "buffers")
+        key = rows.kind.astype(np.int64) * len(self.buffers) + rows.buffer
+        if len(self.kinds) * len(self.buffers) < 1 << 16:
+            key = key.astype(np.uint16)  # numpy sorts 16 bits by radix
+        order = np.argsort(key, kind="stable")
+        edges = np.flatnonzero(np.diff(key[order])) + 1
+        for part in np.split(order, edges) if len(order) else ():
+            kind, buffer = divmod(int(key[part[0]]), len(self.buffers))
+            data = self.buffers[buffer].data
+            payloads = Payloads(data, rows.offset[part], rows.length[part])
+            check_payloads(payloads)
+            yield self.kinds[kind], part, payloads
+
+    def boot(self, index: int) -> Boot:
+        """The boot with that index."""
+        return next(boot for boot in self.boots if boot.index == index)
+
+    def render(self, rows: Rows) -> pa.DictionaryArray:
+        """The rendered arguments of ``rows``, as the old kernel itself would print them."""
+        texts: dict[str, int] = {}  # payloads that differ may read alike
+        codes = np.empty(len(rows), np.int32)
+        for kind, part, payloads in self._groups(rows):
+            boot = self.boot(kind.boot)
+            known = self._texts.setdefault((kind.boot, kind.id), {})
+            render, skip = boot.renderer(kind.id).render, boot.record_header.size
+            skip = 0 if is_probe(kind.id) else skip  # there is no header
+            indices, rendered = render_column(payloads, render, skip, known)
+            table = [texts.setdefault(text, len(texts)) for text in rendered]
+            codes[part] = np.array(table, np.int32)[indices]
+        return pa.DictionaryArray.from_arrays(as_arrow(codes), as_strings(list(texts)))
+
+    # -- tables -------------------------------------------------------------------------------
+
+    def select(self, wanted: Filter) -> _Array:
+        """Indices of the rows that meet the filter, in order; all but its ``grep``."""
+        rows, keep = self.rows, np.ones(len(self), bool)
+        if wanted.boots:
+            keep &= np.isin(rows.boot, list(wanted.boots))
+        if wanted.cpus:
+            keep &= np.isin(rows.cpu, list(wanted.cpus))
+        if wanted.pids:
+            keep &= np.isin(rows.pid, list(wanted.pids))
+        if wanted.events:
+            kinds = [wanted.wants_event(kind.name) for kind in self.kinds]
+            keep &= np.array([*kinds, False])[rows.kind]
+        if wanted.since is not None:
+            keep &= self.axis.ts_ns >= wanted.since
+        if wanted.until is not None:
+            keep &= self.axis.ts_ns <= wanted.until
+        found = np.flatnonzero(keep)
+        if wanted.comms:
+            codes, names = self.comm_codes
+            wants = [wanted.wants_comm(name) for name in [*names, None]]
+            found = found[np.array(wants)[codes[found]]]
+        if wanted.where:
+            from tracekit.query.match import Names, read
+            from tracekit.query.scan import refine
+
+            found = refine(self, read(wanted.where, Names.of(self)), found)
+        return found
+
+    def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:
+        """The timeline's columns for the rows at ``at``; rendering ``args`` is what takes time."""
+        rows = self.rows.take(at)
+        names = as_strings(self.event_names)
+        kind = self.name_codes(at)
+        source = self._source_of_kind[rows.kind] if len(rows) else np.empty(0, np.int8)
+        columns = {
+            "ts_ns": as_arrow(self.axis.ts_ns[at]),
+            "boot": as_arrow(rows.boot),
+            "cpu": as_arrow(rows.cpu),
+            "pid": as_arrow(rows.pid),
+            "comm": self._comm_column(at),
+            "event": pa.DictionaryArray.from_arrays(as_arrow(kind), names),
+            "source": pa.DictionaryArray.from_arrays(as_arrow(source), as_strings(SOURCES)),
+            "flags": as_arrow(rows.flags),
+            "preempt": as_arrow(rows.preempt),
+        }
+        if args:
+            columns["args"] = self.render(rows)
+        columns["ts_raw"] = as_arrow(rows.ts_raw)
+        return pa.table(columns)
+
+    @property
+    def timeline(self) -> pa.Table:
+        """Every event of every boot, sorted by ``ts_ns``; docs/python.md has the columns."""
+        return self.table()
+
+    def batches(
+        self, wanted: Filter | None = None, *, args: bool = True, size: int = _CHUNK
+    ) -> Iterator[tuple[_Array, pa.Table]]:
+        """(row indices, table) of the events that meet the filter, at most ``size`` at a time."""
+        wanted = wanted or Filter()
+        found = self.select(wanted)
+        for start in range(0, len(found), size):
+            rows = found[start : start + size]
+            first, last = int(rows[0]), int(rows[-1])
+            # neighbours are a slice, which needs no copies
+            at = slice(first, last + 1) if last - first == len(rows) - 1 else rows
+            table = self.table(at, args=args or wanted.grep is not None)
+            if wanted.grep is not None:
+                keep = self._grep(table, wanted)
+                rows, table = rows[keep], table.filter(as_arrow(keep))
+            yield rows, table
+
+    @staticmethod
+    def _grep(table: pa.Table, wanted: Filter) -> _Array:
+        assert wanted.grep is not None
+        event = table["event"].combine_chunks()
+        args = table["args"].combine_chunks()
+        names, texts = event.dictionary.to_pylist(), args.dictionary.to_pylist()
+        pairs = np.stack([as_numpy(event.indices), as_numpy(args.indices)], axis=1)
+        seen, where = np.unique(pairs, axis=0, return_inverse=True)
+        hits = [wanted.grep.search(f"{names[e]} {texts[a]}") is not None for e, a in seen.tolist()]
+        keep: _Array = np.array([*hits, False])[where.reshape(-1)]
+        return keep
+
+    # -- one event ----------------------------------------------------------------------------
+
+    def event(self, name: str, wanted: Filter | None = None) -> pa.Table:
+        """One event with its typed arguments, by ``system:name`` (or ``name`` if that is unique).
+
+        Columns: the timeline's ``ts_ns``, ``boot``, ``cpu``, ``pid``, ``comm``, ``flags``,
+        ``preempt``, ``ts_raw``, then the arguments under the names of the format. Where an
+        argument has such a name too, the argument keeps it and the timeline's becomes
+        ``common_...``. An argument that is a number in one kernel and a text in another is text.
+        Raises :class:`~tracekit.errors.UsageError` when there is no such event.
+        """
+        return self.event_at(name, self.select(wanted) if wanted else np.arange(len(self)))
+
+    def event_at(self, name: str, at: _Array) -> pa.Table:
+        """As :meth:`event`, those of the rows at ``at`` (indices, in order)."""
+        full = self._full_name(name)
+        codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
+        at = at[np.isin(self.rows.kind[at], codes)]
+        groups = list(self._groups(self.rows.take(at)))
+        if not groups:
+            return self.table(at, args=False).select(_COMMON)
+        parts = [self._event_part(kind, at[part], payloads) for kind, part, payloads in groups]
+        if len(parts) == 1:
+            return parts[0]
+        order = np.argsort(np.concatenate([part for _, part, _ in groups]))
+        return pa.concat_tables(alike(parts), promote_options="permissive").take(as_arrow(order))
+
+    @staticmethod
+    def common(table: pa.Table, name: str) -> list[Any]:
+        """A column that a table of :meth:`event` has from the timeline, whatever it is called."""
+        values: list[Any] = table.column(_COMMON.index(name)).to_pylist()
+        return values
+
+    def _full_name(self, name: str) -> str:
+        known = self.event_names
+        hits = [n for n in known if n == name or n.partition(":")[2] == name]
+        if name in hits:
+            return name
+        if len(hits) == 1:
+            return hits[0]
+        if any(boot.event_name(i) == name for boot in self.boots for i in boot.event_ids()):
+            return name  # known to a kernel, but never happened: an empty table
+        if hits:
+            raise UsageError(f"event {name!r} is one of {', '.join(hits)}: say which")
+        raise UsageError(f"event {name!r} did not occur and no kernel of the session knows it")
+
+    def fields(self, at: _Array) -> list[dict[str, Any]]:
+        """The typed arguments of the rows at ``at``, one mapping a row."""
+        found: list[dict[str, Any]] = [{}] * len(at)
+        for kind, part, payloads in self._groups(self.rows.take(at)):
+            fmt = self.boot(kind.boot).format(kind.id)
+            if fmt is None or not fmt.fields:
+                continue
+            rows = pa.table(typed_columns(payloads, fmt)).to_pylist()
+            for i, row in zip(part.tolist(), rows, strict=True):
+                found[i] = row
+        return found
+
+    def _event_part(self, kind: EventKind, at: _Array, payloads: Payloads) -> pa.Table:
+        fmt = self.boot(kind.boot).format(kind.id)
+        typed = typed_columns(payloads, fmt) if fmt else {}
+        common = self.table(at, args=False).select(_COMMON)
+        common = common.rename_columns([f"common_{c}" if c in typed else c for c in _COMMON])
+        for column, values in typed.items():
+            common = common.append_column(column, values)
+        return common
+
+    def report(self) -> Report:
+        """The answer: gap, blackout, phases, completeness."""
+        from tracekit.report.make import make_report
+
+        return make_report(self)
+
+    def values(self, at: _Array, field: str) -> Iterator[tuple[_Array, pa.Array]]:
+        """(positions in ``at``, that argument's typed values) of the events that have ``field``.
+
+        ``at`` are row numbers. Nothing else of the events is decoded.
+        """
+        for kind, part, payloads in self._groups(self.rows.take(at)):
+            fmt = self.boot(kind.boot).format(kind.id)
+            found = [f for f in fmt.fields if f.name == field] if fmt else []
+            if found:
+                yield part, typed_column(payloads, found[-1])

@@ -1,0 +1,59 @@
+"""Which events: the filters that ``events``, ``export`` and the Python interface share."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tracekit.errors import UsageError
+
+__all__ = ["Filter", "parse_time"]
+
+_TIME = re.compile(r"^\s*([-+]?\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|)\s*$")
+_UNITS = {"": 1, "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9}
+
+
+def parse_time(text: str) -> int:
+    """``-1.5s``, ``200ms``, ``-3us`` or plain nanoseconds on the session's axis (0 is the jump).
+
+    Raises :class:`~tracekit.errors.UsageError`.
+    """
+    m = _TIME.match(text)
+    if m is None or len(m[1]) > 24:
+        raise UsageError(f"not a time: {text!r}; write e.g. -1.5s, 200ms, -3us or -250000 (ns)")
+    whole, _, part = m[1].partition(".")
+    scale = _UNITS[m[2]]
+    ns = abs(int(whole)) * scale + (int(part) * scale // 10 ** len(part) if part else 0)
+    return -ns if whole.startswith("-") else ns
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Events that meet every condition given. Globs match ``system:name`` or ``name``.
+
+    ``since`` and ``until`` are ns on the session's axis, both inclusive; ``grep`` is searched in
+    ``EVENT ARGS`` as the text format prints them. ``where`` is an expression of
+    :mod:`tracekit.query.expr`.
+    """
+
+    boots: frozenset[int] = frozenset()
+    cpus: frozenset[int] = frozenset()
+    events: tuple[str, ...] = ()
+    pids: frozenset[int] = frozenset()
+    comms: tuple[str, ...] = ()
+    since: int | None = None
+    until: int | None = None
+    grep: re.Pattern[str] | None = None
+    where: str = ""
+
+    def wants_event(self, name: str) -> bool:
+        """Whether an event called ``system:name`` is asked for."""
+        short = name.partition(":")[2]
+        return not self.events or any(
+            fnmatchcase(name, glob) or fnmatchcase(short, glob) for glob in self.events
+        )
+
+    def wants_comm(self, comm: str | None) -> bool:
+        """Whether a task of that name is asked for."""
+        return not self.comms or any(fnmatchcase(comm or "", glob) for glob in self.comms)

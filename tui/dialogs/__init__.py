@@ -1,0 +1,1 @@
+"""Screens over the views: help, palette, bookmarks, export."""

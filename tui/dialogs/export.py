@@ -1,0 +1,268 @@
+"""``x``: what is shown as a file: CSV, Parquet, or a picture of the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label, Static
+
+from tracekit.errors import SourceError
+from tracekit.export.files import write_csv, write_parquet, write_rows
+from tracekit.query.selection import among
+from tracekit.text import duration, printable
+from tui.jobs import Job, start
+from tui.model import Model
+
+if TYPE_CHECKING:
+    from tui.app import TracekitApp
+
+__all__ = ["ExportDialog", "Wish", "export"]
+
+JOB = "exporting"
+_FORMS = {"csv": "CSV", "parquet": "Parquet", "svg": "SVG picture of the screen"}
+_Table = tuple[str, list[dict[str, object]]]
+_ENDINGS = (".tar.zst", ".tar.gz", ".tar")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """``what``: all events that are shown, those of the timeline's ``window``, or the ``table``.
+
+    ``form`` is one of the three.
+    """
+
+    what: str
+    form: str
+    path: Path
+
+
+def rows_in_window(model: Model) -> npt.NDArray[Any] | range:
+    """The shown rows in the timeline's window, ascending."""
+    first, last = np.searchsorted(model.ts_ns, np.array(model.window, np.int64)).tolist()
+    rows = model.selection.rows
+    if rows is None:
+        return range(first, last)
+    ends = among(rows, [first, last])
+    return rows[ends[0] : ends[1]]
+
+
+def _default(session: Path, form: str, what: str) -> Path:
+    """A name in the working directory that nothing has yet."""
+    name = session.name
+    for ending in _ENDINGS:
+        name = name.removesuffix(ending)
+    stem = f"{name or 'session'}-{what}"
+    names = (f"{stem}{f'-{n}' if n else ''}.{form}" for n in range(10_000))
+    return next((Path(n) for n in names if not Path(n).exists()), Path(f"{stem}.{form}"))
+
+
+class Choice(Static, can_focus=True):
+    """One of several, a line each; up and down choose."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k,left", "choose(-1)", show=False),
+        Binding("down,j,right,space", "choose(1)", show=False),
+    ]
+
+    class Changed(Message):
+        """Another one is chosen."""
+
+    def __init__(self, texts: Sequence[str], *, id: str) -> None:
+        super().__init__(id=id)
+        self._texts = [printable(text).replace("\n", " ") for text in texts]
+        self.at = 0
+
+    def render(self) -> Text:
+        """The lines."""
+        signs = ("(•)" if n == self.at else "( )" for n in range(len(self._texts)))
+        lines = (f"{sign} {text}" for sign, text in zip(signs, self._texts, strict=True))
+        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+    def action_choose(self, by: int) -> None:
+        """Choose the next one, or the one before."""
+        self._choose((self.at + by) % len(self._texts))
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the one that was clicked."""
+        if event.y < len(self._texts):
+            self._choose(event.y)
+
+    def _choose(self, at: int) -> None:
+        self.at = at
+        self.refresh()
+        self.post_message(self.Changed())
+
+
+class ExportDialog(ModalScreen[Wish | None]):
+    """Asks what, how and where to; dismissed with the wish, or with None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel"),
+        Binding("ctrl+s", "write", "Write"),
+    ]
+
+    def __init__(self, model: Model, session: Path, table: _Table | None) -> None:
+        super().__init__()
+        self._model, self._session, self._table = model, session, table
+        self._whats = ["shown", "window"] if table is None else ["table", "shown", "window"]
+        self._form, self._what = "csv", self._whats[0]
+        self._confirmed: Path | None = None  # may be overwritten
+
+    def compose(self) -> ComposeResult:
+        model = self._model
+        shown = f"the events that are shown: {len(model.selection):,}"
+        if model.where:
+            shown += f", {model.where}"
+        span = duration(model.window[1] - model.window[0])
+        window = f"of these, the timeline's {span}: {len(rows_in_window(model)):,}"
+        texts = [shown, window]
+        if self._table is not None:
+            texts = [f"the table {self._table[0]}: {len(self._table[1]):,} rows", *texts]
+        with Vertical(classes="dialog", id="export"):
+            yield Label(Text("Export"))
+            yield Choice(texts, id="export-what")
+            yield Choice(list(_FORMS.values()), id="export-form")
+            yield Input(id="export-path", value=str(self._suggestion()))
+            yield Label(Text(self._help), id="export-note")
+
+    _help = "tab, ↑ ↓ choose   enter writes   esc does not"
+
+    def on_mount(self) -> None:
+        """The name is what most often changes."""
+        self.query_one("#export-path").focus()
+
+    def _suggestion(self) -> Path:
+        what = "filtered" if self._model.where else "events"
+        if self._what == "table" and self._table is not None:
+            what = self._table[0].lower()
+        return _default(self._session, self._form, what)
+
+    def on_choice_changed(self) -> None:
+        """Something else, or another format, has another name, unless somebody named it."""
+        field = self.query_one("#export-path", Input)
+        suggested = field.value == str(self._suggestion())
+        path = Path(field.value)
+        old, self._form = self._form, list(_FORMS)[self.query_one("#export-form", Choice).at]
+        self._what = self._whats[self.query_one("#export-what", Choice).at]
+        if suggested:
+            field.value = str(self._suggestion())
+        elif path.suffix == f".{old}":
+            field.value = str(path.with_suffix(f".{self._form}"))
+        self.query_one("#export-what").disabled = self._form == "svg"
+
+    def on_input_changed(self) -> None:
+        """Another name has to be confirmed again."""
+        self._confirmed = None
+        self._say(self._help)
+
+    def on_input_submitted(self) -> None:
+        """Write it."""
+        self.action_write()
+
+    def action_write(self) -> None:
+        """Dismiss with what is asked for; a file that exists is asked about."""
+        text = self.query_one("#export-path", Input).value
+        if not text or "\0" in text:
+            self._say("name a file")
+            return
+        path = Path(text).expanduser()
+        if path.is_dir():
+            self._say("that is a directory: name a file in it")
+        elif path.exists() and path != self._confirmed:
+            self._confirmed = path
+            self._say("there is such a file: enter once more replaces it")
+        else:
+            self.dismiss(Wish(self._what, self._form, path))
+
+    def action_cancel(self) -> None:
+        """Write nothing."""
+        self.dismiss(None)
+
+    def _say(self, text: str) -> None:
+        self.query_one("#export-note", Label).update(Text(text))
+
+
+def export(app: TracekitApp, model: Model) -> None:
+    """Ask what to export, and do it; while that goes on, asking again ends it."""
+    if any(worker.group == JOB and not worker.is_finished for worker in app.workers):
+        app.workers.cancel_group(app, JOB)
+        app.show_progress(JOB, 1, 1)
+        app.say("the export was ended: nothing was written")
+        return
+
+    view = app.view
+    table = view.shown_table()
+
+    def answered(wish: Wish | None) -> None:
+        if wish is None:
+            return
+        if wish.form == "svg":
+            app.call_after_refresh(_picture, app, wish.path)
+        elif wish.what == "table" and table is not None:
+            _write_table(app, table[1], wish)
+        else:
+            _write(app, model, wish, view.shown_order())
+
+    app.push_screen(ExportDialog(model, app.path, table), answered)
+
+
+def _picture(app: TracekitApp, path: Path) -> None:
+    try:
+        path.write_text(app.export_screenshot(), encoding="utf-8")
+    except OSError as error:
+        app.notify(f"{path}: {error.strerror}", severity="error", markup=False)
+    else:
+        app.say(f"{path}: the screen as it was")
+
+
+def _write_table(app: TracekitApp, rows: list[dict[str, object]], wish: Wish) -> None:
+    def work(_: Job) -> int:
+        return write_rows(rows, _checked(wish.path), parquet=wish.form == "parquet")
+
+    start(app, JOB, work, lambda count: app.say(f"{wish.path}: {count:,} rows"))
+
+
+def _checked(path: Path) -> Path:
+    if not path.parent.is_dir():
+        raise SourceError(f"{path.parent}: there is no such directory")
+    return path
+
+
+def _write(app: TracekitApp, model: Model, wish: Wish, order: npt.NDArray[Any] | None) -> None:
+    window = wish.what == "window"
+    shown = rows_in_window(model) if window else model.selection.rows if order is None else order
+    write = write_csv if wish.form == "csv" else write_parquet
+
+    def work(job: Job) -> int:
+        rows = shown if isinstance(shown, np.ndarray) else _numbers(shown, model.total)
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            job.step(done, len(rows))
+
+        return write(model.recording, _checked(wish.path), rows, advance)
+
+    def then(rows: int) -> None:
+        app.say(f"{wish.path}: {rows:,} events")
+
+    start(app, JOB, work, then)
+
+
+def _numbers(rows: range | None, total: int) -> npt.NDArray[Any]:
+    """Neighbouring rows as an array."""
+    every = range(total) if rows is None else rows
+    return np.arange(every.start, every.stop, dtype=np.uint32)

@@ -1,0 +1,1 @@
+"""The view of every event, and of one with its bytes."""

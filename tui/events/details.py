@@ -1,0 +1,269 @@
+"""The event under the cursor: its fields, its bytes, where in memory they lay, and when it was."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+from typing import Any, ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.timer import Timer
+
+from tracekit.browse.record_bytes import FieldAt, Place, Stamp, Whereabouts, find_whereabouts
+from tracekit.text import duration, error_bound, printable
+from tui.model import Model
+from tui.sorted_table import fitted
+from tui.theme import Look, look_of
+
+__all__ = ["Details"]
+
+_REST = 0.08  # seconds that the cursor stays before the pane follows
+_LETTERS = string.ascii_lowercase + string.ascii_uppercase
+_NAMES = 22  # cells of a field's name at most
+_VALUE = 4096  # characters of a value at most
+_WIDE = 76  # cells from which a line of the dump has 16 bytes
+_Line = list[Segment]
+
+
+class Details(ScrollView, can_focus=True, inherit_bindings=False):
+    """Shows one event, line by line; the dump of its bytes is made as it is scrolled to."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "scroll_by(-1)", "Up", show=False),
+        Binding("down,j", "scroll_by(1)", "Down", show=False),
+        Binding("pageup", "scroll_by(-10)", "Page up", show=False),
+        Binding("pagedown", "scroll_by(10)", "Page down", show=False),
+        Binding("home,g", "scroll_by(-1000000)", "Top", show=False),
+        Binding("end,G", "scroll_by(1000000)", "Bottom", show=False),
+    ]
+
+    def __init__(self, model: Model, *, id: str) -> None:
+        super().__init__(id=id)
+        self.display = False  # until it is asked for
+        self.model = model
+        self._found: Whereabouts | None = None
+        self._above: list[_Line] = []  # the fields
+        self._below: list[_Line] = []  # what comes after the bytes
+        self._of_byte: dict[int, FieldAt] = {}
+        self._letters: dict[str, str] = {}
+        self._timer: Timer | None = None
+
+    # -- life ---------------------------------------------------------------------------------
+
+    @property
+    def _look(self) -> Look:
+        return look_of(self)
+
+    def on_mount(self) -> None:
+        """Follow the cursor from now on, at some distance."""
+        self.model.cursor_changed.subscribe(self, lambda _: self._soon())
+        self._load()
+
+    def on_show(self) -> None:
+        """Come to where the cursor went meanwhile."""
+        self._load()
+
+    def on_resize(self) -> None:
+        self._lay_out()
+
+    def _soon(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(_REST, self._load)
+
+    def _load(self) -> None:
+        if not self.display or not self.model.total:
+            return
+        if self._found is None or self._found.row != self.model.cursor:
+            self._found = find_whereabouts(self.model.recording, self.model.cursor)
+            self._lay_out()
+
+    def action_scroll_by(self, by: int) -> None:
+        """Scroll down that many lines."""
+        self.scroll_to(y=max(0, int(self.scroll_offset.y) + by), animate=False, force=True)
+
+    # -- laying out ---------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        found, width = self._found, self.scrollable_content_region.width
+        if found is None or width < 1:
+            return
+        placed = [f for f in (*found.fields, *found.carrier_fields) if f.offset is not None]
+        self._letters = dict(zip((f.name for f in placed), _LETTERS, strict=False))
+        self._of_byte = {b: f for f in placed for b in _bytes_of(f, len(found.payload))}
+        self._above = list(self._fields(found, width))
+        self._below = [*_where(found, width, self._look), *_when(found.stamp, width, self._look)]
+        lines = len(self._above) + self._dump_lines() + len(self._below)
+        self.virtual_size = Size(width, lines)
+        self.refresh()
+
+    def _fields(self, found: Whereabouts, width: int) -> Iterator[_Line]:
+        look = self._look
+        yield [
+            Segment(printable(found.event), look.hue(found.event) + look.strong),
+            Segment(f"  event {found.row + 1:,}, id {found.event_id}", look.dim),
+        ]
+        if not found.fields:
+            yield [Segment("no format of this event was saved: only its bytes", look.warn)]
+        yield from self._listed(found.fields, width)
+        if found.carrier:
+            yield [Segment(f"printed into {found.carrier}:", look.dim)]
+            yield from self._listed(found.carrier_fields, width)
+
+    def _listed(self, fields: Sequence[FieldAt], width: int) -> Iterator[_Line]:
+        look = self._look
+        names = min(max((len(f.name) for f in fields), default=0), _NAMES)
+        for f in sorted(fields, key=lambda f: f.common):  # the common ones are the least wanted
+            letter = self._letters.get(f.name, "") if f.offset is not None else ""
+            start: _Line = [
+                Segment(f"{letter or ' ':<2}", self._style(f)),
+                Segment(fitted(f.name, names) + "  ", look.dim if f.common else Style()),
+            ]
+            value = _value(f) if f.value is not None else "not in the record: it is too short"
+            room = max(12, width - names - 5)
+            first, *more = wrap(printable(value), room) or [""]
+            type_ = printable(f.type)
+            left = room - cell_len(first) - len(type_)
+            gap = " " * left if left > 1 and not more else ""
+            style = look.warn if f.value is None else look.dim if f.common else look.strong
+            yield [*start, Segment(first, style), Segment(gap), Segment(gap and type_, look.dim)]
+            for line in more:
+                yield [Segment(" " * (names + 4)), Segment(line, style)]
+
+    def _style(self, f: FieldAt) -> Style:
+        hues, at = self._look.hues, _LETTERS.find(self._letters.get(f.name, ""))
+        return self._look.dim if f.common else hues[at % len(hues)]
+
+    # -- the bytes ----------------------------------------------------------------------------
+
+    @property
+    def _per_line(self) -> int:
+        return 16 if self.scrollable_content_region.width >= _WIDE else 8
+
+    def _dump_lines(self) -> int:
+        """The heading, the header's line if there is one, and the bytes."""
+        assert self._found is not None
+        return 1 + bool(self._found.header) + -(-len(self._found.payload) // self._per_line)
+
+    def _dump(self, line: int) -> _Line:
+        found, look = self._found, self._look
+        assert found is not None
+        width = self.scrollable_content_region.width
+        if line == 0:
+            of = f", printed as {found.carrier}" if found.carrier else ""
+            return _heading(f"{len(found.payload)} bytes{of}", width, look)
+        if line == 1 and found.header:
+            text = found.header.hex(" ")
+            return [Segment(f"head  {text}  the ring buffer's own", look.dim)]
+        at = (line - 1 - bool(found.header)) * self._per_line
+        return self._bytes(found.payload, at)
+
+    def _bytes(self, payload: bytes, start: int) -> _Line:
+        """One line: offset, bytes with bars where fields meet, each one's letter, characters."""
+        look, count = self._look, self._per_line
+        part = payload[start : start + count]
+        segments: _Line = [Segment(f"{start:04x} ", look.dim)]
+        for at, byte in enumerate(part, start):
+            here, before = self._of_byte.get(at), self._of_byte.get(at - 1)
+            apart = at == start or here is not before
+            segments.append(Segment("│" if apart else " ", look.dim))
+            segments.append(Segment(f"{byte:02x}", self._style(here) if here else look.dim))
+        segments.append(Segment("│" + "   " * (count - len(part)) + " ", look.dim))
+        if count == 8:  # there is room for letters
+            for at in range(start, start + len(part)):
+                f = self._of_byte.get(at)
+                letter = self._letters.get(f.name, "·") if f else "·"
+                segments.append(Segment(letter, self._style(f) if f else look.dim))
+            segments.append(Segment(" " * (count - len(part) + 1)))
+        text = "".join(chr(b) if 32 <= b < 127 else "·" for b in part)
+        segments.append(Segment(text, look.dim))
+        return segments
+
+    # -- drawing ------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the fields, the bytes, or what follows them."""
+        base, width = self._look.base, self.size.width
+        line, dump = y + int(self.scroll_offset.y), 0
+        segments: _Line = []
+        if self._found is not None:
+            dump = self._dump_lines()
+            after = line - len(self._above) - dump
+            if line < len(self._above):
+                segments = self._above[line]
+            elif after < 0:
+                segments = self._dump(line - len(self._above))
+            elif after < len(self._below):
+                segments = self._below[after]
+        elif y == 0:
+            segments = [Segment("there is no event", self._look.dim)]
+        strip = Strip(Segment.apply_style(segments, base))
+        return strip.adjust_cell_length(width, base)
+
+
+def _bytes_of(f: FieldAt, length: int) -> Iterator[int]:
+    """The bytes of the payload that are a field's, and those that it points to."""
+    for start, size in ((f.offset or 0, f.size), f.data or (0, 0)):
+        yield from range(start, min(start + size, length))
+
+
+def _value(f: FieldAt) -> str:
+    """A value as people read it: numbers also in hex, and what the event's text says."""
+    value: Any = f.value
+    if isinstance(value, bytes):
+        text = value[:_VALUE].hex(" ")
+    elif isinstance(value, bool) or not isinstance(value, int):
+        text = str(value)[:_VALUE]
+    else:
+        mask = (1 << 8 * f.size) - 1
+        text = f"{value}" if -10 < value < 10 else f"{value}  {value & mask:#x}"
+    return f"{text}  {f.text}" if f.text else text
+
+
+def _heading(text: str, width: int, look: Look) -> _Line:
+    return [Segment(f"── {text} ".ljust(width, "─"), look.dim)]
+
+
+def _wrapped(name: str, text: str, width: int, look: Look) -> Iterator[_Line]:
+    lines = wrap(printable(text), max(12, width - 10), break_on_hyphens=False) or [""]
+    for n, line in enumerate(lines):
+        yield [Segment("" if n else f"{name:<9} "), Segment(" " * 10 if n else ""), Segment(line)]
+
+
+def _where(found: Whereabouts, width: int, look: Look) -> Iterator[_Line]:
+    yield _heading("where it was", width, look)
+    place = found.place
+    if place is None:
+        yield [Segment("unknown: it is not found again in what was saved", look.warn)]
+        return
+    address = "unknown: pages that user space read" if place.cpu >= 0 else "none: read from a file"
+    known = None if place.address is None else f"{place.address:#x}, physical"
+    yield from _wrapped("memory", known or address, width, look)
+    yield from _wrapped("in", _part(found, place), width, look)
+    yield from _wrapped("file", f"{place.source}, byte {place.offset:,}", width, look)
+
+
+def _part(found: Whereabouts, place: Place) -> str:
+    if place.cpu < 0:
+        return f"record {place.subbuffer + 1:,} of {place.subbuffers:,}"
+    instance = f", instance {found.instance}" if found.instance else ""
+    return (
+        f"{found.buffer}{instance}: CPU {place.cpu}, sub-buffer {place.subbuffer + 1:,} of "
+        f"{place.subbuffers:,}, byte {place.byte:,} of {place.size:,}"
+    )
+
+
+def _when(stamp: Stamp, width: int, look: Look) -> Iterator[_Line]:
+    yield _heading("when it was", width, look)
+    yield from _wrapped("recorded", f"{stamp.raw} {stamp.unit} of {stamp.clock}", width, look)
+    ns = "unknown" if stamp.ns is None else f"{stamp.ns:,} ns from the jump"
+    yield from _wrapped("adjusted", f"{ns} ({duration(stamp.ns)})", width, look)
+    yield from _wrapped("error", error_bound(stamp.error_ns), width, look)
+    yield from _wrapped("by", stamp.method or "unknown", width, look)

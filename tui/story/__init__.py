@@ -1,0 +1,1 @@
+"""The first view: where the time went."""

@@ -1,0 +1,342 @@
+"""The first screen: where the time of a handover went, what was slow, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Static
+
+from tracekit.report.make import BootReport, HandoverReport, Report
+from tracekit.report.phases import MEANING, Phase
+from tracekit.text import count_lost, duration, error_bound, printable
+from tui.model import Model
+from tui.story.spans import Bar, Heading, SpanList
+from tui.theme import Look
+from tui.view import View
+
+__all__ = ["StoryView"]
+
+_FEW, _MORE = 5, 12  # of the slowest devices, initcalls and units; where there is room
+_REMARKS = 30
+_WIDE = 140  # columns from which on there are two lists
+
+_Lines = list[Heading | Bar | None]
+
+
+def _blackout(report: Report, number: int) -> list[Phase]:
+    """The phases of a blackout whose times are known, in order."""
+    mine = [p for p in report.phases if p.handover == number and p.in_blackout]
+    return [p for p in mine if p.start_ns is not None and p.duration_ns is not None]
+
+
+def _slowest(report: Report, number: int) -> Phase | None:
+    return max(_blackout(report, number), key=lambda p: p.duration_ns or 0, default=None)
+
+
+def _axis(phases: Sequence[Phase]) -> tuple[int, int] | None:
+    ends = [((p.start_ns or 0), (p.start_ns or 0) + (p.duration_ns or 0)) for p in phases]
+    return (min(s for s, _ in ends), max(e for _, e in ends)) if ends else None
+
+
+def _kind(phase: Phase, old: int) -> str:
+    if phase.name.startswith("dark"):
+        return "dark"
+    return "old" if phase.boot == old else "new"
+
+
+def _phase_bar(p: Phase, h: HandoverReport, first: bool) -> Bar:
+    meaning = MEANING.get(p.name.partition(":")[0], "")
+    note = "; ".join(text for text in (meaning, p.note) if text)
+    start = None if p.start_ns is None else p.start_ns - (h.jump_ns or 0)
+    return Bar(
+        p.name, p.start_ns, p.duration_ns, duration(start, ""),
+        "unknown" if p.observed and p.duration_ns is None else "",
+        _kind(p, h.old), note, first,
+        p.handover,
+    )  # fmt: skip
+
+
+def _handover_lines(report: Report, number: int) -> _Lines:
+    h = report.handovers[number]
+    several = len(report.handovers) > 1
+    which = f"Boot {h.old} → {h.new}: where" if several else "Where"
+    slowest = _slowest(report, number)
+    axis = _axis(_blackout(report, number))
+    phases = [p for p in report.phases if p.handover == number]
+    heading = Heading(f"{which} the time went (0 is the jump)", axis)
+    return [heading, *(_phase_bar(p, h, p is slowest) for p in phases), None]
+
+
+def _top(title: str, bars: Sequence[Bar], total: int) -> _Lines:
+    """The slowest of a kind, their bars all from 0."""
+    if not bars:
+        return []
+    rest = f" ({total - len(bars)} more in Tables)" if total > len(bars) else ""
+    longest = max(b.took_ns or 0 for b in bars)
+    return [Heading(f"{title}{rest}", longest=longest), *bars, None]
+
+
+def _devices(report: Report, count: int) -> _Lines:
+    bars = [
+        Bar(
+            d.name or "unknown device", d.start_ns, d.duration_ns,
+            duration(report.from_jump(d.boot, d.start_ns, leaving=True), ""),
+            "" if d.finished else "never returned", "old" if d.finished else "bad",
+            f"{d.function or 'shutdown'} of driver {d.driver or 'unknown'}",
+        )
+        for d in report.devices[:count]
+    ]  # fmt: skip
+    return _top("Slowest device shutdowns", bars, len(report.devices))
+
+
+def _initcalls(report: Report, count: int) -> _Lines:
+    bars = [
+        Bar(
+            c.function, c.start_ns, c.duration_ns,
+            duration(report.from_jump(c.boot, c.start_ns, leaving=False)), kind="new",
+            note=f"initcall of level {c.level}, returned {'unknown' if c.ret is None else c.ret}",
+        )
+        for c in report.initcalls[:count]
+    ]  # fmt: skip
+    return _top("Slowest initcalls", bars, len(report.initcalls))
+
+
+def _units(report: Report, count: int) -> _Lines:
+    bars = [
+        Bar(u.name, u.start_ns, u.duration_ns, duration(u.start_ns), kind="new",
+            note="a unit that systemd started")
+        for u in report.units[:count]
+    ]  # fmt: skip
+    return _top("Slowest systemd units", bars, len(report.units))
+
+
+def _boot_bar(b: BootReport) -> Bar:
+    lost = count_lost(b.lost, b.lost_at_least)
+    known = b.lost == 0 and not b.lost_at_least and not b.unreadable
+    text = f"boot {b.index} {b.release}: {b.events:,} events, {lost} lost"
+    if b.unreadable:
+        text += f", {b.unreadable:,} unreadable"
+    clock = f"clock {b.clock} {error_bound(b.clock_error_ns)}: {b.clock_method}"
+    kind = "good" if known else "warn"
+    return Bar(text, None, None, took=" ", kind=kind, note=clock, view="tables")
+
+
+def _record(report: Report) -> Iterator[Heading | Bar | None]:
+    yield Heading("Record")
+    for b in report.boots:
+        yield _boot_bar(b)
+    remarks = [d for d in report.diagnostics if d.severity != "info"]
+    if remarks:
+        yield None
+        yield Heading(f"Remarks ({len(remarks):,})")
+    for d in remarks[:_REMARKS]:
+        text = f"{d.where}: {d.message}"
+        kind = "bad" if d.severity == "error" else "warn"
+        yield Bar(text, None, None, took=" ", kind=kind, note=f"{text} ({d.code})", view="")
+    if len(remarks) > _REMARKS:
+        yield Heading(f"  and {len(remarks) - _REMARKS:,} more: tracekit report has them all")
+
+
+class StoryHead(Static):
+    """The answer in four lines, and the blackout as one bar from end to end."""
+
+    def __init__(self, report: Report, id: str) -> None:
+        super().__init__(id=id)
+        self._report = report
+        self.number = len(report.handovers) - 1
+
+    def render(self) -> Text:
+        """The lines."""
+        look = self.app.look  # type: ignore[attr-defined]
+        report, width = self._report, self.size.width
+        if not report.handovers:
+            return self._no_handover(look)
+        h = report.handovers[self.number]
+        releases = {b.index: printable(b.release) for b in report.boots}
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f"Linux {releases[h.old]} → {releases[h.new]}", look.strong)
+        text.append_text(self._completeness(look))
+        text.append("\nblackout ", look.dim)
+        text.append(duration(h.blackout_ns), look.bad)
+        if h.blackout_ns is not None:
+            text.append(f" {error_bound(h.blackout_error_ns)}", look.dim)
+        text.append("   gap ", look.dim)
+        text.append(duration(h.gap_ns), look.strong)
+        if h.gap_ns is not None:
+            text.append(f" {error_bound(h.gap_error_ns)}", look.dim)
+        if not report.common_clock:
+            latest = "unbounded" if h.gap_latest_ns is None else duration(h.gap_latest_ns)
+            text.append(f"   no common clock: {duration(h.gap_earliest_ns)} to {latest}", look.warn)
+        text.append("\n")
+        text.append_text(self._slowest(h, look))
+        text.append("\n")
+        text.append_text(_blackout_bar(_blackout(report, self.number), h, width, look))
+        return text
+
+    def _completeness(self, look: Look) -> Text:
+        report = self._report
+        events = f", {report.events:,} events"
+        if report.complete:
+            return Text.assemble("   record ", ("complete", look.good), events)
+        lost = count_lost(report.lost, report.lost_at_least)
+        text = Text.assemble("   record ", ("incomplete", look.warn), f"{events}, ")
+        return text.append(f"{lost} lost, {report.unreadable:,} unreadable", look.warn)
+
+    def _slowest(self, h: HandoverReport, look: Look) -> Text:
+        slowest = _slowest(self._report, self.number)
+        if slowest is None:
+            return Text("no phase of the blackout could be timed", look.warn)
+        text = Text.assemble(("slowest  ", look.dim), (printable(slowest.name), look.strong))
+        text.append(f" {duration(slowest.duration_ns)}", look.strong)
+        if h.blackout_ns:
+            text.append(f", {(slowest.duration_ns or 0) / h.blackout_ns:.0%} of the blackout")
+        return text
+
+    def _no_handover(self, look: Look) -> Text:
+        boots = self._report.boots
+        if not boots:
+            return Text("nothing was recorded: this session holds no boot", look.warn)
+        releases = ", ".join(printable(b.release) for b in boots)
+        text = Text(f"Linux {releases}", look.strong).append_text(self._completeness(look))
+        return text.append(
+            "\none boot only: nothing tells of a handover.\n"
+            "'tracekit recover' under the new kernel adds it.", look.dim,
+        )  # fmt: skip
+
+
+def _cells(phases: Sequence[Phase], old: int, axis: tuple[int, int], width: int) -> list[str]:
+    """The kind of every cell of a bar from end to end; the longest phase in a cell counts."""
+    kinds, edges = [], []
+    for i in range(width + 1):
+        edges.append(axis[0] + (axis[1] - axis[0]) * i / width)
+    for left, right in pairwise(edges):
+        share = {"old": 0.0, "dark": 0.0, "new": 0.0}
+        for p in phases:
+            start, end = p.start_ns or 0, (p.start_ns or 0) + (p.duration_ns or 0)
+            share[_kind(p, old)] += max(0.0, min(end, right) - max(start, left))
+        kinds.append(max(share, key=lambda kind: share[kind]))
+    if kinds:
+        kinds[0] = _kind(phases[0], old)  # however short, the old kernel is there
+    return kinds
+
+
+def _blackout_bar(phases: Sequence[Phase], h: HandoverReport, width: int, look: Look) -> Text:
+    """Two lines: the bar, and what its parts are."""
+    axis = _axis(phases)
+    if axis is None or width < 20:
+        return Text("")
+    text = Text()
+    runs: list[tuple[int, str]] = []  # where each part begins
+    kinds = _cells(phases, h.old, axis, width)
+    for kind, run in groupby(range(len(kinds)), lambda i: kinds[i]):
+        cells = list(run)
+        text.append(("░" if kind == "dark" else "█") * len(cells), getattr(look, kind))
+        runs.append((cells[0], kind))
+    took = {k: sum(p.duration_ns or 0 for p in phases if _kind(p, h.old) == k) for k in kinds}
+    return text.append("\n").append_text(_labels(runs, took, width, look))
+
+
+def _labels(runs: list[tuple[int, str]], took: dict[str, int], width: int, look: Look) -> Text:
+    """What the parts are, each below its own or behind the one before; as long as all fit."""
+    long = {"old": "old kernel ", "dark": "dark: nothing can record ", "new": "new kernel "}
+    short = {"old": "old ", "dark": "dark ", "new": "new "}
+    for names in (long, short, dict.fromkeys(long, "")):
+        labels = Text()
+        for begin, kind in runs:
+            labels.append(" " * (begin - labels.cell_len))
+            labels.append(f"{names[kind]}{duration(took[kind])}", getattr(look, kind)).append("  ")
+        labels.rstrip()
+        if labels.cell_len <= width:
+            break
+    return labels
+
+
+class StoryView(View):
+    """Head, bars, and what the selected one means."""
+
+    title = "Story"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "other(0)", "Left list", show=False),
+        Binding("right,l", "other(1)", "Right list", show=False),
+    ]
+
+    def __init__(self, model: Model, *, id: str) -> None:
+        super().__init__(model, id=id)
+        self._wide: bool | None = None
+        self._note = ""
+
+    def compose(self) -> ComposeResult:
+        yield StoryHead(self.model.report, id="story-head")
+        yield Horizontal(id="story-lists")
+        yield Static(id="story-note")
+
+    async def on_resize(self) -> None:
+        """One list, or two side by side where there is room."""
+        wide = self.size.width >= _WIDE
+        if wide == self._wide or not self.size.width:
+            return
+        self._wide = wide
+        report = self.model.report
+        phases: _Lines = [
+            line for n in range(len(report.handovers)) for line in _handover_lines(report, n)
+        ]
+        few = _MORE if wide else _FEW
+        rest = [
+            *_devices(report, few),
+            *_initcalls(report, few),
+            *_units(report, few),
+            *_record(report),
+        ]
+        lists = self.query_one("#story-lists", Horizontal)
+        await lists.remove_children()
+        if wide and phases:
+            await lists.mount(SpanList(phases, id="story-left"), SpanList(rest, id="story-right"))
+        else:
+            await lists.mount(SpanList([*phases, *rest], id="story-left"))
+        if self.display:
+            self.on_shown()
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._tell())
+
+    def on_shown(self) -> None:
+        """The list is what the keys are for."""
+        for first in self.query(SpanList):
+            first.focus()
+            return
+
+    def action_other(self, which: int) -> None:
+        """Move to the other list."""
+        lists = list(self.query(SpanList))
+        lists[min(which, len(lists) - 1)].focus()
+
+    def on_span_list_selected(self, event: SpanList.Selected) -> None:
+        """Say what the bar is; the head shows its handover."""
+        head = self.query_one(StoryHead)
+        if event.bar.handover not in (None, head.number):
+            head.number = event.bar.handover
+            head.refresh()
+        named = f"{event.bar.name}: " if event.bar.view == "timeline" else ""
+        self._note = f"{named}{event.bar.note}"
+        self._tell()
+
+    def _tell(self) -> None:
+        note = Text(printable(self._note), self.look.dim)
+        self.query_one("#story-note", Static).update(note)
+
+    def on_span_list_chosen(self, event: SpanList.Chosen) -> None:
+        """Show the bar in the timeline."""
+        bar = event.bar
+        if bar.view == "timeline":
+            if bar.start_ns is None:
+                self.tracekit.say(f"{bar.name}: nothing tells when it was")
+                return
+            self.tracekit.show_span(bar.start_ns, bar.start_ns + (bar.took_ns or 0))
+        elif bar.view:
+            self.tracekit.action_show_view(bar.view)

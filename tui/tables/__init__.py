@@ -1,0 +1,1 @@
+"""The view of tables by CPU, task, event, device and initcall."""

@@ -1,0 +1,308 @@
+"""What a lane looks like: its cells, as characters with styles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.style import Style
+
+from tracekit.browse.lanes import SWITCH, Dark, Lane, Span
+from tracekit.browse.running_tasks import Turns, turns_in
+from tracekit.query.selection import among
+from tracekit.text import duration, error_bound
+from tui.theme import EIGHTHS, RAMP, Look
+from tui.timeline.cell_row import Row, one_line
+from tui.timeline.state import LaneState, Scale
+
+__all__ = ["LanePainter", "heights"]
+
+_Array = npt.NDArray[Any]
+_SAMPLES = 8  # events of a cell that tell its colour
+_SOLID = 0.95  # of a cell that one task has for its name to be written there
+_MOST_MATCHES = 1 << 14
+_SHORTEST = 4  # cells that a label needs
+_WORDY = ("ftrace:", "printk:")  # of events whose arguments tell more than their names
+_REVERSE = Style(reverse=True)
+
+
+def heights(counts: _Array, peak: int, most: int) -> list[int]:
+    """0 for none, 1 to ``most`` for 1 to ``peak`` of them, on a log scale."""
+    if peak <= 1:
+        return [(most + 1) // 2 if n else 0 for n in counts.tolist()]
+    top = math.log(peak)
+    return [1 + round((most - 1) * math.log(n) / top) if n else 0 for n in counts.tolist()]
+
+
+def dark_cells(dark: Dark, scale: Scale) -> tuple[int, int]:
+    """The cells ``[start, end)`` that lie in the dark as a whole, but for its borders."""
+    return max(scale.cell(dark.start_ns) + 1, 0), max(scale.cell(dark.end_ns), 0)
+
+
+def _cut(text: str, room: int) -> str:
+    """``text``, cut short to fit into ``room`` cells; nothing where that leaves nothing to read."""
+    if len(text) <= room:
+        return text
+    return text[: room - 1] + "…" if room >= _SHORTEST else ""
+
+
+class LanePainter:
+    """Draws lanes of one window at one scale, ``peak`` being the most events of a cell."""
+
+    def __init__(self, state: LaneState, look: Look, scale: Scale, peak: int) -> None:
+        self._state, self._look, self._scale, self._peak = state, look, scale, peak
+        self._recording = state.model.recording
+        self.edges = state.edges(scale)
+        jumps = sorted(ns for ns in state.jumps if scale.start <= ns < scale.end)
+        self._walls = [scale.cell(ns) for ns in jumps]
+
+    def paint(self, lane: Lane, whole: Lane, rows: int, tasks: bool) -> list[Row]:
+        """A lane, ``rows`` high; the last of them for the task that runs if ``tasks``.
+
+        ``whole`` is the lane with the events that the filter hides.
+        """
+        drawn = [self._ground() for _ in range(rows)]
+        if lane.kind == "spans":
+            self._spans(lane, drawn)
+            return drawn
+        above = drawn[:-1] if tasks else drawn
+        borders = among(lane.rows, self.edges)
+        counts = np.diff(borders)
+        hues = self._hues(lane.rows, borders)
+        if int(counts.sum()) <= self._scale.cells:
+            self._events(lane, counts, borders, hues, above)
+        else:
+            self._density(lane, counts, hues, above)
+        self._matches(lane, above)
+        if lane.kind == "cpu":
+            self._dark_words(above[0])
+        if tasks:
+            self._tasks(whole, drawn[-1])
+        return drawn
+
+    def _ground(self) -> Row:
+        row = Row(self._scale.cells, self._look.base)
+        for dark in self._state.dark:
+            row.fill(*dark_cells(dark, self._scale), "░", self._look.dark)
+        return row
+
+    def _dark_words(self, row: Row) -> None:
+        """Say how long it is dark, where there is room."""
+        for dark in self._state.dark:
+            start, end = dark_cells(dark, self._scale)
+            start, end = max(start, 0), min(end, self._scale.cells)
+            if dark.length_ns is None:
+                texts = [" dark, length unknown ", " dark "]
+            else:
+                short = f" dark {duration(dark.length_ns)} "
+                texts = [f"{short}{error_bound(dark.error_ns)} ", short]
+            text = next((t for t in texts if len(t) + 2 <= end - start), None)
+            if text:
+                row.write((start + end - len(text)) // 2, text, self._look.dark)
+
+    # -- events -------------------------------------------------------------------------------
+
+    def _hues(self, rows: _Array, borders: _Array) -> list[Style]:
+        """A cell's colour: of the system that most of its events are of (of some, if many)."""
+        names = self._recording.event_names
+        systems = list(dict.fromkeys(name.partition(":")[0] for name in names))
+        cells = len(borders) - 1
+        if not systems or borders[-1] == borders[0]:
+            return [self._look.base] * cells
+        counts = np.diff(borders)
+        filled = np.flatnonzero(counts)
+        share = np.arange(_SAMPLES) * 2 + 1
+        at = borders[filled, None] + counts[filled, None] * share // (2 * _SAMPLES)
+        of_name = np.array([systems.index(name.partition(":")[0]) for name in names])
+        found = of_name[self._recording.name_codes(rows[at.reshape(-1)])].reshape(at.shape)
+        tally = np.zeros((len(filled), len(systems)), np.int64)
+        for column in found.T:
+            tally[np.arange(len(filled)), column] += 1
+        best = tally.argmax(axis=1)
+        hues = [self._look.base] * cells
+        for cell, system in zip(filled.tolist(), best.tolist(), strict=True):
+            hues[cell] = self._look.hue(systems[system])
+        return hues
+
+    def _density(
+        self, lane: Lane, counts: _Array, hues: Sequence[Style], rows: Sequence[Row]
+    ) -> None:
+        eighths = len(RAMP) - 1
+        peak = self._peak if lane.kind == "cpu" else int(counts.max())
+        levels = heights(counts, peak, eighths * len(rows))
+        for y, row in enumerate(reversed(rows)):
+            for cell, level in enumerate(levels):
+                if level > y * eighths:
+                    row.chars[cell] = RAMP[min(level - y * eighths, eighths)]
+                    row.styles[cell] = hues[cell]
+        for cell in np.flatnonzero(counts).tolist():  # what is above a bar is not dark
+            for row in rows:
+                if row.chars[cell] == "░":
+                    row.chars[cell], row.styles[cell] = " ", self._look.base
+
+    def _events(
+        self,
+        lane: Lane,
+        counts: _Array,
+        borders: _Array,
+        hues: Sequence[Style],
+        rows: Sequence[Row],
+    ) -> None:
+        """Single events, with labels where there is room: names above, arguments below."""
+        filled = np.flatnonzero(counts).tolist()
+        if not filled:
+            return
+        for cell in filled:
+            sign = "│" if counts[cell] == 1 else "┃" if counts[cell] < 4 else "█"
+            for row in rows:
+                row.chars[cell], row.styles[cell] = sign, hues[cell]
+        rooms = self._rooms(filled)
+        single = [cell for cell, _, _ in rooms if counts[cell] == 1]
+        texts = self._texts(lane.rows[borders[single]].astype(np.int64))
+        told = dict(zip(single, texts, strict=True))
+        for cell, start, end in rooms:
+            lines = told.get(cell) or (f"{counts[cell]} events",)
+            if len(rows) == 1:
+                lines = (" ".join(line for line in lines if line),)
+            for row, line in zip(rows, lines, strict=False):
+                text = _cut(one_line(line[: 2 * end]), end - start)
+                row.write(start if start > cell else end - len(text), text, hues[cell])
+
+    def _rooms(self, filled: Sequence[int]) -> list[tuple[int, int, int]]:
+        """(cell, start, end): where to write what an event is.
+
+        That is behind it, up to the next one; but for the last one before a jump, before it.
+        """
+        rooms = []
+        for at, cell in enumerate(filled):
+            end = filled[at + 1] - 1 if at + 1 < len(filled) else self._scale.cells
+            start = filled[at - 1] + 1 if at else 0
+            if cell in self._walls:
+                rooms.append((cell, start, cell))
+            elif at + 1 < len(filled) and filled[at + 1] in self._walls:
+                continue  # that one writes there
+            else:
+                walls = (wall for wall in self._walls if cell < wall < end)
+                rooms.append((cell, cell + 1, next(walls, end)))
+        return [room for room in rooms if room[2] - room[1] >= _SHORTEST]
+
+    def _texts(self, rows: _Array) -> list[tuple[str, ...]]:
+        """What to write beside events: their names and arguments."""
+        if not len(rows):
+            return []
+        table = self._recording.table(rows)
+        names, told = table["event"].to_pylist(), table["args"].to_pylist()
+        switches = [i for i, name in enumerate(names) if name == SWITCH]
+        fields = self._recording.fields(rows[switches]) if switches else []
+        nexts = {i: f.get("next_comm") for i, f in zip(switches, fields, strict=True)}
+        texts = list[tuple[str, ...]]()
+        for i, (name, args) in enumerate(zip(names, told, strict=True)):
+            short = name.partition(":")[2]
+            if name.startswith(_WORDY):
+                texts.append((args.strip(), ""))
+            elif nexts.get(i):
+                texts.append((short, f"→ {nexts[i]}"))
+            else:
+                texts.append((short, args))
+        return texts
+
+    def _matches(self, lane: Lane, rows: Sequence[Row]) -> None:
+        """Tell the cells that have something a search found (of very many matches, some)."""
+        matches = self._state.model.matches
+        first, last = among(matches, self.edges[[0, -1]]).tolist()
+        found = matches[first : last : (last - first) // _MOST_MATCHES + 1]
+        if not len(found) or not len(lane.rows):
+            return
+        at = np.minimum(among(lane.rows, found), len(lane.rows) - 1)
+        cells = np.searchsorted(self.edges, found[lane.rows[at] == found], "right") - 1
+        style = Style(color=self._look.match.bgcolor, bold=True, underline=True)
+        for cell in np.unique(cells).tolist():
+            for row in rows:
+                row.styles[cell] += style
+
+    # -- tasks --------------------------------------------------------------------------------
+
+    def _tasks(self, lane: Lane, row: Row) -> None:
+        """Which task runs: its name where it has whole cells, else how busy the CPU is."""
+        turns = turns_in(self._recording, lane, self._scale.times)
+        if turns is None:
+            row.write(0, "too many switches: zoom in", self._look.dim)
+            return
+        names = self._task_names(turns)
+        styles = [self._look.hue(name) for name in names]
+        levels = np.ceil(turns.busy * (len(RAMP) - 1)).astype(int).tolist()
+        solid = turns.busy >= _SOLID
+        for cell, task in enumerate(turns.task.tolist()):
+            if task < 0:
+                continue
+            if solid[cell]:
+                row.chars[cell], row.styles[cell] = " ", styles[task] + _REVERSE
+            elif levels[cell]:
+                row.chars[cell], row.styles[cell] = RAMP[levels[cell]], styles[task]
+            else:
+                row.chars[cell], row.styles[cell] = "╌", self._look.dim
+        runs = np.where(solid, turns.task, -1)
+        starts = np.flatnonzero(np.diff(runs, prepend=-2)).tolist()
+        for start, end in zip(starts, [*starts[1:], len(runs)], strict=True):
+            task = int(runs[start])
+            if task >= 0 and end - start >= _SHORTEST:
+                self._bar(row, start, end, names[task], styles[task])
+
+    def _task_names(self, turns: Turns) -> list[str]:
+        boots = [boot.index for boot in self._recording.boots]
+        comms = self._recording.comms
+        return [
+            comms[boots.index(boot)].get(pid, f"pid {pid}") if boot in boots else f"pid {pid}"
+            for boot, pid in turns.tasks
+        ]
+
+    # -- spans --------------------------------------------------------------------------------
+
+    def _spans(self, lane: Lane, rows: Sequence[Row]) -> None:
+        for level, of in enumerate(lane.levels):
+            self._level(
+                rows[min(level, len(rows) - 1)], of.within(self._scale.start, self._scale.end)
+            )
+
+    def _level(self, row: Row, spans: Sequence[Span]) -> None:
+        thin: dict[int, int] = {}
+        for n, span in enumerate(spans):
+            begin, end = self._scale.exact(span.start_ns), self._scale.exact(span.end_ns)
+            first = max(math.floor(begin), 0)
+            style = self._span_style(span)
+            style = self._look.shade(style) if n % 2 else style
+            if end - begin < 1:
+                cell = min(first, len(row.chars) - 1)
+                thin[cell] = thin.get(cell, 0) + 1
+                row.write(cell, EIGHTHS[min(thin[cell], 8)], style)
+                continue
+            last = min(math.ceil(end), len(row.chars))
+            if span.kind == "dark":
+                row.fill(first, last, "░", self._look.dark)
+                text = f" {span.label} {duration(span.end_ns - span.start_ns)} "
+                row.write(first + 1, _cut(one_line(text), last - first - 1), self._look.dark)
+            else:
+                self._bar(row, first, last, self._words(span, last - first), style)
+
+    def _words(self, span: Span, room: int) -> str:
+        """The label, with how long it took if that fits."""
+        took = "never returned" if span.open else duration(span.end_ns - span.start_ns)
+        text = f"{span.label} {took}"
+        return text if len(text) + 2 <= room else span.label
+
+    def _bar(self, row: Row, start: int, end: int, label: str, style: Style) -> None:
+        """A bar; without colours its begin and the reversed cells tell it."""
+        row.fill(start, end, " ", style + _REVERSE)
+        row.write(start, "▏", style + _REVERSE)
+        row.write(start + 1, _cut(one_line(label), end - start - 1), style + _REVERSE)
+
+    def _span_style(self, span: Span) -> Style:
+        look = self._look
+        if span.open:
+            return look.bad
+        if span.kind == "phase":
+            return look.hues[span.boot % len(look.hues)]
+        return look.hue(span.kind)

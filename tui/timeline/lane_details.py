@@ -1,0 +1,108 @@
+"""The lines below the lanes: what is measured, and what is under the cursor."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.text import Text
+from textual.widget import Widget
+
+from tracekit.browse.lanes import Span, next_row
+from tracekit.query.groups import cell_counts
+from tracekit.text import duration, error_bound
+from tui.theme import Look, look_of
+from tui.timeline.cell_row import one_line
+from tui.timeline.ruler import instant
+from tui.timeline.state import LaneState
+
+__all__ = ["LaneDetails"]
+
+
+class LaneDetails(Widget):
+    """Three lines: marks or a legend, the event or span under the cursor, its arguments."""
+
+    def __init__(self, state: LaneState) -> None:
+        super().__init__()
+        self._state = state
+
+    def render(self) -> Text:
+        look = look_of(self)
+        lines = [self._info(look)]
+        if self._state.ready:
+            span = self._state.span
+            lines += self._of_span(look, span) if span is not None else self._of_event(look)
+        for line in lines:
+            line.truncate(self.size.width, overflow="ellipsis")
+        return Text("\n").join(lines)
+
+    # -- the first line -----------------------------------------------------------------------
+
+    def _info(self, look: Look) -> Text:
+        text = Text(" ", no_wrap=True)
+        a, b = self._state.model.marks
+        if self._state.ready and self._state.behind:
+            text.append("… filtering: the lanes do not show all of it yet", look.warn)
+        elif a is not None:
+            text.append(f"A {instant(a)}", look.mark)
+            if b is not None:
+                text.append(
+                    f"  B {instant(b)}  A→B {duration(b - a)} {self._error(a, b)}", look.mark
+                )
+            else:
+                text.append("  m at another event measures", look.dim)
+        elif self._state.ready and self._state.lane.note:
+            text.append("‼ ", look.bad)
+            text.append(f"{self._state.lane.name}: {self._state.lane.note}", look.warn)
+        else:
+            systems = self._state.systems() if self._state.ready else {}
+            for system, count in systems.items():
+                text.append("■ ", look.hue(system))
+                text.append(f"{one_line(system)} ")
+                text.append(f"{count:,}  ", look.dim)
+        return text
+
+    def _error(self, a: int, b: int) -> str:
+        """How far the distance of the marks may be off: that of the events they are on."""
+        model = self._state.model
+        rows = [min(int(np.searchsorted(model.ts_ns, ns)), model.total - 1) for ns in (a, b)]
+        ns, error = model.recording.axis.interval(model.recording.rows, *rows)
+        return error_bound(error) if ns is not None else "by clocks that nothing relates"
+
+    # -- what is under the cursor -------------------------------------------------------------
+
+    def _of_span(self, look: Look, span: Span) -> list[Text]:
+        first = Text(" ", no_wrap=True)
+        first.append(one_line(span.label), look.strong)
+        took = "never returned" if span.open else duration(span.end_ns - span.start_ns)
+        first.append(f"  {took}", look.warn)
+        first.append(
+            f"  from {instant(span.start_ns)}  boot {span.boot}  {one_line(span.kind)}", look.dim
+        )
+        return [first, Text(f" {one_line(span.note)}", look.dim, no_wrap=True)]
+
+    def _of_event(self, look: Look) -> list[Text]:
+        model = self._state.model
+        if not model.total:
+            return [Text(" no events", look.dim)]
+        row = model.recording.table(np.array([model.cursor])).to_pylist()[0]
+        first = Text(" ", no_wrap=True)
+        first.append(instant(row["ts_ns"]), look.strong)
+        first.append(f"  CPU {row['cpu']}  ", look.dim)
+        first.append(f"{one_line(row['comm'] or '?')} [{row['pid']}]  ")
+        first.append(one_line(row["event"]), look.hue(row["event"]) + look.strong)
+        first.append(self._beside(), look.dim)
+        return [first, Text(f" {one_line(row['args'])}", no_wrap=True)]
+
+    def _beside(self) -> str:
+        """How many events the cell has, and how far the lane's next one is."""
+        state, model = self._state, self._state.model
+        rows = state.lane.rows
+        scale = state.scale(self.size.width)
+        cell = scale.cell(model.cursor_ns)
+        told = ""
+        if 0 <= cell < scale.cells:
+            count = int(cell_counts(rows, state.edges(scale)[cell : cell + 2])[0])
+            told += f"  {count:,} here" if count > 1 else ""
+        after = next_row(rows, model.cursor, forward=True)
+        if after is not None:
+            told += f"  next in {duration(int(model.ts_ns[after]) - model.cursor_ns)}"
+        return told

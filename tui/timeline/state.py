@@ -1,0 +1,157 @@
+"""What the widgets of the timeline share: the lanes, which one is chosen, and the scale."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit.browse.lanes import Dark, Lane, Span, dark_parts
+from tracekit.query.groups import cell_edges
+from tracekit.query.selection import Selection, among
+from tui.model import Model
+
+__all__ = ["GUTTER", "LaneState", "Scale"]
+
+GUTTER = 13  # cells left of the lanes, for their names
+
+
+@dataclass(frozen=True)
+class Scale:
+    """``cells`` cells that show ``[start, end)``, ns."""
+
+    start: int
+    end: int
+    cells: int
+
+    @cached_property
+    def times(self) -> list[int]:
+        """The cells' edges, ``cells + 1``, as :func:`~tracekit.query.groups.cell_edges`."""
+        width = (self.end - self.start) / self.cells
+        return [self.start + round(i * width) for i in range(self.cells + 1)]
+
+    def cell(self, ns: int) -> int:
+        """The cell of an instant; -1 before the first one, ``cells`` behind the last one."""
+        return min(bisect_right(self.times, ns) - 1, self.cells)
+
+    def exact(self, ns: int) -> float:
+        """Where an instant lies, in cells."""
+        return (ns - self.start) * self.cells / (self.end - self.start)
+
+    def ns(self, cell: float) -> int:
+        """The instant that lies so many cells from the left."""
+        return self.start + round((self.end - self.start) * cell / self.cells)
+
+
+class LaneState:
+    """``lanes``: all, with all their events; ``shown``: with those that the filter left.
+
+    ``chosen`` is the number of the lane that keys mean. ``tasks``: whether CPUs have a line that
+    tells the task that runs, None for where there is room.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.dark: Sequence[Dark] = dark_parts(model.recording, model.report)
+        self.lanes: Sequence[Lane] = ()
+        self.shown: Sequence[Lane] = ()
+        self.selection: Selection | None = None  # of ``shown``
+        self.chosen = 0
+        self.tasks: bool | None = None
+        self._span: tuple[int, Span] | None = None
+        self._edges: tuple[Scale, npt.NDArray[Any]] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are lanes."""
+        return bool(self.shown)
+
+    @property
+    def current(self) -> bool:
+        """Whether the lanes are made of the selection there is."""
+        return self.selection is self.model.selection
+
+    @property
+    def behind(self) -> bool:
+        """Whether a filter was asked for that the lanes do not show yet, or not all of it."""
+        return self.model.pending or not self.current
+
+    @property
+    def lane(self) -> Lane:
+        """The chosen lane."""
+        return self.shown[self.chosen]
+
+    @property
+    def jumps(self) -> Iterator[int]:
+        """When each kernel was left, ns."""
+        for handover in self.model.report.handovers:
+            if handover.jump_ns is not None:
+                yield handover.jump_ns
+
+    def bookmarked(self, scale: Scale) -> Iterator[int]:
+        """The instants of the bookmarks that a scale shows."""
+        marks = self.model.notes.bookmarks
+        first = bisect_left(marks, scale.start, key=lambda mark: mark.ts_ns)
+        for mark in marks[first:]:
+            if mark.ts_ns >= scale.end:
+                return
+            yield mark.ts_ns
+
+    def systems(self) -> dict[str, int]:
+        """How many events of each system the window has, most first; hidden ones count too."""
+        model = self.model
+        rows = np.searchsorted(model.ts_ns, self.model.window)
+        found: dict[str, int] = {}
+        for code, name in enumerate(model.recording.event_names):
+            first, last = among(model.index.events.rows(code), rows).tolist()
+            system = name.partition(":")[0]
+            found[system] = found.get(system, 0) + last - first
+        return {name: found[name] for name in sorted(found, key=lambda n: -found[n]) if found[name]}
+
+    @property
+    def span(self) -> Span | None:
+        """The span that the cursor is on, where the chosen lane has spans."""
+        if not self.ready or self.lane.kind != "spans":
+            return None
+        if self._span is not None:
+            row, span = self._span
+            if row == self.model.cursor and span in self.lane.spans:
+                return span
+        return self.lane.span_at(self.model.cursor_ns)
+
+    @property
+    def on_chosen(self) -> bool:
+        """Whether the cursor is on something of the chosen lane."""
+        if not self.ready or self.lane.kind == "spans":
+            return self.span is not None
+        rows, cursor = self.lane.rows, self.model.cursor
+        at = int(among(rows, cursor))
+        return at < len(rows) and int(rows[at]) == cursor
+
+    def choose_cpu(self) -> None:
+        """Choose the lane of the CPU that the event under the cursor is of."""
+        if self.model.total:
+            name = f"CPU {int(self.model.recording.rows.cpu[self.model.cursor])}"
+            lanes = (i for i, lane in enumerate(self.shown) if lane.name == name)
+            self.chosen = next(lanes, self.chosen)
+
+    def go_to(self, span: Span) -> None:
+        """Put the cursor on a span."""
+        self.model.go(span.start_ns)
+        self._span = self.model.cursor, span
+
+    def scale(self, width: int) -> Scale:
+        """The scale of a widget ``width`` wide."""
+        return Scale(*self.model.window, max(width - GUTTER, 1))
+
+    def edges(self, scale: Scale) -> npt.NDArray[Any]:
+        """The rows at which the cells begin."""
+        if self._edges is None or self._edges[0] != scale:
+            found = cell_edges(self.model.ts_ns, scale.start, scale.end, scale.cells)
+            self._edges = scale, found.astype(np.uint32)  # as rows are: see among()
+        return self._edges[1]

@@ -1,0 +1,312 @@
+"""The timeline: all lanes of a session over one axis, from the whole of it down to nanoseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+
+from tracekit.browse.lanes import (
+    Lane,
+    find_gap,
+    make_lanes,
+    nearest_row,
+    next_common,
+    next_row,
+    shown,
+)
+from tracekit.query.selection import Selection
+from tracekit.text import duration
+from tui.events.table import EventsTable
+from tui.jobs import Job, start
+from tui.model import Model
+from tui.timeline.lane_details import LaneDetails
+from tui.timeline.lanes import Lanes
+from tui.timeline.minimap import Minimap
+from tui.timeline.ruler import Ruler
+from tui.timeline.state import LaneState
+from tui.view import View
+
+__all__ = ["TimelineView"]
+
+_Made = tuple[tuple[Lane, ...], tuple[Lane, ...], Selection]
+_T = TypeVar("_T")
+_ZOOM = 0.5
+_PAN = 0.25  # of the window
+_TALL = 36  # lines of the terminal from which on there is a place for more below
+_LANES_SHARE = 0.6  # of a tall view that the lanes take at most
+_GAP = 16  # a gap is at least this part of the window
+_AT_ONCE = 1 << 20  # rows that are looked at without a job
+
+
+class TimelineView(View):
+    """The minimap, the ruler, the lanes, and what is under the cursor."""
+
+    title = "Timeline"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "enter", "Open", tooltip="Show the event in Events; zoom to a bar"),
+        Binding("w,plus,equals_sign", "zoom(True)", "Zoom", key_display="w s", tooltip="Zoom in"),
+        Binding("s,minus", "zoom(False)", "Zoom out", show=False, tooltip="Zoom out"),
+        Binding("a,shift+left", "pan(False)", "Pan left", show=False, tooltip="Pan left"),
+        Binding("d,shift+right", "pan(True)", "Pan", key_display="a d", tooltip="Pan right"),
+        Binding("left,h", "step(False)", "Previous event", show=False,
+                tooltip="Previous event of the lane"),
+        Binding("right,l", "step(True)", "Event", key_display="← →",
+                tooltip="Next event of the lane"),
+        Binding("up,k", "lane(-1)", "Lane above", show=False, tooltip="Lane above"),
+        Binding("down,j", "lane(1)", "Lane", key_display="↑ ↓", tooltip="Lane below"),
+        Binding("m", "mark", "Mark", tooltip="Measure: mark A, then B, then none"),
+        Binding("left_square_bracket", "gap(False)", "Previous gap", show=False,
+                tooltip="Previous gap in the lane"),
+        Binding("right_square_bracket", "gap(True)", "Gap", key_display="[ ]",
+                tooltip="Next gap in the lane"),
+        Binding("e", "kind(True)", "Kind", key_display="e E",
+                tooltip="Next event of the same kind"),
+        Binding("E", "kind(False)", "Previous of its kind", show=False,
+                tooltip="Previous event of the same kind"),
+        Binding("z", "fit", "Fit", tooltip="Zoom to A-B; without marks: everything"),
+        Binding("t", "tasks", "Tasks", show=False, tooltip="The line of running tasks"),
+        Binding("home,g", "end(False)", "First", show=False, tooltip="First event of the lane"),
+        Binding("end,G", "end(True)", "Last", show=False, tooltip="Last event of the lane"),
+    ]  # fmt: skip
+
+    def __init__(self, model: Model, *, id: str) -> None:
+        super().__init__(model, id=id)
+        self.state = LaneState(model)
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        yield Minimap(self.state)
+        yield Ruler(self.state)
+        yield Lanes(self.state)
+        yield LaneDetails(self.state)
+        with Container(id="below"):
+            yield EventsTable(self.model, id="below-events")
+
+    def on_mount(self) -> None:
+        """Follow the model."""
+        model = self.model
+        for signal in (model.cursor_changed, model.window_changed, model.marks_changed):
+            signal.subscribe(self, lambda _: self._draw())
+        model.notes_changed.subscribe(self, lambda _: self._draw())
+        model.matches_changed.subscribe(self, lambda _: self._draw())
+        model.pending_changed.subscribe(self, lambda _: self._draw())
+        model.selection_changed.subscribe(self, lambda _: self._filter())
+
+    def on_shown(self) -> None:
+        self.query_one(Lanes).focus()
+        self._filter()
+        if not self.state.on_chosen:  # it was moved in another view
+            self.state.choose_cpu()
+        self._fit()
+        self._draw()
+        self.query_one(Lanes).reveal()
+
+    def on_resize(self) -> None:
+        self._fit()
+        self._draw()
+
+    def _fit(self) -> None:
+        """Leave a place below the lanes where there is room and something to put there."""
+        below, lanes = self.query_one("#below"), self.query_one(Lanes)
+        below.display = self.app.size.height >= _TALL and bool(below.children)
+        most = int(self.size.height * _LANES_SHARE)
+        lanes.styles.height = (
+            min(lanes.wanted, most) if below.display and self.state.ready else "1fr"
+        )
+
+    def _draw(self) -> None:
+        for widget in self.query("Minimap, Ruler, Lanes, LaneDetails"):
+            widget.refresh()
+
+    # -- lanes --------------------------------------------------------------------------------
+
+    def _filter(self) -> None:
+        """Make the lanes, or those of their events that are shown, unless they are there."""
+        if self.display and not self.state.current:
+            start(self.tracekit, "lanes", self._make, self._made)
+            self._draw()
+
+    def _make(self, job: Job) -> _Made:
+        model, selection = self.model, self.model.selection
+        lanes = tuple(self.state.lanes)
+        if not lanes:
+            lanes = tuple(make_lanes(model.recording, model.report, model.index, job.step))
+            if model.total:
+                model.recording.table(np.array([0]))  # names every task: later calls are quick
+        return lanes, tuple(shown(lane, selection, job.step) for lane in lanes), selection
+
+    def _made(self, made: _Made) -> None:
+        state, first = self.state, not self.state.ready
+        state.lanes, state.shown, state.selection = made
+        if first:
+            state.choose_cpu()
+        self._fit()
+        self._draw()
+        self.query_one(Lanes).reveal()
+
+    # -- what keys do -------------------------------------------------------------------------
+
+    def action_zoom(self, closer: bool) -> None:
+        """Zoom around the cursor, or the middle where the cursor is elsewhere."""
+        start, end = self.model.window
+        cursor = self.model.cursor_ns
+        around = cursor if start <= cursor < end else (start + end) // 2
+        self.model.zoom(_ZOOM if closer else 1 / _ZOOM, around)
+
+    def action_pan(self, right: bool) -> None:
+        """Move the window a quarter of it."""
+        start, end = self.model.window
+        by = round((end - start) * (_PAN if right else -_PAN))
+        self.model.look_at(start + by, end + by)
+
+    def action_step(self, forward: bool) -> None:
+        """Go to the next event of the chosen lane, or to its next span."""
+        if not self.state.ready:
+            return
+        lane, span = self.state.lane, self.state.span
+        if lane.kind == "spans":
+            ns = span.start_ns if span else self.model.cursor_ns
+            beside = lane.span_beside(ns, forward)
+            if beside:
+                self.state.go_to(beside)
+                self._draw()
+            return
+        row = next_row(lane.rows, self.model.cursor, forward)
+        if row is not None:
+            self.model.move_to(row)
+
+    def action_lane(self, by: int) -> None:
+        """Choose another lane."""
+        if self.state.ready:
+            self.state.chosen = min(max(self.state.chosen + by, 0), len(self.state.lanes) - 1)
+            self.query_one(Lanes).reveal()
+            self._draw()
+
+    def action_end(self, last: bool) -> None:
+        """Go to the first or last event of the chosen lane."""
+        if not self.state.ready:
+            return
+        lane, at = self.state.lane, -1 if last else 0
+        if lane.spans:
+            self.state.go_to(lane.spans[at])
+            self._draw()
+        elif len(lane.rows):
+            self.model.move_to(int(lane.rows[at]))
+
+    def action_kind(self, forward: bool) -> None:
+        """Go to the next event of the kind of the one under the cursor."""
+        model = self.model
+        if not model.total:
+            return
+        at = np.array([model.cursor])
+        rows = model.index.events.rows(int(model.recording.name_codes(at)[0]))
+        selection, row = model.selection, model.cursor
+
+        def found(row: int | None) -> None:
+            if row is None:
+                name = model.recording.event_names[int(model.recording.name_codes(at)[0])]
+                self.tracekit.say(f"no {'later' if forward else 'earlier'} {name}")
+            else:
+                model.move_to(row)
+
+        self._search(
+            len(rows) if selection.rows is not None else 0,
+            lambda pause: next_common(rows, selection, row, forward, pause),
+            found,
+        )
+
+    def action_gap(self, forward: bool) -> None:
+        """Go to the next stretch of the chosen lane that is empty: a sixteenth of the window."""
+        if not self.state.ready or self.state.lane.kind == "spans":
+            self.tracekit.say("gaps are between events: choose a lane that has some")
+            return
+        model, lane = self.model, self.state.lane
+        least = max(1, (model.window[1] - model.window[0]) // _GAP)
+        row = model.cursor
+
+        def found(gap: tuple[int, int] | None) -> None:
+            if gap is None:
+                self.tracekit.say(
+                    f"{lane.name}: no {'later' if forward else 'earlier'} gap of"
+                    f" {duration(least)}; zoom in for shorter ones"
+                )
+            else:
+                model.move_to(gap[0])
+
+        self._search(
+            len(lane.rows),
+            lambda pause: find_gap(model.ts_ns, lane.rows, row, least, forward, pause),
+            found,
+        )
+
+    def _search(
+        self,
+        rows: int,
+        search: Callable[[Callable[[], None]], _T],
+        found: Callable[[_T], None],
+    ) -> None:
+        """Search through so many rows: at once where they are few, else in a job."""
+        if rows <= _AT_ONCE:
+            found(search(lambda: None))
+        else:
+            start(self.tracekit, "looking", lambda job: search(job.step), found)
+
+    def action_mark(self) -> None:
+        """Set mark A, then B; then clear both."""
+        a, b = self.model.marks
+        if not self.model.total:
+            return
+        if a is None:
+            self.model.set_mark(0, self.model.cursor_ns)
+        elif b is None:
+            self.model.set_mark(1, self.model.cursor_ns)
+        else:
+            self.model.set_mark(0, None)
+            self.model.set_mark(1, None)
+
+    def action_fit(self) -> None:
+        """Show what lies between the marks; without marks, all."""
+        a, b = self.model.marks
+        if a is not None and b is not None and a != b:
+            self.model.go_to_span(min(a, b), max(a, b))
+        else:
+            self.model.look_at(*self.model.extent)
+
+    def action_tasks(self) -> None:
+        """The line that tells the task: where there is room, always, never."""
+        state = self.state
+        state.tasks = {None: True, True: False, False: None}[state.tasks]
+        said = {None: "where there is room", True: "always", False: "never"}[state.tasks]
+        self.tracekit.say(f"the line that tells which task runs: {said}")
+        self._fit()
+        self._draw()
+        self.query_one(Lanes).reveal()
+
+    def action_enter(self) -> None:
+        """Zoom into the span under the cursor, or show the event in the table."""
+        span = self.state.span
+        if span is not None:
+            self.model.go_to_span(span.start_ns, span.end_ns)
+        elif self.model.total:
+            self.tracekit.action_show_view("events")
+
+    def on_lanes_picked(self, picked: Lanes.Picked) -> None:
+        """Put the cursor on what was clicked."""
+        self.query_one(Lanes).focus()
+        state, model = self.state, self.model
+        state.chosen = picked.lane
+        lane, ns = state.lane, picked.ns
+        span = lane.span_at(ns) if ns is not None else None
+        if span is not None:
+            state.go_to(span)
+        elif ns is not None and len(lane.rows):
+            model.move_to(nearest_row(model.ts_ns, lane.rows, ns))
+        if picked.twice:
+            self.action_enter()
+        self._draw()
