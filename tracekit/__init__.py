@@ -15,8 +15,8 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tracekit.recording import Recording
     from tracekit.session import Session
-    from tracekit.timeline.events import Recording
 
 __all__ = ["open"]
 
@@ -32,6 +32,6 @@ def open(path: str | PathLike[str] | Session) -> Recording:
     session = path if isinstance(path, Session) else Session.open(path)
     session.read_ahead(name for name in session.list("boots/") if name.endswith(".raw"))
     # what follows takes as long to import as a region takes to decompress
-    from tracekit.timeline.events import Recording
+    from tracekit.recording import Recording
 
     return Recording(session)

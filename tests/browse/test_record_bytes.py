@@ -17,10 +17,10 @@ from tests.support.ring.region_writer import TEXT_ADDR, RingBuffer, layout_615
 from tests.support.session_trees import ADDRESS, make_session
 from tracekit.browse.record_bytes import Whereabouts, find_whereabouts
 from tracekit.probes.records import RECORD
+from tracekit.recording import Recording
 from tracekit.session import Session
 from tracekit.timeline.bpf_format import is_probe
 from tracekit.timeline.bpf_records import PRINTED
-from tracekit.timeline.events import Recording
 
 CAPTURES = ("handover-7.2-to-7.3-tsc", "handover-7.2-tsc", "same-boot-7.2", "same-boot-wide-7.2")
 _PER_KIND = 3

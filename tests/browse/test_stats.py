@@ -19,7 +19,7 @@ from tests.support.session_trees import make_session
 from tracekit.browse import stats
 from tracekit.browse.stats import Times, count_all, recorded_ns, running_times
 from tracekit.query.groups import Groups, Index
-from tracekit.timeline.events import Recording
+from tracekit.recording import Recording
 
 SWITCH = "sched:sched_switch"
 SESSIONS = ("shipped", "handover-7.2-to-7.3-tsc", "handover-7.2-tsc", "same-boot-wide-7.2")

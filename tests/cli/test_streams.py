@@ -84,7 +84,7 @@ def test_being_terminated_leaves_nothing_half_written(path: Path, tmp_path: Path
     code = (
         "import os, signal, sys\n"
         "from tracekit.cli import main\n"
-        "from tracekit.timeline.events import Recording\n"
+        "from tracekit.recording import Recording\n"
         "Recording.batches = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)\n"
         f"sys.argv = ['tracekit', 'export', {str(path)!r}, '--format', 'csv', '-o', {str(out)!r}]\n"
         "sys.exit(main())\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.clock_sim import SECOND, Kernel
-from tracekit.clocks.align import BootClockInput, ClockModel, SessionClock, align
+from tests.support.clock_sim import SECOND, Kernel, clock_input
+from tracekit.clocks.align import align
+from tracekit.clocks.evidence import BootClockInput
+from tracekit.clocks.model import ClockModel, SessionClock
 
 JUMP = 111_999_819_196
 FIRST = 125_619_149_786
@@ -91,21 +93,27 @@ def stamp(kernel: Kernel, clock: str, count: int) -> int:
 
 
 def boot(
-    kernel: Kernel, index: int, clock: str, first: int, last: int, **changes: Any
+    kernel: Kernel,
+    index: int,
+    clock: str,
+    first: int,
+    last: int,
+    samples: Sequence[object] | None = None,
+    dmesg: str | None = None,
 ) -> BootClockInput:
     """What a session has of a simulated boot whose samples are taken before ``last``."""
-    names = ("mono", "mono_raw", "boot")
-    samples = kernel.samples(last - 3_000_000_000, [9_000, 30_000, 8_000] * 10, names)
-    samples += kernel.samples(last - 500_000_000, [9_000, 30_000, 8_000] * 10, names)
-    given = BootClockInput(
+    if samples is None:
+        names = ("mono", "mono_raw", "boot")
+        samples = kernel.samples(last - 3_000_000_000, [9_000, 30_000, 8_000] * 10, names)
+        samples += kernel.samples(last - 500_000_000, [9_000, 30_000, 8_000] * 10, names)
+    return clock_input(
         index,
         clock,
         samples,
-        kernel.dmesg(),
+        kernel.dmesg() if dmesg is None else dmesg,
         stamp(kernel, clock, first),
         stamp(kernel, clock, last),
     )
-    return replace(given, **changes)
 
 
 def handover(old_khz: int = 2_445_430, new_khz: int = 2_445_429) -> tuple[Kernel, Kernel]:
@@ -276,9 +284,7 @@ def test_the_rtc_cannot_put_new_before_old() -> None:
 
 @pytest.mark.parametrize("clock", ["local", "uptime", "counter", "mono", "nonsense"])
 def test_no_evidence_is_said_and_order_kept(clock: str) -> None:
-    session = align(
-        [BootClockInput(0, clock, (), "", 100, 900), BootClockInput(1, clock, (), "", 5, 50)]
-    )
+    session = align([clock_input(0, clock, (), "", 100, 900), clock_input(1, clock, (), "", 5, 50)])
     gap = session.gaps[0]
     assert (gap.ns, gap.earliest_ns, gap.latest_ns, gap.common) == (0, 0, None, False)
     assert session.model(1).ns(5) == 0 and session.model(1).error_ns is None
@@ -289,7 +295,7 @@ def test_no_evidence_is_said_and_order_kept(clock: str) -> None:
 
 
 def test_uptime_counts_ten_milliseconds() -> None:
-    session = align([BootClockInput(0, "uptime", (), "", 100, 900)])
+    session = align([clock_input(0, "uptime", (), "", 100, 900)])
     assert session.model(0).ns(900) == 0 and session.model(0).ns(899) == -10_000_000
 
 
@@ -303,7 +309,7 @@ def test_tai_is_only_as_good_as_the_rtc() -> None:
             dict(s, ns=int(str(s["ns"])) + epoch, clock="tai")
             for s in kernel.samples(last - 10**9, [9_000] * 30, ("mono",))
         ]
-        return BootClockInput(
+        return clock_input(
             index,
             "tai",
             samples,
@@ -328,7 +334,7 @@ def test_a_reset_counter_is_not_used() -> None:
     session = align(
         [
             boot(old, 0, "x86-tsc", JUMP - 10**9, JUMP),
-            boot(new, 1, "x86-tsc", new.tick, new.tick + 10**10, first_raw=10**9),
+            replace(boot(new, 1, "x86-tsc", new.tick, new.tick + 10**10), first_raw=10**9),
         ]
     )
     assert not session.common
@@ -339,8 +345,8 @@ def test_a_reset_counter_is_not_used() -> None:
 def test_a_counter_of_unknown_rate_stays_in_cycles() -> None:
     session = align(
         [
-            BootClockInput(0, "x86-tsc", (), "", JUMP - 5, JUMP),
-            BootClockInput(1, "x86-tsc", (), "", FIRST, FIRST + 7),
+            clock_input(0, "x86-tsc", (), "", JUMP - 5, JUMP),
+            clock_input(1, "x86-tsc", (), "", FIRST, FIRST + 7),
         ]
     )
     assert "clock-rate-unknown" in codes(session) and session.rate is None
@@ -350,7 +356,7 @@ def test_a_counter_of_unknown_rate_stays_in_cycles() -> None:
 
 
 def test_one_boot_counts_back_from_its_last_event() -> None:
-    session = align([BootClockInput(0, "local", (), "", 5, 25)])
+    session = align([clock_input(0, "local", (), "", 5, 25)])
     assert (session.origin_raw, session.gaps, session.common) == (25, (), True)
     assert session.model(0).to_ns(np.array([5, 25], np.uint64)).tolist() == [-20, 0]
 
@@ -434,8 +440,8 @@ def test_an_early_calibration_alone_bounds_nothing() -> None:
     text = "[    0.032000] tsc: Detected 2441.105 MHz processor"
     session = align(
         [
-            BootClockInput(0, "x86-tsc", (), text, JUMP - 5, JUMP),
-            BootClockInput(1, "x86-tsc", (), text, FIRST, FIRST + 7),
+            clock_input(0, "x86-tsc", (), text, JUMP - 5, JUMP),
+            clock_input(1, "x86-tsc", (), text, FIRST, FIRST + 7),
         ]
     )
     gap = session.gaps[0]
@@ -466,15 +472,15 @@ def test_a_frequency_taken_for_exact() -> None:
     ],
 )
 def test_a_changed_counter_is_said(line: str) -> None:
-    session = align([BootClockInput(0, "x86-tsc", (), line, 1, 2)])
+    session = align([clock_input(0, "x86-tsc", (), line, 1, 2)])
     assert "clock-tsc-changed" in codes(session)
-    ok = align([BootClockInput(0, "local", (), "[ 0.000000] TSC ADJUST: CPU0: 1 NOT forced to 0")])
+    ok = align([clock_input(0, "local", (), "[ 0.000000] TSC ADJUST: CPU0: 1 NOT forced to 0")])
     assert "clock-tsc-changed" not in codes(ok)
 
 
 def test_an_impossible_rate_is_said_and_not_used() -> None:
     text = "[    0.000000] tsc: Detected 0.001 MHz processor"
-    session = align([BootClockInput(0, "x86-tsc", (), text, 1, 2)])
+    session = align([clock_input(0, "x86-tsc", (), text, 1, 2)])
     assert session.rate is None
     assert codes(session) == ["clock-rate-unknown", "clock-rate-implausible"]
 
@@ -491,8 +497,8 @@ def test_generic_sched_clock_is_printks_and_has_the_rtc() -> None:
 
     session = align(
         [
-            BootClockInput(0, "local", (), log(1000), 5 * SECOND, 10 * SECOND),
-            BootClockInput(1, "local", (), log(1014), 2 * SECOND, 3 * SECOND),
+            clock_input(0, "local", (), log(1000), 5 * SECOND, 10 * SECOND),
+            clock_input(1, "local", (), log(1014), 2 * SECOND, 3 * SECOND),
         ]
     )
     gap = session.gaps[0]
@@ -500,7 +506,7 @@ def test_generic_sched_clock_is_printks_and_has_the_rtc() -> None:
     assert gap.ns == pytest.approx(6 * SECOND, abs=10**6)
     assert gap.error_ns == pytest.approx(SECOND, abs=10**6)
     assert not gap.common
-    mono = align([BootClockInput(i, "mono", (), log(i), 1, 2) for i in (0, 1)])
+    mono = align([clock_input(i, "mono", (), log(i), 1, 2) for i in (0, 1)])
     assert mono.gaps[0].latest_ns is None  # printk's stamps say nothing about mono there
 
 
@@ -512,7 +518,7 @@ def test_disagreeing_boots_are_said_and_covered() -> None:
     session = align(
         [
             boot(old, 0, "x86-tsc", JUMP - 10**9, JUMP),
-            BootClockInput(1, "x86-tsc", samples, "", FIRST, FIRST + 10**10),
+            clock_input(1, "x86-tsc", samples, "", FIRST, FIRST + 10**10),
         ]
     )
     assert codes(session).count("clock-rate-disagrees") >= 1
@@ -537,7 +543,7 @@ def test_calibrations_too_far_apart_are_said() -> None:
 def test_a_wide_fit_yields_to_the_log() -> None:
     old, _ = handover()
     samples = old.samples(JUMP - 10**8, [9_000] * 4)
-    session = align([BootClockInput(0, "x86-tsc", samples, old.dmesg(), JUMP - 10**10, JUMP)])
+    session = align([clock_input(0, "x86-tsc", samples, old.dmesg(), JUMP - 10**10, JUMP)])
     assert session.rate is not None and "log of boot 0" in session.rate.source
 
 
@@ -566,7 +572,7 @@ def test_a_wide_fit_yields_to_the_log() -> None:
 )
 @settings(deadline=None)
 def test_whatever_comes_there_is_an_axis(rows: Any, origin: tuple[int, int] | None) -> None:
-    session = align([BootClockInput(i, *row) for i, row in enumerate(rows)], origin)
+    session = align([clock_input(i, *row) for i, row in enumerate(rows)], origin)
     raws = np.array([0, 1, 2**63, 2**64 - 1], np.uint64)
     for placed in session.models:
         assert placed.to_ns(raws).dtype == np.int64
@@ -581,7 +587,7 @@ def real(tree: Path, index: int, first: int, last: int, clock: str = "x86-tsc") 
     for name in ("clocks.json", "clocks-last.json"):
         if (tree / name).exists():
             samples += json.loads((tree / name).read_text())
-    return BootClockInput(index, clock, samples, (tree / "dmesg").read_text(), first, last)
+    return clock_input(index, clock, samples, (tree / "dmesg").read_text(), first, last)
 
 
 def test_handover_7_2(capture: Callable[[str], Path]) -> None:
@@ -639,10 +645,10 @@ def test_real_mono_agrees_with_the_tsc(capture: Callable[[str], Path]) -> None:
     """The same two instants told by mono alone: its samples are all that relates the boots."""
     trees = capture("handover-7.2-tsc")
     old, new = real(trees / "old", 0, 0, 0), real(trees / "new", 1, 0, 0)
-    left = next(s for s in reversed(old.samples) if s["clock"] == "mono")  # type: ignore[index]
+    left = next(s for s in reversed(old.clocks.samples) if s["clock"] == "mono")  # type: ignore[index]
     came = next(
         s
-        for s in new.samples
+        for s in new.clocks.samples
         if s["clock"] == "mono"  # type: ignore[index]
         and s["tsc_after"] - s["tsc_before"] < 30_000
     )  # type: ignore[index]

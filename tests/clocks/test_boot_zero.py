@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.clock_sim import SECOND, Kernel
-from tracekit.clocks.align import Initcall, kernel_zero
+from tracekit.clocks.boot_zero import Initcall, Zero, kernel_zero
+from tracekit.clocks.fit import read_samples
 from tracekit.clocks.kernel_log import read_kernel_log
+from tracekit.errors import Diagnostic
 
 SPREAD = {
     "zero": st.integers(10**6, 10**12),
@@ -28,6 +30,15 @@ SPREAD = {
 kernels = st.builds(Kernel, **SPREAD, pair_gap=st.integers(0, 8_000))
 stalled = st.builds(Kernel, **SPREAD, pair_gap=st.integers(0, 200_000))
 widths = st.lists(st.integers(8_000, 60_000), min_size=20, max_size=60)
+
+
+def zero_of(
+    trace_clock: str, dmesg: str, samples: Sequence[object] = (), where: str = "boot", **events: Any
+) -> tuple[Zero | None, tuple[Diagnostic, ...]]:
+    """Of a log and samples as they were saved."""
+    brackets, notes = read_samples(samples, where)
+    zero, more = kernel_zero(trace_clock, read_kernel_log(dmesg), brackets, where=where, **events)
+    return zero, notes + more
 
 
 def events(kernel: Kernel) -> tuple[list[Initcall], int]:
@@ -49,7 +60,7 @@ def events(kernel: Kernel) -> tuple[list[Initcall], int]:
 @given(kernels, widths, st.integers(5, 600))
 def test_samples_alone_never_miss_it(kernel: Kernel, widths: list[int], seconds: int) -> None:
     samples = kernel.samples(kernel.tick + seconds * 2_445_000_000, widths)
-    zero, notes = kernel_zero("x86-tsc", kernel.dmesg(), samples)
+    zero, notes = zero_of("x86-tsc", kernel.dmesg(), samples)
     assert notes == () and zero is not None and zero.late
     assert abs(zero.raw - kernel.zero) <= zero.error
 
@@ -61,13 +72,13 @@ def test_with_events_never_missed_however_long_the_stall(
 ) -> None:
     calls, first_exec = events(kernel)
     samples = kernel.samples(kernel.tick + seconds * 2_445_000_000, widths)
-    zero, notes = kernel_zero(
+    zero, notes = zero_of(
         "x86-tsc", kernel.dmesg(), samples, initcalls=calls, first_exec=first_exec
     )
     assert notes == () and zero is not None
     assert abs(zero.raw - kernel.zero) <= zero.error
     # sched_clock_init_late took 700,000 cycles; that and the rates are all the width
-    alone, _ = kernel_zero("x86-tsc", kernel.dmesg(), [], initcalls=calls, first_exec=first_exec)
+    alone, _ = zero_of("x86-tsc", kernel.dmesg(), [], initcalls=calls, first_exec=first_exec)
     assert alone is not None and zero.error <= alone.error
     assert abs(alone.raw - kernel.zero) <= alone.error
 
@@ -76,7 +87,7 @@ def test_order_without_the_mark_initcall_is_wide_but_holds() -> None:
     kernel = Kernel(zero=10**10, early_khz=2_445_429)
     calls, first_exec = events(kernel)
     calls = [c for c in calls if c.func == "late_trace_init"]
-    zero, _ = kernel_zero("x86-tsc", kernel.dmesg(), initcalls=calls, first_exec=first_exec)
+    zero, _ = zero_of("x86-tsc", kernel.dmesg(), initcalls=calls, first_exec=first_exec)
     assert zero is not None and abs(zero.raw - kernel.zero) <= zero.error
     # From the last finish to the first exec are 1,494,000,000 cycles, from "Freeing" to "Run"
     # 10,000,000: all that the two facts leave open, on both sides of the middle.
@@ -89,7 +100,7 @@ def test_contradicting_samples_yield_to_the_order() -> None:
     samples = kernel.samples(kernel.tick + 10**10, [10_000] * 20)
     for sample in samples:
         sample["ns"] = int(str(sample["ns"])) - SECOND
-    zero, notes = kernel_zero(
+    zero, notes = zero_of(
         "x86-tsc", kernel.dmesg(), samples, initcalls=calls, first_exec=first_exec
     )
     assert zero is not None and abs(zero.raw - kernel.zero) <= zero.error
@@ -103,7 +114,7 @@ def test_samples_off_the_logged_rate_are_not_projected() -> None:
         kernel.tick + 2 * 10**10, [10_000] * 20
     )
     calls, first_exec = events(kernel)
-    zero, notes = kernel_zero(
+    zero, notes = zero_of(
         "x86-tsc", kernel.dmesg(), samples, initcalls=calls, first_exec=first_exec
     )
     assert zero is not None and abs(zero.raw - kernel.zero) <= zero.error
@@ -114,7 +125,7 @@ def test_one_calibration_makes_one_line() -> None:
     kernel = Kernel(zero=10**10, early_khz=2_445_429)
     dmesg = kernel.dmesg().replace("Refined TSC", "x")
     samples = kernel.samples(kernel.tick + 10**10, [10_000] * 20)
-    zero, notes = kernel_zero("x86-tsc", dmesg, samples)
+    zero, notes = zero_of("x86-tsc", dmesg, samples)
     assert zero is not None and notes == ()
     assert abs(zero.raw - kernel.zero) <= zero.error < 50_000
 
@@ -122,12 +133,12 @@ def test_one_calibration_makes_one_line() -> None:
 def test_ntp_between_samples_widens_it() -> None:
     kernel = Kernel(zero=10**10)
     samples = kernel.samples(kernel.tick + 10**10, [10_000] * 20)
-    steady, _ = kernel_zero("x86-tsc", kernel.dmesg(), samples)
+    steady, _ = zero_of("x86-tsc", kernel.dmesg(), samples)
     later = kernel.samples(kernel.tick + 2 * 10**10, [10_000] * 20)
     for sample in later:
         if sample["clock"] == "mono":
             sample["ns"] = int(str(sample["ns"])) + 1_000_000
-    slewed, _ = kernel_zero("x86-tsc", kernel.dmesg(), samples + later)
+    slewed, _ = zero_of("x86-tsc", kernel.dmesg(), samples + later)
     assert steady is not None and slewed is not None
     assert abs(slewed.raw - kernel.zero) <= slewed.error
     assert slewed.error > steady.error + 2_000_000  # the millisecond that mono is ahead
@@ -152,7 +163,7 @@ def test_ntp_between_samples_widens_it() -> None:
 def test_unknown_is_none_with_the_reason(change: Callable[[str], str], why: str) -> None:
     kernel = Kernel(zero=10**10)
     samples = kernel.samples(kernel.tick + 10**10, [10_000] * 20)
-    zero, notes = kernel_zero("x86-tsc", change(kernel.dmesg()), samples, where="boot 1")
+    zero, notes = zero_of("x86-tsc", change(kernel.dmesg()), samples, where="boot 1")
     assert zero is None
     assert [(n.code, n.where) for n in notes] == [("clock-zero-unknown", "boot 1")]
     assert why in notes[0].message
@@ -160,9 +171,9 @@ def test_unknown_is_none_with_the_reason(change: Callable[[str], str], why: str)
 
 def test_other_trace_clocks() -> None:
     for clock in ("local", "perf", "global"):
-        zero, notes = kernel_zero(clock, "")
+        zero, notes = zero_of(clock, "")
         assert zero is not None and (zero.raw, zero.error, notes) == (0, 0, ())
-    zero, notes = kernel_zero("mono", Kernel(zero=1).dmesg())
+    zero, notes = zero_of("mono", Kernel(zero=1).dmesg())
     assert zero is None and notes[0].code == "clock-zero-unknown"
 
 
@@ -193,7 +204,7 @@ def test_hostile_logs_do_not_crash(lines: list[str], numbers: list[int]) -> None
     a, b, c, d, e, f = numbers
     calls = [Initcall("sched_clock_init_late", a, b), Initcall("init_tsc_clocksource", c, d)]
     samples = [{"clock": "mono", "tsc_before": min(e, f), "ns": a, "tsc_after": max(e, f)}]
-    kernel_zero("x86-tsc", "\n".join(lines), samples, initcalls=calls, first_exec=f)
+    zero_of("x86-tsc", "\n".join(lines), samples, initcalls=calls, first_exec=f)
 
 
 def real(tree: Path) -> tuple[str, list[Any], list[Initcall], int]:
@@ -254,7 +265,7 @@ def test_real_handovers(
     from its zero.
     """
     dmesg, samples, calls, first_exec = real(capture(name) / "new")
-    zero, notes = kernel_zero("x86-tsc", dmesg, samples, initcalls=calls, first_exec=first_exec)
+    zero, notes = zero_of("x86-tsc", dmesg, samples, initcalls=calls, first_exec=first_exec)
     assert zero is not None and notes == ()
     assert zero.raw - zero.error == pytest.approx(low, abs=2)
     assert zero.raw + zero.error == pytest.approx(high, abs=1)
@@ -274,8 +285,8 @@ def test_real_evidence_agrees(capture: Callable[[str], Path]) -> None:
     """Samples and the order of events are independent, and give the same zero."""
     for name in ("handover-7.2-tsc", "handover-7.2-to-7.3-tsc"):
         dmesg, samples, calls, first_exec = real(capture(name) / "new")
-        by_samples, _ = kernel_zero("x86-tsc", dmesg, samples)
-        by_order, _ = kernel_zero("x86-tsc", dmesg, initcalls=calls, first_exec=first_exec)
+        by_samples, _ = zero_of("x86-tsc", dmesg, samples)
+        by_order, _ = zero_of("x86-tsc", dmesg, initcalls=calls, first_exec=first_exec)
         assert by_samples is not None and by_order is not None
         assert abs(by_samples.raw - by_order.raw) < by_samples.error + by_order.error
         assert by_samples.error < 110_000 and by_order.error < 350_000

@@ -19,10 +19,9 @@ from tests.support.bpf_records import (
     ring,
     write_session,
 )
-from tests.support.clock_sim import Kernel
+from tests.support.clock_sim import Kernel, clock_input
 from tracekit.cli import main
 from tracekit.clocks.fit import Bracket
-from tracekit.clocks.gap import BootClockInput
 from tracekit.clocks.relate import relate
 
 SECOND = 2_445_429_000  # cycles
@@ -91,7 +90,7 @@ def test_a_marker_that_is_not_one_gives_nothing(how: str, tmp_path: Path) -> Non
     recording = tracekit.open(write_session(tmp_path / "s", [boot]))
     assert len(recording) == len(events)
     given = recording.axis.sources[0].given
-    assert not [s for s in given.samples if isinstance(s, dict) and s["clock"] == "local"]
+    assert not [s for s in given.clocks.samples if isinstance(s, dict) and s["clock"] == "local"]
 
 
 def middle_boot(kernel: Kernel, start: int, *, region_clock: str) -> BootFiles:
@@ -217,7 +216,7 @@ def test_records_of_the_probes_in_a_boot_on_the_tsc(tmp_path: Path) -> None:
 
 
 def test_pairs_alone_relate_two_clocks_in_ns() -> None:
-    given = BootClockInput(0, "local")
+    given = clock_input(0, "local")
     pairs = [Bracket(n * 10**6, 10**12 + n * 10**6 + 2_000, n * 10**6 + 5_000) for n in range(50)]
     found = relate(given, "mono", (10**12, 10**12 + 5 * 10**7), None, pairs)
     assert found is not None
@@ -229,4 +228,4 @@ def test_pairs_alone_relate_two_clocks_in_ns() -> None:
 
 def test_pairs_that_contradict_each_other_relate_nothing() -> None:
     pairs = [Bracket(0, 10**9, 10), Bracket(10**12, 10**9 + 5, 10**12 + 1)]
-    assert relate(BootClockInput(0, "local"), "mono", (0, 10**10), None, pairs) is None
+    assert relate(clock_input(0, "local"), "mono", (0, 10**10), None, pairs) is None

@@ -89,7 +89,7 @@ def test_an_existing_file_is_replaced_only_by_a_whole_one(
 ) -> None:
     out = tmp_path / "events.csv"
     out.write_text("precious")
-    from tracekit.timeline.events import Recording
+    from tracekit.recording import Recording
 
     def broken(*_: object, **__: object) -> object:
         raise OSError(28, "No space left on device")

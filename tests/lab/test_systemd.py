@@ -9,9 +9,9 @@ import pytest
 import tracekit
 from tests.support.guest import NEW, OLD, guest_run
 from tracekit.lab.machine import Plan, Result
+from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.report.phases import Phase
-from tracekit.timeline.events import Recording
 from tracekit.timeline.filter import Filter
 
 pytestmark = pytest.mark.xdist_group("lab")

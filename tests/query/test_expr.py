@@ -32,7 +32,7 @@ from tracekit.query.groups import Index
 from tracekit.query.match import Names, matches, read
 from tracekit.query.scan import Hits, candidates, refine, scan
 from tracekit.query.selection import Selection
-from tracekit.timeline.events import Recording
+from tracekit.recording import Recording
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import tracekit
 from tracekit.errors import UsageError
 from tracekit.query import sort as ordering
 from tracekit.query.sort import COLUMNS, order_by
-from tracekit.timeline.events import Recording
+from tracekit.recording import Recording
 
 
 @pytest.fixture(scope="module")

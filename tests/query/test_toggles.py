@@ -15,7 +15,7 @@ from tracekit.query.expr import parse
 from tracekit.query.match import matches
 from tracekit.query.selection import Selection
 from tracekit.query.toggles import CHOICES, choose, switched_on, tally, values_of
-from tracekit.timeline.events import Recording
+from tracekit.recording import Recording
 
 VALUES = {
     "cpu": [0, 1, 2, 3],

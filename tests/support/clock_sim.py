@@ -6,10 +6,25 @@ kernel/time/timekeeping.c), in counts of the TSC and exact fractions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from tracekit.clocks.evidence import BootClockInput, BootClocks
+
 SECOND = 10**9
+
+
+def clock_input(
+    index: int,
+    trace_clock: str,
+    samples: Sequence[object] = (),
+    dmesg: str = "",
+    first: int | None = None,
+    last: int | None = None,
+) -> BootClockInput:
+    """One boot's clocks and the stamps of its first and last event."""
+    return BootClockInput(BootClocks(index, samples, dmesg), trace_clock, first, last)
 
 
 @dataclass

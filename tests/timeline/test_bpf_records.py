@@ -28,8 +28,8 @@ from tests.support.session_trees import make_session
 from tracekit.cli import main
 from tracekit.export.text import kernel_blocks
 from tracekit.probes.records import KINDS, RECORD, Record
+from tracekit.recording import Recording
 from tracekit.timeline.bpf_format import LAYOUT, probe_format, probe_ids
-from tracekit.timeline.events import Recording
 from tracekit.timeline.filter import Filter
 
 US = 1000

@@ -249,7 +249,7 @@ def test_sub_buffers_of_8k_in_the_global_buffer(tmp_path: Path) -> None:
     pipe = session / "boots/0/tracefs/per_cpu/cpu0/trace_pipe_raw"
     pipe.parent.mkdir(parents=True)
     pipe.write_bytes(pages)
-    (buffer,) = [b for b in tracekit.open(session).boots[0].buffers if b.layout is None]
+    (buffer,) = [b for b in tracekit.open(session).boots[0].read_buffers() if b.layout is None]
     assert (len(buffer), buffer.diagnostics) == (900, ())
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import tracekit
 from tracekit.cli import main
 from tracekit.errors import TracekitError, UsageError
-from tracekit.timeline.events import Recording
+from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter, parse_time
 
 

@@ -12,7 +12,7 @@ import pytest
 import tracekit
 from tests.support.ring.simple_decoder import region
 from tracekit.ftrace.format import parse_format
-from tracekit.timeline.events import Recording
+from tracekit.recording import Recording
 
 HANDOVERS = {"handover-7.2-tsc": (24_085, 28_019), "handover-7.2-to-7.3-tsc": (30_903, 19_552)}
 

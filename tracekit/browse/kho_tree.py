@@ -17,10 +17,10 @@ from tracekit.errors import Diagnostic, ParseError, SessionError
 from tracekit.kho.fdt import Node, parse_fdt
 from tracekit.kho.luo import LUO, parse_luo
 from tracekit.kho.tree import SubBlob, parse_handover, parse_kexec_metadata, parse_memblock
+from tracekit.recording import Recording
 from tracekit.session import safe_name
 from tracekit.text import printable
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.events import Recording
 
 __all__ = ["HandedOver", "Item", "handed_over", "size_text"]
 

@@ -25,10 +25,10 @@ import tracekit
 from tracekit.browse.index.load import INDEX, load
 from tracekit.errors import Diagnostic
 from tracekit.query.groups import Index, cell_counts, cell_edges
+from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.session import Session
 from tracekit.session.derived import raw_sizes, replacing_directory, scratch_directory, stamp
-from tracekit.timeline.events import Recording
 
 __all__ = ["MANY", "Opened", "open_recording"]
 

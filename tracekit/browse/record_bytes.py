@@ -16,10 +16,10 @@ from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.printers.trace_file import latency_flags
 from tracekit.ftrace.ring.page import read_pages
 from tracekit.probes.records import RETURN, parse_compact
+from tracekit.recording import Recording
 from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.bpf_format import LAYOUT, PROBE_ID, is_probe
 from tracekit.timeline.bpf_records import PRINTED, carrier_of
-from tracekit.timeline.events import Recording
 
 __all__ = ["FieldAt", "Place", "Stamp", "Whereabouts", "find_whereabouts", "latency_flags"]
 

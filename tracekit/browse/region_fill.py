@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
+from tracekit.recording import Recording
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.events import Recording
 
 __all__ = ["Fill", "region_fill"]
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tracekit.browse.lanes import Lane
 from tracekit.query.selection import among
-from tracekit.timeline.events import Recording
+from tracekit.recording import Recording
 
 __all__ = ["MOST_TURNS", "Turns", "turns_in"]
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 from tracekit.browse.lanes import SWITCH
 from tracekit.ftrace.columns import as_numpy
 from tracekit.query.groups import Groups, Index
+from tracekit.recording import Recording
 from tracekit.report.make import CpuReport, Report
-from tracekit.timeline.events import Recording
 
 __all__ = [
     "Counts",

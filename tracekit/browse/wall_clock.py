@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-from tracekit.timeline.axis import boot_samples
+from tracekit.recording import Recording
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.events import Recording
+from tracekit.timeline.clock_evidence import Source
 
 __all__ = ["Wall", "wall_clocks"]
 
@@ -30,20 +28,16 @@ class Wall:
     basis: str
 
 
-def _readings(boot: Boot, clock: str) -> list[tuple[int, int]]:
+def _readings(source: Source, clock: str) -> list[tuple[int, int]]:
     """(TSC, ns) of the boot's samples of a clock, by TSC."""
-    found = []
-    for sample in boot_samples(boot):
-        if isinstance(sample, Mapping) and sample.get("clock") == clock:
-            numbers: list[Any] = [sample.get(k) for k in ("tsc_before", "ns", "tsc_after")]
-            if all(isinstance(n, int) and 0 <= n < _LIMIT for n in numbers):
-                found.append(((numbers[0] + numbers[2]) // 2, numbers[1]))
-    return sorted(found)
+    brackets = source.given.clocks.evidence.brackets.get(clock, ())
+    middles = (((b.before + b.after) // 2, b.ns) for b in brackets)
+    return sorted((tsc, ns) for tsc, ns in middles if max(tsc, ns) < _LIMIT)
 
 
-def _monotonic_at(boot: Boot, tsc: int) -> tuple[int, int] | None:
+def _monotonic_at(source: Source, tsc: int) -> tuple[int, int] | None:
     """(CLOCK_MONOTONIC at a count of the TSC, ns; how far that may be off), between two samples."""
-    readings = _readings(boot, "mono")
+    readings = _readings(source, "mono")
     for (before, low), (after, high) in pairwise(readings):
         if before <= tsc < after and low <= high:
             return low + (high - low) * (tsc - before) // (after - before), high - low
@@ -52,8 +46,11 @@ def _monotonic_at(boot: Boot, tsc: int) -> tuple[int, int] | None:
 
 def _by_realtime(recording: Recording, boot: Boot) -> Wall | None:
     """By the newest reading of CLOCK_REALTIME that is between two of CLOCK_MONOTONIC."""
-    for tsc, real in reversed(_readings(boot, "realtime")):
-        mono = _monotonic_at(boot, tsc)
+    source = recording.axis.sources.get(boot.index)
+    if source is None:
+        return None
+    for tsc, real in reversed(_readings(source, "realtime")):
+        mono = _monotonic_at(source, tsc)
         placed = recording.axis.monotonic(boot.index, [mono[0]]) if mono else None
         if mono is not None and placed is not None:
             (ns,), error = placed

@@ -21,36 +21,13 @@ from itertools import pairwise
 from math import ceil
 
 from tracekit.clocks.anchors import loose_below, refined_from
-from tracekit.clocks.boot_zero import Initcall, Zero, kernel_zero
 from tracekit.clocks.counter_rate import SessionRate, session_rate
-from tracekit.clocks.fit import LineFit, fit_brackets
-from tracekit.clocks.gap import (
-    BootClockInput,
-    ClockEvidence,
-    gap_between,
-    own_error,
-    read_boot,
-    related,
-)
+from tracekit.clocks.evidence import BootClockInput, BootEvidence, ClockEvidence, own_error, related
+from tracekit.clocks.gap import gap_between
 from tracekit.clocks.model import ClockModel, Gap, SessionClock
-from tracekit.clocks.rates import Rate
 from tracekit.errors import Diagnostic
 
-__all__ = [
-    "BootClockInput",
-    "ClockModel",
-    "Gap",
-    "Initcall",
-    "LineFit",
-    "Rate",
-    "SessionClock",
-    "SessionRate",
-    "Zero",
-    "align",
-    "fit_brackets",
-    "kernel_zero",
-    "session_rate_of",
-]
+__all__ = ["align", "session_rate_of"]
 
 #: ``trace_clock_jiffies`` counts these (USER_HZ is 100).
 _USER_TICK_NS = 10_000_000
@@ -64,9 +41,9 @@ def align(boots: Sequence[BootClockInput], origin: tuple[int, int] | None = None
     """
     if not boots:
         return SessionClock(0, 0, (), (), True, None, ())
-    read = [read_boot(boot) for boot in sorted(boots, key=lambda b: b.index)]
-    rate, notes = _rate(read)
-    read = [related(boot, rate) for boot in read]
+    given = [boot.evidence for boot in sorted(boots, key=lambda b: b.index)]
+    rate, notes = session_rate_of([evidence.boot for evidence in given])
+    read = [related(evidence, rate) for evidence in given]
     leaving = read[-2:][0]
     start, raw = origin or (leaving.index, leaving.last)
     gaps, said = [], [note for boot in read for note in boot.notes]
@@ -80,14 +57,12 @@ def align(boots: Sequence[BootClockInput], origin: tuple[int, int] | None = None
     )
 
 
-def _rate(read: Iterable[ClockEvidence]) -> tuple[SessionRate | None, tuple[Diagnostic, ...]]:
-    boots = list(read)
-    return session_rate({b.index: b.fit for b in boots if b.fit}, {b.index: b.log for b in boots})
-
-
-def session_rate_of(boots: Iterable[BootClockInput]) -> SessionRate | None:
-    """The counter's rate that :func:`align` would use for these boots."""
-    return _rate(read_boot(boot) for boot in boots)[0]
+def session_rate_of(
+    boots: Iterable[BootEvidence],
+) -> tuple[SessionRate | None, tuple[Diagnostic, ...]]:
+    """The counter's rate, by all boots together; None where nothing tells it."""
+    read = list(boots)
+    return session_rate({b.index: b.fit for b in read if b.fit}, {b.index: b.log for b in read})
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +155,7 @@ def _model(
             0, (round(boot.last * scale) if until is None else until) - round(boot.first * scale)
         )
         constant += ceil(early * abs(Fraction(log.detected_khz, log.refined_khz) - 1))
-    total = rate.rate if rate and boot.place else None
+    total = rate.rate if rate and boot.anchor else None
     return ClockModel(
         boot.index,
         boot.trace_clock,
@@ -193,7 +168,7 @@ def _model(
         cycles_per_ns=float(rate.best) if rate and total else None,
         cycles_per_ns_lo=float(total.lo) if total else None,
         cycles_per_ns_hi=float(total.hi) if total else None,
-        residual_ns=boot.fit.residual_ns if boot.fit else None,
+        residual_ns=boot.boot.fit.residual_ns if boot.boot.fit else None,
     )
 
 
@@ -206,7 +181,7 @@ def _method(boot: ClockEvidence, rate: SessionRate | None) -> str:
     if boot.unit == "count":
         return "an event count: order only"
     step = "10 ms steps" if boot.unit == "ticks" else "the kernel's own ns"
-    return step + (f", placed by {boot.place.method}" if boot.place else "")
+    return step + (f", placed by {boot.anchor.method}" if boot.anchor else "")
 
 
 def _with_error(boot: ClockEvidence, placed: _Placed) -> ClockModel:

@@ -17,7 +17,7 @@ from tracekit.clocks.rates import (
 )
 from tracekit.errors import Diagnostic
 
-__all__ = ["Place", "loose_below", "place_by_rtc", "place_on_tsc", "refined_from"]
+__all__ = ["Anchor", "loose_below", "place_by_rtc", "place_on_tsc", "refined_from"]
 
 #: printk's clock; ``global`` is the same but for a nudge that keeps it monotonic across CPUs.
 _PRINTK_CLOCKS = ("perf", "global")
@@ -31,7 +31,7 @@ _Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Anchor:
     """Where a boot's stamps are on the TSC axis.
 
     ``at(raw)`` gives every count the stamp can have been taken at. ``firm`` is false where that
@@ -86,7 +86,7 @@ def place_on_tsc(
     fit: LineFit | None,
     rate: Rate | None,
     where: str,
-) -> tuple[Place | None, tuple[Diagnostic, ...]]:
+) -> tuple[Anchor | None, tuple[Diagnostic, ...]]:
     """Relate a trace clock to the TSC, by the best evidence there is; ``None`` without any.
 
     ``fit`` is that of the trace clock's own samples, ``rate`` the session's.
@@ -98,7 +98,7 @@ def place_on_tsc(
       ``sched_clock: Marking stable`` (see :func:`tracekit.clocks.boot_zero.sched_clock`).
     """
     if trace_clock == "x86-tsc":
-        return Place(lambda raw: (raw, raw), "the trace clock is the TSC"), ()
+        return Anchor(lambda raw: (raw, raw), "the trace clock is the TSC"), ()
     if fit is not None:
         return _sampled(fit, log, rate)
     if trace_clock != "local" and trace_clock not in _PRINTK_CLOCKS:
@@ -107,10 +107,10 @@ def place_on_tsc(
     if clock is None or log.stable is None:
         return None, notes
     if trace_clock == "local":
-        return Place(clock.at, f"sched_clock on the TSC: {clock.method}"), notes
+        return Anchor(clock.at, f"sched_clock on the TSC: {clock.method}"), notes
     offset = log.stable.offset_ns
     at = _before_mark(lambda raw: clock.at(raw - offset), log, clock.shape.late)
-    return Place(at, f"printk's clock on the TSC: {clock.method}"), notes
+    return Anchor(at, f"printk's clock on the TSC: {clock.method}"), notes
 
 
 def _before_mark(at: Callable[[int], _Span], log: KernelLog, rate: Rate) -> Callable[[int], _Span]:
@@ -133,7 +133,7 @@ def _before_mark(at: Callable[[int], _Span], log: KernelLog, rate: Rate) -> Call
 
 def _sampled(
     fit: LineFit, log: KernelLog, rate: Rate | None
-) -> tuple[Place | None, tuple[Diagnostic, ...]]:
+) -> tuple[Anchor | None, tuple[Diagnostic, ...]]:
     """A clock with samples of its own."""
     if fit.clock in _PRINTK_CLOCKS and log.stable is None and not log.generic:
         return None, ()  # no telling from when on printk's clock was a line
@@ -157,7 +157,7 @@ def _sampled(
         # Before the samples a wall clock may have been set from the RTC.
         return low + slack[0], high + slack[1]
 
-    return Place(
+    return Anchor(
         _before_mark(at, log, shape.late) if fit.clock in _PRINTK_CLOCKS else at,
         f"{fit.used} samples of {fit.clock} against the TSC over {fit.span_ns / 1e9:.3f} s",
         firm=fit.clock != "tai",

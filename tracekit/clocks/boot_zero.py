@@ -14,12 +14,12 @@ on it is ``sched_clock() + offset``, with the offset in that line. Stamps from b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
-from tracekit.clocks.fit import Bracket, LineFit, fit_clock, read_samples
-from tracekit.clocks.kernel_log import KernelLog, StableMark, read_kernel_log
+from tracekit.clocks.fit import Bracket, LineFit, fit_clock
+from tracekit.clocks.kernel_log import KernelLog, StableMark
 from tracekit.clocks.rates import (
     REFINE_NS,
     Bent,
@@ -80,8 +80,8 @@ class SchedClock:
 
 def kernel_zero(
     trace_clock: str,
-    dmesg: str,
-    samples: Iterable[object] = (),
+    log: KernelLog,
+    samples: Mapping[str, Sequence[Bracket]],
     *,
     initcalls: Sequence[Initcall] = (),
     first_exec: int | None = None,
@@ -92,19 +92,17 @@ def kernel_zero(
     ``initcalls`` are those of pid 1 before its first exec; ``first_exec`` is the stamp of the
     first ``sched_process_exec`` of pid 1. Both only count when ``trace_clock`` is ``x86-tsc``.
     """
-    log = read_kernel_log(dmesg)
     if trace_clock in ("local", "global", "perf"):
         return Zero(0, 0, f"the trace clock {trace_clock} counts from there", log.late), ()
     if trace_clock != "x86-tsc":
         return None, (_unknown(where, f"nothing relates the trace clock {trace_clock} to it"),)
-    by_clock, notes = read_samples(samples, where)
-    clock, more = sched_clock(
-        log, by_clock, initcalls=initcalls, first_exec=first_exec, where=where
+    clock, notes = sched_clock(
+        log, samples, initcalls=initcalls, first_exec=first_exec, where=where
     )
     if clock is None:
-        return None, notes + more
+        return None, notes
     raw = (clock.low + clock.high) // 2
-    return Zero(raw, max(raw - clock.low, clock.high - raw), clock.method, log.late), notes + more
+    return Zero(raw, max(raw - clock.low, clock.high - raw), clock.method, log.late), notes
 
 
 def sched_clock(

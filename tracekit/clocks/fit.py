@@ -20,7 +20,15 @@ from math import floor, sqrt
 from tracekit.clocks.rates import Bent, Rate
 from tracekit.errors import Diagnostic
 
-__all__ = ["Bracket", "LineFit", "fit_brackets", "fit_clock", "read_samples"]
+__all__ = [
+    "Bracket",
+    "LineFit",
+    "best_fit",
+    "fit_brackets",
+    "fit_clock",
+    "in_order",
+    "read_samples",
+]
 
 #: Clocks that tell the counter's rate, best first: mono_raw is never slewed by NTP; boot and mono
 #: are. The wall clocks are not in the list: they are stepped, too.
@@ -111,17 +119,20 @@ def read_samples(
             good[clock][bracket] = None
     result = {}
     for clock, brackets in good.items():
-        ordered = sorted(brackets, key=lambda b: (b.ns, b.before))
-        step = -(-len(ordered) // _MAX_SAMPLES)
-        if step > 1:
-            excess = len(ordered) - len(ordered[::step])
+        result[clock] = in_order(brackets)
+        if excess := len(brackets) - len(result[clock]):
             dropped["clock-sample-excess"] = dropped.get("clock-sample-excess", 0) + excess
-        result[clock] = tuple(ordered[::step])
     diagnostics = tuple(
         Diagnostic(code, "warning", where, f"{count} clock sample(s) left out: {_REASONS[code]}")
         for code, count in dropped.items()
     )
     return result, diagnostics
+
+
+def in_order(brackets: Iterable[Bracket]) -> tuple[Bracket, ...]:
+    """Brackets of one clock in order of reading, each once, thinned evenly if there are many."""
+    ordered = sorted(dict.fromkeys(brackets), key=lambda b: (b.ns, b.before))
+    return tuple(ordered[:: max(1, -(-len(ordered) // _MAX_SAMPLES))])
 
 
 _REASONS = {
@@ -161,6 +172,13 @@ def fit_brackets(
     by_clock, diagnostics = read_samples(samples, where)
     if clock is not None:
         return fit_clock(clock, by_clock.get(clock, ()), where, diagnostics)
+    return best_fit(by_clock, where, diagnostics)
+
+
+def best_fit(
+    by_clock: Mapping[str, Sequence[Bracket]], where: str, diagnostics: Iterable[Diagnostic]
+) -> LineFit | None:
+    """Fit the checked samples of the clock that is best for a rate; ``None`` without any."""
     fits = [
         fit_clock(name, by_clock[name], where, diagnostics)
         for name in _PREFERRED

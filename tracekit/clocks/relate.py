@@ -8,7 +8,7 @@ stamp; it is worked out at a few, and lines join their middles.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.clocks.anchors import Place, loose_below
+from tracekit.clocks.anchors import Anchor, loose_below
 from tracekit.clocks.counter_rate import SessionRate
+from tracekit.clocks.evidence import BootClockInput, BootEvidence, on_clock, related
 from tracekit.clocks.fit import Bracket, fit_clock
-from tracekit.clocks.gap import BootClockInput, read_boot, related
 from tracekit.clocks.model import UNITS
 from tracekit.clocks.rates import Bent, Rate
 
@@ -71,17 +71,16 @@ def relate(
     if clock == boot.trace_clock:
         return Relation(clock, (first, last), (first, last), 0, "it is the same clock")
     knots = sorted({first + (last - first) * i // _KNOTS for i in range(_KNOTS + 1)})
+    known = boot.clocks.evidence
     if boot.trace_clock == "x86-tsc":
-        more = [_as_sample(clock, pair) for pair in pairs]
-        found = [_through_tsc(boot, clock, knots, rate, more)]
+        found = [_through_tsc(boot, clock, knots, rate, known.with_brackets(clock, pairs))]
     else:
-        found = [_by_pairs(boot, clock, knots, pairs), _through_tsc(boot, clock, knots, rate, ())]
+        found = [
+            _by_pairs(boot, clock, knots, pairs),
+            _through_tsc(boot, clock, knots, rate, known),
+        ]
     fitting = [r for r in found if r and all(abs(v) < _FARTHEST for v in r.values)]
     return min(fitting, key=lambda r: r.error_ns, default=None)
-
-
-def _as_sample(clock: str, pair: Bracket) -> object:
-    return {"clock": clock, "tsc_before": pair.before, "ns": pair.ns, "tsc_after": pair.after}
 
 
 def _by_pairs(
@@ -107,40 +106,39 @@ def _through_tsc(
     clock: str,
     knots: Sequence[int],
     rate: SessionRate | None,
-    more: Sequence[object],
+    known: BootEvidence,
 ) -> Relation | None:
-    """Both clocks are related to the TSC."""
+    """Both clocks are related to the TSC; ``known`` is what tells of ``clock``."""
     if rate is None or not rate.firm:
         return None
-    given = replace(
-        boot, trace_clock=clock, samples=[*boot.samples, *more], first_raw=knots[0],
-        last_raw=knots[-1],
-    )  # fmt: skip
-    own, other = related(read_boot(boot), rate), related(read_boot(given), rate)
-    if own.place is None or other.place is None:
+    own = related(boot.evidence, rate)
+    other = related(on_clock(known, clock, knots[0], knots[-1]), rate)
+    if own.anchor is None or other.anchor is None:
         return None
     values, widths = [], []
     for knot in knots:
-        low, high = other.place.at(knot)
-        value, width = _back(own.place, own.unit == "cycles", (low + high) // 2, own.first, rate)
+        low, high = other.anchor.at(knot)
+        value, width = _back(own.anchor, own.unit == "cycles", (low + high) // 2, own.first, rate)
         values.append(value)
         widths.append(high - low + width)
-    method = other.place.method
+    method = other.anchor.method
     if own.unit != "cycles":
-        method += f" / {own.place.method}"
+        method += f" / {own.anchor.method}"
     if knots[0] < loose_below(clock, other.log):
         method += "; its first stamps are from before it had a real source: they may be early"
     error = ceil(Fraction(max(widths), 2) / rate.rate.lo) + 1
     return Relation(clock, tuple(knots), tuple(values), error, method)
 
 
-def _back(place: Place, is_tsc: bool, count: int, start: int, rate: SessionRate) -> tuple[int, int]:
+def _back(
+    anchor: Anchor, is_tsc: bool, count: int, start: int, rate: SessionRate
+) -> tuple[int, int]:
     """(the stamp that lies at a count of the TSC, the cycles in which its own count can be)."""
     if is_tsc:
         return count, 0
     stamp = start
     for _ in range(_STEPS):
-        low, high = place.at(stamp)
+        low, high = anchor.at(stamp)
         step = round((count - (low + high) // 2) / rate.best)
         if not step:
             break

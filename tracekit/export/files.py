@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.errors import SourceError, UsageError
+from tracekit.recording import Recording
 from tracekit.session.derived import replacing
-from tracekit.timeline.events import Recording
 from tracekit.timeline.filter import Filter
 
 __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows"]

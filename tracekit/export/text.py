@@ -32,10 +32,11 @@ from tracekit.ftrace.printers.trace_file import (
     repeat_time,
 )
 from tracekit.ftrace.symbols import Symbols
+from tracekit.recording import Recording
 from tracekit.report.losses import account
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.events import Recording
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.merge import BootPart
 from tracekit.timeline.rows import Rows
 
 __all__ = ["json_blocks", "kernel_blocks", "text_blocks"]
@@ -105,18 +106,18 @@ def _missed(recording: Recording) -> Mapping[tuple[int, int], int]:
     return found
 
 
-def _instance_file(boot: Boot, name: str) -> str:
+def _instance_file(part: BootPart, name: str) -> str:
     """A tracefs file of the instance that recorded most."""
-    main = max(boot.buffers, key=len, default=None)
+    main = max(part.buffers, key=len, default=None)
     instance = f"instances/{main.instance}/" if main and main.instance else ""
-    return boot.text(f"tracefs/{instance}{name}")
+    return part.boot.text(f"tracefs/{instance}{name}")
 
 
-def _tgids(boot: Boot) -> Mapping[int, int] | None:
+def _tgids(part: BootPart) -> Mapping[int, int] | None:
     """Pid -> tgid where option ``record-tgid`` was on, so that the kernel prints that column."""
-    if "record-tgid" not in _instance_file(boot, "trace_options").split():
+    if "record-tgid" not in _instance_file(part, "trace_options").split():
         return None
-    found = _TGID.findall(boot.text("tracefs/saved_tgids"))
+    found = _TGID.findall(part.boot.text("tracefs/saved_tgids"))
     return {int(pid): int(tgid) for pid, tgid in found}
 
 
@@ -125,18 +126,19 @@ class _KernelText:
 
     def __init__(self, recording: Recording, boot: Boot) -> None:
         comms = recording.comms[recording.boots.index(boot)]
-        accounts, _ = account(boot, boot.buffers)
+        part = recording.part(boot.index)
+        accounts, _ = account(part)
         model = recording.axis.clocks.get(boot.index)
         self._recording, self._boot = recording, boot
         self._lost = sum(a.lost or 0 for a in accounts)
         self._entries = sum(a.events for a in accounts)
         self._in_ns = clock_in_ns(model.trace_clock if model else "local")
-        self._tgids = _tgids(boot)
+        self._tgids = _tgids(part)
         self._heads = line_heads(comms, self._tgids)
         self._contexts: LineContext = line_contexts(comms, self._in_ns, self._tgids)
         self._missed = _missed(recording)
         self._starts = BufferStarts(bool(self._lost))
-        self._tracer = _instance_file(boot, "current_tracer").strip() or "nop"
+        self._tracer = _instance_file(part, "current_tracer").strip() or "nop"
         self._graph: GraphFormatter | None = None
         if self._tracer == "function_graph":
             symbols = Symbols.from_kallsyms(boot.text("kallsyms"), boot.text("modules"))

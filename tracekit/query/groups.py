@@ -1,4 +1,4 @@
-"""Row numbers by CPU, by event and by task: what is asked of a recording of any size at once.
+"""Row numbers by CPU, by event and by task: what is asked of any number of events at once.
 
 Each group's rows are ascending, so that a stretch of time is a stretch of the group: counting the
 events of a lane in every cell of a picture takes two binary searches a cell, however many there
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.query.selection import among
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 from tracekit.timeline.rows import distinct
 
 __all__ = ["Groups", "Index", "cell_counts", "cell_edges"]
@@ -65,34 +65,34 @@ class Groups:
 
 
 class Index:
-    """The groups of a recording, each made when first needed."""
+    """The groups of a session's events, each made when first needed."""
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, events: Events) -> None:
+        self._events = events
 
     @classmethod
-    def of_groups(cls, recording: Recording, cpus: Groups, events: Groups, tasks: Groups) -> Index:
+    def of_groups(cls, events: Events, by_cpu: Groups, by_event: Groups, by_task: Groups) -> Index:
         """An index whose groups were made before."""
-        index = cls(recording)
-        index.cpus, index.events, index.tasks = cpus, events, tasks
+        index = cls(events)
+        index.cpus, index.events, index.tasks = by_cpu, by_event, by_task
         return index
 
     @cached_property
     def cpus(self) -> Groups:
         """By CPU number."""
-        found, codes = distinct(self._recording.rows.cpu.astype(np.int32))
+        found, codes = distinct(self._events.rows.cpu.astype(np.int32))
         return Groups.by(found.tolist(), codes)
 
     @cached_property
     def events(self) -> Groups:
-        """By event: keys are the indices of ``recording.event_names``."""
-        codes = self._recording.name_codes(slice(None))
-        return Groups.by(range(len(self._recording.event_names)), codes)
+        """By event: keys are the indices of ``events.event_names``."""
+        codes = self._events.name_codes(slice(None))
+        return Groups.by(range(len(self._events.event_names)), codes)
 
     @cached_property
     def tasks(self) -> Groups:
         """By task: keys are ``boot << 32 | pid`` (pid as unsigned 32 bits)."""
-        rows = self._recording.rows
+        rows = self._events.rows
         pids, codes = distinct(rows.pid)
         combined, which = distinct(rows.boot.astype(np.int64) * len(pids) + codes)
         keys = [

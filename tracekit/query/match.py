@@ -1,4 +1,4 @@
-"""Which rows of a recording meet an expression of :mod:`.expr`, many rows at a time.
+"""Which events meet an expression of :mod:`.expr`, many rows at a time.
 
 Conditions on columns come first, then arguments, of which only the one asked for is decoded, and
 last what has to be rendered; each is asked only for the rows that the ones before it left open.
@@ -42,7 +42,7 @@ from tracekit.query.expr import (
 )
 from tracekit.timeline.bpf_format import source_of
 from tracekit.timeline.checks import check_below
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 
 __all__ = ["Matcher", "Names", "argument_names", "check", "matches", "read", "sought"]
 __all__ += ["wanted_events"]
@@ -66,15 +66,15 @@ class Names:
     events: tuple[str, ...]
 
     @classmethod
-    def of(cls, recording: Recording) -> Names:
+    def of(cls, events: Events) -> Names:
         """The names in the formats of the events that occur."""
-        arguments = frozenset[str]().union(*argument_names(recording))
-        return cls(arguments, tuple(recording.event_names))
+        arguments = frozenset[str]().union(*argument_names(events))
+        return cls(arguments, tuple(events.event_names))
 
 
-def argument_names(recording: Recording) -> list[frozenset[str]]:
-    """The names of the arguments of each of ``recording.kinds``."""
-    formats = [recording.boot(kind.boot).format(kind.id) for kind in recording.kinds]
+def argument_names(events: Events) -> list[frozenset[str]]:
+    """The names of the arguments of each of ``events.kinds``."""
+    formats = [events.boot(kind.boot).format(kind.id) for kind in events.kinds]
     return [frozenset(f.name for f in fmt.fields) if fmt else frozenset() for fmt in formats]
 
 
@@ -155,11 +155,11 @@ def _some(at: _Rows, which: _Array) -> _Array:
 
 
 class Matcher:
-    """An expression made ready for one recording."""
+    """An expression made ready for the events of one session."""
 
-    def __init__(self, recording: Recording, expr: Expr) -> None:
+    def __init__(self, events: Events, expr: Expr) -> None:
         """``expr`` has passed :func:`check`."""
-        self._recording = recording
+        self._events = events
         self._test = self._made(expr)
         #: How many rows may be asked for at once without taking long, if each has to be decoded.
         self.most = _MOST[self._test.cost]
@@ -190,7 +190,7 @@ class Matcher:
             return _Test(_TEXT, self._rendered(text_test(compare), is_negated(compare)))
         if column == "comm":
             return _Test(_PID, self._tasks(text_test(compare), is_negated(compare)))
-        kinds = self._recording.kinds
+        kinds = self._events.kinds
         if column == "event":
             return self._of_kind(_asked_for(compare, [kind.name for kind in kinds]))
         if column in {"system", "source"}:
@@ -200,9 +200,9 @@ class Matcher:
         return _Test(_TABLE, self._number(compare, column))
 
     def _number(self, compare: Compare, column: str) -> Callable[[_Rows], _Array]:
-        rows = self._recording.rows
+        rows = self._events.rows
         values = (
-            self._recording.axis.ts_ns
+            self._events.axis.ts_ns
             if column == "ts"
             else getattr(rows, "ts_raw" if column == "raw" else column)
         )
@@ -213,7 +213,7 @@ class Matcher:
         return _Test(_TABLE, self._kinds(wanted))
 
     def _kinds(self, table: _Array) -> Callable[[_Rows], _Array]:
-        rows = self._recording.rows
+        rows = self._events.rows
 
         def run(at: _Rows) -> _Array:
             kinds = rows.kind[at]
@@ -229,7 +229,7 @@ class Matcher:
         self, test: Callable[[Sequence[str]], _Array], negated: bool
     ) -> Callable[[_Rows], _Array]:
         """By the task's name; '' where nobody knows it."""
-        codes, names = self._recording.comm_codes
+        codes, names = self._events.comm_codes
         table = test([*names, ""]) ^ negated
 
         def run(at: _Rows) -> _Array:
@@ -244,7 +244,7 @@ class Matcher:
 
     def _argument(self, compare: Compare) -> Callable[[_Rows], _Array]:
         name = compare.name.removeprefix(ARGUMENT)
-        every = argument_names(self._recording)
+        every = argument_names(self._events)
         has = self._kinds(np.array([name in names for names in every], bool))
 
         def run(at: _Rows) -> _Array:
@@ -252,7 +252,7 @@ class Matcher:
             where = np.flatnonzero(has(at))
             if len(where):
                 found = _some(at, where)
-                for part, values in self._recording.values(found, name):
+                for part, values in self._events.values(found, name):
                     mask[where[part]] = self._field(compare, name, values, found[part])
             return mask
 
@@ -285,7 +285,7 @@ class Matcher:
         A state, a symbol or a set of flags is a number in the record and a word in the text.
         """
         behind = re.compile(rf"(?:^|[\s,]){re.escape(name)}[=:]\s*([^\s,]+)")
-        rendered = self._recording.render(self._recording.rows.take(at))
+        rendered = self._events.render(self._events.rows.take(at))
         found = (behind.search(text) for text in rendered.dictionary.to_pylist())
         return [m[1] if m else "" for m in found], as_numpy(rendered.indices)
 
@@ -297,7 +297,7 @@ class Matcher:
         def run(at: _Rows) -> _Array:
             if not _size(at):
                 return np.zeros(0, bool)
-            rendered = self._recording.render(self._recording.rows.take(at))
+            rendered = self._events.render(self._events.rows.take(at))
             table: _Array = test(rendered.dictionary.to_pylist())
             mask: _Array = table[as_numpy(rendered.indices)] ^ negated
             return mask
@@ -310,7 +310,7 @@ class Matcher:
         def test(texts: Iterable[str]) -> _Array:
             return np.array([sought in one.casefold() for one in texts], bool)
 
-        by_name = self._of_kind(test([kind.name for kind in self._recording.kinds]))
+        by_name = self._of_kind(test([kind.name for kind in self._events.kinds]))
         by_task = _Test(_PID, self._tasks(test, negated=False))
         by_text = _Test(_TEXT, self._rendered(test, negated=False))
         return _in_turn([by_name, by_task, by_text], all_of=False)
@@ -345,12 +345,12 @@ def _asked_for(compare: Compare, names: Sequence[str]) -> _Array:
     return hits ^ is_negated(compare)
 
 
-def wanted_events(compare: Compare, recording: Recording) -> list[int]:
-    """The indices of those of ``recording.event_names`` that :func:`_asked_for` tells."""
-    wanted: list[int] = np.flatnonzero(_asked_for(compare, recording.event_names)).tolist()
+def wanted_events(compare: Compare, events: Events) -> list[int]:
+    """The indices of those of ``events.event_names`` that :func:`_asked_for` tells."""
+    wanted: list[int] = np.flatnonzero(_asked_for(compare, events.event_names)).tolist()
     return wanted
 
 
-def matches(recording: Recording, expr: Expr, at: _Array) -> _Array:
+def matches(events: Events, expr: Expr, at: _Array) -> _Array:
     """Which of the rows at ``at`` (ascending indices) meet ``expr``: a mask."""
-    return Matcher(recording, expr).at(at)
+    return Matcher(events, expr).at(at)

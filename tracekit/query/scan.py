@@ -15,7 +15,7 @@ from tracekit.query.expr import Compare, Expr, column_of, terms
 from tracekit.query.groups import Groups, Index
 from tracekit.query.match import Matcher, wanted_events
 from tracekit.query.selection import Selection, among
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 
 __all__ = ["Found", "Hits", "candidates", "refine", "scan"]
 
@@ -66,14 +66,14 @@ class Hits:
 
 
 def scan(
-    recording: Recording, expr: Expr, index: Index, within: Selection, start: int = 0
+    events: Events, expr: Expr, index: Index, within: Selection, start: int = 0
 ) -> Iterator[Found]:
     """The rows of ``within`` that meet ``expr``, from row ``start`` to the end, then those before.
 
     A piece takes a few milliseconds. ``expr`` has passed :func:`~.matching.check`.
     """
-    matcher = Matcher(recording, expr)
-    rows = candidates(recording, expr, index, within)
+    matcher = Matcher(events, expr)
+    rows = candidates(events, expr, index, within)
     total = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
     if isinstance(rows, slice):
         middle = min(max(start - rows.start, 0), total)
@@ -107,9 +107,9 @@ def _piece(matcher: Matcher, rows: _Array | slice, at: int, stop: int) -> _Array
     return found.astype(np.uint32)
 
 
-def refine(recording: Recording, expr: Expr, at: _Array) -> _Array:
+def refine(events: Events, expr: Expr, at: _Array) -> _Array:
     """Those of the rows at ``at`` (ascending indices) that meet ``expr``."""
-    matcher = Matcher(recording, expr)
+    matcher = Matcher(events, expr)
     blocks = (at[first : first + _BLOCK] for first in range(0, len(at), _BLOCK))
     return np.concatenate([at[:0], *(block[matcher.at(block)] for block in blocks)])
 
@@ -117,16 +117,16 @@ def refine(recording: Recording, expr: Expr, at: _Array) -> _Array:
 # -- what need not be looked at -------------------------------------------------------------------
 
 
-def candidates(recording: Recording, expr: Expr, index: Index, within: Selection) -> _Array | slice:
+def candidates(events: Events, expr: Expr, index: Index, within: Selection) -> _Array | slice:
     """The rows of ``within`` that can meet ``expr`` by what it says of time, event and CPU.
 
     Ascending indices, or a slice ``start:stop`` where they lie together.
     """
     needed = [term for term in terms(expr) if isinstance(term, Compare)]
-    first, last = _stretch(recording.axis.ts_ns, needed)
-    groups = [g for term in needed if (g := _groups(recording, term, index)) is not None]
+    first, last = _stretch(events.axis.ts_ns, needed)
+    groups = [g for term in needed if (g := _groups(events, term, index)) is not None]
     few = min(groups, key=_size, default=None)
-    if few is None or _size(few) * (_MERGED if len(few) > 1 else 1) > len(recording):
+    if few is None or _size(few) * (_MERGED if len(few) > 1 else 1) > len(events):
         if within.rows is None:
             return slice(first, last)
         return _between(within.rows, first, last)
@@ -146,11 +146,11 @@ def _between(rows: _Array, first: int, last: int) -> _Array:
     return between
 
 
-def _groups(recording: Recording, term: Compare, index: Index) -> list[_Array] | None:
+def _groups(events: Events, term: Compare, index: Index) -> list[_Array] | None:
     """The rows of the events or the CPUs that ``term`` asks for; None where it asks for neither."""
     column = column_of(term.name)
     if column == "event":
-        return [index.events.rows(i) for i in wanted_events(term, recording)]
+        return [index.events.rows(i) for i in wanted_events(term, events)]
     if column == "cpu":
         cpus: Groups = index.cpus
         asked = number_mask(term, np.array(cpus.keys, np.int32)) ^ is_negated(term)

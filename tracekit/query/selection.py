@@ -24,7 +24,7 @@ def among(rows: _Array, at: npt.ArrayLike, side: Literal["left", "right"] = "lef
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Rows of a recording that has ``total`` of them.
+    """Rows of a session that has ``total`` of them.
 
     ``rows``: their numbers, ascending (uint32), None for all. ``order``: the same numbers as they
     are shown where they are sorted by something else than time.

@@ -19,7 +19,7 @@ from tracekit.query.expr import ARGUMENT
 from tracekit.query.match import argument_names
 from tracekit.timeline.bpf_format import source_of
 from tracekit.timeline.checks import check_below
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 
 __all__ = ["ARGS_ROWS", "ARGUMENT", "COLUMNS", "order_by"]
 
@@ -54,10 +54,10 @@ def _rank(texts: Sequence[str | None]) -> _Array:
 
 
 class _Sorter:
-    """Sorts ``rows`` of a recording; calls ``step(done, total)`` between its pieces."""
+    """Sorts ``rows``; calls ``step(done, total)`` between its pieces."""
 
-    def __init__(self, recording: Recording, rows: _Array, step: Step) -> None:
-        self._recording, self._rows, self._step = recording, rows, step
+    def __init__(self, events: Events, rows: _Array, step: Step) -> None:
+        self._events, self._rows, self._step = events, rows, step
 
     # -- keys ---------------------------------------------------------------------------------
 
@@ -80,17 +80,17 @@ class _Sorter:
         return keys
 
     def _column(self, column: str) -> _Keys:
-        recording, rows = self._recording, self._recording.rows
+        events, rows = self._events, self._events.rows
         if column == "args":
             return (self._rendered(),)
         if column == "comm":
-            codes, names = recording.comm_codes
+            codes, names = events.comm_codes
             return (self._gathered(codes, "u4", _rank([*names, None])),)
         if column in ("event", "source"):
-            texts = [k.name if column == "event" else source_of(k.id) for k in recording.kinds]
+            texts = [k.name if column == "event" else source_of(k.id) for k in events.kinds]
             return (self._gathered(rows.kind, "u4", _rank(texts)),)
         if column == "delta":
-            times = self._gathered(recording.axis.ts_ns, "i8")
+            times = self._gathered(events.axis.ts_ns, "i8")
             return (np.diff(times, prepend=times[:1]).view("u8"),)
         if column == "pid":
             return (self._signed(rows.pid, 32),)
@@ -105,7 +105,7 @@ class _Sorter:
             )
         texts, codes = dict[str, int](), np.empty(len(self._rows), np.uint32)
         for part in _chunks(len(self._rows), _RENDERED):
-            found = self._recording.render(self._recording.rows.take(self._rows[part]))
+            found = self._events.render(self._events.rows.take(self._rows[part]))
             self._coded(texts, found, codes[part])
             self._step(part.stop, len(self._rows))
         return _rank(list(texts))[codes]
@@ -117,13 +117,13 @@ class _Sorter:
 
     def _argument(self, name: str) -> _Keys:
         """By the kind of value (see ``_NEGATIVE``), then by the value."""
-        recording, total = self._recording, len(self._rows)
+        events, total = self._events, len(self._rows)
         values, kinds = np.zeros(total, np.uint64), np.full(total, _NONE, np.uint8)
         texts = dict[str, int]()
-        has = np.array([*(name in names for names in argument_names(recording)), False])
+        has = np.array([*(name in names for names in argument_names(events)), False])
         for part in _chunks(total, _DECODED):
-            mine = np.flatnonzero(has[recording.rows.kind[self._rows[part]]]) + part.start
-            for which, found in recording.values(self._rows[mine], name) if len(mine) else ():
+            mine = np.flatnonzero(has[events.rows.kind[self._rows[part]]]) + part.start
+            for which, found in events.values(self._rows[mine], name) if len(mine) else ():
                 keys, kind = self._typed(texts, found)
                 values[mine[which]], kinds[mine[which]] = keys, kind
             if len(texts) > _TEXTS:
@@ -213,7 +213,7 @@ class _Sorter:
 
 
 def order_by(
-    recording: Recording, rows: _Array | None, column: str, descending: bool, step: Step
+    events: Events, rows: _Array | None, column: str, descending: bool, step: Step
 ) -> _Array:
     """``rows`` (ascending; None: all) in the order of ``column``, uint32; equal ones by time.
 
@@ -223,5 +223,5 @@ def order_by(
     ``step(done, total)`` is called between small pieces of the work; what it raises ends it.
     Raises :class:`~tracekit.errors.UsageError` where there are too many texts.
     """
-    every = np.arange(len(recording), dtype=np.uint32) if rows is None else rows.astype(np.uint32)
-    return _Sorter(recording, every, step).sort(column, descending)
+    every = np.arange(len(events), dtype=np.uint32) if rows is None else rows.astype(np.uint32)
+    return _Sorter(events, every, step).sort(column, descending)

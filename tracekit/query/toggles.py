@@ -14,7 +14,7 @@ from tracekit.query.expr import Compare, Expr, Value, column_of, joined, terms
 from tracekit.query.selection import Selection
 from tracekit.timeline.bpf_format import SOURCES, is_probe
 from tracekit.timeline.checks import check_below
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 
 __all__ = ["CHOICES", "choose", "switched_on", "tally", "values_of"]
 
@@ -25,31 +25,31 @@ _OPERATORS = frozenset(("=", "!=", "in", "not in"))
 _BLOCK = 1 << 19  # rows that are counted at a time
 
 
-def values_of(recording: Recording, column: str) -> Sequence[int | str]:
+def values_of(events: Events, column: str) -> Sequence[int | str]:
     """The values that ``column`` can have, in the order of :func:`tally`; '' is an unknown task."""
     if column == "cpu":
-        return range(int(recording.rows.cpu.max()) + 1 if len(recording) else 0)
+        return range(int(events.rows.cpu.max()) + 1 if len(events) else 0)
     if column == "event":
-        return recording.event_names
-    return ["", *recording.comm_codes[1]] if column == "comm" else SOURCES
+        return events.event_names
+    return ["", *events.comm_codes[1]] if column == "comm" else SOURCES
 
 
-def tally(recording: Recording, column: str, within: Selection) -> Iterator[tuple[_Array, int]]:
+def tally(events: Events, column: str, within: Selection) -> Iterator[tuple[_Array, int]]:
     """(how many of the rows have each value, how many rows were counted), growing."""
-    counts = np.zeros(len(values_of(recording, column)), np.int64)
-    probes = np.array([*(is_probe(kind.id) for kind in recording.kinds), False])
+    counts = np.zeros(len(values_of(events, column)), np.int64)
+    probes = np.array([*(is_probe(kind.id) for kind in events.kinds), False])
     yield counts, 0
     for start in range(0, len(within), _BLOCK):
         stop = min(start + _BLOCK, len(within))
         at = slice(start, stop) if within.rows is None else within.rows[start:stop]
         if column == "cpu":
-            codes = recording.rows.cpu[at]
+            codes = events.rows.cpu[at]
         elif column == "event":
-            codes = recording.name_codes(at)
+            codes = events.name_codes(at)
         elif column == "comm":
-            codes = recording.comm_codes[0][at] + 1
+            codes = events.comm_codes[0][at] + 1
         else:
-            kinds = recording.rows.kind[at]
+            kinds = events.rows.kind[at]
             check_below(kinds, len(probes), "events")
             codes = probes[kinds]
         check_below(codes, len(counts), column)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tracekit.report.milestones import kprobes
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 
 __all__ = ["Device", "device_shutdowns", "slowness"]
@@ -53,17 +53,15 @@ class _End:
     returned: bool
 
 
-def _rows(
-    recording: Recording, boot: Boot, event: str
-) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def _rows(events: Events, boot: Boot, event: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """(ns on the axis, pid, arguments) of every such event."""
-    if recording.has_event(event, boot.index):
-        table = recording.event(event, Filter(boots=frozenset({boot.index})))
-        ends = recording.common(table, "ts_ns"), recording.common(table, "pid")
+    if events.has_event(event, boot.index):
+        table = events.event(event, Filter(boots=frozenset({boot.index})))
+        ends = events.common(table, "ts_ns"), events.common(table, "pid")
         yield from zip(*ends, table.to_pylist(), strict=True)
 
 
-def _events(recording: Recording, boot: Boot) -> Iterator[tuple[str, str, bool]]:
+def _events(events: Events, boot: Boot) -> Iterator[tuple[str, str, bool]]:
     """(event, the function where the event is of one alone, whether at its return)."""
     yield _BPF, "", False
     yield _BPF + _RETURN, "", True
@@ -135,12 +133,12 @@ def slowness(device: Device) -> tuple[bool, int, int]:
     return device.finished, -(device.duration_ns or 0), device.start_ns or 0
 
 
-def device_shutdowns(recording: Recording, boot: Boot) -> list[Device]:
+def device_shutdowns(events: Events, boot: Boot) -> list[Device]:
     """Every call of a shutdown callback in a boot."""
     ends = [
         _end(boot, at, pid, row, function, returned)
-        for event, function, returned in _events(recording, boot)
-        for at, pid, row in _rows(recording, boot, event)
+        for event, function, returned in _events(events, boot)
+        for at, pid, row in _rows(events, boot, event)
     ]
-    timed = recording.axis.timed(boot.index)
+    timed = events.axis.timed(boot.index)
     return [d if timed else replace(d, start_ns=None) for d in _calls(ends)]

@@ -10,15 +10,15 @@ a sequence a CPU: what was lost of those is missing from it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.ring.page import Records
-from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.boot import Buffer
 from tracekit.timeline.bpf_format import PROBE_FILE
+from tracekit.timeline.merge import BootPart
 
 __all__ = ["CpuAccount", "account", "parse_stats"]
 
@@ -88,11 +88,12 @@ def _of_cpu(buffer: Buffer, records: Records, stats: dict[str, int]) -> CpuAccou
     return CpuAccount(records.cpu, buffer.name, len(records), lost, at_least, records.unreadable)
 
 
-def account(boot: Boot, buffers: Sequence[Buffer]) -> tuple[list[CpuAccount], list[Diagnostic]]:
+def account(part: BootPart) -> tuple[list[CpuAccount], list[Diagnostic]]:
     """The account of each CPU of each buffer of a boot, and what there is to say about it."""
     accounts: list[CpuAccount] = []
     found: list[Diagnostic] = []
-    for buffer in buffers:
+    boot = part.boot
+    for buffer in part.buffers:
         instance = f"instances/{buffer.instance}/" if buffer.instance else ""
         for records in buffer.records:
             stats = parse_stats(boot.text(f"tracefs/{instance}per_cpu/cpu{records.cpu}/stats"))
@@ -108,7 +109,7 @@ def account(boot: Boot, buffers: Sequence[Buffer]) -> tuple[list[CpuAccount], li
             elif one.lost:
                 message = f"{one.lost} events are lost"
                 found.append(Diagnostic("events-lost", "warning", where, message))
-    for cpu, (events, missing) in sorted(boot.probes.counts.items()):
+    for cpu, (events, missing) in sorted(part.probes.counts.items()):
         accounts.append(CpuAccount(cpu, PROBE_FILE, events, missing, False, 0))
         if missing:
             where = f"{boot.where} BPF probes cpu {cpu}"

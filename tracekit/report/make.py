@@ -15,7 +15,7 @@ from tracekit.report.phases import Handover, Initcall, Phase, handover
 from tracekit.report.probes import ProbeReport, probe_report
 from tracekit.report.systemd import Unit, unit_starts
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 
@@ -153,11 +153,11 @@ def _total(values: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(values) else None
 
 
-def _cpu_report(recording: Recording, boot: int, cpu: int, of: Sequence[CpuAccount]) -> CpuReport:
-    rows = recording.rows
+def _cpu_report(events: Events, boot: int, cpu: int, of: Sequence[CpuAccount]) -> CpuReport:
+    rows = events.rows
     at = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
-    ts = recording.axis.ts_ns
-    known = len(at) and recording.axis.placed(boot)
+    ts = events.axis.ts_ns
+    known = len(at) and events.axis.placed(boot)
     return CpuReport(
         cpu=cpu,
         events=sum(a.events for a in of),
@@ -169,20 +169,20 @@ def _cpu_report(recording: Recording, boot: int, cpu: int, of: Sequence[CpuAccou
     )
 
 
-def _boot_report(recording: Recording, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
-    model = recording.axis.clocks.get(boot.index)  # decodes, which also counts
-    accounts, found = account(boot, boot.buffers)
+def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
+    model = events.axis.clocks.get(boot.index)  # decodes, which also counts
+    accounts, found = account(events.part(boot.index))
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
         by_cpu.setdefault(one.cpu, []).append(one)
-    cpus = tuple(_cpu_report(recording, boot.index, cpu, by_cpu[cpu]) for cpu in sorted(by_cpu))
+    cpus = tuple(_cpu_report(events, boot.index, cpu, by_cpu[cpu]) for cpu in sorted(by_cpu))
     return BootReport(
         index=boot.index,
         release=boot.release,
         clock=model.trace_clock if model else "unknown",
         clock_method=model.method if model else "no events",
         clock_error_ns=model.error_ns if model else None,
-        clock_residual_ns=model.residual_ns if model and recording.axis.timed(boot.index) else None,
+        clock_residual_ns=model.residual_ns if model and events.axis.timed(boot.index) else None,
         events=sum(c.events for c in cpus),
         lost=_total([c.lost for c in cpus]),
         lost_at_least=any(c.lost_at_least for c in cpus),
@@ -191,17 +191,17 @@ def _boot_report(recording: Recording, boot: Boot) -> tuple[BootReport, list[Dia
     ), found
 
 
-def _cycles(recording: Recording, h: Handover) -> int | None:
+def _cycles(events: Events, h: Handover) -> int | None:
     """The gap as the counter that stamped both its ends shows it."""
-    if h.last_old is None or h.first_new is None or not recording.axis.counts_on(h.old, h.new):
+    if h.last_old is None or h.first_new is None or not events.axis.counts_on(h.old, h.new):
         return None
-    rows, ends = recording.rows, [h.last_old, h.first_new]
+    rows, ends = events.rows, [h.last_old, h.first_new]
     last, first = rows.ts_raw[ends].tolist()
-    return first - last if recording.axis.native(rows.buffer[ends]).all() else None
+    return first - last if events.axis.native(rows.buffer[ends]).all() else None
 
 
-def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
-    axis, rows = recording.axis, recording.rows
+def _handover_report(events: Events, h: Handover) -> HandoverReport:
+    axis, rows = events.axis, events.rows
     gap: tuple[int | None, int | None] = (None, None)
     blackout = gap
     if h.last_old is not None and h.first_new is not None:
@@ -215,7 +215,7 @@ def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
         jump_ns=int(axis.ts_ns[h.last_old]) if h.last_old is not None else None,
         gap_ns=gap[0],
         gap_error_ns=gap[1],
-        gap_raw=_cycles(recording, h) if gap[0] is not None else None,
+        gap_raw=_cycles(events, h) if gap[0] is not None else None,
         gap_earliest_ns=bounds.earliest_ns if bounds else None,
         gap_latest_ns=bounds.latest_ns if bounds else None,
         gap_method=bounds.method if bounds else "",
@@ -224,15 +224,15 @@ def _handover_report(recording: Recording, h: Handover) -> HandoverReport:
     )
 
 
-def _last_events(recording: Recording, boot: int) -> list[LastEvent]:
-    rows = recording.rows
+def _last_events(events: Events, boot: int) -> list[LastEvent]:
+    rows = events.rows
     at: list[int] = []
     for cpu in np.unique(rows.cpu[rows.boot == boot]).tolist():
         at += np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))[-_LAST:].tolist()
-    table = recording.table(np.array(at, np.int64)).select(
+    table = events.table(np.array(at, np.int64)).select(
         ["ts_ns", "cpu", "pid", "comm", "event", "args"]
     )
-    timed = recording.axis.timed(boot)
+    timed = events.axis.timed(boot)
     return [
         LastEvent(**{**row, "ts_ns": row["ts_ns"] if timed else None}) for row in table.to_pylist()
     ]
@@ -246,32 +246,31 @@ def _complete(boots: Sequence[BootReport], diagnostics: Sequence[Diagnostic]) ->
     return counted and not hurt and bool(leaving) and all(b.cpus for b in leaving)
 
 
-def make_report(recording: Recording) -> Report:
+def make_report(events: Events) -> Report:
     """Compute the report of a session; see :class:`Report`."""
     boots, probes, found = [], list[ProbeReport](), list[Diagnostic]()
-    for boot in recording.boots:
-        one, remarks = _boot_report(recording, boot)
+    for boot in events.boots:
+        one, remarks = _boot_report(events, boot)
         boots.append(one)
         found += remarks
         probed, remarks = probe_report(boot)
         probes += [probed] if probed else []
         found += remarks
     jumps = [
-        handover(recording, old, new)
-        for old, new in zip(recording.boots, recording.boots[1:], strict=False)
+        handover(events, old, new) for old, new in zip(events.boots, events.boots[1:], strict=False)
     ]
-    devices = [device for boot in recording.boots for device in device_shutdowns(recording, boot)]
-    units = [unit for boot in recording.boots for unit in unit_starts(recording, boot)]
-    at_jump = recording.boots[-2:][0].index if recording.boots else 0
+    devices = [device for boot in events.boots for device in device_shutdowns(events, boot)]
+    units = [unit for boot in events.boots for unit in unit_starts(events, boot)]
+    at_jump = events.boots[-2:][0].index if events.boots else 0
     diagnostics = tuple(
-        dict.fromkeys([*recording.diagnostics, *found, *(d for h in jumps for d in h.notes)])
+        dict.fromkeys([*events.diagnostics, *found, *(d for h in jumps for d in h.notes)])
     )
     return Report(
-        session=str(recording.session.path),
+        session=str(events.session.path),
         complete=_complete(boots, diagnostics),
-        common_clock=recording.axis.common,
+        common_clock=events.axis.common,
         boots=tuple(boots),
-        handovers=tuple(_handover_report(recording, h) for h in jumps),
+        handovers=tuple(_handover_report(events, h) for h in jumps),
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
@@ -279,6 +278,6 @@ def make_report(recording: Recording) -> Report:
         devices=tuple(sorted(devices, key=slowness)),
         units=tuple(sorted(units, key=lambda u: -u.duration_ns)),
         probes=tuple(probes),
-        last_events=tuple(_last_events(recording, at_jump)),
+        last_events=tuple(_last_events(events, at_jump)),
         diagnostics=diagnostics,
     )

@@ -18,7 +18,7 @@ from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.bpf_format import PROBE_ID
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 
 __all__ = ["OLD_KERNEL", "Milestone", "find_milestones", "kprobes"]
 
@@ -95,17 +95,17 @@ def kprobes(boot: Boot) -> list[tuple[str, str, bool]]:
 
 
 def _traced_functions(
-    recording: Recording, boot: Boot, wanted: frozenset[str]
+    events: Events, boot: Boot, wanted: frozenset[str]
 ) -> Mapping[tuple[str, bool], np.ndarray]:
     """(function, at its return) -> rows of the function tracers' events on it."""
     found: dict[tuple[str, bool], np.ndarray] = {}
-    rows = recording.rows
+    rows = events.rows
     tracers = {
         "ftrace:function": ("ip", False),
         "ftrace:funcgraph_entry": ("func", False),
         "ftrace:funcgraph_exit": ("func", True),
     }
-    for code, kind in enumerate(recording.kinds):
+    for code, kind in enumerate(events.kinds):
         fmt = boot.format(kind.id) if kind.boot == boot.index else None
         if fmt is None or fmt.full_name not in tracers:
             continue
@@ -116,7 +116,7 @@ def _traced_functions(
         mine = np.flatnonzero(rows.kind == code)
         for number in np.unique(rows.buffer[mine]).tolist():
             at = mine[rows.buffer[mine] == number]
-            data = recording.buffers[number].data
+            data = events.buffers[number].data
             address = typed_column(Payloads(data, rows.offset[at], rows.length[at]), field)
             coded = address.dictionary_encode()
             codes = as_numpy(coded.indices, null=-1)
@@ -139,19 +139,19 @@ def _probe_ids(m: Milestone) -> frozenset[int]:
 
 
 def _with_argument(
-    recording: Recording, boot: Boot, code: int, argument: tuple[str, int] | None
+    events: Events, boot: Boot, code: int, argument: tuple[str, int] | None
 ) -> np.ndarray:
     """The rows of an event, those of another value left out where they have the argument."""
-    rows = recording.rows
+    rows = events.rows
     at = np.flatnonzero(rows.kind == code)
-    fmt = boot.format(recording.kinds[code].id)
+    fmt = boot.format(events.kinds[code].id)
     field = fmt.field(argument[0]) if fmt and argument else None
     if field is None or argument is None:
         return at
     fitting = []
     for number in np.unique(rows.buffer[at]).tolist():
         mine = at[rows.buffer[at] == number]
-        payloads = Payloads(recording.buffers[number].data, rows.offset[mine], rows.length[mine])
+        payloads = Payloads(events.buffers[number].data, rows.offset[mine], rows.length[mine])
         values = typed_column(payloads, field).to_pylist()
         fitting += [
             row for row, v in zip(mine.tolist(), values, strict=True) if v in (None, argument[1])
@@ -160,7 +160,7 @@ def _with_argument(
 
 
 def find_milestones(
-    recording: Recording, boot: Boot, milestones: Sequence[Milestone]
+    events: Events, boot: Boot, milestones: Sequence[Milestone]
 ) -> dict[str, list[np.ndarray]]:
     """Milestone -> for each source that marks it (an event, a tracer) its rows, in order.
 
@@ -168,17 +168,17 @@ def find_milestones(
     """
     wanted = frozenset(f for m in milestones for f in m.functions)
     probes = [(e, f, r) for e, f, r in kprobes(boot) if f in wanted]
-    traced = _traced_functions(recording, boot, wanted)
+    traced = _traced_functions(events, boot, wanted)
     found: dict[str, list[np.ndarray]] = {}
     for m in milestones:
-        events = {*m.events, *(e for e, f, r in probes if f in m.functions and r == m.returns)}
+        named = {*m.events, *(e for e, f, r in probes if f in m.functions and r == m.returns)}
         ids = _probe_ids(m)
         codes = [
             i
-            for i, k in enumerate(recording.kinds)
-            if k.boot == boot.index and (k.id in ids or (k.id < PROBE_ID and k.name in events))
+            for i, k in enumerate(events.kinds)
+            if k.boot == boot.index and (k.id in ids or (k.id < PROBE_ID and k.name in named))
         ]
-        hits = [_with_argument(recording, boot, code, m.argument) for code in codes]
+        hits = [_with_argument(events, boot, code, m.argument) for code in codes]
         hits += [at for (f, r), at in traced.items() if f in m.functions and r == m.returns]
         if hits := [at for at in hits if len(at)]:
             found[m.name] = hits

@@ -17,7 +17,7 @@ from tracekit.report.milestones import OLD_KERNEL, find_milestones
 from tracekit.report.systemd import shutdown_begin, shutdown_exec, startup_end
 from tracekit.report.time_zero import time_zero
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 
 __all__ = ["MEANING", "Handover", "Initcall", "Phase", "handover"]
@@ -144,22 +144,22 @@ def _along(at: Mapping[str, int]) -> list[tuple[str, str]]:
     return [(mark, "kernel_kexec" if mark == "kernel_kexec" else name) for mark, name in _ALONG]
 
 
-def _load_phase(recording: Recording, old: Boot, at: Mapping[str, int]) -> Phase:
+def _load_phase(events: Events, old: Boot, at: Mapping[str, int]) -> Phase:
     if "load" in at and "loaded" in at:
-        start, end = (int(recording.axis.ts_ns[at[mark]]) for mark in ("load", "loaded"))
+        start, end = (int(events.axis.ts_ns[at[mark]]) for mark in ("load", "loaded"))
         phase = Phase("kexec load", old.index, start, end - start, True)
     else:
         phase = _unobserved("kexec load", old.index, "no event marks kexec_file_load")
     return replace(phase, in_blackout=False)
 
 
-def _stopping_phases(recording: Recording, old: Boot, reboot: int | None) -> Iterator[Phase]:
+def _stopping_phases(events: Events, old: Boot, reboot: int | None) -> Iterator[Phase]:
     """What systemd does on the way out; nothing where it was not seen to run."""
-    ready = shutdown_exec(recording, old)
+    ready = shutdown_exec(events, old)
     if ready is None:
         return
     name = "systemd: stopping units"
-    begin = shutdown_begin(recording, old, ready)
+    begin = shutdown_begin(events, old, ready)
     if begin is None:
         why = "nothing marks the begin: record sched:sched_process_exec of systemctl"
         yield replace(_unobserved(name, old.index, why), in_blackout=False)
@@ -169,10 +169,10 @@ def _stopping_phases(recording: Recording, old: Boot, reboot: int | None) -> Ite
         yield Phase("systemd-shutdown", old.index, ready, reboot - ready, True, in_blackout=False)
 
 
-def _old_phases(recording: Recording, old: Boot, at: Mapping[str, int], last: int) -> list[Phase]:
-    ts = recording.axis.ts_ns
+def _old_phases(events: Events, old: Boot, at: Mapping[str, int], last: int) -> list[Phase]:
+    ts = events.axis.ts_ns
     reboot = int(ts[at["reboot"]]) if "reboot" in at else None
-    phases = [_load_phase(recording, old, at), *_stopping_phases(recording, old, reboot)]
+    phases = [_load_phase(events, old, at), *_stopping_phases(events, old, reboot)]
     along = _along(at)
     seen = [(mark, name) for mark, name in along if mark in at]
     ends = [at[mark] for mark, _ in seen[1:]] + [last]
@@ -193,12 +193,12 @@ def _short(ns: int) -> str:
 
 
 def _dark_phases(
-    recording: Recording, old: Boot, new: Boot, last: int, first: int
+    events: Events, old: Boot, new: Boot, last: int, first: int
 ) -> tuple[list[Phase], tuple[Diagnostic, ...]]:
-    ts = recording.axis.ts_ns
+    ts = events.axis.ts_ns
     start, end = int(ts[last]), int(ts[first])
     before, after = "dark: until the new kernel runs", "dark: early boot, unrecorded"
-    zero, notes = time_zero(recording, new)
+    zero, notes = time_zero(events, new)
     if zero is None:
         note = "the new kernel's time zero is not known, so the dark part cannot be split"
         return [Phase("dark", old.index, start, end - start, True, note)], notes
@@ -213,22 +213,22 @@ def _dark_phases(
     ], notes
 
 
-def _column(recording: Recording, event: str, boot: int, field: str) -> tuple[list[int], list]:  # type: ignore[type-arg]
+def _column(events: Events, event: str, boot: int, field: str) -> tuple[list[int], list]:  # type: ignore[type-arg]
     """(ts_ns, values of one argument) of every such event in a boot; both empty where none."""
-    if not recording.has_event(event, boot):
+    if not events.has_event(event, boot):
         return [], []
-    table = recording.event(event, Filter(boots=frozenset({boot})))
+    table = events.event(event, Filter(boots=frozenset({boot})))
     if field not in table.column_names:
         return [], []
-    return recording.common(table, "ts_ns"), table[field].to_pylist()
+    return events.common(table, "ts_ns"), table[field].to_pylist()
 
 
-def _initcalls(recording: Recording, new: Boot) -> list[Initcall]:
-    stamps, names = _column(recording, "initcall:initcall_level", new.index, "level")
+def _initcalls(events: Events, new: Boot) -> list[Initcall]:
+    stamps, names = _column(events, "initcall:initcall_level", new.index, "level")
     levels = list(zip(stamps, names, strict=True))
-    starts = _column(recording, "initcall:initcall_start", new.index, "func")
-    ends = _column(recording, "initcall:initcall_finish", new.index, "func")
-    rets = _column(recording, "initcall:initcall_finish", new.index, "ret")[1]
+    starts = _column(events, "initcall:initcall_start", new.index, "func")
+    ends = _column(events, "initcall:initcall_finish", new.index, "func")
+    rets = _column(events, "initcall:initcall_finish", new.index, "ret")[1]
     open_at = dict[int, list[int]]()
     for ts, func in zip(*starts, strict=True):
         open_at.setdefault(func, []).append(ts)
@@ -249,10 +249,10 @@ def _initcalls(recording: Recording, new: Boot) -> list[Initcall]:
 
 
 def _level_phases(
-    recording: Recording, new: Boot, calls: Sequence[Initcall]
+    events: Events, new: Boot, calls: Sequence[Initcall]
 ) -> tuple[list[Phase], int | None]:
     """A phase for each initcall level, and when the last of them ended."""
-    stamps, names = _column(recording, "initcall:initcall_level", new.index, "level")
+    stamps, names = _column(events, "initcall:initcall_level", new.index, "level")
     if not stamps or not calls:
         note = "no initcall events: put trace_event=initcall:* on the new kernel's command line"
         return [_unobserved("initcalls", new.index, note)], None
@@ -267,30 +267,30 @@ def _level_phases(
     return phases, max(last, stamps[-1])
 
 
-def _first_user(recording: Recording, new: Boot) -> int | None:
+def _first_user(events: Events, new: Boot) -> int | None:
     """The row of the first exec of pid 1, else of any process."""
     codes = [
         i
-        for i, k in enumerate(recording.kinds)
+        for i, k in enumerate(events.kinds)
         if k.boot == new.index and k.name == "sched:sched_process_exec"
     ]
-    rows = np.flatnonzero(np.isin(recording.rows.kind, codes))
-    of_init = rows[recording.rows.pid[rows] == 1]
+    rows = np.flatnonzero(np.isin(events.rows.kind, codes))
+    of_init = rows[events.rows.pid[rows] == 1]
     chosen = of_init if len(of_init) else rows
     return int(chosen[0]) if len(chosen) else None
 
 
-def _starting_phase(recording: Recording, new: Boot, user: int) -> Iterator[Phase]:
+def _starting_phase(events: Events, new: Boot, user: int) -> Iterator[Phase]:
     """What systemd does in the new boot; nothing where it does not say."""
-    end = startup_end(recording, new)
+    end = startup_end(events, new)
     if end is not None and end >= user:
         name = "systemd: starting units"
         yield Phase(name, new.index, user, end - user, True, in_blackout=False)
 
 
-def _known(recording: Recording, phases: Sequence[Phase], new: Boot) -> Iterator[Phase]:
+def _known(events: Events, phases: Sequence[Phase], new: Boot) -> Iterator[Phase]:
     """The phases, without the times that no clock tells."""
-    axis = recording.axis
+    axis = events.axis
     for p in phases:
         dark = p.name.startswith("dark")
         if not p.observed or (axis.placed(p.boot) and (not dark or axis.placed(new.index))):
@@ -304,34 +304,34 @@ def _known(recording: Recording, phases: Sequence[Phase], new: Boot) -> Iterator
             yield replace(p, start_ns=None, duration_ns=None if dark else p.duration_ns, note=note)
 
 
-def handover(recording: Recording, old: Boot, new: Boot) -> Handover:
+def handover(events: Events, old: Boot, new: Boot) -> Handover:
     """What happened between two boots that follow each other."""
-    rows, ts = recording.rows, recording.axis.ts_ns
+    rows, ts = events.rows, events.axis.ts_ns
     of_old, of_new = (np.flatnonzero(rows.boot == b.index) for b in (old, new))
     last = int(of_old[-1]) if len(of_old) else None
     first = int(of_new[0]) if len(of_new) else None
-    at = _pick(find_milestones(recording, old, OLD_KERNEL)) if last is not None else {}
-    phases = _old_phases(recording, old, at, last) if last is not None else []
+    at = _pick(find_milestones(events, old, OLD_KERNEL)) if last is not None else {}
+    phases = _old_phases(events, old, at, last) if last is not None else []
     notes: tuple[Diagnostic, ...] = ()
     if last is not None and first is not None:
-        dark, notes = _dark_phases(recording, old, new, last, first)
+        dark, notes = _dark_phases(events, old, new, last, first)
         phases += dark
-    calls = _initcalls(recording, new)
-    levels, done = _level_phases(recording, new, calls)
+    calls = _initcalls(events, new)
+    levels, done = _level_phases(events, new, calls)
     phases += levels
-    user = _first_user(recording, new)
+    user = _first_user(events, new)
     if user is None:
         note = "no exec was recorded: put sched:sched_process_exec into trace_event="
         phases.append(_unobserved("first user process", new.index, note))
     elif (begin := done if done is not None else int(ts[first or 0])) <= int(ts[user]):
         phases.append(Phase("first user process", new.index, begin, int(ts[user]) - begin, True))
     if user is not None:
-        phases += _starting_phase(recording, new, int(ts[user]))
+        phases += _starting_phase(events, new, int(ts[user]))
     return Handover(
         old.index,
         new.index,
-        tuple(_known(recording, phases, new)),
-        tuple(calls) if recording.axis.timed(new.index) else (),
+        tuple(_known(events, phases, new)),
+        tuple(calls) if events.axis.timed(new.index) else (),
         last,
         first,
         at.get("reboot"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from tracekit.errors import SessionError
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.markers import printed_texts
 
@@ -52,52 +52,52 @@ def _stamp(of: object, key: str) -> int | None:
     return usec * 1000 if 0 < usec * 1000 < _U63 else None
 
 
-def _on_axis(recording: Recording, boot: Boot, stamp: int | None) -> int | None:
-    placed = recording.axis.monotonic(boot.index, [stamp]) if stamp is not None else None
+def _on_axis(events: Events, boot: Boot, stamp: int | None) -> int | None:
+    placed = events.axis.monotonic(boot.index, [stamp]) if stamp is not None else None
     return placed[0][0] if placed else None
 
 
-def _execs(recording: Recording, boot: Boot, program: str, **more: Any) -> list[int]:
+def _execs(events: Events, boot: Boot, program: str, **more: Any) -> list[int]:
     """When a program was executed, ns on the axis."""
-    if not recording.has_event(_EXEC, boot.index):
+    if not events.has_event(_EXEC, boot.index):
         return []
-    table = recording.event(_EXEC, Filter(boots=frozenset({boot.index}), **more))
+    table = events.event(_EXEC, Filter(boots=frozenset({boot.index}), **more))
     if "filename" not in table.column_names:
         return []
-    stamps = recording.common(table, "ts_ns")
+    stamps = events.common(table, "ts_ns")
     files = table["filename"].to_pylist()
     named = ((ts, f) for ts, f in zip(stamps, files, strict=True) if isinstance(f, str))
     return [ts for ts, f in named if f.endswith(f"/{program}")]
 
 
-def shutdown_exec(recording: Recording, boot: Boot) -> int | None:
+def shutdown_exec(events: Events, boot: Boot) -> int | None:
     """When pid 1 last became systemd-shutdown, ns on the axis; None where that was not seen."""
-    return max(_execs(recording, boot, "systemd-shutdown", pids=frozenset({1})), default=None)
+    return max(_execs(events, boot, "systemd-shutdown", pids=frozenset({1})), default=None)
 
 
-def shutdown_begin(recording: Recording, boot: Boot, until: int) -> int | None:
+def shutdown_begin(events: Events, boot: Boot, until: int) -> int | None:
     """When the shutdown that ended in systemd-shutdown at ``until`` began; None if unknown.
 
     By systemd itself, else by the recorder's mark, else by the exec of systemctl.
     """
     manager = _document(boot).get("manager")
-    told = _on_axis(recording, boot, _stamp(manager, "ShutdownStartTimestampMonotonic"))
+    told = _on_axis(events, boot, _stamp(manager, "ShutdownStartTimestampMonotonic"))
     if told is not None and told <= until:
         return told
-    ts = recording.axis.ts_ns
-    texts = printed_texts(boot, recording.rows, recording.kinds, recording.buffers)
+    ts = events.axis.ts_ns
+    texts = printed_texts(boot, events.rows, events.kinds, events.buffers)
     marks = [int(ts[row]) for row, text in texts if text.startswith(_MARK)]
-    for stamps in (marks, _execs(recording, boot, "systemctl")):
+    for stamps in (marks, _execs(events, boot, "systemctl")):
         before = [stamp for stamp in stamps if stamp <= until]
         if before:
             return before[-1]
     return None
 
 
-def startup_end(recording: Recording, boot: Boot) -> int | None:
+def startup_end(events: Events, boot: Boot) -> int | None:
     """When systemd had started everything, ns on the axis; None where it did not say."""
     manager = _document(boot).get("manager")
-    return _on_axis(recording, boot, _stamp(manager, "FinishTimestampMonotonic"))
+    return _on_axis(events, boot, _stamp(manager, "FinishTimestampMonotonic"))
 
 
 def _units(boot: Boot) -> Iterator[tuple[str, int, int]]:
@@ -109,10 +109,10 @@ def _units(boot: Boot) -> Iterator[tuple[str, int, int]]:
             yield str(unit.get("id", "")), begin, end
 
 
-def unit_starts(recording: Recording, boot: Boot) -> list[Unit]:
+def unit_starts(events: Events, boot: Boot) -> list[Unit]:
     """How long each unit took to start, the slowest first."""
     units = sorted(_units(boot), key=lambda u: u[1] - u[2])
-    placed = recording.axis.monotonic(boot.index, [begin for _, begin, _ in units])
+    placed = events.axis.monotonic(boot.index, [begin for _, begin, _ in units])
     starts = placed[0] if placed else [None] * len(units)
     return [
         Unit(name, boot.index, start, end - begin)

@@ -8,11 +8,10 @@ from math import ceil
 
 import pyarrow as pa
 
-from tracekit.clocks.align import Initcall, kernel_zero
+from tracekit.clocks.boot_zero import Initcall, kernel_zero
 from tracekit.errors import Diagnostic
-from tracekit.timeline.axis import boot_samples
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.events import Recording
+from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 
 __all__ = ["TimeZero", "time_zero"]
@@ -27,20 +26,20 @@ class TimeZero:
     method: str
 
 
-def _of_init(recording: Recording, boot: Boot, event: str) -> pa.Table | None:
+def _of_init(events: Events, boot: Boot, event: str) -> pa.Table | None:
     """The events of pid 1 that the boot's own trace clock stamped."""
-    if not recording.has_event(event, boot.index):
+    if not events.has_event(event, boot.index):
         return None
-    of_init = recording.select(Filter(boots=frozenset({boot.index}), pids=frozenset({1})))
-    own = of_init[recording.axis.native(recording.rows.buffer[of_init])]
-    return recording.event_at(event, own)
+    of_init = events.select(Filter(boots=frozenset({boot.index}), pids=frozenset({1})))
+    own = of_init[events.axis.native(events.rows.buffer[of_init])]
+    return events.event_at(event, own)
 
 
-def _initcalls(recording: Recording, boot: Boot, until: int | None) -> Iterator[Initcall]:
+def _initcalls(events: Events, boot: Boot, until: int | None) -> Iterator[Initcall]:
     """The initcalls that pid 1 ran, in raw stamps, from the events of both their ends."""
     ends = {"initcall:initcall_start": "start", "initcall:initcall_finish": "finish"}
     for event, end in ends.items():
-        table = _of_init(recording, boot, event)
+        table = _of_init(events, boot, event)
         if table is None or "func" not in table.column_names:
             continue
         for raw, func in zip(table["ts_raw"].to_pylist(), table["func"].to_pylist(), strict=True):
@@ -49,22 +48,23 @@ def _initcalls(recording: Recording, boot: Boot, until: int | None) -> Iterator[
                 yield Initcall(symbol.name if symbol else f"{func:#x}", **{end: raw})
 
 
-def _first_exec(recording: Recording, boot: Boot) -> int | None:
-    table = _of_init(recording, boot, "sched:sched_process_exec")
+def _first_exec(events: Events, boot: Boot) -> int | None:
+    table = _of_init(events, boot, "sched:sched_process_exec")
     return table["ts_raw"][0].as_py() if table is not None and len(table) else None
 
 
-def time_zero(recording: Recording, boot: Boot) -> tuple[TimeZero | None, tuple[Diagnostic, ...]]:
+def time_zero(events: Events, boot: Boot) -> tuple[TimeZero | None, tuple[Diagnostic, ...]]:
     """Place a boot's time zero; None with a diagnostic where nothing tells."""
-    model = recording.axis.clocks.get(boot.index)
+    model = events.axis.clocks.get(boot.index)
     if model is None:
         return None, ()
-    first = _first_exec(recording, boot)
+    known = events.axis.sources[boot.index].given.clocks.evidence
+    first = _first_exec(events, boot)
     zero, notes = kernel_zero(
         model.trace_clock,
-        boot.text("dmesg"),
-        boot_samples(boot),
-        initcalls=list(_initcalls(recording, boot, first)),
+        known.log,
+        known.brackets,
+        initcalls=list(_initcalls(events, boot, first)),
         first_exec=first,
         where=boot.where,
     )

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.clocks.align import BootClockInput, ClockModel, SessionClock, align
+from tracekit.clocks.align import align
+from tracekit.clocks.evidence import BootClockInput
+from tracekit.clocks.model import ClockModel, SessionClock
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import Diagnostic
-from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.clock_evidence import Source, boot_samples, one_clock_a_boot
-from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.clock_evidence import Source, one_clock_a_boot
+from tracekit.timeline.merge import Merged
+from tracekit.timeline.rows import Rows
 
-__all__ = ["OVERLAP", "Axis", "boot_samples", "place"]
+__all__ = ["OVERLAP", "Axis", "place"]
 
 OVERLAP = "boots-overlap"  #: the diagnostic of an axis whose rows are not boot by boot
 _CHUNK = 1 << 16
@@ -95,16 +98,15 @@ class Axis:
         return [self.clocks[boot].ns(value) for value in values], relation.error_ns
 
 
-def place(
-    boots: Sequence[Boot], rows: Rows, kinds: Sequence[EventKind], buffers: Sequence[Buffer]
-) -> tuple[Rows, Axis]:
+def place(merged: Merged) -> tuple[Rows, Axis]:
     """Give every row its place on one axis; the rows come back sorted by it.
 
-    ``rows`` are boot by boot, each boot sorted by raw stamps. Boots follow one another, so that
+    The rows are boot by boot, each boot sorted by raw stamps. Boots follow one another, so that
     order is the order of time unless a clock's bound lets two boots overlap, which is remarked on,
     or a boot's buffers count on several clocks.
     """
-    rows, raw, sources, relations = one_clock_a_boot(boots, rows, kinds, buffers)
+    rows, raw, sources, relations = one_clock_a_boot(merged)
+    boots = [part.boot for part in merged.parts]
     parts = {b.index: rows.of_boot(b.index) for b in boots}
     inputs = [sources[b.index].given for b in boots if b.index in sources]
     clock = align(inputs, _origin(inputs, boots))

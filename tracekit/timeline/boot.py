@@ -17,7 +17,7 @@ from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
 from tracekit.ftrace.ring.page import RecordHeader, Records, read_pages
 from tracekit.ftrace.symbols import Symbols
 from tracekit.session import Session
-from tracekit.timeline.bpf_format import ProbeRecords, is_probe, probe_format, probe_ids, probe_name
+from tracekit.timeline.bpf_format import is_probe, probe_format, probe_ids, probe_name
 
 __all__ = ["Boot", "Buffer", "Extent", "parse_comms", "parse_printk_formats"]
 
@@ -86,6 +86,13 @@ class Buffer:
     def __len__(self) -> int:
         return sum(map(len, self.records))
 
+    def slim(self) -> Buffer:
+        """The buffer without the columns of its records that the timeline's rows hold too."""
+        cpus = self.layout.cpus if self.layout else ()
+        wrapped = {c.cpu for c in cpus if c.wrapped is not False}  # losses count by stamp there
+        records = tuple(r.slim(keep_stamps=r.cpu in wrapped) for r in self.records)
+        return replace(self, records=records)
+
 
 @dataclass
 class Boot:
@@ -94,7 +101,6 @@ class Boot:
     session: Session
     index: int
     diagnostics: list[Diagnostic] = field(default_factory=list)
-    probes: ProbeRecords = field(default_factory=ProbeRecords)
     _formats: dict[int, EventFormat | None] = field(default_factory=dict)
     _renderers: dict[int, Renderer] = field(default_factory=dict)
 
@@ -257,9 +263,8 @@ class Boot:
 
     # -- buffers ------------------------------------------------------------------------------
 
-    @cached_property
-    def buffers(self) -> tuple[Buffer, ...]:
-        """Everything this boot recorded that the session holds."""
+    def read_buffers(self) -> tuple[Buffer, ...]:
+        """Everything this boot recorded that the session holds: read and decoded at each call."""
         paths = self.session.list(f"boots/{self.index}/")
         found = []
         for path in paths:
@@ -268,16 +273,6 @@ class Boot:
         pipes = {int(m[1]): path for path in paths if (m := _PIPE.search(path))}
         found.append(self._pipes(pipes) if pipes else None)
         return tuple(b for b in found if b is not None)
-
-    def slim(self) -> None:
-        """Forget the columns of the buffers' records, once the timeline's rows hold them."""
-        slim = []
-        for buffer in self.buffers:
-            cpus = buffer.layout.cpus if buffer.layout else ()
-            wrapped = {c.cpu for c in cpus if c.wrapped is not False}  # losses count by stamp there
-            records = tuple(r.slim(keep_stamps=r.cpu in wrapped) for r in buffer.records)
-            slim.append(replace(buffer, records=records))
-        self.buffers = tuple(slim)
 
     def _instance_of(self, region: str) -> str:
         instances = self.kernel.get("trace_instances")

@@ -6,7 +6,7 @@ record. The ids begin behind those of the kernel, which have 16 bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,7 +45,7 @@ LAYOUT = np.dtype(
 )  # fmt: skip
 
 
-@dataclass
+@dataclass(frozen=True)
 class ProbeRecords:
     """What came of a boot's probes, beside their events.
 
@@ -54,7 +54,7 @@ class ProbeRecords:
     """
 
     counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    pairs: dict[str, list[Bracket]] = field(default_factory=dict)
+    pairs: Mapping[str, Sequence[Bracket]] = field(default_factory=dict)
 
 
 def is_probe(event_id: int) -> bool:

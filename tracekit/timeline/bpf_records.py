@@ -8,7 +8,7 @@ What is in the file alone is stamped by CLOCK_MONOTONIC.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +20,10 @@ from tracekit.errors import SessionError
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.probes.records import KINDS, RECORD, RETURN, Record, parse_compact
 from tracekit.timeline.boot import Boot, Buffer, Extent
-from tracekit.timeline.bpf_format import LAYOUT, PROBE_FILE, PROBE_ID
+from tracekit.timeline.bpf_format import LAYOUT, PROBE_FILE, PROBE_ID, ProbeRecords
 from tracekit.timeline.rows import Kinds, Rows, in_order
 
-__all__ = ["MONOTONIC", "PRINTED", "add_probes", "carrier_of"]
+__all__ = ["MONOTONIC", "PRINTED", "carrier_of", "with_probes"]
 
 _Array = npt.NDArray[Any]
 MONOTONIC = "mono"  #: the trace clock that is CLOCK_MONOTONIC, which the records' ``ns`` is
@@ -88,7 +88,9 @@ def _packed(record: Record, cpu: int, pid: int) -> bytes:
     )  # fmt: skip
 
 
-def _printed(boot: Boot, rows: Rows, kinds: Kinds, first_buffer: int) -> Iterator[_Printed]:
+def _printed(
+    boot: Boot, buffers: Sequence[Buffer], rows: Rows, kinds: Kinds, first: int
+) -> Iterator[_Printed]:
     """The records that were printed, a ring buffer at a time; each counts once."""
     code = kinds.find(boot, PRINTED)
     fmt = boot.format(kinds.found[code].id) if code is not None else None
@@ -96,7 +98,7 @@ def _printed(boot: Boot, rows: Rows, kinds: Kinds, first_buffer: int) -> Iterato
     if text_field is None or not text_field.is_string:
         return
     seen = set[tuple[int, int, int]]()
-    for number, buffer in enumerate(boot.buffers, first_buffer):
+    for number, buffer in enumerate(buffers, first):
         at = np.flatnonzero((rows.kind == code) & (rows.buffer == number))
         payloads = Payloads(buffer.data, rows.offset[at], rows.length[at])
         texts = typed_column(payloads, text_field).to_pylist() if len(at) else []
@@ -201,13 +203,21 @@ def _alone(boot: Boot, number: int, file: _File, only: _Array, kinds: Kinds) -> 
     )
 
 
-def _turn(rows: Rows, printed: _Printed, number: int, kinds: Kinds, boot: Boot) -> None:
-    """Make rows that printed a record rows of that record; ``rows`` must own its arrays."""
-    at, n = printed.rows, len(printed.rows)
-    rows.kind[at] = kinds.of(boot, PROBE_ID | printed.records["kind"].astype(np.int64))
-    rows.buffer[at] = number
-    rows.offset[at] = np.arange(n, dtype=np.uint64) * RECORD.size
-    rows.length[at] = RECORD.size
+def _turned(rows: Rows, printed: Sequence[_Printed], first: int, kinds: Kinds, boot: Boot) -> Rows:
+    """The rows, those that printed a record being rows of that record.
+
+    ``first`` is the number of the buffer that holds the first of ``printed``, the others follow.
+    """
+    if not printed:
+        return rows
+    kind, buffer = rows.kind.copy(), rows.buffer.copy()
+    offset, length = rows.offset.copy(), rows.length.copy()
+    for number, p in enumerate(printed, first):
+        kind[p.rows] = kinds.of(boot, PROBE_ID | p.records["kind"].astype(np.int64))
+        buffer[p.rows] = number
+        offset[p.rows] = np.arange(len(p.rows), dtype=np.uint64) * RECORD.size
+        length[p.rows] = RECORD.size
+    return replace(rows, kind=kind, buffer=buffer, offset=offset, length=length)
 
 
 def _printed_buffer(p: _Printed) -> Buffer:
@@ -231,33 +241,49 @@ def _file_buffer(boot: Boot, file: _File) -> Buffer:
     return Buffer(PROBE_FILE, "", MONOTONIC, file.data, (), None, (), (extent,))
 
 
-def add_probes(boot: Boot, rows: Rows, kinds: Kinds, first_buffer: int) -> Rows:
-    """The boot's rows, with the records of its probes as events of their own.
-
-    ``rows`` are changed; ``boot.buffers`` gets the buffers that hold the records, ``boot.probes``
-    what there is to say about them. ``first_buffer`` is the number of the boot's first buffer.
-    """
-    file, printed = _file(boot), list(_printed(boot, rows, kinds, first_buffer))
-    if not printed and not len(file.records):
-        return rows
+def _whole(printed: Sequence[_Printed], file: _File) -> tuple[list[_Printed], _Array]:
+    """(the printed records with what only the file has of them; a mask of the file: it alone)."""
     every = np.concatenate([np.empty(0, LAYOUT), *(p.records for p in printed)])
     twin, repeated = _twins(file.records, every)
-    every["comm"][twin[twin >= 0]] = file.records["comm"][twin >= 0]  # only the file has it
-    alone = file.records[~repeated]
-    buffers, start = [*boot.buffers], 0
-    for p in printed:
-        records = every[start : start + len(p.rows)]
-        start += len(p.rows)
-        _turn(rows, p, first_buffer + len(buffers), kinds, boot)
-        clock = p.source.clock or "local"
-        boot.probes.pairs.setdefault(clock, []).extend(_brackets(rows, p))
-        buffers.append(_printed_buffer(replace(p, records=records)))
-    parts = [rows]
-    if len(alone):
-        parts.append(_alone(boot, first_buffer + len(buffers), file, ~repeated, kinds))
-        buffers.append(_file_buffer(boot, file))
-    boot.buffers = tuple(buffers)
-    missing = _missing(np.concatenate([every, alone]))
+    every["comm"][twin[twin >= 0]] = file.records["comm"][twin >= 0]
+    ends = np.cumsum([len(p.rows) for p in printed])[:-1]
+    parts = np.split(every, ends) if printed else []
+    return [replace(p, records=r) for p, r in zip(printed, parts, strict=True)], ~repeated
+
+
+def _counts(printed: Sequence[_Printed], alone: _Array) -> dict[int, tuple[int, int]]:
+    """CPU -> (records that only the file has, records that are missing)."""
+    missing = _missing(np.concatenate([*(p.records for p in printed), alone]))
     only = np.bincount(alone["cpu"], minlength=max(missing) + 1).tolist()
-    boot.probes.counts = {cpu: (only[cpu], holes) for cpu, holes in missing.items()}
-    return in_order(parts) if len(parts) > 1 else rows
+    return {cpu: (only[cpu], holes) for cpu, holes in missing.items()}
+
+
+def _pairs(rows: Rows, printed: Sequence[_Printed]) -> dict[str, list[Bracket]]:
+    """Trace clock -> brackets of CLOCK_MONOTONIC between its stamps."""
+    pairs: dict[str, list[Bracket]] = {}
+    for p in printed:
+        pairs.setdefault(p.source.clock or "local", []).extend(_brackets(rows, p))
+    return pairs
+
+
+def with_probes(
+    boot: Boot, buffers: Sequence[Buffer], rows: Rows, kinds: Kinds, first: int
+) -> tuple[Rows, tuple[Buffer, ...], ProbeRecords]:
+    """A boot's rows and buffers with the records of its probes as events of their own.
+
+    Returns the rows, the buffers that hold the records besides ``buffers``, and what there is to
+    say about the probes. ``first`` is the number of the boot's first buffer.
+    """
+    file, found = _file(boot), list(_printed(boot, buffers, rows, kinds, first))
+    if not found and not len(file.records):
+        return rows, (), ProbeRecords()
+    printed, only = _whole(found, file)
+    alone = file.records[only]
+    number = first + len(buffers)
+    made = [_printed_buffer(p) for p in printed]
+    parts = [_turned(rows, printed, number, kinds, boot)]
+    if len(alone):
+        parts.append(_alone(boot, number + len(made), file, only, kinds))
+        made.append(_file_buffer(boot, file))
+    probes = ProbeRecords(_counts(printed, alone), _pairs(rows, printed))
+    return in_order(parts) if len(parts) > 1 else parts[0], tuple(made), probes

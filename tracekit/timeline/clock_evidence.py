@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.clocks.align import BootClockInput, SessionRate, session_rate_of
+from tracekit.clocks.align import session_rate_of
+from tracekit.clocks.counter_rate import SessionRate
+from tracekit.clocks.evidence import BootClockInput, BootClocks
 from tracekit.clocks.fit import Bracket
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import SessionError
@@ -18,9 +20,10 @@ from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bpf_format import PROBE_FILE
 from tracekit.timeline.bpf_records import MONOTONIC
 from tracekit.timeline.markers import marker_samples
-from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.merge import BootPart, Merged
+from tracekit.timeline.rows import Rows
 
-__all__ = ["Source", "boot_samples", "one_clock_a_boot"]
+__all__ = ["Source", "one_clock_a_boot"]
 
 _Array = npt.NDArray[Any]
 
@@ -37,14 +40,17 @@ class Source:
 class _Buffers:
     """A boot's buffers that hold anything, by their number, each with its trace clock."""
 
-    boot: Boot
-    first: int
+    part: BootPart
     clocks: Mapping[int, str]
     events: Mapping[str, int]
 
     def others(self, main: str) -> list[int]:
         """The buffers that count on another clock than ``main``."""
         return [number for number, clock in self.clocks.items() if clock != main]
+
+    def named(self, number: int) -> Buffer:
+        """The buffer of that number."""
+        return self.part.buffers[number - self.part.first]
 
 
 def _document(boot: Boot) -> Mapping[str, Any]:
@@ -57,45 +63,47 @@ def _document(boot: Boot) -> Mapping[str, Any]:
         return {}
 
 
-def boot_samples(boot: Boot) -> Sequence[object]:
-    """The clock samples of a boot, as they were saved: not trusted."""
-    samples = _document(boot).get("samples")
-    return samples if isinstance(samples, list) else ()
+def _clocks_of(part: BootPart, merged: Merged) -> BootClocks:
+    """What was saved of a boot's clocks, and what markers in its buffers say."""
+    boot, document = part.boot, _document(part.boot)
+    samples = document.get("samples")
+    marks = marker_samples(boot, document.get("markers"), merged.rows, merged.kinds, merged.buffers)
+    given = [*(samples if isinstance(samples, list) else ()), *marks]
+    return BootClocks(boot.index, given, boot.text("dmesg"))
 
 
-def _buffers_of(boot: Boot, first: int) -> _Buffers:
-    """The boot's buffers; ``first`` is the number of the first."""
+def _buffers_of(part: BootPart) -> _Buffers:
     clocks, events = dict[int, str](), Counter[str]()
-    for number, buffer in enumerate(boot.buffers, first):
+    for number, buffer in enumerate(part.buffers, part.first):
         clock = buffer.clock or "local"
         events[clock] += len(buffer)
         of_probes = buffer.layout is None and not buffer.records and len(buffer.data) > 0
         if len(buffer) or of_probes:
             clocks[number] = clock
-    return _Buffers(boot, first, clocks, events)
+    return _Buffers(part, clocks, events)
 
 
 def _related(
-    of: _Buffers, main: str, given: BootClockInput, rows: Rows, rate: SessionRate | None
+    of: _Buffers, main: str, given: BootClocks, rows: Rows, rate: SessionRate | None
 ) -> dict[int, Relation | None]:
     """How each buffer on another clock is related to ``main``; None where nothing tells."""
     own = rows.ts_raw[np.isin(rows.buffer, [n for n, clock in of.clocks.items() if clock == main])]
     if not len(own):
         return dict.fromkeys(of.others(main))
-    given = replace(given, trace_clock=main, first_raw=int(own.min()), last_raw=int(own.max()))
-    pairs = of.boot.probes.pairs.get(main, ())
+    on_main = BootClockInput(given, main, int(own.min()), int(own.max()))
+    pairs = of.part.probes.pairs.get(main, ())
     found = dict[int, Relation | None]()
     for number in of.others(main):
         stamps = rows.ts_raw[rows.buffer == number]
         clock = of.clocks[number]
         brackets = pairs if clock == MONOTONIC else ()
         span = (int(stamps.min()), int(stamps.max())) if len(stamps) else None
-        found[number] = relate(given, clock, span, rate, brackets) if span else None
+        found[number] = relate(on_main, clock, span, rate, brackets) if span else None
     return found
 
 
 def _choose(
-    of: _Buffers, given: BootClockInput, rows: Rows, rate: SessionRate | None
+    of: _Buffers, given: BootClocks, rows: Rows, rate: SessionRate | None
 ) -> tuple[str, dict[int, Relation | None]]:
     """The clock that the boot's times rest on, and the relations of all others to it.
 
@@ -109,7 +117,7 @@ def _choose(
         return most, {}
     if of.events.get("x86-tsc") and most != "x86-tsc":
         related = _related(of, "x86-tsc", given, rows, rate)
-        names = [of.boot.buffers[n - of.first].name for n, r in related.items() if r is None]
+        names = [of.named(n).name for n, r in related.items() if r is None]
         if not {*names} - {PROBE_FILE}:
             return "x86-tsc", related
     return most, _related(of, most, given, rows, rate)
@@ -118,7 +126,7 @@ def _choose(
 def _remark(of: _Buffers, main: str, relations: Mapping[int, Relation | None], rows: Rows) -> None:
     """Say which buffers count on another clock, and how they were placed, or that they are not."""
     for number, relation in relations.items():
-        buffer = of.boot.buffers[number - of.first]
+        buffer, note = of.named(number), of.part.boot.note
         count = int(np.count_nonzero(rows.buffer == number))
         probes = buffer.name == PROBE_FILE
         what = f"the {count} records that only it has" if probes else f"its {count} events"
@@ -127,15 +135,15 @@ def _remark(of: _Buffers, main: str, relations: Mapping[int, Relation | None], r
         if relation is None:
             code = "bpf-not-placed" if probes else "buffer-on-other-clock"
             message = f"{stamped}: they are not placed on the timeline"
-            of.boot.note(code, buffer.name, message)
+            note(code, buffer.name, message)
         else:
             code = "bpf-placed" if probes else "buffer-related"
             message = f"{stamped}; placed to ± {relation.error_ns} ns by {relation.method}"
-            of.boot.note(code, buffer.name, message, "info")
+            note(code, buffer.name, message, "info")
 
 
 def one_clock_a_boot(
-    boots: Sequence[Boot], rows: Rows, kinds: Sequence[EventKind], buffers: Sequence[Buffer]
+    merged: Merged,
 ) -> tuple[Rows, _Array, dict[int, Source], dict[int, Relation]]:
     """Every row's stamp on the one clock that its boot's times rest on.
 
@@ -143,26 +151,18 @@ def one_clock_a_boot(
     no boot has several), the evidence of each boot that has rows, and the relations of the buffers
     that count on another clock, by their number.
     """
-    first, every, given = 0, list[_Buffers](), dict[int, BootClockInput]()
-    for boot in boots:
-        every.append(_buffers_of(boot, first))
-        first += len(boot.buffers)
-        document = _document(boot)
-        marks = marker_samples(boot, document.get("markers"), rows, kinds, buffers)
-        samples = document.get("samples")
-        given[boot.index] = BootClockInput(
-            boot.index, "", [*(samples if isinstance(samples, list) else ()), *marks],
-            boot.text("dmesg"),
-        )  # fmt: skip
+    every = [_buffers_of(part) for part in merged.parts]
+    given = {part.boot.index: _clocks_of(part, merged) for part in merged.parts}
     several = any(len(set(of.clocks.values())) > 1 for of in every)
-    rate = session_rate_of(given.values()) if several else None
+    rate = session_rate_of([g.evidence for g in given.values()])[0] if several else None
+    rows = merged.rows
     relations = dict[int, Relation]()
     chosen = dict[int, str]()
     lost = list[int]()
     for of in every:
-        boot = of.boot
-        chosen[boot.index], found = _choose(of, given[boot.index], rows, rate)
-        _remark(of, chosen[boot.index], found, rows)
+        index = of.part.boot.index
+        chosen[index], found = _choose(of, given[index], rows, rate)
+        _remark(of, chosen[index], found, rows)
         relations.update({n: r for n, r in found.items() if r is not None})
         lost += [n for n, r in found.items() if r is None]
     rows = rows.take(~np.isin(rows.buffer, lost)) if lost else rows
@@ -172,27 +172,26 @@ def one_clock_a_boot(
         for number, relation in relations.items():
             at = rows.buffer == number
             raw[at] = relation.convert(rows.ts_raw[at])
-    return rows, raw, _sources(boots, rows, raw, given, chosen), relations
+    return rows, raw, _sources(merged.parts, rows, raw, given, chosen), relations
 
 
 def _sources(
-    boots: Sequence[Boot],
+    parts: Sequence[BootPart],
     rows: Rows,
     raw: _Array,
-    given: Mapping[int, BootClockInput],
+    given: Mapping[int, BootClocks],
     chosen: Mapping[int, str],
 ) -> dict[int, Source]:
     """The evidence of each boot that has rows, with the stamps of its first and last event."""
     found = {}
-    for boot in boots:
-        stamps = raw[rows.of_boot(boot.index)]
+    for part in parts:
+        index = part.boot.index
+        stamps = raw[rows.of_boot(index)]
         if not len(stamps):
             continue
         in_order = raw is rows.ts_raw
         ends = (stamps[0], stamps[-1]) if in_order else (stamps.min(), stamps.max())
-        clock = chosen[boot.index]
-        evidence = replace(
-            given[boot.index], trace_clock=clock, first_raw=int(ends[0]), last_raw=int(ends[1])
-        )
-        found[boot.index] = Source(evidence, boot.probes.pairs.get(clock, ()))
+        clock = chosen[index]
+        evidence = BootClockInput(given[index], clock, int(ends[0]), int(ends[1]))
+        found[index] = Source(evidence, part.probes.pairs.get(clock, ()))
     return found

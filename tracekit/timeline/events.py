@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,6 @@ from tracekit.errors import Diagnostic, UsageError
 from tracekit.ftrace.columns import (
     Payloads,
     as_arrow,
-    as_numpy,
     as_strings,
     render_column,
     typed_column,
@@ -28,36 +27,36 @@ from tracekit.timeline.bpf_format import SOURCES, is_probe
 from tracekit.timeline.checks import check_below, check_payloads
 from tracekit.timeline.comms import comms_of_boot
 from tracekit.timeline.filter import Filter
-from tracekit.timeline.merge import collect
+from tracekit.timeline.merge import BootPart, merge
 from tracekit.timeline.rows import EventKind, Rows, distinct
 from tracekit.timeline.unify import alike
 
-if TYPE_CHECKING:
-    from tracekit.report.make import Report
-
-__all__ = ["Decoded", "Recording"]
+__all__ = ["Decoded", "Events"]
 
 _Array = npt.NDArray[Any]
-_CHUNK = 1 << 16  # rows that are rendered and written at a time
 _COMMON = ("ts_ns", "boot", "cpu", "pid", "comm", "flags", "preempt", "ts_raw")
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What decoding a session gives; ``remarks`` are of reading it."""
+    """What decoding a session gives; ``remarks`` are of reading it.
+
+    ``parts`` has what each boot recorded; an index keeps the events without it.
+    """
 
     rows: Rows
     kinds: Sequence[EventKind]
     buffers: Sequence[Buffer]
     axis: Axis
     remarks: Sequence[Diagnostic] = ()
+    parts: Sequence[BootPart] = ()
 
 
-class Recording:
+class Events:
     """The events of a session. Nothing is decoded before it is asked for.
 
     ``timeline`` is the whole of it as one Arrow table; :meth:`table` gives a part of it,
-    :meth:`batches` streams it, :meth:`event` has one event's arguments as typed columns.
+    :meth:`event` has one event's arguments as typed columns.
     """
 
     def __init__(self, session: Session, *, probes: bool = True) -> None:
@@ -76,21 +75,21 @@ class Recording:
         decoded: Decoded,
         comms: list[dict[int, str]],
         comm_codes: tuple[_Array, list[str]],
-    ) -> Recording:
-        """A recording whose parts are there already; see :mod:`tracekit.browse.index.load`.
+    ) -> Self:
+        """Events that were decoded before; see :mod:`tracekit.browse.index.load`.
 
         ``comms`` as the property; ``comm_codes``: for every row the index into the names (int32,
         -1 where there is none), and the names.
         """
-        recording = cls(session)
-        recording._decoded, recording.comms, recording.comm_codes = decoded, comms, comm_codes
-        return recording
+        events = cls(session)
+        events._decoded, events.comms, events.comm_codes = decoded, comms, comm_codes
+        return events
 
     @cached_property
     def _decoded(self) -> Decoded:
-        rows, kinds, buffers = collect(self.boots, probes=self._probes)
-        rows, axis = place(self.boots, rows, kinds, buffers)
-        return Decoded(rows, kinds, buffers, axis)
+        merged = merge(self.boots, probes=self._probes)
+        rows, axis = place(merged)
+        return Decoded(rows, merged.kinds, merged.buffers, axis, parts=merged.parts)
 
     @property
     def rows(self) -> Rows:
@@ -106,6 +105,13 @@ class Recording:
     def buffers(self) -> Sequence[Buffer]:
         """What ``rows.buffer`` counts: the ring buffers that were recorded."""
         return self._decoded.buffers
+
+    def part(self, boot: int) -> BootPart:
+        """What the boot with that index recorded.
+
+        Raises StopIteration of events that come from an index, which does not keep it.
+        """
+        return next(part for part in self._decoded.parts if part.boot.index == boot)
 
     @property
     def axis(self) -> Axis:
@@ -130,11 +136,11 @@ class Recording:
         return any(kind.name == name and kind.boot == boot for kind in self.kinds)
 
     @cached_property
-    def as_traced(self) -> Recording:
+    def as_traced(self) -> Self:
         """What the ring buffers hold and nothing else, as the kernel itself shows it."""
         if not any(is_probe(kind.id) for kind in self.kinds):
             return self
-        return Recording(self.session, probes=False)
+        return type(self)(self.session, probes=False)
 
     # -- names --------------------------------------------------------------------------------
 
@@ -228,7 +234,10 @@ class Recording:
     # -- tables -------------------------------------------------------------------------------
 
     def select(self, wanted: Filter) -> _Array:
-        """Indices of the rows that meet the filter, in order; all but its ``grep``."""
+        """Indices of the rows that meet the filter, in order; all but its ``where`` and ``grep``.
+
+        :meth:`tracekit.recording.Recording.select` knows expressions too.
+        """
         rows, keep = self.rows, np.ones(len(self), bool)
         if wanted.boots:
             keep &= np.isin(rows.boot, list(wanted.boots))
@@ -248,11 +257,6 @@ class Recording:
             codes, names = self.comm_codes
             wants = [wanted.wants_comm(name) for name in [*names, None]]
             found = found[np.array(wants)[codes[found]]]
-        if wanted.where:
-            from tracekit.query.match import Names, read
-            from tracekit.query.scan import refine
-
-            found = refine(self, read(wanted.where, Names.of(self)), found)
         return found
 
     def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:
@@ -281,35 +285,6 @@ class Recording:
     def timeline(self) -> pa.Table:
         """Every event of every boot, sorted by ``ts_ns``; docs/python.md has the columns."""
         return self.table()
-
-    def batches(
-        self, wanted: Filter | None = None, *, args: bool = True, size: int = _CHUNK
-    ) -> Iterator[tuple[_Array, pa.Table]]:
-        """(row indices, table) of the events that meet the filter, at most ``size`` at a time."""
-        wanted = wanted or Filter()
-        found = self.select(wanted)
-        for start in range(0, len(found), size):
-            rows = found[start : start + size]
-            first, last = int(rows[0]), int(rows[-1])
-            # neighbours are a slice, which needs no copies
-            at = slice(first, last + 1) if last - first == len(rows) - 1 else rows
-            table = self.table(at, args=args or wanted.grep is not None)
-            if wanted.grep is not None:
-                keep = self._grep(table, wanted)
-                rows, table = rows[keep], table.filter(as_arrow(keep))
-            yield rows, table
-
-    @staticmethod
-    def _grep(table: pa.Table, wanted: Filter) -> _Array:
-        assert wanted.grep is not None
-        event = table["event"].combine_chunks()
-        args = table["args"].combine_chunks()
-        names, texts = event.dictionary.to_pylist(), args.dictionary.to_pylist()
-        pairs = np.stack([as_numpy(event.indices), as_numpy(args.indices)], axis=1)
-        seen, where = np.unique(pairs, axis=0, return_inverse=True)
-        hits = [wanted.grep.search(f"{names[e]} {texts[a]}") is not None for e, a in seen.tolist()]
-        keep: _Array = np.array([*hits, False])[where.reshape(-1)]
-        return keep
 
     # -- one event ----------------------------------------------------------------------------
 
@@ -377,12 +352,6 @@ class Recording:
         for column, values in typed.items():
             common = common.append_column(column, values)
         return common
-
-    def report(self) -> Report:
-        """The answer: gap, blackout, phases, completeness."""
-        from tracekit.report.make import make_report
-
-        return make_report(self)
 
     def values(self, at: _Array, field: str) -> Iterator[tuple[_Array, pa.Array]]:
         """(positions in ``at``, that argument's typed values) of the events that have ``field``.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.bpf_records import add_probes
+from tracekit.timeline.bpf_format import ProbeRecords
+from tracekit.timeline.bpf_records import with_probes
 from tracekit.timeline.rows import EventKind, Kinds, Rows, of_cpu
 
-__all__ = ["collect"]
+__all__ = ["BootPart", "Merged", "merge"]
 
 
 def _sorted(parts: list[Rows]) -> Rows:
@@ -28,24 +29,55 @@ def _sorted(parts: list[Rows]) -> Rows:
     return Rows(stamps, *(np.concatenate(columns.pop(name))[order] for name in list(columns)))
 
 
-def collect(
-    boots: Sequence[Boot], *, probes: bool = True
-) -> tuple[Rows, list[EventKind], list[Buffer]]:
-    """The events of all boots, boot by boot, each boot in the order of its raw stamps.
+@dataclass(frozen=True, slots=True)
+class BootPart:
+    """What one boot recorded. ``first``: the session's number of the first of its buffers."""
+
+    boot: Boot
+    first: int
+    buffers: tuple[Buffer, ...]
+    probes: ProbeRecords
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The events of all boots, boot by boot, each boot in the order of its raw stamps."""
+
+    rows: Rows
+    kinds: Sequence[EventKind]
+    parts: tuple[BootPart, ...]
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """What ``rows.buffer`` counts."""
+        return [buffer for part in self.parts for buffer in part.buffers]
+
+
+def _read(boot: Boot, first: int, kinds: Kinds) -> tuple[list[Rows], list[Buffer]]:
+    """The rows of each CPU of each buffer of a boot, and the buffers without their columns."""
+    rows, slim = [Rows.none()], []
+    for number, buffer in enumerate(boot.read_buffers(), first):
+        rows += [of_cpu(records, boot, number, kinds) for records in buffer.records]
+        slim.append(buffer.slim())
+    return rows, slim
+
+
+def merge(boots: Sequence[Boot], *, probes: bool = True) -> Merged:
+    """Read and decode everything that the boots recorded.
 
     Equal stamps keep the order of their CPUs, as the kernel's own ``trace`` file does
     (``__find_next_entry()``). With ``probes`` the BPF probes' records become events of their own;
     without, the text they printed stays as it is.
     """
     kinds = Kinds()
-    buffers: list[Buffer] = []
-    parts = [Rows.none()]
+    parts, of_boots, first = list[BootPart](), [Rows.none()], 0
     for boot in boots:
-        of_boot = [Rows.none()]
-        for number, buffer in enumerate(boot.buffers, len(buffers)):
-            of_boot += [of_cpu(records, boot, number, kinds) for records in buffer.records]
-        boot.slim()
-        rows = _sorted(of_boot)
-        parts.append(add_probes(boot, rows, kinds, len(buffers)) if probes else rows)
-        buffers += boot.buffers
-    return (parts[1] if len(parts) == 2 else Rows.joined(parts)), kinds.found, buffers
+        of_boot, buffers = _read(boot, first, kinds)
+        rows, made, said = _sorted(of_boot), tuple[Buffer, ...](), ProbeRecords()
+        if probes:
+            rows, made, said = with_probes(boot, buffers, rows, kinds, first)
+        of_boots.append(rows)
+        parts.append(BootPart(boot, first, (*buffers, *made), said))
+        first += len(parts[-1].buffers)
+    whole = of_boots[1] if len(of_boots) == 2 else Rows.joined(of_boots)
+    return Merged(whole, kinds.found, tuple(parts))

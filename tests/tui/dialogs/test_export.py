@@ -18,7 +18,7 @@ from textual.widgets import Input
 from tests.support.driver import drive, screen_text, until
 from tracekit.export.files import COLUMNS, write_csv, write_parquet
 from tracekit.query.selection import Selection
-from tracekit.timeline.events import Recording
+from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
 from tui.app import TracekitApp
 from tui.dialogs.export import ExportDialog

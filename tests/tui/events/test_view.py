@@ -18,7 +18,7 @@ from tests.support.ring.event_payloads import data_loc_string, function
 from tests.support.ring.region_writer import TEXT_ADDR, RingBuffer, layout_615
 from tests.support.session_trees import make_session
 from tracekit.query.selection import Selection
-from tracekit.timeline.events import Recording
+from tracekit.recording import Recording
 from tui.app import TracekitApp
 from tui.events.details import Details
 from tui.events.table import EventsTable

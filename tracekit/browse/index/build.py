@@ -41,9 +41,9 @@ from tracekit.browse.index.load import (
 from tracekit.errors import TracekitError
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
+from tracekit.recording import Recording
 from tracekit.session import Session
 from tracekit.session.derived import stamp
-from tracekit.timeline.events import Recording
 from tracekit.timeline.rows import Rows
 
 __all__ = ["build", "main"]

@@ -28,17 +28,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.browse.index.codec import decode
-from tracekit.clocks.align import SessionClock
+from tracekit.clocks.model import SessionClock
 from tracekit.clocks.relate import Relation
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.columns import as_numpy
 from tracekit.query.groups import Groups, Index
+from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.session import Session
 from tracekit.timeline.axis import Axis
 from tracekit.timeline.boot import Buffer, Extent
 from tracekit.timeline.clock_evidence import Source
-from tracekit.timeline.events import Decoded, Recording
+from tracekit.timeline.events import Decoded
 from tracekit.timeline.rows import EventKind, Rows
 
 __all__ = [

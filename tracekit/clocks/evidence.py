@@ -1,0 +1,210 @@
+"""What is known of one boot's clocks: its samples and its log, read once.
+
+Both are the same whatever clock stamped the boot's events, so they are read apart from it
+(:class:`BootClocks`); a :class:`BootClockInput` adds the trace clock and its stamps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+
+from tracekit.clocks.anchors import Anchor, place_on_tsc
+from tracekit.clocks.counter_rate import LIMIT_PPM, SessionRate
+from tracekit.clocks.fit import Bracket, LineFit, best_fit, fit_clock, in_order, read_samples
+from tracekit.clocks.kernel_log import KernelLog, read_kernel_log
+from tracekit.clocks.model import UNITS, Unit
+from tracekit.clocks.rates import Rate
+from tracekit.errors import Diagnostic
+
+__all__ = [
+    "BootClockInput",
+    "BootClocks",
+    "BootEvidence",
+    "ClockEvidence",
+    "on_clock",
+    "own_error",
+    "related",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BootEvidence:
+    """The samples and the log of a boot, checked. ``fit``: of the clock that tells a rate best."""
+
+    index: int
+    log: KernelLog
+    brackets: Mapping[str, Sequence[Bracket]]
+    fit: LineFit | None
+    notes: tuple[Diagnostic, ...]
+
+    @property
+    def where(self) -> str:
+        """The boot, as diagnostics name it."""
+        return f"boot {self.index}"
+
+    def with_brackets(self, clock: str, more: Sequence[Bracket]) -> BootEvidence:
+        """The same with more brackets of one clock, and without the fit they may change."""
+        every = in_order([*self.brackets.get(clock, ()), *more])
+        return replace(self, brackets={**self.brackets, clock: every}, fit=None)
+
+
+@dataclass(frozen=True)
+class BootClocks:
+    """What was saved of one boot's clocks.
+
+    ``samples``: the untrusted contents of ``clocks.json`` and ``clocks-last.json``.
+    """
+
+    index: int
+    samples: Sequence[object] = ()
+    dmesg: str = ""
+
+    @cached_property
+    def evidence(self) -> BootEvidence:
+        """What it says; read when first asked for, and once."""
+        where = f"boot {self.index}"
+        brackets, notes = read_samples(self.samples, where)
+        fit = best_fit(brackets, where, notes)
+        return BootEvidence(
+            self.index,
+            read_kernel_log(self.dmesg),
+            brackets,
+            fit,
+            fit.diagnostics if fit else notes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BootClockInput:
+    """A boot's clocks, and the one that stamped its events.
+
+    ``first_raw`` and ``last_raw``: its first and last event on ``trace_clock``, ``None`` without
+    events.
+    """
+
+    clocks: BootClocks
+    trace_clock: str
+    first_raw: int | None = None
+    last_raw: int | None = None
+
+    @property
+    def index(self) -> int:
+        """The boot's."""
+        return self.clocks.index
+
+    @property
+    def evidence(self) -> ClockEvidence:
+        """What is known of the trace clock."""
+        first = self.first_raw if self.first_raw is not None else self.last_raw or 0
+        last = self.last_raw if self.last_raw is not None else first
+        return on_clock(self.clocks.evidence, self.trace_clock, first, last)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockEvidence:
+    """What is known of a boot's trace clock.
+
+    ``first``/``last`` are 0 where it has no events. ``own_fit`` is of the trace clock, where that
+    was sampled; ``anchor`` relates it to the TSC, see :func:`related`.
+    """
+
+    boot: BootEvidence
+    trace_clock: str
+    first: int
+    last: int
+    own_fit: LineFit | None
+    notes: tuple[Diagnostic, ...]
+    anchor: Anchor | None = None
+
+    @property
+    def index(self) -> int:
+        """The boot's."""
+        return self.boot.index
+
+    @property
+    def log(self) -> KernelLog:
+        """The boot's."""
+        return self.boot.log
+
+    @property
+    def unit(self) -> Unit:
+        """What one step of the trace clock is."""
+        return UNITS.get(self.trace_clock, "ns")
+
+    @property
+    def where(self) -> str:
+        """The boot, as diagnostics name it."""
+        return self.boot.where
+
+
+def on_clock(boot: BootEvidence, trace_clock: str, first: int, last: int) -> ClockEvidence:
+    """The evidence as it bears on stamps of ``trace_clock`` from ``first`` to ``last``."""
+    own, notes = boot.fit, boot.notes
+    if own is None or own.clock != trace_clock:
+        own = fit_clock(trace_clock, boot.brackets.get(trace_clock, ()), boot.where)
+        notes += own.diagnostics if own else ()
+    notes += tuple(_remarks(boot, trace_clock))
+    return ClockEvidence(boot, trace_clock, first, last, own, notes)
+
+
+def _remarks(boot: BootEvidence, trace_clock: str) -> list[Diagnostic]:
+    """What is wrong with the clock itself."""
+    said = []
+    if trace_clock not in UNITS:
+        message = f"the trace clock {trace_clock!r} is not known; its stamps are taken for ns"
+        said.append(Diagnostic("clock-unknown", "warning", boot.where, message))
+    elif trace_clock == "counter":
+        message = "the trace clock counts events: it gives their order, no time"
+        said.append(Diagnostic("clock-order-only", "warning", boot.where, message))
+    if boot.log.unstable or boot.log.adjusted:
+        what = "found the TSC unstable" if boot.log.unstable else "changed the TSC's value"
+        message = f"this kernel {what}: what is placed by the TSC may be off by an unknown amount"
+        said.append(Diagnostic("clock-tsc-changed", "warning", boot.where, message))
+    return said
+
+
+def related(boot: ClockEvidence, rate: SessionRate | None) -> ClockEvidence:
+    """The boot with its relation to the TSC, which the rate of the session may help to find."""
+    if boot.unit == "cycles" and rate is None:
+        note = Diagnostic(
+            "clock-rate-unknown",
+            "error",
+            boot.where,
+            "neither samples nor the kernel log tell the TSC's rate: times are in cycles, not ns",
+        )
+        return replace(boot, notes=(*boot.notes, note))
+    anchor, notes = place_on_tsc(
+        boot.trace_clock,
+        boot.log,
+        boot.boot.brackets,
+        fit=boot.own_fit,
+        rate=rate.rate if rate else None,
+        where=boot.where,
+    )
+    return replace(boot, anchor=anchor, notes=boot.notes + notes)
+
+
+def own_error(boot: ClockEvidence, rate: SessionRate | None) -> Fraction | None:
+    """Bound for the share by which the boot's own ns may differ from the session's.
+
+    Its clock runs at its refined calibration (or the early one, where the kernel takes that for
+    exact and makes the TSC its clock source without refining it), unless NTP slews it: what its
+    own samples show is added where they show it better than a calibration can be wrong.
+    """
+    if rate is None or not rate.firm or boot.unit == "count":
+        return None
+    log = boot.log
+    own = None
+    if log.refined_khz is not None:
+        own = Rate.of_khz(log.refined_khz)
+    elif log.detected_khz is not None and "tsc" in [name for _, name in log.switches]:
+        own = Rate.of_khz(log.detected_khz)
+    fit = boot.own_fit or (boot.boot.fit if own else None)
+    if fit is not None and fit.rate is not None and (own is None or fit.rate.ppm <= LIMIT_PPM):
+        own = own.hull(fit.rate) if own else fit.rate
+    if own is None:
+        return None
+    return max(abs(own.hi / rate.rate.lo - 1), abs(1 - own.lo / rate.rate.hi))

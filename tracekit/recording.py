@@ -1,0 +1,71 @@
+"""A session, decoded: its events, what can be asked of them, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit.ftrace.columns import as_arrow, as_numpy
+from tracekit.query.match import Names, read
+from tracekit.query.scan import refine
+from tracekit.report.make import Report, make_report
+from tracekit.timeline.events import Events
+from tracekit.timeline.filter import Filter
+
+__all__ = ["Recording"]
+
+_Array = npt.NDArray[Any]
+_CHUNK = 1 << 16  # rows that are rendered and written at a time
+
+
+class Recording(Events):
+    """What :func:`tracekit.open` gives. Nothing is decoded before it is asked for.
+
+    ``timeline`` is the whole of it as one Arrow table; :meth:`table` gives a part of it,
+    :meth:`batches` streams it, :meth:`event` has one event's arguments as typed columns, and
+    :meth:`report` says where the time went.
+    """
+
+    def select(self, wanted: Filter) -> _Array:
+        """Indices of the rows that meet the filter, in order; all but its ``grep``."""
+        found = super().select(wanted)
+        if wanted.where:
+            found = refine(self, read(wanted.where, Names.of(self)), found)
+        return found
+
+    def batches(
+        self, wanted: Filter | None = None, *, args: bool = True, size: int = _CHUNK
+    ) -> Iterator[tuple[_Array, pa.Table]]:
+        """(row indices, table) of the events that meet the filter, at most ``size`` at a time."""
+        wanted = wanted or Filter()
+        found = self.select(wanted)
+        for start in range(0, len(found), size):
+            rows = found[start : start + size]
+            first, last = int(rows[0]), int(rows[-1])
+            # neighbours are a slice, which needs no copies
+            at = slice(first, last + 1) if last - first == len(rows) - 1 else rows
+            table = self.table(at, args=args or wanted.grep is not None)
+            if wanted.grep is not None:
+                keep = self._grep(table, wanted)
+                rows, table = rows[keep], table.filter(as_arrow(keep))
+            yield rows, table
+
+    @staticmethod
+    def _grep(table: pa.Table, wanted: Filter) -> _Array:
+        assert wanted.grep is not None
+        event = table["event"].combine_chunks()
+        args = table["args"].combine_chunks()
+        names, texts = event.dictionary.to_pylist(), args.dictionary.to_pylist()
+        pairs = np.stack([as_numpy(event.indices), as_numpy(args.indices)], axis=1)
+        seen, where = np.unique(pairs, axis=0, return_inverse=True)
+        hits = [wanted.grep.search(f"{names[e]} {texts[a]}") is not None for e, a in seen.tolist()]
+        keep: _Array = np.array([*hits, False])[where.reshape(-1)]
+        return keep
+
+    def report(self) -> Report:
+        """The answer: gap, blackout, phases, completeness."""
+        return make_report(self)
