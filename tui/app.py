@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
@@ -26,9 +26,10 @@ from tui.events.view import EventsView
 from tui.filter.filter_bar import FilterBar
 from tui.filter.search_bar import SearchBar
 from tui.filter.toggles import Toggles
+from tui.host import Host
 from tui.jobs import Cancelled, Job, start
 from tui.kho import KhoView
-from tui.latency import Calm
+from tui.latency import LowLatency
 from tui.model import Model
 from tui.story.view import StoryView
 from tui.tables.view import TablesView
@@ -50,7 +51,7 @@ _VIEWS: tuple[tuple[str, type[View]], ...] = (
 )
 
 
-class TracekitApp(App[None]):
+class TracekitApp(Host):
     """Shows the session at ``path``."""
 
     TITLE = "tracekit"
@@ -108,12 +109,12 @@ class TracekitApp(App[None]):
         self.look = Look.of(self)
         self.theme_changed_signal.subscribe(self, self._new_theme)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
-        self._calm = Calm(self)
+        self._latency = LowLatency(self)
         self.call_after_refresh(self._open)
 
     def on_unmount(self) -> None:
         """Leave the interpreter as it was."""
-        self._calm.end()
+        self._latency.end()
 
     def _open(self) -> None:
         start(self, "open", self._read, self._opened)
@@ -136,10 +137,10 @@ class TracekitApp(App[None]):
         for name, cls in _VIEWS:
             await switcher.add_content(cls(self.model, id=name))
         self.query_one(StatusLine).watch_model(self.model)
-        self.action_show_view(self.first_view)
+        self.show_view(self.first_view)
         if self.first_where:
             self.filter_by(self.first_where)
-        self._calm.opened()
+        self._latency.opened()
         start(self, "first events", lambda job: opened.warm_up(job.step), lambda _: None)
 
     def end(self) -> None:
@@ -169,6 +170,10 @@ class TracekitApp(App[None]):
         return self.query_one(f"#{self.query_one(ContentSwitcher).current}", View)
 
     def action_show_view(self, name: str) -> None:
+        """A key's; see :meth:`show_view`."""
+        self.show_view(name)
+
+    def show_view(self, name: str) -> None:
         """Bring a view to the front."""
         if self.model is None:
             return
@@ -191,7 +196,7 @@ class TracekitApp(App[None]):
         """Show a stretch of time (ns) in the timeline."""
         if self.model is not None:
             self.model.go_to_span(start, end)
-            self.action_show_view("timeline")
+            self.show_view("timeline")
 
     # -- what works in every view -------------------------------------------------------------
 
@@ -204,6 +209,10 @@ class TracekitApp(App[None]):
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
 
     def action_jump(self) -> None:
+        """A key's; see :meth:`jump`."""
+        self.jump()
+
+    def jump(self) -> None:
         """Go to the last event of the old kernel, with what happened around it."""
         if self.model is not None:
             around = _AROUND_JUMP
@@ -268,7 +277,7 @@ class TracekitApp(App[None]):
     def action_export(self) -> None:
         """Write what is shown to a file; while that goes on: end it."""
         if self.model is not None:
-            export(self, self.model)
+            export(self, self.model, self.view)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers: commands, what the view can do, and every phase."""

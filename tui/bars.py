@@ -13,8 +13,9 @@ from textual.reactive import reactive
 from textual.widgets import Input, Static
 
 from tracekit.text import duration, printable
+from tui.host import look_of
 from tui.model import Model
-from tui.theme import bar, look_of
+from tui.theme import bar
 
 __all__ = ["KeyLine", "StatusLine", "TabLine", "Welcome"]
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from textual.worker import Worker, get_current_worker
 
 from tracekit.errors import TracekitError
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
+from tui.host import Host
 
 __all__ = ["Cancelled", "Job", "start"]
 
@@ -28,8 +26,8 @@ class Cancelled(Exception):
 class Job:
     """What a job's function gets: it calls :meth:`step` often, every few milliseconds of work."""
 
-    def __init__(self, app: TracekitApp, name: str) -> None:
-        self._app = app
+    def __init__(self, host: Host, name: str) -> None:
+        self._host = host
         self._worker: Worker[Any] = get_current_worker()
         self._said = time.monotonic()
         self.name = name
@@ -41,19 +39,19 @@ class Job:
         """
         begun = now = time.monotonic()
         while True:
-            if self._worker.is_cancelled or not self._app.is_running:
+            if self._worker.is_cancelled or not self._host.is_running:
                 raise Cancelled
-            if now >= self._app.busy_until or now - begun >= _LONGEST:
+            if now >= self._host.busy_until or now - begun >= _LONGEST:
                 break
             time.sleep(_NAP)
             now = time.monotonic()
         if now - self._said > _SHOWN:
             self._said = now
-            self._app.call_from_thread(self._app.show_progress, self.name, done, total)
+            self._host.call_from_thread(self._host.show_progress, self.name, done, total)
 
 
 def start(
-    app: TracekitApp,
+    host: Host,
     name: str,
     work: Callable[[Job], _T],
     then: Callable[[_T], Awaitable[None] | None],
@@ -65,18 +63,18 @@ def start(
     """
 
     def run() -> None:
-        job = Job(app, name)
+        job = Job(host, name)
         try:
             result = work(job)
             job.step()
-            app.call_from_thread(then, result)
+            host.call_from_thread(then, result)
         except Cancelled:
             return
         except TracekitError as error:
-            app.call_from_thread(app.notify, str(error), severity="error", markup=False)
+            host.call_from_thread(host.notify, str(error), severity="error", markup=False)
         finally:
-            if app.model is not None:
-                app.model.release()  # of a mapped session: what the job alone looked at
-        app.call_from_thread(app.show_progress, name, 1, 1)
+            if host.model is not None:
+                host.model.release()  # of a mapped session: what the job alone looked at
+        host.call_from_thread(host.show_progress, name, 1, 1)
 
-    app.run_worker(run, name=name, group=name, exclusive=True, thread=True)
+    host.run_worker(run, name=name, group=name, exclusive=True, thread=True)

@@ -14,6 +14,7 @@ from textual.widgets.tree import TreeNode
 
 from tracekit.browse.kho_tree import HandedOver, Item, handed_over, size_text
 from tracekit.browse.region_fill import Fill
+from tui.host import host_of
 from tui.jobs import Job, start
 from tui.model import Model
 from tui.theme import Look, bar
@@ -94,7 +95,7 @@ class KhoView(View):
         self.query_one(ItemTree).focus()
         if not self._started:
             self._started = True
-            start(self.tracekit, "what was handed over", self._read, self._done)
+            start(host_of(self), "what was handed over", self._read, self._done)
 
     def on_resize(self, event: events.Resize) -> None:
         self.query_one("#kho-parts").set_class(event.size.width >= _SIDE_BY_SIDE, "beside")

@@ -6,18 +6,16 @@ Views change it through its methods and hear of changes through its signals; no 
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from textual.app import App
 from textual.signal import Signal
 
 from tracekit.browse.open import Opened
 from tracekit.query.selection import Selection
 from tracekit.session.notes import Bookmark, Notes
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["Model"]
 
@@ -33,7 +31,7 @@ class Model:
     ``matches``: the rows that the search found so far, to be highlighted (uint32, ascending).
     """
 
-    def __init__(self, app: TracekitApp, opened: Opened) -> None:
+    def __init__(self, app: App[Any], opened: Opened) -> None:
         self.recording = opened.recording
         self.report = opened.report
         self.index = opened.index

@@ -17,7 +17,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tracekit.text import printable
-from tui.theme import Look, bar, look_of
+from tui.host import look_of
+from tui.theme import Look, bar
 
 __all__ = ["Column", "Sheet", "SortTable", "fitted"]
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from zlib import crc32
 
 from rich.style import Style
 from textual.app import App
 from textual.color import Color
-from textual.widget import Widget
 
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
-
-__all__ = ["EIGHTHS", "RAMP", "Look", "bar", "look_of"]
+__all__ = ["EIGHTHS", "RAMP", "Look", "bar"]
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 RAMP = " ▁▂▃▄▅▆▇█"
@@ -109,11 +105,6 @@ class Look:
             return style
         front, back = (Color.from_rich_color(c) for c in (style.color, self.base.bgcolor))
         return style + Style(color=front.blend(back, _SHADE).hex6)
-
-
-def look_of(widget: Widget) -> Look:
-    """The colours of the application that a widget is in."""
-    return cast("TracekitApp", widget.app).look
 
 
 def _plain(value: str) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy.typing as npt
 from textual.containers import Vertical
 
+from tui.host import look_of
 from tui.model import Model
 from tui.theme import Look
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["View"]
 
@@ -26,14 +24,9 @@ class View(Vertical):
         self.model = model
 
     @property
-    def tracekit(self) -> TracekitApp:
-        """The application."""
-        return cast("TracekitApp", self.app)
-
-    @property
     def look(self) -> Look:
         """The colours of the theme."""
-        return self.tracekit.look
+        return look_of(self)
 
     def shown_table(self) -> tuple[str, list[dict[str, object]]] | None:
         """(what it is, its rows) of a table other than the events', for an export."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from rich.text import Text
@@ -15,11 +15,9 @@ from textual.widgets.option_list import Option
 
 from tracekit.session.notes import Bookmark
 from tracekit.text import duration, printable
+from tui.host import Host
 from tui.lines import Lines
 from tui.model import Model
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["BookmarkList", "BookmarkNote", "ask_note", "list_bookmarks"]
 
@@ -85,7 +83,7 @@ class BookmarkList(ModalScreen[tuple[str, Bookmark] | None]):
             self.dismiss(("remove", self._bookmarks[at]))
 
 
-def ask_note(app: TracekitApp, model: Model) -> None:
+def ask_note(host: Host, model: Model) -> None:
     """Ask for a note on the event under the cursor, and keep it."""
     if not model.total:
         return
@@ -96,16 +94,16 @@ def ask_note(app: TracekitApp, model: Model) -> None:
     def keep(note: str | None) -> None:
         if note is not None:
             model.set_bookmark(row, note)
-            app.keep_notes()
+            host.keep_notes()
 
     about = f"{duration(int(model.ts_ns[row]))}  {event}"
-    app.push_screen(BookmarkNote(about, old.note if old else ""), keep)
+    host.push_screen(BookmarkNote(about, old.note if old else ""), keep)
 
 
-def list_bookmarks(app: TracekitApp, model: Model) -> None:
+def list_bookmarks(host: Host, model: Model) -> None:
     """Show the bookmarks; go to one, or remove it."""
     if not model.notes.bookmarks:
-        app.say("there are no bookmarks: b makes one of the event under the cursor")
+        host.say("there are no bookmarks: b makes one of the event under the cursor")
         return
 
     def done(chosen: tuple[str, Bookmark] | None) -> None:
@@ -115,10 +113,10 @@ def list_bookmarks(app: TracekitApp, model: Model) -> None:
         row = model.row_of(mark)
         if what == "remove":
             model.drop_bookmark(mark)
-            app.keep_notes()
+            host.keep_notes()
         elif row is None:
-            app.say("the session has no such event any more")
+            host.say("the session has no such event any more")
         else:
             model.move_to(row)
 
-    app.push_screen(BookmarkList(list(model.notes.bookmarks)), done)
+    host.push_screen(BookmarkList(list(model.notes.bookmarks)), done)

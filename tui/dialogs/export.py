@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,10 @@ from tracekit.errors import SourceError
 from tracekit.export.files import write_csv, write_parquet, write_rows
 from tracekit.query.selection import among
 from tracekit.text import duration, printable
+from tui.host import Host
 from tui.jobs import Job, start
 from tui.model import Model
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
+from tui.view import View
 
 __all__ = ["ExportDialog", "Wish", "export"]
 
@@ -194,44 +193,43 @@ class ExportDialog(ModalScreen[Wish | None]):
         self.query_one("#export-note", Label).update(Text(text))
 
 
-def export(app: TracekitApp, model: Model) -> None:
-    """Ask what to export, and do it; while that goes on, asking again ends it."""
-    if any(worker.group == JOB and not worker.is_finished for worker in app.workers):
-        app.workers.cancel_group(app, JOB)
-        app.show_progress(JOB, 1, 1)
-        app.say("the export was ended: nothing was written")
+def export(host: Host, model: Model, view: View) -> None:
+    """Ask what of ``view`` to export, and do it; while that goes on, asking again ends it."""
+    if any(worker.group == JOB and not worker.is_finished for worker in host.workers):
+        host.workers.cancel_group(host, JOB)
+        host.show_progress(JOB, 1, 1)
+        host.say("the export was ended: nothing was written")
         return
 
-    view = app.view
     table = view.shown_table()
 
     def answered(wish: Wish | None) -> None:
         if wish is None:
             return
         if wish.form == "svg":
-            app.call_after_refresh(_picture, app, wish.path)
+            host.call_after_refresh(_picture, host, wish.path)
         elif wish.what == "table" and table is not None:
-            _write_table(app, table[1], wish)
+            _write_table(host, table[1], wish)
         else:
-            _write(app, model, wish, view.shown_order())
+            _write(host, model, wish, view.shown_order())
 
-    app.push_screen(ExportDialog(model, app.path, table), answered)
+    host.push_screen(ExportDialog(model, host.path, table), answered)
 
 
-def _picture(app: TracekitApp, path: Path) -> None:
+def _picture(host: Host, path: Path) -> None:
     try:
-        path.write_text(app.export_screenshot(), encoding="utf-8")
+        path.write_text(host.export_screenshot(), encoding="utf-8")
     except OSError as error:
-        app.notify(f"{path}: {error.strerror}", severity="error", markup=False)
+        host.notify(f"{path}: {error.strerror}", severity="error", markup=False)
     else:
-        app.say(f"{path}: the screen as it was")
+        host.say(f"{path}: the screen as it was")
 
 
-def _write_table(app: TracekitApp, rows: list[dict[str, object]], wish: Wish) -> None:
+def _write_table(host: Host, rows: list[dict[str, object]], wish: Wish) -> None:
     def work(_: Job) -> int:
         return write_rows(rows, _checked(wish.path), parquet=wish.form == "parquet")
 
-    start(app, JOB, work, lambda count: app.say(f"{wish.path}: {count:,} rows"))
+    start(host, JOB, work, lambda count: host.say(f"{wish.path}: {count:,} rows"))
 
 
 def _checked(path: Path) -> Path:
@@ -240,7 +238,7 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def _write(app: TracekitApp, model: Model, wish: Wish, order: npt.NDArray[Any] | None) -> None:
+def _write(host: Host, model: Model, wish: Wish, order: npt.NDArray[Any] | None) -> None:
     window = wish.what == "window"
     shown = rows_in_window(model) if window else model.selection.rows if order is None else order
     write = write_csv if wish.form == "csv" else write_parquet
@@ -257,9 +255,9 @@ def _write(app: TracekitApp, model: Model, wish: Wish, order: npt.NDArray[Any] |
         return write(model.recording, _checked(wish.path), rows, advance)
 
     def then(rows: int) -> None:
-        app.say(f"{wish.path}: {rows:,} events")
+        host.say(f"{wish.path}: {rows:,} events")
 
-    start(app, JOB, work, then)
+    start(host, JOB, work, then)
 
 
 def _numbers(rows: range | None, total: int) -> npt.NDArray[Any]:

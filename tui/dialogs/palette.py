@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual.app import SystemCommand
 from textual.keys import format_key
 from textual.screen import Screen
 
 from tracekit.text import duration, printable
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
+from tui.host import Host
 
 __all__ = ["palette"]
 
@@ -37,23 +35,23 @@ _COMMANDS = (
 )
 
 
-def palette(app: TracekitApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
+def palette(host: Host, screen: Screen[Any]) -> Iterator[SystemCommand]:
     """The application's commands, those of the view in front, one for every phase observed.
 
     A key of a view is a command if it has a tooltip: that is its title.
     """
     for title, what, action in _COMMANDS:
-        yield SystemCommand(title, what, partial(app.run_action, action))
-    if app.model is None:
+        yield SystemCommand(title, what, partial(host.run_action, action))
+    if host.model is None:
         return
     titles = set()
     for node, binding, _, title in screen.active_bindings.values():
-        if title and title not in titles and node is not app:
+        if title and title not in titles and node is not host:
             titles.add(title)
-            act = partial(app.run_action, binding.action, node)
+            act = partial(host.run_action, binding.action, node)
             yield SystemCommand(title, f"Key {format_key(binding.key)}", act)
-    for p in app.model.report.phases:
+    for p in host.model.report.phases:
         if p.start_ns is not None and p.duration_ns is not None:
             title = f"Phase: {printable(p.name)}"
-            show = partial(app.show_span, p.start_ns, p.start_ns + p.duration_ns)
+            show = partial(host.show_span, p.start_ns, p.start_ns + p.duration_ns)
             yield SystemCommand(title, f"{duration(p.duration_ns)}, in the timeline", show)

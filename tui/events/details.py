@@ -18,9 +18,10 @@ from textual.timer import Timer
 
 from tracekit.browse.record_bytes import FieldAt, Place, Stamp, Whereabouts, find_whereabouts
 from tracekit.text import duration, error_bound, printable
+from tui.host import look_of
 from tui.model import Model
 from tui.sorted_table import fitted
-from tui.theme import Look, look_of
+from tui.theme import Look
 
 __all__ = ["Details"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 from rich.segment import Segment
@@ -22,12 +22,10 @@ from tracekit.query.sort import ARGUMENT, order_by
 from tracekit.text import duration, printable
 from tui.events.columns import COLUMNS, Cells, Column, Event, automatic, column_of, padded
 from tui.events.pages import Jump, Pages
+from tui.host import host_of, look_of
 from tui.jobs import Job, start
 from tui.model import Model
 from tui.theme import Look
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["EventsTable"]
 
@@ -76,11 +74,6 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._bookmarks: frozenset[tuple[int, int, int]] = frozenset()
 
     # -- life ---------------------------------------------------------------------------------
-
-    @property
-    def tracekit(self) -> TracekitApp:
-        """The application."""
-        return cast("TracekitApp", self.app)
 
     @property
     def _across(self) -> int:
@@ -151,7 +144,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
                 self._show(ordered)
                 self._reveal(middle=True)
 
-        start(self.tracekit, "sorting", work, then)
+        start(host_of(self), "sorting", work, then)
 
     @property
     def columns(self) -> list[Column]:
@@ -222,7 +215,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Show the event in the timeline."""
         if len(self.pages.shown):
             self.go_to(self.at)
-            self.tracekit.action_show_view("timeline")
+            host_of(self).show_view("timeline")
 
     def action_same(self, by: int) -> None:
         """Go to the next (or previous) event of the same name that is shown."""
@@ -245,11 +238,11 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
 
         def then(row: int | None) -> None:
             if row is None:
-                self.tracekit.say(f"no {'later' if by > 0 else 'earlier'} event of this name")
+                host_of(self).say(f"no {'later' if by > 0 else 'earlier'} event of this name")
             else:
                 model.move_to(row)
 
-        start(self.tracekit, "same event", work, then)
+        start(host_of(self), "same event", work, then)
 
     def action_copy(self) -> None:
         """Copy the row: the columns as they are shown, then all others, with tabs between."""
@@ -261,7 +254,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         texts = [self.cells.text(c, event, whole=True) for c in (*shown, *rest)]
         plain = (re.sub(r"[\t\n]", " ", printable(text)) for text in texts)
         self.app.copy_to_clipboard("\t".join(plain))
-        self.tracekit.say("copied the row")
+        host_of(self).say("copied the row")
 
     def action_time(self) -> None:
         """Time from the jump, by the wall clock, or as recorded."""
@@ -271,9 +264,9 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.cells.walls = self.cells.walls or wall_clocks(self.model.recording)
             if self.cells.walls:
                 wall = list(self.cells.walls.values())[-1]
-                self.tracekit.say(f"UTC by {wall.basis}, to ± {duration(wall.error_ns)}")
+                host_of(self).say(f"UTC by {wall.basis}, to ± {duration(wall.error_ns)}")
             else:
-                self.tracekit.say("what time of day it was is unknown: no clock of it was read")
+                host_of(self).say("what time of day it was is unknown: no clock of it was read")
                 mode = "raw"
         self.cells.mode = mode
         self._measure()
@@ -292,7 +285,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
             return
         content = self.pages.at_line(event.y - 1 + int(self.scroll_offset.y))
         if isinstance(content, Jump):
-            self.tracekit.action_jump()
+            host_of(self).jump()
         elif content < len(self.pages.shown):
             again = content == self.at and event.chain > 1
             self.go_to(content)
@@ -312,7 +305,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         """The titles, a row, or a jump."""
         look, width, left = (
-            self.tracekit.look,
+            look_of(self),
             self._across,
             int(self.scroll_offset.x),
         )

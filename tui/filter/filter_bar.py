@@ -16,6 +16,7 @@ from tracekit.query.scan import Hits, scan
 from tracekit.query.selection import Selection
 from tui.filter.query_bar import QueryBar
 from tui.filter.saved import SavedFilters
+from tui.host import host_of
 from tui.jobs import Job, start
 
 __all__ = ["FilterBar"]
@@ -127,7 +128,7 @@ class FilterBar(QueryBar):
         self._kept = None
         self.model.set_pending(False)
         self.app.workers.cancel_group(self.app, "filter")
-        self.tracekit.show_progress("filter", 1, 1)
+        host_of(self).show_progress("filter", 1, 1)
 
     def _run(self, text: str, expr: Expr, origin: int, *, keep: bool) -> None:
         """Find what meets ``expr``, from row ``origin`` on; the cursor stays as near to it."""
@@ -161,7 +162,7 @@ class FilterBar(QueryBar):
             self._show(turn, text, rows, origin, keep=keep)
 
         model.set_pending(True)
-        start(self.tracekit, "filter", work, then)
+        start(host_of(self), "filter", work, then)
 
     def _grown(self, turn: int, count: int, share: int) -> None:
         if turn == self._turn:
@@ -190,7 +191,7 @@ class FilterBar(QueryBar):
         if count or keep:
             self._select(turn, text, None if count == total else rows, origin)
         if keep and not count and total:
-            self.tracekit.say("no event meets the filter; escape takes it away")
+            host_of(self).say("no event meets the filter; escape takes it away")
 
     def _say_count(self, count: int, share: int | None) -> None:
         note = Text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -18,12 +18,10 @@ from textual.widgets import Input, Static
 from tracekit.query.expr import COLUMNS, Value
 from tracekit.query.match import Names
 from tracekit.text import printable
+from tui.host import host_of, look_of
 from tui.jobs import start
 from tui.model import Model
 from tui.theme import Look
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["QueryBar", "QueryInput", "completion"]
 
@@ -130,20 +128,16 @@ class QueryBar(Vertical):
     # -- what it works with -------------------------------------------------------------------
 
     @property
-    def tracekit(self) -> TracekitApp:
-        """The application."""
-        return cast("TracekitApp", self.app)
-
-    @property
     def model(self) -> Model:
         """The state that the views share; there is one whenever the bar is open."""
-        assert self.tracekit.model is not None
-        return self.tracekit.model
+        model = host_of(self).model
+        assert model is not None
+        return model
 
     @property
     def look(self) -> Look:
         """The colours of the theme."""
-        return self.tracekit.look
+        return look_of(self)
 
     @property
     def names(self) -> Names:
@@ -171,7 +165,7 @@ class QueryBar(Vertical):
         """Show the line with ``text`` in it."""
         if not self.tasks:
             recording = self.model.recording
-            start(self.tracekit, "tasks", lambda _: recording.comm_codes[1], self._know_tasks)
+            start(host_of(self), "tasks", lambda _: recording.comm_codes[1], self._know_tasks)
         self._focus_before = self.app.focused
         self.display = True
         self.input.remember("")

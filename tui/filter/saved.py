@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -14,10 +14,8 @@ from textual.widgets.option_list import Option
 
 from tracekit.session.notes import Notes
 from tracekit.text import printable
+from tui.host import host_of
 from tui.lines import Lines
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["SavedFilters"]
 
@@ -67,7 +65,7 @@ class SavedFilters(ModalScreen[str | None]):
         name = event.value.strip()
         if name:
             self._notes.filters[name] = self._current
-            cast("TracekitApp", self.app).keep_notes()
+            host_of(self).keep_notes()
             self.dismiss(None)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -79,5 +77,5 @@ class SavedFilters(ModalScreen[str | None]):
         at = self.query_one(OptionList).highlighted
         if at is not None and self._notes.filters:
             del self._notes.filters[list(self._notes.filters)[at]]
-            cast("TracekitApp", self.app).keep_notes()
+            host_of(self).keep_notes()
             self._fill()

@@ -15,6 +15,7 @@ from tracekit.query.scan import Hits, scan
 from tracekit.query.selection import among
 from tracekit.text import printable
 from tui.filter.query_bar import QueryBar
+from tui.host import host_of
 from tui.jobs import Job, start
 
 __all__ = ["SearchBar"]
@@ -107,7 +108,7 @@ class SearchBar(QueryBar):
     def _drop(self) -> None:
         self._turn += 1
         self.app.workers.cancel_group(self.app, "search")
-        self.tracekit.show_progress("search", 1, 1)
+        host_of(self).show_progress("search", 1, 1)
         self._expr, self._share, self._pending, self._text = None, None, 0, ""
         if len(self.model.matches):
             self.model.set_matches(self._NONE)
@@ -146,7 +147,7 @@ class SearchBar(QueryBar):
         def then(result: tuple[_Rows, int | None]) -> None:
             self._found(turn, result[0], None, None)
 
-        start(self.tracekit, "search", work, then)
+        start(host_of(self), "search", work, then)
         self._say()
 
     def _found(self, turn: int, rows: _Rows, share: int | None, goal: int | None) -> None:
@@ -165,7 +166,7 @@ class SearchBar(QueryBar):
     def go(self, step: int) -> None:
         """To the next match (1) or the one before (-1); round the end once all are known."""
         if self._expr is None:
-            self.tracekit.say("nothing is searched for: / begins a search")
+            host_of(self).say("nothing is searched for: / begins a search")
             return
         rows, cursor = self.model.matches, self.model.cursor
         side = int(among(rows, cursor, "right" if step > 0 else "left"))
@@ -177,9 +178,9 @@ class SearchBar(QueryBar):
             self._pending = step
         elif len(rows):
             self.model.move_to(int(rows[at % len(rows)]))
-            self.tracekit.say("from the first match on" if step > 0 else "from the last match on")
+            host_of(self).say("from the first match on" if step > 0 else "from the last match on")
         else:
-            self.tracekit.say("no match")
+            host_of(self).say("no match")
         self._say()
 
     def _say(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +28,9 @@ from tracekit.query.expr import parse
 from tracekit.query.selection import Selection
 from tracekit.query.toggles import CHOICES, choose, switched_on, tally, values_of
 from tracekit.text import printable
+from tui.host import host_of, look_of
 from tui.jobs import Job, start
-from tui.theme import Look, bar, look_of
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
+from tui.theme import Look, bar
 
 __all__ = ["ToggleList", "Toggles"]
 
@@ -203,10 +201,6 @@ class Toggles(ModalScreen[None]):
         self._where = ""
         self._columns: dict[str, _Column] = {}
 
-    @property
-    def _tracekit(self) -> TracekitApp:
-        return cast("TracekitApp", self.app)
-
     def compose(self) -> ComposeResult:
         with Vertical(id="toggles"):
             yield Static(id="toggles-head")
@@ -216,7 +210,7 @@ class Toggles(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Count, and follow the filter."""
-        model = self._tracekit.model
+        model = host_of(self).model
         assert model is not None
         self._where = model.where
         self.query_one(Input).display = False
@@ -228,14 +222,14 @@ class Toggles(ModalScreen[None]):
 
     def _selected(self) -> None:
         """Another filter holds: count what it leaves."""
-        model = self._tracekit.model
+        model = host_of(self).model
         assert model is not None
         self._where = model.where
         self._columns = {name: replace(c, shown=None) for name, c in self._columns.items()}
         self._show()
 
     def _show(self) -> None:
-        look = self._tracekit.look
+        look = look_of(self)
         head = Text(" ", no_wrap=True)
         for column in CHOICES:
             here = column == self._at
@@ -260,7 +254,7 @@ class Toggles(ModalScreen[None]):
 
     def _count(self, column: str) -> None:
         """Count the events of each value, in the recording and in what is shown."""
-        model = self._tracekit.model
+        model = host_of(self).model
         assert model is not None
         known, within, where = self._columns.get(column), model.selection, self._where
 
@@ -283,7 +277,7 @@ class Toggles(ModalScreen[None]):
                 self._columns[column] = found
                 self._show()
 
-        start(self._tracekit, "count", work, then)
+        start(host_of(self), "count", work, then)
 
     # -- keys ---------------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tracekit.text import duration, printable
-from tui.theme import EIGHTHS, Look, look_of
+from tui.host import look_of
+from tui.theme import EIGHTHS, Look
 
 __all__ = ["Bar", "Heading", "SpanList"]
 

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from tracekit.report.make import BootReport, HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase
 from tracekit.text import count_lost, duration, error_bound, printable
+from tui.host import host_of
 from tui.model import Model
 from tui.story.spans import Bar, Heading, SpanList
 from tui.theme import Look
@@ -335,8 +336,8 @@ class StoryView(View):
         bar = event.bar
         if bar.view == "timeline":
             if bar.start_ns is None:
-                self.tracekit.say(f"{bar.name}: nothing tells when it was")
+                host_of(self).say(f"{bar.name}: nothing tells when it was")
                 return
-            self.tracekit.show_span(bar.start_ns, bar.start_ns + (bar.took_ns or 0))
+            host_of(self).show_span(bar.start_ns, bar.start_ns + (bar.took_ns or 0))
         elif bar.view:
-            self.tracekit.action_show_view(bar.view)
+            host_of(self).show_view(bar.view)

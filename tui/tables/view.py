@@ -18,6 +18,7 @@ from tracekit.report.devices import Device
 from tracekit.report.phases import Initcall
 from tracekit.report.systemd import Unit
 from tracekit.text import printable
+from tui.host import host_of
 from tui.jobs import Job, start
 from tui.model import Model
 from tui.sorted_table import Sheet, SortTable
@@ -124,7 +125,7 @@ class TablesView(View):
         self._show()
         if not self._started:
             self._started = True
-            start(self.tracekit, "counting for the tables", self._count, self._counted)
+            start(host_of(self), "counting for the tables", self._count, self._counted)
 
     # -- what takes time ----------------------------------------------------------------------
 
@@ -147,7 +148,7 @@ class TablesView(View):
             self._times, tasks = found
             self._fill_timed(cpu_rows(counts.cpus, self._times), tasks)
 
-        start(self.tracekit, "time on CPU", add_up, added_up)
+        start(host_of(self), "time on CPU", add_up, added_up)
 
     def _fill_timed(self, cpus: list[CpuRow], tasks: list[TaskRow]) -> None:
         self._cpus.fill(cpus)
@@ -192,28 +193,28 @@ class TablesView(View):
             return
         first = row.first_row if isinstance(row, EventCount) else row.count.first_row
         if first is None:
-            self.tracekit.say("nothing of it is in the timeline")
+            host_of(self).say("nothing of it is in the timeline")
             return
         self.model.move_to(first)
-        self.tracekit.action_show_view("timeline")
+        host_of(self).show_view("timeline")
 
     def _go_to_call(self, row: Device | Initcall | Unit) -> None:
         if row.start_ns is None:
-            self.tracekit.say("when it began is unknown: no clock relates it to the events")
+            host_of(self).say("when it began is unknown: no clock relates it to the events")
             return
         end = row.start_ns + (row.duration_ns or 0)
         if isinstance(row, Device) and not row.finished:
             boot = next(b for b in self.model.report.boots if b.index == row.boot)
             end = max((c.last_ns for c in boot.cpus if c.last_ns is not None), default=end)
-        self.tracekit.show_span(row.start_ns, end)
+        host_of(self).show_span(row.start_ns, end)
 
     @on(SortTable.Only)
     def _only(self) -> None:
         where = _filter(self.sheet.selected)
         if where is None:
-            self.tracekit.say("no filter stands for it; enter shows it in the timeline")
+            host_of(self).say("no filter stands for it; enter shows it in the timeline")
         else:
-            self.tracekit.filter_by(where)
+            host_of(self).filter_by(where)
 
 
 def _equal(**values: int | str) -> str:

@@ -9,7 +9,8 @@ from textual.widget import Widget
 from tracekit.browse.lanes import Span, next_row
 from tracekit.query.groups import cell_counts
 from tracekit.text import duration, error_bound
-from tui.theme import Look, look_of
+from tui.host import look_of
+from tui.theme import Look
 from tui.timeline.cell_row import one_line
 from tui.timeline.ruler import instant
 from tui.timeline.state import LaneState

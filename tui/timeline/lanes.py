@@ -15,7 +15,8 @@ from textual.widget import Widget
 
 from tracekit.browse.lanes import Lane
 from tracekit.query.groups import cell_counts
-from tui.theme import Look, look_of
+from tui.host import look_of
+from tui.theme import Look
 from tui.timeline.cell_row import Row
 from tui.timeline.lane_cells import LanePainter
 from tui.timeline.state import GUTTER, LaneState

@@ -12,7 +12,8 @@ from textual.widget import Widget
 
 from tracekit.query.groups import cell_counts, cell_edges
 from tracekit.text import duration
-from tui.theme import RAMP, Look, look_of
+from tui.host import look_of
+from tui.theme import RAMP, Look
 from tui.timeline.cell_row import Row
 from tui.timeline.lane_cells import heights
 from tui.timeline.state import GUTTER, LaneState, Scale

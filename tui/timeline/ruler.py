@@ -10,7 +10,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tracekit.text import UNITS
-from tui.theme import Look, look_of
+from tui.host import look_of
+from tui.theme import Look
 from tui.timeline.cell_row import Row
 from tui.timeline.state import GUTTER, LaneState
 

@@ -22,6 +22,7 @@ from tracekit.browse.lanes import (
 from tracekit.query.selection import Selection
 from tracekit.text import duration
 from tui.events.table import EventsTable
+from tui.host import host_of
 from tui.jobs import Job, start
 from tui.model import Model
 from tui.timeline.lane_details import LaneDetails
@@ -129,7 +130,7 @@ class TimelineView(View):
     def _filter(self) -> None:
         """Make the lanes, or those of their events that are shown, unless they are there."""
         if self.display and not self.state.current:
-            start(self.tracekit, "lanes", self._make, self._made)
+            start(host_of(self), "lanes", self._make, self._made)
             self._draw()
 
     def _make(self, job: Job) -> _Made:
@@ -211,7 +212,7 @@ class TimelineView(View):
         def found(row: int | None) -> None:
             if row is None:
                 name = model.recording.event_names[int(model.recording.name_codes(at)[0])]
-                self.tracekit.say(f"no {'later' if forward else 'earlier'} {name}")
+                host_of(self).say(f"no {'later' if forward else 'earlier'} {name}")
             else:
                 model.move_to(row)
 
@@ -224,7 +225,7 @@ class TimelineView(View):
     def action_gap(self, forward: bool) -> None:
         """Go to the next stretch of the chosen lane that is empty: a sixteenth of the window."""
         if not self.state.ready or self.state.lane.kind == "spans":
-            self.tracekit.say("gaps are between events: choose a lane that has some")
+            host_of(self).say("gaps are between events: choose a lane that has some")
             return
         model, lane = self.model, self.state.lane
         least = max(1, (model.window[1] - model.window[0]) // _GAP)
@@ -232,7 +233,7 @@ class TimelineView(View):
 
         def found(gap: tuple[int, int] | None) -> None:
             if gap is None:
-                self.tracekit.say(
+                host_of(self).say(
                     f"{lane.name}: no {'later' if forward else 'earlier'} gap of"
                     f" {duration(least)}; zoom in for shorter ones"
                 )
@@ -255,7 +256,7 @@ class TimelineView(View):
         if rows <= _AT_ONCE:
             found(search(lambda: None))
         else:
-            start(self.tracekit, "looking", lambda job: search(job.step), found)
+            start(host_of(self), "looking", lambda job: search(job.step), found)
 
     def action_mark(self) -> None:
         """Set mark A, then B; then clear both."""
@@ -283,7 +284,7 @@ class TimelineView(View):
         state = self.state
         state.tasks = {None: True, True: False, False: None}[state.tasks]
         said = {None: "where there is room", True: "always", False: "never"}[state.tasks]
-        self.tracekit.say(f"the line that tells which task runs: {said}")
+        host_of(self).say(f"the line that tells which task runs: {said}")
         self._fit()
         self._draw()
         self.query_one(Lanes).reveal()
@@ -294,7 +295,7 @@ class TimelineView(View):
         if span is not None:
             self.model.go_to_span(span.start_ns, span.end_ns)
         elif self.model.total:
-            self.tracekit.action_show_view("events")
+            host_of(self).show_view("events")
 
     def on_lanes_picked(self, picked: Lanes.Picked) -> None:
         """Put the cursor on what was clicked."""
