@@ -171,14 +171,14 @@ def test_many_calls_that_never_end_take_no_quadratic_time(tmp_path: Path) -> Non
             looked += 1
             return str.__eq__(self, other)
 
-    def end(at: int, returned: bool) -> devices._End:
+    def end(at: int, returned: bool) -> devices.CallEnd:
         name = Counting("end" if returned else "begin")
         device = devices.Device(name, "", "f", 0, at, None, None, returned)
-        return devices._End(at, 1, device, returned)
+        return devices.CallEnd(at, 1, device, returned)
 
     count = 2000
     ends = [end(n, n >= count) for n in range(2 * count)]
-    assert len(list(devices._calls(ends))) == 2 * count
+    assert len(devices.device_shutdowns(ends, timed=True)) == 2 * count
     assert looked <= 2 * count * 300
 
 

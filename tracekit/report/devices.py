@@ -7,7 +7,7 @@ events ``tracekit:shutdown_FUNCTION``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 
-__all__ = ["Device", "device_shutdowns", "slowness"]
+__all__ = ["CallEnd", "Device", "call_ends", "device_shutdowns", "slowness"]
 
 _BPF = "device:shutdown"
 _KPROBE = "tracekit:shutdown_"
@@ -44,7 +44,7 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
+class CallEnd:
     """The begin or the end of a call."""
 
     at: int
@@ -82,7 +82,9 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) and value != "(fault)" else ""
 
 
-def _end(boot: Boot, at: int, pid: int, row: dict[str, Any], function: str, returned: bool) -> _End:
+def _end(
+    boot: Boot, at: int, pid: int, row: dict[str, Any], function: str, returned: bool
+) -> CallEnd:
     master, took = row.get("bus_master"), row.get("duration_ns")
     device = Device(
         name=_text(row.get("device")),
@@ -94,10 +96,10 @@ def _end(boot: Boot, at: int, pid: int, row: dict[str, Any], function: str, retu
         bus_master=bool(master) if returned and master in (0, 1) else None,
         finished=returned,
     )
-    return _End(at, pid, device, returned)
+    return CallEnd(at, pid, device, returned)
 
 
-def _call(begun: _End | None, end: _End) -> Device:
+def _call(begun: CallEnd | None, end: CallEnd) -> Device:
     """A call that returned; what one end does not tell the other may."""
     device, took = end.device, end.device.duration_ns
     if begun is None:
@@ -111,9 +113,9 @@ def _call(begun: _End | None, end: _End) -> Device:
     )
 
 
-def _calls(ends: list[_End]) -> Iterator[Device]:
+def _calls(ends: Sequence[CallEnd]) -> Iterator[Device]:
     """Calls, from their begins and ends; one task's calls lie inside one another."""
-    running: dict[tuple[int, str], list[_End]] = {}
+    running: dict[tuple[int, str], list[CallEnd]] = {}
     for end in sorted(ends, key=lambda e: (e.at, e.returned)):
         mine = running.setdefault((end.pid, end.device.function), [])
         if not end.returned:
@@ -133,12 +135,15 @@ def slowness(device: Device) -> tuple[bool, int, int]:
     return device.finished, -(device.duration_ns or 0), device.start_ns or 0
 
 
-def device_shutdowns(events: Events, boot: Boot) -> list[Device]:
-    """Every call of a shutdown callback in a boot."""
-    ends = [
+def call_ends(events: Events, boot: Boot) -> list[CallEnd]:
+    """The begins and ends of the calls of shutdown callbacks that a boot recorded."""
+    return [
         _end(boot, at, pid, row, function, returned)
         for event, function, returned in _events(events, boot)
         for at, pid, row in _rows(events, boot, event)
     ]
-    timed = events.axis.timed(boot.index)
+
+
+def device_shutdowns(ends: Sequence[CallEnd], *, timed: bool) -> list[Device]:
+    """Every call, from its ends; ``timed``: whether the boot's stamps count time."""
     return [d if timed else replace(d, start_ns=None) for d in _calls(ends)]

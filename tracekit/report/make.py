@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from tracekit.errors import Diagnostic
-from tracekit.report.devices import Device, device_shutdowns, slowness
+from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
+from tracekit.report.initcalls import Initcall
 from tracekit.report.losses import CpuAccount, account
-from tracekit.report.phases import Handover, Initcall, Phase, handover
+from tracekit.report.observations import observe_entering, observe_leaving
+from tracekit.report.phases import Handover, Phase, handover_between
 from tracekit.report.probes import ProbeReport, probe_report
-from tracekit.report.systemd import Unit, unit_starts
+from tracekit.report.systemd import Unit, read_systemd, unit_starts
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 
@@ -170,7 +173,7 @@ def _cpu_report(events: Events, boot: int, cpu: int, of: Sequence[CpuAccount]) -
 
 
 def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
-    model = events.axis.clocks.get(boot.index)  # decodes, which also counts
+    model = events.axis.clocks.get(boot.index)
     accounts, found = account(events.part(boot.index))
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
@@ -248,7 +251,8 @@ def _complete(boots: Sequence[BootReport], diagnostics: Sequence[Diagnostic]) ->
 
 def make_report(events: Events) -> Report:
     """Compute the report of a session; see :class:`Report`."""
-    boots, probes, found = [], list[ProbeReport](), list[Diagnostic]()
+    axis, boots = events.axis, list[BootReport]()
+    probes, found = list[ProbeReport](), list[Diagnostic]()
     for boot in events.boots:
         one, remarks = _boot_report(events, boot)
         boots.append(one)
@@ -256,11 +260,20 @@ def make_report(events: Events) -> Report:
         probed, remarks = probe_report(boot)
         probes += [probed] if probed else []
         found += remarks
+    systemd = {boot.index: read_systemd(boot) for boot in events.boots}
     jumps = [
-        handover(events, old, new) for old, new in zip(events.boots, events.boots[1:], strict=False)
+        handover_between(
+            observe_leaving(events, old, systemd[old.index]),
+            observe_entering(events, new, systemd[new.index]),
+        )
+        for old, new in pairwise(events.boots)
     ]
-    devices = [device for boot in events.boots for device in device_shutdowns(events, boot)]
-    units = [unit for boot in events.boots for unit in unit_starts(events, boot)]
+    devices = [
+        device
+        for boot in events.boots
+        for device in device_shutdowns(call_ends(events, boot), timed=axis.timed(boot.index))
+    ]
+    units = [unit for boot in events.boots for unit in unit_starts(axis, systemd[boot.index])]
     at_jump = events.boots[-2:][0].index if events.boots else 0
     diagnostics = tuple(
         dict.fromkeys([*events.diagnostics, *found, *(d for h in jumps for d in h.notes)])
@@ -268,7 +281,7 @@ def make_report(events: Events) -> Report:
     return Report(
         session=str(events.session.path),
         complete=_complete(boots, diagnostics),
-        common_clock=events.axis.common,
+        common_clock=axis.common,
         boots=tuple(boots),
         handovers=tuple(_handover_report(events, h) for h in jumps),
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),

@@ -20,13 +20,13 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.bpf_format import PROBE_ID
 from tracekit.timeline.events import Events
 
-__all__ = ["OLD_KERNEL", "Milestone", "find_milestones", "kprobes"]
+__all__ = ["kprobes", "way_out"]
 
 _PROBE = re.compile(r"^(?P<kind>[pfr])\d*(?::(?P<name>\S+))?\s+(?P<function>[^\s+%]+)(?P<rest>\S*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Milestone:
+class _Milestone:
     """How a point of the path is seen: functions entered, or events that happen.
 
     ``argument`` is (name, value): what has such an argument has to have that value.
@@ -47,33 +47,33 @@ _LOAD = (
 _REBOOT_KEXEC = 0x45584543  # LINUX_REBOOT_CMD_KEXEC, include/uapi/linux/reboot.h
 
 #: The way out of the old kernel, in order.
-OLD_KERNEL = (
-    Milestone(
+_OLD_KERNEL = (
+    _Milestone(
         "load",
         _LOAD,
         ("syscalls:sys_enter_kexec_file_load", "syscalls:sys_enter_kexec_load"),
     ),
-    Milestone(
+    _Milestone(
         "loaded",
         _LOAD,
         ("syscalls:sys_exit_kexec_file_load", "syscalls:sys_exit_kexec_load"),
         returns=True,
     ),
-    Milestone(
+    _Milestone(
         "reboot",
         ("__x64_sys_reboot", "__arm64_sys_reboot", "__do_sys_reboot"),
         ("syscalls:sys_enter_reboot",),
         argument=("cmd", _REBOOT_KEXEC),  # systemd-shutdown calls it for other things before
     ),
-    Milestone("kernel_kexec", ("kernel_kexec",)),
-    Milestone("liveupdate_reboot", ("liveupdate_reboot",)),
-    Milestone("kernel_restart_prepare", ("kernel_restart_prepare",)),
-    Milestone("device_shutdown", ("device_shutdown",)),
-    Milestone("device_shutdown done", ("device_shutdown",), returns=True),
-    Milestone("migrate_to_reboot_cpu", ("migrate_to_reboot_cpu",)),
-    Milestone("syscore_shutdown", ("syscore_shutdown",)),
-    Milestone("machine_shutdown", ("native_machine_shutdown", "machine_shutdown")),
-    Milestone("machine_kexec", ("machine_kexec",)),
+    _Milestone("kernel_kexec", ("kernel_kexec",)),
+    _Milestone("liveupdate_reboot", ("liveupdate_reboot",)),
+    _Milestone("kernel_restart_prepare", ("kernel_restart_prepare",)),
+    _Milestone("device_shutdown", ("device_shutdown",)),
+    _Milestone("device_shutdown done", ("device_shutdown",), returns=True),
+    _Milestone("migrate_to_reboot_cpu", ("migrate_to_reboot_cpu",)),
+    _Milestone("syscore_shutdown", ("syscore_shutdown",)),
+    _Milestone("machine_shutdown", ("native_machine_shutdown", "machine_shutdown")),
+    _Milestone("machine_kexec", ("machine_kexec",)),
 )
 
 
@@ -130,7 +130,7 @@ def _traced_functions(
     return found
 
 
-def _probe_ids(m: Milestone) -> frozenset[int]:
+def _probe_ids(m: _Milestone) -> frozenset[int]:
     """The ids of the BPF probes on the milestone's functions."""
     end = PROBE_ID | (RETURN if m.returns else 0)
     return frozenset(
@@ -159,8 +159,8 @@ def _with_argument(
     return np.array(sorted(fitting), np.int64)
 
 
-def find_milestones(
-    events: Events, boot: Boot, milestones: Sequence[Milestone]
+def _find(
+    events: Events, boot: Boot, milestones: Sequence[_Milestone]
 ) -> dict[str, list[np.ndarray]]:
     """Milestone -> for each source that marks it (an event, a tracer) its rows, in order.
 
@@ -183,3 +183,29 @@ def find_milestones(
         if hits := [at for at in hits if len(at)]:
             found[m.name] = hits
     return found
+
+
+def _first_of_call(last: Sequence[int], others: np.ndarray) -> int:
+    """The first of the rows by which several sources mark the same call.
+
+    ``last`` has the last row of each source; a row that lies before another milestone is of an
+    earlier call.
+    """
+    newest = max(last)
+    behind = np.searchsorted(others, newest)
+    return min(row for row in last if np.searchsorted(others, row) == behind)
+
+
+def way_out(events: Events, boot: Boot) -> dict[str, int]:
+    """The row of each milestone on the way that led to the jump: the last call, in order."""
+    found = _find(events, boot, _OLD_KERNEL)
+    picked: dict[str, int] = {}
+    limit = None
+    for m in reversed(_OLD_KERNEL):
+        sources = [r[r <= limit] if limit is not None else r for r in found.get(m.name, ())]
+        last = [int(rows[-1]) for rows in sources if len(rows)]
+        if last:
+            others = [r for name, of in found.items() if name != m.name for r in of]
+            merged = np.sort(np.concatenate(others)) if others else np.empty(0, np.int64)
+            picked[m.name] = limit = _first_of_call(last, merged)
+    return picked

@@ -12,12 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracekit.errors import SessionError
+from tracekit.timeline.axis import Axis
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.markers import printed_texts
 
-__all__ = ["Unit", "shutdown_begin", "shutdown_exec", "startup_end", "unit_starts"]
+__all__ = [
+    "Systemd",
+    "Unit",
+    "read_systemd",
+    "shutdown_begin",
+    "shutdown_exec",
+    "startup_end",
+    "unit_starts",
+]
 
 _EXEC = "sched:sched_process_exec"
 _MARK = "tracekit: "  # what the recorder writes before it asks for the jump
@@ -34,15 +43,36 @@ class Unit:
     duration_ns: int
 
 
-def _document(boot: Boot) -> Mapping[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Systemd:
+    """``boots/N/systemd.json``: stamps in ns of CLOCK_MONOTONIC, None where it does not say.
+
+    ``units``: (id, begin of its start, end of it) of those that were started.
+    """
+
+    boot: int
+    shutdown_start: int | None = None
+    finish: int | None = None
+    units: tuple[tuple[str, int, int], ...] = ()
+
+
+def read_systemd(boot: Boot) -> Systemd:
+    """What systemd said in a boot; what is damaged is remarked on, and left out."""
     path = f"boots/{boot.index}/systemd.json"
     if not boot.session.has(path):
-        return {}
+        return Systemd(boot.index)
     try:
-        return boot.session.json(path)
+        document = boot.session.json(path)
     except SessionError as error:
         boot.note("systemd-unreadable", "systemd.json", str(error))
-        return {}
+        return Systemd(boot.index)
+    manager = document.get("manager")
+    return Systemd(
+        boot.index,
+        _stamp(manager, "ShutdownStartTimestampMonotonic"),
+        _stamp(manager, "FinishTimestampMonotonic"),
+        tuple(_units(document.get("units"))),
+    )
 
 
 def _stamp(of: object, key: str) -> int | None:
@@ -52,8 +82,15 @@ def _stamp(of: object, key: str) -> int | None:
     return usec * 1000 if 0 < usec * 1000 < _U63 else None
 
 
-def _on_axis(events: Events, boot: Boot, stamp: int | None) -> int | None:
-    placed = events.axis.monotonic(boot.index, [stamp]) if stamp is not None else None
+def _units(units: object) -> Iterator[tuple[str, int, int]]:
+    for unit in units if isinstance(units, list) else ():
+        begin, end = _stamp(unit, "inactive_exit"), _stamp(unit, "active_enter")
+        if begin is not None and end is not None and begin <= end:
+            yield str(unit.get("id", "")), begin, end
+
+
+def _on_axis(axis: Axis, boot: int, stamp: int | None) -> int | None:
+    placed = axis.monotonic(boot, [stamp]) if stamp is not None else None
     return placed[0][0] if placed else None
 
 
@@ -75,13 +112,12 @@ def shutdown_exec(events: Events, boot: Boot) -> int | None:
     return max(_execs(events, boot, "systemd-shutdown", pids=frozenset({1})), default=None)
 
 
-def shutdown_begin(events: Events, boot: Boot, until: int) -> int | None:
+def shutdown_begin(events: Events, boot: Boot, systemd: Systemd, until: int) -> int | None:
     """When the shutdown that ended in systemd-shutdown at ``until`` began; None if unknown.
 
     By systemd itself, else by the recorder's mark, else by the exec of systemctl.
     """
-    manager = _document(boot).get("manager")
-    told = _on_axis(events, boot, _stamp(manager, "ShutdownStartTimestampMonotonic"))
+    told = _on_axis(events.axis, boot.index, systemd.shutdown_start)
     if told is not None and told <= until:
         return told
     ts = events.axis.ts_ns
@@ -94,27 +130,17 @@ def shutdown_begin(events: Events, boot: Boot, until: int) -> int | None:
     return None
 
 
-def startup_end(events: Events, boot: Boot) -> int | None:
+def startup_end(axis: Axis, systemd: Systemd) -> int | None:
     """When systemd had started everything, ns on the axis; None where it did not say."""
-    manager = _document(boot).get("manager")
-    return _on_axis(events, boot, _stamp(manager, "FinishTimestampMonotonic"))
+    return _on_axis(axis, systemd.boot, systemd.finish)
 
 
-def _units(boot: Boot) -> Iterator[tuple[str, int, int]]:
-    """(id, begin, end) of the units that were started, ns of CLOCK_MONOTONIC."""
-    units = _document(boot).get("units")
-    for unit in units if isinstance(units, list) else ():
-        begin, end = _stamp(unit, "inactive_exit"), _stamp(unit, "active_enter")
-        if begin is not None and end is not None and begin <= end:
-            yield str(unit.get("id", "")), begin, end
-
-
-def unit_starts(events: Events, boot: Boot) -> list[Unit]:
+def unit_starts(axis: Axis, systemd: Systemd) -> list[Unit]:
     """How long each unit took to start, the slowest first."""
-    units = sorted(_units(boot), key=lambda u: u[1] - u[2])
-    placed = events.axis.monotonic(boot.index, [begin for _, begin, _ in units])
+    units = sorted(systemd.units, key=lambda u: u[1] - u[2])
+    placed = axis.monotonic(systemd.boot, [begin for _, begin, _ in units])
     starts = placed[0] if placed else [None] * len(units)
     return [
-        Unit(name, boot.index, start, end - begin)
+        Unit(name, systemd.boot, start, end - begin)
         for (name, begin, end), start in zip(units, starts, strict=True)
     ]

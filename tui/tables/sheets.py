@@ -14,8 +14,8 @@ from tracekit.browse.stats import (
     Times,
 )
 from tracekit.report.devices import Device, slowness
+from tracekit.report.initcalls import Initcall
 from tracekit.report.make import Report
-from tracekit.report.phases import Initcall
 from tracekit.report.systemd import Unit
 from tracekit.text import count_lost, duration
 from tui.sorted_table import Column, Sheet

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from tracekit.browse.stats import Counts, CpuCount, EventCount, Times, count_all, running_times
 from tracekit.query.expr import AllOf, Compare, Value
 from tracekit.report.devices import Device
-from tracekit.report.phases import Initcall
+from tracekit.report.initcalls import Initcall
 from tracekit.report.systemd import Unit
 from tracekit.text import printable
 from tui.host import host_of

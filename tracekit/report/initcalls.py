@@ -1,0 +1,65 @@
+"""The new kernel's initcalls and their levels, from the events of the initcall system."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.events import Events
+from tracekit.timeline.filter import Filter
+
+__all__ = ["Initcall", "initcall_levels", "initcalls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Initcall:
+    """One initcall of the new kernel."""
+
+    function: str
+    level: str
+    boot: int
+    start_ns: int
+    duration_ns: int
+    ret: int | None
+
+
+def _column(events: Events, event: str, boot: int, field: str) -> tuple[list[int], list[Any]]:
+    """(ts_ns, values of one argument) of every such event in a boot; both empty where none."""
+    if not events.has_event(event, boot):
+        return [], []
+    table = events.event(event, Filter(boots=frozenset({boot})))
+    if field not in table.column_names:
+        return [], []
+    return events.common(table, "ts_ns"), table[field].to_pylist()
+
+
+def initcall_levels(events: Events, new: Boot) -> list[tuple[int, str]]:
+    """(when it began, its name) of every level, ns on the axis."""
+    return list(zip(*_column(events, "initcall:initcall_level", new.index, "level"), strict=True))
+
+
+def initcalls(events: Events, new: Boot, levels: Sequence[tuple[int, str]]) -> list[Initcall]:
+    """Every initcall that returned, in the order of their ends."""
+    starts = _column(events, "initcall:initcall_start", new.index, "func")
+    ends = _column(events, "initcall:initcall_finish", new.index, "func")
+    rets = _column(events, "initcall:initcall_finish", new.index, "ret")[1]
+    open_at = dict[int, list[int]]()
+    for ts, func in zip(*starts, strict=True):
+        open_at.setdefault(func, []).append(ts)
+    found, level = [], 0
+    for ts, func, ret in zip(*ends, rets or [None] * len(ends[0]), strict=True):
+        begun = open_at.get(func, [])
+        before = bisect_right(begun, ts)
+        if not before or func is None:
+            continue
+        start = begun.pop(before - 1)
+        while level + 1 < len(levels) and levels[level + 1][0] <= start:
+            level += 1
+        symbol = new.context.symbols.lookup(func)
+        name = symbol.name if symbol else f"{func:#x}"
+        of = str(levels[level][1]) if levels and levels[level][0] <= start else "unknown"
+        found.append(Initcall(name, of, new.index, start, ts - start, ret))
+    return found

@@ -1,0 +1,129 @@
+"""What the events of two boots say about the jump between them: gathered once, then only looked at.
+
+:class:`Leaving` is of the old kernel, :class:`Entering` of the new one. The phases are pure
+functions of them (:mod:`tracekit.report.phases`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from tracekit.errors import Diagnostic
+from tracekit.report.initcalls import Initcall, initcall_levels, initcalls
+from tracekit.report.milestones import way_out
+from tracekit.report.systemd import Systemd, shutdown_begin, shutdown_exec, startup_end
+from tracekit.report.time_zero import TimeZero, time_zero
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.events import Events
+
+__all__ = ["BootClock", "Entering", "Instant", "Leaving", "observe_entering", "observe_leaving"]
+
+
+class Instant(NamedTuple):
+    """When an event happened: its row, and ns on the axis."""
+
+    row: int
+    ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BootClock:
+    """Whether a boot's stamps count time, and whether anything relates them to the jump."""
+
+    name: str
+    timed: bool
+    placed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The old kernel's way out. ``marks``: the milestones that were seen on the way to the jump.
+
+    ``stopping`` and ``stopped``: when systemd began to stop its units, and when it was done (ns).
+    """
+
+    boot: int
+    clock: BootClock
+    last: Instant | None
+    marks: Mapping[str, Instant]
+    stopping: int | None
+    stopped: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entering:
+    """The new kernel's way in.
+
+    ``zero``: when its own clock read 0, with ``notes`` on it. ``levels``: (when it began, ns; its
+    name) of each initcall level. ``user``: the first exec of process 1, else of any. ``started``:
+    when systemd had started everything (ns).
+    """
+
+    boot: int
+    clock: BootClock
+    first: Instant | None
+    zero: TimeZero | None
+    notes: tuple[Diagnostic, ...]
+    levels: Sequence[tuple[int, str]]
+    initcalls: Sequence[Initcall]
+    user: Instant | None
+    started: int | None
+
+
+def _clock_of(events: Events, boot: int) -> BootClock:
+    model = events.axis.clocks.get(boot)
+    name = model.trace_clock if model else "unknown"
+    return BootClock(name, events.axis.timed(boot), events.axis.placed(boot))
+
+
+def _instant(events: Events, row: int) -> Instant:
+    return Instant(row, int(events.axis.ts_ns[row]))
+
+
+def observe_leaving(events: Events, boot: Boot, systemd: Systemd) -> Leaving:
+    """Gather what there is of an old kernel."""
+    rows = np.flatnonzero(events.rows.boot == boot.index)
+    clock = _clock_of(events, boot.index)
+    if not len(rows):
+        return Leaving(boot.index, clock, None, {}, None, None)
+    marks = {name: _instant(events, row) for name, row in way_out(events, boot).items()}
+    stopped = shutdown_exec(events, boot)
+    stopping = None if stopped is None else shutdown_begin(events, boot, systemd, stopped)
+    last = _instant(events, int(rows[-1]))
+    return Leaving(boot.index, clock, last, marks, stopping, stopped)
+
+
+def observe_entering(events: Events, boot: Boot, systemd: Systemd) -> Entering:
+    """Gather what there is of a new kernel."""
+    rows = np.flatnonzero(events.rows.boot == boot.index)
+    first = _instant(events, int(rows[0])) if len(rows) else None
+    zero, notes = time_zero(events, boot) if first is not None else (None, ())
+    levels = initcall_levels(events, boot)
+    return Entering(
+        boot.index,
+        _clock_of(events, boot.index),
+        first,
+        zero,
+        notes,
+        levels,
+        initcalls(events, boot, levels),
+        _first_user(events, boot),
+        startup_end(events.axis, systemd),
+    )
+
+
+def _first_user(events: Events, new: Boot) -> Instant | None:
+    """The first exec of pid 1, else of any process."""
+    codes = [
+        i
+        for i, k in enumerate(events.kinds)
+        if k.boot == new.index and k.name == "sched:sched_process_exec"
+    ]
+    rows = np.flatnonzero(np.isin(events.rows.kind, codes))
+    of_init = rows[events.rows.pid[rows] == 1]
+    chosen = of_init if len(of_init) else rows
+    return _instant(events, int(chosen[0])) if len(chosen) else None
