@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tracekit
-from tracekit._native import _walk
+from tracekit._native import lines
 from tracekit.export.lines import (
     KERNEL_COUNT,
     KERNEL_SECONDS,
@@ -97,4 +97,4 @@ def test_impossible_columns_are_refused(mode: int, codes: list[int], ends: list[
     bad = (np.array(codes, np.int32), np.array(ends), b"a")
     for head, tail in ((good, bad), (bad, good)):
         with pytest.raises(ValueError, match=r"columns|outside"):
-            _walk.lines(mode, np.zeros(1, np.uint64), head, tail)
+            lines.lines(mode, np.zeros(1, np.uint64), head, tail)

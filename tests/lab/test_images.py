@@ -37,7 +37,7 @@ def test_the_data_disk_holds_what_the_guest_needs(tmp_path: Path) -> None:
     assert "/cli/" in code
     assert "kexec.c" in debugfs(image, "ls -p /code/tracekit/probes/bpf")
     assert "__pycache__" not in code
-    assert "_walk.abi3.so" in debugfs(image, "ls -p /code/tracekit/_native")
+    assert "counter.abi3.so" in debugfs(image, "ls -p /code/tracekit/_native")
     assert "/100755/" in next(
         line for line in debugfs(image, "ls -p /guest").splitlines() if "/driver/" in line
     )

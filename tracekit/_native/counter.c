@@ -40,7 +40,7 @@ static int have_counter(void)
 }
 
 /* The narrowest of `tries` brackets. */
-PyObject *native_counter_sample(PyObject *self, PyObject *args)
+static PyObject *native_counter_sample(PyObject *self, PyObject *args)
 {
 	int clock, tries;
 	uint64_t best_before = 0, best_after = UINT64_MAX;
@@ -69,7 +69,7 @@ PyObject *native_counter_sample(PyObject *self, PyObject *args)
 }
 
 /* One write(2) between two readings. */
-PyObject *native_counter_write(PyObject *self, PyObject *args)
+static PyObject *native_counter_write(PyObject *self, PyObject *args)
 {
 	int fd;
 	Py_buffer data;
@@ -89,3 +89,9 @@ PyObject *native_counter_write(PyObject *self, PyObject *args)
 		return PyErr_SetFromErrno(PyExc_OSError);
 	return Py_BuildValue("KK", (unsigned long long)before, (unsigned long long)after);
 }
+
+NATIVE_MODULE(counter, "The CPU's own counter.",
+	{"counter_sample", native_counter_sample, METH_VARARGS,
+	 "counter_sample(clock, tries) -> (before, ns, after)"},
+	{"counter_write", native_counter_write, METH_VARARGS,
+	 "counter_write(fd, data) -> (before, after)"})

@@ -89,7 +89,7 @@ static PyObject *lines(const uint64_t *stamps, Py_ssize_t n, int mode, const str
 	return bytes;
 }
 
-PyObject *native_lines(PyObject *self, PyObject *args)
+static PyObject *native_lines(PyObject *self, PyObject *args)
 {
 	Py_buffer b[7];	/* stamps, then codes, ends and values of head and tail */
 	struct texts t[2];
@@ -120,3 +120,7 @@ PyObject *native_lines(PyObject *self, PyObject *args)
 		PyBuffer_Release(&b[i]);
 	return result;
 }
+
+NATIVE_MODULE(lines, "Events as lines of text.",
+	{"lines", native_lines, METH_VARARGS,
+	 "lines(mode, stamps, head, tail) -> text"})

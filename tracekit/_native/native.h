@@ -1,4 +1,4 @@
-/* Shared by the native loops: bounds-checked little-endian loads, and output buffers.
+/* Shared by the native modules: little-endian loads, output buffers, the module's frame.
  *
  * Nothing here trusts the data: every load is preceded by a check against the end of the
  * sub-buffer or of the record that holds it.
@@ -20,29 +20,25 @@ static inline uint32_t load32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); 
 static inline int32_t load32s(const uint8_t *p) { int32_t v; memcpy(&v, p, 4); return v; }
 static inline uint64_t load64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
 
-/* Views on the two arrays that name records: payload offsets (u64) and lengths (u32). */
-struct records {
-	const uint8_t *data;
-	uint64_t size;
-	const uint64_t *offsets;
-	const uint32_t *lengths;
-	Py_ssize_t n;
-};
-
-/* Checks that every record lies inside the data; sets ValueError and returns -1 if not. */
-int records_check(struct records *r, const Py_buffer *data, const Py_buffer *offsets,
-		  const Py_buffer *lengths);
-
 /* An uninitialised bytes object of `size` bytes; its storage in *out. */
-PyObject *new_bytes(Py_ssize_t size, void *out);
+static inline PyObject *new_bytes(Py_ssize_t size, void *out)
+{
+	PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
 
-PyObject *native_walk(PyObject *self, PyObject *args);
-PyObject *native_gather(PyObject *self, PyObject *args);
-PyObject *native_gather_var(PyObject *self, PyObject *args);
-PyObject *native_intern(PyObject *self, PyObject *args);
-PyObject *native_symbols(PyObject *self, PyObject *args);
-PyObject *native_lines(PyObject *self, PyObject *args);
-PyObject *native_counter_sample(PyObject *self, PyObject *args);
-PyObject *native_counter_write(PyObject *self, PyObject *args);
+	if (bytes)
+		*(char **)out = PyBytes_AsString(bytes);
+	return bytes;
+}
+
+/* The end of a file that is a module by itself: its methods, and what Python calls to load it. */
+#define NATIVE_MODULE(name, about, ...)                                                        \
+	static PyMethodDef methods[] = {__VA_ARGS__, {NULL, NULL, 0, NULL}};                   \
+	static struct PyModuleDef module = {                                                   \
+		.m_base = PyModuleDef_HEAD_INIT,                                               \
+		.m_name = "tracekit._native." #name,                                           \
+		.m_doc = about,                                                                \
+		.m_methods = methods,                                                          \
+	};                                                                                     \
+	PyMODINIT_FUNC PyInit_##name(void) { return PyModuleDef_Init(&module); }
 
 #endif

@@ -58,7 +58,7 @@ static Py_ssize_t read_lines(const uint8_t *text, uint64_t size, uint64_t *addre
 	return n;
 }
 
-PyObject *native_symbols(PyObject *self, PyObject *args)
+static PyObject *native_symbols(PyObject *self, PyObject *args)
 {
 	PyObject *columns[3] = {0}, *result = NULL;
 	uint64_t *addresses;
@@ -86,3 +86,7 @@ PyObject *native_symbols(PyObject *self, PyObject *args)
 	PyBuffer_Release(&text);
 	return result;
 }
+
+NATIVE_MODULE(symbols, "The text of /proc/kallsyms.",
+	{"symbols", native_symbols, METH_VARARGS,
+	 "symbols(text) -> (addresses, name offsets, name lengths)"})

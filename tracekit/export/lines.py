@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit._native import _walk
+from tracekit._native import lines
 from tracekit.ftrace.columns import packed_texts
 from tracekit.timeline.rows import distinct
 
@@ -16,7 +16,7 @@ __all__ = ["KERNEL_COUNT", "KERNEL_SECONDS", "SIGNED_SECONDS", "combined", "join
 
 _Array = npt.NDArray[Any]
 _Coded = tuple[_Array, Sequence[str]]
-#: How :func:`join_lines` writes the time, and where: see ``_walk.pyi``.
+#: How :func:`join_lines` writes the time, and where: see ``lines.pyi``.
 KERNEL_SECONDS, KERNEL_COUNT, SIGNED_SECONDS = range(3)
 
 
@@ -40,4 +40,4 @@ def _packed(coded: _Coded) -> tuple[_Array, _Array, bytes]:
 
 def join_lines(mode: int, stamps: _Array, head: _Coded, tail: _Coded) -> bytes:
     """The lines of all rows: ``head``, time and ``tail`` as ``mode`` orders them."""
-    return _walk.lines(mode, np.ascontiguousarray(stamps), _packed(head), _packed(tail))
+    return lines.lines(mode, np.ascontiguousarray(stamps), _packed(head), _packed(tail))

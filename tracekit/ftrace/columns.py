@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit._native import _walk
+from tracekit._native import columns
 from tracekit.ftrace.format import EventFormat, Field
 
 __all__ = [
@@ -117,7 +117,7 @@ def _integer_type(f: Field, size: int) -> pa.DataType | None:
 
 
 def _scalar(p: Payloads, f: Field) -> pa.Array:
-    raw, short = _walk.gather(p.data, p.offsets, p.lengths, f.offset, max(1, f.size))
+    raw, short = columns.gather(p.data, p.offsets, p.lengths, f.offset, max(1, f.size))
     type_ = _integer_type(f, f.size) or pa.binary(max(1, f.size))
     column = pa.Array.from_buffers(type_, len(p), [None, pa.py_buffer(raw)])
     if f.type == "bool" and f.size == 1:
@@ -131,7 +131,7 @@ def _outside(p: Payloads, f: Field) -> npt.NDArray[np.bool_]:
     """Which records' variable field does not lie inside the record."""
     if not f.loc:
         return _too_short(p, f.offset + f.size)
-    raw, _ = _walk.gather(p.data, p.offsets, p.lengths, f.offset, 4)
+    raw, _ = columns.gather(p.data, p.offsets, p.lengths, f.offset, 4)
     loc = np.frombuffer(raw, np.uint32).astype(np.int64)
     start = (loc & 0xFFFF) + (f.offset + 4 if f.loc == "rel_loc" else 0)
     outside: npt.NDArray[np.bool_] = start + (loc >> 16) > p.lengths
@@ -164,7 +164,7 @@ def _variable(p: Payloads, f: Field) -> pa.Array:
     if element is not None and _none_has(p, f):
         empty = pa.Array.from_buffers(element, 0, [None, pa.py_buffer(b"")])
         return pa.LargeListArray.from_arrays(as_arrow(np.zeros(len(p) + 1, np.int64)), empty)
-    ends, values, bad = _walk.gather_var(
+    ends, values, bad = columns.gather_var(
         p.data, p.offsets, p.lengths, _mode(f), f.offset, f.size, text, unit
     )
     if element is None:
@@ -203,7 +203,7 @@ def render_column(
     Payloads are compared from byte ``skip`` on. ``known`` keeps texts from one call to the next,
     as many as are worth keeping.
     """
-    codes, firsts = _walk.intern(p.data, p.offsets, p.lengths, skip, _SEED)
+    codes, firsts = columns.intern(p.data, p.offsets, p.lengths, skip, _SEED)
     known = {} if known is None or len(known) > _KNOWN_TEXTS else known
     texts = []
     for row in memoryview(firsts).cast("q"):

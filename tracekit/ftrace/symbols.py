@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tracekit._native import _walk
+from tracekit._native import symbols
 from tracekit.ftrace.context import Symbolized
 
 __all__ = ["Symbols"]
@@ -59,7 +59,7 @@ class Symbols:
         tab = text.find("\t[")
         split = len(text) if tab < 0 else text.rfind("\n", 0, tab) + 1
         self._raw = text[:split].encode("utf-8", "replace")
-        columns = _walk.symbols(self._raw)
+        columns = symbols.symbols(self._raw)
         addresses = memoryview(columns[0]).cast("Q").tolist()
         at, sizes = (memoryview(c).cast("I").tolist() for c in columns[1:])
         if addresses != sorted(addresses):  # the kernel writes them in order

@@ -353,7 +353,7 @@ def test_live_clocks_without_a_counter(tmp_path: Path, monkeypatch: pytest.Monke
     def none_here(clock: int, tries: int) -> tuple[int, int, int]:
         raise NotImplementedError
 
-    monkeypatch.setattr("tracekit._native._walk.counter_sample", none_here)
+    monkeypatch.setattr("tracekit._native.counter.counter_sample", none_here)
     tree = old_machine().write(tmp_path / "old")
     for _ in range(2):
         result = snapshot(Live(tree), tmp_path / "S")

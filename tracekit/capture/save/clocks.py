@@ -94,10 +94,10 @@ def clock_readings(root: Sysroot) -> list[Sample]:
 def live_samples() -> list[Sample]:
     """Samples of every clock of this machine, taken now; none where it has no counter we read."""
     try:
-        from tracekit._native import _walk
+        from tracekit._native import counter
 
         taken = [
-            (name, *_walk.counter_sample(clock, _TRIES))
+            (name, *counter.counter_sample(clock, _TRIES))
             for _ in range(_BRACKETS)
             for name, clock in _LIVE.items()
         ]
@@ -113,9 +113,9 @@ def marker_sample(fd: int, text: str) -> Mapping[str, Any] | None:
     Raises OSError when it cannot be written.
     """
     try:
-        from tracekit._native import _walk
+        from tracekit._native import counter
 
-        before, after = _walk.counter_write(fd, text.encode())
+        before, after = counter.counter_write(fd, text.encode())
     except (ImportError, NotImplementedError):
         return None
     return {"text": text, "tsc_before": before, "tsc_after": after}

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tracekit._native import _walk
+from tracekit._native import ring
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.format import EventFormat, HeaderPage
 
@@ -192,7 +192,7 @@ def read_pages(
     for page in pages:
         ranges.extend((page, subbuf_size))
     header = (page_header.timestamp, page_header.commit, page_header.data)
-    ts, offset, length, type_, flags, preempt, pid, raw_rows = _walk.walk(
+    ts, offset, length, type_, flags, preempt, pid, raw_rows = ring.walk(
         data, ranges, header, record_header
     )
     rows = list(_page_rows(pages, raw_rows)) if _remarkable(raw_rows) else []

@@ -272,7 +272,7 @@ static PyObject *walk(const Py_buffer *data, const Py_buffer *pages, const struc
 	return result;
 }
 
-PyObject *native_walk(PyObject *self, PyObject *args)
+static PyObject *native_walk(PyObject *self, PyObject *args)
 {
 	Py_buffer data, pages;
 	struct geometry g;
@@ -287,3 +287,7 @@ PyObject *native_walk(PyObject *self, PyObject *args)
 	PyBuffer_Release(&pages);
 	return result;
 }
+
+NATIVE_MODULE(ring, "Sub-buffers walked, record by record.",
+	{"walk", native_walk, METH_VARARGS,
+	 "walk(data, pages, page_header, record_header) -> columns of records, rows of pages"})
