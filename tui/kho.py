@@ -12,7 +12,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
-from tracekit.browse.kho_tree import HandedOver, Item, handed_over, size_text
+from tracekit.browse.kho_tree import Item, KhoItems, read_kho_tree, size_text
 from tracekit.browse.region_fill import Fill
 from tui.host import host_of
 from tui.jobs import Job, start
@@ -72,7 +72,7 @@ class KhoView(View):
 
     def __init__(self, model: Model, *, id: str) -> None:
         super().__init__(model, id=id)
-        self._handed: HandedOver | None = None
+        self._handed: KhoItems | None = None
         self._started = False
 
     def compose(self) -> ComposeResult:
@@ -101,10 +101,10 @@ class KhoView(View):
         self.query_one("#kho-parts").set_class(event.size.width >= _SIDE_BY_SIDE, "beside")
         self.call_after_refresh(self._describe)
 
-    def _read(self, job: Job) -> HandedOver:
-        return handed_over(self.model.recording, job.step)
+    def _read(self, job: Job) -> KhoItems:
+        return read_kho_tree(self.model.recording, job.step)
 
-    def _done(self, handed: HandedOver) -> None:
+    def _done(self, handed: KhoItems) -> None:
         self._handed = handed
         self._tell_head()
         self.query_one("#kho-parts").display = bool(handed.items)

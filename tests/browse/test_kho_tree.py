@@ -19,7 +19,7 @@ import tracekit
 from tests.support.fdt_writer import Tree, text, u64, write_fdt
 from tests.support.machine_trees import kho_files
 from tests.support.ring.region_writer import RingBuffer, layout_615
-from tracekit.browse.kho_tree import HandedOver, Item, handed_over, size_text
+from tracekit.browse.kho_tree import Item, KhoItems, read_kho_tree, size_text
 from tracekit.browse.region_fill import region_fill
 from tracekit.errors import SessionError
 from tracekit.recording import Recording
@@ -66,7 +66,7 @@ def from_dtc(path: Path) -> dict[str, dict[str, bytes]]:
 @pytest.mark.parametrize("name", HANDOVERS)
 def test_the_tree_is_what_dtc_shows(name: str, session: Callable[[str], Path]) -> None:
     path = session(name)
-    (jump,) = handed_over(tracekit.open(path), nothing).items
+    (jump,) = read_kho_tree(tracekit.open(path), nothing).items
     tree, kho = child(jump, "KHO tree"), path / "boots/1/kho/in"
     told = from_dtc(kho / "fdt")
 
@@ -96,7 +96,7 @@ def test_regions_are_filled_as_decoding_found_them(
     name: str, session: Callable[[str], Path]
 ) -> None:
     recording = tracekit.open(session(name))
-    (jump,) = handed_over(recording, nothing).items
+    (jump,) = read_kho_tree(recording, nothing).items
     regions = child(jump, "recovered regions").children
     assert [r.label for r in regions] == ["tkA", "tkB"]
     for boot, region in zip(recording.boots, regions, strict=True):
@@ -131,7 +131,7 @@ def test_fill_is_the_same_from_the_file(session: Callable[[str], Path]) -> None:
 
 def test_scratch_areas(session: Callable[[str], Path]) -> None:
     path = session(HANDOVERS[0])
-    (jump,) = handed_over(tracekit.open(path), nothing).items
+    (jump,) = read_kho_tree(tracekit.open(path), nothing).items
     sizes = [int(s, 16) for s in (path / "boots/1/kho/out/scratch_len").read_text().split()]
     scratch = child(jump, "scratch areas")
     assert scratch.value == f"{len(sizes)}, {size_text(sum(sizes))}"
@@ -139,7 +139,7 @@ def test_scratch_areas(session: Callable[[str], Path]) -> None:
 
 
 def test_without_kho_it_says_where_regions_came_from(session: Callable[[str], Path]) -> None:
-    found = handed_over(tracekit.open(session("same-boot-7.2")), nothing)
+    found = read_kho_tree(tracekit.open(session("same-boot-7.2")), nothing)
     assert "no KHO data" in found.without_kho
     assert "--region" in found.without_kho
     (regions,) = found.items
@@ -155,7 +155,7 @@ def test_the_step_ends_the_work(session: Callable[[str], Path]) -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        handed_over(tracekit.open(session(HANDOVERS[0])), stop)
+        read_kho_tree(tracekit.open(session(HANDOVERS[0])), stop)
 
 
 # -- what nobody can trust --------------------------------------------------------------------
@@ -195,7 +195,7 @@ class Files:
         return self.json(f"boots/{boot}/kernel.json")
 
 
-def handed(files: dict[str, bytes]) -> HandedOver:
+def handed(files: dict[str, bytes]) -> KhoItems:
     """What a session tells whose newer boot has these files in ``kho/``."""
     kernels = {
         f"boots/{i}/kernel.json": json.dumps(
@@ -204,10 +204,10 @@ def handed(files: dict[str, bytes]) -> HandedOver:
         for i, r in enumerate(("7.2\x1b[31m", "7.3"))
     }
     inside = {f"boots/1/kho/{name}": data for name, data in files.items()}
-    return handed_over(Recording(Files(kernels | inside)), nothing)  # type: ignore[arg-type]
+    return read_kho_tree(Recording(Files(kernels | inside)), nothing)  # type: ignore[arg-type]
 
 
-def sound(found: HandedOver) -> None:
+def sound(found: KhoItems) -> None:
     """However bad the data: bounded, and nothing that steers a terminal."""
     items = list(every(found.items))
     assert len(items) < 20_000
@@ -305,7 +305,7 @@ def test_a_regions_description_that_makes_no_sense(told: bytes) -> None:
     data = layout_615([RingBuffer(4)]).data
     region = {"boots/0/regions/tkA.json": told, "boots/0/regions/tkA.raw": data}
     recording = Recording(Files(kernels | region))  # type: ignore[arg-type]
-    found = handed_over(recording, nothing)
+    found = read_kho_tree(recording, nothing)
     sound(found)
     (item,) = (item for _, item in every(found.items) if item.label == "tkA")
     assert item.amiss == (told in (b"[]", b"rubbish"))

@@ -15,7 +15,7 @@ from tests.support.bpf_records import BootFiles, packed, printed, record, region
 from tests.support.ring.event_payloads import data_loc_string, function, rel_loc_string
 from tests.support.ring.region_writer import TEXT_ADDR, RingBuffer, layout_615
 from tests.support.session_trees import ADDRESS, make_session
-from tracekit.browse.record_bytes import Whereabouts, find_whereabouts
+from tracekit.browse.record_bytes import RecordLocation, locate_record
 from tracekit.probes.records import RECORD
 from tracekit.recording import Recording
 from tracekit.session import Session
@@ -48,7 +48,7 @@ def some_rows(recording: Recording) -> list[int]:
     return found
 
 
-def read(session: Session, found: Whereabouts) -> bytes:
+def read(session: Session, found: RecordLocation) -> bytes:
     """The bytes that are said to be the record's, from the session's file."""
     assert found.place is not None
     data = session.read(found.place.source)
@@ -58,7 +58,7 @@ def read(session: Session, found: Whereabouts) -> bytes:
 
 def test_the_bytes_are_in_the_file_where_it_is_said(recording: Recording) -> None:
     for row in some_rows(recording):
-        found = find_whereabouts(recording, row)
+        found = locate_record(recording, row)
         place = found.place
         assert place is not None, found
         assert read(recording.session, found) == found.header + found.payload
@@ -74,7 +74,7 @@ def test_the_bytes_are_in_the_file_where_it_is_said(recording: Recording) -> Non
             )
 
 
-def _id_of(recording: Recording, found: Whereabouts) -> int:
+def _id_of(recording: Recording, found: RecordLocation) -> int:
     boot = next(b for b in recording.boots if b.index == found.boot)
     return next(i for i in boot.event_ids() if boot.event_name(i) == PRINTED)
 
@@ -83,7 +83,7 @@ def test_the_fields_are_those_of_the_typed_columns(recording: Recording) -> None
     rows = some_rows(recording)
     typed = recording.fields(np.array(rows, np.int64))
     for row, expected in zip(rows, typed, strict=True):
-        found = find_whereabouts(recording, row)
+        found = locate_record(recording, row)
         assert {f.name: f.value for f in found.fields if not f.common} == expected
         common = {f.name: f.value for f in found.fields if f.common}
         assert common["common_pid"] == recording.rows.pid[row]
@@ -95,7 +95,7 @@ def test_the_fields_are_those_of_the_typed_columns(recording: Recording) -> None
 def test_integers_are_the_bytes_they_are_said_to_lie_in(recording: Recording) -> None:
     seen = 0
     for row in some_rows(recording):
-        found = find_whereabouts(recording, row)
+        found = locate_record(recording, row)
         fields = found.carrier_fields or found.fields
         for f in fields:
             if isinstance(f.value, bool) or not isinstance(f.value, int) or f.offset is None:
@@ -111,7 +111,7 @@ def test_integers_are_the_bytes_they_are_said_to_lie_in(recording: Recording) ->
 
 def test_texts_lie_where_the_location_points(recording: Recording) -> None:
     for row in some_rows(recording):
-        found = find_whereabouts(recording, row)
+        found = locate_record(recording, row)
         for f in found.carrier_fields or found.fields:
             if f.data is not None and isinstance(f.value, str):
                 start, size = f.data
@@ -121,7 +121,7 @@ def test_texts_lie_where_the_location_points(recording: Recording) -> None:
 
 def test_the_physical_address_is_the_regions_and_the_offset(recording: Recording) -> None:
     for row in some_rows(recording):
-        place = find_whereabouts(recording, row).place
+        place = locate_record(recording, row).place
         assert place is not None
         if "/regions/" in place.source:
             about = recording.session.json(place.source.replace(".raw", ".json"))
@@ -133,7 +133,7 @@ def test_the_physical_address_is_the_regions_and_the_offset(recording: Recording
 def test_the_stamp_is_that_of_the_row(recording: Recording) -> None:
     report = recording.report()
     for row in some_rows(recording):
-        found = find_whereabouts(recording, row)
+        found = locate_record(recording, row)
         assert found.stamp.raw == recording.rows.ts_raw[row]
         boot = next(b for b in report.boots if b.index == found.boot)
         if recording.axis.timed(found.boot):
@@ -146,7 +146,7 @@ def test_the_stamp_is_that_of_the_row(recording: Recording) -> None:
 def test_symbols_are_shown_beside_numbers(recording: Recording) -> None:
     rows = [r for r in some_rows(recording) if _name(recording, r) == "sched:sched_switch"]
     for row in rows:
-        text = {f.name: f.text for f in find_whereabouts(recording, row).fields}
+        text = {f.name: f.text for f in locate_record(recording, row).fields}
         args = recording.render(recording.rows.take(slice(row, row + 1))).to_pylist()[0]
         assert f"prev_state={text['prev_state']}" in args
         assert text["prev_pid"] == text["prev_comm"] == ""
@@ -167,7 +167,7 @@ def test_every_record_of_a_small_region(tmp_path: Path) -> None:
     recording = tracekit.open(make_session(tmp_path, layout_615([ring, RingBuffer(10)])))
     assert len(recording) == len(wanted)
     for row, payload in enumerate(wanted):
-        found = find_whereabouts(recording, row)
+        found = locate_record(recording, row)
         assert found.payload[: len(payload)] == payload
         assert len(found.payload) - len(payload) < 4
         assert len(found.header) == (4 if len(found.payload) <= 112 else 8)
@@ -181,7 +181,7 @@ def test_an_event_that_no_format_describes_is_only_bytes(tmp_path: Path) -> None
     ring.write(1_000_000, data_loc_string(1, b"text"))
     session = make_session(tmp_path, layout_615([ring]))
     shutil.rmtree(session / "boots/0/tracefs/events/test/data_loc")
-    found = find_whereabouts(tracekit.open(session), 0)
+    found = locate_record(tracekit.open(session), 0)
     assert (found.event, found.fields) == ("unknown:301", ())
     assert found.payload.startswith(data_loc_string(1, b"text"))
 
@@ -190,7 +190,7 @@ def test_an_event_that_no_format_describes_is_only_bytes(tmp_path: Path) -> None
 def test_a_record_too_short_for_its_format(tmp_path: Path, keep: int) -> None:
     ring = RingBuffer(10)
     ring.write(1_000_000, rel_loc_string(1, b"some text")[:keep])
-    found = find_whereabouts(tracekit.open(make_session(tmp_path, layout_615([ring]))), 0)
+    found = locate_record(tracekit.open(make_session(tmp_path, layout_615([ring]))), 0)
     assert found.payload[:keep] == rel_loc_string(1, b"some text")[:keep]
     text = next(f for f in found.fields if f.name == "text")
     assert (text.value, text.data) == (None, None)
@@ -201,7 +201,7 @@ def test_an_address_that_was_not_saved_is_unknown(tmp_path: Path) -> None:
     ring.write(1_000_000, function(TEXT_ADDR + 0x1000, TEXT_ADDR))
     session = make_session(tmp_path, layout_615([ring]))
     (session / "boots/0/regions/tkA.json").write_text('{"address": "here"}')
-    place = find_whereabouts(tracekit.open(session), 0).place
+    place = locate_record(tracekit.open(session), 0).place
     assert place is not None and place.address is None
 
 
@@ -212,7 +212,7 @@ def test_a_region_cut_short(tmp_path: Path, keep: int) -> None:
         rings[n % 2].write(1_000_000 + n, function(TEXT_ADDR + 0x1000, TEXT_ADDR))
     recording = tracekit.open(make_session(tmp_path, layout_615(rings).data[:keep]))
     for row in range(len(recording)):
-        found = find_whereabouts(recording, row)
+        found = locate_record(recording, row)
         assert read(recording.session, found) == found.header + found.payload
 
 
@@ -230,7 +230,7 @@ def test_printed_records_are_where_they_were_printed(tmp_path: Path) -> None:
     probes = [r for r in range(len(recording)) if _name(recording, r).startswith("kexec:")]
     assert len(probes) == 301
     for row in probes:
-        found = find_whereabouts(recording, row)
+        found = locate_record(recording, row)
         place = found.place
         assert place is not None
         assert read(recording.session, found) == found.header + found.payload

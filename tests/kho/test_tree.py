@@ -16,10 +16,10 @@ from tracekit.kho.tree import (
     KexecMetadata,
     PreservedRegion,
     SubBlob,
-    parse_handover,
     parse_kexec_metadata,
     parse_memblock,
     parse_setup_data,
+    parse_tree,
 )
 
 Capture = Callable[[str], Path]
@@ -32,7 +32,7 @@ def kho_in(capture: Capture) -> Path:
 
 def test_a_real_root_tree(kho_in: Path) -> None:
     remarks: list[Diagnostic] = []
-    found = parse_handover((kho_in / "fdt").read_bytes(), "fdt", remarks.append)
+    found = parse_tree((kho_in / "fdt").read_bytes(), "fdt", remarks.append)
     assert found.compatible == ("kho-v4",)
     assert found.version == 4
     assert found.map_address is not None
@@ -82,7 +82,7 @@ def handover(compatible: str, *, address: str = "preserved-data", size: bool = T
 )
 def test_every_version(blob: bytes, version: int, size: int | None) -> None:
     remarks: list[Diagnostic] = []
-    found = parse_handover(blob, "fdt", remarks.append)
+    found = parse_tree(blob, "fdt", remarks.append)
     assert (found.version, found.map_address) == (version, 0x5000)
     assert found.blob("memblock") == SubBlob("memblock", 0x1000, size)
     assert found.blob("LUO") is None
@@ -92,7 +92,7 @@ def test_every_version(blob: bytes, version: int, size: int | None) -> None:
 @pytest.mark.parametrize("compatible", ["kho-v5", "kho-v40", "kho-v4x", "something", ""])
 def test_an_unknown_version_is_reported_and_read(compatible: str) -> None:
     remarks: list[Diagnostic] = []
-    found = parse_handover(handover(compatible), "fdt", remarks.append)
+    found = parse_tree(handover(compatible), "fdt", remarks.append)
     assert [r.code for r in remarks] == ["kho-version-unknown"]
     assert found.blob("memblock") == SubBlob("memblock", 0x1000, 286)
 
@@ -100,7 +100,7 @@ def test_an_unknown_version_is_reported_and_read(compatible: str) -> None:
 def test_a_property_of_the_wrong_size() -> None:
     remarks: list[Diagnostic] = []
     tree = Tree("", {"compatible": text("kho-v4")}, [Tree("m", {"preserved-data": b"1234"})])
-    assert parse_handover(write_fdt(tree), "fdt", remarks.append).blobs == ()
+    assert parse_tree(write_fdt(tree), "fdt", remarks.append).blobs == ()
     assert [r.code for r in remarks] == ["kho-property-size", "kho-node-without-blob"]
 
 
@@ -184,7 +184,7 @@ def test_flipped_bytes(flips: list[tuple[int, int]]) -> None:
         blob = bytearray(whole)
         for at, value in flips:
             blob[at % len(blob)] = value
-        for parse in (parse_memblock, parse_handover):
+        for parse in (parse_memblock, parse_tree):
             try:
                 parse(bytes(blob), "flipped", lambda _: None)  # type: ignore[operator]
             except ParseError as error:

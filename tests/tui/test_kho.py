@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from tests.support.driver import drive, matches_snapshot, screen_text, until
 from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.session_trees import make_session
-from tracekit.browse.kho_tree import Item, handed_over
+from tracekit.browse.kho_tree import Item, read_kho_tree
 from tui.app import TracekitApp
 from tui.kho import ItemTree, KhoView
 
@@ -74,7 +74,7 @@ def test_the_tree_and_a_regions_fill_are_seen(size: tuple[int, int]) -> None:
         assert f"{fill.committed / fill.capacity:.1%}" in text
         assert "█" in text
         assert all(len(line) <= size[0] for line in text.splitlines())
-        handed = handed_over(app.model.recording, lambda done, total: None)
+        handed = read_kho_tree(app.model.recording, lambda done, total: None)
         assert region in handed.items[0].children[1].children
 
     kho(script, size=size)

@@ -16,13 +16,13 @@ from tracekit.capture.save.kernel import identity
 from tracekit.errors import Diagnostic, ParseError, SessionError
 from tracekit.kho.fdt import Node, parse_fdt
 from tracekit.kho.luo import LUO, parse_luo
-from tracekit.kho.tree import SubBlob, parse_handover, parse_kexec_metadata, parse_memblock
+from tracekit.kho.tree import SubBlob, parse_kexec_metadata, parse_memblock, parse_tree
 from tracekit.recording import Recording
 from tracekit.session import safe_name
 from tracekit.text import printable
 from tracekit.timeline.boot import Boot
 
-__all__ = ["HandedOver", "Item", "handed_over", "size_text"]
+__all__ = ["Item", "KhoItems", "read_kho_tree", "size_text"]
 
 _LONGEST = 200  # characters of a text
 _MOST = 256  # children that are shown
@@ -50,7 +50,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOver:
+class KhoItems:
     """``items`` are the tree's first level; ``without_kho`` says why where there is no KHO data."""
 
     items: tuple[Item, ...]
@@ -230,7 +230,7 @@ def _root(files: _Files) -> Item:
     note = "The device tree in which the old kernel tells the new one what it preserved, and where."
     head: list[Item] = []
     try:
-        root = parse_handover(files.read("fdt"), f"{files.base}/fdt", remarks.append)
+        root = parse_tree(files.read("fdt"), f"{files.base}/fdt", remarks.append)
     except (ParseError, SessionError) as error:
         value, note, amiss = "cannot be read", f"{note}\n{printable(str(error))}", True
     else:
@@ -333,7 +333,7 @@ def _region(recording: Recording, boot: Boot, path: str) -> tuple[str, Item]:
     return str(told.get("read_in") or ""), item
 
 
-def handed_over(recording: Recording, step: Callable[[int, int], None]) -> HandedOver:
+def read_kho_tree(recording: Recording, step: Callable[[int, int], None]) -> KhoItems:
     """Read what was handed over at every jump of the session.
 
     ``step(done, total)`` is called before each region; it may raise to end the work.
@@ -364,7 +364,7 @@ def handed_over(recording: Recording, step: Callable[[int, int], None]) -> Hande
     left = [item for reader, item in read if not reader or reader not in taken]
     if left:
         items.append(_recovered(left))
-    return HandedOver(tuple(items), _without(recording, [item for _, item in read]))
+    return KhoItems(tuple(items), _without(recording, [item for _, item in read]))
 
 
 def _without(recording: Recording, regions: Sequence[Item]) -> str:

@@ -22,6 +22,7 @@ from typing import IO
 import numpy as np
 
 import tracekit
+from tracekit.browse.index import build
 from tracekit.browse.index.load import INDEX, load
 from tracekit.errors import Diagnostic
 from tracekit.query.groups import Index, cell_counts, cell_edges
@@ -42,7 +43,7 @@ _BEAT = 0.1  # seconds between two calls of ``progress``
 #: The other process imports what this one does, and nothing else from where it happens to stand.
 _START = (
     "import os, sys; sys.path[:] = sys.argv.pop(1).split(os.pathsep);"
-    "from tracekit.browse.index.build import main; sys.exit(main(sys.argv[1:]))"
+    f"from {build.__name__} import main; sys.exit(main(sys.argv[1:]))"
 )
 _LONGEST = 1 << 16  # characters of a line from the process that builds
 

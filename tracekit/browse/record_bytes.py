@@ -21,7 +21,7 @@ from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.bpf_format import LAYOUT, PROBE_ID, is_probe
 from tracekit.timeline.bpf_records import PRINTED, carrier_of
 
-__all__ = ["FieldAt", "Place", "Stamp", "Whereabouts", "find_whereabouts", "latency_flags"]
+__all__ = ["FieldAt", "FileLocation", "RecordLocation", "Stamp", "latency_flags", "locate_record"]
 
 _LOC = {"data_loc": "__data_loc ", "rel_loc": "__rel_loc ", "": ""}
 _SMALL = 28  # words of payload that fit the event header's type_len (ring_buffer.h)
@@ -50,7 +50,7 @@ class FieldAt:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FileLocation:
     """Where a record's first byte (of its payload) is in the session, and was in memory.
 
     ``source``: the file; ``offset``: the byte in it. ``subbuffer`` of ``subbuffers`` (from 0) of
@@ -86,7 +86,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class RecordLocation:
     """An event's record. ``header`` is the ring buffer's own, empty where there is none.
 
     ``fields`` are empty where no format of the event was saved. ``carrier`` names the event that
@@ -105,7 +105,7 @@ class Whereabouts:
     carrier_fields: tuple[FieldAt, ...]
     buffer: str
     instance: str
-    place: Place | None
+    place: FileLocation | None
     stamp: Stamp
 
 
@@ -174,13 +174,13 @@ def _address(boot: Boot, source: str) -> int | None:
     return address if isinstance(address, int) and 0 <= address < 1 << 64 else None
 
 
-def _place(boot: Boot, buffer: Buffer, start: int) -> Place | None:
+def _place(boot: Boot, buffer: Buffer, start: int) -> FileLocation | None:
     extent = _extent(buffer, start)
     if extent is None:
         return None
     subbuffer, byte = divmod(start - extent.start, extent.size)
     offset, base = extent.offset + start - extent.start, _address(boot, extent.source)
-    return Place(
+    return FileLocation(
         extent.source, offset, extent.cpu, subbuffer, extent.count, extent.size, byte,
         None if base is None else base + offset,
     )  # fmt: skip
@@ -269,7 +269,7 @@ def _without_bytes(fields: Sequence[FieldAt]) -> tuple[FieldAt, ...]:
     return tuple(FieldAt(f.name, f.type, None, f.size, f.value, f.common, f.text) for f in fields)
 
 
-def find_whereabouts(recording: Recording, row: int) -> Whereabouts:
+def locate_record(recording: Recording, row: int) -> RecordLocation:
     """Everything that is known of the record of one row."""
     rows = recording.rows
     args = recording.render(rows.take(slice(row, row + 1))).to_pylist()[0]
@@ -292,7 +292,7 @@ def find_whereabouts(recording: Recording, row: int) -> Whereabouts:
             carried = tuple(_fields(boot.format(search.event_id), payload, ""))
     if not is_probe(kind.id) or carrier:
         header = _header(buffer.data, start, length)
-    return Whereabouts(
+    return RecordLocation(
         row=row,
         boot=boot.index,
         event=kind.name,

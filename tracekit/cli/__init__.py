@@ -66,7 +66,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"tracekit.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         if not any(p.name == "verbose" for p in command.params):
             command.params += common.talk_options()
         return command

@@ -18,14 +18,14 @@ from tracekit.errors import Diagnostic, ParseError
 from tracekit.kho.fdt import Node, parse_fdt
 
 __all__ = [
-    "Handover",
     "KexecMetadata",
+    "KhoTree",
     "PreservedRegion",
     "SubBlob",
-    "parse_handover",
     "parse_kexec_metadata",
     "parse_memblock",
     "parse_setup_data",
+    "parse_tree",
 ]
 
 _KNOWN_VERSIONS = frozenset({1, 2, 3, 4})
@@ -62,7 +62,7 @@ class SubBlob:
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
+class KhoTree:
     """The root tree: ABI names, the KHO version (None when unknown) and what it points to."""
 
     compatible: tuple[str, ...]
@@ -135,7 +135,7 @@ def _sub_blob(node: Node, source: str, report: _Report) -> SubBlob | None:
     return None
 
 
-def parse_handover(data: bytes, source: str, report: _Report = _ignore) -> Handover:
+def parse_tree(data: bytes, source: str, report: _Report = _ignore) -> KhoTree:
     """Read the root tree (``kho/in/fdt``). An unknown version is reported and read all the same.
 
     Raises :class:`~tracekit.errors.ParseError` when it is not a device tree.
@@ -155,7 +155,7 @@ def parse_handover(data: bytes, source: str, report: _Report = _ignore) -> Hando
             )
         )
     blobs = [_sub_blob(node, source, report) for node in root.children]
-    return Handover(
+    return KhoTree(
         names,
         version,
         _u64(root, _MAP_PROPERTY, source, report),

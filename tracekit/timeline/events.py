@@ -29,7 +29,7 @@ from tracekit.timeline.comms import comms_of_boot
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.merge import BootPart, merge
 from tracekit.timeline.rows import EventKind, Rows, distinct
-from tracekit.timeline.unify import alike
+from tracekit.timeline.unify import unify
 
 __all__ = ["Decoded", "Events"]
 
@@ -311,7 +311,7 @@ class Events:
         if len(parts) == 1:
             return parts[0]
         order = np.argsort(np.concatenate([part for _, part, _ in groups]))
-        return pa.concat_tables(alike(parts), promote_options="permissive").take(as_arrow(order))
+        return pa.concat_tables(unify(parts), promote_options="permissive").take(as_arrow(order))
 
     @staticmethod
     def common(table: pa.Table, name: str) -> list[Any]:

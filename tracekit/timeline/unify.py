@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-__all__ = ["alike"]
+__all__ = ["unify"]
 
 
-def alike(parts: Sequence[pa.Table]) -> list[pa.Table]:
+def unify(parts: Sequence[pa.Table]) -> list[pa.Table]:
     """One event's tables of several kernels; arguments whose types no type can hold become text."""
     odd = []
     for name in {name: None for part in parts for name in part.column_names}:

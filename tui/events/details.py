@@ -16,7 +16,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
 
-from tracekit.browse.record_bytes import FieldAt, Place, Stamp, Whereabouts, find_whereabouts
+from tracekit.browse.record_bytes import FieldAt, FileLocation, RecordLocation, Stamp, locate_record
 from tracekit.text import duration, error_bound, printable
 from tui.host import look_of
 from tui.model import Model
@@ -49,7 +49,7 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id)
         self.display = False  # until it is asked for
         self.model = model
-        self._found: Whereabouts | None = None
+        self._found: RecordLocation | None = None
         self._above: list[_Line] = []  # the fields
         self._below: list[_Line] = []  # what comes after the bytes
         self._of_byte: dict[int, FieldAt] = {}
@@ -83,7 +83,7 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
         if not self.display or not self.model.total:
             return
         if self._found is None or self._found.row != self.model.cursor:
-            self._found = find_whereabouts(self.model.recording, self.model.cursor)
+            self._found = locate_record(self.model.recording, self.model.cursor)
             self._lay_out()
 
     def action_scroll_by(self, by: int) -> None:
@@ -105,7 +105,7 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
         self.virtual_size = Size(width, lines)
         self.refresh()
 
-    def _fields(self, found: Whereabouts, width: int) -> Iterator[_Line]:
+    def _fields(self, found: RecordLocation, width: int) -> Iterator[_Line]:
         look = self._look
         yield [
             Segment(printable(found.event), look.hue(found.event) + look.strong),
@@ -238,7 +238,7 @@ def _wrapped(name: str, text: str, width: int, look: Look) -> Iterator[_Line]:
         yield [Segment("" if n else f"{name:<9} "), Segment(" " * 10 if n else ""), Segment(line)]
 
 
-def _where(found: Whereabouts, width: int, look: Look) -> Iterator[_Line]:
+def _where(found: RecordLocation, width: int, look: Look) -> Iterator[_Line]:
     yield _heading("where it was", width, look)
     place = found.place
     if place is None:
@@ -251,7 +251,7 @@ def _where(found: Whereabouts, width: int, look: Look) -> Iterator[_Line]:
     yield from _wrapped("file", f"{place.source}, byte {place.offset:,}", width, look)
 
 
-def _part(found: Whereabouts, place: Place) -> str:
+def _part(found: RecordLocation, place: FileLocation) -> str:
     if place.cpu < 0:
         return f"record {place.subbuffer + 1:,} of {place.subbuffers:,}"
     instance = f", instance {found.instance}" if found.instance else ""

@@ -21,7 +21,7 @@ from tui.timeline.cell_row import Row
 from tui.timeline.lane_cells import LanePainter
 from tui.timeline.state import GUTTER, LaneState
 
-__all__ = ["Lanes", "Place", "layout"]
+__all__ = ["LaneRows", "Lanes", "layout"]
 
 _TALLEST = 5  # lines of a CPU's events
 _WHEEL = 0.8  # of the window that is left by a turn of the wheel
@@ -31,7 +31,7 @@ _ENDLESS = 1 << 20  # lines
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LaneRows:
     """The lines ``[top, top + rows)`` of a lane; ``tasks``: the last one tells the task."""
 
     lane: int
@@ -40,7 +40,7 @@ class Place:
     tasks: bool
 
 
-def layout(lanes: Sequence[Lane], height: int, tasks: bool | None) -> list[Place]:
+def layout(lanes: Sequence[Lane], height: int, tasks: bool | None) -> list[LaneRows]:
     """How many lines each lane gets: one, and more for all of a kind as long as ``height`` allows.
 
     ``tasks``: whether CPUs have a line for tasks, None for where there is room.
@@ -59,7 +59,7 @@ def layout(lanes: Sequence[Lane], height: int, tasks: bool | None) -> list[Place
     for _ in range(_TALLEST - 1):
         grow([int(lane.kind == "cpu") for lane in lanes])
     tops = np.cumsum([0, *rows]).tolist()
-    return [Place(i, tops[i], rows[i], shows and with_tasks[i]) for i in range(len(lanes))]
+    return [LaneRows(i, tops[i], rows[i], shows and with_tasks[i]) for i in range(len(lanes))]
 
 
 class Lanes(Widget, can_focus=True):
@@ -76,7 +76,7 @@ class Lanes(Widget, can_focus=True):
         super().__init__()
         self._state = state
         self._top = 0  # the first line shown
-        self._placed: tuple[object, list[Place]] | None = None
+        self._placed: tuple[object, list[LaneRows]] | None = None
         self._painter: tuple[object, LanePainter] | None = None
         self._painted: dict[int, list[Row]] = {}
         self._matches: object = None  # what was highlighted then
@@ -86,7 +86,7 @@ class Lanes(Widget, can_focus=True):
     # -- where what is ------------------------------------------------------------------------
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[LaneRows]:
         """Where each lane is, in lines from the first lane's."""
         key = self._state.lanes, self.size.height, self._state.tasks
         if self._placed is None or self._placed[0] != key:
@@ -134,12 +134,12 @@ class Lanes(Widget, can_focus=True):
         names = self._label(look, place, line - place.top)
         return Strip([*names.segments(), *row.segments()], self.size.width)
 
-    def _place(self, line: int) -> Place | None:
+    def _place(self, line: int) -> LaneRows | None:
         at = bisect_right(self.places, line, key=lambda place: place.top) - 1
         found = self.places[at] if at >= 0 else None
         return found if found and line < found.top + found.rows else None
 
-    def _rows(self, look: Look, place: Place) -> list[Row]:
+    def _rows(self, look: Look, place: LaneRows) -> list[Row]:
         """A lane's lines, drawn once for a window, a filter and a size."""
         scale = self._state.scale(self.size.width)
         key, matches = (scale, look, self._state.shown), self._state.model.matches
@@ -164,7 +164,7 @@ class Lanes(Widget, can_focus=True):
                 most = max(most, int(cell_counts(lane.rows, edges).max()))
         return most
 
-    def _label(self, look: Look, place: Place, line: int) -> Row:
+    def _label(self, look: Look, place: LaneRows, line: int) -> Row:
         """What stands left of a lane's line."""
         row, lane = Row(GUTTER, look.base), self._state.shown[place.lane]
         chosen = place.lane == self._state.chosen

@@ -14,7 +14,7 @@ from tests.support.driver import drive, screen_text, until
 from tests.support.ring.event_payloads import data_loc_string
 from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.session_trees import make_session
-from tracekit.browse.record_bytes import Whereabouts, find_whereabouts
+from tracekit.browse.record_bytes import RecordLocation, locate_record
 from tui.app import TracekitApp
 from tui.events import details
 from tui.events.details import Details
@@ -45,13 +45,13 @@ def text(pane: Details) -> list[str]:
     return shown
 
 
-async def goes_to(pilot: Pilot[Any], model: Model, pane: Details, row: int) -> Whereabouts:
+async def goes_to(pilot: Pilot[Any], model: Model, pane: Details, row: int) -> RecordLocation:
     model.move_to(row)
     await until(
         pilot, lambda: pane._found is not None and pane._found.row == row, "the pane has followed"
     )
     await pilot.pause()
-    return find_whereabouts(model.recording, row)
+    return locate_record(model.recording, row)
 
 
 def test_every_field_every_byte_and_where_they_were() -> None:
@@ -126,11 +126,11 @@ def test_a_text_that_lies_elsewhere_has_its_fields_letter(tmp_path: Path) -> Non
 def test_it_waits_until_the_cursor_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def counted(recording: Any, row: int) -> Whereabouts:
+    def counted(recording: Any, row: int) -> RecordLocation:
         asked.append(row)
-        return find_whereabouts(recording, row)
+        return locate_record(recording, row)
 
-    monkeypatch.setattr(details, "find_whereabouts", counted)
+    monkeypatch.setattr(details, "locate_record", counted)
     monkeypatch.setattr(details, "_REST", 1.0)
 
     async def script(app: TracekitApp, pilot: Pilot[Any], model: Model, pane: Details) -> None:

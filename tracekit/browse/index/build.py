@@ -34,8 +34,8 @@ from tracekit.browse.index.load import (
     GROUPS,
     ROWS,
     About,
-    KeptBuffer,
-    KeptGroups,
+    IndexedBuffer,
+    IndexedGroups,
     marks,
 )
 from tracekit.errors import TracekitError
@@ -132,7 +132,7 @@ class _SwappingSession(Session):
         return self.spool.swapped(data)
 
 
-def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[str, KeptGroups]:
+def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[str, IndexedGroups]:
     """``rows.arrow``; the rest of what the groups are."""
     rows, axis = recording.rows, recording.axis
     columns: dict[str, npt.NDArray[Any]] = {f.name: getattr(rows, f.name) for f in fields(Rows)}
@@ -144,7 +144,7 @@ def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[s
         say("grouping events", 0.7 + n * 0.05)
         made = getattr(index, name)
         columns[name] = made.order
-        groups[name] = KeptGroups(tuple(made.keys), tuple(made.starts.tolist()))
+        groups[name] = IndexedGroups(tuple(made.keys), tuple(made.starts.tolist()))
     say("writing the index", 0.9)
     _need_room(fd, sum(column.nbytes for column in columns.values()))
     names = [*COLUMNS, *(name for name in columns if name not in COLUMNS)]
@@ -158,13 +158,13 @@ def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[s
 
 
 def _about(
-    recording: Recording, made: str, spool: _Spool, groups: dict[str, KeptGroups]
+    recording: Recording, made: str, spool: _Spool, groups: dict[str, IndexedGroups]
 ) -> dict[str, Any]:
     """The fields of ``about.json`` but for the marks of the other files."""
     report = recording.report()
     axis = recording.axis
     buffers = tuple(
-        KeptBuffer(
+        IndexedBuffer(
             b.name, b.instance, b.clock, spool.place(b.data), len(b.data), b.diagnostics, b.extents
         )
         for b in recording.buffers

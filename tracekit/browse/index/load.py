@@ -51,15 +51,15 @@ __all__ = [
     "INDEX",
     "ROWS",
     "About",
-    "Kept",
-    "KeptBuffer",
-    "KeptGroups",
+    "Indexed",
+    "IndexedBuffer",
+    "IndexedGroups",
     "load",
 ]
 
 _Array = npt.NDArray[Any]
 #: What an index holds, and the files that are mapped for it.
-Kept = tuple[Recording, Report, Index, tuple[mmap.mmap, ...]]
+Indexed = tuple[Recording, Report, Index, tuple[mmap.mmap, ...]]
 INDEX = "index"
 ROWS, DATA, ABOUT = "rows.arrow", "data.bin", "about.json"
 GROUPS = ("cpus", "events", "tasks")
@@ -75,7 +75,7 @@ _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True)
-class KeptBuffer:
+class IndexedBuffer:
     """A :class:`Buffer`, whose bytes are ``size`` from ``start`` on in ``data.bin``."""
 
     name: str
@@ -88,7 +88,7 @@ class KeptBuffer:
 
 
 @dataclass(frozen=True)
-class KeptGroups:
+class IndexedGroups:
     """The keys and starts of :class:`Groups`."""
 
     keys: tuple[int, ...]
@@ -108,11 +108,11 @@ class About:
     kinds: tuple[EventKind, ...]
     comm_names: tuple[str, ...]
     comms: tuple[dict[int, str], ...]
-    buffers: tuple[KeptBuffer, ...]
+    buffers: tuple[IndexedBuffer, ...]
     clock: SessionClock
     relations: dict[int, Relation]
     sources: dict[int, Source]
-    groups: dict[str, KeptGroups]
+    groups: dict[str, IndexedGroups]
     remarks: tuple[Diagnostic, ...]
     notes: tuple[Diagnostic, ...]
     boot_notes: tuple[tuple[Diagnostic, ...], ...]
@@ -188,7 +188,7 @@ def _buffers(about: About, data: memoryview) -> list[Buffer]:
     return found
 
 
-def _groups(kept: KeptGroups, order: _Array) -> Groups:
+def _groups(kept: IndexedGroups, order: _Array) -> Groups:
     starts = np.array(kept.starts, np.int64)
     sound = len(starts) == len(kept.keys) + 1 and starts[0] == 0 and starts[-1] == len(order)
     if not sound or bool(np.any(np.diff(starts) < 0)):
@@ -209,7 +209,7 @@ def _check(about: About, session: Session, names: Sequence[str]) -> None:
         raise ValueError("clocks of other boots than the session has")
 
 
-def _restored(directory: int, session: Session, stamp: str) -> Kept:
+def _restored(directory: int, session: Session, stamp: str) -> Indexed:
     about = _about(directory)
     if about.stamp != stamp:
         raise ValueError("it is stale")
@@ -232,7 +232,7 @@ def _restored(directory: int, session: Session, stamp: str) -> Kept:
     return recording, report, Index.of_groups(recording, *groups), tuple(maps)
 
 
-def load(session: Session, stamp: str, directory: Path) -> Kept | None:
+def load(session: Session, stamp: str, directory: Path) -> Indexed | None:
     """What is kept in ``directory``; None where that is not a whole index of this session."""
     with (
         contextlib.suppress(

@@ -13,12 +13,12 @@ from tracekit.capture.save.remarks import Remarks
 from tracekit.carriers.elf_core import PhysicalMemory
 from tracekit.errors import NothingToRecover, ParseError, SourceError
 from tracekit.kho.tree import (
-    Handover,
     KexecMetadata,
-    parse_handover,
+    KhoTree,
     parse_kexec_metadata,
     parse_memblock,
     parse_setup_data,
+    parse_tree,
 )
 from tracekit.sysroot import KHO_ROOTS, Sysroot
 
@@ -117,10 +117,10 @@ def _read_blobs(root: Sysroot, cores: Sequence[Core], remarks: Remarks) -> dict[
     return {}
 
 
-def _handover(blobs: dict[str, bytes], cores: Sequence[Core], remarks: Remarks) -> Handover | None:
+def _handover(blobs: dict[str, bytes], cores: Sequence[Core], remarks: Remarks) -> KhoTree | None:
     """Parse the root tree, and fetch the blobs it names that debugfs did not have."""
     try:
-        handover = parse_handover(blobs["fdt"], "KHO fdt", remarks.append)
+        handover = parse_tree(blobs["fdt"], "KHO fdt", remarks.append)
     except ParseError as error:
         remarks.add("kho-fdt-invalid", "error", "kho/in/fdt", str(error))
         return None
