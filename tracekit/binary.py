@@ -1,7 +1,7 @@
 """A bounds-checked cursor over untrusted bytes.
 
-Every read names what it wanted, where and in which source when it fails, so that a parser needs
-no checks of its own. (The idea is drgn's ``binary_buffer``.)
+A read that fails names what it expected, where and in which source, so that a parser needs no
+checks of its own. (The idea is drgn's ``binary_buffer``.)
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Cursor:
         return Cursor(self.data, self.source, offset, self.order)
 
     def fail(self, expected: str) -> ParseError:
-        """The error for this place, to raise."""
+        """The error for the current offset, for the caller to raise."""
         return ParseError(f"{self.source}: at offset {self.offset:#x}: {expected}")
 
     def take(self, size: int, what: str) -> memoryview:

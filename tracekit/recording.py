@@ -1,4 +1,4 @@
-"""A session, decoded: its events, what can be asked of them, and the report."""
+"""A decoded session: its events, filters with expressions, and the report."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from tracekit.timeline.filter import Filter
 __all__ = ["Recording"]
 
 _Array = npt.NDArray[Any]
-_CHUNK = 1 << 16  # rows that are rendered and written at a time
+_CHUNK = 1 << 16  # rows rendered and written at a time
 
 
 class Recording(Events):
-    """What :func:`tracekit.open` gives. Nothing is decoded before it is asked for.
+    """What :func:`tracekit.open` returns; decoded when first asked for.
 
-    ``timeline`` is the whole of it as one Arrow table; :meth:`table` gives a part of it,
+    ``timeline`` is all of it as one Arrow table; :meth:`table` gives a part of it,
     :meth:`batches` streams it, :meth:`event` has one event's arguments as typed columns, and
     :meth:`report` says where the time went.
     """
 
     def select(self, wanted: Filter) -> _Array:
         """Indices of the rows that meet the filter, in order; all but its ``grep``."""
-        found = super().select(wanted)
+        rows = super().select(wanted)
         if wanted.where:
-            found = refine(self, read(wanted.where, Names.of(self)), found)
-        return found
+            rows = refine(self, read(wanted.where, Names.of(self)), rows)
+        return rows
 
     def batches(
         self, wanted: Filter | None = None, *, args: bool = True, size: int = _CHUNK
     ) -> Iterator[tuple[_Array, pa.Table]]:
         """(row indices, table) of the events that meet the filter, at most ``size`` at a time."""
         wanted = wanted or Filter()
-        found = self.select(wanted)
-        for start in range(0, len(found), size):
-            rows = found[start : start + size]
+        selected = self.select(wanted)
+        for start in range(0, len(selected), size):
+            rows = selected[start : start + size]
             first, last = int(rows[0]), int(rows[-1])
-            # neighbours are a slice, which needs no copies
-            at = slice(first, last + 1) if last - first == len(rows) - 1 else rows
-            table = self.table(at, args=args or wanted.grep is not None)
+            # adjacent rows are a slice, which needs no copy
+            indices = slice(first, last + 1) if last - first == len(rows) - 1 else rows
+            table = self.table(indices, args=args or wanted.grep is not None)
             if wanted.grep is not None:
                 keep = self._grep(table, wanted)
                 rows, table = rows[keep], table.filter(as_arrow(keep))
@@ -67,5 +67,5 @@ class Recording(Events):
         return keep
 
     def report(self) -> Report:
-        """The answer: gap, blackout, phases, completeness."""
+        """The report: gap, blackout, phases, completeness."""
         return make_report(self)

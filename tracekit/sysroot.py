@@ -2,8 +2,8 @@
 
 This is the only module that opens files under ``/proc`` and ``/sys``. A saved tree is untrusted:
 nothing outside of it is read, whatever its symlinks and ``..`` say, only regular files are
-opened, and no read is unbounded. Absent and unreadable are different things to the callers, so
-:meth:`Sysroot.get` returns None for the one and raises for the other.
+opened, and no read is unbounded. Callers tell absent from unreadable: :meth:`Sysroot.get` returns
+None for the one and raises for the other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def format_kmsg(record: str) -> str:
     """One record of ``/dev/kmsg`` as ``dmesg`` prints it: ``[    0.000000] text``.
 
     A record is ``level,sequence,microseconds,flags;text`` and maybe continuation lines that begin
-    with a space (the dictionary), which are left out. '' for what is no record.
+    with a space (the dictionary), which are left out. '' for what is not a record.
     """
     prefix, separator, text = record.partition(";")
     fields = prefix.split(",")
@@ -154,7 +154,7 @@ class Sysroot:
         return True
 
     def names(self, rel: str) -> list[str]:
-        """The names in directory ``rel``, sorted; none when it is absent or no directory."""
+        """The names in directory ``rel``, sorted; none when it is absent or not a directory."""
         try:
             with os.scandir(self._resolve(rel)) as entries:
                 return sorted(entry.name for entry in entries)
@@ -168,10 +168,10 @@ class Sysroot:
 
         Raises :class:`~tracekit.errors.SourceError` where a directory on the way cannot be read.
         """
-        found = [""]
+        paths = [""]
         for part in pattern.split("/"):
             matches: list[str] = []
-            for base in found:
+            for base in paths:
                 prefix = f"{base}/" if base else ""
                 if any(c in part for c in "*?["):
                     names = fnmatch.filter(self.names(base or "."), part)
@@ -180,8 +180,8 @@ class Sysroot:
                 matches += [f"{prefix}{name}" for name in names]
                 if len(matches) > _MAX_NAMES:
                     raise SourceError(f"{self.where(pattern)}: more than {_MAX_NAMES} names")
-            found = matches
-        return found
+            paths = matches
+        return paths
 
     def open_binary(self, rel: str) -> BinaryIO | None:
         """The file, open and unbuffered (a seekable core, or a pipe of pages), or None if absent.
@@ -216,7 +216,7 @@ class Sysroot:
 
 
 def _read_kmsg(fd: int) -> bytes:
-    """All records there are now. Each read returns one; EPIPE says older ones were overwritten."""
+    """All records present now. Each read returns one; EPIPE says older ones were overwritten."""
     lines: list[str] = []
     while len(lines) < _MAX_NAMES:
         try:
@@ -233,5 +233,5 @@ def _read_kmsg(fd: int) -> bytes:
 
 
 def find_tracefs(root: Sysroot) -> str | None:
-    """Where tracefs is, or None: only where it is mounted are there events."""
+    """Where tracefs is mounted, which its ``events`` shows; None where it is not."""
     return next((place for place in TRACEFS if root.exists(f"{place}/events")), None)

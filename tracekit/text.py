@@ -6,7 +6,7 @@ import re
 
 __all__ = ["UNITS", "count_lost", "duration", "error_bound", "printable"]
 
-# control characters, what ends a line or turns the direction of writing, and what is no character
+# control characters, line separators, bidirectional controls, and lone surrogates
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )

@@ -1,4 +1,4 @@
-"""The application: opens a session, shows its views, one at a time, and what goes on below them."""
+"""The application: opens a session and shows one view at a time, with bars around it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tui.view import View
 
 __all__ = ["TracekitApp"]
 
-_QUIET = 0.06  # seconds after a key or a mouse event that work in threads stands back
+_QUIET = 0.06  # seconds that work in threads pauses after a key or a mouse event
 _AROUND_JUMP = 8_000_000  # ns to either side of it
 _VIEWS: tuple[tuple[str, type[View]], ...] = (
     ("story", StoryView),
@@ -144,7 +144,7 @@ class TracekitApp(Host):
         start(self, "first events", lambda job: opened.warm_up(job.step), lambda _: None)
 
     def end(self) -> None:
-        """End it, whatever it does: for a signal's handler."""
+        """End the application, whatever it is doing; a signal handler may call this."""
         self._told_to_end = True
         if self._own_loop is not None and not self._own_loop.is_closed():
             self._own_loop.call_soon_threadsafe(self.exit)
@@ -154,7 +154,7 @@ class TracekitApp(Host):
         self.refresh(layout=True)
 
     async def on_event(self, event: events.Event) -> None:
-        """Whatever the user does comes first: jobs wait until it is done."""
+        """Input comes first: jobs wait until it has been handled."""
         if isinstance(event, events.InputEvent):
             self.busy_until = time.monotonic() + _QUIET
         if isinstance(event, events.Key) and not event.is_forwarded:
@@ -170,7 +170,7 @@ class TracekitApp(Host):
         return self.query_one(f"#{self.query_one(ContentSwitcher).current}", View)
 
     def action_show_view(self, name: str) -> None:
-        """A key's; see :meth:`show_view`."""
+        """See :meth:`show_view`."""
         self.show_view(name)
 
     def show_view(self, name: str) -> None:
@@ -182,13 +182,13 @@ class TracekitApp(Host):
         self.query_one(f"#{name}", View).on_shown()
 
     def show_progress(self, name: str, done: int, total: int | None) -> None:
-        """Show that a job goes on; over when ``done`` is ``total``."""
+        """Show the progress of a job; it is over when ``done`` is ``total``."""
         if self.model is None:
             self.query_one(Welcome).show_progress(name, done, total)
         self.query_one(StatusLine).show_progress(name, done, total)
 
     def say(self, text: str) -> None:
-        """A short message instead of those that are there; recorded names in it are no markup."""
+        """Show a short message in place of earlier ones; names in it are not read as markup."""
         self.clear_notifications()
         self.notify(printable(text), markup=False, timeout=4)
 
@@ -209,7 +209,7 @@ class TracekitApp(Host):
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
 
     def action_jump(self) -> None:
-        """A key's; see :meth:`jump`."""
+        """See :meth:`jump`."""
         self.jump()
 
     def jump(self) -> None:
@@ -220,7 +220,7 @@ class TracekitApp(Host):
             self.model.go(0)
 
     def action_search(self) -> None:
-        """Search as it is typed."""
+        """Open the search line."""
         if self.model is not None:
             self.query_one(SearchBar).begin()
 
@@ -230,7 +230,7 @@ class TracekitApp(Host):
             self.query_one(SearchBar).go(step)
 
     def action_filter(self) -> None:
-        """Type a filter."""
+        """Open the filter line."""
         if self.model is not None:
             self.query_one(FilterBar).begin()
 
@@ -243,7 +243,7 @@ class TracekitApp(Host):
                 self.notify(str(error), severity="error", markup=False)
 
     def action_toggles(self) -> None:
-        """Turn CPUs, events, tasks and sources on and off."""
+        """Open the panel that turns CPUs, events, tasks and sources on and off."""
         if self.model is not None:
             self.push_screen(Toggles(self.query_one(FilterBar).apply))
 
@@ -267,7 +267,7 @@ class TracekitApp(Host):
             list_bookmarks(self, self.model)
 
     def keep_notes(self) -> None:
-        """Write the notes into the session, or say why that cannot be."""
+        """Save the notes in the session, or say why that failed."""
         if self.model is not None:
             try:
                 self.model.notes.save()
@@ -275,12 +275,12 @@ class TracekitApp(Host):
                 self.notify(f"not kept: {error}", severity="warning", markup=False)
 
     def action_export(self) -> None:
-        """Write what is shown to a file; while that goes on: end it."""
+        """Write what is shown to a file; while an export runs, end it."""
         if self.model is not None:
             export(self, self.model, self.view)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the command palette offers: commands, what the view can do, and every phase."""
+        """What the command palette offers: commands, the view's keys, and every phase."""
         system = super().get_system_commands(screen)
         yield from (c for c in system if c.title in ("Theme", "Quit"))
         yield from palette(self, screen)

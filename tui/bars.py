@@ -1,4 +1,4 @@
-"""The lines around the views: tabs, status and keys; and what is there while opening."""
+"""The lines around the views: tabs, status and keys; and the screen shown while opening."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class TabLine(Static):
 
     def on_click(self, event: events.Click) -> None:
         """Go to the view whose name was clicked."""
-        at = 1
+        left = 1
         for name, title in self._tabs:
             width = len(title) + 5
-            if at <= event.x < at + width:
+            if left <= event.x < left + width:
                 self.app.call_later(self.app.run_action, f"show_view('{name}')")
                 return
-            at += width
+            left += width
 
 
 class Welcome(Static, can_focus=True):
-    """What is there until the session is open."""
+    """Shown until the session is open: its name and the progress."""
 
     def __init__(self, path: str, *, id: str) -> None:
         super().__init__(id=id)
@@ -64,12 +64,12 @@ class Welcome(Static, can_focus=True):
         self._share: float | None = None
 
     def show_progress(self, name: str, done: int, total: int | None) -> None:
-        """Say how far it is."""
+        """Show the progress."""
         self._what, self._share = name, done / total if total else None
         self.refresh(layout=True)
 
     def render(self) -> Text:
-        """The name of the session, and how far it is."""
+        """The name of the session, and the progress."""
         look = look_of(self)
         text = Text(f"\n  {printable(self._path)}\n\n  ")
         if self._what:
@@ -85,7 +85,7 @@ class Welcome(Static, can_focus=True):
 
 
 class StatusLine(Static):
-    """How many events are shown by which filter, where the cursor is, and what is being done."""
+    """The status: events shown, cursor, window, marks, running job and filter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class StatusLine(Static):
         self.refresh()
 
     def show_progress(self, name: str, done: int, total: int | None) -> None:
-        """Say what is being done; nothing once ``done`` is ``total``."""
+        """Show the running job; nothing once ``done`` is ``total``."""
         over = total is not None and done >= total
         self._job = "" if over else f"{name} {done * 100 // total} %" if total else name
         self.refresh()
@@ -141,11 +141,11 @@ class StatusLine(Static):
 
 
 class KeyLine(Static):
-    """The keys that mean something now: help and quit, the view's, and as many as fit whole."""
+    """The keys that work now: help and quit, then the view's, as many as fit."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._keys: list[tuple[int, str]] = []  # where each one ends, and what it is
+        self._keys: list[tuple[int, str]] = []  # (cell at which it ends, key)
 
     def on_mount(self) -> None:
         """Follow the focus."""
@@ -163,16 +163,16 @@ class KeyLine(Static):
         return text
 
     def _useful(self) -> list[Binding]:
-        """One of an action, the most useful first; those that would be typed are none."""
+        """One key per action, the most useful first; without those that type into a line."""
         typing = isinstance(self.screen.focused, Input)
-        found: dict[str, Binding] = {}
+        by_action: dict[str, Binding] = {}
         for active in self.screen.active_bindings.values():
             if active.binding.show and not (typing and _is_typed(active.binding.key)):
-                found.setdefault(active.binding.action, active.binding)
-        return sorted(found.values(), key=lambda binding: binding.action not in _FIRST)
+                by_action.setdefault(active.binding.action, active.binding)
+        return sorted(by_action.values(), key=lambda binding: binding.action not in _FIRST)
 
     def on_click(self, event: events.Click) -> None:
-        """The same as the key."""
+        """Press the key that was clicked."""
         for end, key in self._keys:
             if event.x < end:
                 self.app.simulate_key(key)
@@ -180,5 +180,5 @@ class KeyLine(Static):
 
 
 def _is_typed(key: str) -> bool:
-    """Whether a key puts a character into a line that is being edited."""
+    """Whether a key types a character into a line that is being edited."""
     return len(format_key(key)) == 1 and format_key(key).isascii()

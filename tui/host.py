@@ -1,4 +1,4 @@
-"""What a widget may ask of the application it is in: no widget knows the application itself."""
+"""The interface of the application as its widgets see it: none of them imports the application."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Host(App[None]):
     """``model`` is None until the session at ``path`` is open.
 
     ``look``: the colours of the theme. ``busy_until``: until when (:func:`time.monotonic`) work in
-    threads stands back, because the user has just done something.
+    threads pauses, after input.
     """
 
     path: Path
@@ -28,11 +28,11 @@ class Host(App[None]):
 
     @abstractmethod
     def say(self, text: str) -> None:
-        """A short message instead of those that are there; recorded names in it are no markup."""
+        """Show a short message in place of earlier ones; names in it are not read as markup."""
 
     @abstractmethod
     def show_progress(self, name: str, done: int, total: int | None) -> None:
-        """Show that a job goes on; over when ``done`` is ``total``."""
+        """Show the progress of a job; it is over when ``done`` is ``total``."""
 
     @abstractmethod
     def show_span(self, start: int, end: int) -> None:
@@ -52,7 +52,7 @@ class Host(App[None]):
 
     @abstractmethod
     def keep_notes(self) -> None:
-        """Write the notes into the session, or say why that cannot be."""
+        """Save the notes in the session, or say why that failed."""
 
 
 def host_of(widget: Widget) -> Host:

@@ -1,4 +1,4 @@
-"""Work in threads that gives way to the user: between its steps it waits while keys are handled."""
+"""Jobs: work in threads that yields to the user; between steps it waits while keys are handled."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Cancelled(Exception):
 
 
 class Job:
-    """What a job's function gets: it calls :meth:`step` often, every few milliseconds of work."""
+    """Passed to a job's function, which calls :meth:`step` every few milliseconds of work."""
 
     def __init__(self, host: Host, name: str) -> None:
         self._host = host
         self._worker: Worker[Any] = get_current_worker()
-        self._said = time.monotonic()
+        self._last_shown = time.monotonic()
         self.name = name
 
     def step(self, done: int = 0, total: int | None = None) -> None:
@@ -45,8 +45,8 @@ class Job:
                 break
             time.sleep(_NAP)
             now = time.monotonic()
-        if now - self._said > _SHOWN:
-            self._said = now
+        if now - self._last_shown > _SHOWN:
+            self._last_shown = now
             self._host.call_from_thread(self._host.show_progress, self.name, done, total)
 
 
@@ -59,7 +59,7 @@ def start(
     """Run ``work`` in a thread, then ``then`` with its result in the interface.
 
     A job of the same name that still runs is cancelled. A :class:`TracekitError` is shown as a
-    message; what else goes wrong is a bug and ends the application with its traceback.
+    message; any other exception is a bug and ends the application with its traceback.
     """
 
     def run() -> None:
@@ -74,7 +74,7 @@ def start(
             host.call_from_thread(host.notify, str(error), severity="error", markup=False)
         finally:
             if host.model is not None:
-                host.model.release()  # of a mapped session: what the job alone looked at
+                host.model.release()  # pages of a mapped session that only the job used
         host.call_from_thread(host.show_progress, name, 1, 1)
 
     host.run_worker(run, name=name, group=name, exclusive=True, thread=True)

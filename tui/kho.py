@@ -1,4 +1,4 @@
-"""The KHO view: what one kernel handed to the next, as a tree, and what each part of it is."""
+"""The KHO view: what one kernel handed to the next, as a tree with details of each node."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class KhoView(View):
         return self._handed is not None
 
     def on_shown(self) -> None:
-        """Read it, the first time."""
+        """Read the data, the first time."""
         self.query_one(ItemTree).focus()
         if not self._started:
             self._started = True
@@ -106,7 +106,7 @@ class KhoView(View):
 
     def _done(self, handed: KhoItems) -> None:
         self._handed = handed
-        self._tell_head()
+        self._show_head()
         self.query_one("#kho-parts").display = bool(handed.items)
         tree = self.query_one(ItemTree)
         for item in handed.items:
@@ -122,23 +122,23 @@ class KhoView(View):
             nodes += node.children
             if node.data is not None:
                 node.set_label(self._label(node.data))
-        self._tell_head()
+        self._show_head()
         self._describe()
 
     # -- the tree -----------------------------------------------------------------------------
 
-    def _tell_head(self) -> None:
-        told = self._handed.without_kho if self._handed is not None else ""
+    def _show_head(self) -> None:
+        message = self._handed.without_kho if self._handed is not None else ""
         head = self.query_one("#kho-head", Static)
-        head.update(Text(told, self.look.warn))
-        head.display = bool(told)
+        head.update(Text(message, self.look.warn))
+        head.display = bool(message)
 
     def _label(self, item: Item) -> Text:
         label = Text().append(item.label, self.look.bad if item.amiss else self.look.strong)
         return label.append(f"  {item.value}", self.look.dim)
 
     def _add(self, above: TreeNode[Item], item: Item) -> None:
-        """Add an item and what is below it: as deep as a device tree may be."""
+        """Add an item and all below it; the depth is bounded as that of a device tree is."""
         if not item.children:
             above.add_leaf(self._label(item), item)
             return
@@ -176,7 +176,7 @@ def _description(item: Item, width: int, look: Look) -> Text:
 
 
 def _filled(fills: tuple[Fill, ...], width: int, look: Look) -> Text:
-    """A bar a CPU: how much of its buffer is written."""
+    """One bar per CPU: how much of its buffer is written."""
     text, cells = Text(), min(max(width - _NUMBERS, _BAR_LEAST), _BAR_MOST)
     for fill in fills:
         share = fill.committed / fill.capacity if fill.capacity else 0.0
@@ -187,6 +187,6 @@ def _filled(fills: tuple[Fill, ...], width: int, look: Look) -> Text:
         text.append(f" {share:6.1%}", look.strong)
         text.append(f" {size_text(fill.committed)} of {size_text(fill.capacity)}")
         text.append(f", {fill.used} of {fill.total} sub-buffers", look.dim)
-        told = {True: ", wrapped", False: "", None: ", wrapped: unknown"}[fill.wrapped]
-        text.append(f"{told}\n", look.warn)
+        wrapped = {True: ", wrapped", False: "", None: ", wrapped: unknown"}[fill.wrapped]
+        text.append(f"{wrapped}\n", look.warn)
     return text

@@ -1,4 +1,4 @@
-"""How the interpreter is set while the interface runs: who types waits for nothing else."""
+"""Interpreter settings for a responsive interface: thread switching and garbage collection."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SELDOM = 1000  # of the garbage collector's second generation's turns to one of
 
 
 class LowLatency:
-    """Threads give way sooner, and all of memory is looked through for garbage at idle times only.
+    """Makes threads switch sooner, and runs full garbage collections only while idle.
 
-    That takes 50 ms and more, and Python does it in the middle of whatever it is.
+    A full collection takes 50 ms and more, and Python starts it at any time.
     """
 
     def __init__(self, host: Host) -> None:
@@ -30,11 +30,11 @@ class LowLatency:
         host.set_interval(_IDLE, self.tidy)
 
     def opened(self) -> None:
-        """What is there now stays: it need not be looked through."""
+        """Exclude what is allocated now from collection: it stays to the end."""
         gc.freeze()
 
     def tidy(self) -> None:
-        """Collect garbage, once after every time that there was input."""
+        """Collect garbage once, when the user has been idle for a while after input."""
         now = time.monotonic()
         if self._tidied < self._host.busy_until < now - _IDLE:
             self._tidied = now

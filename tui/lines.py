@@ -1,4 +1,4 @@
-"""A list of lines to choose one from, as the dialogs have it."""
+"""The list of the dialogs: lines to choose one from."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
 
-__all__ = ["Lines"]
+__all__ = ["LineList"]
 
 
-class Lines(OptionList):
-    """Moves with ``j`` and ``k`` too."""
+class LineList(OptionList):
+    """An option list that also moves with ``j`` and ``k``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", show=False),

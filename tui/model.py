@@ -1,6 +1,6 @@
-"""What all views share: the recording, which events are shown, the cursor and the stretch of time.
+"""The model that all views share: recording, selection, cursor, time window, marks and notes.
 
-Views change it through its methods and hear of changes through its signals; no view knows another.
+Views change it through its methods and follow it through its signals; no view knows another.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tracekit.session.notes import Bookmark, Notes
 __all__ = ["Model"]
 
 _NARROWEST = 40  # ns that a window shows at least
-_AROUND = 0.05  # of a stretch that is looked at, on either side
+_AROUND = 0.05  # margin on either side, as a share of a stretch
 
 
 class Model:
-    """``cursor``: the row that is looked at. ``window``: the time the timeline shows, in ns.
+    """``cursor``: the current row. ``window``: the time the timeline shows, in ns.
 
-    ``marks``: the two instants that are measured between, None where not set. ``where``: the text
-    of the filter that made ``selection``; ``pending``: whether another one is being worked out.
+    ``marks``: the two instants to measure between, None if not set. ``where``: the text
+    of the filter that made ``selection``; ``pending``: whether another filter is running.
     ``matches``: the rows that the search found so far, to be highlighted (uint32, ascending).
     """
 
@@ -85,7 +85,7 @@ class Model:
     # -- the window ---------------------------------------------------------------------------
 
     def look_at(self, start: int, end: int) -> None:
-        """Show that time, as far as it can be: inside the session, and not too narrow."""
+        """Show that time, limited to the session (with a margin) and a least width."""
         first, last = self.extent
         margin = max(1, int((last - first) * _AROUND))
         first, last = first - margin, last + margin
@@ -119,7 +119,7 @@ class Model:
             self.move_to(row)
 
     def set_pending(self, pending: bool) -> None:
-        """Say that the selection is not yet what was asked for, or that it is."""
+        """Set whether a filter is running, so that the selection is not final."""
         if pending != self.pending:
             self.pending = pending
             self.pending_changed.publish(pending)
@@ -163,12 +163,12 @@ class Model:
         self.notes_changed.publish(self.notes)
 
     def row_of(self, mark: Bookmark) -> int | None:
-        """The row a bookmark is on; None where the session has no such event."""
+        """The row a bookmark is on; None if the session has no such event."""
         rows, mine = self.recording.rows, self.index.cpus.of(mark.cpu)
 
-        def key(at: int) -> tuple[int, int]:
-            return int(rows.boot[mine[at]]), int(rows.ts_raw[mine[at]])
+        def key(i: int) -> tuple[int, int]:
+            return int(rows.boot[mine[i]]), int(rows.ts_raw[mine[i]])
 
         wanted = (mark.boot, mark.ts_raw)
-        at = bisect_left(range(len(mine)), wanted, key=key)
-        return int(mine[at]) if at < len(mine) and key(at) == wanted else None
+        place = bisect_left(range(len(mine)), wanted, key=key)
+        return int(mine[place]) if place < len(mine) and key(place) == wanted else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -18,9 +18,13 @@ from textual.strip import Strip
 
 from tracekit.text import printable
 from tui.host import look_of
-from tui.theme import Look, bar
+from tui.theme import Look, bar, fitted
 
-__all__ = ["Column", "Sheet", "SortTable", "fitted"]
+__all__ = [
+    "Column",
+    "Sheet",
+    "SortTable",
+]
 
 _GAP = 2  # cells between columns
 _BAR_LEAST, _BAR_MOST = 6, 40  # cells
@@ -28,11 +32,11 @@ _BAR_LEAST, _BAR_MOST = 6, 40  # cells
 
 @dataclass(frozen=True)
 class Column:
-    """``text``: what a row shows; ``key``: what it is sorted by, None is last either way.
+    """``text``: what a row shows; ``key``: what it is sorted by, None comes last in either order.
 
     ``bar``: a share (0 to 1, None for none) is drawn instead of ``text``. ``width`` in cells, the
-    title's at least; a column that is not ``right`` takes more where there is room. ``rank``: those
-    of the highest go first where there is none.
+    title's at least; a column that is not ``right`` grows if there is room. ``rank``: columns
+    with the highest are dropped first if there is not.
     """
 
     title: str
@@ -41,12 +45,12 @@ class Column:
     width: int = 0
     rank: int = 0
     right: bool = True
-    falling: bool = True  # how it is sorted first: the largest on top
+    falling: bool = True  # the first order when sorted by it: the largest on top
     bar: Callable[[Any], float | None] | None = None
 
     @property
     def least(self) -> int:
-        """The cells it needs: those of the title and its arrow at least."""
+        """The least width in cells: at least that of the title and its arrow."""
         return max(self.width, len(self.title) + 1, _BAR_LEAST if self.bar else 0)
 
 
@@ -70,41 +74,32 @@ class Sheet:
     longest: list[int] = field(default_factory=list)  # text of each column, cells
 
     def fill(self, rows: Sequence[Any]) -> None:
-        """Show these rows; where they are as many as before, the same one stays selected."""
-        at = self.order[self.cursor] if self.order and len(rows) == len(self.rows) else None
+        """Show these rows; if their number is unchanged, the same one stays selected."""
+        selected = self.order[self.cursor] if self.order and len(rows) == len(self.rows) else None
         self.rows = rows
         self.longest = [
             0 if c.right else max((cell_len(c.text(row)) for row in rows), default=0)
             for c in self.columns
         ]
-        self._order(at)
+        self._order(selected)
 
     def sort_by(self, column: int, falling: bool) -> None:
         """Sort; the same row stays selected."""
-        at = self.order[self.cursor] if self.order else None
+        selected = self.order[self.cursor] if self.order else None
         self.sort, self.falling = column, falling
-        self._order(at)
+        self._order(selected)
 
-    def _order(self, at: int | None) -> None:
+    def _order(self, selected: int | None) -> None:
         keys = list(map(self.columns[self.sort].key, self.rows))
         known = [i for i, key in enumerate(keys) if key is not None]
         known.sort(key=keys.__getitem__, reverse=self.falling)
         self.order = known + [i for i, key in enumerate(keys) if key is None]
-        self.cursor = 0 if at is None else self.order.index(at)
+        self.cursor = 0 if selected is None else self.order.index(selected)
 
     @property
     def selected(self) -> Any | None:
         """The row that is selected."""
         return self.rows[self.order[self.cursor]] if self.order else None
-
-
-def fitted(text: str, width: int, right: bool = False) -> str:
-    """``text`` in ``width`` cells exactly, on one line, with an ellipsis where it is cut."""
-    plain = printable(text).replace("\n", " ").replace("\t", " ")
-    size = cell_len(plain)
-    if size > width:
-        return set_cell_size(plain, max(0, width - 1)) + "…" * (width > 0)
-    return " " * (width - size) + plain if right else plain + " " * (width - size)
 
 
 def _widths(sheet: Sheet, room: int) -> list[tuple[int, int]]:
@@ -154,7 +149,7 @@ class SortTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Enter was pressed on a row, or it was clicked twice."""
 
     class Only(Message):
-        """Only what this row stands for is wanted."""
+        """Asks to filter by what the row stands for."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -162,7 +157,7 @@ class SortTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._widths: list[tuple[int, int]] = []
 
     def show_sheet(self, sheet: Sheet) -> None:
-        """Show that sheet, where it was left."""
+        """Show a sheet; its cursor is where it was left."""
         self.sheet = sheet
         self._measure()
         self._move_to(sheet.cursor)
@@ -184,9 +179,9 @@ class SortTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     # -- moving and sorting -------------------------------------------------------------------
 
-    def _move_to(self, at: int) -> None:
+    def _move_to(self, line: int) -> None:
         sheet = self.sheet
-        sheet.cursor = min(max(at, 0), max(0, len(sheet.order) - 1))
+        sheet.cursor = min(max(line, 0), max(0, len(sheet.order) - 1))
         height = max(1, self.scrollable_content_region.height - 1)
         top = int(self.scroll_offset.y)
         if not top <= sheet.cursor < top + height:
@@ -225,8 +220,8 @@ class SortTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Sort by the next column that is shown."""
         shown = [i for i, _ in self._widths]
         if shown:
-            at = shown.index(self.sheet.sort) if self.sheet.sort in shown else -1
-            self._sort(shown[(at + by) % len(shown)])
+            place = shown.index(self.sheet.sort) if self.sheet.sort in shown else -1
+            self._sort(shown[(place + by) % len(shown)])
 
     def action_turn(self) -> None:
         """Turn the order round."""
@@ -241,11 +236,11 @@ class SortTable(ScrollView, can_focus=True, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         """Sort by the title that was clicked, or select a row; the second click goes there."""
         if event.y == 0:
-            at = 1
+            left = 1
             for i, width in self._widths:
-                if at <= event.x < at + width + _GAP:
+                if left <= event.x < left + width + _GAP:
                     self._sort(i, not self.sheet.falling if i == self.sheet.sort else None)
-                at += width + _GAP
+                left += width + _GAP
             return
         row = event.y - 1 + int(self.scroll_offset.y)
         if row < len(self.sheet.order):
@@ -259,13 +254,13 @@ class SortTable(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         """The titles, or one row."""
         look, width = look_of(self), self.size.width
-        at = y - 1 + int(self.scroll_offset.y)
+        line = y - 1 + int(self.scroll_offset.y)
         if y == 0:
             segments, base = self._titles(look), look.base
-        elif at < len(self.sheet.order):
-            here = at == self.sheet.cursor
+        elif line < len(self.sheet.order):
+            here = line == self.sheet.cursor
             base = look.base + look.cursor if here and self.has_focus else look.base
-            segments = self._row(self.sheet.rows[self.sheet.order[at]], here, look)
+            segments = self._row(self.sheet.rows[self.sheet.order[line]], here, look)
         else:
             empty = self.sheet.empty if y == 2 and not self.sheet.order else ""
             segments, base = [Segment(f" {printable(empty)}", look.dim)], look.base

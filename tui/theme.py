@@ -1,4 +1,4 @@
-"""The colours that the drawn widgets share, from the theme; shapes tell the same without them."""
+"""Colours of the drawn widgets, from the theme; shapes convey the same without colour."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
+from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from textual.app import App
 from textual.color import Color
 
-__all__ = ["EIGHTHS", "RAMP", "Look", "bar"]
+from tracekit.text import printable
+
+__all__ = ["EIGHTHS", "RAMP", "Look", "bar", "fitted"]
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 RAMP = " ▁▂▃▄▅▆▇█"
-_SEED = 384  # gives the systems that are recorded most often colours of their own
+_SEED = 384  # gives the most common event systems different colours
 _SHADE = 0.3
 _HUES_DARK = (
     "#5fafff",
@@ -44,9 +47,18 @@ def bar(cells: float) -> str:
     return "█" * whole + (EIGHTHS[part] if part else "") or "▏"
 
 
+def fitted(text: str, width: int, right: bool = False) -> str:
+    """``text`` in exactly ``width`` cells, on one line, with an ellipsis if it is cut."""
+    plain = printable(text).replace("\n", " ").replace("\t", " ")
+    size = cell_len(plain)
+    if size > width:
+        return set_cell_size(plain, max(0, width - 1)) + "…" * (width > 0)
+    return " " * (width - size) + plain if right else plain + " " * (width - size)
+
+
 @dataclass(frozen=True)
 class Look:
-    """Rich styles, one a meaning. ``base`` has the background that the others are put on."""
+    """Rich styles, one per meaning. The others are put on ``base``, which has the background."""
 
     base: Style
     dim: Style
@@ -95,12 +107,12 @@ class Look:
         )
 
     def hue(self, name: str) -> Style:
-        """A colour for a name, the same every time: that of its ``system:``."""
+        """A stable colour for an event's name, by its ``system:``."""
         system = name.partition(":")[0]
         return self.hues[crc32(system.encode(), _SEED) % len(self.hues)]
 
     def shade(self, style: Style) -> Style:
-        """The same colour, nearer to the background: what stands next to it is something else."""
+        """The colour, nearer to the background: to set apart neighbouring bars."""
         if style.color is None or self.base.bgcolor is None:
             return style
         front, back = (Color.from_rich_color(c) for c in (style.color, self.base.bgcolor))

@@ -1,4 +1,4 @@
-"""Keys are handed on one after the other, each once the one before it has had its effect."""
+"""Typeahead: passes keys on one by one, each after the one before has taken effect."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ROUNDS = 2  # a key may make a widget send a message, and that one moves the fo
 
 
 class Typeahead:
-    """Over a slow line several keys arrive at once: ``/`` and what is searched for, say.
+    """On a slow connection several keys arrive at once: ``/`` and the search text, say.
 
-    Textual gives every key to what has the focus when it arrives; so the text would go to the view
-    that the search was opened from. Keys that are pressed again and again, and text that is typed
-    into a line, do not wait.
+    Textual sends every key to the widget that has the focus when it arrives, so the text would go
+    to the view that the search was opened from. Repeated keys, and text that is typed into a line,
+    do not wait.
     """
 
     def __init__(self, app: App[Any], give: Callable[[Key], Awaitable[None]]) -> None:
@@ -40,7 +40,7 @@ class Typeahead:
             await self._hand_on(key)
 
     def _goes_with(self, key: Key) -> bool:
-        """Whether it goes where those go that are under way, whatever they do."""
+        """Whether it goes to the same widget as the keys under way, whatever their effect."""
         typing = isinstance(self._app.focused, Input) and key.is_printable
         return all(k.key == key.key or (typing and k.is_printable) for k in self._under_way)
 
@@ -52,13 +52,13 @@ class Typeahead:
         await self._give(key)
 
         def follow() -> None:
-            """Go behind the key through the queues of all that may handle it."""
+            """Follow the key through the message queues of all widgets that may handle it."""
             while path:
                 if path.pop(0).call_later(follow):
                     return
             if self._app.screen is screen:
                 self._app.call_later(self._done, key)
-            else:  # there is a dialog now, or none any more: what has the focus is seen last
+            else:  # a dialog opened or closed: the focus is settled after a refresh
                 self._app.call_after_refresh(self._done, key)
 
         follow()
@@ -70,7 +70,7 @@ class Typeahead:
             await self._hand_on(self._waiting.popleft())
 
     async def _give_up(self) -> None:
-        """The one before went away together with what it closed."""
+        """Stop waiting for a key that was lost with the widget that it closed."""
         left = self._since + _LONGEST - time.monotonic()
         if self._waiting and left > 0:
             self._app.set_timer(left, self._give_up)

@@ -1,4 +1,4 @@
-"""What a view is: a container the app mounts once the session is open, with the shared model."""
+"""The base class of views: a container that is mounted once the session is open."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class View(Vertical):
         return look_of(self)
 
     def shown_table(self) -> tuple[str, list[dict[str, object]]] | None:
-        """(what it is, its rows) of a table other than the events', for an export."""
+        """(title, rows) of a table other than the events', for an export."""
         return None
 
     def shown_order(self) -> npt.NDArray[Any] | None:
-        """The numbers of the events in the order that the view shows them; None: of time."""
+        """The rows in the order that the view shows them; None: by time."""
         return None
 
     def on_shown(self) -> None:

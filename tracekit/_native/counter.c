@@ -1,4 +1,4 @@
-/* Clocks read between two readings of the CPU's own counter, which runs on through a kexec. */
+/* Reads clocks between two readings of the CPU's own counter, which runs on through a kexec. */
 #include "native.h"
 
 #include <errno.h>
@@ -7,8 +7,8 @@
 
 #if defined(__x86_64__)
 #include <x86intrin.h>
-/* As rdtsc_ordered() in arch/x86/include/asm/tsc.h, which the trace clock x86-tsc reads: not
- * before what comes first, and nothing later before it.
+/* As rdtsc_ordered() in arch/x86/include/asm/tsc.h, which the trace clock x86-tsc reads: neither
+ * earlier nor later instructions are reordered across the read.
  */
 static uint64_t counter(void)
 {
@@ -39,7 +39,7 @@ static int have_counter(void)
 #endif
 }
 
-/* The narrowest of `tries` brackets. */
+/* One clock, `tries` times: the narrowest bracket. */
 static PyObject *native_counter_sample(PyObject *self, PyObject *args)
 {
 	int clock, tries;
@@ -68,7 +68,7 @@ static PyObject *native_counter_sample(PyObject *self, PyObject *args)
 			     (unsigned long long)best_after);
 }
 
-/* One write(2) between two readings. */
+/* One write(2) between two readings of the counter. */
 static PyObject *native_counter_write(PyObject *self, PyObject *args)
 {
 	int fd;
@@ -91,7 +91,7 @@ static PyObject *native_counter_write(PyObject *self, PyObject *args)
 }
 
 NATIVE_MODULE(counter, "The CPU's own counter.",
-	{"counter_sample", native_counter_sample, METH_VARARGS,
-	 "counter_sample(clock, tries) -> (before, ns, after)"},
-	{"counter_write", native_counter_write, METH_VARARGS,
-	 "counter_write(fd, data) -> (before, after)"})
+	      {"counter_sample", native_counter_sample, METH_VARARGS,
+	       "counter_sample(clock, tries) -> (before, ns, after)"},
+	      {"counter_write", native_counter_write, METH_VARARGS,
+	       "counter_write(fd, data) -> (before, after)"})

@@ -1,23 +1,23 @@
-/* Gathering of fields out of records into contiguous columns. */
+/* Gathers fields of records into contiguous columns. */
 #include "records.h"
 
-#define COPY_LOOP(width)                                                                       \
-	for (Py_ssize_t i = 0; i < r->n; i++) {                                                \
-		if ((uint64_t)r->lengths[i] >= end)                                            \
-			memcpy(out + i * (width), r->data + r->offsets[i] + at, width);        \
-		else {                                                                         \
-			memset(out + i * (width), 0, width);                                   \
-			shorts++;                                                              \
-		}                                                                              \
+#define COPY_LOOP(width)                                                                           \
+	for (Py_ssize_t i = 0; i < r->n; i++) {                                                    \
+		if ((uint64_t)r->lengths[i] >= end)                                                \
+			memcpy(out + i * (width), r->data + r->offsets[i] + at, width);            \
+		else {                                                                             \
+			memset(out + i * (width), 0, width);                                       \
+			shorts++;                                                                  \
+		}                                                                                  \
 	}
 
-/* Copies `size` bytes at payload offset `at` of every record; too short a record gives zeros. */
+/* Copies `size` bytes at payload offset `at` of every record; zeros where it is too short. */
 static Py_ssize_t copy_fixed(const struct records *r, uint64_t at, size_t size, uint8_t *out)
 {
 	uint64_t end = at + size;
 	Py_ssize_t shorts = 0;
 
-	switch (size) {			/* constant widths let the compiler make plain moves */
+	switch (size) { /* constant widths let the compiler make plain moves */
 	case 1: COPY_LOOP(1) break;
 	case 2: COPY_LOOP(2) break;
 	case 4: COPY_LOOP(4) break;
@@ -50,8 +50,11 @@ static PyObject *gather(const struct records *r, Py_ssize_t at, Py_ssize_t size)
 
 enum { DATA_LOC, REL_LOC, FLEXIBLE, FIXED };
 
-/* A field of varying size: see _walk.pyi. */
-struct varying { int mode, cstring; uint64_t at, size, unit; };
+/* A field of varying size: see columns.pyi. */
+struct varying {
+	int mode, cstring;
+	uint64_t at, size, unit;
+};
 
 /* Where a variable field's bytes lie in a record, or -1 if it reaches beyond the record. */
 static int64_t locate(const uint8_t *p, uint64_t length, const struct varying *f, uint64_t *start)
@@ -80,7 +83,7 @@ static int64_t locate(const uint8_t *p, uint64_t length, const struct varying *f
 		if (nul)
 			count = (uint64_t)(nul - (p + from));
 	}
-	return (int64_t)(count - count % f->unit);	/* a record is padded to four bytes */
+	return (int64_t)(count - count % f->unit); /* drop the record's padding to four bytes */
 }
 
 static PyObject *gather_var(const struct records *r, const struct varying *f)
@@ -91,8 +94,8 @@ static PyObject *gather_var(const struct records *r, const struct varying *f)
 	int64_t total = 0;
 	Py_ssize_t bad = 0;
 
-	if (f->at > 1 << 20 || f->size > 1 << 20 || f->mode < 0 || f->mode > FIXED ||
-	    f->unit < 1 || f->unit > 8) {
+	if (f->at > 1 << 20 || f->size > 1 << 20 || f->mode < 0 || f->mode > FIXED || f->unit < 1 ||
+	    f->unit > 8) {
 		PyErr_SetString(PyExc_ValueError, "impossible field");
 		return NULL;
 	}
@@ -139,7 +142,6 @@ PyObject *native_gather_var(PyObject *self, PyObject *args)
 {
 	struct varying f;
 	unsigned long long at, size, unit;
-	WITH_RECORDS("iKKpK",
-		     (f.at = at, f.size = size, f.unit = unit, gather_var(&r, &f)),
+	WITH_RECORDS("iKKpK", (f.at = at, f.size = size, f.unit = unit, gather_var(&r, &f)),
 		     &f.mode, &at, &size, &f.cstring, &unit)
 }

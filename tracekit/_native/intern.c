@@ -1,4 +1,4 @@
-/* Equal payloads found among many: each gets the code of the first of its kind. */
+/* Finds equal payloads: each gets the code of the first one equal to it. */
 #include "records.h"
 
 #include <stdlib.h>
@@ -24,8 +24,14 @@ static uint64_t hash_bytes(const uint8_t *p, uint64_t n, uint64_t seed)
 }
 
 /* A hash table of distinct payloads that grows with them, not with the records. */
-struct slot { int64_t code; uint64_t hash; };	/* code: 1-based, 0 means free */
-struct table { struct slot *slots; uint64_t room; };
+struct slot {
+	int64_t code;
+	uint64_t hash;
+}; /* code: 1-based, 0 means free */
+struct table {
+	struct slot *slots;
+	uint64_t room;
+};
 
 static int table_grow(struct table *t)
 {
@@ -47,7 +53,10 @@ static int table_grow(struct table *t)
 	return 0;
 }
 
-struct payload { const uint8_t *bytes; uint64_t size; };
+struct payload {
+	const uint8_t *bytes;
+	uint64_t size;
+};
 
 static struct payload payload_of(const struct records *r, Py_ssize_t i, uint64_t skip)
 {

@@ -1,8 +1,7 @@
-/* Lines of text out of columns: a head, a time and a tail for every row.
+/* Writes columns as lines of text: a head, a time and a tail for every row.
  *
- * Head and tail are dictionary columns: a code for every row, and the texts, which are few. The
- * time is written here: as trace_print_time() in kernel/trace/trace_output.c does, or as signed
- * seconds with nine digits.
+ * Head and tail are dictionary columns: a code for every row, and a few texts. The time is written
+ * as trace_print_time() in kernel/trace/trace_output.c does, or as signed seconds with nine digits.
  */
 #include "native.h"
 
@@ -13,7 +12,7 @@ enum { KERNEL_SECONDS, KERNEL_COUNT, SIGNED_SECONDS };
 
 struct texts {
 	const int32_t *codes;
-	const int64_t *ends;	/* where text i begins; one more than there are texts */
+	const int64_t *ends; /* where text i begins; the last is the end of all */
 	const char *values;
 	Py_ssize_t count;
 };
@@ -32,7 +31,8 @@ static int write_time(char *out, uint64_t ts, int mode)
 	char seconds[TIME_MAX];
 	snprintf(seconds, sizeof(seconds), "%c%llu", negative ? '-' : '+',
 		 (unsigned long long)(ns / 1000000000));
-	return snprintf(out, TIME_MAX, "%5s.%09llu", seconds, (unsigned long long)(ns % 1000000000));
+	return snprintf(out, TIME_MAX, "%5s.%09llu", seconds,
+			(unsigned long long)(ns % 1000000000));
 }
 
 static size_t put(char *out, const struct texts *t, Py_ssize_t row)
@@ -44,7 +44,7 @@ static size_t put(char *out, const struct texts *t, Py_ssize_t row)
 	return size;
 }
 
-/* Checks codes and ends; returns the bytes that all rows' texts take, -1 with an error set. */
+/* Checks codes and ends; returns the size of all rows' texts, or -1 with an error set. */
 static int64_t texts_check(const struct texts *t, Py_ssize_t n, Py_ssize_t size)
 {
 	int64_t total = 0;
@@ -91,25 +91,27 @@ static PyObject *lines(const uint64_t *stamps, Py_ssize_t n, int mode, const str
 
 static PyObject *native_lines(PyObject *self, PyObject *args)
 {
-	Py_buffer b[7];	/* stamps, then codes, ends and values of head and tail */
+	Py_buffer b[7]; /* stamps, then codes, ends and values of head and tail */
 	struct texts t[2];
 	PyObject *result = NULL;
 	int64_t room;
 	int mode;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "iy*(y*y*y*)(y*y*y*)", &mode, &b[0], &b[1], &b[2], &b[3],
-			      &b[4], &b[5], &b[6]))
+	if (!PyArg_ParseTuple(args, "iy*(y*y*y*)(y*y*y*)", &mode, &b[0], &b[1], &b[2], &b[3], &b[4],
+			      &b[5], &b[6]))
 		return NULL;
 	Py_ssize_t n = b[0].len / 8;
 	room = n * (TIME_MAX + 1);
 	for (int i = 0; i < 2 && room >= 0; i++) {
-		const Py_buffer *codes = &b[1 + 3 * i], *ends = &b[2 + 3 * i], *values = &b[3 + 3 * i];
+		const Py_buffer *codes = &b[1 + 3 * i], *ends = &b[2 + 3 * i],
+				*values = &b[3 + 3 * i];
 		int64_t size = -1;
 
 		t[i] = (struct texts){codes->buf, ends->buf, values->buf, ends->len / 8 - 1};
 		if (mode < 0 || mode > SIGNED_SECONDS || codes->len != n * 4 || t[i].count < 0)
-			PyErr_SetString(PyExc_ValueError, "columns of unlike lengths, or no such mode");
+			PyErr_SetString(PyExc_ValueError,
+					"columns of unlike lengths, or no such mode");
 		else
 			size = texts_check(&t[i], n, values->len);
 		room = size < 0 ? -1 : room + size;
@@ -122,5 +124,4 @@ static PyObject *native_lines(PyObject *self, PyObject *args)
 }
 
 NATIVE_MODULE(lines, "Events as lines of text.",
-	{"lines", native_lines, METH_VARARGS,
-	 "lines(mode, stamps, head, tail) -> text"})
+	      {"lines", native_lines, METH_VARARGS, "lines(mode, stamps, head, tail) -> text"})

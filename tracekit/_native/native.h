@@ -1,4 +1,4 @@
-/* Shared by the native modules: little-endian loads, output buffers, the module's frame.
+/* Shared by the native modules: little-endian loads, output buffers, module definitions.
  *
  * Nothing here trusts the data: every load is preceded by a check against the end of the
  * sub-buffer or of the record that holds it.
@@ -15,12 +15,32 @@
 #error "the ring buffer is read as it lies in memory: little-endian machines only"
 #endif
 
-static inline uint16_t load16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); return v; }
-static inline uint32_t load32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
-static inline int32_t load32s(const uint8_t *p) { int32_t v; memcpy(&v, p, 4); return v; }
-static inline uint64_t load64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+static inline uint16_t load16(const uint8_t *p)
+{
+	uint16_t v;
+	memcpy(&v, p, 2);
+	return v;
+}
+static inline uint32_t load32(const uint8_t *p)
+{
+	uint32_t v;
+	memcpy(&v, p, 4);
+	return v;
+}
+static inline int32_t load32s(const uint8_t *p)
+{
+	int32_t v;
+	memcpy(&v, p, 4);
+	return v;
+}
+static inline uint64_t load64(const uint8_t *p)
+{
+	uint64_t v;
+	memcpy(&v, p, 8);
+	return v;
+}
 
-/* An uninitialised bytes object of `size` bytes; its storage in *out. */
+/* An uninitialised bytes object of `size` bytes; *out points to its storage. */
 static inline PyObject *new_bytes(Py_ssize_t size, void *out)
 {
 	PyObject *bytes = PyBytes_FromStringAndSize(NULL, size);
@@ -30,15 +50,15 @@ static inline PyObject *new_bytes(Py_ssize_t size, void *out)
 	return bytes;
 }
 
-/* The end of a file that is a module by itself: its methods, and what Python calls to load it. */
-#define NATIVE_MODULE(name, about, ...)                                                        \
-	static PyMethodDef methods[] = {__VA_ARGS__, {NULL, NULL, 0, NULL}};                   \
-	static struct PyModuleDef module = {                                                   \
-		.m_base = PyModuleDef_HEAD_INIT,                                               \
-		.m_name = "tracekit._native." #name,                                           \
-		.m_doc = about,                                                                \
-		.m_methods = methods,                                                          \
-	};                                                                                     \
+/* Defines a file as a module: its methods, and the function that Python calls to load it. */
+#define NATIVE_MODULE(name, about, ...)                                                            \
+	static PyMethodDef methods[] = {__VA_ARGS__, {NULL, NULL, 0, NULL}};                       \
+	static struct PyModuleDef module = {                                                       \
+		.m_base = PyModuleDef_HEAD_INIT,                                                   \
+		.m_name = "tracekit._native." #name,                                               \
+		.m_doc = about,                                                                    \
+		.m_methods = methods,                                                              \
+	};                                                                                         \
 	PyMODINIT_FUNC PyInit_##name(void) { return PyModuleDef_Init(&module); }
 
 #endif

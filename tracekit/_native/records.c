@@ -1,4 +1,4 @@
-/* What the loops over records share: views on them, checked. */
+/* Checked views on records, for the loops over them. */
 #include "records.h"
 
 int records_check(struct records *r, const Py_buffer *data, const Py_buffer *offsets,

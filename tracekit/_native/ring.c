@@ -7,9 +7,15 @@
 
 enum { TYPE_PADDING = 29, TYPE_TIME_EXTEND = 30, TYPE_TIME_STAMP = 31 };
 
-/* Page status, as tracekit.ftrace.ring.page spells them out. */
-enum { PAGE_OK, PAGE_COMMIT_BEYOND, PAGE_RECORD_BEYOND, PAGE_BAD_PADDING, PAGE_SHORT_RECORD,
-       PAGE_STAMP_ALONE };
+/* Page status; tracekit.ftrace.ring.page has the messages. */
+enum {
+	PAGE_OK,
+	PAGE_COMMIT_BEYOND,
+	PAGE_RECORD_BEYOND,
+	PAGE_BAD_PADDING,
+	PAGE_SHORT_RECORD,
+	PAGE_STAMP_ALONE
+};
 
 #define COMMIT_MASK 0x3fffffffu
 #define MISSED_EVENTS (1u << 31)
@@ -17,8 +23,8 @@ enum { PAGE_OK, PAGE_COMMIT_BEYOND, PAGE_RECORD_BEYOND, PAGE_BAD_PADDING, PAGE_S
 #define ABS_TOP (0xf8ULL << 56)
 
 struct geometry {
-	Py_ssize_t ts, commit, data;			/* in the sub-buffer */
-	Py_ssize_t type, flags, preempt, pid, header;	/* in the payload */
+	Py_ssize_t ts, commit, data;		      /* in the sub-buffer */
+	Py_ssize_t type, flags, preempt, pid, header; /* in the payload */
 };
 
 /* One row for each sub-buffer, as tracekit.ftrace.ring.page reads it (nine u64). */
@@ -39,7 +45,7 @@ static const uint64_t UNKNOWN = UINT64_MAX;
 /*
  * The commit field and how many events were lost before the page: 0, a count, or UNKNOWN.
  * The kernel's local_t is 64 bits wide, and bit 31 may come sign-extended (RB_MISSED_EVENTS is an
- * int); anything else in the upper half makes the commit impossible, and it is returned as it is.
+ * int); any other upper half makes the commit impossible, and it is returned unmasked.
  */
 static uint64_t read_commit(const uint8_t *page, uint64_t size, const struct geometry *g,
 			    uint64_t *missed)
@@ -62,104 +68,126 @@ static uint64_t read_commit(const uint8_t *page, uint64_t size, const struct geo
 	return commit;
 }
 
+/* An event's header: how many bytes the event takes, and after how many its payload begins. */
+struct event {
+	uint32_t type_len, delta, word;
+	uint64_t total, skip;
+};
+
+/* Reads the header at `p`, `left` bytes before the commit; the page's status if it is impossible. */
+static inline int read_header(const uint8_t *p, uint64_t left, struct event *e)
+{
+	uint32_t head = load32(p);
+
+	e->type_len = head & 31;
+	e->delta = head >> 5;
+	if (e->type_len == TYPE_PADDING && e->delta == 0)
+		return PAGE_BAD_PADDING; /* never inside a kernel's commit */
+	if (e->type_len > 0 && e->type_len < TYPE_PADDING) {
+		e->skip = 4;
+		e->total = 4 + 4 * (uint64_t)e->type_len;
+		return e->total > left ? PAGE_RECORD_BEYOND : PAGE_OK;
+	}
+	if (left < 8)
+		return PAGE_RECORD_BEYOND;
+	e->word = load32(p + 4);
+	e->skip = 8;
+	if (e->type_len > TYPE_PADDING) {
+		e->total = 8;
+		return PAGE_OK;
+	}
+	e->total = 4 + (uint64_t)e->word;
+	if (e->word >= 4 && e->total <= left)
+		return PAGE_OK;
+	return e->type_len ? PAGE_BAD_PADDING : PAGE_RECORD_BEYOND;
+}
+
+/* The time after a time extend or an absolute time stamp, which comes at `ts`. */
+static inline uint64_t stamped(uint64_t ts, const struct event *e)
+{
+	uint64_t stamp = ((uint64_t)e->word << 27) + e->delta;
+
+	if (e->type_len == TYPE_TIME_EXTEND)
+		return ts + stamp;
+	/* Take the nearer time, as the clock may also have stepped back. */
+	stamp |= ts & ABS_TOP;
+	return stamp < ts && ts - stamp > 1ULL << 58 ? stamp + (1ULL << 59) : stamp;
+}
+
+static inline void put_record(const struct columns *out, uint64_t n, const struct geometry *g,
+			      const uint8_t *p)
+{
+	out->type[n] = load16(p + g->type);
+	out->flags[n] = p[g->flags];
+	out->preempt[n] = p[g->preempt];
+	out->pid[n] = load32s(p + g->pid);
+}
+
+/* Sets what `row` says of a page before its first record; the commit as far as it can be. */
+static uint64_t begin_page(const uint8_t *page, uint64_t size, const struct geometry *g,
+			   struct page_row *row)
+{
+	uint64_t commit = read_commit(page, size, g, &row->missed);
+
+	row->status = PAGE_OK;
+	row->commit = commit;
+	row->where = row->discarded = row->unreadable = 0;
+	row->first_ts = load64(page + g->ts);
+	if (commit <= size - g->data)
+		return commit;
+	row->status = PAGE_COMMIT_BEYOND;
+	row->where = g->commit;
+	return 0;
+}
+
 /*
- * Walk one sub-buffer; `n` is where the next record goes in the columns.
- * Everything up to the first impossible header is kept; row says what stopped the walk.
+ * Walk one sub-buffer; `n` is the index of the next record in the columns.
+ * Everything up to the first impossible header is kept; `row` says what stopped the walk.
  */
 static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 			  const struct geometry *g, const struct columns *out, uint64_t n,
 			  struct page_row *row)
 {
-	const uint8_t *page = base + start;
+	const uint8_t *page = base + start, *data = page + g->data;
 	uint64_t first = n, at = 0, stamps = 0, ts = load64(page + g->ts);
-	uint64_t commit = read_commit(page, size, g, &row->missed);
-	const uint8_t *data = page + g->data;
+	uint64_t commit = begin_page(page, size, g, row);
 
-	row->status = PAGE_OK;
-	row->commit = commit;
-	row->where = row->discarded = row->unreadable = 0;
-	row->first_ts = ts;
-	if (commit > size - g->data) {
-		row->status = PAGE_COMMIT_BEYOND;
-		row->where = g->commit;
-		commit = 0;
-	}
 	while (commit - at >= 4) {
-		uint32_t head = load32(data + at);
-		uint32_t type_len = head & 31, delta = head >> 5;
-		uint64_t left = commit - at, total, skip = 4, length;
+		struct event e;
+		const uint8_t *p = data + at;
+		int status = read_header(p, commit - at, &e);
 
-		if (type_len == TYPE_PADDING && delta == 0) {
-			row->status = PAGE_BAD_PADDING;	/* the kernel's commit never covers it */
+		if (status != PAGE_OK) {
+			row->status = status;
 			break;
 		}
-		if (type_len == 0 || type_len >= TYPE_PADDING) {
-			if (left < 8) {
-				row->status = PAGE_RECORD_BEYOND;
-				break;
-			}
-			uint32_t word = load32(data + at + 4);
-			if (type_len == TYPE_TIME_EXTEND) {
-				ts += ((uint64_t)word << 27) + delta;
-				at += 8;
-				stamps++;
-				continue;
-			}
-			if (type_len == TYPE_TIME_STAMP) {
-				uint64_t stamp = ((uint64_t)word << 27) + delta;
-				/* The nearer time: the clock may also have stepped back. */
-				stamp |= ts & ABS_TOP;
-				if (stamp < ts && ts - stamp > 1ULL << 58)
-					stamp += 1ULL << 59;
-				ts = stamp;
-				at += 8;
-				stamps++;
-				continue;
-			}
-			total = 4 + (uint64_t)word;
-			skip = 8;
-			if (word < 4 || total > left) {
-				row->status = type_len ? PAGE_BAD_PADDING : PAGE_RECORD_BEYOND;
-				break;
-			}
-			if (type_len == TYPE_PADDING) {	/* a discarded event */
-				stamps = 0;
-				if (delta != 1) {
-					ts += delta;
-					row->discarded++;
-				}
-				at += total;
-				continue;
-			}
-		} else {
-			total = 4 + 4 * (uint64_t)type_len;
-			if (total > left) {
-				row->status = PAGE_RECORD_BEYOND;
-				break;
-			}
-		}
-		ts += delta;
-		stamps = 0;
-		length = total - skip;
-		if (length < (uint64_t)g->header) {	/* no room for the common fields */
-			row->status = PAGE_SHORT_RECORD;
-			row->where = (uint64_t)g->data + at;
-			row->unreadable++;
-			at += total;
+		at += e.total;
+		if (e.type_len > TYPE_PADDING) {
+			ts = stamped(ts, &e);
+			stamps++;
 			continue;
 		}
-		const uint8_t *p = data + at + skip;
+		stamps = 0;
+		if (e.type_len == TYPE_PADDING) { /* a discarded event */
+			if (e.delta != 1) {
+				ts += e.delta;
+				row->discarded++;
+			}
+			continue;
+		}
+		ts += e.delta;
+		if (e.total - e.skip < (uint64_t)g->header) { /* no room for the common fields */
+			row->status = PAGE_SHORT_RECORD;
+			row->where = (uint64_t)(p - page);
+			row->unreadable++;
+			continue;
+		}
 		out->ts[n] = ts;
-		out->offset[n] = (uint64_t)(p - base);
-		out->length[n] = (uint32_t)length;
-		out->type[n] = load16(p + g->type);
-		out->flags[n] = p[g->flags];
-		out->preempt[n] = p[g->preempt];
-		out->pid[n] = load32s(p + g->pid);
-		n++;
-		at += total;
+		out->offset[n] = (uint64_t)(p + e.skip - base);
+		out->length[n] = (uint32_t)(e.total - e.skip);
+		put_record(out, n++, g, p + e.skip);
 	}
-	/* The kernel reserves a stamp together with its event, so none stands at the end. */
+	/* The kernel reserves a stamp together with its event, so no page ends with a stamp. */
 	if (row->status == PAGE_OK && stamps)
 		row->status = PAGE_STAMP_ALONE;
 	if (row->status == PAGE_RECORD_BEYOND || row->status == PAGE_BAD_PADDING ||
@@ -200,7 +228,7 @@ static int pages_check(const Py_buffer *data, const Py_buffer *pages, const stru
 	return 0;
 }
 
-/* No page holds more records than this: each takes its header and the common fields. */
+/* Upper bound on the records in all pages: each takes its header and the common fields. */
 static Py_ssize_t records_at_most(const uint8_t *base, const uint64_t *pages, Py_ssize_t npages,
 				  const struct geometry *g)
 {
@@ -217,7 +245,7 @@ static Py_ssize_t records_at_most(const uint8_t *base, const uint64_t *pages, Py
 enum { NCOLUMNS = 7 };
 static const Py_ssize_t WIDTHS[NCOLUMNS] = {8, 8, 4, 2, 1, 1, 4};
 
-/* One uninitialised bytes object a column; -1 with an error set when out of memory. */
+/* One uninitialised bytes object per column; -1 with an error set when out of memory. */
 static int columns_new(PyObject *items[NCOLUMNS], struct columns *c, Py_ssize_t n)
 {
 	void *storage[NCOLUMNS] = {
@@ -232,7 +260,7 @@ static int columns_new(PyObject *items[NCOLUMNS], struct columns *c, Py_ssize_t 
 	return 0;
 }
 
-/* Gives back what the columns did not need. */
+/* Shrink the columns to the records found. */
 static int columns_shrink(PyObject *items[NCOLUMNS], Py_ssize_t n)
 {
 	for (int i = 0; i < NCOLUMNS; i++) {
@@ -288,6 +316,7 @@ static PyObject *native_walk(PyObject *self, PyObject *args)
 	return result;
 }
 
-NATIVE_MODULE(ring, "Sub-buffers walked, record by record.",
+NATIVE_MODULE(
+	ring, "Sub-buffers walked, record by record.",
 	{"walk", native_walk, METH_VARARGS,
 	 "walk(data, pages, page_header, record_header) -> columns of records, rows of pages"})

@@ -1,11 +1,14 @@
-/* The lines of /proc/kallsyms: addresses and where the names stand.
+/* Reads the lines of /proc/kallsyms: addresses, and where the names are.
  *
- * s_show() in kernel/kallsyms.c writes "%px %c %s" for the kernel, and "\t[%s]" behind it for
+ * s_show() in kernel/kallsyms.c writes "%px %c %s" for the kernel, and "\t[%s]" after it for
  * everything else; only lines of the first kind are taken.
  */
 #include "native.h"
 
-struct line { uint64_t address; uint32_t at, size; };	/* the name: offset and length */
+struct line {
+	uint64_t address;
+	uint32_t at, size;
+}; /* the name: offset and length */
 
 static int hex_digit(uint8_t c)
 {
@@ -14,7 +17,7 @@ static int hex_digit(uint8_t c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Reads one line of `size` bytes at `p`; 0 when it is not a symbol of the kernel itself. */
+/* Reads one line of `size` bytes at `p`; 0 if it is not a symbol of the kernel itself. */
 static int read_line(const uint8_t *p, uint64_t size, struct line *out)
 {
 	if (size < 20 || p[16] != ' ' || p[17] == ' ' || p[18] != ' ')
@@ -34,7 +37,7 @@ static int read_line(const uint8_t *p, uint64_t size, struct line *out)
 	return 1;
 }
 
-/* One pass that counts (out == NULL) or fills; returns how many symbols there are. */
+/* Counts the symbols, and stores them unless `addresses` is NULL; returns their number. */
 static Py_ssize_t read_lines(const uint8_t *text, uint64_t size, uint64_t *addresses, uint32_t *at,
 			     uint32_t *sizes)
 {
@@ -88,5 +91,5 @@ static PyObject *native_symbols(PyObject *self, PyObject *args)
 }
 
 NATIVE_MODULE(symbols, "The text of /proc/kallsyms.",
-	{"symbols", native_symbols, METH_VARARGS,
-	 "symbols(text) -> (addresses, name offsets, name lengths)"})
+	      {"symbols", native_symbols, METH_VARARGS,
+	       "symbols(text) -> (addresses, name offsets, name lengths)"})

@@ -1,4 +1,4 @@
-"""What was handed over at each jump, as a tree to read: KHO's own data, and the recovered regions.
+"""A readable tree of what each jump handed over: KHO's own data and the recovered regions.
 
 From ``boots/N/kho/`` (what debugfs showed, or physical memory held) and ``boots/N/regions/``. The
 texts are printable, of bounded length, one line each but for notes.
@@ -35,10 +35,10 @@ _MAGIC = b"\xd0\x0d\xfe\xed"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A node: what it is, its value, what there is to say about it, and what is below it.
+    """A node: its label, its value, a note on it, and the nodes below it.
 
-    ``fills``: of a recovered region, how full each CPU's buffer is. ``amiss``: something about it
-    could not be read, or makes no sense.
+    ``fills``: of a recovered region, how full each CPU's buffer is. ``amiss``: something in it
+    could not be read or is invalid.
     """
 
     label: str
@@ -51,7 +51,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class KhoItems:
-    """``items`` are the tree's first level; ``without_kho`` says why where there is no KHO data."""
+    """``items`` are the tree's first level; ``without_kho`` says why if there is no KHO data."""
 
     items: tuple[Item, ...]
     without_kho: str
@@ -109,7 +109,7 @@ def _value(raw: bytes) -> str:
 
 
 def _tree(node: Node, budget: list[int]) -> Iterator[Item]:
-    """A device tree's properties and nodes; its depth is bounded by who read it."""
+    """A device tree's properties and nodes; the parser bounds its depth."""
     for name, raw in node.properties.items():
         budget[0] -= 1
         if budget[0] >= 0:
@@ -139,10 +139,10 @@ def _memblock(data: bytes) -> Iterator[Item]:
 
 def _metadata(data: bytes) -> Iterator[Item]:
     remarks: list[Diagnostic] = []
-    found = parse_kexec_metadata(data, report=remarks.append)
-    yield _item("previous kernel", found.release)
-    yield _item("kexecs with KHO", f"{found.kexec_count} since the last boot through firmware")
-    yield _item("version", found.version)
+    metadata = parse_kexec_metadata(data, report=remarks.append)
+    yield _item("previous kernel", metadata.release)
+    yield _item("kexecs with KHO", f"{metadata.kexec_count} since the last boot through firmware")
+    yield _item("version", metadata.version)
     yield from _remarks(remarks)
 
 
@@ -151,16 +151,16 @@ def _luo(data: bytes) -> Iterator[Item]:
         yield from _tree(parse_fdt(data, LUO), [_ALL])
         return
     try:
-        found = parse_luo(data)
+        luo = parse_luo(data)
     except ParseError as error:
         yield _item("not known", note=printable(str(error)), amiss=True)
         yield from _unknown(data)
         return
     beyond = "It lies in memory that was preserved, but is not in the session."
-    yield _item("compatible", found.compatible)
-    yield _item("live updates", found.updates)
-    yield _item("sessions", f"{found.sessions:#x}" if found.sessions else "none", beyond)
-    yield _item("shared objects", f"{found.objects:#x}" if found.objects else "none", beyond)
+    yield _item("compatible", luo.compatible)
+    yield _item("live updates", luo.updates)
+    yield _item("sessions", f"{luo.sessions:#x}" if luo.sessions else "none", beyond)
+    yield _item("shared objects", f"{luo.objects:#x}" if luo.objects else "none", beyond)
 
 
 def _other(data: bytes) -> Iterator[Item]:
@@ -206,13 +206,13 @@ class _Files:
         return [path.removeprefix(prefix) for path in self.session.list(prefix)]
 
 
-def _blob(files: _Files, name: str, told: SubBlob | None) -> Item:
-    """A blob that the root tree names (``told``), or that is only among the files."""
+def _blob(files: _Files, name: str, named: SubBlob | None) -> Item:
+    """A blob that the root tree names (``named``), or that is only among the files."""
     read, note = _KNOWN.get(name, (_other, "A blob of a subsystem that tracekit knows nothing of."))
     value = "not in KHO's tree"
-    if told is not None:
-        size = "size not recorded" if told.size is None else size_text(told.size)
-        value = f"{told.address:#x}, {size}"
+    if named is not None:
+        size = "size not recorded" if named.size is None else size_text(named.size)
+        value = f"{named.address:#x}, {size}"
     rel = f"sub_fdts/{safe_name(name)}"
     if not files.has(rel):
         return _item(name, value, f"{note}\nIts bytes are not in the session.")
@@ -225,8 +225,8 @@ def _blob(files: _Files, name: str, told: SubBlob | None) -> Item:
 
 
 def _root(files: _Files) -> Item:
-    """KHO's tree; what is among the blobs, but not in it, comes last."""
-    label, remarks, told = "KHO tree", list[Diagnostic](), dict[str, SubBlob]()
+    """KHO's tree; blobs that it does not name come last."""
+    label, remarks, named = "KHO tree", list[Diagnostic](), dict[str, SubBlob]()
     note = "The device tree in which the old kernel tells the new one what it preserved, and where."
     head: list[Item] = []
     try:
@@ -235,16 +235,16 @@ def _root(files: _Files) -> Item:
         value, note, amiss = "cannot be read", f"{note}\n{printable(str(error))}", True
     else:
         value, amiss = ", ".join(root.compatible) or "no version", False
-        told = {blob.name: blob for blob in root.blobs}
+        named = {blob.name: blob for blob in root.blobs}
         where = "none" if root.map_address is None else f"{root.map_address:#x}"
         map_note = (
             "Where the list of all preserved pages begins. The list itself is in memory that "
             "the new kernel has used up: it is not in the session."
         )
         head = [_item("preserved memory map", where, map_note)]
-    names = {safe_name(name) for name in told}
-    every = [*told, *(name for name in files.blobs() if name not in names)]
-    blobs = (_blob(files, name, told.get(name)) for name in every)
+    names = {safe_name(name) for name in named}
+    every = [*named, *(name for name in files.blobs() if name not in names)]
+    blobs = (_blob(files, name, named.get(name)) for name in every)
     return _item(label, value, note, chain(head, blobs, _remarks(remarks)), amiss=amiss)
 
 
@@ -282,7 +282,7 @@ def _preserved(files: _Files) -> str:
 
 
 def _handover(old: Boot | None, new: Boot, regions: Sequence[Item]) -> Item | None:
-    """What passed from ``old`` (None: not in the session) to ``new``; None where nothing did."""
+    """What passed from ``old`` (None: not in the session) to ``new``; None if nothing did."""
     arrived = _Files(new, "in")
     sides = [_Files(old, "out")] if old is not None else []
     sources = [arrived, *sides]
@@ -314,23 +314,23 @@ def _region(recording: Recording, boot: Boot, path: str) -> tuple[str, Item]:
     """(what identifies the boot that read it, the region whose description is at ``path``)."""
     name = path.rsplit("/", 1)[-1].removesuffix(".json")
     try:
-        told = boot.session.json(path)
+        description = boot.session.json(path)
         fills = region_fill(recording, boot, f"{path.removesuffix('.json')}.raw")
     except (ParseError, SessionError) as error:
         return "", _failed(name, error)
     facts = [
         _item("written by", f"boot {boot.index}, {boot.release}"),
-        _item("known by", told.get("owner_evidence") or "unknown"),
-        _item("found by", told.get("found_by") or "unknown"),
-        _item("read from", told.get("carrier") or "unknown"),
-        _item("sha256", told.get("sha256") or "unknown"),
+        _item("known by", description.get("owner_evidence") or "unknown"),
+        _item("found by", description.get("found_by") or "unknown"),
+        _item("read from", description.get("carrier") or "unknown"),
+        _item("sha256", description.get("sha256") or "unknown"),
     ]
     note = f"The memory as boot {boot.index} left it." if "/regions/" in path else "Another copy."
-    where = _range(told.get("address"), told.get("size"))
+    where = _range(description.get("address"), description.get("size"))
     if room := sum(fill.capacity for fill in fills):
         where += f", {sum(fill.committed for fill in fills) / room:.1%} written"
     item = _item(name, where, note, facts, fills)
-    return str(told.get("read_in") or ""), item
+    return str(description.get("read_in") or ""), item
 
 
 def read_kho_tree(recording: Recording, step: Callable[[int, int], None]) -> KhoItems:
@@ -351,15 +351,15 @@ def read_kho_tree(recording: Recording, step: Callable[[int, int], None]) -> Kho
         read.append(_region(recording, boot, path))
     items: list[Item] = []
     taken: set[str] = set()
-    for at, new in enumerate(boots):
+    for number, new in enumerate(boots):
         me = identity(new.kernel)
         mine = [item for reader, item in read if me and reader == me]
-        old = boots[at - 1] if at else None
+        old = boots[number - 1] if number else None
         if old is None and not _Files(new, "in"):
             continue  # nothing came to the oldest boot: it read its own memory, if any
-        found = _handover(old, new, mine)
-        if found is not None:
-            items.append(found)
+        item = _handover(old, new, mine)
+        if item is not None:
+            items.append(item)
             taken.add(me)
     left = [item for reader, item in read if not reader or reader not in taken]
     if left:
@@ -370,8 +370,10 @@ def read_kho_tree(recording: Recording, step: Callable[[int, int], None]) -> Kho
 def _without(recording: Recording, regions: Sequence[Item]) -> str:
     if any(_Files(boot, side) for boot in recording.boots for side in ("in", "out")):
         return ""
-    found = {c.value for item in regions for c in item.children if c.label == "found by"}
-    told = "The session holds no KHO data: nothing tells what one kernel handed to the next."
+    finders = {c.value for item in regions for c in item.children if c.label == "found by"}
+    message = "The session holds no KHO data: nothing tells what one kernel handed to the next."
     if not regions:
-        return f"{told} No preserved region was recovered."
-    return f"{told} Its regions were found by {', '.join(sorted(found)) or 'nobody knows what'}."
+        return f"{message} No preserved region was recovered."
+    return (
+        f"{message} Its regions were found by {', '.join(sorted(finders)) or 'nobody knows what'}."
+    )

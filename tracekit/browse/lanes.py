@@ -1,8 +1,8 @@
-"""The lanes of a session: what happened side by side, and what is asked of one lane.
+"""The lanes of a session: what happened side by side, and queries on one lane.
 
 A lane has events (their row numbers, ascending) or spans (stretches of time). Events are found by
-binary search, so what is asked of a window costs the same however long the recording is; what must
-look at every event takes a ``pause`` that it calls between pieces of a few milliseconds.
+binary search, so a query on a window costs the same however long the recording is. A function that
+must visit every event takes a ``pause`` and calls it between pieces of a few milliseconds.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ += ["next_common", "next_row", "shown", "stack"]
 _Array = npt.NDArray[Any]
 _Side = Literal["left", "right"]
 _SIDES: tuple[_Side, _Side] = ("left", "right")
-_PIECE = 1 << 17  # rows looked at between two pauses
+_PIECE = 1 << 17  # rows between two pauses
 _MOST = 2000  # spans of a level that a picture is made of
-_LEVELS = 3  # rows of a lane that spans which overlap are put on
+_LEVELS = 3  # levels of a lane, for spans that overlap
 SWITCH = "sched:sched_switch"
 _MARKERS = ("ftrace:print", "ftrace:bprint", "ftrace:bputs", "ftrace:raw_data")
 _NO_ROWS: _Array = np.empty(0, np.uint32)
@@ -57,9 +57,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Dark:
-    """Where nothing is recorded: from the last event of a kernel, the jump, to the next's first.
+    """Where nothing is recorded: from a kernel's last event (the jump) to the next one's first.
 
-    ``length_ns`` and ``error_ns`` are None where they are not known: the stretch is drawn, but its
+    ``length_ns`` and ``error_ns`` are None if they are not known: the stretch is drawn, but its
     length on the axis means nothing.
     """
 
@@ -87,19 +87,19 @@ class Lane:
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:
-        """The spans, stacked so that those of a level do not overlap (as far as levels go)."""
+        """The spans, stacked so that those of a level do not overlap (if the levels suffice)."""
         return tuple(Level(level) for level in stack(self.spans, _LEVELS))
 
     def span_at(self, ns: int) -> Span | None:
-        """The innermost span that holds an instant: the last that began, then the shortest."""
+        """The innermost span that contains an instant: the last to begin, then the shortest."""
         hits = [s for level in self.levels for s in level.within(ns, ns + 1)]
         return min(hits, key=lambda s: (-s.start_ns, s.end_ns), default=None)
 
     def span_beside(self, ns: int, forward: bool) -> Span | None:
         """The first span that begins after an instant, or the last that begins before it."""
         starts = self._starts
-        at = bisect_right(starts, ns) if forward else bisect_left(starts, ns) - 1
-        return self.spans[at] if 0 <= at < len(self.spans) else None
+        i = bisect_right(starts, ns) if forward else bisect_left(starts, ns) - 1
+        return self.spans[i] if 0 <= i < len(self.spans) else None
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -107,7 +107,7 @@ class Lane:
 
 
 class Level:
-    """Spans by their start, for asking which lie in a stretch of time."""
+    """Spans sorted by start, for finding those in a stretch of time."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self.spans = spans
@@ -121,33 +121,33 @@ class Level:
         A span without length touches its instant.
         """
         first, last = bisect_left(self._ends, start), bisect_left(self._starts, end)
-        found = self.spans[first:last]
-        if len(found) > most:
+        spans = self.spans[first:last]
+        if len(spans) > most:
             longest = np.argpartition(self._lengths[first:last], -most)[-most:]
-            found = [found[i] for i in np.sort(longest).tolist()]
-        return [s for s in found if s.end_ns > start or s.start_ns >= start]
+            spans = [spans[i] for i in np.sort(longest).tolist()]
+        return [s for s in spans if s.end_ns > start or s.start_ns >= start]
 
 
-def _in_order(span: Span) -> tuple[int, bool, int]:
-    """By the start; of those that begin together what takes no time first, then the longest."""
+def _by_start(span: Span) -> tuple[int, bool, int]:
+    """Sort key: by start; of those that begin together, empty ones first, then the longest."""
     return span.start_ns, span.end_ns > span.start_ns, -span.end_ns
 
 
 def stack(spans: Iterable[Span], most: int) -> list[list[Span]]:
     """Spread spans over at most ``most`` levels, each on the first that is free at its start.
 
-    What fits on none goes to the last one, where it overlaps others. Every level is by start.
+    A span that fits on none goes to the last, where it overlaps others. Levels are sorted by start.
     """
     levels: list[list[Span]] = []
     ends: list[int] = []
-    for span in sorted(spans, key=_in_order):
-        at = next((i for i, end in enumerate(ends) if end <= span.start_ns), len(levels))
-        if at == len(levels) < most:
+    for span in sorted(spans, key=_by_start):
+        level = next((i for i, end in enumerate(ends) if end <= span.start_ns), len(levels))
+        if level == len(levels) < most:
             levels.append([])
             ends.append(span.end_ns)
-        at = min(at, most - 1)
-        levels[at].append(span)
-        ends[at] = max(ends[at], span.end_ns)
+        level = min(level, most - 1)
+        levels[level].append(span)
+        ends[level] = max(ends[level], span.end_ns)
     return levels
 
 
@@ -157,7 +157,7 @@ def stack(spans: Iterable[Span], most: int) -> list[list[Span]]:
 def make_lanes(
     recording: Recording, report: Report, index: Index, pause: Callable[[], None] = _nothing
 ) -> list[Lane]:
-    """Every lane that has something in it, and one a CPU; ``pause`` is called now and then."""
+    """One lane per CPU, and every other that is not empty; ``pause`` is called now and then."""
     spans = {
         "phases": _phases(report),
         "devices": list(_devices(recording, report)),
@@ -172,8 +172,8 @@ def make_lanes(
         ],
     }  # fmt: skip
     lanes = [
-        Lane(name, "spans", spans=tuple(sorted(of, key=_in_order)))
-        for name, of in spans.items() if of
+        Lane(name, "spans", spans=tuple(sorted(stretches, key=_by_start)))
+        for name, stretches in spans.items() if stretches
     ]  # fmt: skip
     pause()
     probes = {kind.name for kind in recording.kinds if is_probe(kind.id)}
@@ -201,7 +201,7 @@ def _phases(report: Report) -> list[Span]:
 
 
 def _devices(recording: Recording, report: Report) -> Iterator[Span]:
-    """Calls that returned; and those that did not, up to the last event of their kernel."""
+    """Calls that returned, and those that did not: up to the last event of their kernel."""
     for d in report.devices:
         if d.start_ns is None:
             continue
@@ -216,7 +216,7 @@ def _devices(recording: Recording, report: Report) -> Iterator[Span]:
 
 
 def _boot_edges(recording: Recording, boot: int) -> tuple[int, int]:
-    """The first row of a boot, and the one behind its last; the same where it has none."""
+    """The rows [first, last) of a boot; both the same if it has none."""
     boots = recording.rows.boot
     if any(d.code == OVERLAP for d in recording.axis.diagnostics):
         mine = np.flatnonzero(boots == boot)
@@ -238,7 +238,7 @@ def _rows_of(recording: Recording, index: Index, names: Sequence[str]) -> _Array
 
 
 def _from_probes(recording: Recording, rows: _Array) -> _Array:
-    """Which rows the probes made: a kernel may have an event of the same name."""
+    """Which rows are from BPF probes: a kernel may have an event of the same name."""
     of_kind = np.array([is_probe(kind.id) for kind in recording.kinds], bool)
     made: _Array = of_kind[recording.rows.kind[rows]] if len(rows) else np.empty(0, bool)
     return made
@@ -261,70 +261,71 @@ def _cpu_lanes(
 
 
 def _missing(boots: Sequence[BootReport], cpu: int) -> str:
-    """What a CPU's buffers did not keep, each boot in turn."""
-    told = []
+    """What is missing of a CPU, boot by boot."""
+    holes = []
     for boot in boots:
         parts = [part for c in boot.cpus if c.cpu == cpu for part in _losses(c)]
         if parts:
-            told.append(f"{' and '.join(parts)} in boot {boot.index}")
-    return "; ".join(told)
+            holes.append(f"{' and '.join(parts)} in boot {boot.index}")
+    return "; ".join(holes)
 
 
-def _losses(of: CpuReport) -> Iterator[str]:
-    if of.lost is None:
+def _losses(account: CpuReport) -> Iterator[str]:
+    if account.lost is None:
         yield "an unknown number of events lost"
-    elif of.lost or of.lost_at_least:
-        yield f"{'at least ' if of.lost_at_least else ''}{of.lost:,} events lost"
-    if of.unreadable:
-        yield f"{of.unreadable:,} pages unreadable"
+    elif account.lost or account.lost_at_least:
+        yield f"{'at least ' if account.lost_at_least else ''}{account.lost:,} events lost"
+    if account.unreadable:
+        yield f"{account.unreadable:,} pages unreadable"
 
 
 def dark_parts(recording: Recording, report: Report) -> list[Dark]:
-    """Each jump, and the time after it that no kernel recorded."""
-    found, ts = [], recording.axis.ts_ns
+    """For each jump, the time after it that no kernel recorded."""
+    parts, ts = [], recording.axis.ts_ns
     for h in report.handovers:
         first, last = _boot_edges(recording, h.new)
         if h.jump_ns is not None and last > first and int(ts[first]) >= h.jump_ns:
-            found.append(Dark(h.jump_ns, int(ts[first]), h.gap_ns, h.gap_error_ns))
-    return found
+            parts.append(Dark(h.jump_ns, int(ts[first]), h.gap_ns, h.gap_error_ns))
+    return parts
 
 
-# -- what is asked of a lane -------------------------------------------------------------------
+# -- queries on a lane -------------------------------------------------------------------------
 
 
 def shown(lane: Lane, selection: Selection, pause: Callable[[], None] = _nothing) -> Lane:
-    """The lane with those of its events only that are shown; spans stay as they are."""
+    """The lane with only those of its events that are shown; spans stay as they are."""
     if selection.rows is None or not len(lane.rows):
         return lane
     parts = [lane.rows[:0]]
-    for at in range(0, len(lane.rows), _PIECE):
-        parts.append(selection.within(lane.rows[at : at + _PIECE]))
+    for start in range(0, len(lane.rows), _PIECE):
+        parts.append(selection.within(lane.rows[start : start + _PIECE]))
         pause()
     return replace(lane, rows=np.concatenate(parts))
 
 
 def next_row(rows: _Array, row: int, forward: bool) -> int | None:
     """The next of ``rows`` after ``row``, or the last one before it."""
-    at = int(among(rows, row, "right")) if forward else int(among(rows, row)) - 1
-    return int(rows[at]) if 0 <= at < len(rows) else None
+    position = int(among(rows, row, "right")) if forward else int(among(rows, row)) - 1
+    return int(rows[position]) if 0 <= position < len(rows) else None
 
 
 def nearest_row(ts_ns: _Array, rows: _Array, ns: int) -> int:
-    """The one of ``rows`` (not empty) that happened nearest to an instant."""
-    at = int(among(rows, np.searchsorted(ts_ns, ns)))
-    beside: list[int] = rows[max(at - 1, 0) : at + 1].tolist()
+    """The one of ``rows`` (not empty) that is nearest to an instant."""
+    position = int(among(rows, np.searchsorted(ts_ns, ns)))
+    beside: list[int] = rows[max(position - 1, 0) : position + 1].tolist()
     return min(beside, key=lambda row: abs(int(ts_ns[row]) - ns))
 
 
 def _pieces(rows: _Array, row: int, forward: bool) -> Iterator[_Array]:
     """``rows`` from ``row`` on (or back), nearest first; pieces share their border rows."""
     if forward:
-        at = int(among(rows, row))
-        for start in range(at, len(rows), _PIECE):
+        position = int(among(rows, row))
+        for start in range(position, len(rows), _PIECE):
             yield rows[start : start + _PIECE + 1]
     else:
-        at = min(int(among(rows, row, "right")) + 1, len(rows))  # what ends a gap before the row
-        for end in range(at, 0, -_PIECE):
+        # one more row: it may end a gap that begins before ``row``
+        position = min(int(among(rows, row, "right")) + 1, len(rows))
+        for end in range(position, 0, -_PIECE):
             yield rows[max(0, end - _PIECE - 1) : end]
 
 
@@ -335,13 +336,13 @@ def next_common(
     forward: bool,
     pause: Callable[[], None] = _nothing,
 ) -> int | None:
-    """As :func:`next_row`, of those that are shown."""
+    """As :func:`next_row`, among the rows that are shown."""
     if selection.rows is None:
         return next_row(rows, row, forward)
     for piece in _pieces(rows, row, forward):
-        found = next_row(selection.within(piece), row, forward)
-        if found is not None:
-            return found
+        beside = next_row(selection.within(piece), row, forward)
+        if beside is not None:
+            return beside
         pause()
     return None
 
@@ -360,11 +361,11 @@ def find_gap(
     after ``row``; back, it begins before it.
     """
     for piece in _pieces(rows, row, forward):
-        # one that begins at the cursor's own event is where the cursor is
+        # a gap that begins at the cursor's own event does not count
         wide = np.flatnonzero(np.diff(ts_ns[piece]) >= least_ns)
         wide = wide[piece[wide] > row] if forward else wide[piece[wide] < row]
         if len(wide):
-            at = int(wide[0] if forward else wide[-1])
-            return int(piece[at]), int(piece[at + 1])
+            first = int(wide[0] if forward else wide[-1])
+            return int(piece[first]), int(piece[first + 1])
         pause()
     return None

@@ -1,6 +1,6 @@
-"""A session opened for browsing: its recording, its report and its index, made together.
+"""Opens a session for browsing: its recording, its report and its index.
 
-A small session is decoded here. Of a large one an index is kept (see
+A small session is decoded here. For a large one an index is kept (see
 :mod:`tracekit.browse.index.load`), which another process builds the first time.
 """
 
@@ -34,13 +34,13 @@ from tracekit.session.derived import raw_sizes, replacing_directory, scratch_dir
 __all__ = ["MANY", "Opened", "open_recording"]
 
 Progress = Callable[[str, float | None], None]
-#: Events from which on an index is kept: decoding takes a second for them, and 200 bytes each.
+#: An index is kept from this many events on: decoding them takes a second, and 200 bytes each.
 MANY = 2_000_000
 _SMALLEST = 4, 28  # bytes of an event: compressed, and in a ring buffer (ftrace:function, 7.2)
 _STEPS = 256  # cells of a wide terminal
-_RELEASED = 64 << 20  # bytes let go of at a time
+_RELEASED = 64 << 20  # bytes released at a time
 _BEAT = 0.1  # seconds between two calls of ``progress``
-#: The other process imports what this one does, and nothing else from where it happens to stand.
+#: The child has the same ``sys.path`` as this process, and not its working directory.
 _START = (
     "import os, sys; sys.path[:] = sys.argv.pop(1).split(os.pathsep);"
     f"from {build.__name__} import main; sys.exit(main(sys.argv[1:]))"
@@ -49,12 +49,12 @@ _LONGEST = 1 << 16  # characters of a line from the process that builds
 
 
 class _NotKept(Exception):
-    """Why there is no index."""
+    """No index could be built or kept; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """What every view of a session is made from."""
+    """An opened session: what every view is made from."""
 
     recording: Recording
     report: Report
@@ -62,9 +62,9 @@ class Opened:
     maps: Sequence[mmap.mmap] = ()
 
     def warm_up(self, pause: Callable[[], None]) -> None:
-        """Read what every picture needs: symbols, tasks' names, the axis in broad steps.
+        """Read what every picture needs: symbols, tasks' names, the axis in coarse steps.
 
-        Else the first one waits for it. ``pause`` is called between the parts.
+        Otherwise the first picture has to wait for it. ``pause`` is called between the parts.
         """
         for boot in self.recording.boots:
             boot.context.symbols.lookup(0)
@@ -80,9 +80,9 @@ class Opened:
             pause()
 
     def release(self) -> None:
-        """Let go of the memory into which files were mapped, after a walk through all rows.
+        """Release the resident pages of the mapped files, after a pass over all rows.
 
-        What is looked at again is mapped again, from the system's cache; any thread may do both.
+        They are faulted in again from the page cache when needed; any thread may call this.
         """
         for mapping in self.maps:
             for start in range(0, len(mapping), _RELEASED):  # other threads wait for each
@@ -94,7 +94,7 @@ def open_recording(path: str | PathLike[str], progress: Progress, *, many: int =
     """Open the session at ``path``; decode it, or its index if it may have ``many`` events.
 
     ``progress(what, share)`` is called from this thread now and then; ``share`` is 0 to 1, None
-    where it is not known. What it raises ends the work, and nothing is left behind. Raises
+    if it is not known. It may raise to end the work; nothing is left behind then. Raises
     :class:`~tracekit.errors.SessionError`.
     """
     progress("reading", None)
@@ -120,7 +120,7 @@ def _remark(message: str) -> Diagnostic:
 
 
 def _at_most(session: Session) -> int:
-    """How many events the ring buffers may hold, by the sizes of their files; often far more."""
+    """An upper bound of the number of events, by the sizes of the files; often far too high."""
     stored, unpacked = raw_sizes(session)
     guess = stored // _SMALLEST[0]
     return guess if unpacked is None else min(guess, unpacked // _SMALLEST[1])
@@ -136,12 +136,12 @@ def _decoded(session: Session, progress: Progress) -> Opened:
 def _kept(session: Session) -> Opened | None:
     if not session.path.is_dir():
         return None
-    found = load(session, stamp(session), session.path / INDEX)
-    return Opened(*found) if found else None
+    indexed = load(session, stamp(session), session.path / INDEX)
+    return Opened(*indexed) if indexed else None
 
 
 def _build(session: Session, progress: Progress) -> tuple[Opened, Diagnostic | None]:
-    """Build the index in the session; in a directory for the time being where that cannot be."""
+    """Build the index in the session, or in a temporary directory if that is not possible."""
     if not session.path.is_dir():
         return _build_aside(session, "", progress, "an archive keeps no index")
     try:
@@ -151,10 +151,10 @@ def _build(session: Session, progress: Progress) -> tuple[Opened, Diagnostic | N
     except OSError as error:
         reason = f"{session.path} cannot be written ({error.strerror})"
         return _build_aside(session, stamp(session), progress, reason)
-    found = load(session, made, session.path / INDEX)
-    if found is None:
+    indexed = load(session, made, session.path / INDEX)
+    if indexed is None:
         raise _NotKept("the session changed meanwhile")
-    return Opened(*found), None
+    return Opened(*indexed), None
 
 
 def _build_aside(
@@ -163,19 +163,19 @@ def _build_aside(
     try:
         with scratch_directory() as (path, fd):
             _run(session, fd, progress)
-            found = load(session, made, path)  # mapped, it outlives its names
+            indexed = load(session, made, path)  # mapped, it outlives its names
     except OSError as error:
         raise _NotKept(error.strerror or str(error)) from error
-    if found is None:
+    if indexed is None:
         raise _NotKept("the session changed meanwhile")
-    return Opened(*found), _remark(f"{reason}: opening it takes as long every time")
+    return Opened(*indexed), _remark(f"{reason}: opening it takes as long every time")
 
 
 @contextlib.contextmanager
 def _builder(
     session: Session, directory: int, complaints: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The process that builds; it does not outlive this block, nor this process."""
+    """The process that builds the index; it ends with this block at the latest."""
     command = [sys.executable, "-I", "-c", _START, os.pathsep.join(sys.path)]
     with subprocess.Popen(
         [*command, str(session.path), str(directory)], pass_fds=[directory],
@@ -190,25 +190,25 @@ def _builder(
 def _run(session: Session, directory: int, progress: Progress) -> None:
     """Have the index built into an open directory, passing its progress on."""
     progress("starting", None)
-    said: object = None
+    result: object = None
     with tempfile.TemporaryFile() as complaints:
         try:
             with _builder(session, directory, complaints) as child:
                 for line in _lines(child, progress):
-                    said = json.loads(line)
+                    result = json.loads(line)
         except (OSError, ValueError) as error:
             raise _NotKept(f"the process that builds it: {error}") from error
         complaints.seek(0)
         last = complaints.read(_LONGEST).decode(errors="replace").strip().rpartition("\n")[2]
-    if not isinstance(said, dict) or "rows" not in said:
-        told = said.get("error") if isinstance(said, dict) else None
-        raise _NotKept(str(told or f"the process that builds it was ended: {last or 'killed'}"))
+    if not isinstance(result, dict) or "rows" not in result:
+        reason = result.get("error") if isinstance(result, dict) else None
+        raise _NotKept(str(reason or f"the process that builds it was ended: {last or 'killed'}"))
 
 
 def _lines(child: subprocess.Popen[bytes], progress: Progress) -> Iterator[bytes]:
-    """What a child says, line by line, to its end; ``progress`` hears of what is a step."""
+    """The lines of a child's output, to its end; ``progress`` is called with each step."""
     assert child.stdout is not None
-    what, share, rest = "starting", None, b""
+    step, share, rest = "starting", None, b""
     while True:
         ready, _, _ = select.select([child.stdout], [], [], _BEAT)
         if ready:
@@ -218,6 +218,6 @@ def _lines(child: subprocess.Popen[bytes], progress: Progress) -> Iterator[bytes
             *lines, rest = (rest + read).split(b"\n")
             for line in lines:
                 yield line
-                step = json.loads(line)
-                what, share = step if isinstance(step, list) else (what, share)
-        progress(what, share)
+                message = json.loads(line)
+                step, share = message if isinstance(message, list) else (step, share)
+        progress(step, share)

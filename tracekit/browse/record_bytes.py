@@ -1,4 +1,4 @@
-"""One event as it was recorded: its bytes, its fields in them, and where in memory they lay."""
+"""One event as it was recorded: its bytes, its fields in them, and where in memory they were."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _WORD = 200  # characters of a symbol in the rendered text at most
 class FieldAt:
     """A field and its bytes: ``size`` of them at ``offset`` of the payload.
 
-    ``offset`` is None where the field is in no byte of its own: a BPF record that was printed.
-    ``value`` is typed as in ``Recording.fields``, None where it lies outside the record. ``text``
-    is how the event's text shows it where that is something else ('' if not). ``data``: (offset,
+    ``offset`` is None if the field has no bytes of its own: in a BPF record that was printed.
+    ``value`` is typed as in ``Recording.fields``, None if it lies outside the record. ``text``
+    is how the event's text shows it, if that differs ('' if not). ``data``: (offset,
     size) of the bytes that a ``__data_loc`` or ``__rel_loc`` points to.
     """
 
@@ -51,11 +51,11 @@ class FieldAt:
 
 @dataclass(frozen=True, slots=True)
 class FileLocation:
-    """Where a record's first byte (of its payload) is in the session, and was in memory.
+    """Where the first byte of a record's payload is in the session, and was in memory.
 
     ``source``: the file; ``offset``: the byte in it. ``subbuffer`` of ``subbuffers`` (from 0) of
     ``size`` bytes, and the ``byte`` in it; for BPF records of a file: the record's number in it.
-    ``address`` is the physical one, None where it was not saved.
+    ``address`` is the physical one, None if it was not saved.
     """
 
     source: str
@@ -72,8 +72,8 @@ class FileLocation:
 class Stamp:
     """When an event was: ``raw`` as the kernel wrote it, in ``unit`` of the trace clock ``clock``.
 
-    ``ns`` is its place on the session's axis, None where the clock counts no time, and
-    ``error_ns`` the bound for its error relative to the jump, None where there is none. ``method``
+    ``ns`` is its place on the session's axis, None if the clock does not count time, and
+    ``error_ns`` the bound for its error relative to the jump, None if there is none. ``method``
     says what that rests on.
     """
 
@@ -87,11 +87,11 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class RecordLocation:
-    """An event's record. ``header`` is the ring buffer's own, empty where there is none.
+    """An event's record. ``header`` is the ring buffer's own, empty if there is none.
 
-    ``fields`` are empty where no format of the event was saved. ``carrier`` names the event that
-    a BPF record was printed into, '' where it was not: ``payload`` and ``carrier_fields`` are that
-    event's then. ``place`` is None where the record is not found again in what was saved.
+    ``fields`` are empty if no format of the event was saved. ``carrier`` names the event that
+    a BPF record was printed into, '' if it was not; if it was, ``payload`` and ``carrier_fields``
+    are that event's. ``place`` is None if the record is not found in what was saved.
     """
 
     row: int
@@ -116,7 +116,7 @@ def _type(f: Field) -> str:
 
 
 def _data(payload: bytes, f: Field) -> tuple[int, int] | None:
-    """The bytes that a dynamic field points to, None where they are not in the record."""
+    """(offset, size) of the bytes a dynamic field points to; None if they are not in the record."""
     if not f.loc or f.offset + 4 > len(payload):
         return None
     loc = int.from_bytes(payload[f.offset : f.offset + 4], "little")
@@ -125,7 +125,7 @@ def _data(payload: bytes, f: Field) -> tuple[int, int] | None:
 
 
 def _shown(name: str, value: Any, args: str) -> str:
-    """What ``name=`` is followed by in the event's text, '' where that is just the value."""
+    """What follows ``name=`` in the event's text; '' if that is just the value."""
     m = re.search(rf"(?<![\w.]){re.escape(name)}=([^\s,]{{1,{_WORD}}})", args)
     if m is None or isinstance(value, str):
         return ""
@@ -157,7 +157,7 @@ def _header(data: bytes | memoryview, start: int, length: int) -> bytes:
 
 
 def _extent(buffer: Buffer, start: int) -> Extent | None:
-    """The part of the buffer in which byte ``start`` lies."""
+    """The extent of the buffer that contains byte ``start``."""
     inside = (e for e in buffer.extents if e.start <= start < e.start + e.size * e.count)
     return next(inside, None)
 
@@ -204,17 +204,17 @@ class _Carrier:
 
     def _pages(self) -> list[tuple[int, int]]:
         """(start, size) of the sub-buffers that may hold it, the likeliest first."""
-        found: list[tuple[int, int, int]] = []
-        at, data = self.boot.header_page.timestamp, self.buffer.data
+        pages: list[tuple[int, int, int]] = []
+        stamp_offset, data = self.boot.header_page.timestamp, self.buffer.data
         for e in self.buffer.extents:
             count = min(e.count, (len(data) - e.start) // e.size)
             if e.cpu != self.cpu or count < 1:
                 continue
-            stamps = np.ndarray((count,), "<u8", data, e.start + at, (e.size,))
+            stamps = np.ndarray((count,), "<u8", data, e.start + stamp_offset, (e.size,))
             before = np.flatnonzero(stamps <= self.raw)
             best = before[np.argsort(stamps[before], kind="stable")[-_PAGES:]]
-            found += [(int(stamps[n]), e.start + n * e.size, e.size) for n in best.tolist()]
-        return [(start, size) for _, start, size in sorted(found, reverse=True)]
+            pages += [(int(stamps[n]), e.start + n * e.size, e.size) for n in best.tolist()]
+        return [(start, size) for _, start, size in sorted(pages, reverse=True)]
 
     def find(self) -> tuple[int, int] | None:
         """(start, length) of the payload in the buffer's data."""
@@ -237,11 +237,11 @@ class _Carrier:
         return None
 
     def _same(self, printed: str) -> bool:
-        found, record = parse_compact(printed), self.record
-        if found is None:
+        parsed, record = parse_compact(printed), self.record
+        if parsed is None:
             return False
-        kind = found.kind | (RETURN if found.returned else 0)
-        return (found.seq, found.ns, kind) == (record["seq"], record["ns"], record["kind"])
+        kind = parsed.kind | (RETURN if parsed.returned else 0)
+        return (parsed.seq, parsed.ns, kind) == (record["seq"], record["ns"], record["kind"])
 
 
 def _stamp(recording: Recording, row: int, boot: Boot, buffer: Buffer) -> Stamp:

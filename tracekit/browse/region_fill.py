@@ -20,8 +20,7 @@ class Fill:
     """One CPU: ``used`` of ``total`` sub-buffers hold anything, ``committed`` of ``capacity`` bytes
     are written.
 
-    ``wrapped``: whether the writer came round and overwrote the oldest; None where that cannot be
-    told.
+    ``wrapped``: whether the writer wrapped round and overwrote the oldest; None if not known.
     """
 
     cpu: int
@@ -33,7 +32,7 @@ class Fill:
 
 
 def _layout(recording: Recording, boot: Boot, path: str) -> tuple[RegionLayout, bytes]:
-    """What was decoded already, or else from the file."""
+    """The layout and bytes of the region: decoded before, or read from its file."""
     for buffer in recording.buffers:
         if buffer.layout is not None and any(e.source == path for e in buffer.extents):
             return buffer.layout, buffer.data
@@ -51,9 +50,9 @@ def region_fill(recording: Recording, boot: Boot, path: str) -> tuple[Fill, ...]
     words = np.frombuffer(data, "<u4", len(data) // 4)
     fills = []
     for cpu in layout.cpus:
-        at = (np.array(cpu.pages, np.int64) + header.commit) // 4
+        commit_words = (np.array(cpu.pages, np.int64) + header.commit) // 4
         room = max(0, cpu.subbuf_size - header.data)
-        commits = np.minimum(words[at[at < len(words)]] & _COMMIT, room)
+        commits = np.minimum(words[commit_words[commit_words < len(words)]] & _COMMIT, room)
         fills.append(
             Fill(
                 cpu.cpu,

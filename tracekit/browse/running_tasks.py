@@ -1,8 +1,8 @@
-"""Which task ran on a CPU, cell by cell of a picture, from its task switches.
+"""Which task ran on a CPU, for every cell of a picture, from its task switches.
 
-An event's pid is that of the task it happened in, and a switch happens in the task that is left:
-from one switch to the next one of the same CPU and kernel runs the task of the second. Where the
-first event after a switch happened in neither of the two, switches are missing, and nobody knows.
+An event's pid is that of the task it happened in, and a switch happens in the task that is left: so
+between two switches of the same CPU and kernel, the task of the second one ran. If the first event
+after a switch happened in neither of the two, switches are missing, and the task is not known.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Turns:
 def turns_in(recording: Recording, lane: Lane, times: Sequence[int]) -> Turns | None:
     """What ran in each cell; ``times`` (ns) are the cells' edges; ``lane`` has all its events.
 
-    None where there are more than :data:`MOST_TURNS` switches: too many to look at in a moment.
+    None if there are more than :data:`MOST_TURNS` switches: that would take too long.
     """
     ts = recording.axis.ts_ns
     edges = np.array(times, np.int64)
@@ -56,8 +56,11 @@ def turns_in(recording: Recording, lane: Lane, times: Sequence[int]) -> Turns | 
     then, left, runs = pids[after], pids[rows[:-1]], pids[rows[1:]]
     sure = (boot[1:] == boot[:-1]) & ((then == runs) | (then == left))
     codes = (boot[1:] << 32) | (runs.astype(np.int64) & 0xFFFFFFFF)
-    found, task = np.unique(codes, return_inverse=True)
-    boots, pids = (found >> 32).tolist(), found.astype(np.uint32).astype(np.int32).tolist()
+    ran, task = np.unique(codes, return_inverse=True)
+    boots, pids = (
+        (ran >> 32).tolist(),
+        ran.astype(np.uint32).astype(np.int32).tolist(),
+    )
     tasks = list(zip(boots, pids, strict=True))
     return _by_cell(edges, ts[rows], np.where(sure, task.reshape(-1), -1), tasks)
 
@@ -65,13 +68,13 @@ def turns_in(recording: Recording, lane: Lane, times: Sequence[int]) -> Turns | 
 def _by_cell(
     edges: _Array, begins: _Array, task: _Array, tasks: Sequence[tuple[int, int]]
 ) -> Turns:
-    """Cut the turns at the cells' edges and add up what each task has of each cell."""
+    """Cut the turns at the cells' edges and add up the time of each task in each cell."""
     cells = len(edges) - 1
     cuts = np.unique(np.concatenate([edges, begins]))
     cuts = cuts[(cuts >= edges[0]) & (cuts <= edges[-1])]
-    length, at = np.diff(cuts), cuts[:-1]
-    cell = np.minimum(np.searchsorted(edges, at, "right") - 1, cells - 1)
-    turn = np.searchsorted(begins, at, "right") - 1
+    length, starts = np.diff(cuts), cuts[:-1]
+    cell = np.minimum(np.searchsorted(edges, starts, "right") - 1, cells - 1)
+    turn = np.searchsorted(begins, starts, "right") - 1
     inside = (turn >= 0) & (turn < len(task))
     who = np.where(inside, task[np.clip(turn, 0, len(task) - 1)], -1)
     length, cell, who = length[who >= 0], cell[who >= 0], who[who >= 0]

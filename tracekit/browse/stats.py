@@ -1,4 +1,4 @@
-"""How often and how long: events by CPU, task and event, and the time tasks spent on the CPUs.
+"""Statistics: events by CPU, task and event, and the time that tasks spent on the CPUs.
 
 The counts come from the groups of an :class:`~tracekit.query.groups.Index`. The times come from
 ``sched:sched_switch``, a piece at a time. ``step(done, total)`` is called between pieces; it may
@@ -38,7 +38,7 @@ __all__ = [
 _Array = npt.NDArray[Any]
 Step = Callable[[int, int], None]
 
-_GATHER = 1 << 18  # rows whose boots and CPUs are looked at at a time
+_GATHER = 1 << 18  # rows whose boots and CPUs are read at a time
 _DECODE = 1 << 13  # switches that are decoded at a time
 
 
@@ -52,13 +52,13 @@ class CpuCount:
 
     @property
     def rate(self) -> float | None:
-        """Events a second between its first and its last; None where that time is not known."""
+        """Events a second between its first and its last; None if that time is not known."""
         return _rate(self.account.events, _span(self.account.first_ns, self.account.last_ns))
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCount:
-    """A task of a boot; ``comm`` is None where nothing tells its name."""
+    """A task of a boot; ``comm`` is None if its name is not known."""
 
     boot: int
     pid: int
@@ -95,12 +95,12 @@ class Counts:
 
 @dataclass(slots=True)
 class TaskTime:
-    """``ns`` on a CPU: the sum of what lies between a switch to the task and the next switch of
+    """``ns`` on a CPU: the sum of the times from a switch to the task until the next switch of
     that CPU, which must be from it. ``switches``: how often it was switched to.
 
-    Before a CPU's first switch and after its last nothing is counted. Where events were lost, the
-    time between two switches that do not fit together is nobody's, so ``ns`` is a lower bound; it
-    is wrong only where a task was switched away and back within the hole.
+    Nothing is counted before a CPU's first switch and after its last. If events were lost, the
+    time between two switches that do not fit together is given to no task, so ``ns`` is a lower
+    bound; it is wrong only if a task was switched away and back within the hole.
     """
 
     ns: int = 0
@@ -122,16 +122,16 @@ class CpuTime:
 
     @property
     def idle(self) -> float | None:
-        """The share of the time in which it was idle; None where no time lies between."""
+        """The share of the time in which it was idle; None if that time is empty."""
         span = self.last_ns - self.first_ns
         return self.idle_ns / span if span > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """By (boot, pid) and (boot, CPU). What is not there was not observed.
+    """By (boot, pid) and (boot, CPU); what was not observed is absent.
 
-    ``notes`` say which numbers cannot be told, or are lower bounds.
+    ``notes`` say which numbers are unknown or lower bounds.
     """
 
     tasks: dict[tuple[int, int], TaskTime] = field(default_factory=dict)
@@ -149,19 +149,19 @@ def _rate(events: int, ns: int | None) -> float | None:
 
 def recorded_ns(report: Report) -> dict[int, int | None]:
     """Boot -> ns from its first event to its last; None where that is not known."""
-    found: dict[int, int | None] = {}
+    lengths: dict[int, int | None] = {}
     for boot in report.boots:
         firsts = [c.first_ns for c in boot.cpus if c.first_ns is not None]
         lasts = [c.last_ns for c in boot.cpus if c.last_ns is not None]
-        found[boot.index] = _span(min(firsts, default=None), max(lasts, default=None))
-    return found
+        lengths[boot.index] = _span(min(firsts, default=None), max(lasts, default=None))
+    return lengths
 
 
 # -- counts -----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class _OfBoot:
+class _BootCount:
     """A group's rows in one boot."""
 
     events: int
@@ -170,7 +170,7 @@ class _OfBoot:
 
 
 class _Counter:
-    """Counts the rows of groups by boot, and says how far it is."""
+    """Counts the rows of groups by boot, and reports its progress."""
 
     def __init__(self, recording: Recording, cpus: Groups, step: Step) -> None:
         self._rows = recording.rows
@@ -178,30 +178,30 @@ class _Counter:
         self._step = step
         self._done, self._total = 0, 2 * len(recording)  # by CPU and by event
 
-    def of(self, group: _Array) -> dict[int, _OfBoot]:
-        """What lies in each boot."""
-        found: dict[int, _OfBoot] = {}
+    def of(self, group: _Array) -> dict[int, _BootCount]:
+        """The counts of a group in each boot."""
+        boots: dict[int, _BootCount] = {}
         for start in range(0, len(group), _GATHER):
             part = group[start : start + _GATHER]
             key = self._rows.boot[part].astype(np.int64) * self._cpus + self._rows.cpu[part]
             counts = np.bincount(key)
             for one in np.flatnonzero(counts).tolist():
                 boot, cpu = divmod(one, self._cpus)
-                if boot not in found:
+                if boot not in boots:
                     first = int(part[int(np.argmax(key // self._cpus == boot))])
-                    found[boot] = _OfBoot(0, set(), first)
-                found[boot].events += int(counts[one])
-                found[boot].cpus.add(cpu)
+                    boots[boot] = _BootCount(0, set(), first)
+                boots[boot].events += int(counts[one])
+                boots[boot].cpus.add(cpu)
             self._done += len(part)
             self._step(self._done, self._total)
-        return found
+        return boots
 
 
 def _cpus(report: Report, groups: Groups, counter: _Counter) -> Iterator[CpuCount]:
-    found = {cpu: counter.of(groups.rows(i)) for i, cpu in enumerate(groups.keys)}
+    by_cpu = {cpu: counter.of(groups.rows(i)) for i, cpu in enumerate(groups.keys)}
     for boot in report.boots:
         for account in boot.cpus:
-            of_boot = found.get(account.cpu, {}).get(boot.index)
+            of_boot = by_cpu.get(account.cpu, {}).get(boot.index)
             yield CpuCount(boot.index, account, of_boot.first_row if of_boot else None)
 
 
@@ -220,15 +220,15 @@ def _events(
     recording: Recording, report: Report, groups: Groups, counter: _Counter
 ) -> Iterator[EventCount]:
     spans = recorded_ns(report)
-    found = {
+    counted = {
         (boot, name): one
         for i, name in enumerate(recording.event_names)
         for boot, one in counter.of(groups.rows(i)).items()
     }
     totals: defaultdict[int, int] = defaultdict(int)
-    for (boot, _), one in found.items():
+    for (boot, _), one in counted.items():
         totals[boot] += one.events
-    for (boot, name), one in found.items():
+    for (boot, name), one in counted.items():
         share = one.events / totals[boot]
         rate = _rate(one.events, spans.get(boot))
         yield EventCount(boot, name, one.events, share, rate, len(one.cpus), one.first_row)
@@ -261,20 +261,20 @@ class _Switches:
 
 
 def _pids(table: pa.Table, name: str, null: int) -> _Array:
-    """A column of pids; ``null`` where a record is too short to have it, or has something else."""
+    """A column of pids; ``null`` if a record is too short for it, or it is no integer."""
     if name in table.column_names and pa.types.is_integer(table.schema.field(name).type):
         wide = table[name].combine_chunks().cast(pa.int64(), safe=False)  # which ``null`` fits
         return as_numpy(wide, null)
     return np.full(len(table), null, np.int64)
 
 
-def _decoded(recording: Recording, at: _Array) -> _Switches:
-    table = recording.event_at(SWITCH, at)
-    boot = recording.rows.boot[at].astype(np.int64)
+def _decoded(recording: Recording, rows: _Array) -> _Switches:
+    table = recording.event_at(SWITCH, rows)
+    boot = recording.rows.boot[rows].astype(np.int64)
     return _Switches(
-        rows=at,
-        key=boot << 16 | recording.rows.cpu[at],
-        ts=recording.axis.ts_ns[at],
+        rows=rows,
+        key=boot << 16 | recording.rows.cpu[rows],
+        ts=recording.axis.ts_ns[rows],
         prev=_pids(table, "prev_pid", -1 << 40),
         next=_pids(table, "next_pid", -1 << 41),
     )
@@ -282,13 +282,13 @@ def _decoded(recording: Recording, at: _Array) -> _Switches:
 
 def _sums(keys: _Array, values: _Array) -> Iterator[tuple[int, int]]:
     """(key, the sum of its values)."""
-    found, which = np.unique(keys, return_inverse=True)
-    sums = np.zeros(len(found), np.int64)
+    distinct_keys, which = np.unique(keys, return_inverse=True)
+    sums = np.zeros(len(distinct_keys), np.int64)
     np.add.at(sums, which.reshape(-1), values)
-    yield from zip(found.tolist(), sums.tolist(), strict=True)
+    yield from zip(distinct_keys.tolist(), sums.tolist(), strict=True)
 
 
-class _Adder:
+class _SwitchTotals:
     """Adds up pieces of the switches; the last switch of each CPU is carried into the next."""
 
     def __init__(self) -> None:
@@ -297,7 +297,7 @@ class _Adder:
         self.last = np.empty(0, np.int64)  # rows, ascending
 
     def add(self, s: _Switches, carried: int) -> None:
-        """The first ``carried`` of the switches have been counted before."""
+        """Add a piece; its first ``carried`` switches have been counted before."""
         order = np.argsort(s.key, kind="stable")
         one, other = order[:-1], order[1:]
         same = s.key[one] == s.key[other]
@@ -333,13 +333,13 @@ class _Adder:
         return task >> 48, (task & (1 << 48) - 1 ^ 1 << 47) - (1 << 47)
 
 
-def _notes(recording: Recording, adder: _Adder, untold: set[int]) -> Iterator[str]:
+def _notes(recording: Recording, totals: _SwitchTotals, untold: set[int]) -> Iterator[str]:
     for boot in recording.boots:
         if boot.index in untold:
             yield f"boot {boot.index}: its clock does not count time; times are unknown"
         elif not recording.has_event(SWITCH, boot.index):
             yield f"boot {boot.index}: {SWITCH} was not recorded; times are unknown"
-        holes = [c for (b, _), c in adder.cpus.items() if b == boot.index and c.nobodys_ns]
+        holes = [c for (b, _), c in totals.cpus.items() if b == boot.index and c.nobodys_ns]
         if holes:
             lost = sum(c.nobodys_ns for c in holes) / 1e9
             yield (
@@ -350,7 +350,7 @@ def _notes(recording: Recording, adder: _Adder, untold: set[int]) -> Iterator[st
 
 def running_times(recording: Recording, index: Index, step: Step) -> Times:
     """Time on CPU by task, idle time by CPU; see :class:`TaskTime` for what is counted."""
-    adder, untold = _Adder(), set[int]()
+    totals, untold = _SwitchTotals(), set[int]()
     if SWITCH in recording.event_names:
         rows = index.events.of(recording.event_names.index(SWITCH))
         untold = {b.index for b in recording.boots if not recording.axis.timed(b.index)}
@@ -359,7 +359,7 @@ def running_times(recording: Recording, index: Index, step: Step) -> Times:
             new = rows[start : start + _DECODE].astype(np.int64)
             new = new[~np.isin(recording.rows.boot[new], list(untold))]
             if len(new):
-                carried = len(adder.last)
-                adder.add(_decoded(recording, np.append(adder.last, new)), carried)
-    tasks = {key: time for key, time in adder.tasks.items() if key[1] >= -1 << 31}
-    return Times(tasks, adder.cpus, tuple(_notes(recording, adder, untold)))
+                carried = len(totals.last)
+                totals.add(_decoded(recording, np.append(totals.last, new)), carried)
+    tasks = {key: time for key, time in totals.tasks.items() if key[1] >= -1 << 31}
+    return Times(tasks, totals.cpus, tuple(_notes(recording, totals, untold)))

@@ -1,4 +1,4 @@
-"""What time it was: events of the session's axis as Unix time, where the session can tell."""
+"""Wall-clock time: what turns times of the session's axis into Unix time, if known."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LIMIT = 1 << 62
 class Wall:
     """``offset_ns``: what to add to a boot's times on the axis for ns since 1970 (UTC).
 
-    ``error_ns`` bounds its error, and ``basis`` says what it rests on. The kernel's own clock may
-    have been set while it ran: this is what it showed when it was read last.
+    ``error_ns`` bounds its error, and ``basis`` says what it rests on. CLOCK_REALTIME may have been
+    set while the kernel ran: this is what it showed when it was last read.
     """
 
     offset_ns: int
@@ -69,10 +69,10 @@ def _by_boot_time(recording: Recording, boot: Boot) -> Wall | None:
 
 
 def wall_clocks(recording: Recording) -> dict[int, Wall]:
-    """By boot; a boot is missing where nothing tells."""
-    found = {}
+    """By boot; a boot for which there is no evidence is missing."""
+    walls = {}
     for boot in recording.boots:
         wall = _by_realtime(recording, boot) or _by_boot_time(recording, boot)
         if wall is not None:
-            found[boot.index] = wall
-    return found
+            walls[boot.index] = wall
+    return walls

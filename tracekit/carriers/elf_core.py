@@ -1,4 +1,4 @@
-"""Physical memory out of an ELF core: ``/proc/kcore``, ``/proc/vmcore`` or a saved one.
+"""Physical memory read from an ELF core: ``/proc/kcore``, ``/proc/vmcore`` or a saved one.
 
 A PT_LOAD segment holds the physical range [p_paddr, p_paddr + p_filesz) at file offset p_offset;
 ``p_paddr == 2**64 - 1`` marks ranges without one (``read_kcore_iter()`` in ``fs/proc/kcore.c``
@@ -50,7 +50,7 @@ class PhysicalMemory:
     def __init__(self, stream: BinaryIO, source: str) -> None:
         """Read the program headers of ``stream``; ``source`` names it in errors.
 
-        Raises :class:`~tracekit.errors.SourceError` when it is no 64-bit little-endian ELF core.
+        Raises :class:`~tracekit.errors.SourceError` when it is not a 64-bit little-endian ELF core.
         """
         self.source = source
         self._stream = stream
@@ -105,18 +105,18 @@ class PhysicalMemory:
         Raises :class:`~tracekit.errors.SourceError`, before any piece is read, when the core does
         not hold all of it.
         """
-        at, end = address, address + size
-        while at < end:
-            holding = [r for r in self.ranges if r.address <= at < r.end]
+        position, end = address, address + size
+        while position < end:
+            holding = [r for r in self.ranges if r.address <= position < r.end]
             if not holding:
                 raise SourceError(
                     f"{self.source}: physical range {address:#x}-{end:#x} is not wholly in it: "
-                    f"nothing holds {at:#x}. It holds {self.describe()}"
+                    f"nothing holds {position:#x}. It holds {self.describe()}"
                 )
             best = max(holding, key=lambda r: r.end)
             stop = min(end, best.end)
-            yield best.offset + (at - best.address), stop - at
-            at = stop
+            yield best.offset + (position - best.address), stop - position
+            position = stop
 
     def describe(self) -> str:
         """The ranges in words, for messages."""
@@ -169,7 +169,7 @@ class PhysicalMemory:
     ) -> None:
         """Stream a physical range into ``writer``, at most :data:`CHUNK` bytes at a time.
 
-        ``progress`` is told how many bytes each chunk had. Raises as :meth:`read` does.
+        ``progress`` is called with the size of each chunk. Raises as :meth:`read` does.
         """
         for data in self._chunks(address, size):
             writer.write(data)

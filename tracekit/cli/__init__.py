@@ -1,4 +1,4 @@
-"""The command line: one command a file, imported when it is called.
+"""The command line: one file per command, imported when it is called.
 
 Exit codes: 0 done; 1 an error of no other kind (doctor: not ready); 2 wrong usage; 3 a file that
 cannot be read or written; 4 a session that cannot be used; 5 nothing to recover; 6 the lab failed;
@@ -134,7 +134,7 @@ def _prepare_streams() -> None:
 
 
 def _discard_output() -> None:
-    """What is still buffered has nowhere to go, and must not fail at exit."""
+    """Drop what is still buffered: it has nowhere to go, and must not fail at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -154,7 +154,7 @@ def main(args: Sequence[str] | None = None) -> Any:
         return 130
     except _Terminated as ended:
         return 128 + int(ended.args[0])
-    except SystemExit:  # so click ends when the reader went away: `tracekit events S | head`
+    except SystemExit:  # how click ends when the reader has gone: `tracekit events S | head`
         _discard_output()
         return 0
     except click.ClickException as wrong:

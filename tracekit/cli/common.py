@@ -1,4 +1,4 @@
-"""What the commands share: talk on stderr, progress, and argument types."""
+"""What the commands share: messages on stderr, progress, and the --sysroot option."""
 
 from __future__ import annotations
 
@@ -60,24 +60,24 @@ def talk_options() -> list[click.Parameter]:
 
 
 def say(message: str) -> None:
-    """Talk to the user: stderr, unless ``-q``."""
+    """Print a message on stderr, unless ``-q``."""
     if not talk.quiet:
         click.echo(printable(message), err=True)
 
 
 def detail(message: str) -> None:
-    """Talk to the curious user: stderr, with ``-v``."""
+    """Print a message on stderr, with ``-v`` only."""
     if talk.verbose:
         click.echo(printable(message), err=True)
 
 
 def say_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """Talk about remarks; those that are for information only with ``-v``."""
+    """Print remarks; those of severity ``info`` with ``-v`` only."""
     for d in diagnostics:
         (detail if d.severity == "info" else say)(f"{d.severity}: {d.where}: {d.message}")
 
 
-#: Where the target half reads kernel files.
+#: Where the commands on the target read kernel files.
 sysroot_option = click.option(
     "--sysroot",
     default="/",
@@ -89,7 +89,7 @@ sysroot_option = click.option(
 
 @contextmanager
 def working(title: str) -> Iterator[None]:
-    """Shows on a terminal that work goes on, once it has taken a while."""
+    """Shows on a terminal that work is in progress, once it has taken a while."""
     if talk.quiet or not sys.stderr.isatty():
         yield
         return

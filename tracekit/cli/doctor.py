@@ -30,10 +30,10 @@ def _print(checks: list[Check]) -> None:
 def _verdict(checks: list[Check]) -> tuple[bool, str]:
     failed = [check.id for check in checks if check.state == "failed"]
     unknown = [check.id for check in checks if check.state == "unknown"]
-    told = f"not ready: {', '.join(failed)}" if failed else "ready"
+    verdict = f"not ready: {', '.join(failed)}" if failed else "ready"
     if unknown and not failed:
-        told = "ready as far as can be seen"
-    return not failed, told + (f"; not seen: {', '.join(unknown)}" if unknown else "")
+        verdict = "ready as far as can be seen"
+    return not failed, verdict + (f"; not seen: {', '.join(unknown)}" if unknown else "")
 
 
 @click.command()
@@ -54,12 +54,12 @@ def command(sysroot: str, session: str | None, as_json: bool) -> None:
 
     root = Sysroot(sysroot)
     checks = examine(root, session or str(default_session(root)))
-    good, told = _verdict(checks)
+    good, verdict = _verdict(checks)
     if as_json:
         document = {"ready": good, "checks": [check.as_dict() for check in checks]}
         click.echo(json.dumps(document, indent=2))
     else:
         _print(checks)
     if not good:
-        raise TracekitError(told)
-    say(told)
+        raise TracekitError(verdict)
+    say(verdict)

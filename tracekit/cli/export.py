@@ -14,7 +14,7 @@ from tracekit.errors import UsageError
 
 __all__ = ["command"]
 
-_DERIVED = "timeline.parquet"  # the whole of it, kept in the session for the next time
+_DERIVED = "timeline.parquet"  # the whole timeline, kept in the session for the next time
 
 
 @click.command("export")

@@ -40,7 +40,7 @@ _OPTIONS = (
 
 
 def filter_options(command: _F) -> _F:
-    """Adds the filter options to a command; all can be given more than once where they list."""
+    """Adds the filter options to a command; those that list values can be repeated."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -61,7 +61,7 @@ def build_filter(
     from tracekit.query.expr import parse
     from tracekit.timeline.filter import Filter, parse_time
 
-    parse(where or "")  # a mistake is told before the session is decoded
+    parse(where or "")  # a mistake is reported before the session is decoded
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:

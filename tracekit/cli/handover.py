@@ -66,25 +66,25 @@ def command(
     if as_json and not dry_run:
         raise click.UsageError("--json shows what --dry-run would do: give both")
     root = Sysroot()
-    what = plan(root, Next(kernel, initrd, append), to_options(**options))
-    for warning in what.boot.warnings:
+    planned = plan(root, Next(kernel, initrd, append), to_options(**options))
+    for warning in planned.boot.warnings:
         say(f"warning: {warning}")
     if dry_run:
         document = {
             "kernel": str(kernel),
             "initrd": str(initrd) if initrd else None,
-            "cmdline": what.boot.cmdline,
-            "instance": what.boot.instance,
-            "region": what.boot.region,
-            "session": str(what.options.session),
-            "recorder": what.recorder,
+            "cmdline": planned.boot.cmdline,
+            "instance": planned.boot.instance,
+            "region": planned.boot.region,
+            "session": str(planned.options.session),
+            "recorder": planned.recorder,
             "via": via,
         }
         lines = (f"{key:9} {value}" for key, value in document.items() if value is not None)
         click.echo(json.dumps(document, indent=2) if as_json else "\n".join(lines))
         return
-    recorder = handover(root, what, via, load_only=load_only, progress=progress, say=say)
+    recorder = handover(root, planned, via, load_only=load_only, progress=progress, say=say)
     if load_only:
-        say(f"loaded {kernel}; its command line: {what.boot.cmdline}")
+        say(f"loaded {kernel}; its command line: {planned.boot.cmdline}")
     elif recorder is not None:
         stay(recorder, leaving=True)

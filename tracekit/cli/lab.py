@@ -83,10 +83,10 @@ def build(series: tuple[str, ...], jobs: int | None) -> None:
     lab = lab_directory()
     with working("making the root image"):
         root = images.root_image(lab, say)
-    there = kernels.available(lab)
-    wanted = list(series) or ([] if there else [newest_series(lab, say)])
+    versions = kernels.available(lab)
+    wanted = list(series) or ([] if versions else [newest_series(lab, say)])
     for name in wanted:
-        if kernels.matching(name, there):
+        if kernels.matching(name, versions):
             continue
         with working(f"building Linux {name}"):
             build_kernel(lab, name, say, detail, jobs)
@@ -160,9 +160,9 @@ def run_handover(
     from tracekit.lab.store import lab_directory
 
     _check_new(session)
-    there = list(kernels.available(lab_directory()))
-    old = kernels.choose(kernel_old or there[0] if there else "", there)
-    new = kernels.choose(kernel_new or there[-1], there)
+    versions = list(kernels.available(lab_directory()))
+    old = kernels.choose(kernel_old or versions[0] if versions else "", versions)
+    new = kernels.choose(kernel_new or versions[-1], versions)
     record = [
         *(("--clock", clock) if clock else ()),
         *(word for name in events for word in ("--events", name)),
@@ -202,7 +202,7 @@ def _check_size(text: str) -> str:
 
 
 def _bring_out(plan: Plan, session: Path) -> None:
-    """Run the plan; what there is of the session is brought out even when it fails."""
+    """Run the plan and bring the session out, or what there is of it when the run fails."""
     from tracekit.lab.machine import run
 
     parent = session.absolute().parent
@@ -222,7 +222,7 @@ def _bring_out(plan: Plan, session: Path) -> None:
 
 
 def _watch() -> Callable[[Line], None]:
-    """Tells how far the guest is; with ``-v`` all that it prints. Seconds since now."""
+    """Reports the guest's progress, with ``-v`` its whole console; seconds from this call on."""
     from tracekit.lab.console import mark
 
     begun = time.monotonic_ns()
@@ -262,8 +262,8 @@ def shell(kernel: str | None, cpus: int, systemd: bool) -> None:
 
     if not sys.stdin.isatty():
         raise UsageError("lab shell needs a terminal; for scripts there is: tracekit lab run")
-    there = list(kernels.available(lab_directory()))
-    version = kernels.choose(kernel or (there[0] if there else ""), there)
+    versions = list(kernels.available(lab_directory()))
+    version = kernels.choose(kernel or (versions[0] if versions else ""), versions)
     columns, rows = shutil.get_terminal_size()
     script = (
         f"export TERM={shlex.quote(os.environ.get('TERM', 'linux'))}\n"

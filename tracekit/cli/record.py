@@ -22,7 +22,7 @@ __all__ = ["command", "record_options", "stay", "to_options"]
 
 
 def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of everything that records."""
+    """The options of every command that records."""
     for option in reversed(
         (
             click.option(
@@ -64,7 +64,7 @@ def to_options(
     session: str | None, events: tuple[str, ...], instance: str | None, clock: str | None,
     no_bpf: bool, discard: bool,
 ) -> Options:  # fmt: skip
-    """What the options say."""
+    """The recorder's options from those of the command line."""
     from tracekit.capture.cmdline.session_param import default_session
     from tracekit.capture.record.recorder import Options
     from tracekit.sysroot import Sysroot
@@ -99,8 +99,8 @@ def _display() -> Iterator[Callable[[Status], None]]:
 class Signals:
     """SIGUSR1: last snapshot, let go of the session. SIGTERM, SIGHUP and Ctrl-C: end.
 
-    To be made before the recorder: what comes while it arms is done once it is armed, but for
-    Ctrl-C, which then gives up.
+    To be created before the recorder: a signal that comes while it arms takes effect once it is
+    armed, except Ctrl-C, which gives up.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ def _kexec_under_way() -> bool:
 
 
 def _watch(recorder: Recorder, signals: Signals) -> Status:
-    """Record until a signal ends it; the last status."""
+    """Record until a signal ends it; returns the last status."""
     status = recorder.tick(0)
     with _display() as show:
         while signals.ended is None:
@@ -145,7 +145,7 @@ def _watch(recorder: Recorder, signals: Signals) -> Status:
 def stay(recorder: Recorder, signals: Signals | None = None, *, leaving: bool = False) -> Status:
     """Record until a signal or the jump; ``leaving``: a kexec is under way already.
 
-    Returns the last status. On the way to a kexec the instance is left armed, else all is put back.
+    Returns the last status. On the way to a kexec the instance is left armed, else it is restored.
     """
     signals = signals or Signals()
     signals.armed()

@@ -1,4 +1,4 @@
-"""``tracekit report``: the answer."""
+"""``tracekit report``: where the blackout went, as text or JSON."""
 
 from __future__ import annotations
 

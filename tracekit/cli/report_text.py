@@ -117,17 +117,17 @@ def _slowest(
     table = _table(*boot, *texts, ("starts", "n"), ("takes", "n"), ("", "b"))
     longest = max((took or 0 for *_, took in rows), default=0) or 1
     for cells, number, start, took in rows:
-        at = duration(report.from_jump(number, start, leaving=leaving))
+        begins = duration(report.from_jump(number, start, leaving=leaving))
         bar = Text(_bar(took / longest), style="cyan") if took is not None else Text("")
         end = duration(took) if took is not None else Text("never returned", style="bold red")
         first = [str(number)] if several else []
-        table.add_row(*first, *map(printable, cells), at, end, bar)
+        table.add_row(*first, *map(printable, cells), begins, end, bar)
     return table
 
 
-def _more(count: int, what: str) -> Iterator[RenderableType]:
+def _more(count: int, plural: str) -> Iterator[RenderableType]:
     if count > _MOST:
-        yield Text(f"  … and {count - _MOST} more {what}: --json has them all", style="dim")
+        yield Text(f"  … and {count - _MOST} more {plural}: --json has them all", style="dim")
 
 
 def _initcalls(report: Report) -> Iterator[RenderableType]:
@@ -170,7 +170,7 @@ def _devices(report: Report) -> Iterator[RenderableType]:
 
 
 def _not_probed(probes: ProbeReport) -> str:
-    """What is missing, by the reason."""
+    """The missing probes, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for m in probes.missing:
         reason = m.reason
@@ -190,8 +190,8 @@ def _probes(report: Report) -> Iterator[RenderableType]:
         yield Text(printable(line + missing), style="dim")
 
 
-def _lost(of: BootReport | CpuReport) -> str:
-    return count_lost(of.lost, of.lost_at_least, "≥ ")
+def _lost(counts: BootReport | CpuReport) -> str:
+    return count_lost(counts.lost, counts.lost_at_least, "≥ ")
 
 
 def _boots(report: Report) -> Iterator[RenderableType]:
@@ -226,13 +226,13 @@ def _last_events(report: Report) -> Iterator[RenderableType]:
 
 
 def _diagnostics(report: Report) -> Iterator[RenderableType]:
-    # what was not probed stands with the record
-    found = [d for d in report.diagnostics if d.code != "probe-absent" or not report.probes]
-    for d in found[:_LISTED]:
+    # what was not probed is in the section "Record"
+    remarks = [d for d in report.diagnostics if d.code != "probe-absent" or not report.probes]
+    for d in remarks[:_LISTED]:
         text = f"  {d.severity}: {printable(d.where)}: {printable(d.message)} ({d.code})"
         yield Text(text, style=_SEVERITY[d.severity])
-    if len(found) > _LISTED:
-        yield Text(f"  … and {len(found) - _LISTED} more: --json has them all")
+    if len(remarks) > _LISTED:
+        yield Text(f"  … and {len(remarks) - _LISTED} more: --json has them all")
 
 
 def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:

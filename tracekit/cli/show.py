@@ -45,7 +45,7 @@ def command(session: Path | None, view: str, where: str, web: bool, port: int) -
     """
     from tracekit.query.expr import parse
 
-    parse(where)  # a mistake is told before anything is drawn
+    parse(where)  # a mistake is reported before anything is drawn
     if web:
         _serve(session, view, where, port)
         return
@@ -65,7 +65,7 @@ def command(session: Path | None, view: str, where: str, web: bool, port: int) -
 
 
 def _run(app: TracekitApp) -> None:
-    """Run it. SIGTERM and SIGHUP end it first, so that the terminal is as before, and then us."""
+    """Run the app. SIGTERM and SIGHUP end it first, which restores the terminal, and then us."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     came: list[int] = []
 
@@ -86,7 +86,7 @@ def _run(app: TracekitApp) -> None:
 
 
 def _serve(session: Path | None, view: str, where: str, port: int) -> None:
-    """Serve the interface to browsers on this machine, one process a page."""
+    """Serve the interface to browsers on this machine, one process per page."""
     try:
         from textual_serve.server import Server
     except ImportError:
@@ -98,7 +98,7 @@ def _serve(session: Path | None, view: str, where: str, port: int) -> None:
     Server(shlex.join([*words, *(["--", str(session)] if session else [])]), port=port).serve()
 
 
-def _unraisable(found: sys.UnraisableHookArgs) -> None:
-    """Textual-serve leaves a page's pipes to the garbage collector: no news when all is over."""
-    if str(found.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(found)
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Drop what the garbage collector raises on the pipes that textual-serve leaves at the end."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)

@@ -40,9 +40,9 @@ def command(sysroot: str, session: str, as_json: bool) -> None:
     root.need_root("snapshot")
     result = snapshot(root, session, progress)
     say_diagnostics(result.diagnostics)
-    what = "saved anew" if result.replaced else "saved"
+    verb = "saved anew" if result.replaced else "saved"
     say(
-        f"{what}: boot {result.boot}, kernel {result.release}, {result.formats} event formats, "
+        f"{verb}: boot {result.boot}, kernel {result.release}, {result.formats} event formats, "
         f"in {result.session}\nafter the kexec run: tracekit recover {result.session}"
     )
     if as_json:

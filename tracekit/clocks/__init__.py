@@ -1,1 +1,1 @@
-"""Stamps to nanoseconds, with their error: pure functions, of one boot and across boots."""
+"""Converts stamps to nanoseconds with an error bound, within a boot and across boots."""

@@ -1,13 +1,12 @@
 """One time axis for all boots of a session: 0 is the jump, the unit is the nanosecond.
 
-Raw stamps are kept; this module says what is added to them and how wrong that may be. Within a
-boot, a clock in ns is shifted and one in cycles is scaled. Across boots (:func:`align`) there is a
-common clock only where both trace clocks can be related to the TSC, which counts on through a
-kexec; everything else restarts, is bounded by what the RTC and the order of things allow, and is
-said to be. The evidence: :mod:`~tracekit.clocks.fit` (samples),
-:mod:`~tracekit.clocks.kernel_log` (kernel log), :mod:`~tracekit.clocks.counter_rate` (the counter's
-rate), :mod:`~tracekit.clocks.anchors` (a clock against TSC or RTC),
-:mod:`~tracekit.clocks.boot_zero` (the kernel's own zero).
+Raw stamps are kept; this module computes how they are converted and how wrong that may be. Within
+a boot, a clock in ns is shifted and one in cycles is scaled. Across boots (:func:`align`) there is
+a common clock only if both trace clocks can be related to the TSC, which counts on through a kexec.
+All other clocks restart, and only the RTC and the order of events bound the gap; a diagnostic says
+so. The evidence: :mod:`~tracekit.clocks.fit` (samples), :mod:`~tracekit.clocks.kernel_log` (kernel
+log), :mod:`~tracekit.clocks.counter_rate` (the counter's rate), :mod:`~tracekit.clocks.anchors` (a
+clock against TSC or RTC), :mod:`~tracekit.clocks.boot_zero` (the kernel's own zero).
 
 A bound that is not known is ``None``, and a diagnostic says so.
 """
@@ -41,35 +40,36 @@ def align(boots: Sequence[BootClockInput], origin: tuple[int, int] | None = None
     """
     if not boots:
         return SessionClock(0, 0, (), (), True, None, ())
-    given = [boot.evidence for boot in sorted(boots, key=lambda b: b.index)]
-    rate, notes = session_rate_of([evidence.boot for evidence in given])
-    read = [related(evidence, rate) for evidence in given]
+    unrelated = [boot.evidence for boot in sorted(boots, key=lambda b: b.index)]
+    rate, notes = session_rate_of([evidence.boot for evidence in unrelated])
+    read = [related(evidence, rate) for evidence in unrelated]
     leaving = read[-2:][0]
     start, raw = origin or (leaving.index, leaving.last)
-    gaps, said = [], [note for boot in read for note in boot.notes]
+    gaps, remarks = [], [note for boot in read for note in boot.notes]
     for a, b in pairwise(read):
         gap, more = gap_between(a, b, rate)
         gaps.append(gap)
-        said += more
+        remarks += more
     models = _chain(read, gaps, rate, start, raw)
     return SessionClock(
-        start, raw, models, tuple(gaps), all(g.common for g in gaps), rate, (*said, *notes)
+        start, raw, models, tuple(gaps), all(g.common for g in gaps), rate, (*remarks, *notes)
     )
 
 
 def session_rate_of(
     boots: Iterable[BootEvidence],
 ) -> tuple[SessionRate | None, tuple[Diagnostic, ...]]:
-    """The counter's rate, by all boots together; None where nothing tells it."""
+    """The counter's rate, from all boots together; None without any evidence."""
     read = list(boots)
     return session_rate({b.index: b.fit for b in read if b.fit}, {b.index: b.log for b in read})
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A boot's model, and the bound for where its ``ref_raw`` is relative to the jump.
+    """A boot's model, and the bound on where its ``ref_raw`` is relative to the jump.
 
-    ``lost_ns`` of ``slack_ns`` is only about its first events (see :func:`_lost`).
+    ``lost_ns`` is the part of ``slack_ns`` that only concerns its first events, see
+    :func:`_lost`.
     """
 
     model: ClockModel
@@ -85,11 +85,11 @@ def _chain(
     raw: int,
 ) -> tuple[ClockModel, ...]:
     """Models for all boots: the one with the origin first, then outward from gap to gap."""
-    at = next((i for i, boot in enumerate(boots) if boot.index == start), len(boots[-2:]) - 1)
+    origin = next((i for i, boot in enumerate(boots) if boot.index == start), len(boots[-2:]) - 1)
     lost = [_lost(boot, gap) for boot, gap in zip(boots, (None, *gaps), strict=True)]
-    placed = {at: _Placed(_model(boots[at], rate, (raw, 0), lost[at]), 0)}
-    for i in (*range(at + 1, len(boots)), *range(at - 1, -1, -1)):
-        back = i > at
+    placed = {origin: _Placed(_model(boots[origin], rate, (raw, 0), lost[origin]), 0)}
+    for i in (*range(origin + 1, len(boots)), *range(origin - 1, -1, -1)):
+        back = i > origin
         near = i - 1 if back else i + 1
         placed[i] = _beside(
             boots[i], boots[near], placed[near], gaps[min(i, near)], rate, back=back, lost=lost[i]
@@ -98,9 +98,9 @@ def _chain(
 
 
 def _lost(boot: ClockEvidence, gap: Gap | None) -> int | None:
-    """What a clock without a real source may have lost after the boot's first event, ns.
+    """The time a clock without a real source may have lost after the boot's first event, ns.
 
-    It is no more than what would put that event before the jump; unknown for the first boot.
+    At most what would put that event before the jump; unknown for the first boot.
     """
     if boot.first >= loose_below(boot.trace_clock, boot.log):
         return 0
@@ -117,9 +117,9 @@ def _beside(
     back: bool,
     lost: int | None,
 ) -> _Placed:
-    """Place a boot beside its neighbour, which is before (``back``) or after it."""
+    """Place a boot next to its neighbour, which is before (``back``) or after it."""
     if boot.unit == near.unit == "cycles" and gap.common:
-        # One counter: the sums stay in cycles across the jump.
+        # One counter: the arithmetic stays in cycles across the jump.
         ref = placed.model.ref_raw, placed.model.offset_ns
         return _Placed(_model(boot, rate, ref, lost), placed.slack_ns)
     edge = near.last if back else near.first
@@ -140,7 +140,7 @@ def _beside(
 def _model(
     boot: ClockEvidence, rate: SessionRate | None, ref: tuple[int, int], lost: int | None
 ) -> ClockModel:
-    """The model of one boot whose ``ref[0]`` is at ``ref[1]`` ns; its error bound comes later."""
+    """One boot's model, with stamp ``ref[0]`` at ``ref[1]`` ns; its error bound comes later."""
     log, unit = boot.log, boot.unit
     method = _method(boot, rate)
     scale, share, constant = Fraction(1), own_error(boot, rate), lost
@@ -149,7 +149,7 @@ def _model(
     elif unit == "ticks":
         scale, constant = Fraction(_USER_TICK_NS), None if lost is None else lost + _USER_TICK_NS
     if unit in ("ns", "ticks") and log.refined_khz and log.detected_khz and constant is not None:
-        # Until the refined calibration the clock ran at the early one.
+        # Before the refined calibration the clock ran at the early one.
         until = refined_from(boot.trace_clock, log)
         early = max(
             0, (round(boot.last * scale) if until is None else until) - round(boot.first * scale)
@@ -173,7 +173,7 @@ def _model(
 
 
 def _method(boot: ClockEvidence, rate: SessionRate | None) -> str:
-    """How the boot's stamps come onto the axis, in a sentence."""
+    """How the boot's stamps are placed on the axis, for the reader."""
     if boot.unit == "cycles" and rate is not None:
         return f"TSC cycles at the rate of {rate.source}; systematic part: {rate.basis}"
     if boot.unit == "cycles":

@@ -1,4 +1,4 @@
-"""Relating one boot's trace clock to what outlives the boot: the TSC, and the RTC."""
+"""Relates one boot's trace clock to the clocks that outlive the boot: the TSC and the RTC."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tracekit.errors import Diagnostic
 
 __all__ = ["Anchor", "loose_below", "place_by_rtc", "place_on_tsc", "refined_from"]
 
-#: printk's clock; ``global`` is the same but for a nudge that keeps it monotonic across CPUs.
+#: printk's clock; ``global`` is the same, except for a correction that keeps it monotonic across
+#: CPUs.
 _PRINTK_CLOCKS = ("perf", "global")
 #: Clocks that timekeeping drives: by ticks alone until the first real clock source.
 _TIMEKEEPING = ("mono", "mono_raw", "boot")
@@ -34,8 +35,8 @@ _Span = tuple[int, int]
 class Anchor:
     """Where a boot's stamps are on the TSC axis.
 
-    ``at(raw)`` gives every count the stamp can have been taken at. ``firm`` is false where that
-    rests on the RTC for stamps before the samples.
+    ``at(raw)`` gives the range of counts at which the stamp can have been taken. ``firm`` is false
+    where that rests on the RTC for stamps before the samples.
     """
 
     at: Callable[[int], _Span]
@@ -47,8 +48,8 @@ def loose_below(trace_clock: str, log: KernelLog) -> int:
     """Stamps below this are from before the clock was driven by a real source.
 
     Until ``Switched to clocksource`` timekeeping and jiffies are driven by ticks alone, and so is
-    ``sched_clock`` until the TSC is calibrated, where that happens late. A tick that is lost is
-    time that is lost: such stamps may be from any time *earlier* than they say.
+    ``sched_clock`` until the TSC is calibrated, where that happens late. A lost tick is lost
+    time: such stamps may be from any time *earlier* than they say.
     """
     if trace_clock in ("local", *_PRINTK_CLOCKS):
         return (log.detected_stamp_ns or 0) + TICK_NS if log.late else 0
@@ -60,10 +61,10 @@ def loose_below(trace_clock: str, log: KernelLog) -> int:
 
 
 def refined_from(trace_clock: str, log: KernelLog) -> int | None:
-    """The reading from which the clock surely ran at the refined calibration.
+    """The reading from which on the clock certainly ran at the refined calibration.
 
-    ``None`` when the log does not tell: other clocks than printk's compare with its stamps only
-    through the mark.
+    ``None`` when the log does not show it: clocks other than printk's can only be compared with
+    its stamps through the mark.
     """
     mark, stamp = log.stable, log.refined_stamp_ns
     if stamp is None:
@@ -87,13 +88,13 @@ def place_on_tsc(
     rate: Rate | None,
     where: str,
 ) -> tuple[Anchor | None, tuple[Diagnostic, ...]]:
-    """Relate a trace clock to the TSC, by the best evidence there is; ``None`` without any.
+    """Relate a trace clock to the TSC by the best evidence; ``None`` without any.
 
-    ``fit`` is that of the trace clock's own samples, ``rate`` the session's.
+    ``fit`` is of the trace clock's own samples, ``rate`` is the session's.
 
     - ``x86-tsc`` is the TSC.
-    - A clock that was sampled (mono, mono_raw, boot, tai; any other whose samples bear its name):
-      the lines its brackets allow, extended at the rates both they and the session allow.
+    - A sampled clock (mono, mono_raw, boot, tai, or any other with samples of its own): the lines
+      that its brackets allow, extended at the rates that both they and the session allow.
     - ``local``, ``perf``, ``global`` without samples: mono's, through the pair of readings in
       ``sched_clock: Marking stable`` (see :func:`tracekit.clocks.boot_zero.sched_clock`).
     """
@@ -109,23 +110,25 @@ def place_on_tsc(
     if trace_clock == "local":
         return Anchor(clock.at, f"sched_clock on the TSC: {clock.method}"), notes
     offset = log.stable.offset_ns
-    at = _before_mark(lambda raw: clock.at(raw - offset), log, clock.shape.late)
-    return Anchor(at, f"printk's clock on the TSC: {clock.method}"), notes
+    span_of = _before_mark(lambda raw: clock.at(raw - offset), log, clock.shape.late)
+    return Anchor(span_of, f"printk's clock on the TSC: {clock.method}"), notes
 
 
-def _before_mark(at: Callable[[int], _Span], log: KernelLog, rate: Rate) -> Callable[[int], _Span]:
-    """``at`` of printk's clock, which is known from the mark on, for all its readings.
+def _before_mark(
+    span_of: Callable[[int], _Span], log: KernelLog, rate: Rate
+) -> Callable[[int], _Span]:
+    """Extend ``span_of`` of printk's clock, which holds from the mark on, to earlier readings.
 
-    Before the mark its distance from ``sched_clock`` was on its way from 0 to the offset; where
-    there is no such mark (see :attr:`KernelLog.generic`) the two are the same.
+    Before the mark its distance from ``sched_clock`` was between 0 and the offset; where there is
+    no such mark (see :attr:`KernelLog.generic`) the two are the same.
     """
     mark = log.stable
     if mark is None:
-        return at
+        return span_of
     slack = sorted((0, round(mark.offset_ns * rate.mid)))
 
     def wider(raw: int) -> _Span:
-        low, high = at(raw)
+        low, high = span_of(raw)
         return (low, high) if raw >= mark.stamp_ns else (low + slack[0], high + slack[1])
 
     return wider
@@ -134,9 +137,9 @@ def _before_mark(at: Callable[[int], _Span], log: KernelLog, rate: Rate) -> Call
 def _sampled(
     fit: LineFit, log: KernelLog, rate: Rate | None
 ) -> tuple[Anchor | None, tuple[Diagnostic, ...]]:
-    """A clock with samples of its own."""
+    """Relate a clock to the TSC by its own samples."""
     if fit.clock in _PRINTK_CLOCKS and log.stable is None and not log.generic:
-        return None, ()  # no telling from when on printk's clock was a line
+        return None, ()  # unknown since when printk's clock has been a line
     slopes = [r for r in (fit.rate, rate) if r is not None]
     slope = slopes[0] if slopes else None
     if len(slopes) == 2:
@@ -147,18 +150,18 @@ def _sampled(
     step = _RTC_STEP_NS if fit.clock == "tai" else (0, 0)
     slack = [round(ns * shape.late.mid) for ns in step]
 
-    def at(raw: int) -> _Span:
-        # Inside the samples a shape may contradict one of them where the fit itself does not.
+    def span_of(raw: int) -> _Span:
+        # Among the samples, a shape may contradict one of them even if the fit does not.
         low, high = (
             fit.at(raw, shape) or fit.at(raw) or (fit.brackets[0].before, fit.brackets[-1].after)
         )
         if raw >= fit.brackets[0].ns:
             return low, high
-        # Before the samples a wall clock may have been set from the RTC.
+        # Before the samples, a wall clock may have been set from the RTC.
         return low + slack[0], high + slack[1]
 
     return Anchor(
-        _before_mark(at, log, shape.late) if fit.clock in _PRINTK_CLOCKS else at,
+        _before_mark(span_of, log, shape.late) if fit.clock in _PRINTK_CLOCKS else span_of,
         f"{fit.used} samples of {fit.clock} against the TSC over {fit.span_ns / 1e9:.3f} s",
         firm=fit.clock != "tai",
     ), ()
@@ -175,13 +178,13 @@ def _shape(fit: LineFit, log: KernelLog, slope: Rate | None) -> Bent | None:
         return shape
     if slope is None or log.detected_khz is None:
         return Bent.straight(slope) if slope else None
-    # Not known in detail: any mixture of the two rates, up to where the later one surely held.
+    # Not known in detail: any mixture of the two rates, until the later one certainly held.
     mixed, knee = Rate.of_khz(log.detected_khz).hull(slope), refined_from(fit.clock, log)
     return Bent(mixed, slope, knee, knee, knee) if knee is not None else Bent.straight(mixed)
 
 
 def place_by_rtc(trace_clock: str, log: KernelLog) -> tuple[int, _Span] | None:
-    """When, on the trace clock, the RTC was read, and the second it showed.
+    """The trace clock's reading when the RTC was read, and the second the RTC showed.
 
     ``(rtc_s, (earliest, latest) raw ns)``, from the lines ``registered as rtcN`` (before the
     reading) and ``setting system clock to`` (after it). ``None`` for clocks that cannot be

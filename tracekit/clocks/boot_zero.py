@@ -1,11 +1,11 @@
 """Where a boot's own clocks begin on the TSC axis: the zero of ``sched_clock`` and printk.
 
-x86's native ``sched_clock`` is 0 when ``tsc_enable_sched_clock()`` runs and from then on the TSC
-times the kernel's calibration (``arch/x86/kernel/tsc.c``): the early one, then, from the instant
-``tsc_refine_calibration_work`` read the TSC last, the refined one, without a jump. When that
-function runs depends on the machine: in ``setup_arch()`` where the early calibration works, but
-only in ``late_time_init()``, *after* the console initcalls, where it does not (QEMU without KVM).
-The zero may thus come after the boot's first event.
+x86's native ``sched_clock`` is 0 when ``tsc_enable_sched_clock()`` runs and from then on follows
+the TSC at the kernel's calibration (``arch/x86/kernel/tsc.c``): first the early one, then, from the
+last read of the TSC in ``tsc_refine_calibration_work`` on, the refined one, without a jump. When
+``tsc_enable_sched_clock()`` runs depends on the machine: in ``setup_arch()`` if the early
+calibration works, but only in ``late_time_init()``, *after* the console initcalls, if it does not
+(QEMU without KVM). So the zero may come after the boot's first event.
 
 printk shows ``local_clock()`` (``kernel/sched/clock.c``), which is *not* that line until
 ``sched_clock: Marking stable``: it follows the tick, and lost ticks make it lose time. From then
@@ -31,8 +31,8 @@ from tracekit.errors import Diagnostic
 
 __all__ = ["Initcall", "SchedClock", "Zero", "kernel_zero", "sched_clock"]
 
-#: Lengths of a tick in whole us. A stamp this far behind its tick was held back
-#: (``sched_clock_local`` clamps), so it does not tell the time.
+#: Lengths of a tick in whole us. A stamp this far after its tick was clamped
+#: (``sched_clock_local``), so it does not show the time.
 _TICKS_US = frozenset({1_000, 3_333, 4_000, 10_000})
 #: Stamps are cut to whole microseconds.
 _STAMP_NS = 1_000
@@ -51,8 +51,8 @@ class Initcall:
 class Zero:
     """Where the kernel's ``sched_clock`` read 0: ``raw`` +- ``error`` in units of the trace clock.
 
-    ``method`` says what it rests on. ``late``: the clock began only in ``late_time_init()``,
-    after the console initcalls, so this is not where the kernel began.
+    ``method`` names the evidence. ``late``: the clock only began in ``late_time_init()``, after the
+    console initcalls, so this is not where the kernel began.
     """
 
     raw: int
@@ -63,7 +63,7 @@ class Zero:
 
 @dataclass(frozen=True, slots=True)
 class SchedClock:
-    """``sched_clock`` of one boot in the TSC: it read 0 at a count in ``[low, high]``."""
+    """``sched_clock`` of one boot on the TSC: it read 0 at a count in ``[low, high]``."""
 
     low: int
     high: int
@@ -71,7 +71,7 @@ class SchedClock:
     method: str
 
     def at(self, raw_ns: int) -> tuple[int, int]:
-        """Every count at which ``sched_clock`` can have shown ``raw_ns``: ``(lowest, highest)``."""
+        """The counts at which ``sched_clock`` can have shown ``raw_ns``: ``(lowest, highest)``."""
         return (
             self.low + self.shape.between(0, raw_ns)[0],
             self.high + self.shape.between(0, raw_ns + 1)[1],
@@ -90,7 +90,7 @@ def kernel_zero(
     """Place the instant at which the boot's ``sched_clock`` read 0 on its trace clock's axis.
 
     ``initcalls`` are those of pid 1 before its first exec; ``first_exec`` is the stamp of the
-    first ``sched_process_exec`` of pid 1. Both only count when ``trace_clock`` is ``x86-tsc``.
+    first ``sched_process_exec`` of pid 1. Both are only used when ``trace_clock`` is ``x86-tsc``.
     """
     if trace_clock in ("local", "global", "perf"):
         return Zero(0, 0, f"the trace clock {trace_clock} counts from there", log.late), ()
@@ -113,17 +113,17 @@ def sched_clock(
     first_exec: int | None = None,
     where: str = "boot",
 ) -> tuple[SchedClock | None, tuple[Diagnostic, ...]]:
-    """Place a boot's ``sched_clock`` on the TSC axis from all the evidence there is.
+    """Place a boot's ``sched_clock`` on the TSC axis by all the evidence.
 
-    Two kinds, both through the line ``Marking stable``:
+    There are two kinds, both through the line ``Marking stable``:
 
-    - *order*: what the log says came before or after an event with a TSC stamp. Bounds from both
-      sides, as rigorous as the log is.
+    - *order*: log lines that came before or after an event with a TSC stamp. They bound the zero
+      from both sides, as rigorously as the log allows.
     - *pair*: mono and ``sched_clock`` read one after the other; mono's count follows from the
-      samples. Sharp, but by itself it only gives the earliest possible zero: whatever got between
-      the two reads (SMI, hypervisor) makes the true zero later. Where order bounds the zero from
-      above, that is the upper end. Where nothing does, the width that 95 % of the samples' own
-      brackets keep, which enclose the same kind of read, is allowed for.
+      samples. Sharp, but by itself it only gives the earliest possible zero: any delay between the
+      two reads (SMI, hypervisor) makes the true zero later. If order bounds the zero from above,
+      that is the upper end. Otherwise a delay is allowed for that 95 % of the samples' own
+      brackets, which enclose the same kind of read, do not exceed.
     """
     mark = log.stable
     shape = sched_shape(log, mark) if mark else None
@@ -136,8 +136,8 @@ def sched_clock(
             else "sched_clock is not the native one of the TSC"
         )
         return None, (_unknown(where, f"the log does not tie sched_clock to the TSC: {reason}"),)
-    given = _Evidence(log, mark, samples, initcalls, first_exec, where)
-    clock, notes = _combine(given, shape)
+    evidence = _Evidence(log, mark, samples, initcalls, first_exec, where)
+    clock, notes = _combine(evidence, shape)
     start = next(
         (
             call.start
@@ -148,11 +148,11 @@ def sched_clock(
     )
     if clock is None or start is None or log.refined_khz is None:
         return clock, notes
-    # The refinement cannot have ended sooner than a second after init_tsc_clocksource() began:
-    # with the zero known roughly, that says better when it took effect; so once more with that.
+    # The refinement ended a second after init_tsc_clocksource() began, at the earliest. With the
+    # zero roughly known, that bounds better when it took effect, so combine once more.
     began = floor((start - clock.high) / max(shape.early.hi, shape.late.hi))
     knee = min(max(shape.knee_low, began + REFINE_NS), shape.knee_high)
-    return _combine(given, replace(shape, knee_low=knee))
+    return _combine(evidence, replace(shape, knee_low=knee))
 
 
 def _unknown(where: str, why: str) -> Diagnostic:
@@ -166,7 +166,7 @@ def _unknown(where: str, why: str) -> Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """All there is about one boot's ``sched_clock``."""
+    """All evidence about one boot's ``sched_clock``."""
 
     log: KernelLog
     mark: StableMark
@@ -185,14 +185,14 @@ class _Bounds:
     why: str
 
 
-def _order(given: _Evidence, shape: Bent) -> _Bounds:
+def _order(evidence: _Evidence, shape: Bent) -> _Bounds:
     """Bounds from lines and events whose order ``init/main.c`` fixes.
 
     The mark is printed by the initcall ``sched_clock_init_late``; every built-in initcall is over
     before the line ``Freeing unused kernel image (initmem)``; ``Run ... as init process`` comes
     before pid 1's first exec.
     """
-    log, mark = given.log, given.mark
+    log, mark = evidence.log, evidence.mark
     after: list[int] = []
     before: list[int] = []
 
@@ -205,40 +205,40 @@ def _order(given: _Evidence, shape: Bent) -> _Bounds:
             before.append(count - shape.between(0, stamp - mark.offset_ns)[0])
 
     behind_tick = (mark.stamp_ns - mark.raw_ns - mark.offset_ns) // 1_000
-    for call in given.initcalls:
+    for call in evidence.initcalls:
         if call.func == "sched_clock_init_late" and behind_tick not in _TICKS_US:
             printed_after(call.start, mark.stamp_ns)
             printed_before(call.finish, mark.stamp_ns)
-    finishes = [call.finish for call in given.initcalls if call.finish is not None]
+    finishes = [call.finish for call in evidence.initcalls if call.finish is not None]
     printed_after(max(finishes, default=None), log.freeing_stamp_ns)
-    printed_before(given.first_exec, log.run_init_stamp_ns)
+    printed_before(evidence.first_exec, log.run_init_stamp_ns)
     return _Bounds(
         max(after, default=None), min(before, default=None), "the order of log lines and events"
     )
 
 
-def _pair(given: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagnostic, ...]]:
+def _pair(evidence: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagnostic, ...]]:
     """Bounds from the mark's pair of readings and mono's samples.
 
-    mono_raw is projected back rather than mono, as NTP does not touch it; what the two differ by
-    when the samples were taken is the most they differed by at the mark, before NTP could run.
+    mono_raw is projected back rather than mono, because NTP does not touch it. At the mark, before
+    NTP could run, the two differed by at most what they differ by in the samples.
     """
-    samples = given.samples
+    samples = evidence.samples
     name = next((name for name in ("mono_raw", "mono") if samples.get(name)), None)
     fit = fit_clock(name, samples[name], "") if name else None
     if name is None or fit is None:
         return None, ()
-    mono = timekeeping_shape(given.log, fit.rate)
+    mono = timekeeping_shape(evidence.log, fit.rate)
     if mono is None:
         rate = fit.rate
         mono = Bent.straight(rate.hull(shape.early).hull(shape.late) if rate else shape.late)
-    read = fit.at(given.mark.gtod_ns, mono)
+    read = fit.at(evidence.mark.gtod_ns, mono)
     if read is None:
         return None, (
             Diagnostic(
                 "clock-rate-disagrees",
                 "warning",
-                given.where,
+                evidence.where,
                 f"{name} did not run at the rates the log states; it is not projected back",
             ),
         )
@@ -246,8 +246,8 @@ def _pair(given: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagnost
     widths = sorted(b.after - b.before for b in fit.brackets)
     stall = widths[len(widths) * 95 // 100]
     fewest, most = (
-        shape.between(0, given.mark.raw_ns)[0],
-        shape.between(0, given.mark.raw_ns + 1)[1],
+        shape.between(0, evidence.mark.raw_ns)[0],
+        shape.between(0, evidence.mark.raw_ns + 1)[1],
     )
     return _Bounds(
         read[0] - slack - most,
@@ -257,7 +257,7 @@ def _pair(given: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagnost
 
 
 def _apart(samples: Mapping[str, Sequence[Bracket]], fit: LineFit, rate: Rate) -> int:
-    """The most that mono and mono_raw can differ by according to their samples, ns."""
+    """The most that mono and mono_raw can differ according to their samples, ns."""
     lows, highs = [], []
     for bracket in samples.get("mono", ()):
         here = min(fit.brackets, key=lambda b: abs(b.before - bracket.before))
@@ -268,22 +268,22 @@ def _apart(samples: Mapping[str, Sequence[Bracket]], fit: LineFit, rate: Rate) -
     if not lows:
         return 0
     low, high = max(lows), min(highs)
-    if low > high:  # they drift apart: the extremes, not what all have in common
+    if low > high:  # they drift apart: take the extremes instead of the intersection
         low, high = min(lows), max(highs)
     return ceil(max(abs(low), abs(high)))
 
 
-def _combine(given: _Evidence, shape: Bent) -> tuple[SchedClock | None, tuple[Diagnostic, ...]]:
-    """What both kinds of evidence leave; order alone where they contradict each other."""
-    order = _order(given, shape)
-    pair, notes = _pair(given, shape)
+def _combine(evidence: _Evidence, shape: Bent) -> tuple[SchedClock | None, tuple[Diagnostic, ...]]:
+    """Combine both kinds of evidence; order alone is used if they contradict each other."""
+    order = _order(evidence, shape)
+    pair, notes = _pair(evidence, shape)
     if pair is not None and not _agree(order, pair):
         notes = (
             *notes,
             Diagnostic(
                 "clock-zero-conflict",
                 "warning",
-                given.where,
+                evidence.where,
                 f"{pair.why}, give a zero that {order.why} rule out; the latter is used",
             ),
         )
@@ -295,7 +295,10 @@ def _combine(given: _Evidence, shape: Bent) -> tuple[SchedClock | None, tuple[Di
     )
     upper = order if order.high is not None or pair is None else pair
     if lower is None or lower.low is None or upper.high is None or lower.low > upper.high:
-        return None, (*notes, _unknown(given.where, "neither samples nor initcall events place it"))
+        return None, (
+            *notes,
+            _unknown(evidence.where, "neither samples nor initcall events place it"),
+        )
     allowed = "" if upper is order else ", and the stall that 95 % of the samples stay below"
     return SchedClock(
         lower.low, upper.high, shape, f"lower bound: {lower.why}; upper bound: {upper.why}{allowed}"

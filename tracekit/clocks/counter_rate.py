@@ -1,15 +1,15 @@
-"""The counter's rate for a whole session, with the part of its error no sample can show.
+"""The counter's rate for a whole session, including the systematic error of calibrations.
 
 All boots of a kexec chain run on the same oscillator, so the boot that determines the rate best
-determines it for all. But what a boot's samples measure is its kernel's clock, and that runs at
-whatever the kernel took the TSC's frequency to be when it calibrated it. The samples' interval
-says how well the *kernel's* nanosecond is known; how far that is from a nanosecond is the
-calibration's error, a *systematic* part that is the same for every sample of the boot.
+determines it for all. But a boot's samples measure its kernel's clock, which runs at the TSC
+frequency that the kernel calibrated. The samples' interval says how well the *kernel's* nanosecond
+is known; its difference from a true nanosecond is the calibration's error, a *systematic* part that
+is the same for every sample of the boot.
 
-What is known about it: ``tsc_refine_calibration_work`` (``arch/x86/kernel/tsc.c``) compares the
+That part is bounded: ``tsc_refine_calibration_work`` (``arch/x86/kernel/tsc.c``) compares the
 TSC with HPET or the ACPI PM timer over a second, and accepts readings that took less than
-``tsc_khz >> 5`` cycles, 1/32 ms: 31.25 ppm is the most it can be off against that timer. Each boot
-repeats it, and where several did, their spread says how far off they really are. Neither says
+``tsc_khz >> 5`` cycles, 1/32 ms, so it is off by at most 31.25 ppm against that timer. Each boot
+repeats it, and the spread over several boots shows how far off they really are. Neither says
 anything about the timer's own oscillator.
 """
 
@@ -29,7 +29,7 @@ __all__ = ["LIMIT_PPM", "SessionRate", "session_rate"]
 #: The most a refined calibration can be off against its reference timer.
 _REFINED_LIMIT = Fraction(1, 32_000)
 LIMIT_PPM = float(_REFINED_LIMIT) * 1e6
-#: Cycles per ns that no counter has: 1 MHz to 100 GHz is any TSC there was or will be.
+#: Cycles per ns of any real counter: 1 MHz to 100 GHz.
 _PLAUSIBLE = Rate(Fraction(1, 1000), Fraction(100))
 
 
@@ -37,10 +37,11 @@ _PLAUSIBLE = Rate(Fraction(1, 1000), Fraction(100))
 class SessionRate:
     """Cycles per ns for all boots.
 
-    ``rate``: everything it can be, the systematic part included. ``fitted``: without that part.
+    ``rate``: the possible range, systematic part included. ``fitted``: without that part.
     ``systematic``: the share (1e-6 = 1 ppm) added for it, ``None`` where nothing bounds it, and
-    ``basis`` what that share rests on. ``source``: where ``fitted`` comes from. ``firm`` is false
-    for an early calibration, which nothing bounds: 7.3 was off by 1768 ppm on the lab machine.
+    ``basis`` the evidence for that share. ``source``: where ``fitted`` comes from. ``firm`` is
+    false for an early calibration, which nothing bounds: 7.3 was off by 1768 ppm on the lab
+    machine.
     """
 
     rate: Rate
@@ -52,12 +53,12 @@ class SessionRate:
 
     @property
     def best(self) -> Fraction:
-        """The one used to convert: the middle of ``fitted``."""
+        """The rate used to convert: the middle of ``fitted``."""
         return self.fitted.mid
 
     @property
     def relative(self) -> Fraction | None:
-        """Bound for the relative error of a duration converted with ``best``."""
+        """Bound on the relative error of a duration converted with ``best``."""
         if not self.firm:
             return None
         return max(abs(self.best / self.rate.lo - 1), abs(1 - self.best / self.rate.hi))
@@ -68,8 +69,8 @@ def session_rate(
 ) -> tuple[SessionRate | None, tuple[Diagnostic, ...]]:
     """Combine the fits and kernel logs of all boots, by boot index.
 
-    The narrowest fit, unless that is wider than a refined calibration can be wrong and there is
-    one; the early calibration if that is all there is; ``None`` without any.
+    The narrowest fit is used, unless it is wider than the possible error of a refined calibration
+    and there is one; the early calibration if there is nothing else; ``None`` without any.
     """
     notes = list[Diagnostic]()
     measured = _plausible({b: fit.rate for b, fit in fits.items() if fit.rate}, notes)
@@ -91,8 +92,8 @@ def session_rate(
     fitted, source = chosen
     systematic, basis = _systematic(refined, notes)
     rate = fitted if systematic is None else fitted.widened(systematic)
-    # All boots run on one oscillator, so every claim counts. A fit only says where the rate is,
-    # not that it may be anywhere in there: a wide one that holds the chosen rate adds nothing.
+    # All boots run on one oscillator, so every claim counts. A fit says that the rate is in its
+    # interval, not that all of it is possible: a wide one around the chosen rate adds nothing.
     stated = fitted.widened(max(systematic or Fraction(0), _REFINED_LIMIT))
     strays = {
         boot: (fits[boot].clock, claim)
@@ -106,10 +107,10 @@ def session_rate(
     }
     for claim in (*refined.values(), *(claim for _, claim in strays.values())):
         rate = rate.hull(claim)
-    for boot, (what, claim) in strays.items():
+    for boot, (evidence, claim) in strays.items():
         notes.append(Diagnostic(
             "clock-rate-disagrees", "warning", f"boot {boot}",
-            f"{what} gives {float(claim.lo):.9f} to {float(claim.hi):.9f} cycles/ns here, "
+            f"{evidence} gives {float(claim.lo):.9f} to {float(claim.hi):.9f} cycles/ns here, "
             f"{source} gives {float(fitted.lo):.9f} to {float(fitted.hi):.9f}; the error "
             "stated covers both"))  # fmt: skip
     firm = bool(measured or refined)
@@ -117,7 +118,7 @@ def session_rate(
 
 
 def _plausible(rates: Mapping[int, Rate], notes: list[Diagnostic]) -> dict[int, Rate]:
-    """The rates that a counter can have; a note about every other."""
+    """The rates that a counter can have; adds a note about every other."""
     kept = {}
     for boot, rate in rates.items():
         if rate.lo >= _PLAUSIBLE.lo and rate.hi <= _PLAUSIBLE.hi:
@@ -140,7 +141,7 @@ def _choose(
     refined: Mapping[int, Rate],
     detected: Mapping[int, Rate],
 ) -> tuple[Rate, str] | None:
-    """The interval to build on and where it comes from."""
+    """The interval to use and where it comes from."""
     best = min(measured, key=lambda boot: (measured[boot].ppm, boot), default=None)
     if best is not None and (measured[best].ppm <= LIMIT_PPM or not refined):
         fit = fits[best]
@@ -156,7 +157,7 @@ def _choose(
 def _systematic(
     refined: Mapping[int, Rate], notes: list[Diagnostic]
 ) -> tuple[Fraction | None, str]:
-    """How far the kernels' calibrations may be off, and what that rests on."""
+    """How far the kernels' calibrations may be off, and the evidence for that."""
     if not refined:
         notes.append(
             Diagnostic(

@@ -1,6 +1,6 @@
-"""What is known of one boot's clocks: its samples and its log, read once.
+"""The evidence about one boot's clocks: its samples and its kernel log, read once.
 
-Both are the same whatever clock stamped the boot's events, so they are read apart from it
+Both are independent of the clock that stamped the boot's events, so they are read without it
 (:class:`BootClocks`); a :class:`BootClockInput` adds the trace clock and its stamps.
 """
 
@@ -32,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class BootEvidence:
-    """The samples and the log of a boot, checked. ``fit``: of the clock that tells a rate best."""
+    """The checked samples and log of a boot. ``fit``: of the clock that shows a rate best."""
 
     index: int
     log: KernelLog
@@ -46,14 +46,14 @@ class BootEvidence:
         return f"boot {self.index}"
 
     def with_brackets(self, clock: str, more: Sequence[Bracket]) -> BootEvidence:
-        """The same with more brackets of one clock, and without the fit they may change."""
+        """A copy with more brackets of one clock, and without the fit they may change."""
         every = in_order([*self.brackets.get(clock, ()), *more])
         return replace(self, brackets={**self.brackets, clock: every}, fit=None)
 
 
 @dataclass(frozen=True)
 class BootClocks:
-    """What was saved of one boot's clocks.
+    """The saved clock data of one boot.
 
     ``samples``: the untrusted contents of ``clocks.json`` and ``clocks-last.json``.
     """
@@ -64,7 +64,7 @@ class BootClocks:
 
     @cached_property
     def evidence(self) -> BootEvidence:
-        """What it says; read when first asked for, and once."""
+        """The evidence in it, read once when first asked for."""
         where = f"boot {self.index}"
         brackets, notes = read_samples(self.samples, where)
         fit = best_fit(brackets, where, notes)
@@ -81,8 +81,8 @@ class BootClocks:
 class BootClockInput:
     """A boot's clocks, and the one that stamped its events.
 
-    ``first_raw`` and ``last_raw``: its first and last event on ``trace_clock``, ``None`` without
-    events.
+    ``first_raw`` and ``last_raw``: stamps of its first and last event on ``trace_clock``, ``None``
+    without events.
     """
 
     clocks: BootClocks
@@ -92,12 +92,12 @@ class BootClockInput:
 
     @property
     def index(self) -> int:
-        """The boot's."""
+        """The boot's index."""
         return self.clocks.index
 
     @property
     def evidence(self) -> ClockEvidence:
-        """What is known of the trace clock."""
+        """The evidence about the trace clock."""
         first = self.first_raw if self.first_raw is not None else self.last_raw or 0
         last = self.last_raw if self.last_raw is not None else first
         return on_clock(self.clocks.evidence, self.trace_clock, first, last)
@@ -105,10 +105,10 @@ class BootClockInput:
 
 @dataclass(frozen=True, slots=True)
 class ClockEvidence:
-    """What is known of a boot's trace clock.
+    """The evidence about a boot's trace clock.
 
-    ``first``/``last`` are 0 where it has no events. ``own_fit`` is of the trace clock, where that
-    was sampled; ``anchor`` relates it to the TSC, see :func:`related`.
+    ``first``/``last`` are 0 if it has no events. ``own_fit`` is of the trace clock, if that was
+    sampled; ``anchor`` relates it to the TSC, see :func:`related`.
     """
 
     boot: BootEvidence
@@ -121,17 +121,17 @@ class ClockEvidence:
 
     @property
     def index(self) -> int:
-        """The boot's."""
+        """The boot's index."""
         return self.boot.index
 
     @property
     def log(self) -> KernelLog:
-        """The boot's."""
+        """The boot's kernel log."""
         return self.boot.log
 
     @property
     def unit(self) -> Unit:
-        """What one step of the trace clock is."""
+        """The unit of the trace clock."""
         return UNITS.get(self.trace_clock, "ns")
 
     @property
@@ -141,7 +141,7 @@ class ClockEvidence:
 
 
 def on_clock(boot: BootEvidence, trace_clock: str, first: int, last: int) -> ClockEvidence:
-    """The evidence as it bears on stamps of ``trace_clock`` from ``first`` to ``last``."""
+    """The evidence for stamps of ``trace_clock`` from ``first`` to ``last``."""
     own, notes = boot.fit, boot.notes
     if own is None or own.clock != trace_clock:
         own = fit_clock(trace_clock, boot.brackets.get(trace_clock, ()), boot.where)
@@ -151,23 +151,23 @@ def on_clock(boot: BootEvidence, trace_clock: str, first: int, last: int) -> Clo
 
 
 def _remarks(boot: BootEvidence, trace_clock: str) -> list[Diagnostic]:
-    """What is wrong with the clock itself."""
-    said = []
+    """Diagnostics about the clock itself."""
+    remarks = []
     if trace_clock not in UNITS:
         message = f"the trace clock {trace_clock!r} is not known; its stamps are taken for ns"
-        said.append(Diagnostic("clock-unknown", "warning", boot.where, message))
+        remarks.append(Diagnostic("clock-unknown", "warning", boot.where, message))
     elif trace_clock == "counter":
         message = "the trace clock counts events: it gives their order, no time"
-        said.append(Diagnostic("clock-order-only", "warning", boot.where, message))
+        remarks.append(Diagnostic("clock-order-only", "warning", boot.where, message))
     if boot.log.unstable or boot.log.adjusted:
-        what = "found the TSC unstable" if boot.log.unstable else "changed the TSC's value"
-        message = f"this kernel {what}: what is placed by the TSC may be off by an unknown amount"
-        said.append(Diagnostic("clock-tsc-changed", "warning", boot.where, message))
-    return said
+        change = "found the TSC unstable" if boot.log.unstable else "changed the TSC's value"
+        message = f"this kernel {change}: what is placed by the TSC may be off by an unknown amount"
+        remarks.append(Diagnostic("clock-tsc-changed", "warning", boot.where, message))
+    return remarks
 
 
 def related(boot: ClockEvidence, rate: SessionRate | None) -> ClockEvidence:
-    """The boot with its relation to the TSC, which the rate of the session may help to find."""
+    """The boot with its relation to the TSC, for which the session's rate may be needed."""
     if boot.unit == "cycles" and rate is None:
         note = Diagnostic(
             "clock-rate-unknown",
@@ -188,11 +188,11 @@ def related(boot: ClockEvidence, rate: SessionRate | None) -> ClockEvidence:
 
 
 def own_error(boot: ClockEvidence, rate: SessionRate | None) -> Fraction | None:
-    """Bound for the share by which the boot's own ns may differ from the session's.
+    """Bound on the relative difference between the boot's own ns and the session's.
 
-    Its clock runs at its refined calibration (or the early one, where the kernel takes that for
-    exact and makes the TSC its clock source without refining it), unless NTP slews it: what its
-    own samples show is added where they show it better than a calibration can be wrong.
+    Its clock runs at its refined calibration (or the early one, if the kernel takes that for exact
+    and makes the TSC its clock source without refining it), unless NTP slews it: the rate of its
+    own samples is added if they are more precise than a calibration.
     """
     if rate is None or not rate.firm or boot.unit == "count":
         return None

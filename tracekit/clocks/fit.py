@@ -1,12 +1,12 @@
-"""Which lines through bracketed clock samples are possible, exactly.
+"""Exact fits of bracketed clock samples: all lines through them that are possible.
 
 A sample is ``{"clock", "tsc_before", "ns", "tsc_after"}``: ``rdtscp``, ``clock_gettime``,
-``rdtscp``. At *some* count in ``[tsc_before, tsc_after]`` the clock was in ``[ns, ns + 1)``,
-nothing more is known. So instead of a regression, whose error would rest on guesses about how the
-reads are distributed inside the brackets, :func:`fit_brackets` computes the set of all lines
+``rdtscp``. At *some* count in ``[tsc_before, tsc_after]`` the clock was in ``[ns, ns + 1)``;
+nothing more is known. So instead of a regression, whose error would rest on guesses about the
+distribution of the reads inside the brackets, :func:`fit_brackets` computes the set of all lines
 ``tsc = a + b * ns`` that pass through every bracket, and gives the exact range of ``b``.
 
-All sums are over Python integers and fractions: a count of 1e11 times a reading of 1e18 ns needs
+All arithmetic is on Python integers and fractions: a count of 1e11 times a reading of 1e18 ns needs
 97 bits, a double has 53.
 """
 
@@ -30,20 +30,20 @@ __all__ = [
     "read_samples",
 ]
 
-#: Clocks that tell the counter's rate, best first: mono_raw is never slewed by NTP; boot and mono
-#: are. The wall clocks are not in the list: they are stepped, too.
+#: Clocks that show the counter's rate, best first: mono_raw is never slewed by NTP; boot and mono
+#: are. The wall clocks are not in the list, because they are also stepped.
 _PREFERRED = ("mono_raw", "boot", "mono")
 #: Counts and readings are u64 in the kernel.
 _U64 = 1 << 64
-#: A slope no samples of 64 bits can require: where the search begins.
+#: Start of the search: a slope that no 64-bit samples can require.
 _STEEPEST = Fraction(_U64)
-#: Above this many samples of one clock only every k-th is used. Bounds the time spent on a hostile
-#: file; a capture takes 50 to 100.
+#: Above this many samples of one clock, only every k-th is used, to bound the time spent on a
+#: hostile file; a capture takes 50 to 100.
 _MAX_SAMPLES = 4_000
 #: This many of the narrowest samples decide which of the others are outliers.
 _MAX_CORE = 64
-#: At most this share of the samples may be set aside as outliers; more than that, and it is the
-#: clock that is not a line. (1/20: a torn or misread sample is a rarity, not a population.)
+#: At most this share of the samples may be set aside as outliers; if there are more, the clock is
+#: not a line. (1/20, because torn or misread samples are rare.)
 _MAX_OUTLIER_SHARE = Fraction(1, 20)
 
 
@@ -60,9 +60,9 @@ class Bracket:
 class LineFit:
     """What the samples of one clock say about ``tsc = a + b * ns``.
 
-    ``rate`` holds every possible ``b`` (``None``: the samples do not bound it, as one sample does
-    not). ``consistent`` is false when no line passes through the samples; ``rate`` is then the
-    hull of what each stretch between two breaks allows, and ``brackets`` are those of the last
+    ``rate`` holds every possible ``b`` (``None``: the samples do not bound it, as with a single
+    one). ``consistent`` is false when no line passes through the samples; ``rate`` is then the
+    hull of the rates of all stretches between breaks, and ``brackets`` are those of the last
     stretch, the one next to the jump. ``residual_ns`` is the rms distance of the narrower half of
     the brackets' midpoints from the middle line. ``used``/``rejected`` count samples.
     """
@@ -78,12 +78,12 @@ class LineFit:
     diagnostics: tuple[Diagnostic, ...]
 
     def at(self, ns: int, shape: Bent | None = None) -> tuple[int, int] | None:
-        """Every count at which the clock can have shown ``ns``: ``(lowest, highest)``.
+        """The counts at which the clock can have shown ``ns``: ``(lowest, highest)``.
 
-        Each bracket allows ``[before, after]`` and the cycles from its reading to ``ns``, one ns
-        more or less because both are cut to whole ns; the true count is in all of them. That is
-        exact outside the samples' span and an outer bound inside. ``shape`` says how many cycles
-        that is, by default the fit's own rate. ``None`` without either, or when the brackets
+        Each bracket allows ``[before, after]`` plus the cycles from its reading to ``ns``, one ns
+        more or less because both are cut to whole ns; the true count satisfies all of them. That
+        is exact outside the samples' span and an outer bound inside. ``shape`` converts ns to
+        cycles, by default the fit's own rate. ``None`` without either, or when the brackets
         contradict the shape.
         """
         if shape is None:
@@ -101,11 +101,11 @@ class LineFit:
 def read_samples(
     samples: Iterable[object], where: str = "clock samples"
 ) -> tuple[dict[str, tuple[Bracket, ...]], tuple[Diagnostic, ...]]:
-    """Check untrusted samples: the good ones by clock in order of reading, and what was dropped.
+    """Check untrusted samples: the good ones by clock in order of reading, and diagnostics.
 
-    Dropped, and counted in one diagnostic a reason: anything that is not a mapping with the four
+    Dropped, and counted in one diagnostic per reason: anything that is not a mapping with the four
     keys, counts or readings that are not integers in ``[0, 2**64)``, ``tsc_after < tsc_before``,
-    exact duplicates, and what exceeds the limit on samples.
+    exact duplicates, and samples above the limit.
     """
     good: dict[str, dict[Bracket, None]] = {}
     dropped: dict[str, int] = {}
@@ -164,10 +164,10 @@ def _check(sample: object) -> tuple[str, str, Bracket | None]:
 def fit_brackets(
     samples: Iterable[object], clock: str | None = None, where: str = "clock samples"
 ) -> LineFit | None:
-    """Fit the samples of ``clock`` (default: the best one there is for a rate).
+    """Fit the samples of ``clock`` (default: the clock that shows a rate best).
 
-    ``None`` when there is no usable sample of it. The fit's diagnostics include those about
-    samples that were dropped.
+    ``None`` if it has no usable sample. The fit's diagnostics include those about dropped
+    samples.
     """
     by_clock, diagnostics = read_samples(samples, where)
     if clock is not None:
@@ -178,7 +178,7 @@ def fit_brackets(
 def best_fit(
     by_clock: Mapping[str, Sequence[Bracket]], where: str, diagnostics: Iterable[Diagnostic]
 ) -> LineFit | None:
-    """Fit the checked samples of the clock that is best for a rate; ``None`` without any."""
+    """Fit the checked samples of the clock that shows a rate best; ``None`` without any."""
     fits = [
         fit_clock(name, by_clock[name], where, diagnostics)
         for name in _PREFERRED
@@ -193,7 +193,7 @@ def fit_clock(
     where: str,
     diagnostics: Iterable[Diagnostic] = (),
 ) -> LineFit | None:
-    """Fit checked samples of one clock, in order of reading; ``None`` when there is none."""
+    """Fit checked samples of one clock, in order of reading; ``None`` without any."""
     if not brackets:
         return None
     notes = list(diagnostics)
@@ -244,11 +244,11 @@ def fit_clock(
 def _slopes(brackets: Sequence[Bracket]) -> tuple[bool, Rate | None]:
     """Whether a line of positive slope fits, and the exact range of such slopes.
 
-    A line passes a bracket when it is not above ``after`` at ``ns`` and not below ``before`` at
-    ``ns + 1``. With ``g(b) = min_i(after_i - b*ns_i) - max_j(before_j - b*(ns_j + 1))`` one of
-    slope ``b`` passes all exactly when ``g(b) >= 0``. ``g`` is a minimum of linear functions,
-    hence concave, and Newton's iteration from outside reaches its zeros in finitely many exact
-    steps.
+    A line passes through a bracket if it is not above ``after`` at ``ns`` and not below ``before``
+    at ``ns + 1``. With ``g(b) = min_i(after_i - b*ns_i) - max_j(before_j - b*(ns_j + 1))``, a line
+    of slope ``b`` passes through all if and only if ``g(b) >= 0``. ``g`` is a minimum of linear
+    functions, hence concave, and Newton's iteration from outside reaches its zeros in finitely many
+    exact steps.
     """
     high = _newton(brackets, _STEEPEST, -1)
     low = _newton(brackets, Fraction(0), 1)
@@ -277,12 +277,12 @@ def _newton(brackets: Sequence[Bracket], start: Fraction, direction: int) -> Fra
 
 
 def _runs(brackets: Sequence[Bracket]) -> list[tuple[Bracket, ...]]:
-    """Cut the samples, in order, into as few stretches as possible that are lines each."""
+    """Cut the samples, in order, into as few stretches as possible, each of them a line."""
     runs, start = [], 0
     while start < len(brackets):
         good, bad = start + 1, len(brackets) + 1
         step = 1
-        while good + step < bad:  # gallop, then bisect: a subset of a line's samples is a line
+        while good + step < bad:  # gallop, then bisect: any part of a line is a line
             if not _slopes(brackets[start : good + step])[0]:
                 bad = good + step
                 break
@@ -300,16 +300,16 @@ def _runs(brackets: Sequence[Bracket]) -> list[tuple[Bracket, ...]]:
 
 
 def _without_outliers(brackets: tuple[Bracket, ...]) -> tuple[tuple[Bracket, ...], int]:
-    """Set aside the few samples that contradict all others; unchanged when that does not help.
+    """Set aside the few samples that contradict all others; unchanged if that does not help.
 
-    The longest stretch that is a line decides. Only samples that have fitting ones on both sides
-    count as outliers: a stretch at either end that does not fit is a clock that changed.
+    The longest stretch that is a line decides. Only samples between fitting ones count as
+    outliers: a stretch at either end that does not fit means that the clock changed.
     """
     core = max(_runs(brackets), key=len)
     rate = _slopes(core)[1]
     if rate is None:
         return brackets, 0
-    # The narrowest brackets say most, and any choice of them gives a valid outer bound.
+    # The narrowest brackets bound best, and any choice of them gives a valid outer bound.
     narrow = tuple(sorted(core, key=_width)[:_MAX_CORE])
     line = LineFit("", rate, True, None, len(narrow), 0, 0, narrow, ())
     keep, misfits = [], []
@@ -334,7 +334,7 @@ def _residual(brackets: Sequence[Bracket], rate: Rate | None) -> float | None:
     """Rms distance of the narrower half of the brackets' midpoints from the middle line, ns.
 
     The midpoint of a wide bracket (a cold cache, a preempted sampler) says nothing about the
-    clock: one of 4 ms among a hundred of 8 us would be the whole result.
+    clock: one of 4 ms among a hundred of 8 us would dominate the result.
     """
     if rate is None:
         return None

@@ -1,4 +1,4 @@
-"""How far two boots in a row are apart, by what is known of the clocks of both."""
+"""The time between two boots in a row, from the evidence about both boots' clocks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tracekit.errors import Diagnostic
 
 __all__ = ["gap_between"]
 
-#: Two readings of an RTC in whole seconds: their difference is this uncertain.
+#: Uncertainty of the difference between two readings of an RTC in whole seconds.
 _RTC_NS = 1_000_000_000
 
 
 def gap_between(
     a: ClockEvidence, b: ClockEvidence, rate: SessionRate | None
 ) -> tuple[Gap, tuple[Diagnostic, ...]]:
-    """From the last event of ``a`` to the first of ``b``, by the best evidence there is."""
+    """From the last event of ``a`` to the first of ``b``, by the best evidence."""
     notes: tuple[Diagnostic, ...] = ()
     where = f"boots {a.index} and {b.index}"
     if a.unit == b.unit == "cycles" and rate is None and a.last <= b.first:
@@ -60,7 +60,7 @@ def gap_between(
 
 
 def _uncertain(gap: Gap, where: str) -> Diagnostic:
-    """Say that a gap is not measured by one clock, and what bounds it."""
+    """The diagnostic about a gap not measured by one clock, with its bounds."""
     if gap.latest_ns is None:
         bounds = "not bounded from above"
     else:
@@ -80,7 +80,7 @@ def _uncertain(gap: Gap, where: str) -> Diagnostic:
 def _gap_by_tsc(
     a: ClockEvidence, b: ClockEvidence, anchor_a: Anchor, anchor_b: Anchor, rate: SessionRate
 ) -> Gap | None:
-    """Both clocks related to the TSC; ``None`` when that contradicts the order of the boots."""
+    """The gap by the TSC, to which both clocks relate; ``None`` if the boots' order forbids it."""
     from_low, from_high = anchor_a.at(a.last)
     to_low, to_high = anchor_b.at(b.first)
     low, high = to_low - from_high, to_high - from_low
@@ -109,7 +109,7 @@ def _gap_by_tsc(
 
 
 def _gap_by_rtc(a: ClockEvidence, b: ClockEvidence, rate: SessionRate | None) -> Gap | None:
-    """Both logs show when the RTC was read and what it said."""
+    """The gap if both logs show when the RTC was read and what it showed."""
     read_a = place_by_rtc(a.trace_clock, a.log)
     read_b = place_by_rtc(b.trace_clock, b.log)
     if read_a is None or read_b is None:

@@ -1,8 +1,8 @@
-"""What a boot's kernel log says about its clocks: calibrations, switches, the RTC.
+"""Reads the clock lines of a boot's kernel log: calibrations, switches, the RTC.
 
 Sources: ``arch/x86/kernel/tsc.c``, ``kernel/sched/clock.c``, ``kernel/time/clocksource.c``,
-``drivers/rtc/class.c``, ``init/main.c``; the texts are the same from 6.12 to 7.3. A line that is
-absent is ``None``: the log may be cut, and other machines print other lines.
+``drivers/rtc/class.c``, ``init/main.c``; the texts are the same from 6.12 to 7.3. A missing
+line is ``None``: the log may be cut, and other machines print other lines.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 __all__ = ["KernelLog", "StableMark", "read_kernel_log"]
 
-#: printk cuts records at 1024 bytes; what is longer is not a line of it.
+#: printk cuts records at 1024 bytes; longer lines are not its own.
 _MAX_LINE = 1200
 #: ``[    2.594078] text``, with the level and the caller id that dmesg or the console may add.
 _LINE = re.compile(r"(?:<\d+>)?\[ *(\d{1,10})\.(\d{6})\](?:\[ *[TC]\d+\])? (.*)")
@@ -31,7 +31,7 @@ _UNSTABLE = re.compile(
 )
 #: ``arch/x86/kernel/tsc_sync.c``: the kernel wrote the TSC's adjustment, so the counter jumped.
 _ADJUSTED = re.compile(r".*TSC ADJUST( differs| compensate|: CPU\d{1,6}: -?\d{1,20} force to 0)")
-#: Hypervisors' clocks that take the place of the native ``sched_clock``.
+#: Hypervisors' clocks that replace the native ``sched_clock``.
 _PARAVIRT = re.compile(
     r"kvm-clock: using sched offset|vmware: using clock offset|Xen: using vcpuop"
     r"|clocksource: hyperv_clocksource"
@@ -43,18 +43,18 @@ _RTC = re.compile(r"\S.*: setting system clock to .* UTC \((\d{1,12})\)")
 _FREEING = re.compile(r"Freeing unused kernel image \(initmem\) memory")
 _RUN_INIT = re.compile(r"Run .* as init process")
 
-_Found = tuple[int, re.Match[str]]
+_Match = tuple[int, re.Match[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class StableMark:
     """The line ``sched_clock: Marking stable (gtod, gtod_offset)->(raw, offset)``.
 
-    ``gtod_ns`` (``ktime_get_ns``, i.e. mono) and ``raw_ns`` (``sched_clock``) were read one right
-    after the other, in that order and with interrupts off, at the last tick before the line
-    (``__scd_stamp``): a pair that joins the trace clocks local and mono. From the line on,
-    printk's clock is ``sched_clock() + offset_ns`` exactly; before it, it follows mono in steps
-    (``sched_clock_local``) and is no line in the TSC.
+    ``gtod_ns`` (``ktime_get_ns``, i.e. mono) and ``raw_ns`` (``sched_clock``) were read right after
+    one another, in that order and with interrupts off, at the last tick before the line
+    (``__scd_stamp``): a pair that relates the trace clocks local and mono. From the line on,
+    printk's clock is ``sched_clock() + offset_ns`` exactly; before that, it follows mono in steps
+    (``sched_clock_local``) and is not linear in the TSC.
     """
 
     stamp_ns: int
@@ -64,7 +64,7 @@ class StableMark:
 
     @property
     def mono_to_printk_ns(self) -> int:
-        """What printk's clock is ahead of mono (``__gtod_offset``), but for part of a tick."""
+        """How far printk's clock is ahead of mono (``__gtod_offset``), within a tick."""
         return self.raw_ns + self.offset_ns - self.gtod_ns
 
 
@@ -75,13 +75,13 @@ class KernelLog:
     ``detected_khz``: the early calibration of the TSC; ``refined_khz``: the one over a second
     against HPET or the ACPI PM timer. Both are whole kHz because the kernel cuts them, and they
     are exactly what its clocks then run at. ``late``: the early one only worked in
-    ``late_time_init()``; until then ``sched_clock`` counted ticks, and then began at 0 again.
+    ``late_time_init()``; until then ``sched_clock`` counted ticks, then it restarted at 0.
     ``switches``: clocksource changes in order.
     ``rtc_s``: the whole second that the RTC showed when CLOCK_REALTIME was set to that plus 0.5 s;
     it was read between the stamps ``rtc_from_ns`` and ``rtc_stamp_ns``. ``generic``:
     ``sched_clock`` is the generic one (arm64 and others) and printk shows it unaltered.
     ``unstable``, ``adjusted``: the kernel found the TSC unstable, or changed its value.
-    ``paravirt``: a hypervisor's clock takes the place of the native ``sched_clock``.
+    ``paravirt``: a hypervisor's clock replaces the native ``sched_clock``.
     """
 
     detected_khz: int | None = None
@@ -104,7 +104,7 @@ class KernelLog:
 
 
 def read_kernel_log(text: str) -> KernelLog:
-    """Find the clock lines of a ``dmesg``; the first of each kind counts."""
+    """Find the clock lines in the text of ``dmesg``; the first of each kind is used."""
     lines = [
         (int(match[1]) * 1_000_000_000 + int(match[2]) * 1_000, match[3])
         for line in text.splitlines()
@@ -143,15 +143,15 @@ def read_kernel_log(text: str) -> KernelLog:
     )
 
 
-def _first(lines: list[tuple[int, str]], text: re.Pattern[str]) -> _Found | None:
+def _first(lines: list[tuple[int, str]], text: re.Pattern[str]) -> _Match | None:
     """Stamp and match of the first line that begins with ``text``."""
     return next(((stamp, match) for stamp, line in lines if (match := text.match(line))), None)
 
 
-def _stamp(found: _Found | None) -> int | None:
-    return found[0] if found else None
+def _stamp(match: _Match | None) -> int | None:
+    return match[0] if match else None
 
 
-def _khz(found: _Found | None) -> int | None:
+def _khz(match: _Match | None) -> int | None:
     """The frequency of a ``NNNN.NNN MHz`` line; ``None`` also for an impossible 0."""
-    return (int(found[1][1]) * 1000 + int(found[1][2]) or None) if found else None
+    return (int(match[1][1]) * 1000 + int(match[1][2]) or None) if match else None

@@ -1,4 +1,4 @@
-"""What converts raw stamps to the session's axis, and says how wrong that may be."""
+"""Clock models, which convert raw stamps to the session's axis with an error bound."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["UNITS", "ClockModel", "Gap", "SessionClock", "Unit"]
 
 Unit = Literal["ns", "cycles", "ticks", "count"]
 
-#: What one step of a trace clock is (``kernel/trace/trace.c``, ``trace_clocks[].in_ns``, and
+#: The units of trace clocks (``kernel/trace/trace.c``, ``trace_clocks[].in_ns``, and
 #: ``kernel/trace/trace_clock.c``): ``uptime`` counts USER_HZ, ``counter`` counts calls.
 UNITS: Mapping[str, Unit] = {
     "x86-tsc": "cycles",
@@ -33,14 +33,14 @@ _SPLIT_BITS = 32
 
 @dataclass(frozen=True, slots=True)
 class ClockModel:
-    """How one boot's raw stamps become ns on the session's axis, and how good that is.
+    """How one boot's raw stamps become ns on the session's axis, and how precise that is.
 
-    ``t = offset_ns + (raw - ref_raw) * ns_per_unit``. ``ns_per_unit`` is exact; ``unit`` says what
-    a raw step is. ``cycles_per_ns`` and its bounds describe the counter (``None`` where it plays
-    no part). ``residual_ns``: rms of this boot's samples about their line. ``error_ns``: bound for
-    any of this boot's events relative to the jump, ``None`` if nothing bounds it.
-    ``relative_error``: bound for the share by which a duration within this boot may be off, and
-    ``constant_error_ns`` what may come on top once.
+    ``t = offset_ns + (raw - ref_raw) * ns_per_unit``. ``ns_per_unit`` is exact; ``unit`` is that
+    of raw stamps. ``cycles_per_ns`` and its bounds describe the counter (``None`` where it plays
+    no part). ``residual_ns``: rms of this boot's samples about their line. ``error_ns``: bound on
+    the error of this boot's events relative to the jump, ``None`` if there is none.
+    ``relative_error``: bound on the relative error of a duration within this boot, to which
+    ``constant_error_ns`` is added once.
     """
 
     boot: int
@@ -59,7 +59,7 @@ class ClockModel:
     residual_ns: float | None = None
 
     def ns(self, raw: int) -> int:
-        """One stamp on the session's axis, exact but for rounding to the nearest ns."""
+        """One stamp on the session's axis, exact except for rounding to the nearest ns."""
         return self.offset_ns + round((raw - self.ref_raw) * self.ns_per_unit)
 
     def to_ns(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -68,8 +68,8 @@ class ClockModel:
         The difference to the reference is taken in integers first. It is split as
         ``high * 2**32 + low``; the whole ns of ``2**32`` units times ``high`` is integer
         arithmetic, and floats only see ``high`` times a fraction below 1 (below ``2**31``) and
-        ``low`` scaled (below ``2**32`` units): both far inside the 53 bits of a double. Stamps so
-        far out that the result leaves int64 come out as its smallest or largest value.
+        ``low`` scaled (below ``2**32`` units): both well within the 53 bits of a double. Results
+        outside int64 become its smallest or largest value.
         """
         import numpy as np
 
@@ -86,7 +86,7 @@ class ClockModel:
         return np.where(np.abs(rough) >= float(_INT64_MAX), limits, ns)
 
     def duration_error(self, units: int) -> int | None:
-        """Bound for the error of a duration within this boot, ns; ``units`` as the raw stamps."""
+        """Error bound in ns of a duration within this boot; ``units`` are those of raw stamps."""
         if self.relative_error is None:
             return None
         ns = abs(units) * self.ns_per_unit
@@ -95,7 +95,7 @@ class ClockModel:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """From the last event of ``boot`` to the first of ``boot + 1``: where that can lie.
+    """The time from the last event of ``boot`` to the first of ``boot + 1``.
 
     ``ns`` is what the axis uses. ``earliest_ns``/``latest_ns`` bound it (``None``: unbounded);
     ``common`` is true when both clocks are related through a counter that runs on.
@@ -133,10 +133,10 @@ class SessionClock:
         return next(m for m in self.models if m.boot == boot)
 
     def interval(self, boot_a: int, raw_a: int, boot_b: int, raw_b: int) -> tuple[int, int | None]:
-        """From one event to another, ns, and the bound for its error (``None``: unbounded)."""
+        """Time from one event to another, ns, and its error bound (``None``: unbounded)."""
         a, b = self.model(boot_a), self.model(boot_b)
         if a.unit == b.unit and a.ref_raw == b.ref_raw and a.offset_ns == b.offset_ns:
-            # One axis already in raw units: the difference is exact before it is scaled.
+            # One axis in raw units: the difference is exact before scaling.
             return round((raw_b - raw_a) * a.ns_per_unit), a.duration_error(raw_b - raw_a)
         ns = b.ns(raw_b) - a.ns(raw_a)
         inside = [a.duration_error(raw_a - a.ref_raw), b.duration_error(raw_b - b.ref_raw)]

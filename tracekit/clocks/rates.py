@@ -1,9 +1,9 @@
-"""Rates, and how fast the kernel's clocks run according to its log.
+"""Intervals of rates, and the rates of the kernel's clocks according to its log.
 
-On x86 every kernel clock in ns is the TSC times what the kernel takes the TSC's frequency to be:
-the early calibration first, the refined one later. So each is a line with at most one bend, and
-the log gives both rates exactly (in whole kHz, which is what the kernel computes with) and the
-time of the bend closely.
+On x86 every kernel clock in ns is the TSC scaled by the frequency that the kernel calibrated: first
+by the early calibration, later by the refined one. So each is a line with at most one bend; the log
+gives both rates exactly (in whole kHz, which is what the kernel computes with) and the time of the
+bend approximately.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Rate:
         return float((self.hi - self.lo) / 2 / self.mid) * 1e6
 
     def overlaps(self, other: Rate) -> bool:
-        """Whether some rate lies in both."""
+        """Whether the intervals have a rate in common."""
         return self.lo <= other.hi and other.lo <= self.hi
 
     def hull(self, other: Rate) -> Rate:
@@ -56,7 +56,7 @@ class Rate:
         return Rate(min(self.lo, other.lo), max(self.hi, other.hi))
 
     def meet(self, other: Rate) -> Rate | None:
-        """The rates in both, ``None`` when there is none."""
+        """The intersection of both intervals, ``None`` if it is empty."""
         if not self.overlaps(other):
             return None
         return Rate(max(self.lo, other.lo), min(self.hi, other.hi))
@@ -73,7 +73,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Bent:
-    """Cycles against the readings of a clock in ns whose rate changed at most once.
+    """The cycles between readings of a clock in ns whose rate changed at most once.
 
     ``early``/``late`` are the rates before and after a reading in ``[knee_low, knee_high]``.
     Readings up to ``early_until`` are early, wherever the knee is.
@@ -114,14 +114,14 @@ def sched_shape(log: KernelLog, mark: StableMark) -> Bent | None:
     """The native ``sched_clock`` (``arch/x86/kernel/tsc.c``); ``None`` if the log lacks its rate.
 
     The refined rate counts from the last reading of the TSC in ``tsc_refine_calibration_work``,
-    which then prints the line ``Refined``, and only then puts the new rate to use.
+    which then prints the line ``Refined``, and only after that applies the new rate.
     """
     if log.detected_khz is None:
         return None
     early = _exactly(log.detected_khz, _CYC2NS_ROUNDING)
     if log.refined_khz is None or log.refined_stamp_ns is None:
         return Bent.straight(early)
-    # Before the mark printk's distance from sched_clock was on its way from 0 to the offset.
+    # Before the mark, printk's distance from sched_clock was between 0 and the offset.
     settled = log.refined_stamp_ns >= mark.stamp_ns
     offsets = (mark.offset_ns,) if settled else (0, mark.offset_ns)
     latest = log.refined_stamp_ns + _STAMP_NS - min(offsets)
@@ -137,8 +137,8 @@ def sched_shape(log: KernelLog, mark: StableMark) -> Bent | None:
 def timekeeping_shape(log: KernelLog, measured: Rate | None) -> Bent | None:
     """mono, mono_raw and boot (``kernel/time/timekeeping.c``) from their first real source on.
 
-    ``measured`` is the rate their samples show. ``None`` when the log does not show that the
-    source is the TSC, or the samples contradict that: then only ``measured`` is known.
+    ``measured`` is the rate of their samples. ``None`` if the log does not show that the source is
+    the TSC, or if the samples contradict that: then only ``measured`` is known.
     """
     sources = [name for _, name in log.switches]
     if log.detected_khz is None or sources not in (["tsc"], ["tsc-early", "tsc"]):
@@ -150,7 +150,7 @@ def timekeeping_shape(log: KernelLog, measured: Rate | None) -> Bent | None:
         if common is None:
             return None
         late = common
-    # The source is registered, then switched to, and both are logged: the bend is between them.
+    # The source is registered, then switched to, and both are logged: the bend lies in between.
     mark = log.stable
     shift = mark.mono_to_printk_ns if mark else 0
     switched = log.switches[-1][0]

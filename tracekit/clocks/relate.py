@@ -1,8 +1,8 @@
-"""Another clock of a boot: its stamps as stamps of the clock that the boot's times rest on.
+"""Converts stamps of another clock of a boot to its trace clock, with an error bound.
 
-Two clocks of one boot are related where both are related to the TSC, or by brackets: stamps of the
-one between which a reading of the other was taken. Either way there is an interval for every
-stamp; it is worked out at a few, and lines join their middles.
+Two clocks of one boot are related if both are related to the TSC, or by brackets: stamps of one
+between which the other was read. Either way, each stamp gives an interval; it is computed for a few
+stamps and interpolated between the middles of their intervals.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tracekit.clocks.rates import Bent, Rate
 __all__ = ["Relation", "relate"]
 
 _KNOTS = 16
-_STEPS = 16  # each takes the rest to a thousandth or less: the rates are that close
-#: Clocks in ns of one boot run at the same rate but for NTP (500 ppm, kernel/time/ntp.c) and a
+_STEPS = 16  # each cuts the error to a thousandth or less, because the rates are that close
+#: Clocks in ns of one boot run at the same rate except for NTP (500 ppm, kernel/time/ntp.c) and a
 #: second adjustment of that size by adjtime(2).
 _NS_CLOCKS = Rate(Fraction(999, 1000), Fraction(1001, 1000))
 _FARTHEST = 1 << 61  # so that differences fit an int64
@@ -35,9 +35,9 @@ _FARTHEST = 1 << 61  # so that differences fit an int64
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What stamps of ``clock`` are on the boot's own trace clock: ``values`` at ``stamps``.
+    """Stamps of ``clock`` on the boot's trace clock: ``values`` at ``stamps``.
 
-    ``error_ns`` bounds how far a value may be off, and ``method`` says what that rests on.
+    ``error_ns`` bounds how far a value may be off, and ``method`` names the evidence.
     """
 
     clock: str
@@ -47,7 +47,7 @@ class Relation:
     method: str
 
     def convert(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """Stamps (u64) between the first and the last of ``stamps``, as stamps of the other."""
+        """Convert stamps (u64) between the first and the last of ``stamps``."""
         first, value = self.stamps[0], self.values[0]
         since = (raw.astype(np.uint64) - np.uint64(first)).view(np.int64).astype(np.float64)
         knots = [float(stamp - first) for stamp in self.stamps]
@@ -73,20 +73,20 @@ def relate(
     knots = sorted({first + (last - first) * i // _KNOTS for i in range(_KNOTS + 1)})
     known = boot.clocks.evidence
     if boot.trace_clock == "x86-tsc":
-        found = [_through_tsc(boot, clock, knots, rate, known.with_brackets(clock, pairs))]
+        relations = [_through_tsc(boot, clock, knots, rate, known.with_brackets(clock, pairs))]
     else:
-        found = [
+        relations = [
             _by_pairs(boot, clock, knots, pairs),
             _through_tsc(boot, clock, knots, rate, known),
         ]
-    fitting = [r for r in found if r and all(abs(v) < _FARTHEST for v in r.values)]
+    fitting = [r for r in relations if r and all(abs(v) < _FARTHEST for v in r.values)]
     return min(fitting, key=lambda r: r.error_ns, default=None)
 
 
 def _by_pairs(
     boot: BootClockInput, clock: str, knots: Sequence[int], pairs: Sequence[Bracket]
 ) -> Relation | None:
-    """Both clocks count ns, and pairs join them."""
+    """The relation by ``pairs``, if both clocks count ns."""
     fit = fit_clock(clock, sorted(pairs, key=lambda p: (p.ns, p.before)), f"boot {boot.index}")
     if fit is None or {UNITS.get(clock), UNITS.get(boot.trace_clock)} != {"ns"}:
         return None
@@ -108,7 +108,7 @@ def _through_tsc(
     rate: SessionRate | None,
     known: BootEvidence,
 ) -> Relation | None:
-    """Both clocks are related to the TSC; ``known`` is what tells of ``clock``."""
+    """The relation through the TSC; ``known`` is the evidence about ``clock``."""
     if rate is None or not rate.firm:
         return None
     own = related(boot.evidence, rate)
@@ -133,7 +133,7 @@ def _through_tsc(
 def _back(
     anchor: Anchor, is_tsc: bool, count: int, start: int, rate: SessionRate
 ) -> tuple[int, int]:
-    """(the stamp that lies at a count of the TSC, the cycles in which its own count can be)."""
+    """(the stamp at a count of the TSC, the width in cycles of that stamp's own interval)."""
     if is_tsc:
         return count, 0
     stamp = start

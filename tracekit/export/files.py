@@ -26,7 +26,7 @@ __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows"
 COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "source", "flags", "args", "ts_raw")
 
 _BATCH = 1 << 17  # rows
-_PIECE = 1 << 12  # rows of a batch that are made at a time where somebody waits for it
+_PIECE = 1 << 12  # rows of a batch between two calls of ``advance``
 _ROW_GROUP = 1 << 20
 _Advance = Callable[[int], None]
 #: Which events: those that meet a filter, or those of these rows.
@@ -45,7 +45,7 @@ _PARQUET = {
 def _replacing(target: Path) -> Iterator[Path]:
     """As :func:`replacing`, for a file the user named.
 
-    A link keeps leading where it leads; what is no plain file is not replaced.
+    A symbolic link is followed; what is not a plain file is not replaced.
     """
     target = target.resolve()
     if target.exists() and not target.is_file():
@@ -59,7 +59,7 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _stream(target: Path) -> Iterator[BinaryIO]:
-    """Where bytes go one after the other: a plain file, ``-`` (stdout), a pipe or a device."""
+    """A stream to write to: a plain file, ``-`` (stdout), a pipe or a device."""
     if str(target) == "-":
         yield sys.stdout.buffer
     elif target.exists() and not target.is_file():
@@ -73,10 +73,10 @@ def _stream(target: Path) -> Iterator[BinaryIO]:
 def _batches(recording: Recording, wanted: _Wanted, advance: _Advance) -> Iterator[pa.Table]:
     empty = True
     if isinstance(wanted, Filter):
-        for at, table in recording.batches(wanted, size=_BATCH):
+        for rows, table in recording.batches(wanted, size=_BATCH):
             empty = False
             yield table.select(COLUMNS)
-            advance(len(at))
+            advance(len(rows))
     else:
         for start in range(0, len(wanted), _BATCH):
             empty = False
@@ -89,9 +89,9 @@ def _batch(recording: Recording, rows: npt.NDArray[Any], advance: _Advance) -> p
     """The table of some rows, made in pieces between which ``advance`` is called."""
     pieces = []
     for start in range(0, len(rows), _PIECE):
-        at = rows[start : start + _PIECE].astype(np.int64)
-        pieces.append(recording.table(at).select(COLUMNS))
-        advance(len(at))
+        piece = rows[start : start + _PIECE].astype(np.int64)
+        pieces.append(recording.table(piece).select(COLUMNS))
+        advance(len(piece))
     return pa.concat_tables(pieces).unify_dictionaries().combine_chunks()
 
 
@@ -127,9 +127,9 @@ def _plain(table: pa.Table) -> pa.Table:
 def write_csv(recording: Recording, target: Path, wanted: _Wanted, advance: _Advance) -> int:
     """Write CSV with a header line; returns the number of rows.
 
-    ``wanted``: a filter, or the numbers of the rows. ``advance`` hears how many more are made;
-    what it raises ends the writing, and leaves what was there.
-    Strings are quoted, numbers are not; a task name that nobody knows is an empty field.
+    ``wanted``: a filter, or row numbers. ``advance`` is called with the number of further rows
+    made; if it raises, the writing ends and an existing file is left as it was.
+    Strings are quoted, numbers are not; an unknown task name is an empty field.
     """
     import pyarrow.csv  # neither format is imported for the other
 
@@ -144,7 +144,7 @@ def write_csv(recording: Recording, target: Path, wanted: _Wanted, advance: _Adv
 
 
 def write_parquet(recording: Recording, target: Path, wanted: _Wanted, advance: _Advance) -> int:
-    """Write Parquet (zstd, dictionaries for names and arguments); as :func:`write_csv` else."""
+    """Write Parquet (zstd, dictionaries for names and arguments); see :func:`write_csv`."""
     import pyarrow.parquet as pq
 
     rows = 0
@@ -168,7 +168,7 @@ def write_parquet(recording: Recording, target: Path, wanted: _Wanted, advance: 
 
 
 def write_rows(rows: Sequence[Mapping[str, object]], target: Path, *, parquet: bool) -> int:
-    """Write a small table, a mapping a row, as Parquet or CSV; returns the number of rows."""
+    """Write a small table, one mapping per row, as Parquet or CSV; returns the number of rows."""
     import pyarrow.csv
     import pyarrow.parquet as pq
 
@@ -182,16 +182,16 @@ def write_rows(rows: Sequence[Mapping[str, object]], target: Path, *, parquet: b
 
 
 def _file_name(event: str) -> str:
-    """``system.name.parquet``, with nothing in it that a file system might mind."""
+    """``system.name.parquet``, with only characters that every file system allows."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", event.replace(":", ".", 1)) + ".parquet"
 
 
 def write_events(
     recording: Recording, directory: Path, wanted: Filter, advance: _Advance
 ) -> dict[str, int]:
-    """One Parquet file an event, with its typed arguments; returns rows by file name.
+    """One Parquet file per event, with typed arguments; returns the rows by file name.
 
-    The filter's ``grep`` is not looked at: there are no rendered arguments here.
+    The filter's ``grep`` is ignored: there are no rendered arguments here.
     """
     import pyarrow.parquet as pq
 
@@ -199,11 +199,11 @@ def write_events(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SourceError(f"{directory}: cannot be made: {error.strerror}") from error
-    written, found = {}, recording.select(wanted)
+    written, rows = {}, recording.select(wanted)
     for name in recording.event_names:
         if not wanted.wants_event(name):
             continue
-        table = recording.event_at(name, found)
+        table = recording.event_at(name, rows)
         if not len(table):
             continue
         table = table.replace_schema_metadata(_metadata(recording))

@@ -1,4 +1,4 @@
-"""Columns -> lines of text, in blocks: the texts are few, so only the times are made per line."""
+"""Columns -> blocks of lines: distinct texts are few, so only times are formatted per line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["KERNEL_COUNT", "KERNEL_SECONDS", "SIGNED_SECONDS", "combined", "join
 
 _Array = npt.NDArray[Any]
 _Coded = tuple[_Array, Sequence[str]]
-#: How :func:`join_lines` writes the time, and where: see ``lines.pyi``.
+#: How and where :func:`join_lines` writes the time: see ``lines.pyi``.
 KERNEL_SECONDS, KERNEL_COUNT, SIGNED_SECONDS = range(3)
 
 

@@ -52,20 +52,22 @@ def _same(text: str) -> str:
 def text_blocks(
     recording: Recording, wanted: Filter, clean: Callable[[str], str] = _same
 ) -> Iterator[bytes]:
-    """One line an event, many in a block.
+    """One line per event, many in a block.
 
     Seconds from the jump, boot and CPU, task, flags, ``system:name`` and arguments. Recorded
     texts go through ``clean``.
     """
-    for at, table in recording.batches(wanted):
-        rows = recording.rows.take(at)
-        codes, firsts = combined(rows.boot, rows.cpu, rows.pid, rows.flags, rows.preempt, rows.kind)
+    for rows, table in recording.batches(wanted):
+        columns = recording.rows.take(rows)
+        codes, firsts = combined(
+            columns.boot, columns.cpu, columns.pid, columns.flags, columns.preempt, columns.kind
+        )
         some = table.select(["boot", "cpu", "pid", "comm", "event", "flags", "preempt"])
         heads = [clean(_head(**row)) for row in some.take(as_arrow(firsts)).to_pylist()]
         args = table["args"].combine_chunks()
         tails = [clean(text) for text in args.dictionary.to_pylist()]
         tail = as_numpy(args.indices), tails
-        yield join_lines(SIGNED_SECONDS, recording.axis.ts_ns[at], (codes, heads), tail)
+        yield join_lines(SIGNED_SECONDS, recording.axis.ts_ns[rows], (codes, heads), tail)
 
 
 def _head(**row: Any) -> str:
@@ -78,10 +80,10 @@ def _head(**row: Any) -> str:
 
 
 def json_blocks(recording: Recording, wanted: Filter) -> Iterator[bytes]:
-    """One JSON object an event: the timeline's columns, and ``fields`` with typed arguments."""
-    for at, table in recording.batches(wanted, size=_JSON_ROWS):
-        rows = zip(table.to_pylist(), recording.fields(at), strict=True)
-        lines = (json.dumps({**row, "fields": typed}, default=_jsonable) for row, typed in rows)
+    """One JSON object per event: the timeline's columns, and ``fields`` with typed arguments."""
+    for rows, table in recording.batches(wanted, size=_JSON_ROWS):
+        pairs = zip(table.to_pylist(), recording.fields(rows), strict=True)
+        lines = (json.dumps({**row, "fields": typed}, default=_jsonable) for row, typed in pairs)
         yield "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -94,16 +96,16 @@ def _jsonable(value: Any) -> str:
 
 def _missed(recording: Recording) -> Mapping[tuple[int, int], int]:
     """(buffer, payload offset) of the first record after a loss -> its CPU."""
-    found = {}
+    after_loss = {}
     for number, buffer in enumerate(recording.buffers):
         for records in (r for r in buffer.records if r.offset):
-            # what was overwritten before the first page is no loss to the kernel's `trace`
-            offsets, at = np.frombuffer(records.offset, np.uint64), 0
+            # the kernel's `trace` does not report what was overwritten before the first page
+            offsets, first = np.frombuffer(records.offset, np.uint64), 0
             for page in records.pages():
-                if page.missed and page.events and at:
-                    found[number, int(offsets[at])] = records.cpu
-                at += page.events
-    return found
+                if page.missed and page.events and first:
+                    after_loss[number, int(offsets[first])] = records.cpu
+                first += page.events
+    return after_loss
 
 
 def _instance_file(part: BootPart, name: str) -> str:
@@ -117,8 +119,8 @@ def _tgids(part: BootPart) -> Mapping[int, int] | None:
     """Pid -> tgid where option ``record-tgid`` was on, so that the kernel prints that column."""
     if "record-tgid" not in _instance_file(part, "trace_options").split():
         return None
-    found = _TGID.findall(part.boot.text("tracefs/saved_tgids"))
-    return {int(pid): int(tgid) for pid, tgid in found}
+    pairs = _TGID.findall(part.boot.text("tracefs/saved_tgids"))
+    return {int(pid): int(tgid) for pid, tgid in pairs}
 
 
 class _KernelText:
@@ -152,36 +154,36 @@ class _KernelText:
     def blocks(self, wanted: Filter, clean: Callable[[str], str]) -> Iterator[bytes]:
         yield self.header().encode()
         plain = self._graph is None and not self._lost and not self._missed
-        for at, table in self._recording.batches(wanted):
-            rows, args = self._recording.rows.take(at), table["args"].combine_chunks()
+        for rows, table in self._recording.batches(wanted):
+            columns, args = self._recording.rows.take(rows), table["args"].combine_chunks()
             repeats = [k.name == "ftrace:func_repeats" for k in self._recording.kinds]
-            if plain and not np.array([*repeats, False])[rows.kind].any():
-                yield self._joined(rows, args, clean)
+            if plain and not np.array([*repeats, False])[columns.kind].any():
+                yield self._joined(columns, args, clean)
             else:
-                text = "".join(self._one_by_one(rows, args))
+                text = "".join(self._one_by_one(columns, args))
                 yield clean(text).encode("utf-8", "backslashreplace")
         if self._graph is not None:
             yield clean(self._graph.finish()).encode("utf-8", "backslashreplace")
 
-    def _around(self) -> list[Renderer | None]:
-        """The renderer of each kind of event, as far as it is this boot's."""
+    def _renderers(self) -> list[Renderer | None]:
+        """The renderer of each kind of event; None if it is of another boot."""
         kinds, mine = self._recording.kinds, self._boot.index
         return [self._boot.renderer(k.id) if k.boot == mine else None for k in kinds]
 
     def _joined(self, rows: Rows, args: Any, clean: Callable[[str], str]) -> bytes:
-        """Events that need nothing but their own line."""
+        """A block of events that need nothing but their own line."""
         codes, firsts = combined(rows.cpu, rows.pid, rows.flags, rows.preempt)
         some = rows.take(firsts)
         columns = (some.cpu, some.pid, some.flags, some.preempt)
         heads = [
             clean(self._heads(*row)) for row in zip(*(c.tolist() for c in columns), strict=True)
         ]
-        at = as_numpy(args.indices)
-        tail_codes, firsts = combined(rows.kind, at)
-        around, texts = self._around(), args.dictionary.to_pylist()
+        arg_codes = as_numpy(args.indices)
+        tail_codes, firsts = combined(rows.kind, arg_codes)
+        renderers, texts = self._renderers(), args.dictionary.to_pylist()
         tails = []
-        for kind, text in zip(rows.kind[firsts].tolist(), at[firsts].tolist(), strict=True):
-            renderer = around[kind]
+        for kind, text in zip(rows.kind[firsts].tolist(), arg_codes[firsts].tolist(), strict=True):
+            renderer = renderers[kind]
             assert renderer is not None
             tails.append(clean(f": {renderer.prefix}{texts[text]}{renderer.suffix}"))
         mode = KERNEL_SECONDS if self._in_ns else KERNEL_COUNT
@@ -189,7 +191,7 @@ class _KernelText:
 
     def _one_by_one(self, rows: Rows, rendered: Any) -> Iterator[str]:
         """Events with remarks between them, or drawn as a call graph."""
-        around = self._around()
+        renderers = self._renderers()
         columns = (rows.cpu, rows.pid, rows.flags, rows.preempt, rows.ts_raw, rows.kind,
                    rows.buffer, rows.offset)  # fmt: skip
         texts = rendered.dictionary.to_pylist()
@@ -197,7 +199,7 @@ class _KernelText:
             zip(*(c.tolist() for c in columns), rendered.indices.to_pylist(), strict=True)
         ):
             remark = lost_events(cpu) if (buffer, offset) in self._missed else ""
-            renderer = around[kind]
+            renderer = renderers[kind]
             assert renderer is not None
             args = texts[code]
             if self._recording.kinds[kind].name == "ftrace:func_repeats":

@@ -1,1 +1,1 @@
-"""What the kernel wrote into its ring buffer, as pure functions over bytes."""
+"""Decodes what the kernel wrote into its ring buffers, with pure functions over bytes."""

@@ -1,4 +1,4 @@
-"""Records + formats -> Arrow columns: typed arguments, and arguments rendered as text."""
+"""Arrow columns from records and formats: typed arguments, and arguments rendered as text."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def as_arrow(values: npt.NDArray[Any]) -> pa.Array:
 
 
 def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
-    """An integer array as numpy, ``null`` where it has none; no copy if it has all (no pandas)."""
+    """An integer array as numpy (without pandas), ``null`` for nulls; no copy without nulls."""
     dtype = next(d for d, a in _BY_DTYPE.items() if a == values.type)
     part = slice(values.offset, values.offset + len(values))
     valid, raw = values.buffers()
@@ -82,11 +82,11 @@ def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
     if not values.null_count:
         return numbers
     bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[part]
-    return np.where(bits, numbers, dtype.type(null))  # one that does not fit is an error
+    return np.where(bits, numbers, dtype.type(null))  # a ``null`` that does not fit is an error
 
 
 def packed_texts(texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], bytes]:
-    """(where each text begins, and one more for the end; all texts as UTF-8)."""
+    """(offset of each text, and of the end; all texts joined as UTF-8)."""
     encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
     ends = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(e) for e in encoded], out=ends[1:])
@@ -153,7 +153,7 @@ def _text(raw: pa.Array) -> pa.Array:
 
 
 def _none_has(p: Payloads, f: Field) -> bool:
-    """Whether no record reaches to a flexible array: ftrace:function without its arguments."""
+    """Whether no record has a flexible array's data: ftrace:function without arguments."""
     return not f.loc and not f.size and (not len(p) or int(p.lengths.max()) < f.offset + f.element)
 
 
@@ -198,10 +198,10 @@ def render_column(
     skip: int,
     known: dict[bytes, str] | None = None,
 ) -> tuple[npt.NDArray[np.int32], list[str]]:
-    """(index into the texts for every record, the texts): each distinct payload rendered once.
+    """(index into the texts for every record, the texts); each distinct payload is rendered once.
 
     Payloads are compared from byte ``skip`` on. ``known`` keeps texts from one call to the next,
-    as many as are worth keeping.
+    up to a limit.
     """
     codes, firsts = columns.intern(p.data, p.offsets, p.lengths, skip, _SEED)
     known = {} if known is None or len(known) > _KNOWN_TEXTS else known

@@ -1,4 +1,4 @@
-"""What one boot knew when its events were recorded: the names that rendering needs."""
+"""The names of one boot that rendering needs: symbols, format strings, task names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SymbolTable(Protocol):
     """Looks addresses up the way ``kallsyms_lookup()`` does."""
 
     def lookup(self, address: int) -> Symbolized | None:
-        """The symbol that holds ``address``, or None: never the nearest wrong one."""
+        """The symbol that holds ``address``, or None; never just the nearest one."""
 
 
 class NoSymbols:

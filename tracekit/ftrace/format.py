@@ -2,7 +2,7 @@
 
 The text is written by ``f_show()`` and ``event_define_fields()`` in
 ``kernel/trace/trace_events.c``; kprobe and syscall events write theirs the same way. It is parsed
-as untrusted input: anything that makes no sense raises :class:`~tracekit.errors.FormatError`.
+as untrusted input: anything invalid raises :class:`~tracekit.errors.FormatError`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class EventFormat:
-    """What one event id means in one boot."""
+    """The event that an id stands for in one boot."""
 
     system: str
     name: str
@@ -190,18 +190,18 @@ def parse_format(text: str, system: str, source: str) -> EventFormat:
 
 def parse_header_page(text: str, source: str) -> HeaderPage:
     """Parse ``events/header_page`` (``ring_buffer_print_page_header()`` in ring_buffer.c)."""
-    found: dict[str, tuple[int, int]] = {}
+    places: dict[str, tuple[int, int]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             f = _parse_field(line, f"{source}:{number}")
-            found[f.name] = (f.offset, f.size)
+            places[f.name] = (f.offset, f.size)
     try:
         header = HeaderPage(
-            found["timestamp"][0],
-            found["commit"][0],
-            found["commit"][1],
-            found["data"][0],
-            found["data"][1],
+            places["timestamp"][0],
+            places["commit"][0],
+            places["commit"][1],
+            places["data"][0],
+            places["data"][1],
         )
     except KeyError as missing:
         raise FormatError(f"{source}: no field {missing} in the page header") from None

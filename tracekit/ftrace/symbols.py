@@ -1,9 +1,9 @@
 """Kernel symbols: the text of ``/proc/kallsyms`` and ``/proc/modules`` -> :class:`Symbols`.
 
 A lookup answers as ``kallsyms_lookup()`` (``kernel/kallsyms.c``) would have answered in the boot
-the text was saved from. Two texts cannot say everything the kernel knows; where they are silent
-(the end of a BPF program, of a module's last symbol) the range is cut short, so that an address
-may stay without a name but never gets a wrong one.
+the text was saved from. The two texts do not hold everything the kernel knows; where they say
+nothing (the end of a BPF program, of a module's last symbol) the range is cut short, so that an
+address may stay without a name but never gets a wrong one.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Symbols:
 
     __slots__ = (
         "_addresses",
-        "_at",
         "_cache",
         "_extra",
         "_extra_starts",
         "_image",
+        "_name_sizes",
+        "_name_starts",
         "_raw",
-        "_sizes",
         "_text",
     )
 
@@ -61,11 +61,11 @@ class Symbols:
         self._raw = text[:split].encode("utf-8", "replace")
         columns = symbols.symbols(self._raw)
         addresses = memoryview(columns[0]).cast("Q").tolist()
-        at, sizes = (memoryview(c).cast("I").tolist() for c in columns[1:])
+        starts, sizes = (memoryview(c).cast("I").tolist() for c in columns[1:])
         if addresses != sorted(addresses):  # the kernel writes them in order
             order = sorted(range(len(addresses)), key=addresses.__getitem__)
-            addresses, at, sizes = ([c[i] for i in order] for c in (addresses, at, sizes))
-        self._addresses, self._at, self._sizes = addresses, at, sizes
+            addresses, starts, sizes = ([c[i] for i in order] for c in (addresses, starts, sizes))
+        self._addresses, self._name_starts, self._name_sizes = addresses, starts, sizes
         self._image = _image(self)
         extra = _extra_ranges(text, split, modules) if tab >= 0 else ()
         self._extra = tuple(extra)
@@ -92,8 +92,8 @@ class Symbols:
             pass
         if len(self._cache) >= _CACHE_LIMIT:
             self._cache.clear()
-        found = self._cache[address] = self._find(address)
-        return found
+        symbol = self._cache[address] = self._find(address)
+        return symbol
 
     def address_of(self, name: str) -> int | None:
         """The address of the first symbol called ``name``, the kernel's own first, or None."""
@@ -101,12 +101,12 @@ class Symbols:
             return None
         for ending in ("\n", "\t["):
             needle = f" {name}{ending}"
-            at = self._text.find(needle)
-            while at >= 0:
-                line = self._text[self._text.rfind("\n", 0, at) + 1 : at]
+            position = self._text.find(needle)
+            while position >= 0:
+                line = self._text[self._text.rfind("\n", 0, position) + 1 : position]
                 if re.fullmatch(r"[0-9a-f]{16} \S", line):
                     return int(line[:_DIGITS], 16) or None
-                at = self._text.find(needle, at + 1)
+                position = self._text.find(needle, position + 1)
         return None
 
     def _find(self, address: int) -> Symbolized | None:
@@ -121,23 +121,24 @@ class Symbols:
         return None
 
     def _find_core(self, address: int, end: int) -> Symbolized | None:
-        """As ``get_symbol_pos()``: first of the aliases, up to the next address or ``end``."""
+        """As ``get_symbol_pos()``: the first alias, up to the next address or ``end``."""
         after = bisect_right(self._addresses, address)
         if not after:
             return None
         start = self._addresses[after - 1]
         first = bisect_left(self._addresses, start, 0, after)
         stop = self._addresses[after] if after < len(self._addresses) else end
-        at = self._at[first]
-        name = self._raw[at : at + self._sizes[first]].decode("utf-8", "replace")
+        name_start = self._name_starts[first]
+        name_end = name_start + self._name_sizes[first]
+        name = self._raw[name_start:name_end].decode("utf-8", "replace")
         return Symbolized(name, address - start, stop - start, "")
 
 
 def _image(symbols: Symbols) -> tuple[tuple[int, int], ...]:
-    """Where ``is_ksym_addr()`` says yes: the whole image, or its code alone.
+    """The ranges where ``is_ksym_addr()`` is true: the whole image, or only its code.
 
-    ``_end`` is in the table with CONFIG_KALLSYMS_ALL only, which is also what makes the kernel
-    look names up in the whole image.
+    Only with CONFIG_KALLSYMS_ALL is ``_end`` in the table, and only then does the kernel look names
+    up in the whole image.
     """
     find = symbols.address_of
     start = find("_stext")
@@ -151,7 +152,7 @@ def _image(symbols: Symbols) -> tuple[tuple[int, int], ...]:
 
 
 def _extra_ranges(text: str, split: int, modules: str) -> Iterator[_Range]:
-    """Modules' and BPF programs' symbols by address, each cut where it surely ends.
+    """Symbols of modules and BPF programs by address, each cut where it certainly ends.
 
     Trampolines (``[__builtin__ftrace]``, ``[__builtin__kprobes]``) are listed in kallsyms, but
     ``kallsyms_lookup()`` does not find them, so they only end what comes before them.

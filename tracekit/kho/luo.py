@@ -20,8 +20,10 @@ _COMPATIBLE_SIZE = 8
 
 @dataclass(frozen=True, slots=True)
 class LuoHeader:
-    """``updates`` counts the live updates; ``sessions`` and ``objects`` are physical addresses of
-    the preserved sessions and of the objects that files share (FLBs), 0 where there are none.
+    """The header that LUO hands over.
+
+    ``updates`` counts the live updates; ``sessions`` and ``objects`` are physical addresses of the
+    preserved sessions and of the objects that files share (FLBs), 0 where there are none.
     """
 
     compatible: str
@@ -31,7 +33,7 @@ class LuoHeader:
 
 
 def parse_luo(data: bytes, source: str = LUO) -> LuoHeader:
-    """Read the blob. Raises :class:`~tracekit.errors.ParseError` for a version not known."""
+    """Read the blob. Raises :class:`~tracekit.errors.ParseError` for an unknown version."""
     cursor = Cursor(data, source)
     compatible = cursor.cstr(_COMPATIBLE_SIZE, "the version")
     if compatible != _COMPATIBLE:

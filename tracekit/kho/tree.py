@@ -45,7 +45,7 @@ _Report = Callable[[Diagnostic], object]
 
 
 def _ignore(_: Diagnostic) -> None:
-    """The report of a caller who wants none."""
+    """The report of a caller that wants none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def initramfs() -> bytes:
 
 
 def _copy_code(target: Path) -> None:
-    """The tracekit that runs now, as the guest will run it."""
+    """Copy the tracekit that runs now, for the guest to run."""
     package = Path(tracekit.__file__).parent
     ignored = shutil.ignore_patterns("__pycache__", "demo", ".*")
     shutil.copytree(package, target / "tracekit", ignore=ignored)

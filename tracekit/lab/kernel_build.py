@@ -1,8 +1,8 @@
 """Builds a lab kernel from Debian's ``linux-source-X.Y`` with the configuration that ships.
 
-apt fetches it (so its signature is checked) with lists and settings of the lab's own; the
-machine's apt is neither asked nor changed. Each step's result stays, so a build that was killed
-goes on where it was.
+apt fetches it (so its signature is checked) with the lab's own lists and settings; the machine's
+apt is neither used nor changed. Each step's result is kept, so a build that was killed continues
+where it was.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class _Apt:
     def series(self) -> list[str]:
         """``X.Y`` of every source package, newest first."""
         names = self.cache("search", "--names-only", r"^linux-source-[0-9]+\.[0-9]+$")
-        found = {line.split()[0].removeprefix("linux-source-") for line in names if line.strip()}
-        return sorted(found, key=version_key, reverse=True)
+        numbers = {line.split()[0].removeprefix("linux-source-") for line in names if line.strip()}
+        return sorted(numbers, key=version_key, reverse=True)
 
 
 def _apt(lab: Path, say: Say) -> _Apt:
@@ -91,13 +91,13 @@ def _apt(lab: Path, say: Say) -> _Apt:
 
 def newest_series(lab: Path, say: Say) -> str:
     """The newest ``X.Y`` that Debian has the source of. Raises :class:`LabError` without one."""
-    found = [s for s in _apt(lab, say).series() if version_key(s) >= _OLDEST]
-    if not found:
+    supported = [s for s in _apt(lab, say).series() if version_key(s) >= _OLDEST]
+    if not supported:
         raise LabError(
             f"no linux-source-X.Y with KHO (6.16 or newer) in Debian {' or '.join(_SUITES)}\n"
             "next: set TRACEKIT_LAB_KERNELS to a directory with kernels (bzImage-7.2.13-kho)"
         )
-    return found[0]
+    return supported[0]
 
 
 def build_kernel(lab: Path, series: str, say: Say, line: Say, jobs: int | None = None) -> Path:

@@ -33,7 +33,7 @@ def version_key(version: str) -> tuple[int, ...]:
 
 def available(lab: Path) -> dict[str, Path]:
     """Version -> image, oldest first: those in ``$TRACEKIT_LAB_KERNELS`` and those built here."""
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     places = [built_directory(lab)]
     ready = os.environ.get("TRACEKIT_LAB_KERNELS")
     if ready:
@@ -47,8 +47,8 @@ def available(lab: Path) -> dict[str, Path]:
         for path in place.glob("bzImage-*-kho"):
             match = _IMAGE.fullmatch(path.name)
             if match and path.is_file():
-                found[match[1]] = path
-    return dict(sorted(found.items(), key=lambda item: version_key(item[0])))
+                images[match[1]] = path
+    return dict(sorted(images.items(), key=lambda item: version_key(item[0])))
 
 
 def matching(wanted: str, kernels: Iterable[str]) -> list[str]:
@@ -58,12 +58,12 @@ def matching(wanted: str, kernels: Iterable[str]) -> list[str]:
 
 def choose(wanted: str, kernels: Iterable[str]) -> str:
     """The newest of ``kernels`` (oldest first) that :func:`matching` finds."""
-    there = list(kernels)
-    if fitting := matching(wanted, there):
+    versions = list(kernels)
+    if fitting := matching(wanted, versions):
         return fitting[-1]
     series = ".".join(wanted.split(".")[:2])
     raise LabError(
-        f"no kernel {wanted or 'at all'} in the lab; there are: {', '.join(there) or 'none'}\n"
+        f"no kernel {wanted or 'at all'} in the lab; there are: {', '.join(versions) or 'none'}\n"
         f"next: tracekit lab build --kernel {series or '7.2'}, or set TRACEKIT_LAB_KERNELS to a"
         " directory with ready ones (bzImage-7.2.13-kho)"
     )

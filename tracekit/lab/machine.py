@@ -40,7 +40,7 @@ BASE_CMDLINE = "console=ttyS0 loglevel=4 panic=-1"
 
 
 def first_cmdline(region_size: str = "4M") -> str:
-    """The first kernel's: KHO, two regions that take turns, an instance in the first of them."""
+    """The first kernel's command line: KHO, two regions, an instance in the first of them."""
     regions = " ".join(f"reserve_mem={region_size}:2M:{name}" for name in ("tkA", "tkB"))
     return f"{BASE_CMDLINE} kho=on {regions} trace_instance=tk^traceoff@tkA"
 
@@ -72,7 +72,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of it.
+    """The outcome of a run.
 
     ``statuses``: per boot the exit status of its script, None where it jumped. ``output`` holds
     what the guest left in ``/var/lib/tracekit``.
@@ -90,12 +90,12 @@ def prepare(plan: Plan, place: Path, scripts: dict[str, str]) -> list[str]:
     """
     need("the lab", ["qemu-system-x86_64", "setpriv", "mke2fs", "busybox"])
     lab = lab_directory()
-    there = kernels.available(lab)
-    kernel = there[kernels.choose(plan.kernel, there)]
+    versions = kernels.available(lab)
+    kernel = versions[kernels.choose(plan.kernel, versions)]
     root = images.root_image_path(lab)
     if not root.exists():
         raise LabError(f"{lab}: the lab is not built yet\nnext: tracekit lab build")
-    data = images.data_disk(place, there, scripts, systemd=plan.systemd, patience=_PATIENCE)
+    data = images.data_disk(place, versions, scripts, systemd=plan.systemd, patience=_PATIENCE)
     initrd, results = place / "initrd", place / "results.img"
     initrd.write_bytes(images.initramfs())
     results.touch(mode=0o600)
@@ -111,7 +111,7 @@ def run(plan: Plan, output: Path, watch: Callable[[Line], None] = lambda line: N
     """Run ``plan``; what the guest leaves in ``/var/lib/tracekit`` becomes ``output``, mode 0700.
 
     ``watch`` sees each console line as it comes. Raises :class:`~tracekit.errors.LabError`, ended
-    by the console, when a script fails, the guest breaks down or the time is over; what a guest
+    by the console, when a script fails, the guest breaks down or the time is up; what a guest
     with a failed script packed is in ``output`` all the same.
     """
     if output.exists():
@@ -182,7 +182,7 @@ def _next(arrived: queue.Queue[Line | None], end: float) -> Line | None:
 
 
 def _read(process: subprocess.Popen[bytes], arrived: queue.Queue[Line | None]) -> None:
-    """The console thread: stamp lines the moment they come."""
+    """The console thread: stamp lines the moment they arrive."""
     assert process.stdout is not None
     lines = Lines()
     while data := os.read(process.stdout.fileno(), 1 << 16):
@@ -196,7 +196,7 @@ def _read(process: subprocess.Popen[bytes], arrived: queue.Queue[Line | None]) -
 def unpack(archive: Path, output: Path) -> None:
     """The regular files of a tar archive, below a new directory of mode 0700.
 
-    Raises :class:`~tracekit.errors.LabError` when it is none.
+    Raises :class:`~tracekit.errors.LabError` when it is not one.
     """
     part = output.with_name(f".{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)

@@ -65,7 +65,7 @@ def guarded(argv: list[str]) -> list[str]:
 
 
 def kvm_works(lab: Path, kernel: Path) -> bool:
-    """Whether a lab kernel boots under KVM; tried once while this machine is up.
+    """Whether a lab kernel boots under KVM; tried once per boot of this machine.
 
     A /dev/kvm that can be opened is not enough: on some machines that are themselves virtual,
     QEMU then fails on the first register, or the guest never runs.

@@ -1,8 +1,8 @@
-"""The lab's directory: what was built, under names made of what it was built from.
+"""The lab's directory: what was built, under names that hold a digest of its inputs.
 
-A thing is made under a temporary name and renamed when it is whole, so that a run that was killed
-leaves nothing that counts. Whoever makes something holds a lock; temporary names that nobody
-holds are swept away.
+Everything is made under a temporary name and renamed when it is complete, so that a killed run
+leaves nothing that counts. Whoever makes something holds a lock; temporary directories that
+nobody has locked are removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TEMPORARY = ".tmp-"
 
 
 def lab_directory() -> Path:
-    """``$TRACEKIT_LAB_DIR``, else ``tracekit/lab`` in the user's cache directory; is created."""
+    """``$TRACEKIT_LAB_DIR``, else ``tracekit/lab`` in the user's cache directory; it is created."""
     chosen = os.environ.get("TRACEKIT_LAB_DIR")
     caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     path = Path(chosen) if chosen else Path(caches).expanduser() / "tracekit" / "lab"
@@ -73,12 +73,14 @@ def _sweep(directory: Path) -> None:
 
 @contextmanager
 def scratch(directory: Path) -> Iterator[Path]:
-    """A directory below ``directory`` that is gone afterwards.
+    """A temporary directory below ``directory``, removed afterwards.
 
-    When this process is killed first, the next one sweeps it away.
+    When this process is killed first, the next one removes it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with locked(directory, os.O_RDONLY | os.O_DIRECTORY):  # not yet held is not yet abandoned
+    with locked(
+        directory, os.O_RDONLY | os.O_DIRECTORY
+    ):  # a new one is not swept before it is locked
         _sweep(directory)
         path = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=directory))
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

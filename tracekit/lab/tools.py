@@ -1,4 +1,4 @@
-"""The host's tools that the lab is made with: found, named when missing, and run."""
+"""Finds and runs the host's tools that the lab is made with; names those that are missing."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def _has_header(header: str) -> bool:
 
 def need(what: str, tools: Iterable[str], headers: Iterable[str] = ()) -> dict[str, str]:
     """Tool -> its path. Raises :class:`~tracekit.errors.LabError` naming all that are missing."""
-    found = {tool: shutil.which(tool, path=_PATH) for tool in tools}
-    missing = [tool for tool, path in found.items() if path is None]
+    paths = {tool: shutil.which(tool, path=_PATH) for tool in tools}
+    missing = [tool for tool, path in paths.items() if path is None]
     packages = {_PACKAGES[tool] for tool in missing}
     for header in headers:
         if not _has_header(header):
@@ -70,7 +70,7 @@ def need(what: str, tools: Iterable[str], headers: Iterable[str] = ()) -> dict[s
             f"{what} needs {', '.join(missing)}, not found on this machine\n"
             f"next: sudo apt-get install {' '.join(sorted(packages))}"
         )
-    return {tool: path for tool, path in found.items() if path is not None}
+    return {tool: path for tool, path in paths.items() if path is not None}
 
 
 def tail(lines: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where a probe finds its values: in which argument of the function, or in what that points to.
+"""Where a probe finds its values: in an argument of the function, or in what that points to.
 
 Offsets come from BTF, so that one description serves the BPF programs (``struct tk_function`` of
 ``bpf/common.h``) and the kprobe events that stand in for them, on every kernel.
@@ -25,9 +25,9 @@ _SYSCALL = {
 class Argument(NamedTuple):
     """One value: the ``number``-th argument (from 1), or a member of the struct it points to.
 
-    ``member``: ``struct.path.to.member``. ``base``: the argument does not point to the struct's
-    begin but to this member of it. ``entry``, ``stride``: the argument that counts entries of a
-    member that is an array, and the struct that an entry is. ``syscall``: ``number`` counts the
+    ``member``: ``struct.path.to.member``. ``base``: the argument points not to the start of the
+    struct but to this member of it. ``entry``, ``stride``: for a member that is an array, the
+    argument that is the index, and the struct of an entry. ``syscall``: ``number`` counts the
     arguments of the system call, which its entry function finds in ``struct pt_regs``.
     """
 
@@ -40,9 +40,9 @@ class Argument(NamedTuple):
 
 
 class Source(NamedTuple):
-    """An :class:`Argument` of one kernel: ``bytes`` is 0 where it is the register itself.
+    """An :class:`Argument` in one kernel: ``bytes`` is 0 where the register is the value.
 
-    Else so many bytes at the argument + ``offset`` + the ``entry``-th argument * ``stride``.
+    Else the value is so many bytes at argument + ``offset`` + ``entry``-th argument * ``stride``.
     """
 
     argument: int
@@ -53,9 +53,9 @@ class Source(NamedTuple):
 
 
 class Arguments(NamedTuple):
-    """What one kind's values and name are. ``first``: the parameter that is the first of them.
+    """Where one kind's values and name are. ``first``: the name of parameter number 1.
 
-    A kernel that has others before it (``kho_add_subtree()`` until 6.17) moves all numbers.
+    A kernel with other parameters before it (``kho_add_subtree()`` until 6.17) shifts all numbers.
     """
 
     values: tuple[Argument, ...] = ()
@@ -92,7 +92,7 @@ ARGUMENTS: Mapping[str, Arguments] = {
 
 
 def _shift(function: str, first: str, btf: Btf | None) -> int:
-    """By how many the arguments are moved in this kernel."""
+    """By how many places the arguments are shifted in this kernel."""
     known = btf.function(function) if btf is not None and first else None
     names = [label for label, _ in known.parameters] if known else []
     return names.index(first) if first in names else 0
@@ -109,12 +109,12 @@ def _member(argument: Argument, btf: Btf | None, size: int) -> Source | None:
     if btf is None:
         return None
     struct, _, path = argument.member.partition(".")
-    found = btf.member(struct, path)
+    member = btf.member(struct, path)
     base = btf.member(struct, argument.base.partition(".")[2]) if argument.base else None
     stride = btf.size(argument.stride) if argument.stride else 0
-    if found is None or stride is None or (argument.base and base is None):
+    if member is None or stride is None or (argument.base and base is None):
         return None
-    offset = found.offset - (base.offset if base else 0)
+    offset = member.offset - (base.offset if base else 0)
     return Source(argument.number, size, offset, argument.entry, stride)
 
 
@@ -133,7 +133,7 @@ def resolve(
 ) -> tuple[Sequence[Source | None], Source | None]:
     """Where ``function`` has the values and the name of ``kind``.
 
-    None for what cannot be told, for want of BTF or of such a member. A name's ``bytes`` is 8
+    None for what cannot be located: there is no BTF, or no such member. A name's ``bytes`` is 8
     where there is a pointer to the text and 1 where the text itself is there.
     """
     default = tuple(Argument(i + 1) for i in range(len(kind.values)))

@@ -1,7 +1,7 @@
-"""BCC's Python module: found, and imported. It is the system Python's, in no package index.
+"""Finds and imports BCC's Python module, which is the system Python's and in no package index.
 
-A virtual environment does not see it, so the directories of the system's packages are looked
-through as well; it is plain Python around libbcc, and runs under any Python 3.
+A virtual environment does not see it, so the directories of the system's packages are searched
+too; it is plain Python around libbcc, and runs under any Python 3.
 """
 
 from __future__ import annotations

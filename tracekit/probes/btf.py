@@ -29,16 +29,16 @@ _LAST_KIND = 19
 _DEPTH = 32  # modifiers followed; real types have a handful
 _NESTED = 256  # anonymous members searched; struct page has 17
 _NAME = 512  # KSYM_NAME_LEN, include/linux/kallsyms.h
-_PARAMETERS = 64  # of a function; more are no C of this world
+_PARAMETERS = 64  # of a function; no real one has more
 
 VOID = 0
 
 
 class Member(NamedTuple):
-    """Where a member lies: its distance from the struct's begin, and for a bit field its width."""
+    """Where a member lies: its distance from the struct's start, and for a bit field its width."""
 
     bits: int
-    width: int  # bits; 0 for what is no bit field
+    width: int  # bits; 0 where it is not a bit field
 
     @property
     def offset(self) -> int:
@@ -55,7 +55,7 @@ class Function(NamedTuple):
 
 
 class Btf:
-    """The types in ``data``; raises :class:`~tracekit.errors.ParseError` where it is no BTF."""
+    """The types in ``data``; raises :class:`~tracekit.errors.ParseError` if it is not BTF."""
 
     def __init__(self, data: bytes, source: str = "BTF") -> None:
         self._data = data
@@ -67,14 +67,14 @@ class Btf:
         header, type_off, type_len, str_off, str_len = cursor.array("I", 5, "the header")
         cursor.at(header + type_off).take(type_len, "the types")
         self._strings = bytes(cursor.at(header + str_off).take(str_len, "the strings"))
-        # By id: where each type is. 0 stands for void, which is in no section.
-        self._at = [0]
+        # By id: where each type begins. Id 0 is void, which is in no section.
+        self._offsets = [0]
         self._names: dict[int, dict[str, list[int]]] = {}
         self._walk(header + type_off, header + type_off + type_len)
 
     def _walk(self, pos: int, end: int) -> None:
-        """Note where every type begins; a hot loop: a kernel has 60,000 and more."""
-        data, unpack, at = self._data, _TYPE.unpack_from, self._at
+        """Note where every type begins. A hot loop: a kernel has 60,000 types and more."""
+        data, unpack, offsets = self._data, _TYPE.unpack_from, self._offsets
         while pos < end:
             if pos + 12 > end:
                 raise self._fail(pos, "a type that is cut off")
@@ -82,22 +82,24 @@ class Btf:
             kind = info >> 24 & 0x1F
             if not 0 < kind <= _LAST_KIND:
                 raise self._fail(pos, f"a type of unknown kind {kind}")
-            at.append(pos)
+            offsets.append(pos)
             pos += 12 + _FIXED.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
         if pos != end:
-            raise self._fail(at[-1], "a type that is cut off")
+            raise self._fail(offsets[-1], "a type that is cut off")
 
-    def _fail(self, pos: int, found: str) -> ParseError:
-        return ParseError(f"{self._source}: at offset {pos:#x}: {found}")
+    def _fail(self, pos: int, problem: str) -> ParseError:
+        return ParseError(f"{self._source}: at offset {pos:#x}: {problem}")
 
     def __len__(self) -> int:
-        return len(self._at)
+        return len(self._offsets)
 
     def _type(self, number: int) -> tuple[int, int, int, int, int]:
-        """Kind, vlen, kind_flag, size or type, and where what follows begins."""
-        if not 0 < number < len(self._at):
-            raise ParseError(f"{self._source}: type {number} of {len(self._at)} is referred to")
-        pos = self._at[number]
+        """Kind, vlen, kind_flag, size or type, and the offset of what follows."""
+        if not 0 < number < len(self._offsets):
+            raise ParseError(
+                f"{self._source}: type {number} of {len(self._offsets)} is referred to"
+            )
+        pos = self._offsets[number]
         _, info, size = _TYPE.unpack_from(self._data, pos)
         return info >> 24 & 0x1F, info & 0xFFFF, info >> 31, size, pos + 12
 
@@ -126,7 +128,7 @@ class Btf:
         target = self._plain(self._type(number)[3])
         if target == VOID or self._type(target)[0] not in (_STRUCT, _UNION, _FWD):
             return ""
-        return self._string(_TYPE.unpack_from(self._data, self._at[target])[0])
+        return self._string(_TYPE.unpack_from(self._data, self._offsets[target])[0])
 
     def functions(self, part: str = "") -> Iterator[Function]:
         """The functions with ``part`` in their name, in order."""
@@ -151,13 +153,13 @@ class Btf:
         return Function(name, parameters, returns)
 
     def _named(self, kind: int) -> dict[str, list[int]]:
-        """Name -> types of one kind; made when it is first asked for."""
+        """Name -> types of one kind; built on first use."""
         names = self._names.get(kind)
         if names is None:
             names = self._names[kind] = {}
             data, unpack, tag = self._data, _TYPE.unpack_from, kind << 24
-            for number in range(1, len(self._at)):
-                name, info, _ = unpack(data, self._at[number])
+            for number in range(1, len(self._offsets)):
+                name, info, _ = unpack(data, self._offsets[number])
                 if info & 0x1F000000 == tag:
                     names.setdefault(self._string(name), []).append(number)
         return names
@@ -168,24 +170,24 @@ class Btf:
         return self._type(numbers[0])[3] if numbers else None
 
     def member(self, name: str, path: str) -> Member | None:
-        """``path`` (``kobj.name``) in ``struct name``, or None where there is no such thing.
+        """``path`` (``kobj.name``) in ``struct name``, or None where there is no such member.
 
         A member that is an array stands for its first entry.
         """
         for number in self._named(_STRUCT).get(name, ()):
-            found = self._member(number, path.split("."))
-            if found is not None:
-                return found
+            member = self._member(number, path.split("."))
+            if member is not None:
+                return member
         return None
 
     def _member(self, number: int, path: list[str]) -> Member | None:
         bits = 0
         width = 0
         for label in path:
-            found = self._find(number, label, set())
-            if found is None:
+            step = self._find(number, label, set())
+            if step is None:
                 return None
-            place, number = found
+            place, number = step
             bits += place.bits
             width = place.width
         return Member(bits, width)
@@ -193,7 +195,7 @@ class Btf:
     def _find(self, number: int, label: str, seen: set[int]) -> tuple[Member, int] | None:
         """A member of one struct, also inside its anonymous structs and unions, and its type.
 
-        ``seen``: the types that were searched, so that none is twice.
+        ``seen``: the types searched so far, so that none is searched twice.
         """
         number = self._plain(number)
         if number == VOID or number in seen or len(seen) == _NESTED:

@@ -1,4 +1,4 @@
-"""What the running kernel lets itself be probed with: its functions, offsets and page size."""
+"""What can be probed in the running kernel: its functions, member offsets and page size."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def shutdown_functions(btf: Btf | None) -> Iterator[str]:
 
 
 def _words(text: str, column: int) -> frozenset[str]:
-    """One column of a file with a name a line; what follows (``[module]``) is left out."""
+    """One column of a file with one name per line; what follows (``[module]``) is left out."""
     lines = (line.split() for line in text.splitlines())
     return frozenset(words[column] for words in lines if len(words) > column)
 
@@ -134,7 +134,7 @@ class ProbedKernel:
         return cls.parse(texts[0], texts[1], texts[2], root.get("sys/kernel/btf/vmlinux"))
 
     def refusal(self, function: str) -> str:
-        """Why ``function`` cannot be probed; '' where nothing speaks against it."""
+        """Why ``function`` cannot be probed; '' where nothing is known against it."""
         if function not in self.addresses:
             return ABSENT
         if function in self.blacklist:
@@ -148,10 +148,10 @@ class ProbedKernel:
         return next((name for name in functions if not self.refusal(name)), None)
 
     def missing(self, event: str, functions: tuple[str, ...]) -> Missing:
-        """The account of an event none of whose functions can be probed."""
+        """The entry for an event none of whose functions can be probed."""
         reasons = {name: self.refusal(name) for name in functions}
-        told = [f"{name}: {why}" for name, why in reasons.items() if why != ABSENT]
-        return Missing(event, functions, "; ".join(told) or ABSENT)
+        refusals = [f"{name}: {why}" for name, why in reasons.items() if why != ABSENT]
+        return Missing(event, functions, "; ".join(refusals) or ABSENT)
 
     def device_macros(self) -> dict[str, int]:
         """``-D`` of ``bpf/devices.c``; empty where one of the struct's members is not known."""

@@ -1,7 +1,7 @@
 """The probes without BPF: kprobe events that cover the same functions inside the trace instance.
 
 Lines are for tracefs's ``kprobe_events`` (``Documentation/trace/kprobetrace.rst``). What a kprobe
-event cannot have is listed as missing; a duration is the time from an event to its ``_return``.
+event cannot record is listed as missing; a duration is the time from an event to its ``_return``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class KprobePlan:
         }
 
 
-def _at(source: Source) -> str:
+def _dereference(source: Source) -> str:
     return f"{source.offset:+d}($arg{source.argument})"
 
 
@@ -56,7 +56,7 @@ def _value(value: Value, source: Source | None) -> str:
     """One argument, or '' for what a kprobe event cannot reach: entries of an array."""
     if source is None or source.entry:
         return ""
-    fetched = _at(source) if source.bytes else f"$arg{source.argument}"
+    fetched = _dereference(source) if source.bytes else f"$arg{source.argument}"
     if value.format == "%ps":
         type_ = "symbol"
     elif value.type == "s64":
@@ -69,8 +69,12 @@ def _value(value: Value, source: Source | None) -> str:
 def _text(label: str, source: Source | None) -> str:
     if source is None or not label:
         return ""
-    at = {0: f"+0($arg{source.argument})", 1: _at(source), 8: f"+0({_at(source)})"}[source.bytes]
-    return f"{label}={at}:string"
+    fetched = {
+        0: f"+0($arg{source.argument})",
+        1: _dereference(source),
+        8: f"+0({_dereference(source)})",
+    }[source.bytes]
+    return f"{label}={fetched}:string"
 
 
 def _line(kind: str, event: str, function: str, arguments: Iterator[str]) -> str:

@@ -1,6 +1,6 @@
 """Loads the BPF programs of ``bpf/`` with BCC and hands out their records.
 
-The only importer of ``bcc``, which is no package of PyPI but Debian's ``python3-bpfcc`` (or
+The only importer of ``bcc``, which is not on PyPI but in Debian's ``python3-bpfcc`` (or
 ``bcc-tools``, ``python3-bcc`` elsewhere). Probes are perf events: they go away with the process,
 however it ends.
 """
@@ -70,8 +70,8 @@ class LoadedProbe:
         return {"event": self.event, "function": self.function}
 
 
-def _unavailable(found: str, advice: str) -> ProbesUnavailable:
-    return ProbesUnavailable(f"BPF probes: {found}: {advice}, or go without with --no-bpf")
+def _unavailable(problem: str, advice: str) -> ProbesUnavailable:
+    return ProbesUnavailable(f"BPF probes: {problem}: {advice}, or go without with --no-bpf")
 
 
 def _check(root: Sysroot) -> None:
@@ -109,7 +109,7 @@ def _bcc() -> Any:
 
 @contextlib.contextmanager
 def _captured() -> Iterator[list[str]]:
-    """What C++ code writes to descriptor 2 goes into the list that is yielded."""
+    """Captures what C++ code writes to descriptor 2 in the list that is yielded."""
     lines: list[str] = []
     saved, sink = os.dup(2), os.memfd_create("bcc", os.MFD_CLOEXEC)
     os.dup2(sink, 2)
@@ -143,12 +143,12 @@ def _cflags(kernel: ProbedKernel) -> list[str]:
 
 def _compile(bcc: Any, kernel: ProbedKernel, subjects: Sequence[str]) -> Any:
     text, cflags = _source_text(subjects), _cflags(kernel)
-    with _captured() as said:
+    with _captured() as output:
         try:
             return bcc.BPF(text=text.encode(), cflags=cflags)
         except Exception as error:  # BCC raises nothing more special
             problem = error
-    errors = [line for line in said if "error:" in line] or said[-3:] or [str(problem)]
+    errors = [line for line in output if "error:" in line] or output[-3:] or [str(problem)]
     raise _unavailable(
         f"BCC {getattr(bcc, '__version__', '?')} cannot compile them: {'; '.join(errors[:3])}",
         "a BCC as new as the kernel and the headers of the running kernel are needed",
@@ -173,7 +173,7 @@ def _packed(kind: Kind, function: str, kernel: ProbedKernel) -> bytes:
 
 
 class _Attacher:
-    """Attaches the programs of one compiled module; remembers what is there and what is not."""
+    """Attaches the programs of one compiled module; keeps what is attached and what is missing."""
 
     def __init__(self, bpf: Any, kernel: ProbedKernel) -> None:
         self._bpf = bpf
@@ -184,7 +184,7 @@ class _Attacher:
 
     def _try(self, event: str, function: str, steps: Sequence[tuple[str, str]]) -> bool:
         """Call BPF methods ``(name, program)``; False and a :class:`Missing` where one fails."""
-        with _captured() as said:
+        with _captured() as output:
             try:
                 for method, program in steps:
                     getattr(self._bpf, method)(function.encode(), fn_name=program.encode())
@@ -193,7 +193,7 @@ class _Attacher:
             else:
                 self.loaded.append(LoadedProbe(event, function))
                 return True
-        reason = "; ".join([*said[-2:], problem])
+        reason = "; ".join([*output[-2:], problem])
         self.missing.append(Missing(event, (function,), f"cannot be attached: {reason}"))
         return False
 
@@ -202,7 +202,7 @@ class _Attacher:
         self._try(kind.event, name, [("attach_raw_tracepoint", "tk_notifier")])
 
     def function(self, kind: Kind, function: str) -> None:
-        """Attach a kind's programs to a function that is known to be there."""
+        """Attach a kind's programs to a function that is known to exist."""
         address = self._kernel.addresses[function]
         packed = _packed(kind, function, self._kernel)
         table = self._functions
@@ -212,12 +212,12 @@ class _Attacher:
         self._try(kind.event, function, [*steps, ("attach_kprobe", program)])
 
     def devices(self, kind: Kind) -> None:
-        """Attach to every shutdown callback; says it where the devices will have no names."""
+        """Attach to every shutdown callback; notes it if the devices will have no names."""
         names = tuple(shutdown_functions(self._kernel.btf))
-        there = [name for name in names if not self._kernel.refusal(name)]
-        for name in there:
+        present = [name for name in names if not self._kernel.refusal(name)]
+        for name in present:
             self.function(kind, name)
-        if not there:
+        if not present:
             self.missing.append(self._kernel.missing(kind.event, names))
         elif not self._kernel.device_macros():
             reason = self._kernel.btf_reason or "BTF lacks a member of struct device"
@@ -237,10 +237,10 @@ class _Attacher:
                 self.function(kind, function)
 
     def counters(self) -> frozenset[str]:
-        """Attach what only counts; returns the labels that are counted.
+        """Attach the programs that only count; returns the labels that are counted.
 
-        The functions are those of the ring buffer, which only some kernels let be probed. The first
-        attempt tells, since no file does.
+        Their functions are the ring buffer's, which only some kernels allow to be probed. No file
+        says which, so the first attempt decides.
         """
         self._kernel = replace(self._kernel, notrace=True)
         counted = set()
@@ -289,7 +289,7 @@ class Probes:
         return list(self._bpf["tk_cpus"][0])
 
     def counters(self) -> bytes:
-        """``ring_buffer:counters`` records of the instance, one a CPU, as of now."""
+        """``ring_buffer:counters`` records of the instance, one per CPU, as of now."""
         cpus = self._cpus()
         counted = {label: [getattr(cpu, label) for cpu in cpus] for label in self._counted}
         return counter_records(self._root, self._instance, time.monotonic_ns(), counted)

@@ -3,7 +3,7 @@
 A record travels two ways. Through the BPF ring buffer it reaches user space as these bytes, and
 ``boots/N/bpf.bin`` is nothing but such records one after the other. Through
 ``bpf_trace_vprintk()`` it reaches the persistent trace instance as one line
-(:func:`parse_compact`), also when user space runs no more. Both carry the CPU and that CPU's
+(:func:`parse_compact`), even when user space is gone. Both carry the CPU and that CPU's
 sequence number, so a record that came both ways is one record, and a hole in the numbers is a
 loss.
 """

@@ -28,12 +28,12 @@ def _state(root: Sysroot, base: str) -> str:
 def counter_records(
     root: Sysroot, instance: str, now_ns: int, counted: Mapping[str, Sequence[int]]
 ) -> bytes:
-    """``ring_buffer:counters`` records of one instance, one a CPU.
+    """``ring_buffer:counters`` records of one instance, one per CPU.
 
     written: events the CPU's buffer took so far; overrun: those overwritten before they were read
     (``per_cpu/cpuN/stats``, ``kernel/trace/trace.c``); state: ``on 1408K x86-tsc``. ``counted``:
     label -> counts by CPU of what only probes see, over all instances; -1 in the record where
-    there is no such probe. Nothing where there is no such instance.
+    there is no such probe. Empty where there is no such instance.
     """
     top = f"{tracefs(root)}/instances/{instance}"
     if not root.exists(top):

@@ -1,4 +1,4 @@
-"""What a comparison of an expression asks of numbers and of texts, many values at a time."""
+"""Comparisons of an expression, applied to many numbers or texts at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def as_mask(values: pa.BooleanArray) -> _Array:
 
 
 def is_negated(compare: Compare) -> bool:
-    """Whether the operator asks for the contrary of what :func:`text_test` tells."""
+    """Whether the operator negates the result of :func:`text_test`."""
     return compare.op in {"!=", "!~", "not in"}
 
 
@@ -52,12 +52,12 @@ def regex_error(pattern: str) -> str:
 
 
 def _regex(pattern: str) -> TextTest:
-    """Where a regular expression is found. Arrow's take linear time, whatever the pattern is."""
+    """A regular expression search. Arrow's take linear time, whatever the pattern is."""
 
-    def found(texts: Sequence[str]) -> _Array:
+    def test(texts: Sequence[str]) -> _Array:
         return as_mask(pc.match_substring_regex(as_strings(texts), pattern=pattern))
 
-    return found
+    return test
 
 
 def _each(wanted: Callable[[str], object]) -> TextTest:
@@ -68,7 +68,7 @@ def _each(wanted: Callable[[str], object]) -> TextTest:
 
 
 def text_test(compare: Compare) -> TextTest:
-    """Which of some texts are what ``compare`` names, a mask; ``!=`` and ``=`` tell the same."""
+    """A test that gives the mask of the texts that match; the same for ``!=`` and ``=``."""
     value = compare.values[0] if compare.values else Value("")
     if "~" in compare.op:
         return _regex(value.text) if value.is_regex else _each(_glob(value.text))
@@ -80,7 +80,7 @@ def _glob(pattern: str) -> Callable[[str], object]:
 
 
 def number_mask(compare: Compare, values: _Array) -> _Array:
-    """Which of some integers are what ``compare`` names; those it names as texts are left out."""
+    """Which of some integers match ``compare``; values that are not numbers are ignored."""
     least, most = np.iinfo(values.dtype).min, np.iinfo(values.dtype).max
     numbers = [v.number for v in compare.values if v.number is not None and "~" not in compare.op]
     if ordered(compare):

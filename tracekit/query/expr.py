@@ -9,8 +9,8 @@
 
 ``NAME`` is a column or an argument of any event; ``args.NAME`` is the argument where both are
 called so. ``~`` compares with a glob, or with a ``/regular expression/``. A ``TEXT`` alone is
-looked for in the task's name, the event and the rendered arguments, whatever its case. A comparison
-with an argument that an event does not have is false, ``!=`` too. :mod:`.matching` evaluates.
+searched in the task's name, the event and the rendered arguments, ignoring case. A comparison
+with an argument that an event does not have is false, ``!=`` too. :mod:`.match` evaluates.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ __all__ = [
     "QueryError", "Value", "column_of", "comparisons", "joined", "parse", "parse_number", "terms",
 ]  # fmt: skip
 
-#: The columns, and what else they may be called.
+#: The columns; ``_ALIASES`` has other names for some.
 COLUMNS = ("ts", "boot", "cpu", "pid", "comm", "event", "system", "source", "flags", "preempt",
            "raw", "args")  # fmt: skip
 #: Those of them that are numbers.
 NUMBERS = frozenset(("ts", "boot", "cpu", "pid", "flags", "preempt", "raw"))
-#: What stands before an argument's name where a column is called so too.
+#: The prefix of an argument whose name is also a column's.
 ARGUMENT = "args."
 _ALIASES = {"ts_ns": "ts", "ts_raw": "raw", "task": "comm"}
 _KEYWORDS = frozenset(("and", "or", "not", "in"))
 _LONGEST = 10_000  # characters of an expression
-_DEEPEST = 40  # parentheses inside one another
+_DEEPEST = 40  # levels of nested parentheses and ``not``
 _SPACE = re.compile(r"\s*")
 _WORD = re.compile(r"""[^\s()",'=!<>~]+""")
 _OPERATOR = re.compile(r"==|=|!=|!~|~|<=|<|>=|>")
@@ -51,7 +51,7 @@ _NUMBER = re.compile(
 
 
 class QueryError(UsageError):
-    """An expression that makes no sense: ``what`` is wrong at ``text[start:end]``."""
+    """An invalid expression: ``what`` says what is wrong at ``text[start:end]``."""
 
     def __init__(self, text: str, start: int, end: int, what: str) -> None:
         # one cell a character, so that the line below points at the right one
@@ -62,7 +62,7 @@ class QueryError(UsageError):
 
 
 def parse_number(text: str) -> int | None:
-    """``12``, ``-3``, ``0x1f``, ``-5ms`` (in ns) as a number; None where it is none."""
+    """``12``, ``-3``, ``0x1f``, ``-5ms`` (in ns) as a number; None if it is not one."""
     if not _NUMBER.fullmatch(text):
         return None
     if text[-1] == "s":
@@ -72,7 +72,7 @@ def parse_number(text: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What is compared with. ``number``: what the text says where it is one and not quoted."""
+    """A value to compare with. ``number``: the text as a number, if it is one and not quoted."""
 
     text: str
     number: int | None = None
@@ -99,7 +99,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """``name op values``; more or less than one value only where ``op`` is ``in``, ``not in``."""
+    """``name op values``; exactly one value unless ``op`` is ``in`` or ``not in``."""
 
     name: str
     op: str
@@ -114,7 +114,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """A text in the task's name, the event or the rendered arguments, whatever its case."""
+    """A text in the task's name, the event or the rendered arguments, ignoring case."""
 
     text: str
 
@@ -125,7 +125,7 @@ class Contains:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What does not meet ``term``."""
+    """Events that do not meet ``term``."""
 
     term: Expr
 
@@ -135,7 +135,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """What meets all of ``terms``; everything where there are none."""
+    """Events that meet all of ``terms``; every event if there are none."""
 
     terms: tuple[Expr, ...] = ()
 
@@ -145,7 +145,7 @@ class AllOf:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """What meets one of ``terms``, which are two or more."""
+    """Events that meet at least one of ``terms`` (two or more)."""
 
     terms: tuple[Expr, ...]
 
@@ -165,52 +165,54 @@ def _quoted(text: str) -> str:
 
 
 def column_of(name: str) -> str | None:
-    """The column of that name, None where it can only be an argument."""
+    """The column that ``name`` or an alias means; None if it can only be an argument."""
     name = _ALIASES.get(name, name)
     return name if name in COLUMNS else None
 
 
 def terms(expr: Expr) -> tuple[Expr, ...]:
-    """What must all be met."""
+    """The conditions that must all be met."""
     return expr.terms if isinstance(expr, AllOf) else (expr,)
 
 
 def joined(parts: tuple[Expr, ...]) -> Expr:
-    """What meets all of ``parts``."""
+    """The conjunction of ``parts``, flattened."""
     flat = tuple(term for part in parts for term in terms(part))
     return flat[0] if len(flat) == 1 else AllOf(flat)
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self._text, self._at, self._depth = text, 0, 0
+        self._text, self._position, self._depth = text, 0, 0
         self._skip()
 
     def whole(self) -> Expr:
         if len(self._text) > _LONGEST:
             self._fail(f"an expression has at most {_LONGEST:,} characters", 0, 1)
-        if self._at == len(self._text):
+        if self._position == len(self._text):
             return AllOf()
         expr = self._any()
-        if self._at < len(self._text):
-            what = "closes nothing" if self._text[self._at] == ")" else "is not expected here"
+        if self._position < len(self._text):
+            problem = (
+                "closes nothing" if self._text[self._position] == ")" else "is not expected here"
+            )
             hint = "'and' or 'or' belongs between two conditions; quote a text of several words"
-            self._fail(f"{self._found()} {what}: {hint}")
+            self._fail(f"{self._next_word()} {problem}: {hint}")
         return expr
 
     # -- the grammar --------------------------------------------------------------------------
 
     def _any(self) -> Expr:
-        found = [self._all()]
+        branches = [self._all()]
         while self._keyword("or"):
-            found.append(self._all())
-        return found[0] if len(found) == 1 else AnyOf(tuple(found))
+            branches.append(self._all())
+        return branches[0] if len(branches) == 1 else AnyOf(tuple(branches))
 
     def _all(self) -> Expr:
-        found = [self._term()]
+        terms = [self._term()]
         while self._keyword("and"):
-            found.append(self._term())
-        return found[0] if len(found) == 1 else AllOf(tuple(found))
+            terms.append(self._term())
+        return terms[0] if len(terms) == 1 else AllOf(tuple(terms))
 
     def _term(self) -> Expr:
         negated = 0
@@ -226,25 +228,27 @@ class _Parser:
         return expr
 
     def _plain_term(self) -> Expr:
-        start = self._at
+        start = self._position
         if self._symbol("("):
             expr = self._any()
             if not self._symbol(")"):
-                self._fail(f"expected ')' here, for the '(' at {start + 1}; found {self._found()}")
+                self._fail(
+                    f"expected ')' here, for the '(' at {start + 1}; found {self._next_word()}"
+                )
             return expr
         if (quoted := self._take(_QUOTED)) is not None:
             return Contains(_unquoted(quoted))
         word = self._take(_WORD)
         if word is None or word[0].lower() in _KEYWORDS:
-            at = start if word is not None else self._at
+            begin = start if word is not None else self._position
             self._fail(
-                f"expected a column, an argument or a text; found {self._found(at)}", at,
-                at + len(word[0]) if word else None,
+                f"expected a column, an argument or a text; found {self._next_word(begin)}", begin,
+                begin + len(word[0]) if word else None,
             )  # fmt: skip
         return self._comparison(word[0], start)
 
     def _comparison(self, name: str, start: int) -> Expr:
-        end = self._at
+        end = self._position
         if (operator := self._take(_OPERATOR)) is not None:
             op = operator[0].replace("==", "=")
             value = self._value(glob="~" in op)
@@ -255,76 +259,76 @@ class _Parser:
         if self._keyword("in"):
             return Compare(name, "not in" if negated else "in", self._values(), start)
         if negated:
-            self._fail(f"expected 'in' after '{name} not'; found {self._found()}")
-        self._at = end
+            self._fail(f"expected 'in' after '{name} not'; found {self._next_word()}")
+        self._position = end
         self._skip()
         return Contains(name)
 
     def _values(self) -> tuple[Value, ...]:
         if not self._symbol("("):
-            self._fail(f"expected '(' after 'in'; found {self._found()}")
-        found: list[Value] = []
+            self._fail(f"expected '(' after 'in'; found {self._next_word()}")
+        values: list[Value] = []
         while not self._symbol(")"):
-            if found and not self._symbol(","):
-                self._fail(f"expected ',' or ')'; found {self._found()}")
-            found.append(self._value(glob=False))
-        return tuple(found)
+            if values and not self._symbol(","):
+                self._fail(f"expected ',' or ')'; found {self._next_word()}")
+            values.append(self._value(glob=False))
+        return tuple(values)
 
     def _value(self, *, glob: bool) -> Value:
-        start = self._at
+        start = self._position
         if glob and (regex := self._take(_REGEX)) is not None:
             return Value(regex[1], None, True, start, regex.end())
         if (quoted := self._take(_QUOTED)) is not None:
             return Value(_unquoted(quoted), None, False, start, quoted.end())
         word = self._take(_VALUE)
         if word is None:
-            self._fail(f"expected a value; found {self._found()}")
+            self._fail(f"expected a value; found {self._next_word()}")
         return Value(word[0], parse_number(word[0]), False, start, word.end())
 
     # -- the text -----------------------------------------------------------------------------
 
     def _skip(self) -> None:
-        m = _SPACE.match(self._text, self._at)
-        self._at = m.end() if m else self._at
+        m = _SPACE.match(self._text, self._position)
+        self._position = m.end() if m else self._position
 
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        m = pattern.match(self._text, self._at)
+        m = pattern.match(self._text, self._position)
         if m is not None:
-            self._at = m.end()
+            self._position = m.end()
             self._skip()
         return m
 
     def _symbol(self, symbol: str) -> bool:
-        if not self._text.startswith(symbol, self._at):
+        if not self._text.startswith(symbol, self._position):
             return False
-        self._at += 1
+        self._position += 1
         self._skip()
         return True
 
     def _keyword(self, keyword: str) -> bool:
-        m = _WORD.match(self._text, self._at)
+        m = _WORD.match(self._text, self._position)
         if m is None or m[0].lower() != keyword:
             return False
-        self._at = m.end()
+        self._position = m.end()
         self._skip()
         return True
 
-    def _found(self, at: int | None = None) -> str:
-        at = self._at if at is None else at
-        if at >= len(self._text):
+    def _next_word(self, position: int | None = None) -> str:
+        position = self._position if position is None else position
+        if position >= len(self._text):
             return "the end"
-        m = _WORD.match(self._text, at)
-        found = m[0] if m else self._text[at]
-        if found in "\"'" and m is None:
-            return f"a {found} that nothing closes"
-        return repr(found)
+        m = _WORD.match(self._text, position)
+        shown = m[0] if m else self._text[position]
+        if shown in "\"'" and m is None:
+            return f"a {shown} that nothing closes"
+        return repr(shown)
 
-    def _fail(self, what: str, start: int | None = None, end: int | None = None) -> NoReturn:
-        start = self._at if start is None else start
+    def _fail(self, problem: str, start: int | None = None, end: int | None = None) -> NoReturn:
+        start = self._position if start is None else start
         if end is None:
             m = _WORD.match(self._text, start)
             end = m.end() if m else start + 1
-        raise QueryError(self._text, start, end, what)
+        raise QueryError(self._text, start, end, problem)
 
 
 def _unquoted(m: re.Match[str]) -> str:
@@ -333,9 +337,9 @@ def _unquoted(m: re.Match[str]) -> str:
 
 
 def parse(text: str) -> Expr:
-    """The expression that ``text`` is; nothing but white space is met by every event.
+    """Parse ``text``; an empty or blank one is met by every event.
 
-    Names are not looked at: :func:`~tracekit.query.match.check` does. Raises
+    Names are not checked here, but by :func:`~tracekit.query.match.check`. Raises
     :class:`QueryError`.
     """
     return _Parser(text).whole()

@@ -1,8 +1,7 @@
-"""Row numbers by CPU, by event and by task: what is asked of any number of events at once.
+"""Row numbers grouped by CPU, by event and by task.
 
-Each group's rows are ascending, so that a stretch of time is a stretch of the group: counting the
-events of a lane in every cell of a picture takes two binary searches a cell, however many there
-are.
+Each group's rows are ascending, so a time interval is a slice of the group: counting the events
+of a lane in one cell of a picture takes two binary searches, however many events there are.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from tracekit.timeline.rows import distinct
 __all__ = ["Groups", "Index", "cell_counts", "cell_edges"]
 
 _Array = npt.NDArray[Any]
-_PIECE = 1 << 20  # rows that are grouped at a time: what that takes in memory is bounded
+_PIECE = 1 << 20  # rows grouped at a time, to bound the memory it takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +34,9 @@ class Groups:
 
     @classmethod
     def by(cls, keys: Sequence[int], codes: _Array) -> Groups:
-        """Group rows by ``codes``, the index into ``keys`` of each."""
+        """Group rows by ``codes``: for each row, the index of its key in ``keys``."""
         small = np.uint16 if len(keys) < 1 << 16 else np.uint32  # numpy sorts 16 bits by radix
-        pieces = [slice(at, at + _PIECE) for at in range(0, len(codes), _PIECE)]
+        pieces = [slice(start, start + _PIECE) for start in range(0, len(codes), _PIECE)]
         counts = [np.bincount(codes[piece], minlength=len(keys)) for piece in pieces]
         starts = np.zeros(len(keys) + 1, np.int64)
         np.cumsum(sum(counts, np.zeros(len(keys), np.int64)), out=starts[1:])
@@ -55,7 +54,7 @@ class Groups:
         return self.order[self.starts[i] : self.starts[i + 1]]
 
     def of(self, key: int) -> _Array:
-        """The rows of the group with that key; none where there is no such group."""
+        """The rows of the group with that key; empty if there is no such group."""
         return self.rows(self.keys.index(key)) if key in self.keys else self.order[:0]
 
     def counts(self) -> list[int]:
@@ -72,7 +71,7 @@ class Index:
 
     @classmethod
     def of_groups(cls, events: Events, by_cpu: Groups, by_event: Groups, by_task: Groups) -> Index:
-        """An index whose groups were made before."""
+        """An index from groups that exist already."""
         index = cls(events)
         index.cpus, index.events, index.tasks = by_cpu, by_event, by_task
         return index
@@ -80,8 +79,8 @@ class Index:
     @cached_property
     def cpus(self) -> Groups:
         """By CPU number."""
-        found, codes = distinct(self._events.rows.cpu.astype(np.int32))
-        return Groups.by(found.tolist(), codes)
+        cpus, codes = distinct(self._events.rows.cpu.astype(np.int32))
+        return Groups.by(cpus.tolist(), codes)
 
     @cached_property
     def events(self) -> Groups:

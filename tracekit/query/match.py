@@ -1,7 +1,7 @@
-"""Which events meet an expression of :mod:`.expr`, many rows at a time.
+"""Evaluates expressions of :mod:`.expr`: which events meet one, many rows at a time.
 
-Conditions on columns come first, then arguments, of which only the one asked for is decoded, and
-last what has to be rendered; each is asked only for the rows that the ones before it left open.
+The cheapest conditions run first: on columns, then on arguments (only the one needed is decoded),
+then on rendered text. Each runs only on the rows that the ones before it left undecided.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ __all__ = ["Matcher", "Names", "argument_names", "check", "matches", "read", "so
 __all__ += ["wanted_events"]
 
 _Array = npt.NDArray[Any]
-_Rows = npt.NDArray[Any] | slice  # which rows: ascending indices, or a stretch start:stop
-_TABLE, _PID, _FIELD, _TEXT = range(4)  # what a condition costs: the least first
-_MOST = (1 << 20, 1 << 20, 1 << 17, 1 << 14)  # rows of each cost that take some milliseconds
+_Rows = npt.NDArray[Any] | slice  # ascending indices, or a slice start:stop
+_TABLE, _PID, _FIELD, _TEXT = range(4)  # what a condition costs, the cheapest first
+_MOST = (1 << 20, 1 << 20, 1 << 17, 1 << 14)  # rows that take some milliseconds, by cost
 
 
 class _Test(NamedTuple):
@@ -82,14 +82,14 @@ def argument_names(events: Events) -> list[frozenset[str]]:
 
 
 def read(text: str, names: Names) -> Expr:
-    """The expression ``text``; :class:`QueryError` where it makes no sense for these names."""
+    """Parse and check ``text``; :class:`QueryError` if it is invalid for these names."""
     expr = parse(text)
     check(expr, names, text)
     return expr
 
 
 def check(expr: Expr, names: Names, text: str) -> None:
-    """Raise :class:`QueryError` where ``expr``, parsed from ``text``, names what is not there."""
+    """Raise :class:`QueryError` if ``expr``, parsed from ``text``, uses an unknown name."""
     for compare in comparisons(expr):
         column = column_of(compare.name)
         if column is None:
@@ -108,27 +108,27 @@ def _check_argument(compare: Compare, names: Names, text: str) -> None:
     known = [*names.arguments, *(() if compare.name.startswith(ARGUMENT) else COLUMNS)]
     close = get_close_matches(name, sorted(known), 1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    what = f"no column or argument {name!r} in this session{hint}"
-    raise QueryError(text, compare.start, compare.start + len(compare.name), what)
+    problem = f"no column or argument {name!r} in this session{hint}"
+    raise QueryError(text, compare.start, compare.start + len(compare.name), problem)
 
 
 def _check_column(compare: Compare, column: str, text: str) -> None:
     end = compare.start + len(compare.name)
     if column in NUMBERS:
         if "~" in compare.op:
-            what = f"{compare.op} compares texts, and {compare.name} is a number: use = or in"
-            raise QueryError(text, compare.start, end, what)
+            problem = f"{compare.op} compares texts, and {compare.name} is a number: use = or in"
+            raise QueryError(text, compare.start, end, problem)
         for value in compare.values:
             if value.number is None:
-                what = f"{compare.name} is a number; found {value.text!r}"
-                raise QueryError(text, value.start, value.end, what)
+                problem = f"{compare.name} is a number; found {value.text!r}"
+                raise QueryError(text, value.start, value.end, problem)
     elif ordered(compare):
-        what = f"{compare.op} compares numbers, and {compare.name} is a text: use = or ~"
-        raise QueryError(text, compare.start, end, what)
+        problem = f"{compare.op} compares numbers, and {compare.name} is a text: use = or ~"
+        raise QueryError(text, compare.start, end, problem)
 
 
 def sought(text: str, names: Names) -> Expr:
-    """What a search for ``text`` looks for: an expression if it compares, else the text itself."""
+    """What a search for ``text`` means: an expression if it compares, else the text itself."""
     try:
         expr = read(text, names)
     except QueryError:
@@ -139,33 +139,33 @@ def sought(text: str, names: Names) -> Expr:
 # -- evaluating -----------------------------------------------------------------------------------
 
 
-def _size(at: _Rows) -> int:
-    return at.stop - at.start if isinstance(at, slice) else len(at)
+def _size(rows: _Rows) -> int:
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
 def _asks_words(compare: Compare) -> tuple[Value, ...]:
-    """The values that a number can only equal by the word that the kernel prints for it."""
+    """The values that are compared with the word the kernel prints for a number."""
     return tuple(v for v in compare.values if v.number is None or "~" in compare.op)
 
 
-def _some(at: _Rows, which: _Array) -> _Array:
-    """The rows at the positions ``which`` of ``at``."""
-    rows: _Array = which + at.start if isinstance(at, slice) else at[which]
-    return rows
+def _rows_at(rows: _Rows, which: _Array) -> _Array:
+    """The rows at the positions ``which`` of ``rows``."""
+    selected: _Array = which + rows.start if isinstance(rows, slice) else rows[which]
+    return selected
 
 
 class Matcher:
-    """An expression made ready for the events of one session."""
+    """An expression compiled for the events of one session."""
 
     def __init__(self, events: Events, expr: Expr) -> None:
         """``expr`` has passed :func:`check`."""
         self._events = events
         self._test = self._made(expr)
-        #: How many rows may be asked for at once without taking long, if each has to be decoded.
+        #: How many rows to ask for at once: that takes some milliseconds if all must be decoded.
         self.most = _MOST[self._test.cost]
 
     def at(self, at: _Rows) -> _Array:
-        """Which of the rows at ``at`` (ascending indices, or a slice ``start:stop``): a mask."""
+        """Which of the rows ``at`` (ascending indices, or a slice ``start:stop``) match: a mask."""
         return self._test.run(at)
 
     def _made(self, expr: Expr) -> _Test:
@@ -175,7 +175,7 @@ class Matcher:
             return self._contains(expr.text)
         if isinstance(expr, Not):
             inner = self._made(expr.term)
-            return _Test(inner.cost, lambda at: ~inner.run(at))
+            return _Test(inner.cost, lambda rows: ~inner.run(rows))
         tests = sorted((self._made(term) for term in expr.terms), key=lambda test: test.cost)
         return _in_turn(tests, all_of=isinstance(expr, AllOf))
 
@@ -200,23 +200,23 @@ class Matcher:
         return _Test(_TABLE, self._number(compare, column))
 
     def _number(self, compare: Compare, column: str) -> Callable[[_Rows], _Array]:
-        rows = self._events.rows
+        columns = self._events.rows
         values = (
             self._events.axis.ts_ns
             if column == "ts"
-            else getattr(rows, "ts_raw" if column == "raw" else column)
+            else getattr(columns, "ts_raw" if column == "raw" else column)
         )
         negated = is_negated(compare)
-        return lambda at: number_mask(compare, values[at]) ^ negated
+        return lambda rows: number_mask(compare, values[rows]) ^ negated
 
     def _of_kind(self, wanted: _Array) -> _Test:
         return _Test(_TABLE, self._kinds(wanted))
 
     def _kinds(self, table: _Array) -> Callable[[_Rows], _Array]:
-        rows = self._events.rows
+        columns = self._events.rows
 
-        def run(at: _Rows) -> _Array:
-            kinds = rows.kind[at]
+        def run(rows: _Rows) -> _Array:
+            kinds = columns.kind[rows]
             if not len(kinds):
                 return np.zeros(0, bool)
             check_below(kinds, len(table), "events")
@@ -228,12 +228,12 @@ class Matcher:
     def _tasks(
         self, test: Callable[[Sequence[str]], _Array], negated: bool
     ) -> Callable[[_Rows], _Array]:
-        """By the task's name; '' where nobody knows it."""
+        """By the task's name, '' if it is unknown."""
         codes, names = self._events.comm_codes
         table = test([*names, ""]) ^ negated
 
-        def run(at: _Rows) -> _Array:
-            mine = codes[at]
+        def run(rows: _Rows) -> _Array:
+            mine = codes[rows]
             check_below(mine + 1, len(table), "tasks")
             mask: _Array = table[mine]
             return mask
@@ -247,57 +247,57 @@ class Matcher:
         every = argument_names(self._events)
         has = self._kinds(np.array([name in names for names in every], bool))
 
-        def run(at: _Rows) -> _Array:
-            mask = np.zeros(_size(at), bool)
-            where = np.flatnonzero(has(at))
+        def run(rows: _Rows) -> _Array:
+            mask = np.zeros(_size(rows), bool)
+            where = np.flatnonzero(has(rows))
             if len(where):
-                found = _some(at, where)
-                for part, values in self._events.values(found, name):
-                    mask[where[part]] = self._field(compare, name, values, found[part])
+                mine = _rows_at(rows, where)
+                for part, values in self._events.values(mine, name):
+                    mask[where[part]] = self._field(compare, name, values, mine[part])
             return mask
 
         return run
 
-    def _field(self, compare: Compare, name: str, values: pa.Array, at: _Array) -> _Array:
-        """Which of an argument's values; a value that is not in its record is none of them."""
+    def _field(self, compare: Compare, name: str, values: pa.Array, rows: _Array) -> _Array:
+        """Which of an argument's values match; one that is missing from its record never does."""
         negated = is_negated(compare)
         if pa.types.is_string(values.type):
             if ordered(compare):
-                return np.zeros(len(at), bool)
+                return np.zeros(len(rows), bool)
             coded = values.dictionary_encode()
             table = text_test(compare)(coded.dictionary.to_pylist()) ^ negated
             answers: _Array = np.append(table, False)[as_numpy(coded.indices, len(table))]
             return answers
-        mask, known = np.zeros(len(at), bool), as_mask(values.is_valid())
+        mask, known = np.zeros(len(rows), bool), as_mask(values.is_valid())
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.uint8())
         if pa.types.is_integer(values.type):
             mask = number_mask(compare, as_numpy(values)) & known
         if named := _asks_words(compare):
-            words, codes = self._printed(name, at)
+            words, codes = self._printed(name, rows)
             mask |= text_test(replace(compare, values=named))(words)[codes]
             known &= np.array([bool(word) for word in words])[codes]
         return ~mask & known if negated else mask
 
-    def _printed(self, name: str, at: _Array) -> tuple[list[str], _Array]:
+    def _printed(self, name: str, rows: _Array) -> tuple[list[str], _Array]:
         """(the words that stand behind ``name=`` in the rendered arguments, which of them each).
 
         A state, a symbol or a set of flags is a number in the record and a word in the text.
         """
         behind = re.compile(rf"(?:^|[\s,]){re.escape(name)}[=:]\s*([^\s,]+)")
-        rendered = self._events.render(self._events.rows.take(at))
-        found = (behind.search(text) for text in rendered.dictionary.to_pylist())
-        return [m[1] if m else "" for m in found], as_numpy(rendered.indices)
+        rendered = self._events.render(self._events.rows.take(rows))
+        words = (behind.search(text) for text in rendered.dictionary.to_pylist())
+        return [m[1] if m else "" for m in words], as_numpy(rendered.indices)
 
     # -- rendered text ------------------------------------------------------------------------
 
     def _rendered(
         self, test: Callable[[Sequence[str]], _Array], negated: bool
     ) -> Callable[[_Rows], _Array]:
-        def run(at: _Rows) -> _Array:
-            if not _size(at):
+        def run(rows: _Rows) -> _Array:
+            if not _size(rows):
                 return np.zeros(0, bool)
-            rendered = self._events.render(self._events.rows.take(at))
+            rendered = self._events.render(self._events.rows.take(rows))
             table: _Array = test(rendered.dictionary.to_pylist())
             mask: _Array = table[as_numpy(rendered.indices)] ^ negated
             return mask
@@ -317,17 +317,17 @@ class Matcher:
 
 
 def _in_turn(tests: Sequence[_Test], *, all_of: bool) -> _Test:
-    """All of the tests, or any; each is asked only for the rows that are still open."""
+    """All of the tests, or any; each runs only on the rows that are still undecided."""
 
-    def run(at: _Rows) -> _Array:
-        mask = np.full(_size(at), all_of)
-        open_ = None  # positions in mask; None: all
+    def run(rows: _Rows) -> _Array:
+        mask = np.full(_size(rows), all_of)
+        open_ = None  # undecided positions in mask; None: all
         for test in tests:
             if open_ is None:
-                answers = test.run(at)
+                answers = test.run(rows)
                 mask[:] = answers
             else:
-                answers = test.run(_some(at, open_))
+                answers = test.run(_rows_at(rows, open_))
                 mask[open_] = answers
             left = np.flatnonzero(answers == all_of)
             open_ = left if open_ is None else open_[left]
@@ -339,18 +339,18 @@ def _in_turn(tests: Sequence[_Test], *, all_of: bool) -> _Test:
 
 
 def _asked_for(compare: Compare, names: Sequence[str]) -> _Array:
-    """Which of some events (``system:name``) a comparison of the column ``event`` asks for."""
+    """Which of some events (``system:name``) match a comparison of the column ``event``."""
     test = text_test(compare)
     hits = test(names) | test([name.partition(":")[2] for name in names])
     return hits ^ is_negated(compare)
 
 
 def wanted_events(compare: Compare, events: Events) -> list[int]:
-    """The indices of those of ``events.event_names`` that :func:`_asked_for` tells."""
+    """The indices in ``events.event_names`` of the events that match ``compare``."""
     wanted: list[int] = np.flatnonzero(_asked_for(compare, events.event_names)).tolist()
     return wanted
 
 
 def matches(events: Events, expr: Expr, at: _Array) -> _Array:
-    """Which of the rows at ``at`` (ascending indices) meet ``expr``: a mask."""
+    """Which of the rows ``at`` (ascending indices) meet ``expr``: a mask."""
     return Matcher(events, expr).at(at)

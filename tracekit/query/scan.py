@@ -1,4 +1,4 @@
-"""Finding the rows that meet an expression piece by piece, so that the first are there at once."""
+"""Scans for the rows that meet an expression, piece by piece: the first ones come at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _Array = npt.NDArray[Any]
 _FIRST, _LEAST = 1 << 9, 1 << 7  # rows in a piece
 _PIECE = 0.004  # seconds that a piece should take
 _MERGED = 8  # groups are merged where they hold less than this part of the rows
-_BLOCK = 1 << 17  # rows of which `refine` asks at a time
+_BLOCK = 1 << 17  # rows that `refine` evaluates at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
     """A piece of a scan: the rows that were found in it (uint32, ascending).
 
-    ``done`` of ``total`` rows have been looked at.
+    ``done`` of ``total`` rows have been evaluated.
     """
 
     rows: _Array
@@ -59,7 +59,7 @@ class Hits:
     def rows(self) -> _Array:
         """All of them, ascending (uint32)."""
         both = np.concatenate([np.empty(0, np.uint32), *self._behind, *self._ahead])
-        # the next call has less to put together
+        # so that the next call has less to concatenate
         behind = sum(map(len, self._behind))
         self._behind, self._ahead = [both[:behind]], [both[behind:]]
         return both
@@ -70,7 +70,7 @@ def scan(
 ) -> Iterator[Found]:
     """The rows of ``within`` that meet ``expr``, from row ``start`` to the end, then those before.
 
-    A piece takes a few milliseconds. ``expr`` has passed :func:`~.matching.check`.
+    A piece takes a few milliseconds. ``expr`` has passed :func:`~.match.check`.
     """
     matcher = Matcher(events, expr)
     rows = candidates(events, expr, index, within)
@@ -80,13 +80,13 @@ def scan(
     else:
         middle = int(among(rows, start))
     size, done = _FIRST, 0
-    for at, end in ((middle, total), (0, middle)):
-        while at < end:
-            stop, begun = min(at + size, end), time.perf_counter()
-            found = _piece(matcher, rows, at, stop)
-            done += stop - at
-            at = stop
-            yield Found(found, done, total)
+    for position, end in ((middle, total), (0, middle)):
+        while position < end:
+            stop, begun = min(position + size, end), time.perf_counter()
+            hits = _piece(matcher, rows, position, stop)
+            done += stop - position
+            position = stop
+            yield Found(hits, done, total)
             size = min(_fitting(size, time.perf_counter() - begun), matcher.most)
 
 
@@ -97,30 +97,30 @@ def _fitting(size: int, took: float) -> int:
     return max(size // 2, _LEAST) if took > _PIECE * 2 else size
 
 
-def _piece(matcher: Matcher, rows: _Array | slice, at: int, stop: int) -> _Array:
+def _piece(matcher: Matcher, rows: _Array | slice, position: int, stop: int) -> _Array:
     if isinstance(rows, slice):
-        part = slice(rows.start + at, rows.start + stop)
-        found: _Array = np.flatnonzero(matcher.at(part)) + part.start
+        part = slice(rows.start + position, rows.start + stop)
+        hits: _Array = np.flatnonzero(matcher.at(part)) + part.start
     else:
-        some = rows[at:stop].astype(np.int64)
-        found = some[matcher.at(some)]
-    return found.astype(np.uint32)
+        some = rows[position:stop].astype(np.int64)
+        hits = some[matcher.at(some)]
+    return hits.astype(np.uint32)
 
 
 def refine(events: Events, expr: Expr, at: _Array) -> _Array:
-    """Those of the rows at ``at`` (ascending indices) that meet ``expr``."""
+    """Those of the rows ``at`` (ascending indices) that meet ``expr``."""
     matcher = Matcher(events, expr)
     blocks = (at[first : first + _BLOCK] for first in range(0, len(at), _BLOCK))
     return np.concatenate([at[:0], *(block[matcher.at(block)] for block in blocks)])
 
 
-# -- what need not be looked at -------------------------------------------------------------------
+# -- which rows can be skipped --------------------------------------------------------------------
 
 
 def candidates(events: Events, expr: Expr, index: Index, within: Selection) -> _Array | slice:
-    """The rows of ``within`` that can meet ``expr`` by what it says of time, event and CPU.
+    """The rows of ``within`` that can meet ``expr``, by its conditions on time, event and CPU.
 
-    Ascending indices, or a slice ``start:stop`` where they lie together.
+    Ascending indices, or a slice ``start:stop`` if they are contiguous.
     """
     needed = [term for term in terms(expr) if isinstance(term, Compare)]
     first, last = _stretch(events.axis.ts_ns, needed)
@@ -147,7 +147,7 @@ def _between(rows: _Array, first: int, last: int) -> _Array:
 
 
 def _groups(events: Events, term: Compare, index: Index) -> list[_Array] | None:
-    """The rows of the events or the CPUs that ``term`` asks for; None where it asks for neither."""
+    """The rows of the events or the CPUs that ``term`` asks for; None if it asks for neither."""
     column = column_of(term.name)
     if column == "event":
         return [index.events.rows(i) for i in wanted_events(term, events)]
@@ -159,7 +159,7 @@ def _groups(events: Events, term: Compare, index: Index) -> list[_Array] | None:
 
 
 def _stretch(ts_ns: _Array, needed: list[Compare]) -> tuple[int, int]:
-    """The rows (first, behind the last) that lie in the time that ``needed`` asks for."""
+    """The rows [first, last) in the time that ``needed`` asks for."""
     first, last = 0, len(ts_ns)
     for term in needed:
         number = term.values[0].number if term.values else None

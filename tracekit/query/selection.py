@@ -1,4 +1,4 @@
-"""The events that are shown: all, or those a filter left, in the order they are shown in."""
+"""The selection: the events that are shown, all or those that pass a filter, in their order."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PIECE = 1 << 18
 
 
 def among(rows: _Array, at: npt.ArrayLike, side: Literal["left", "right"] = "left") -> _Array:
-    """Where row numbers have their place among ``rows`` (ascending).
+    """The insertion positions of row numbers in ``rows`` (ascending).
 
-    As :func:`numpy.searchsorted`, which copies ``rows`` as a whole to search it for another type.
+    As :func:`numpy.searchsorted`, which would copy all of ``rows`` if the types differed.
     """
     return np.searchsorted(rows, np.asarray(at, rows.dtype), side)
 
@@ -26,8 +26,8 @@ def among(rows: _Array, at: npt.ArrayLike, side: Literal["left", "right"] = "lef
 class Selection:
     """Rows of a session that has ``total`` of them.
 
-    ``rows``: their numbers, ascending (uint32), None for all. ``order``: the same numbers as they
-    are shown where they are sorted by something else than time.
+    ``rows``: their numbers, ascending (uint32), None for all. ``order``: the same numbers in the
+    order they are shown in, if that is not by time.
     """
 
     total: int
@@ -52,20 +52,20 @@ class Selection:
             return None
         if self.rows is None:
             return min(max(row, 0), self.total - 1)
-        at = int(among(self.rows, min(max(row, 0), self.total)))
-        return int(self.rows[min(at, len(self.rows) - 1)])
+        position = int(among(self.rows, min(max(row, 0), self.total)))
+        return int(self.rows[min(position, len(self.rows) - 1)])
 
     def position(self, row: int) -> int:
-        """Where ``row``, or what is :meth:`nearest` to it, is shown; 0 where nothing is."""
-        found = self.nearest(row)
-        if found is None:
+        """The position at which ``row``, or the :meth:`nearest` to it, is shown; 0 if none is."""
+        shown = self.nearest(row)
+        if shown is None:
             return 0
         if self.order is not None:
-            return self._in_order(found)
-        return found if self.rows is None else int(among(self.rows, found))
+            return self._in_order(shown)
+        return shown if self.rows is None else int(among(self.rows, shown))
 
     def _in_order(self, row: int) -> int:
-        """Where ``row`` is in ``order``; a piece at a time, which needs no memory to speak of."""
+        """The position of ``row`` in ``order``, searched in pieces to use little memory."""
         assert self.order is not None
         for start in range(0, len(self.order), _PIECE):
             hits = np.flatnonzero(self.order[start : start + _PIECE] == row)
@@ -78,10 +78,10 @@ class Selection:
         if self.rows is None or not len(rows):
             return rows
         first, last = among(self.rows, rows[0]), among(self.rows, rows[-1], "right")
-        mine = self.rows[first:last]  # only their common stretch counts
+        mine = self.rows[first:last]  # only where both overlap
         few, many = (rows, mine) if len(rows) < len(mine) else (mine, rows)
         if not len(few):
             return few
-        at = np.minimum(among(many, few), len(many) - 1)
-        kept: _Array = few[many[at] == few]
+        places = np.minimum(among(many, few), len(many) - 1)
+        kept: _Array = few[many[places] == few]
         return kept

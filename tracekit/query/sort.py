@@ -1,7 +1,7 @@
-"""Rows sorted by a column or an argument: of any number, in small steps.
+"""Sorts any number of rows by a column or an argument, in small steps.
 
-Every value becomes a number that sorts as it does, and those are sorted by their digits of 16 bits,
-the least first; each pass over the rows is cut into pieces.
+Every value becomes a number that sorts alike; the numbers are radix-sorted by 16-bit digits, the
+least significant first, and each pass over the rows is cut into pieces.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["ARGS_ROWS", "ARGUMENT", "COLUMNS", "order_by"]
 
 _Array = npt.NDArray[Any]
 Step = Callable[[int, int], None]
-_Keys = tuple[_Array, ...]  # of every row, what sorts first last
+_Keys = tuple[_Array, ...]  # of every row; the most significant key is the last
 
 #: What rows can be sorted by, besides arguments; ``delta`` is the time since the row before.
 COLUMNS = (
@@ -38,7 +38,7 @@ _CHUNK = 1 << 17  # rows at a time
 _DECODED = 1 << 12  # rows decoded at a time
 _RENDERED = 1 << 9
 _DIGIT = 16
-_NEGATIVE, _NUMBER, _TEXT, _NONE = range(4)  # in this order; nothing is always last
+_NEGATIVE, _NUMBER, _TEXT, _NONE = range(4)  # in this order; a missing value is always last
 
 
 def _chunks(total: int, size: int | None = None) -> Iterator[slice]:
@@ -48,7 +48,7 @@ def _chunks(total: int, size: int | None = None) -> Iterator[slice]:
 
 
 def _rank(texts: Sequence[str | None]) -> _Array:
-    """For every text its number in the alphabet, uint32; equal texts share one."""
+    """The alphabetical rank of every text, uint32; equal texts share one."""
     order = {text: n for n, text in enumerate(sorted({t for t in texts if t is not None}))}
     return np.array([len(order) if t is None else order[t] for t in texts] or [0], np.uint32)
 
@@ -105,27 +105,27 @@ class _Sorter:
             )
         texts, codes = dict[str, int](), np.empty(len(self._rows), np.uint32)
         for part in _chunks(len(self._rows), _RENDERED):
-            found = self._events.render(self._events.rows.take(self._rows[part]))
-            self._coded(texts, found, codes[part])
+            rendered = self._events.render(self._events.rows.take(self._rows[part]))
+            self._coded(texts, rendered, codes[part])
             self._step(part.stop, len(self._rows))
         return _rank(list(texts))[codes]
 
-    def _coded(self, texts: dict[str, int], found: pa.DictionaryArray, out: _Array) -> None:
-        """Number the texts of ``found`` as they are met."""
-        numbers = [texts.setdefault(text, len(texts)) for text in found.dictionary.to_pylist()]
-        out[:] = np.array([*numbers, 0], np.uint32)[as_numpy(found.indices, len(numbers))]
+    def _coded(self, texts: dict[str, int], rendered: pa.DictionaryArray, out: _Array) -> None:
+        """Number the texts of ``rendered`` in the order they are met."""
+        numbers = [texts.setdefault(text, len(texts)) for text in rendered.dictionary.to_pylist()]
+        out[:] = np.array([*numbers, 0], np.uint32)[as_numpy(rendered.indices, len(numbers))]
 
     def _argument(self, name: str) -> _Keys:
         """By the kind of value (see ``_NEGATIVE``), then by the value."""
         events, total = self._events, len(self._rows)
-        values, kinds = np.zeros(total, np.uint64), np.full(total, _NONE, np.uint8)
+        sort_keys, kinds = np.zeros(total, np.uint64), np.full(total, _NONE, np.uint8)
         texts = dict[str, int]()
         has = np.array([*(name in names for names in argument_names(events)), False])
         for part in _chunks(total, _DECODED):
             mine = np.flatnonzero(has[events.rows.kind[self._rows[part]]]) + part.start
-            for which, found in events.values(self._rows[mine], name) if len(mine) else ():
-                keys, kind = self._typed(texts, found)
-                values[mine[which]], kinds[mine[which]] = keys, kind
+            for which, values in events.values(self._rows[mine], name) if len(mine) else ():
+                keys, kind = self._typed(texts, values)
+                sort_keys[mine[which]], kinds[mine[which]] = keys, kind
             if len(texts) > _TEXTS:
                 raise UsageError(
                     f"{name} has more than {_TEXTS:,} different values, too many to sort: filter "
@@ -135,30 +135,30 @@ class _Sorter:
         if texts:
             rank = _rank(list(texts))
             for part in _chunks(total):
-                at = np.flatnonzero(kinds[part] == _TEXT) + part.start
-                values[at] = rank[values[at]]
-        return values, kinds
+                text_rows = np.flatnonzero(kinds[part] == _TEXT) + part.start
+                sort_keys[text_rows] = rank[sort_keys[text_rows]]
+        return sort_keys, kinds
 
     @staticmethod
-    def _typed(texts: dict[str, int], found: pa.Array) -> tuple[_Array, _Array]:
-        """(numbers in the values' order, or numbers of their texts; of what kind they are)."""
-        if pa.types.is_boolean(found.type):
-            found = found.cast(pa.uint8())
-        known = np.array(found.is_valid().to_pylist(), bool)
-        if pa.types.is_integer(found.type):
-            numbers = as_numpy(found)
+    def _typed(texts: dict[str, int], values: pa.Array) -> tuple[_Array, _Array]:
+        """(numbers that sort as the values do, or the numbers of their texts; their kinds)."""
+        if pa.types.is_boolean(values.type):
+            values = values.cast(pa.uint8())
+        known = np.array(values.is_valid().to_pylist(), bool)
+        if pa.types.is_integer(values.type):
+            numbers = as_numpy(values)
             kinds = np.where(numbers < 0, _NEGATIVE, _NUMBER)
             keys = numbers.astype(np.int64 if numbers.dtype.kind == "i" else np.uint64)
         else:
-            plain = (v if isinstance(v, str) else str(v) for v in found.to_pylist())
+            plain = (v if isinstance(v, str) else str(v) for v in values.to_pylist())
             keys = np.array([texts.setdefault(text, len(texts)) for text in plain], np.uint64)
-            kinds = np.full(len(found), _TEXT)
+            kinds = np.full(len(values), _TEXT)
         return keys.astype(np.uint64), np.where(known, kinds, _NONE).astype(np.uint8)
 
     # -- sorting ------------------------------------------------------------------------------
 
     def sort(self, column: str, descending: bool) -> _Array:
-        """The rows in the order of a column, or of the argument ``column`` names."""
+        """The rows, sorted by a column or by the argument that ``column`` names."""
         if column == "ts_ns":
             return self._rows[::-1].copy() if descending else self._rows
         keys = (
@@ -174,14 +174,14 @@ class _Sorter:
         return self._rows[order]
 
     def _turn(self, key: _Array, by_kind: bool) -> None:
-        """Make the largest the smallest; of kinds, ``_NONE`` stays the last."""
+        """Invert the order of a key; of kinds, ``_NONE`` stays last."""
         for part in _chunks(len(key)):
             some = key[part]
             key[part] = np.where(some == _NONE, _NONE, _TEXT - some) if by_kind else ~some
             self._step(part.stop, len(key))
 
     def _by(self, key: _Array, order: _Array) -> _Array:
-        """``order``, sorted by ``key``; equal ones keep their order."""
+        """``order``, stably sorted by ``key``."""
         bits = key.dtype.itemsize * 8
         for shift in range(0, bits, _DIGIT):
             counts = np.zeros(1 << min(bits, _DIGIT), np.int64)
@@ -197,7 +197,7 @@ class _Sorter:
         return key.astype(np.uint16) if not shift else (key >> shift).astype(np.uint16)
 
     def _pass(self, key: _Array, order: _Array, shift: int, places: _Array) -> _Array:
-        """One digit: ``places`` is where the first row of each digit goes."""
+        """One radix pass: ``places`` is where the first row of each digit goes."""
         out = np.empty_like(order)
         for part in _chunks(len(order)):
             rows = order[part]
@@ -220,8 +220,8 @@ def order_by(
     ``column`` is one of :data:`COLUMNS`, or the name of an argument (after :data:`ARGUMENT` where
     a column is called the same): then the events that have it come first, numbers before texts,
     and all others last, whichever way it is sorted. Names sort by the alphabet.
-    ``step(done, total)`` is called between small pieces of the work; what it raises ends it.
-    Raises :class:`~tracekit.errors.UsageError` where there are too many texts.
+    ``step(done, total)`` is called between small pieces of the work; it may raise to end it.
+    Raises :class:`~tracekit.errors.UsageError` if there are too many texts.
     """
     every = np.arange(len(events), dtype=np.uint32) if rows is None else rows.astype(np.uint32)
     return _Sorter(events, every, step).sort(column, descending)

@@ -26,7 +26,7 @@ _BLOCK = 1 << 19  # rows that are counted at a time
 
 
 def values_of(events: Events, column: str) -> Sequence[int | str]:
-    """The values that ``column`` can have, in the order of :func:`tally`; '' is an unknown task."""
+    """The values ``column`` can have, in the order of :func:`tally`; '' is an unknown task."""
     if column == "cpu":
         return range(int(events.rows.cpu.max()) + 1 if len(events) else 0)
     if column == "event":
@@ -35,21 +35,21 @@ def values_of(events: Events, column: str) -> Sequence[int | str]:
 
 
 def tally(events: Events, column: str, within: Selection) -> Iterator[tuple[_Array, int]]:
-    """(how many of the rows have each value, how many rows were counted), growing."""
+    """(how many rows have each value, how many rows were counted), again after every block."""
     counts = np.zeros(len(values_of(events, column)), np.int64)
     probes = np.array([*(is_probe(kind.id) for kind in events.kinds), False])
     yield counts, 0
     for start in range(0, len(within), _BLOCK):
         stop = min(start + _BLOCK, len(within))
-        at = slice(start, stop) if within.rows is None else within.rows[start:stop]
+        block = slice(start, stop) if within.rows is None else within.rows[start:stop]
         if column == "cpu":
-            codes = events.rows.cpu[at]
+            codes = events.rows.cpu[block]
         elif column == "event":
-            codes = events.name_codes(at)
+            codes = events.name_codes(block)
         elif column == "comm":
-            codes = events.comm_codes[0][at] + 1
+            codes = events.comm_codes[0][block] + 1
         else:
-            kinds = events.rows.kind[at]
+            kinds = events.rows.kind[block]
             check_below(kinds, len(probes), "events")
             codes = probes[kinds]
         check_below(codes, len(counts), column)
@@ -73,7 +73,7 @@ def _meets(term: Expr, value: int | str) -> bool:
 
 
 def switched_on(expr: Expr, column: str, values: Sequence[int | str]) -> set[int | str]:
-    """Those of ``values`` that the conditions of ``expr`` on that column alone leave on."""
+    """Those of ``values`` that pass the conditions of ``expr`` on that column alone."""
     mine = [term for term in terms(expr) if _is_choice(term, column)]
     return {value for value in values if all(_meets(term, value) for term in mine)}
 
@@ -83,7 +83,7 @@ def choose(expr: Expr, column: str, on: Collection[int | str], values: Sequence[
     off = [value for value in values if value not in on]
     kept = list(terms(expr))
     mine = [i for i, term in enumerate(kept) if _is_choice(term, column)]
-    at = mine[0] if mine else len(kept)
+    position = mine[0] if mine else len(kept)
     kept = [term for i, term in enumerate(kept) if i not in mine]
     if off:
         named = [value for value in values if value in on]
@@ -91,12 +91,12 @@ def choose(expr: Expr, column: str, on: Collection[int | str], values: Sequence[
         if column == "event":
             few = _shortened(few, values)
         compared = tuple(Value.of(value) for value in few)
-        kept.insert(at, Compare(column, op[len(compared) != 1], compared))
+        kept.insert(position, Compare(column, op[len(compared) != 1], compared))
     return joined(tuple(kept))
 
 
 def _shortened(names: Sequence[int | str], every: Sequence[int | str]) -> list[int | str]:
-    """Events' names without their system where no other event has it."""
+    """Events' names without their system, if that is unambiguous."""
     short = {name: str(name).partition(":")[2] for name in every}
     often = Counter(short.values())
     return [short[name] if short[name] and often[short[name]] == 1 else name for name in names]

@@ -1,4 +1,4 @@
-"""What the shutdown of each device took, and which could still do DMA after it.
+"""How long the shutdown of each device took, and which could still do DMA after it.
 
 ``device_shutdown()`` (drivers/base/core.c) calls the shutdown callback of each device's class, bus
 or driver. The BPF probes record each call (``device:shutdown``); without BPF there are kprobe
@@ -21,14 +21,14 @@ __all__ = ["CallEnd", "Device", "call_ends", "device_shutdowns", "slowness"]
 _BPF = "device:shutdown"
 _KPROBE = "tracekit:shutdown_"
 _RETURN = "_return"
-_NESTED = 256  # more calls than can lie inside one another
+_NESTED = 256  # more calls than can be nested
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """One call of a shutdown callback, ``function``.
 
-    ``start_ns`` is on the session's axis, None where no clock tells; ``duration_ns`` is None where
+    ``start_ns`` is on the session's axis, None if no clock tells; ``duration_ns`` is None if
     the call never returned (``finished`` false) or was not timed. ``bus_master``: whether the
     device, one on PCI, could still do DMA when the call returned; None where that is not known.
     """
@@ -45,7 +45,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class CallEnd:
-    """The begin or the end of a call."""
+    """The begin or the end of a call; ``at``: when (ns on the axis)."""
 
     at: int
     pid: int
@@ -62,7 +62,7 @@ def _rows(events: Events, boot: Boot, event: str) -> Iterator[tuple[int, int, di
 
 
 def _events(events: Events, boot: Boot) -> Iterator[tuple[str, str, bool]]:
-    """(event, the function where the event is of one alone, whether at its return)."""
+    """(event, its function if it has only one, whether it marks the return)."""
     yield _BPF, "", False
     yield _BPF + _RETURN, "", True
     for event, function, returned in kprobes(boot):
@@ -78,12 +78,12 @@ def _function(boot: Boot, value: object) -> str:
 
 
 def _text(value: object) -> str:
-    """A name; a kprobe event says ``(fault)`` where there was none to read."""
+    """A name; a kprobe event says ``(fault)`` if it could not be read."""
     return value if isinstance(value, str) and value != "(fault)" else ""
 
 
 def _end(
-    boot: Boot, at: int, pid: int, row: dict[str, Any], function: str, returned: bool
+    boot: Boot, ns: int, pid: int, row: dict[str, Any], function: str, returned: bool
 ) -> CallEnd:
     master, took = row.get("bus_master"), row.get("duration_ns")
     device = Device(
@@ -91,16 +91,16 @@ def _end(
         driver=_text(row.get("driver")),
         function=function or _function(boot, row.get("function")),
         boot=boot.index,
-        start_ns=at,
+        start_ns=ns,
         duration_ns=took if isinstance(took, int) else None,
         bus_master=bool(master) if returned and master in (0, 1) else None,
         finished=returned,
     )
-    return CallEnd(at, pid, device, returned)
+    return CallEnd(ns, pid, device, returned)
 
 
 def _call(begun: CallEnd | None, end: CallEnd) -> Device:
-    """A call that returned; what one end does not tell the other may."""
+    """A call that returned, from both its events: each may know what the other does not."""
     device, took = end.device, end.device.duration_ns
     if begun is None:
         return replace(device, start_ns=None if took is None else end.at - took)
@@ -114,7 +114,7 @@ def _call(begun: CallEnd | None, end: CallEnd) -> Device:
 
 
 def _calls(ends: Sequence[CallEnd]) -> Iterator[Device]:
-    """Calls, from their begins and ends; one task's calls lie inside one another."""
+    """Calls, paired from their begins and ends; the calls of one task are nested."""
     running: dict[tuple[int, str], list[CallEnd]] = {}
     for end in sorted(ends, key=lambda e: (e.at, e.returned)):
         mine = running.setdefault((end.pid, end.device.function), [])
@@ -124,23 +124,23 @@ def _calls(ends: Sequence[CallEnd]) -> Iterator[Device]:
         name = end.device.name
         newest = range(len(mine) - 1, max(len(mine) - _NESTED, 0) - 1, -1)
         fitting = (i for i in newest if not name or mine[i].device.name in (name, ""))
-        at = next(fitting, None)
-        yield _call(None if at is None else mine.pop(at), end)
+        newest_fit = next(fitting, None)
+        yield _call(None if newest_fit is None else mine.pop(newest_fit), end)
     for left in running.values():
         yield from (begun.device for begun in left)
 
 
 def slowness(device: Device) -> tuple[bool, int, int]:
-    """Sorts calls that never returned first, then the slowest first."""
+    """Sort key: calls that never returned first, then the slowest first."""
     return device.finished, -(device.duration_ns or 0), device.start_ns or 0
 
 
 def call_ends(events: Events, boot: Boot) -> list[CallEnd]:
     """The begins and ends of the calls of shutdown callbacks that a boot recorded."""
     return [
-        _end(boot, at, pid, row, function, returned)
+        _end(boot, ns, pid, row, function, returned)
         for event, function, returned in _events(events, boot)
-        for at, pid, row in _rows(events, boot, event)
+        for ns, pid, row in _rows(events, boot, event)
     ]
 
 

@@ -27,7 +27,7 @@ class Initcall:
 
 
 def _column(events: Events, event: str, boot: int, field: str) -> tuple[list[int], list[Any]]:
-    """(ts_ns, values of one argument) of every such event in a boot; both empty where none."""
+    """(ts_ns, values of one argument) of every such event in a boot; both empty if none."""
     if not events.has_event(event, boot):
         return [], []
     table = events.event(event, Filter(boots=frozenset({boot})))
@@ -49,7 +49,7 @@ def initcalls(events: Events, new: Boot, levels: Sequence[tuple[int, str]]) -> l
     open_at = dict[int, list[int]]()
     for ts, func in zip(*starts, strict=True):
         open_at.setdefault(func, []).append(ts)
-    found, level = [], 0
+    calls, level = [], 0
     for ts, func, ret in zip(*ends, rets or [None] * len(ends[0]), strict=True):
         begun = open_at.get(func, [])
         before = bisect_right(begun, ts)
@@ -60,6 +60,6 @@ def initcalls(events: Events, new: Boot, levels: Sequence[tuple[int, str]]) -> l
             level += 1
         symbol = new.context.symbols.lookup(func)
         name = symbol.name if symbol else f"{func:#x}"
-        of = str(levels[level][1]) if levels and levels[level][0] <= start else "unknown"
-        found.append(Initcall(name, of, new.index, start, ts - start, ret))
-    return found
+        level_name = str(levels[level][1]) if levels and levels[level][0] <= start else "unknown"
+        calls.append(Initcall(name, level_name, new.index, start, ts - start, ret))
+    return calls

@@ -1,10 +1,10 @@
-"""The account of every event: recovered + lost = written, per CPU, and what cannot be told.
+"""Lost events, per CPU: recovered + lost = written, and what is not known of them.
 
 Three things lose events of a ring buffer. The writer overwrites the oldest sub-buffer of a full
 ring: the meta data show whether that ever happened, and ``per_cpu/cpuN/stats``, saved before the
 jump, count what was written by then. The kernel drops events and flags the next page
 (``RB_MISSED_EVENTS``). And a page may be too damaged to read. The BPF probes number their records,
-a sequence a CPU: what was lost of those is missing from it.
+one sequence per CPU: lost ones are missing from it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STAT = re.compile(r"^([a-z ]+):\s*([0-9]{1,20})(?:\.([0-9]{1,9}))?\s*$")
 
 @dataclass(frozen=True, slots=True)
 class CpuAccount:
-    """One CPU of one buffer. ``lost`` is None when it cannot be told.
+    """One CPU of one buffer. ``lost`` is None if it is not known.
 
     ``at_least`` says that ``lost`` is a lower bound.
     """
@@ -45,18 +45,18 @@ def parse_stats(text: str) -> dict[str, int]:
 
     Stamps printed as ``seconds.microseconds`` become ns.
     """
-    found = {}
+    counts = {}
     for line in text.splitlines():
         if (m := _STAT.match(line)) is not None:
             ns = m[3] is not None
-            found[m[1]] = int(m[2]) * 10**9 + int(m[3].ljust(9, "0")[:9]) if ns else int(m[2])
-    return found
+            counts[m[1]] = int(m[2]) * 10**9 + int(m[3].ljust(9, "0")[:9]) if ns else int(m[2])
+    return counts
 
 
 def _overwritten(
     records: Records, wrapped: bool | None, stats: dict[str, int]
 ) -> tuple[int | None, bool]:
-    """(events overwritten, whether that is a lower bound); None when it cannot be told.
+    """(events overwritten, whether that is a lower bound); None if it is not known.
 
     Counters taken at time T say how many events had been written by T. Of those, the ones no
     longer there were overwritten. Overwriting takes the oldest first, so as long as one event
@@ -89,9 +89,9 @@ def _of_cpu(buffer: Buffer, records: Records, stats: dict[str, int]) -> CpuAccou
 
 
 def account(part: BootPart) -> tuple[list[CpuAccount], list[Diagnostic]]:
-    """The account of each CPU of each buffer of a boot, and what there is to say about it."""
+    """The account of each CPU of each buffer of a boot, and remarks on what is lost."""
     accounts: list[CpuAccount] = []
-    found: list[Diagnostic] = []
+    remarks: list[Diagnostic] = []
     boot = part.boot
     for buffer in part.buffers:
         instance = f"instances/{buffer.instance}/" if buffer.instance else ""
@@ -102,17 +102,17 @@ def account(part: BootPart) -> tuple[list[CpuAccount], list[Diagnostic]]:
             where = f"{boot.where} {buffer.name} cpu {one.cpu}"
             if one.lost is None:
                 message = "the ring may have wrapped, and no counters were saved to tell how much"
-                found.append(Diagnostic("losses-unknown", "warning", where, message))
+                remarks.append(Diagnostic("losses-unknown", "warning", where, message))
             elif one.at_least:
                 message = f"at least {one.lost} events are lost; how many exactly is not known"
-                found.append(Diagnostic("losses-at-least", "warning", where, message))
+                remarks.append(Diagnostic("losses-at-least", "warning", where, message))
             elif one.lost:
                 message = f"{one.lost} events are lost"
-                found.append(Diagnostic("events-lost", "warning", where, message))
+                remarks.append(Diagnostic("events-lost", "warning", where, message))
     for cpu, (events, missing) in sorted(part.probes.counts.items()):
         accounts.append(CpuAccount(cpu, PROBE_FILE, events, missing, False, 0))
         if missing:
             where = f"{boot.where} BPF probes cpu {cpu}"
             message = f"{missing} records are lost: their numbers are missing from the sequence"
-            found.append(Diagnostic("bpf-records-lost", "warning", where, message))
-    return accounts, found
+            remarks.append(Diagnostic("bpf-records-lost", "warning", where, message))
+    return accounts, remarks

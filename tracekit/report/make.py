@@ -1,4 +1,4 @@
-"""The answer: where the blackout went, what every CPU did at the jump, and what is missing."""
+"""The report: where the blackout went, what every CPU did at the jump, and what is missing."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tracekit.timeline.events import Events
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 
 _LAST = 10  # events of every CPU shown before the jump
-# what diagnostics begin with that tell of data which are not there
+# prefixes of the diagnostics that say that data are missing
 _MISSING = ("region-", "cpu-", "cpus-", "page-", "pipe-", "buffer-", "kernel-", "session-", "bpf-")
 
 
 @dataclass(frozen=True, slots=True)
 class CpuReport:
-    """One CPU of one boot. Times are ns on the session's axis; None where there are no events.
+    """One CPU of one boot. Times are ns on the session's axis; None if there are no events.
 
-    ``lost`` is None when it cannot be told; ``lost_at_least`` says that it is a lower bound.
+    ``lost`` is None if it is not known; ``lost_at_least`` says that it is a lower bound.
     """
 
     cpu: int
@@ -62,7 +62,7 @@ class BootReport:
 
 @dataclass(frozen=True, slots=True)
 class LastEvent:
-    """One of the last events before the jump; ``ts_ns`` None where no clock tells."""
+    """One of the last events before the jump; ``ts_ns`` is None if no clock tells."""
 
     ts_ns: int | None
     cpu: int
@@ -75,7 +75,7 @@ class LastEvent:
 @dataclass(frozen=True, slots=True)
 class HandoverReport:
     """One jump. ``gap``: last event of the old kernel to the first of the new one; ``blackout``:
-    reboot call to the first user-space process. None where it was not observed. ``gap_earliest_ns``
+    reboot call to the first user-space process. None if it was not observed. ``gap_earliest_ns``
     and ``gap_latest_ns`` bound the gap, and ``gap_method`` says what they rest on.
     """
 
@@ -121,7 +121,7 @@ class Report:
 
     @property
     def lost(self) -> int | None:
-        """Of all boots; None where it cannot be told of one of them."""
+        """Of all boots; None if it is not known of one of them."""
         return _total([b.lost for b in self.boots])
 
     @property
@@ -156,25 +156,25 @@ def _total(values: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(values) else None
 
 
-def _cpu_report(events: Events, boot: int, cpu: int, of: Sequence[CpuAccount]) -> CpuReport:
+def _cpu_report(events: Events, boot: int, cpu: int, accounts: Sequence[CpuAccount]) -> CpuReport:
     rows = events.rows
-    at = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
+    mine = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
     ts = events.axis.ts_ns
-    known = len(at) and events.axis.placed(boot)
+    known = len(mine) and events.axis.placed(boot)
     return CpuReport(
         cpu=cpu,
-        events=sum(a.events for a in of),
-        lost=_total([a.lost for a in of]),
-        lost_at_least=any(a.at_least for a in of),
-        unreadable=sum(a.unreadable for a in of),
-        first_ns=int(ts[at[0]]) if known else None,
-        last_ns=int(ts[at[-1]]) if known else None,
+        events=sum(a.events for a in accounts),
+        lost=_total([a.lost for a in accounts]),
+        lost_at_least=any(a.at_least for a in accounts),
+        unreadable=sum(a.unreadable for a in accounts),
+        first_ns=int(ts[mine[0]]) if known else None,
+        last_ns=int(ts[mine[-1]]) if known else None,
     )
 
 
 def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
     model = events.axis.clocks.get(boot.index)
-    accounts, found = account(events.part(boot.index))
+    accounts, remarks = account(events.part(boot.index))
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
         by_cpu.setdefault(one.cpu, []).append(one)
@@ -191,11 +191,11 @@ def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnosti
         lost_at_least=any(c.lost_at_least for c in cpus),
         unreadable=sum(c.unreadable for c in cpus),
         cpus=cpus,
-    ), found
+    ), remarks
 
 
 def _cycles(events: Events, h: Handover) -> int | None:
-    """The gap as the counter that stamped both its ends shows it."""
+    """The gap in raw units of the counter that stamped both its ends."""
     if h.last_old is None or h.first_new is None or not events.axis.counts_on(h.old, h.new):
         return None
     rows, ends = events.rows, [h.last_old, h.first_new]
@@ -229,10 +229,10 @@ def _handover_report(events: Events, h: Handover) -> HandoverReport:
 
 def _last_events(events: Events, boot: int) -> list[LastEvent]:
     rows = events.rows
-    at: list[int] = []
+    last: list[int] = []
     for cpu in np.unique(rows.cpu[rows.boot == boot]).tolist():
-        at += np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))[-_LAST:].tolist()
-    table = events.table(np.array(at, np.int64)).select(
+        last += np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))[-_LAST:].tolist()
+    table = events.table(np.array(last, np.int64)).select(
         ["ts_ns", "cpu", "pid", "comm", "event", "args"]
     )
     timed = events.axis.timed(boot)
@@ -242,7 +242,7 @@ def _last_events(events: Events, boot: int) -> list[LastEvent]:
 
 
 def _complete(boots: Sequence[BootReport], diagnostics: Sequence[Diagnostic]) -> bool:
-    """Whether nothing that was recorded is missing, as far as the data can tell."""
+    """Whether nothing that was recorded is missing, as far as the data show."""
     counted = all(b.lost == 0 and not b.lost_at_least and not b.unreadable for b in boots)
     hurt = any(d.code.startswith(_MISSING) and d.severity != "info" for d in diagnostics)
     leaving = boots[:-1] or boots
@@ -252,14 +252,14 @@ def _complete(boots: Sequence[BootReport], diagnostics: Sequence[Diagnostic]) ->
 def make_report(events: Events) -> Report:
     """Compute the report of a session; see :class:`Report`."""
     axis, boots = events.axis, list[BootReport]()
-    probes, found = list[ProbeReport](), list[Diagnostic]()
+    probes, boot_remarks = list[ProbeReport](), list[Diagnostic]()
     for boot in events.boots:
         one, remarks = _boot_report(events, boot)
         boots.append(one)
-        found += remarks
+        boot_remarks += remarks
         probed, remarks = probe_report(boot)
         probes += [probed] if probed else []
-        found += remarks
+        boot_remarks += remarks
     systemd = {boot.index: read_systemd(boot) for boot in events.boots}
     jumps = [
         handover_between(
@@ -276,7 +276,7 @@ def make_report(events: Events) -> Report:
     units = [unit for boot in events.boots for unit in unit_starts(axis, systemd[boot.index])]
     at_jump = events.boots[-2:][0].index if events.boots else 0
     diagnostics = tuple(
-        dict.fromkeys([*events.diagnostics, *found, *(d for h in jumps for d in h.notes)])
+        dict.fromkeys([*events.diagnostics, *boot_remarks, *(d for h in jumps for d in h.notes)])
     )
     return Report(
         session=str(events.session.path),

@@ -1,9 +1,9 @@
-"""The instants of a kexec that events mark: which event stands for which kernel function.
+"""Milestones of a kexec: which events mark the entry or return of which kernel function.
 
 The path is that of ``kernel_kexec()`` (kernel/kexec_core.c) and what it calls. A function is seen
 through a BPF probe, a kprobe or fprobe event on it, the function tracers, or (for system calls) a
-syscall event. Nothing is tied to names that people give to their probes: ``kprobe_events`` says
-which function a probe sits on.
+syscall event. The names that people give to their probes do not matter: ``kprobe_events`` says
+which function a probe is on.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _PROBE = re.compile(r"^(?P<kind>[pfr])\d*(?::(?P<name>\S+))?\s+(?P<function>[^\s
 
 @dataclass(frozen=True, slots=True)
 class _Milestone:
-    """How a point of the path is seen: functions entered, or events that happen.
+    """What marks a point of the path: the entry of a function (or return), or an event.
 
-    ``argument`` is (name, value): what has such an argument has to have that value.
+    ``argument`` is (name, value): an event with such an argument counts only with that value.
     """
 
     name: str
@@ -79,8 +79,8 @@ _OLD_KERNEL = (
 
 def kprobes(boot: Boot) -> list[tuple[str, str, bool]]:
     """(event, function, at its return) of every kprobe and fprobe event of the boot."""
-    found = dict[tuple[str, str, bool], None]()
-    for rel in ("kprobe_events", "dynamic_events"):  # the latter lists the former's once more
+    probes = dict[tuple[str, str, bool], None]()
+    for rel in ("kprobe_events", "dynamic_events"):  # the latter repeats the former's
         for line in boot.text(f"tracefs/{rel}").splitlines():
             m = _PROBE.match(line.strip())
             if m is None:
@@ -90,15 +90,15 @@ def kprobes(boot: Boot) -> list[tuple[str, str, bool]]:
             at_entry = m["rest"].removeprefix("%return") in ("", "+0", "+0x0")
             if returns or at_entry:
                 name = f"{group or 'kprobes'}:{event}"
-                found[name, m["function"].rpartition(":")[2], returns] = None
-    return list(found)
+                probes[name, m["function"].rpartition(":")[2], returns] = None
+    return list(probes)
 
 
 def _traced_functions(
     events: Events, boot: Boot, wanted: frozenset[str]
 ) -> Mapping[tuple[str, bool], np.ndarray]:
     """(function, at its return) -> rows of the function tracers' events on it."""
-    found: dict[tuple[str, bool], np.ndarray] = {}
+    traced: dict[tuple[str, bool], np.ndarray] = {}
     rows = events.rows
     tracers = {
         "ftrace:function": ("ip", False),
@@ -115,9 +115,11 @@ def _traced_functions(
             continue
         mine = np.flatnonzero(rows.kind == code)
         for number in np.unique(rows.buffer[mine]).tolist():
-            at = mine[rows.buffer[mine] == number]
+            in_buffer = mine[rows.buffer[mine] == number]
             data = events.buffers[number].data
-            address = typed_column(Payloads(data, rows.offset[at], rows.length[at]), field)
+            address = typed_column(
+                Payloads(data, rows.offset[in_buffer], rows.length[in_buffer]), field
+            )
             coded = address.dictionary_encode()
             codes = as_numpy(coded.indices, null=-1)
             for i, ip in enumerate(coded.dictionary.to_pylist()):
@@ -125,9 +127,9 @@ def _traced_functions(
                 # fentry sites lie a few bytes into the function (endbr, patchable entries)
                 if symbol is not None and symbol.name in wanted:
                     key = (symbol.name, returns)
-                    hits = at[codes == i]
-                    found[key] = np.sort(np.concatenate([found.get(key, hits[:0]), hits]))
-    return found
+                    hits = in_buffer[codes == i]
+                    traced[key] = np.sort(np.concatenate([traced.get(key, hits[:0]), hits]))
+    return traced
 
 
 def _probe_ids(m: _Milestone) -> frozenset[int]:
@@ -141,16 +143,16 @@ def _probe_ids(m: _Milestone) -> frozenset[int]:
 def _with_argument(
     events: Events, boot: Boot, code: int, argument: tuple[str, int] | None
 ) -> np.ndarray:
-    """The rows of an event, those of another value left out where they have the argument."""
+    """The rows of an event, without those whose argument has another value."""
     rows = events.rows
-    at = np.flatnonzero(rows.kind == code)
+    candidates = np.flatnonzero(rows.kind == code)
     fmt = boot.format(events.kinds[code].id)
     field = fmt.field(argument[0]) if fmt and argument else None
     if field is None or argument is None:
-        return at
+        return candidates
     fitting = []
-    for number in np.unique(rows.buffer[at]).tolist():
-        mine = at[rows.buffer[at] == number]
+    for number in np.unique(rows.buffer[candidates]).tolist():
+        mine = candidates[rows.buffer[candidates] == number]
         payloads = Payloads(events.buffers[number].data, rows.offset[mine], rows.length[mine])
         values = typed_column(payloads, field).to_pylist()
         fitting += [
@@ -164,12 +166,12 @@ def _find(
 ) -> dict[str, list[np.ndarray]]:
     """Milestone -> for each source that marks it (an event, a tracer) its rows, in order.
 
-    Absent where nothing marks it.
+    A milestone that nothing marks is absent.
     """
     wanted = frozenset(f for m in milestones for f in m.functions)
     probes = [(e, f, r) for e, f, r in kprobes(boot) if f in wanted]
     traced = _traced_functions(events, boot, wanted)
-    found: dict[str, list[np.ndarray]] = {}
+    marked: dict[str, list[np.ndarray]] = {}
     for m in milestones:
         named = {*m.events, *(e for e, f, r in probes if f in m.functions and r == m.returns)}
         ids = _probe_ids(m)
@@ -178,17 +180,17 @@ def _find(
             for i, k in enumerate(events.kinds)
             if k.boot == boot.index and (k.id in ids or (k.id < PROBE_ID and k.name in named))
         ]
-        hits = [_with_argument(events, boot, code, m.argument) for code in codes]
-        hits += [at for (f, r), at in traced.items() if f in m.functions and r == m.returns]
-        if hits := [at for at in hits if len(at)]:
-            found[m.name] = hits
-    return found
+        sources = [_with_argument(events, boot, code, m.argument) for code in codes]
+        sources += [hits for (f, r), hits in traced.items() if f in m.functions and r == m.returns]
+        if sources := [hits for hits in sources if len(hits)]:
+            marked[m.name] = sources
+    return marked
 
 
 def _first_of_call(last: Sequence[int], others: np.ndarray) -> int:
-    """The first of the rows by which several sources mark the same call.
+    """The first of the rows with which several sources mark the same call.
 
-    ``last`` has the last row of each source; a row that lies before another milestone is of an
+    ``last`` has the last row of each source; a row with another milestone after it belongs to an
     earlier call.
     """
     newest = max(last)
@@ -197,15 +199,15 @@ def _first_of_call(last: Sequence[int], others: np.ndarray) -> int:
 
 
 def way_out(events: Events, boot: Boot) -> dict[str, int]:
-    """The row of each milestone on the way that led to the jump: the last call, in order."""
-    found = _find(events, boot, _OLD_KERNEL)
+    """The row of each milestone on the way to the jump: of the last call of each, in order."""
+    marked = _find(events, boot, _OLD_KERNEL)
     picked: dict[str, int] = {}
     limit = None
     for m in reversed(_OLD_KERNEL):
-        sources = [r[r <= limit] if limit is not None else r for r in found.get(m.name, ())]
+        sources = [r[r <= limit] if limit is not None else r for r in marked.get(m.name, ())]
         last = [int(rows[-1]) for rows in sources if len(rows)]
         if last:
-            others = [r for name, of in found.items() if name != m.name for r in of]
+            others = [r for name, sources in marked.items() if name != m.name for r in sources]
             merged = np.sort(np.concatenate(others)) if others else np.empty(0, np.int64)
             picked[m.name] = limit = _first_of_call(last, merged)
     return picked

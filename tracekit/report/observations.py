@@ -1,7 +1,7 @@
-"""What the events of two boots say about the jump between them: gathered once, then only looked at.
+"""Observations of the two boots around a jump, gathered once from their events.
 
-:class:`Leaving` is of the old kernel, :class:`Entering` of the new one. The phases are pure
-functions of them (:mod:`tracekit.report.phases`).
+:class:`Leaving` is of the old kernel, :class:`Entering` of the new one. The phases are computed
+from them alone (:mod:`tracekit.report.phases`).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _instant(events: Events, row: int) -> Instant:
 
 
 def observe_leaving(events: Events, boot: Boot, systemd: Systemd) -> Leaving:
-    """Gather what there is of an old kernel."""
+    """Gather the observations of an old kernel."""
     rows = np.flatnonzero(events.rows.boot == boot.index)
     clock = _clock_of(events, boot.index)
     if not len(rows):
@@ -98,7 +98,7 @@ def observe_leaving(events: Events, boot: Boot, systemd: Systemd) -> Leaving:
 
 
 def observe_entering(events: Events, boot: Boot, systemd: Systemd) -> Entering:
-    """Gather what there is of a new kernel."""
+    """Gather the observations of a new kernel."""
     rows = np.flatnonzero(events.rows.boot == boot.index)
     first = _instant(events, int(rows[0])) if len(rows) else None
     zero, notes = time_zero(events, boot) if first is not None else (None, ())

@@ -1,7 +1,7 @@
-"""Where the time of a handover went: phases that follow one another without a hole.
+"""Phases of a handover: where its time went, without gaps between them.
 
 Each phase runs from its own milestone to the next one that was observed. A milestone that nothing
-marks has a phase all the same, which says so; its time lies in the phase before.
+marks has a phase all the same, which says so; its time is part of the phase before.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ MEANING: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of time on the session's axis, in ns; None where it was not observed.
+    """A stretch of time on the session's axis, in ns; None if it was not observed.
 
     ``in_blackout``: whether it lies between the reboot call and the first user process.
-    ``handover``: which one it is part of, counted from 0.
+    ``handover``: the number (from 0) of the handover it is part of.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Handover:
     """One jump: its phases in order, and the instants that bound gap and blackout (rows).
 
     ``reboot`` and ``user`` are the rows of the reboot call and of the new kernel's first
-    user-space process; None where nothing marks them.
+    user-space process; None if nothing marks them.
     """
 
     old: int
@@ -89,7 +89,7 @@ def _unobserved(name: str, boot: int, note: str) -> Phase:
 
 
 def _along(marks: Mapping[str, Instant]) -> list[tuple[str, str]]:
-    """The milestones on the way out, and what begins at each.
+    """The milestones on the way out, and the phase that begins at each.
 
     ``kernel_kexec()`` serializes the live update before it runs the notifiers; where neither is
     marked by itself, both are in the phase that begins with it.
@@ -110,7 +110,7 @@ def _load_phase(old: Leaving) -> Phase:
 
 
 def _stopping_phases(old: Leaving) -> Iterator[Phase]:
-    """What systemd does on the way out; nothing where it was not seen to run."""
+    """The phases of systemd on the way out; none if its execs were not recorded."""
     if old.stopped is None:
         return
     name, reboot = "systemd: stopping units", old.marks.get("reboot")
@@ -197,7 +197,7 @@ def _user_phases(new: Entering, ready: int | None) -> Iterator[Phase]:
 
 
 def _known(phases: Sequence[Phase], old: Leaving, new: Entering) -> Iterator[Phase]:
-    """The phases, without the times that no clock tells."""
+    """The phases, without the times that no clock can give."""
     clocks = {old.boot: old.clock, new.boot: new.clock}
     for p in phases:
         dark, clock = p.name.startswith("dark"), clocks[p.boot]

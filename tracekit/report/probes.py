@@ -1,4 +1,4 @@
-"""Which probes a boot was recorded with, and which it lacked: ``boots/N/bpf.json``."""
+"""The probes that a boot was recorded with, and those that failed: ``boots/N/bpf.json``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTED = 1000  # more than there are kinds of probes
 
 @dataclass(frozen=True, slots=True)
 class MissingProbe:
-    """What is not in the record because ``event`` could not be probed, and why."""
+    """An event that is missing because its functions could not be probed, and why."""
 
     event: str
     functions: tuple[str, ...]
@@ -40,8 +40,8 @@ class ProbeReport:
 
 
 def _entries(document: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    found = document.get(key)
-    entries = found[:_LISTED] if isinstance(found, list) else []
+    listed = document.get(key)
+    entries = listed[:_LISTED] if isinstance(listed, list) else []
     return [entry for entry in entries if isinstance(entry, Mapping)]
 
 
@@ -55,7 +55,7 @@ def _missing(document: Mapping[str, Any]) -> Iterator[MissingProbe]:
 
 
 def probe_report(boot: Boot) -> tuple[ProbeReport | None, list[Diagnostic]]:
-    """What a boot was probed with, and remarks on it; None where nobody probed."""
+    """What a boot was probed with, and remarks on it; None if there were no probes."""
     path = f"boots/{boot.index}/bpf.json"
     if not boot.session.has(path):
         return None, []

@@ -1,7 +1,7 @@
-"""systemd's part of a handover: how it stops what runs, and how it starts it again.
+"""systemd's part of a handover: when it stops its units, and when it starts them again.
 
 The new kernel's side is ``boots/N/systemd.json``: stamps in microseconds of CLOCK_MONOTONIC, as
-``org.freedesktop.systemd1`` has them; 0 is what never happened. The old kernel's side are the
+``org.freedesktop.systemd1`` has them; 0 means never. The old kernel's side are the
 execs of pid 1, which becomes ``systemd-shutdown`` once every unit is stopped.
 """
 
@@ -35,7 +35,7 @@ _U63 = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How long a unit took to start; ``start_ns`` is None where no clock relates it."""
+    """How long a unit took to start; ``start_ns`` is None if no clock relates it."""
 
     name: str
     boot: int
@@ -45,7 +45,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Systemd:
-    """``boots/N/systemd.json``: stamps in ns of CLOCK_MONOTONIC, None where it does not say.
+    """``boots/N/systemd.json``: stamps in ns of CLOCK_MONOTONIC, None if not given.
 
     ``units``: (id, begin of its start, end of it) of those that were started.
     """
@@ -57,7 +57,7 @@ class Systemd:
 
 
 def read_systemd(boot: Boot) -> Systemd:
-    """What systemd said in a boot; what is damaged is remarked on, and left out."""
+    """What systemd reported in a boot; damaged entries are skipped, a damaged file is noted."""
     path = f"boots/{boot.index}/systemd.json"
     if not boot.session.has(path):
         return Systemd(boot.index)
@@ -75,9 +75,9 @@ def read_systemd(boot: Boot) -> Systemd:
     )
 
 
-def _stamp(of: object, key: str) -> int | None:
-    """A stamp in ns of CLOCK_MONOTONIC; None where it is not set or makes no sense."""
-    value = of.get(key) if isinstance(of, Mapping) else None
+def _stamp(stamps: object, key: str) -> int | None:
+    """A stamp in ns of CLOCK_MONOTONIC; None if it is not set or invalid."""
+    value = stamps.get(key) if isinstance(stamps, Mapping) else None
     usec = value if isinstance(value, int) and not isinstance(value, bool) else 0
     return usec * 1000 if 0 < usec * 1000 < _U63 else None
 
@@ -108,7 +108,7 @@ def _execs(events: Events, boot: Boot, program: str, **more: Any) -> list[int]:
 
 
 def shutdown_exec(events: Events, boot: Boot) -> int | None:
-    """When pid 1 last became systemd-shutdown, ns on the axis; None where that was not seen."""
+    """When pid 1 last became systemd-shutdown, ns on the axis; None if that was not recorded."""
     return max(_execs(events, boot, "systemd-shutdown", pids=frozenset({1})), default=None)
 
 
@@ -117,9 +117,9 @@ def shutdown_begin(events: Events, boot: Boot, systemd: Systemd, until: int) -> 
 
     By systemd itself, else by the recorder's mark, else by the exec of systemctl.
     """
-    told = _on_axis(events.axis, boot.index, systemd.shutdown_start)
-    if told is not None and told <= until:
-        return told
+    begin = _on_axis(events.axis, boot.index, systemd.shutdown_start)
+    if begin is not None and begin <= until:
+        return begin
     ts = events.axis.ts_ns
     texts = printed_texts(boot, events.rows, events.kinds, events.buffers)
     marks = [int(ts[row]) for row, text in texts if text.startswith(_MARK)]
@@ -131,7 +131,7 @@ def shutdown_begin(events: Events, boot: Boot, systemd: Systemd, until: int) -> 
 
 
 def startup_end(axis: Axis, systemd: Systemd) -> int | None:
-    """When systemd had started everything, ns on the axis; None where it did not say."""
+    """When systemd had started everything, ns on the axis; None if it did not report that."""
     return _on_axis(axis, systemd.boot, systemd.finish)
 
 

@@ -1,4 +1,4 @@
-"""The new kernel's time zero on the session's axis: where its own clock began."""
+"""The new kernel's time zero: when its own clock began, on the session's axis."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _first_exec(events: Events, boot: Boot) -> int | None:
 
 
 def time_zero(events: Events, boot: Boot) -> tuple[TimeZero | None, tuple[Diagnostic, ...]]:
-    """Place a boot's time zero; None with a diagnostic where nothing tells."""
+    """Place a boot's time zero; None with a diagnostic if there is no evidence."""
     model = events.axis.clocks.get(boot.index)
     if model is None:
         return None, ()

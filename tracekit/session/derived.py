@@ -1,8 +1,8 @@
-"""Files derived from a session: kept in it, and made again when anything they rest on changes.
+"""Files derived from a session: kept in it, and remade when anything they depend on changes.
 
-Beside ``timeline.parquet`` stands ``timeline.json`` with a stamp of the session's files and of
-this tracekit (names, sizes, times of change, as make does it) and the derived file's own sha256.
-A derived file that is stale or damaged does not exist; one that cannot be written is no error.
+Beside ``timeline.parquet`` is ``timeline.json`` with a stamp of the session's files and of this
+tracekit (names, sizes, times of change, as make does it) and the derived file's own sha256. A
+derived file that is stale or damaged counts as absent; one that cannot be written is no error.
 Derived directories (``index``) have the stamp inside.
 """
 
@@ -56,12 +56,12 @@ def _files(directory: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def stamp(session: Session) -> str:
-    """What the derived files rest on: the manifest, the boots' files, this tracekit."""
+    """A digest of what derived files depend on: the manifest, the boots' files, this tracekit."""
     about = (session.path / "manifest.json").stat()
     code = sorted(f for f in _files(_PACKAGE) if f[0].endswith(_CODE))
     boots = sorted(_files(session.path / "boots"))
-    found = [str(_PACKAGE), about.st_size, about.st_mtime_ns, code, boots]
-    return hashlib.sha256(json.dumps(found).encode("utf-8", "backslashreplace")).hexdigest()
+    basis = [str(_PACKAGE), about.st_size, about.st_mtime_ns, code, boots]
+    return hashlib.sha256(json.dumps(basis).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -74,7 +74,7 @@ def _sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def replacing(target: Path, mode: int = 0o666) -> Iterator[Path]:
-    """A new file beside ``target``, still empty, that takes its place when all went well."""
+    """A new, empty file beside ``target`` that replaces it if the block ends without an error."""
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
         part.unlink(missing_ok=True)  # a session from elsewhere may have a link of that name
@@ -119,16 +119,16 @@ def keep_derived(session: Session, name: str, source: Path, rows: int) -> None:
 
 
 def raw_sizes(session: Session) -> tuple[int, int | None]:
-    """(bytes on disk, bytes unpacked as far as the files say) of what holds recorded events.
+    """(bytes on disk, bytes unpacked as the files say) of the files that hold recorded events.
 
-    Unpacked is None where a file does not say; of an archive, of which all counts, nothing says.
+    Unpacked is None where a file does not say, and for an archive, all of which counts.
     """
     if not session.path.is_dir():
         return session.path.stat().st_size, None
     names = [n for n in session.list("boots/") if n.endswith((".raw", "/trace_pipe_raw"))]
-    found = [_sizes(session.path, name) for name in names]
-    said = [unpacked for _, unpacked in found if unpacked is not None]
-    return sum(stored for stored, _ in found), sum(said) if len(said) == len(found) else None
+    sizes = [_sizes(session.path, name) for name in names]
+    known = [unpacked for _, unpacked in sizes if unpacked is not None]
+    return sum(stored for stored, _ in sizes), sum(known) if len(known) == len(sizes) else None
 
 
 def _sizes(directory: Path, name: str) -> tuple[int, int | None]:
@@ -137,13 +137,13 @@ def _sizes(directory: Path, name: str) -> tuple[int, int | None]:
             fd = os.open(directory / f"{name}{suffix}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(fd, "rb", buffering=0) as file:
                 stored = os.fstat(fd).st_size
-                said = content_size(file.read(_HEADER), suffix) or None
-                return stored, said if suffix else stored
+                unpacked = content_size(file.read(_HEADER), suffix) or None
+                return stored, unpacked if suffix else stored
     return 0, 0
 
 
 def _sweep(directory: Directory, prefix: str) -> None:
-    """Remove what builds that were killed have left: nobody holds its lock any more."""
+    """Remove what builds that were killed left behind: nobody holds its lock any more."""
     with os.scandir(directory.fd) as entries:
         left = [entry.name for entry in entries if entry.name.startswith(prefix)]
     for name in left:
@@ -170,8 +170,8 @@ def _locked(directory: Directory, part: str) -> int:
             fd = os.open(part, _DIRECTORY, dir_fd=directory.fd)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
-                found = os.stat(part, dir_fd=directory.fd, follow_symlinks=False)
-                if os.path.samestat(found, os.fstat(fd)):
+                status = os.stat(part, dir_fd=directory.fd, follow_symlinks=False)
+                if os.path.samestat(status, os.fstat(fd)):
                     return fd
             except OSError:
                 os.close(fd)
@@ -181,9 +181,9 @@ def _locked(directory: Directory, part: str) -> int:
 
 @contextlib.contextmanager
 def replacing_directory(session: Session, name: str) -> Iterator[int]:
-    """A new directory (its file descriptor) that becomes ``name`` when all went well.
+    """A new directory (its file descriptor) that becomes ``name`` if all goes well.
 
-    What ``name`` was goes first: it is of no use any more, and takes room. Raises OSError where the
+    The old ``name`` is removed first: it is stale, and takes room. Raises OSError where the
     session cannot be written. Nothing in it is written through a symlink.
     """
     directory = Directory(session.path)

@@ -33,7 +33,7 @@ def dump_json(document: Mapping[str, Any]) -> bytes:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of ``data``: a write may take less than it is given."""
+    """Write all of ``data``: a single ``write(2)`` may be short."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -182,20 +182,20 @@ class Directory:
         fd = self._walk(tuple(prefix.split("/")[:-1]), create=False)
         try:
             with os.scandir(fd) as entries:
-                found = [
+                children = [
                     (prefix + entry.name, entry.is_dir(follow_symlinks=False))
                     for entry in entries
                     if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
                 ]
         finally:
             os.close(fd)
-        for rel, is_directory in sorted(found):
+        for rel, is_directory in sorted(children):
             yield rel, is_directory
             if is_directory and depth < _MAX_DEPTH:
                 yield from self._walk_below(f"{rel}/", depth + 1)
 
     def sync_filesystem(self) -> None:
-        """Put everything on disk in one go: much faster than a thousand times fsync."""
+        """Put everything on disk in one go: much faster than a thousand calls of fsync."""
         try:
             syncfs = ctypes.CDLL(None).syncfs
         except (AttributeError, OSError):  # a C library without it

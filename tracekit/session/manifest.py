@@ -106,5 +106,5 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
         state=cast(State, state) if state in _STATES else "writing",
         boots=sorted(set(boots)),
         files=files,
-        diagnostics=[found for entry in entries if (found := _diagnostic(entry)) is not None],
+        diagnostics=[remark for entry in entries if (remark := _diagnostic(entry)) is not None],
     )

@@ -1,4 +1,4 @@
-"""Names inside a session: what may be one, and what becomes of one that may not.
+"""Names inside a session: which are valid, and safe ones made from the rest.
 
 Region names, events and CPUs come from device trees, command lines and directory listings that
 anybody may have written. None of them ever decides where a file goes.
@@ -21,10 +21,10 @@ __all__ = [
     "strip_suffix",
 ]
 
-#: Regions that are safe on disk, but not yet known whose they are.
+#: Regions that are safe on disk, but whose owner is not known yet.
 INCOMING = "incoming/"
 LEFTOVER = ".tmp-"  # temporary names begin with this; a run that was killed leaves them behind
-PART = ".part"  # files that are being filled, and go on being so in the next run
+PART = ".part"  # files that are being filled; the next run continues them
 _SUFFIXES = (".zst", ".gz")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 _MAX_PATH = 1024
@@ -34,7 +34,7 @@ _MAX_COMPONENT = 255  # NAME_MAX
 def safe_name(name: str) -> str:
     """``name`` itself when it is a plain file name, else a plain one made from it.
 
-    What was replaced is made up for by a digest of the original, so two names never become one.
+    A digest of the original makes up for what was replaced, so two names never become one.
     """
     if _PLAIN.fullmatch(name) and not name.endswith((*_SUFFIXES, PART)):
         return name
@@ -61,9 +61,9 @@ def check_relative(rel: str) -> tuple[str, ...]:
 
 
 def check_name(rel: str) -> str:
-    """``rel``, if it can be the name of a file that is there to stay.
+    """``rel``, if it is a valid name for a permanent file.
 
-    Raises :class:`~tracekit.errors.SessionError`, also for what temporary files are called.
+    Raises :class:`~tracekit.errors.SessionError`, also for names of temporary files.
     """
     if any(part.startswith(".") or part.endswith(PART) for part in check_relative(rel)):
         raise SessionError(f"{rel[:120]!r}: not a name for a file of a session")
@@ -71,7 +71,7 @@ def check_name(rel: str) -> str:
 
 
 def strip_suffix(rel: str) -> str:
-    """``rel`` without the suffix that tells its compression."""
+    """``rel`` without the suffix of its compression."""
     for suffix in _SUFFIXES:
         if rel.endswith(suffix):
             return rel.removesuffix(suffix)

@@ -1,6 +1,6 @@
-"""What people write into a session: bookmarks with notes, and filters they gave a name.
+"""What users write into a session: bookmarks with notes, and named filters.
 
-``notes.json`` beside the manifest; it is nobody's evidence, so the manifest does not list it.
+They are in ``notes.json`` beside the manifest, which does not list it: it is not evidence.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _text(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """An event: boot, CPU and raw stamp tell which; ``ts_ns`` is where it was when it was noted."""
+    """An event, identified by boot, CPU and raw stamp; ``ts_ns`` is its time when it was noted."""
 
     boot: int
     cpu: int
@@ -44,8 +44,8 @@ class Bookmark:
 class Notes:
     """The notes of a session; :meth:`save` after every change.
 
-    ``path`` is None where the session is an archive, which keeps none. ``unread`` says why what
-    is there could not be read: it is then not overwritten.
+    ``path`` is None where the session is an archive, which keeps none. ``unread`` says why the
+    notes that exist could not be read: they are then not overwritten.
     """
 
     path: Path | None
@@ -67,8 +67,8 @@ class Notes:
 
     def _take(self, document: Mapping[str, Any]) -> None:
         bookmarks, filters = list(document.get("bookmarks", [])), dict(document.get("filters", {}))
-        if (found := max(len(bookmarks), len(filters))) > _MOST:
-            raise ValueError(f"{found:,} notes of a kind; at most {_MOST:,} are kept")
+        if (most := max(len(bookmarks), len(filters))) > _MOST:
+            raise ValueError(f"{most:,} notes of a kind; at most {_MOST:,} are kept")
         for entry in bookmarks:
             numbers = (int(entry[key]) for key in ("boot", "cpu", "ts_raw", "ts_ns"))
             boot, cpu, raw, ns = (n for n in numbers if -(1 << 63) <= n < 1 << 64)
@@ -87,7 +87,7 @@ class Notes:
             raise SourceError(f"{self.path.parent}: {self.unread}; remove it to keep new notes")
         document = {"bookmarks": [asdict(b) for b in self.bookmarks], "filters": self.filters}
         try:
-            Notes(None)._take(document)  # what is kept can be read again
+            Notes(None)._take(document)  # only what can be read again is kept
         except ValueError as error:
             raise SourceError(f"not kept: {error}") from error
         try:

@@ -1,4 +1,4 @@
-"""Reading a session: names without their compression, checksums, bounds."""
+"""Reads a session: names without compression suffixes, checksums, size limits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _limit(name: str) -> int:
 class Session:
     """A recording: a session directory, or a ``.tar.zst`` archive of one held in memory.
 
-    Names are relative paths (``boots/0/kernel.json``) without the suffix that tells the
+    Names are relative paths (``boots/0/kernel.json``) without the suffix of the
     compression: ``boots/0/kallsyms`` finds ``boots/0/kallsyms.zst``. Symlinks are not followed.
     """
 
@@ -53,7 +53,7 @@ class Session:
         """Open the session at ``path``.
 
         Raises :class:`~tracekit.errors.VersionError` when a newer tracekit wrote it and
-        :class:`~tracekit.errors.SessionError` when it is no session.
+        :class:`~tracekit.errors.SessionError` when it is not a session.
         """
         where = Path(path)
         store = open_store(where)
@@ -90,11 +90,11 @@ class Session:
             self._remark("session-file-missing", "and more", more)
         leftovers = [n for n in self._store.names if LEFTOVER in n or n.endswith(PART)]
         if self.manifest.state == "writing" or leftovers:
-            found = f"; left behind: {', '.join(sorted(leftovers)[:3])}" if leftovers else ""
+            clause = f"; left behind: {', '.join(sorted(leftovers)[:3])}" if leftovers else ""
             self._remark(
                 "session-incomplete",
                 str(self.path),
-                f"the last command on this session did not finish{found}. "
+                f"the last command on this session did not finish{clause}. "
                 "Run it again: it goes on where it was",
             )
 
@@ -105,7 +105,7 @@ class Session:
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
-        """What was remarked on while the session was saved, then what reading it has found."""
+        """The remarks made while the session was saved, then those made by reading it."""
         saved = [entry.diagnostic for entry in self.manifest.diagnostics]
         return saved + list(self._remarks.values())
 
@@ -134,7 +134,7 @@ class Session:
         return ahead.result() if ahead is not None else self._read(name)
 
     def read_ahead(self, names: Iterable[str]) -> None:
-        """Begin to read ``names`` in the background; :meth:`read` takes what is there.
+        """Begin to read ``names`` in the background; :meth:`read` then takes them from there.
 
         Decompressing a region leaves the interpreter free for imports and formats.
         """

@@ -97,5 +97,5 @@ def open_store(path: Path) -> Store:
             return ArchiveStore(path, path.read_bytes())
     except OSError as error:
         raise SessionError(f"{path}: cannot be read: {error.strerror}: {_NEXT}") from error
-    found = "not a session" if path.exists() else "no such session"
-    raise SessionError(f"{path}: {found}: {_NEXT}")
+    problem = "not a session" if path.exists() else "no such session"
+    raise SessionError(f"{path}: {problem}: {_NEXT}")

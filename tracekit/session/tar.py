@@ -28,37 +28,37 @@ def _text(field: bytes) -> str:
 
 def _pax_path(records: bytes) -> str | None:
     """The ``path`` in a pax header, whose records are ``LENGTH KEYWORD=VALUE`` lines."""
-    at = 0
-    while at < len(records):
-        digits = records[at : at + 8].split(b" ", 1)[0]
+    offset = 0
+    while offset < len(records):
+        digits = records[offset : offset + 8].split(b" ", 1)[0]
         length = int(digits) if digits.isdigit() else 0
-        if length <= len(digits) or at + length > len(records):
+        if length <= len(digits) or offset + length > len(records):
             raise ValueError("a damaged pax header")
-        keyword, _, value = records[at + len(digits) + 1 : at + length].partition(b"=")
+        keyword, _, value = records[offset + len(digits) + 1 : offset + length].partition(b"=")
         if keyword == b"path":
             return value.removesuffix(b"\n").decode("utf-8", "backslashreplace")
-        at += length
+        offset += length
     return None
 
 
 def tar_members(data: bytes, source: str, limit: int) -> dict[str, tuple[int, int]]:
-    """Name -> (offset, size) of every regular file in the archive; of two of a name, the last.
+    """Name -> (offset, size) of every regular file in the archive; of two with one name, the last.
 
     Everything else (directories, links, devices) is left out. Raises
-    :class:`~tracekit.errors.SessionError` when it is no tar archive, is cut off or has more than
+    :class:`~tracekit.errors.SessionError` when it is not a tar archive, is cut off or has more than
     ``limit`` entries.
     """
     members: dict[str, tuple[int, int]] = {}
     long_name: str | None = None
-    at = entries = 0
+    offset = entries = 0
     try:
-        while at + _BLOCK <= len(data):
-            header = data[at : at + _BLOCK]
+        while offset + _BLOCK <= len(data):
+            header = data[offset : offset + _BLOCK]
             if not header.strip(b"\0"):
                 break
             if header[257:262] != b"ustar":
                 raise ValueError("no tar header")
-            size, kind, start = _octal(header[124:136]), header[156:157], at + _BLOCK
+            size, kind, start = _octal(header[124:136]), header[156:157], offset + _BLOCK
             entries += 1
             if start + size > len(data) or entries > limit:
                 raise ValueError(f"cut off, or more than {limit} entries")
@@ -66,14 +66,14 @@ def tar_members(data: bytes, source: str, limit: int) -> dict[str, tuple[int, in
                 body = data[start : start + size]
                 long_name = _text(body) if kind == _GNU_NAME else _pax_path(body) or long_name
             else:
-                # POSIX has a prefix where GNU ("ustar  ") has other things.
+                # POSIX has a prefix where GNU ("ustar  ") has other fields.
                 prefix = _text(header[345:500]) if header[262:264] != b" \0" else ""
                 short = _text(header[:100])
                 name = long_name or (f"{prefix}/{short}" if prefix else short)
                 if kind in _REGULAR:
                     members[name.removeprefix("./")] = (start, size)
                 long_name = None
-            at = start + (size + _BLOCK - 1) // _BLOCK * _BLOCK
+            offset = start + (size + _BLOCK - 1) // _BLOCK * _BLOCK
     except ValueError as error:
-        raise SessionError(f"{source}: not a tar archive: at byte {at}: {error}") from error
+        raise SessionError(f"{source}: not a tar archive: at byte {offset}: {error}") from error
     return members

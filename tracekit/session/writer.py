@@ -1,4 +1,4 @@
-"""Writing a session so that a kill at any moment loses nothing that was already saved.
+"""Writes a session so that a kill at any moment loses nothing that was already saved.
 
 A file is written to a temporary name, synced and renamed; directories of many small files are
 written to a temporary directory, synced with one ``syncfs`` and renamed whole; the manifest comes
@@ -128,7 +128,7 @@ class SessionWriter:
         return self._directory.path
 
     def _tidy(self) -> None:
-        """Clear what a killed run left; after one, take stock of what is really there."""
+        """Remove what a killed run left; after one, list anew the files that are really there."""
         for rel, _ in list(self._directory.walk()):
             above, slash, name = rel.rpartition("/")
             if not name.startswith(LEFTOVER):
@@ -149,8 +149,8 @@ class SessionWriter:
 
     def _boots_on_disk(self) -> list[int]:
         names = (rel.split("/") for rel in self.manifest.files)
-        found = {p[1] for p in names if len(p) == 3 and p[0] == "boots" and p[2] == "kernel.json"}
-        return sorted(int(name) for name in found if name.isdecimal() and len(name) < 4)
+        indices = {p[1] for p in names if len(p) == 3 and p[0] == "boots" and p[2] == "kernel.json"}
+        return sorted(int(name) for name in indices if name.isdecimal() and len(name) < 4)
 
     def _save(self) -> None:
         self.write(MANIFEST, self.manifest.encode())
@@ -199,7 +199,7 @@ class SessionWriter:
     def tree(self, rel: str, keep: str = "") -> Iterator[StagedTree]:
         """A directory whose files appear together when the block ends without an error.
 
-        It replaces the one of that name, of which files called ``keep`` are taken over.
+        It replaces the one of that name; files called ``keep`` in the old one are carried over.
         """
         staging, old = _sibling(rel, LEFTOVER), _sibling(rel, _OLD)
         with self._directory.guard(rel):

@@ -1,1 +1,1 @@
-"""One clock, one order: the timeline of a session and what can be asked of it."""
+"""The timeline of a session: the events of all its boots on one clock, in one order."""

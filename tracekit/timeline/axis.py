@@ -1,4 +1,4 @@
-"""Rows on the session's time axis: ns, 0 is the jump."""
+"""Places rows on the session's time axis, in ns with 0 at the jump."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Axis:
-    """``ts_ns`` of every row (int64, 0 is the last jump), and how it was come by.
+    """``ts_ns`` of every row (int64, 0 is the last jump), and how it was derived.
 
     ``clocks`` has the clock model of each boot that has events. ``raw`` has every row's stamp on
-    the trace clock of that model: it is the row's own, but for those of the buffers in
-    ``relations`` (by their number), which count on another clock. ``sources`` has what is known
-    about each boot's clocks.
+    the trace clock of that model: the row's own stamp, except in the buffers of ``relations`` (by
+    their number), which count on another clock. ``sources`` has the evidence about each boot's
+    clocks.
     """
 
     ts_ns: npt.NDArray[np.int64]
@@ -45,11 +45,11 @@ class Axis:
 
     @property
     def common(self) -> bool:
-        """Whether all boots really share a clock; if not, only bounds relate them."""
+        """Whether all boots share a clock; if not, only bounds relate them."""
         return self.clock.common
 
     def timed(self, boot: int) -> bool:
-        """Whether the boot's stamps count time: not so for a counter, or cycles of unknown rate."""
+        """Whether the boot's stamps count time, unlike a counter or cycles of unknown rate."""
         model = self.clocks.get(boot)
         if model is None or model.unit == "count":
             return False
@@ -60,7 +60,7 @@ class Axis:
         return self.timed(boot) and self._related(boot, self.clock.origin_boot)
 
     def counts_on(self, old: int, new: int) -> bool:
-        """Whether one counter stamps both boots, so that raw stamps can be subtracted."""
+        """Whether one counter stamped both boots, so that raw stamps can be subtracted."""
         return all(b in self.clocks and self.clocks[b].unit == "cycles" for b in (old, new))
 
     def _related(self, a: int, b: int) -> bool:
@@ -69,7 +69,7 @@ class Axis:
         return all(g.latest_ns is not None for g in between)
 
     def interval(self, rows: Rows, a: int, b: int) -> tuple[int | None, int | None]:
-        """Time from row ``a`` to row ``b`` in ns, and the bound of its error; None if unknown."""
+        """Time from row ``a`` to row ``b`` in ns, and its error bound; None if unknown."""
         one, other = int(rows.boot[a]), int(rows.boot[b])
         if not (self.timed(one) and self.timed(other) and self._related(one, other)):
             return None, None
@@ -79,13 +79,13 @@ class Axis:
         return ns, None if error is None else error + sum(more)
 
     def native(self, buffer: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Which rows, by their ``buffer``, the clock stamped that their boot's times rest on."""
+        """A mask over ``buffer``: rows stamped by the clock that their boot's times rest on."""
         return ~np.isin(buffer, list(self.relations))
 
     def monotonic(self, boot: int, readings: Sequence[int]) -> tuple[list[int], int] | None:
-        """Readings of a boot's CLOCK_MONOTONIC (ns) on the axis, and how far they may be off, ns.
+        """Readings of a boot's CLOCK_MONOTONIC (ns) on the axis, and their error bound, ns.
 
-        None where nothing relates that clock to the boot's events.
+        None if nothing relates that clock to the boot's events.
         """
         source = self.sources.get(boot)
         if not readings or source is None or not self.timed(boot):
@@ -101,9 +101,9 @@ class Axis:
 def place(merged: Merged) -> tuple[Rows, Axis]:
     """Give every row its place on one axis; the rows come back sorted by it.
 
-    The rows are boot by boot, each boot sorted by raw stamps. Boots follow one another, so that
-    order is the order of time unless a clock's bound lets two boots overlap, which is remarked on,
-    or a boot's buffers count on several clocks.
+    The rows come boot by boot, each boot sorted by raw stamps. Boots follow one another, so that is
+    the order of time, unless a clock's bound lets two boots overlap, which gives a diagnostic, or a
+    boot's buffers count on several clocks.
     """
     rows, raw, sources, relations = one_clock_a_boot(merged)
     boots = [part.boot for part in merged.parts]
@@ -127,7 +127,7 @@ def place(merged: Merged) -> tuple[Rows, Axis]:
 
 
 def _to_ns(model: ClockModel, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``model.to_ns()``, a piece at a time: it needs several times the memory it is given."""
+    """``model.to_ns()`` in chunks, as it needs several times its argument's memory."""
     ns = np.empty(len(raw), np.int64)
     for start in range(0, len(raw), _CHUNK):
         ns[start : start + _CHUNK] = model.to_ns(raw[start : start + _CHUNK])

@@ -30,31 +30,31 @@ _PIPE = re.compile(r"/tracefs/per_cpu/cpu([0-9]{1,4})/trace_pipe_raw$")
 
 
 def parse_comms(text: str) -> dict[int, str]:
-    """``saved_cmdlines``: one ``PID COMM`` a line (``saved_cmdlines_show()``)."""
-    found = {}
+    """``saved_cmdlines``: ``PID COMM`` on each line (``saved_cmdlines_show()``)."""
+    comms = {}
     for line in text.splitlines():
         pid, _, comm = line.partition(" ")
         if _PID.fullmatch(pid) and comm:
-            found[int(pid)] = comm
-    return found
+            comms[int(pid)] = comm
+    return comms
 
 
 def parse_printk_formats(text: str) -> dict[int, str]:
     """``printk_formats``: ``0xADDRESS : "STRING"`` lines (``t_show()`` in trace_printk.c)."""
-    found = {}
+    formats = {}
     for line in text.splitlines():
         if (m := _PRINTK.match(line)) is not None:
-            found[int(m[1], 16)] = re.sub(r"\\[nt\"]", lambda e: _ESCAPES[e[0]], m[2])
-    return found
+            formats[int(m[1], 16)] = re.sub(r"\\[nt\"]", lambda e: _ESCAPES[e[0]], m[2])
+    return formats
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
     """A part of a buffer's ``data``, and where in the session it is from.
 
-    ``count`` sub-buffers (BPF: records) of ``size`` bytes each from byte ``start`` of ``data`` on,
-    which are at byte ``offset`` of the file ``source``; all are of ``cpu``, or of any if it is -1.
-    The last of them may be missing: a region can be cut short.
+    ``count`` sub-buffers (BPF: records) of ``size`` bytes each, from byte ``start`` of ``data`` on,
+    which were read at byte ``offset`` of the file ``source``; all are of ``cpu``, or of any CPU if
+    it is -1. The last ones may be missing, as a region can be cut short.
     """
 
     source: str
@@ -71,7 +71,7 @@ class Buffer:
 
     ``clock`` is the trace clock its stamps count in; ``instance`` names the tracefs instance
     ('' for the global buffer). ``layout`` is None for pages read by user space. ``extents`` say
-    where ``data`` are from; there are none for BPF records, which were printed into another buffer.
+    where ``data`` are from; BPF records that were printed into another buffer have none.
     """
 
     name: str
@@ -87,16 +87,17 @@ class Buffer:
         return sum(map(len, self.records))
 
     def slim(self) -> Buffer:
-        """The buffer without the columns of its records that the timeline's rows hold too."""
+        """The buffer without the columns of its records that the timeline's rows also hold."""
         cpus = self.layout.cpus if self.layout else ()
-        wrapped = {c.cpu for c in cpus if c.wrapped is not False}  # losses count by stamp there
+        # losses are counted by stamp on CPUs whose ring may have wrapped
+        wrapped = {c.cpu for c in cpus if c.wrapped is not False}
         records = tuple(r.slim(keep_stamps=r.cpu in wrapped) for r in self.records)
         return replace(self, records=records)
 
 
 @dataclass
 class Boot:
-    """What the session holds of boot ``index``. Nothing is read before it is asked for."""
+    """The session's data of boot ``index``, read when first asked for."""
 
     session: Session
     index: int
@@ -132,11 +133,11 @@ class Boot:
 
     @property
     def release(self) -> str:
-        """The kernel's release, ``unknown`` where nobody saved it."""
+        """The kernel's release, ``unknown`` if it was not saved."""
         return str(self.kernel.get("release") or "unknown")
 
     def text(self, rel: str) -> str:
-        """A text file of this boot, '' when the session does not hold it."""
+        """A text file of this boot, '' if the session does not hold it."""
         path = f"boots/{self.index}/{rel}"
         if not self.session.has(path):
             return ""
@@ -151,7 +152,7 @@ class Boot:
     @cached_property
     def _format_files(self) -> dict[int, str]:
         """Event id -> the path of its format file."""
-        found: dict[int, str] = {}
+        paths: dict[int, str] = {}
         for path in self.session.list(f"boots/{self.index}/tracefs/events/"):
             if not path.endswith("/format"):
                 continue
@@ -164,14 +165,14 @@ class Boot:
                 self.note("format-invalid", path, "there is no event id in it")
                 continue
             event_id = int(m[1])
-            if event_id in found:
+            if event_id in paths:
                 self.note(
                     "format-contradiction", path,
-                    f"id {event_id} is also that of {found[event_id]}, which is used",
+                    f"id {event_id} is also that of {paths[event_id]}, which is used",
                 )  # fmt: skip
             else:
-                found[event_id] = path
-        return found
+                paths[event_id] = path
+        return paths
 
     def format(self, event_id: int) -> EventFormat | None:
         """The format of an event id in this boot, None where it is unknown or broken."""
@@ -194,7 +195,7 @@ class Boot:
             return None
 
     def event_ids(self) -> Iterable[int]:
-        """The ids of all events whose formats are known, BPF probes included where they ran."""
+        """The ids of all events with known formats, including BPF probes if they ran."""
         probed = self.session.has(f"boots/{self.index}/bpf.bin")
         return [*self._format_files, *(probe_ids() if probed else ())]
 
@@ -208,7 +209,7 @@ class Boot:
         return ":".join(path.split("/")[-3:-1])
 
     def renderer(self, event_id: int) -> Renderer:
-        """What turns a payload of this event into text."""
+        """The renderer that turns payloads of this event into text."""
         if event_id not in self._renderers:
             fmt = self.format(event_id)
             self._renderers[event_id] = (
@@ -220,7 +221,7 @@ class Boot:
 
     @cached_property
     def _bare_syscalls(self) -> bool:
-        """Whether this kernel prints system calls the way those before 6.19 do."""
+        """Whether this kernel prints system calls as those before 6.19 do."""
         files = self._format_files.items()
         openat = (self.format(i) for i, p in files if p.endswith("/sys_enter_openat/format"))
         return has_bare_syscalls(fmt for fmt in openat if fmt is not None)
@@ -229,7 +230,7 @@ class Boot:
 
     @cached_property
     def context(self) -> Context:
-        """The names this boot knew: symbols, printk formats, comms."""
+        """The names of this boot: symbols, printk formats, comms."""
         hz = self.kernel.get("config_hz")
         return Context(
             symbols=_LazySymbols(self),
@@ -264,15 +265,15 @@ class Boot:
     # -- buffers ------------------------------------------------------------------------------
 
     def read_buffers(self) -> tuple[Buffer, ...]:
-        """Everything this boot recorded that the session holds: read and decoded at each call."""
+        """Read and decode all buffers that this boot recorded, at each call."""
         paths = self.session.list(f"boots/{self.index}/")
-        found = []
+        buffers = []
         for path in paths:
             if "/regions/" in path and path.endswith(".raw"):
-                found.append(self._region(path))
+                buffers.append(self._region(path))
         pipes = {int(m[1]): path for path in paths if (m := _PIPE.search(path))}
-        found.append(self._pipes(pipes) if pipes else None)
-        return tuple(b for b in found if b is not None)
+        buffers.append(self._pipes(pipes) if pipes else None)
+        return tuple(b for b in buffers if b is not None)
 
     def _instance_of(self, region: str) -> str:
         instances = self.kernel.get("trace_instances")
@@ -304,11 +305,11 @@ class Boot:
             )  # fmt: skip
         instance = self._instance_of(name)
         clock = layout.clock or self._clock_of(instance)
-        found = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
+        remarks = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
         extents = tuple(
             Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
         )
-        return Buffer(name, instance, clock, data, records, layout, found, extents)
+        return Buffer(name, instance, clock, data, records, layout, remarks, extents)
 
     def _clock_of(self, instance: str) -> str | None:
         """The clock marked ``[chosen]`` in ``trace_clock``."""
@@ -324,7 +325,7 @@ class Boot:
             size = 4096
         parts: list[bytes] = []
         extents: list[Extent] = []
-        at = 0
+        start = 0
         for cpu, path in sorted(paths.items()):
             try:
                 raw = self.session.read(path)
@@ -338,8 +339,8 @@ class Boot:
                     f"{len(raw)} bytes are not whole pages of {size}",
                 )  # fmt: skip
             parts.append(raw[:whole])
-            extents.append(Extent(path, cpu, at, size, whole // size, 0))
-            at += whole
+            extents.append(Extent(path, cpu, start, size, whole // size, 0))
+            start += whole
         data = b"".join(parts)
         records = tuple(
             read_pages(
@@ -348,9 +349,9 @@ class Boot:
             )
             for e in extents
         )  # fmt: skip
-        found = tuple(d for r in records for d in r.diagnostics)
+        remarks = tuple(d for r in records for d in r.diagnostics)
         clock = self._clock_of("")
-        return Buffer("trace_pipe_raw", "", clock, data, records, None, found, tuple(extents))
+        return Buffer("trace_pipe_raw", "", clock, data, records, None, remarks, tuple(extents))
 
 
 class _LazySymbols:

@@ -1,7 +1,7 @@
-"""The formats of the BPF probes' records: what the kernel's ``format`` files are for its events.
+"""The event formats of the BPF probes' records, as ``format`` files are for kernel events.
 
-A record is ``struct tk_record`` of ``bpf/records.h``, and an event's payload here is a whole
-record. The ids begin behind those of the kernel, which have 16 bits.
+A record is ``struct tk_record`` of ``bpf/records.h``, and an event's payload is a whole record.
+The ids begin after those of the kernel, which have 16 bits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PROBE_FILE = "bpf.bin"  #: the records that reached user space
 #: Ids from here on are ``PROBE_ID | kind``, with :data:`~tracekit.probes.records.RETURN` in kind.
 PROBE_ID = 1 << 16
 
-SOURCES = ("ftrace", "bpf")  #: what made an event
+SOURCES = ("ftrace", "bpf")  #: what recorded an event
 
 #: ``tracekit.probes.records.RECORD`` with names, for numpy.
 LAYOUT = np.dtype(
@@ -47,7 +47,7 @@ LAYOUT = np.dtype(
 
 @dataclass(frozen=True)
 class ProbeRecords:
-    """What came of a boot's probes, beside their events.
+    """Counts and clock brackets from a boot's probe records, besides their events.
 
     ``counts``: CPU -> (records that only ``bpf.bin`` has, records that are missing: holes in the
     CPU's sequence). ``pairs``: trace clock -> brackets of CLOCK_MONOTONIC between its stamps.
@@ -63,7 +63,7 @@ def is_probe(event_id: int) -> bool:
 
 
 def source_of(event_id: int) -> str:
-    """Which of :data:`SOURCES` made an event of that id."""
+    """Which of :data:`SOURCES` recorded events of that id."""
     return SOURCES[is_probe(event_id)]
 
 
@@ -98,7 +98,7 @@ def _arguments(kind: Kind, returned: bool) -> Iterator[tuple[Field, str]]:
 
 
 def probe_format(event_id: int) -> EventFormat | None:
-    """The format of a probe's event; None for a kind that nobody knows.
+    """The format of a probe's event; None for an unknown kind.
 
     Besides the labelled arguments there are ``seq`` (u32, the CPU's sequence number) and ``ns``
     (u64, CLOCK_MONOTONIC when the probe was hit), which are not printed.
@@ -111,7 +111,7 @@ def probe_format(event_id: int) -> EventFormat | None:
     template = " ".join(f"{f.name}={conversion}" for f, conversion in arguments)
     printed = ", ".join([f'"{template}"', *(f"REC->{f.name}" for f, _ in arguments)])
     fields = (*(f for f, _ in arguments), _number("seq", "seq", "u32"), _number("ns", "ns"))
-    # the pair names a task, as in other events; the timeline has it, so it is no argument
+    # the pair names a task, as in other events; as the timeline has it, it is not an argument
     common = _number("common_pid", "pid", "s32"), _text("common_comm", "comm")
     system, _, name = probe_name(event_id).partition(":")
     return EventFormat(system, name, event_id, common, fields, printed)
@@ -124,6 +124,6 @@ def probe_name(event_id: int) -> str:
 
 
 def probe_ids() -> list[int]:
-    """The ids of everything the probes can record."""
+    """The ids of all events that the probes can record."""
     entries = [PROBE_ID | kind for kind in KINDS]
     return entries + [i | RETURN for i in entries if not KINDS[i & ~PROBE_ID].instant]

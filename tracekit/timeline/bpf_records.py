@@ -1,9 +1,9 @@
-"""What the BPF probes recorded, as rows of the timeline.
+"""Turns the BPF probes' records into rows of the timeline.
 
 A record may be in the session twice: in ``boots/N/bpf.bin``, and printed into a ring buffer as the
-text of a ``bpf_trace:bpf_trace_printk`` event. CPU, sequence number and CLOCK_MONOTONIC say that
-two are one. The printed one stays: the ring buffer stamped it on the clock of all other events.
-What is in the file alone is stamped by CLOCK_MONOTONIC.
+text of a ``bpf_trace:bpf_trace_printk`` event. Two records are the same if CPU, sequence number and
+CLOCK_MONOTONIC agree. The printed one is kept, because the ring buffer stamped it on the clock of
+all other events. Records that only the file has are stamped by CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Array = npt.NDArray[Any]
 MONOTONIC = "mono"  #: the trace clock that is CLOCK_MONOTONIC, which the records' ``ns`` is
 PRINTED = "bpf_trace:bpf_trace_printk"  #: the event that carries records into a ring buffer
 _PROBES = " probes"  # ends the name of the buffer that holds what another one carried
-#: Written by user space, and no part of a CPU's sequence.
+#: Written by user space, not part of a CPU's sequence.
 _COUNTERS = next(kind.id for kind in KINDS.values() if kind.event == "ring_buffer:counters")
 _CPU_LIMIT = 1 << 13  # CONFIG_NR_CPUS is at most 8192
 _NS_LIMIT = 1 << 60  # 36 years after the boot
@@ -39,7 +39,7 @@ _BINS = 64  # brackets kept of a buffer, evenly over its time
 
 @dataclass(frozen=True)
 class _Printed:
-    """Rows of one ring buffer that hold a record, and the records."""
+    """Rows of one ring buffer that carry a record, and the records."""
 
     rows: _Array
     records: _Array
@@ -56,7 +56,7 @@ class _File:
 
 
 def _file(boot: Boot) -> _File:
-    """The usable records of ``bpf.bin``; what is not usable is remarked on."""
+    """The usable records of ``bpf.bin``, with diagnostics about the others."""
     path = f"boots/{boot.index}/{PROBE_FILE}"
     try:
         data = boot.session.read(path) if boot.session.has(path) else b""
@@ -70,13 +70,13 @@ def _file(boot: Boot) -> _File:
     known = np.isin(records["kind"], [kind | end for kind in KINDS for end in (0, RETURN)])
     sound = (records["zero"] == 0) & (records["cpu"] < _CPU_LIMIT) & (records["pid"] >= 0)
     sound &= records["ns"] < _NS_LIMIT
-    for good, code, what in (
+    for good, code, problem in (
         (sound, "bpf-record-damaged", "have an impossible CPU, task, time or padding"),
         (known | ~sound, "bpf-kind-unknown", "are of a kind this tracekit does not know"),
     ):
         if bad := np.flatnonzero(~good).tolist():
             first = f"the first at byte {bad[0] * RECORD.size}"
-            boot.note(code, PROBE_FILE, f"{len(bad)} records {what}, {first}; they are left out")
+            boot.note(code, PROBE_FILE, f"{len(bad)} records {problem}, {first}; they are left out")
     return _File(data, records[known & sound], np.flatnonzero(known & sound))
 
 
@@ -91,7 +91,7 @@ def _packed(record: Record, cpu: int, pid: int) -> bytes:
 def _printed(
     boot: Boot, buffers: Sequence[Buffer], rows: Rows, kinds: Kinds, first: int
 ) -> Iterator[_Printed]:
-    """The records that were printed, a ring buffer at a time; each counts once."""
+    """The records that were printed, by ring buffer, each record once."""
     code = kinds.find(boot, PRINTED)
     fmt = boot.format(kinds.found[code].id) if code is not None else None
     text_field = fmt.field("bpf_string") if fmt else None
@@ -99,11 +99,11 @@ def _printed(
         return
     seen = set[tuple[int, int, int]]()
     for number, buffer in enumerate(buffers, first):
-        at = np.flatnonzero((rows.kind == code) & (rows.buffer == number))
-        payloads = Payloads(buffer.data, rows.offset[at], rows.length[at])
-        texts = typed_column(payloads, text_field).to_pylist() if len(at) else []
+        indices = np.flatnonzero((rows.kind == code) & (rows.buffer == number))
+        payloads = Payloads(buffer.data, rows.offset[indices], rows.length[indices])
+        texts = typed_column(payloads, text_field).to_pylist() if len(indices) else []
         kept, packed = [], []
-        for row, text in zip(at.tolist(), texts, strict=True):
+        for row, text in zip(indices.tolist(), texts, strict=True):
             record = parse_compact(text) if text else None
             if record is None or record.kind not in KINDS:
                 continue
@@ -122,7 +122,7 @@ def _identity(records: _Array) -> _Array:
 
 
 def _twins(file: _Array, printed: _Array) -> tuple[_Array, _Array]:
-    """(for every record of the file the index of the one printed, -1 without; a mask: repeated)."""
+    """(for every record of the file the index of its printed twin or -1; a mask of repeats)."""
     both = np.concatenate([_identity(printed), _identity(file)], axis=1)
     order = np.lexsort(both[::-1])  # stable: the printed one comes first
     fresh = np.ones(len(order), bool)
@@ -137,10 +137,10 @@ def _twins(file: _Array, printed: _Array) -> tuple[_Array, _Array]:
 def _missing(records: _Array) -> dict[int, int]:
     """CPU -> how many numbers of its sequence are missing.
 
-    The numbers begin at 0 each time the probes are loaded. They are taken after the time is, so
-    records that interrupt one another are not quite in order.
+    The numbers begin at 0 each time the probes are loaded. A probe takes its number after the time,
+    so records that interrupt one another are not quite in order.
     """
-    found = {}
+    holes = {}
     counted = records[records["kind"] != _COUNTERS]
     for cpu in np.unique(records["cpu"]).tolist():
         mine = counted[counted["cpu"] == cpu]
@@ -151,18 +151,18 @@ def _missing(records: _Array) -> dict[int, int]:
                 run = set()
             max_ = max(number, max_) if run else number
             run.add(number)
-        found[cpu] = missing + (max_ + 1 - len(run) if run else 0)
-    return found
+        holes[cpu] = missing + (max_ + 1 - len(run) if run else 0)
+    return holes
 
 
 def _brackets(rows: Rows, printed: _Printed) -> Iterator[Bracket]:
-    """CLOCK_MONOTONIC between two stamps of the ring buffer, the narrowest of each stretch.
+    """CLOCK_MONOTONIC between two stamps of the ring buffer, the narrowest bracket per time bin.
 
-    A probe reads it, then prints. So a record's ``ns`` is from before its own stamp, and, when it
-    is later than that of the record stamped before it on the same CPU, from after that one's
-    stamp: what interrupts a probe is stamped before the probe is.
+    A probe reads the clock, then prints. So a record's ``ns`` was read before its own stamp, and,
+    if it is later than the ``ns`` of the record stamped before it on the same CPU, after that
+    record's stamp: a probe that interrupts another is stamped first.
     """
-    found = []
+    brackets = []
     cpus = printed.records["cpu"]
     for cpu in np.unique(cpus).tolist():
         of_cpu = np.flatnonzero(cpus == cpu)
@@ -170,15 +170,15 @@ def _brackets(rows: Rows, printed: _Printed) -> Iterator[Bracket]:
         times = printed.records["ns"][of_cpu].tolist()
         before = zip(stamps, times, strict=True)
         after = zip(stamps[1:], times[1:], strict=True)
-        found += [
+        brackets += [
             Bracket(a, ns, b)
             for (a, then), (b, ns) in zip(before, after, strict=False)
             if ns > then
         ]
-    first = min((b.ns for b in found), default=0)
-    width = max((b.ns for b in found), default=0) - first + 1
+    first = min((b.ns for b in brackets), default=0)
+    width = max((b.ns for b in brackets), default=0) - first + 1
     best = dict[int, Bracket]()
-    for b in found:
+    for b in brackets:
         bin_ = (b.ns - first) * _BINS // width
         if bin_ not in best or b.after - b.before < best[bin_].after - best[bin_].before:
             best[bin_] = b
@@ -186,7 +186,7 @@ def _brackets(rows: Rows, printed: _Printed) -> Iterator[Bracket]:
 
 
 def _alone(boot: Boot, number: int, file: _File, only: _Array, kinds: Kinds) -> Rows:
-    """Rows of the records that only the file has: those of the mask ``only``."""
+    """Rows of the records that only the file has, given by the mask ``only``."""
     records = file.records[only]
     n = len(records)
     return Rows(
@@ -204,9 +204,9 @@ def _alone(boot: Boot, number: int, file: _File, only: _Array, kinds: Kinds) -> 
 
 
 def _turned(rows: Rows, printed: Sequence[_Printed], first: int, kinds: Kinds, boot: Boot) -> Rows:
-    """The rows, those that printed a record being rows of that record.
+    """The rows, with those that carry a record turned into rows of that record.
 
-    ``first`` is the number of the buffer that holds the first of ``printed``, the others follow.
+    ``first`` is the number of the buffer for the first of ``printed``; the others follow.
     """
     if not printed:
         return rows
@@ -221,8 +221,10 @@ def _turned(rows: Rows, printed: Sequence[_Printed], first: int, kinds: Kinds, b
 
 
 def _printed_buffer(p: _Printed) -> Buffer:
-    of, data = p.source, p.records.tobytes()
-    return Buffer(f"{of.name}{_PROBES}", of.instance, of.clock or "local", data, (), None, ())
+    source, data = p.source, p.records.tobytes()
+    return Buffer(
+        f"{source.name}{_PROBES}", source.instance, source.clock or "local", data, (), None, ()
+    )
 
 
 def carrier_of(boot: int, buffers: Iterable[Buffer], buffer: Buffer) -> Buffer | None:
@@ -242,7 +244,7 @@ def _file_buffer(boot: Boot, file: _File) -> Buffer:
 
 
 def _whole(printed: Sequence[_Printed], file: _File) -> tuple[list[_Printed], _Array]:
-    """(the printed records with what only the file has of them; a mask of the file: it alone)."""
+    """(the printed records, completed from the file; a mask of the records only the file has)."""
     every = np.concatenate([np.empty(0, LAYOUT), *(p.records for p in printed)])
     twin, repeated = _twins(file.records, every)
     every["comm"][twin[twin >= 0]] = file.records["comm"][twin >= 0]
@@ -271,13 +273,13 @@ def with_probes(
 ) -> tuple[Rows, tuple[Buffer, ...], ProbeRecords]:
     """A boot's rows and buffers with the records of its probes as events of their own.
 
-    Returns the rows, the buffers that hold the records besides ``buffers``, and what there is to
-    say about the probes. ``first`` is the number of the boot's first buffer.
+    Returns the rows, the additional buffers that hold the records, and the probes' counts and
+    brackets. ``first`` is the number of the boot's first buffer.
     """
-    file, found = _file(boot), list(_printed(boot, buffers, rows, kinds, first))
-    if not found and not len(file.records):
+    file, carried = _file(boot), list(_printed(boot, buffers, rows, kinds, first))
+    if not carried and not len(file.records):
         return rows, (), ProbeRecords()
-    printed, only = _whole(found, file)
+    printed, only = _whole(carried, file)
     alone = file.records[only]
     number = first + len(buffers)
     made = [_printed_buffer(p) for p in printed]

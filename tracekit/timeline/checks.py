@@ -1,6 +1,6 @@
-"""What the rows of a kept index count (events, buffers, tasks) is looked at before it is looked up.
+"""Bounds checks of the numbers in a kept index (events, buffers, tasks) before they are used.
 
-Decoding cannot make numbers that are out of their bounds; a failing disk can.
+Decoding never produces numbers out of bounds, but a failing disk can.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from tracekit.ftrace.columns import Payloads
 __all__ = ["check_below", "check_payloads"]
 
 
-def _damaged(what: str) -> SessionError:
+def _damaged(problem: str) -> SessionError:
     return SessionError(
-        f"the index kept in the session is damaged ({what}): remove SESSION/index and open the "
+        f"the index kept in the session is damaged ({problem}): remove SESSION/index and open the "
         "session again; the index is then made anew"
     )
 

@@ -1,4 +1,4 @@
-"""What is known about each boot's clocks, and every stamp of a boot on one of them."""
+"""Gathers the evidence about each boot's clocks, and puts all its stamps on one of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Buffers:
-    """A boot's buffers that hold anything, by their number, each with its trace clock."""
+    """The trace clock of each of a boot's buffers that are not empty, by their number."""
 
     part: BootPart
     clocks: Mapping[int, str]
@@ -64,12 +64,12 @@ def _document(boot: Boot) -> Mapping[str, Any]:
 
 
 def _clocks_of(part: BootPart, merged: Merged) -> BootClocks:
-    """What was saved of a boot's clocks, and what markers in its buffers say."""
+    """A boot's saved clock data, with the samples that markers in its buffers give."""
     boot, document = part.boot, _document(part.boot)
     samples = document.get("samples")
     marks = marker_samples(boot, document.get("markers"), merged.rows, merged.kinds, merged.buffers)
-    given = [*(samples if isinstance(samples, list) else ()), *marks]
-    return BootClocks(boot.index, given, boot.text("dmesg"))
+    all_samples = [*(samples if isinstance(samples, list) else ()), *marks]
+    return BootClocks(boot.index, all_samples, boot.text("dmesg"))
 
 
 def _buffers_of(part: BootPart) -> _Buffers:
@@ -84,54 +84,57 @@ def _buffers_of(part: BootPart) -> _Buffers:
 
 
 def _related(
-    of: _Buffers, main: str, given: BootClocks, rows: Rows, rate: SessionRate | None
+    buffers: _Buffers, main: str, clocks: BootClocks, rows: Rows, rate: SessionRate | None
 ) -> dict[int, Relation | None]:
-    """How each buffer on another clock is related to ``main``; None where nothing tells."""
-    own = rows.ts_raw[np.isin(rows.buffer, [n for n, clock in of.clocks.items() if clock == main])]
+    """How each buffer on another clock is related to ``main``; None if it is not."""
+    same_clock = [number for number, clock in buffers.clocks.items() if clock == main]
+    own = rows.ts_raw[np.isin(rows.buffer, same_clock)]
     if not len(own):
-        return dict.fromkeys(of.others(main))
-    on_main = BootClockInput(given, main, int(own.min()), int(own.max()))
-    pairs = of.part.probes.pairs.get(main, ())
-    found = dict[int, Relation | None]()
-    for number in of.others(main):
+        return dict.fromkeys(buffers.others(main))
+    on_main = BootClockInput(clocks, main, int(own.min()), int(own.max()))
+    pairs = buffers.part.probes.pairs.get(main, ())
+    relations = dict[int, Relation | None]()
+    for number in buffers.others(main):
         stamps = rows.ts_raw[rows.buffer == number]
-        clock = of.clocks[number]
+        clock = buffers.clocks[number]
         brackets = pairs if clock == MONOTONIC else ()
         span = (int(stamps.min()), int(stamps.max())) if len(stamps) else None
-        found[number] = relate(on_main, clock, span, rate, brackets) if span else None
-    return found
+        relations[number] = relate(on_main, clock, span, rate, brackets) if span else None
+    return relations
 
 
 def _choose(
-    of: _Buffers, given: BootClocks, rows: Rows, rate: SessionRate | None
+    buffers: _Buffers, clocks: BootClocks, rows: Rows, rate: SessionRate | None
 ) -> tuple[str, dict[int, Relation | None]]:
     """The clock that the boot's times rest on, and the relations of all others to it.
 
-    The TSC, which other boots may share, where one buffer counts on it and the others can be
-    related to it; else the clock of most events.
+    The TSC, which other boots may share, if one buffer counts on it and the others can be related
+    to it; otherwise the clock of most events.
     """
-    most = max(of.events, key=lambda clock: of.events[clock], default="local")
-    if not of.events.get(most) and of.clocks:
-        most = next(iter(of.clocks.values()))
-    if not of.others(most):
+    most = max(buffers.events, key=lambda clock: buffers.events[clock], default="local")
+    if not buffers.events.get(most) and buffers.clocks:
+        most = next(iter(buffers.clocks.values()))
+    if not buffers.others(most):
         return most, {}
-    if of.events.get("x86-tsc") and most != "x86-tsc":
-        related = _related(of, "x86-tsc", given, rows, rate)
-        names = [of.named(n).name for n, r in related.items() if r is None]
+    if buffers.events.get("x86-tsc") and most != "x86-tsc":
+        related = _related(buffers, "x86-tsc", clocks, rows, rate)
+        names = [buffers.named(n).name for n, r in related.items() if r is None]
         if not {*names} - {PROBE_FILE}:
             return "x86-tsc", related
-    return most, _related(of, most, given, rows, rate)
+    return most, _related(buffers, most, clocks, rows, rate)
 
 
-def _remark(of: _Buffers, main: str, relations: Mapping[int, Relation | None], rows: Rows) -> None:
-    """Say which buffers count on another clock, and how they were placed, or that they are not."""
+def _remark(
+    buffers: _Buffers, main: str, relations: Mapping[int, Relation | None], rows: Rows
+) -> None:
+    """Note which buffers count on another clock, and how they were placed, or that they are not."""
     for number, relation in relations.items():
-        buffer, note = of.named(number), of.part.boot.note
+        buffer, note = buffers.named(number), buffers.part.boot.note
         count = int(np.count_nonzero(rows.buffer == number))
         probes = buffer.name == PROBE_FILE
-        what = f"the {count} records that only it has" if probes else f"its {count} events"
-        clocks = f"stamped by the clock {of.clocks[number]}, this boot's times rest on {main}"
-        stamped = f"{what} are {clocks}"
+        subject = f"the {count} records that only it has" if probes else f"its {count} events"
+        clocks = f"stamped by the clock {buffers.clocks[number]}, this boot's times rest on {main}"
+        stamped = f"{subject} are {clocks}"
         if relation is None:
             code = "bpf-not-placed" if probes else "buffer-on-other-clock"
             message = f"{stamped}: they are not placed on the timeline"
@@ -145,45 +148,45 @@ def _remark(of: _Buffers, main: str, relations: Mapping[int, Relation | None], r
 def one_clock_a_boot(
     merged: Merged,
 ) -> tuple[Rows, _Array, dict[int, Source], dict[int, Relation]]:
-    """Every row's stamp on the one clock that its boot's times rest on.
+    """Convert all rows' stamps to the one clock that their boot's times rest on.
 
     Returns the rows that can be placed, their stamps on that clock (``rows.ts_raw`` itself where
     no boot has several), the evidence of each boot that has rows, and the relations of the buffers
     that count on another clock, by their number.
     """
     every = [_buffers_of(part) for part in merged.parts]
-    given = {part.boot.index: _clocks_of(part, merged) for part in merged.parts}
-    several = any(len(set(of.clocks.values())) > 1 for of in every)
-    rate = session_rate_of([g.evidence for g in given.values()])[0] if several else None
+    clocks = {part.boot.index: _clocks_of(part, merged) for part in merged.parts}
+    several = any(len(set(buffers.clocks.values())) > 1 for buffers in every)
+    rate = session_rate_of([g.evidence for g in clocks.values()])[0] if several else None
     rows = merged.rows
     relations = dict[int, Relation]()
     chosen = dict[int, str]()
     lost = list[int]()
-    for of in every:
-        index = of.part.boot.index
-        chosen[index], found = _choose(of, given[index], rows, rate)
-        _remark(of, chosen[index], found, rows)
-        relations.update({n: r for n, r in found.items() if r is not None})
-        lost += [n for n, r in found.items() if r is None]
+    for buffers in every:
+        index = buffers.part.boot.index
+        chosen[index], related = _choose(buffers, clocks[index], rows, rate)
+        _remark(buffers, chosen[index], related, rows)
+        relations.update({n: r for n, r in related.items() if r is not None})
+        lost += [n for n, r in related.items() if r is None]
     rows = rows.take(~np.isin(rows.buffer, lost)) if lost else rows
     raw = rows.ts_raw
     if relations:
         raw = raw.astype(np.int64)
         for number, relation in relations.items():
-            at = rows.buffer == number
-            raw[at] = relation.convert(rows.ts_raw[at])
-    return rows, raw, _sources(merged.parts, rows, raw, given, chosen), relations
+            mask = rows.buffer == number
+            raw[mask] = relation.convert(rows.ts_raw[mask])
+    return rows, raw, _sources(merged.parts, rows, raw, clocks, chosen), relations
 
 
 def _sources(
     parts: Sequence[BootPart],
     rows: Rows,
     raw: _Array,
-    given: Mapping[int, BootClocks],
+    clocks: Mapping[int, BootClocks],
     chosen: Mapping[int, str],
 ) -> dict[int, Source]:
     """The evidence of each boot that has rows, with the stamps of its first and last event."""
-    found = {}
+    sources = {}
     for part in parts:
         index = part.boot.index
         stamps = raw[rows.of_boot(index)]
@@ -192,6 +195,6 @@ def _sources(
         in_order = raw is rows.ts_raw
         ends = (stamps[0], stamps[-1]) if in_order else (stamps.min(), stamps.max())
         clock = chosen[index]
-        evidence = BootClockInput(given[index], clock, int(ends[0]), int(ends[1]))
-        found[index] = Source(evidence, part.probes.pairs.get(clock, ()))
-    return found
+        evidence = BootClockInput(clocks[index], clock, int(ends[0]), int(ends[1]))
+        sources[index] = Source(evidence, part.probes.pairs.get(clock, ()))
+    return sources

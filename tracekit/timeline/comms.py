@@ -1,4 +1,4 @@
-"""Task names: what ``saved_cmdlines`` knew, and what the events themselves say."""
+"""Task names, from ``saved_cmdlines`` and from the events themselves."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, i
 def comms_of_boot(
     boot: Boot, rows: Rows, kinds: Sequence[EventKind], buffers: Sequence[Buffer]
 ) -> dict[int, str]:
-    """Pid -> name for one boot: the last name an event gave it, else the kernel's own table's.
+    """Pid -> name for one boot: the last name an event gave it, else that of the kernel's table.
 
-    The table is of the last snapshot, so a task that ran another program since is known by its
-    events only. An exec tells the file, which is not always the name: the table is better.
+    The table is from the last snapshot, so only events name a task that ran another program since.
+    An exec event has the file, which is not always the name, so the table is preferred to it.
     """
     known = {**boot.context.comms, 0: IDLE}
-    told: dict[int, tuple[int, str, bool]] = {}  # pid -> (row that said so last, name, exactly)
+    latest: dict[int, tuple[int, str, bool]] = {}  # pid -> (its last row, name, if exact)
     for code, kind in enumerate(kinds):
         fmt = boot.format(kind.id) if kind.boot == boot.index else None
         pairs = list(_pairs(fmt)) if fmt else []
         mine = np.flatnonzero(rows.kind == code) if pairs else np.empty(0, np.int64)
         for number in np.unique(rows.buffer[mine]).tolist():
-            at = mine[rows.buffer[mine] == number]
-            payloads = Payloads(buffers[number].data, rows.offset[at], rows.length[at])
+            indices = mine[rows.buffer[mine] == number]
+            payloads = Payloads(buffers[number].data, rows.offset[indices], rows.length[indices])
             for pid, comm in pairs:
                 for record, task, name in _named(payloads, pid, comm):
-                    row = int(at[record])
-                    if row >= told.get(task, (-1,))[0]:
-                        told[task] = row, name, comm.name != "filename"
-    better = {t: name for t, (_, name, exact) in told.items() if t and (exact or t not in known)}
+                    row = int(indices[record])
+                    if row >= latest.get(task, (-1,))[0]:
+                        latest[task] = row, name, comm.name != "filename"
+    better = {t: name for t, (_, name, exact) in latest.items() if t and (exact or t not in known)}
     return {**known, **better}

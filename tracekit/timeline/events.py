@@ -1,4 +1,4 @@
-"""A session, decoded: one timeline over all its boots, and what can be asked of it."""
+"""The events of a session: one timeline over all its boots, filters, tables and arguments."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _COMMON = ("ts_ns", "boot", "cpu", "pid", "comm", "flags", "preempt", "ts_raw")
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What decoding a session gives; ``remarks`` are of reading it.
+    """The result of decoding a session; ``remarks`` are from reading it.
 
-    ``parts`` has what each boot recorded; an index keeps the events without it.
+    ``parts`` has each boot's recorded buffers; an index keeps the events without them.
     """
 
     rows: Rows
@@ -53,14 +53,14 @@ class Decoded:
 
 
 class Events:
-    """The events of a session. Nothing is decoded before it is asked for.
+    """The events of a session, decoded when first asked for.
 
-    ``timeline`` is the whole of it as one Arrow table; :meth:`table` gives a part of it,
+    ``timeline`` is all of it as one Arrow table; :meth:`table` gives a part of it,
     :meth:`event` has one event's arguments as typed columns.
     """
 
     def __init__(self, session: Session, *, probes: bool = True) -> None:
-        """``probes``: show what the BPF probes recorded as events of their own."""
+        """``probes``: show the BPF probes' records as events of their own."""
         self.session = session
         self._probes = probes
         self.boots = [Boot(session, index) for index in session.boots]
@@ -98,18 +98,18 @@ class Events:
 
     @property
     def kinds(self) -> Sequence[EventKind]:
-        """What ``rows.kind`` counts: the events of each boot that occur."""
+        """The events of each boot that occur; ``rows.kind`` is the index."""
         return self._decoded.kinds
 
     @property
     def buffers(self) -> Sequence[Buffer]:
-        """What ``rows.buffer`` counts: the ring buffers that were recorded."""
+        """The recorded ring buffers; ``rows.buffer`` is the index."""
         return self._decoded.buffers
 
     def part(self, boot: int) -> BootPart:
-        """What the boot with that index recorded.
+        """The recorded buffers of the boot with that index.
 
-        Raises StopIteration of events that come from an index, which does not keep it.
+        Raises StopIteration for events from an index, which does not keep them.
         """
         return next(part for part in self._decoded.parts if part.boot.index == boot)
 
@@ -120,13 +120,13 @@ class Events:
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
-        """Everything that was remarked on while reading and decoding."""
-        found = list(self._decoded.axis.diagnostics)
+        """All diagnostics from reading and decoding."""
+        remarks = list(self._decoded.axis.diagnostics)
         for buffer in self.buffers:
-            found += buffer.diagnostics
+            remarks += buffer.diagnostics
         for boot in self.boots:
-            found += boot.diagnostics
-        return list(dict.fromkeys([*self.session.diagnostics, *self._decoded.remarks, *found]))
+            remarks += boot.diagnostics
+        return list(dict.fromkeys([*self.session.diagnostics, *self._decoded.remarks, *remarks]))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -137,7 +137,7 @@ class Events:
 
     @cached_property
     def as_traced(self) -> Self:
-        """What the ring buffers hold and nothing else, as the kernel itself shows it."""
+        """Only the ring buffers' events, as the kernel itself shows them."""
         if not any(is_probe(kind.id) for kind in self.kinds):
             return self
         return type(self)(self.session, probes=False)
@@ -169,7 +169,7 @@ class Events:
 
     @cached_property
     def comms(self) -> list[dict[int, str]]:
-        """Pid -> task name, one mapping a boot, in the order of ``boots``."""
+        """Pid -> task name, one mapping for each boot, in the order of ``boots``."""
         return [comms_of_boot(boot, self.rows, self.kinds, self.buffers) for boot in self.boots]
 
     @cached_property
@@ -187,9 +187,9 @@ class Events:
             codes[mine] = np.array([*table, -1], np.int32)[which]
         return codes, list(names)
 
-    def _comm_column(self, at: _Array | slice) -> pa.DictionaryArray:
+    def _comm_column(self, rows: _Array | slice) -> pa.DictionaryArray:
         every, names = self.comm_codes
-        codes = np.ascontiguousarray(every[at])
+        codes = np.ascontiguousarray(every[rows])
         check_below(codes + 1, len(names) + 1, "tasks")
         valid = pa.py_buffer(np.packbits(codes >= 0, bitorder="little"))
         indices = pa.Array.from_buffers(pa.int32(), len(codes), [valid, pa.py_buffer(codes)])
@@ -219,7 +219,7 @@ class Events:
 
     def render(self, rows: Rows) -> pa.DictionaryArray:
         """The rendered arguments of ``rows``, as the old kernel itself would print them."""
-        texts: dict[str, int] = {}  # payloads that differ may read alike
+        texts: dict[str, int] = {}  # different payloads may give the same text
         codes = np.empty(len(rows), np.int32)
         for kind, part, payloads in self._groups(rows):
             boot = self.boot(kind.boot)
@@ -252,15 +252,15 @@ class Events:
             keep &= self.axis.ts_ns >= wanted.since
         if wanted.until is not None:
             keep &= self.axis.ts_ns <= wanted.until
-        found = np.flatnonzero(keep)
+        indices = np.flatnonzero(keep)
         if wanted.comms:
             codes, names = self.comm_codes
             wants = [wanted.wants_comm(name) for name in [*names, None]]
-            found = found[np.array(wants)[codes[found]]]
-        return found
+            indices = indices[np.array(wants)[codes[indices]]]
+        return indices
 
     def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:
-        """The timeline's columns for the rows at ``at``; rendering ``args`` is what takes time."""
+        """The timeline's columns for the rows at ``at``; rendering ``args`` takes the most time."""
         rows = self.rows.take(at)
         names = as_strings(self.event_names)
         kind = self.name_codes(at)
@@ -303,11 +303,11 @@ class Events:
         """As :meth:`event`, those of the rows at ``at`` (indices, in order)."""
         full = self._full_name(name)
         codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
-        at = at[np.isin(self.rows.kind[at], codes)]
-        groups = list(self._groups(self.rows.take(at)))
+        indices = at[np.isin(self.rows.kind[at], codes)]
+        groups = list(self._groups(self.rows.take(indices)))
         if not groups:
-            return self.table(at, args=False).select(_COMMON)
-        parts = [self._event_part(kind, at[part], payloads) for kind, part, payloads in groups]
+            return self.table(indices, args=False).select(_COMMON)
+        parts = [self._event_part(kind, indices[part], payloads) for kind, part, payloads in groups]
         if len(parts) == 1:
             return parts[0]
         order = np.argsort(np.concatenate([part for _, part, _ in groups]))
@@ -333,21 +333,21 @@ class Events:
         raise UsageError(f"event {name!r} did not occur and no kernel of the session knows it")
 
     def fields(self, at: _Array) -> list[dict[str, Any]]:
-        """The typed arguments of the rows at ``at``, one mapping a row."""
-        found: list[dict[str, Any]] = [{}] * len(at)
+        """The typed arguments of the rows at ``at``, one mapping for each row."""
+        arguments: list[dict[str, Any]] = [{}] * len(at)
         for kind, part, payloads in self._groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
             if fmt is None or not fmt.fields:
                 continue
             rows = pa.table(typed_columns(payloads, fmt)).to_pylist()
             for i, row in zip(part.tolist(), rows, strict=True):
-                found[i] = row
-        return found
+                arguments[i] = row
+        return arguments
 
-    def _event_part(self, kind: EventKind, at: _Array, payloads: Payloads) -> pa.Table:
+    def _event_part(self, kind: EventKind, rows: _Array, payloads: Payloads) -> pa.Table:
         fmt = self.boot(kind.boot).format(kind.id)
         typed = typed_columns(payloads, fmt) if fmt else {}
-        common = self.table(at, args=False).select(_COMMON)
+        common = self.table(rows, args=False).select(_COMMON)
         common = common.rename_columns([f"common_{c}" if c in typed else c for c in _COMMON])
         for column, values in typed.items():
             common = common.append_column(column, values)
@@ -360,6 +360,6 @@ class Events:
         """
         for kind, part, payloads in self._groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
-            found = [f for f in fmt.fields if f.name == field] if fmt else []
-            if found:
-                yield part, typed_column(payloads, found[-1])
+            matching = [f for f in fmt.fields if f.name == field] if fmt else []
+            if matching:
+                yield part, typed_column(payloads, matching[-1])

@@ -1,4 +1,4 @@
-"""Which events: the filters that ``events``, ``export`` and the Python interface share."""
+"""The event filters that ``events``, ``export`` and the Python interface share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parse_time(text: str) -> int:
 
 @dataclass(frozen=True)
 class Filter:
-    """Events that meet every condition given. Globs match ``system:name`` or ``name``.
+    """The conditions that events must all meet. Globs match ``system:name`` or ``name``.
 
     ``since`` and ``until`` are ns on the session's axis, both inclusive; ``grep`` is searched in
     ``EVENT ARGS`` as the text format prints them. ``where`` is an expression of

@@ -1,4 +1,4 @@
-"""Texts written into a trace between two readings of the TSC: where its clock stood just then.
+"""Clock samples from texts that were written into a trace between two readings of the TSC.
 
 ``clocks.json`` has ``markers``: ``{"text", "tsc_before", "tsc_after"}``. The ``ftrace:print`` event
 of that text was stamped between the two readings, which makes it a sample of the trace clock.
@@ -23,7 +23,7 @@ def printed_texts(
     boot: Boot, rows: Rows, kinds: Sequence[EventKind], buffers: Sequence[Buffer]
 ) -> list[tuple[int, str]]:
     """(row, text without its line end) of everything written to a boot's ``trace_marker``."""
-    found = []
+    printed = []
     for code, kind in enumerate(kinds):
         if kind.boot != boot.index or kind.name != "ftrace:print":
             continue
@@ -31,16 +31,16 @@ def printed_texts(
         field = fmt.field("buf") if fmt else None
         of_kind = np.flatnonzero(rows.kind == code)
         for number in np.unique(rows.buffer[of_kind]).tolist() if field else ():
-            at = of_kind[rows.buffer[of_kind] == number]
-            payloads = Payloads(buffers[number].data, rows.offset[at], rows.length[at])
+            indices = of_kind[rows.buffer[of_kind] == number]
+            payloads = Payloads(buffers[number].data, rows.offset[indices], rows.length[indices])
             assert field is not None
             texts = typed_column(payloads, field).to_pylist()
-            found += [
+            printed += [
                 (row, text.rstrip("\n"))
-                for row, text in zip(at.tolist(), texts, strict=True)
+                for row, text in zip(indices.tolist(), texts, strict=True)
                 if isinstance(text, str)
             ]
-    return sorted(found)
+    return sorted(printed)
 
 
 def marker_samples(
@@ -52,8 +52,8 @@ def marker_samples(
 ) -> list[object]:
     """Samples (see :func:`~tracekit.clocks.fit.read_samples`) of the boot's trace clocks.
 
-    ``markers`` are not trusted: a text that stands there, or was written, more than once gives
-    nothing.
+    ``markers`` are not trusted: a text that is listed or was written more than once gives no
+    sample.
     """
     entries = [m for m in markers if isinstance(m, Mapping)] if isinstance(markers, list) else []
     if not entries:

@@ -1,4 +1,4 @@
-"""All recorded events of a session in one set of rows, boot by boot."""
+"""Merges all recorded events of a session into one set of rows, boot by boot."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["BootPart", "Merged", "merge"]
 def _sorted(parts: list[Rows]) -> Rows:
     """The parts, sorted by raw stamp, as :func:`~tracekit.timeline.rows.in_order` does.
 
-    Their columns are freed one by one, and ``parts`` is empty afterwards: a large recording is
-    not held twice.
+    Empties ``parts`` and frees their columns one by one, so that a large recording is not held
+    twice.
     """
     columns = {f.name: [getattr(p, f.name) for p in parts] for f in fields(Rows)}
     parts.clear()
@@ -31,7 +31,7 @@ def _sorted(parts: list[Rows]) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class BootPart:
-    """What one boot recorded. ``first``: the session's number of the first of its buffers."""
+    """One boot's recorded buffers; ``first`` is the number of the first in the session."""
 
     boot: Boot
     first: int
@@ -49,7 +49,7 @@ class Merged:
 
     @property
     def buffers(self) -> list[Buffer]:
-        """What ``rows.buffer`` counts."""
+        """All buffers; ``rows.buffer`` is the index."""
         return [buffer for part in self.parts for buffer in part.buffers]
 
 
@@ -73,11 +73,11 @@ def merge(boots: Sequence[Boot], *, probes: bool = True) -> Merged:
     parts, of_boots, first = list[BootPart](), [Rows.none()], 0
     for boot in boots:
         of_boot, buffers = _read(boot, first, kinds)
-        rows, made, said = _sorted(of_boot), tuple[Buffer, ...](), ProbeRecords()
+        rows, made, records = _sorted(of_boot), tuple[Buffer, ...](), ProbeRecords()
         if probes:
-            rows, made, said = with_probes(boot, buffers, rows, kinds, first)
+            rows, made, records = with_probes(boot, buffers, rows, kinds, first)
         of_boots.append(rows)
-        parts.append(BootPart(boot, first, (*buffers, *made), said))
+        parts.append(BootPart(boot, first, (*buffers, *made), records))
         first += len(parts[-1].buffers)
     whole = of_boots[1] if len(of_boots) == 2 else Rows.joined(of_boots)
     return Merged(whole, kinds.found, tuple(parts))

@@ -1,4 +1,4 @@
-"""All recorded events of a session as plain arrays: the timeline before it has a time axis."""
+"""The events of a session as plain arrays, before they are placed on a time axis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tracekit.timeline.boot import Boot
 __all__ = ["EventKind", "Kinds", "Rows", "distinct", "in_order", "numpy_columns", "of_cpu"]
 
 _Array = npt.NDArray[Any]
-_ID_LIMIT = 1 << 17  # of the kernel's events and, behind them, the BPF probes'
+_ID_LIMIT = 1 << 17  # of the kernel's events and, above them, the BPF probes'
 _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 
 
@@ -30,7 +30,7 @@ class EventKind:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Parallel arrays, one entry an event.
+    """Parallel arrays, one entry per event.
 
     ``ts_raw`` u64, ``boot`` u8, ``cpu`` u16, ``pid`` i32, ``kind`` i32 (index of the
     :class:`EventKind`), ``flags`` and ``preempt`` u8, ``buffer`` u16 (index of the buffer that
@@ -57,7 +57,7 @@ class Rows:
 
     @classmethod
     def joined(cls, parts: Sequence[Self], order: _Array | None = None) -> Self:
-        """The parts one after the other, or in ``order``; one column at a time: spares memory."""
+        """The parts one after the other, or in ``order``; one column at a time to save memory."""
         columns = []
         for f in fields(cls):
             column = np.concatenate([getattr(p, f.name) for p in parts])
@@ -71,24 +71,24 @@ class Rows:
         return cls(*(np.empty(0, t) for t in types))
 
     def of_boot(self, boot: int) -> _Array | slice:
-        """Where the rows of a boot are: a slice where they lie together."""
-        at = np.flatnonzero(self.boot == boot)
-        together = len(at) and at[-1] - at[0] == len(at) - 1
-        return slice(int(at[0]), int(at[-1]) + 1) if together else at
+        """The indices of a boot's rows, as a slice if they are contiguous."""
+        indices = np.flatnonzero(self.boot == boot)
+        together = len(indices) and indices[-1] - indices[0] == len(indices) - 1
+        return slice(int(indices[0]), int(indices[-1]) + 1) if together else indices
 
 
 def distinct(values: _Array) -> tuple[_Array, _Array]:
-    """(the distinct values, for every value its index among them), of int32 values.
+    """(the distinct values; for every value its index among them), of int32 values.
 
-    Pids are small numbers: a table beats sorting. Damaged records may hold others.
+    Pids are small numbers, so a table is faster than sorting. Damaged records may hold others.
     """
     if not len(values) or values.min() < 0 or values.max() >= _PID_LIMIT:
-        found, which = np.unique(values, return_inverse=True)
-        return found, which
-    found = np.flatnonzero(np.bincount(values))
+        unique, which = np.unique(values, return_inverse=True)
+        return unique, which
+    unique = np.flatnonzero(np.bincount(values))
     table = np.empty(int(values.max()) + 1, np.int32)
-    table[found] = np.arange(len(found), dtype=np.int32)
-    return found, table[values]
+    table[unique] = np.arange(len(unique), dtype=np.int32)
+    return unique, table[values]
 
 
 def numpy_columns(records: Records) -> dict[str, _Array]:
@@ -105,7 +105,7 @@ def numpy_columns(records: Records) -> dict[str, _Array]:
 
 
 class Kinds:
-    """The events that occur, numbered as they are met."""
+    """The events that occur, numbered in order of appearance."""
 
     def __init__(self) -> None:
         self.found: list[EventKind] = []
@@ -123,8 +123,8 @@ class Kinds:
 
     def find(self, boot: Boot, name: str) -> int | None:
         """The number of a boot's event ``system:name``, None where it does not occur."""
-        found = (n for n, k in enumerate(self.found) if k.boot == boot.index and k.name == name)
-        return next(found, None)
+        numbers = (n for n, k in enumerate(self.found) if k.boot == boot.index and k.name == name)
+        return next(numbers, None)
 
 
 def of_cpu(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> Rows:
@@ -146,6 +146,6 @@ def of_cpu(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> Rows:
 
 def in_order(parts: Sequence[Rows]) -> Rows:
     """The parts, sorted by raw stamp; equal stamps keep their order."""
-    # each part is sorted but for damage, and merging sorted runs is what a stable sort does well
+    # each part is sorted unless damaged, and a stable sort is fast at merging sorted runs
     stamps = [p.ts_raw for p in parts]
     return Rows.joined(parts, np.argsort(np.concatenate(stamps), kind="stable"))

@@ -1,4 +1,4 @@
-"""One event in several kernels: its tables, made to fit together."""
+"""Makes the tables of one event from several kernels fit together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["unify"]
 
 
 def unify(parts: Sequence[pa.Table]) -> list[pa.Table]:
-    """One event's tables of several kernels; arguments whose types no type can hold become text."""
+    """The tables with unifiable types; arguments without a common type become text."""
     odd = []
     for name in {name: None for part in parts for name in part.column_names}:
         kinds = [pa.schema([p.schema.field(name)]) for p in parts if name in p.column_names]
@@ -25,6 +25,6 @@ def _with_texts(part: pa.Table, names: Sequence[str]) -> pa.Table:
     for name in names:
         if name in part.column_names:
             values = (None if v is None else str(v) for v in part[name].to_pylist())
-            at = part.column_names.index(name)
-            part = part.set_column(at, name, pa.array(values, pa.string()))
+            position = part.column_names.index(name)
+            part = part.set_column(position, name, pa.array(values, pa.string()))
     return part

@@ -1,4 +1,4 @@
-"""Bookmarks: a note on an event, kept in the session, and the list of them."""
+"""Dialogs for bookmarks: the note on an event, kept in the session, and the list of bookmarks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from textual.widgets.option_list import Option
 from tracekit.session.notes import Bookmark
 from tracekit.text import duration, printable
 from tui.host import Host
-from tui.lines import Lines
+from tui.lines import LineList
 from tui.model import Model
 
 __all__ = ["BookmarkList", "BookmarkNote", "ask_note", "list_bookmarks"]
 
 
 class BookmarkNote(ModalScreen[str | None]):
-    """Asks for the note; dismissed with it, or with None for none."""
+    """Asks for the note; dismissed with it, or with None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
 
@@ -50,7 +50,7 @@ class BookmarkNote(ModalScreen[str | None]):
 
 
 class BookmarkList(ModalScreen[tuple[str, Bookmark] | None]):
-    """All bookmarks; dismissed with ``("go", it)`` or ``("remove", it)``."""
+    """All bookmarks; dismissed with ``("go", bookmark)`` or ``("remove", bookmark)``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,B,q", "dismiss", "Close"),
@@ -64,7 +64,7 @@ class BookmarkList(ModalScreen[tuple[str, Bookmark] | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(Text("Bookmarks: enter goes there, d removes"))
-            yield Lines(
+            yield LineList(
                 *(
                     Option(Text(f"{duration(b.ts_ns):>11}  CPU {b.cpu}  {printable(b.note)}"))
                     for b in self._bookmarks
@@ -78,9 +78,9 @@ class BookmarkList(ModalScreen[tuple[str, Bookmark] | None]):
 
     def action_remove(self) -> None:
         """Take the bookmark away."""
-        at = self.query_one(OptionList).highlighted
-        if at is not None:
-            self.dismiss(("remove", self._bookmarks[at]))
+        highlighted = self.query_one(OptionList).highlighted
+        if highlighted is not None:
+            self.dismiss(("remove", self._bookmarks[highlighted]))
 
 
 def ask_note(host: Host, model: Model) -> None:
@@ -109,9 +109,9 @@ def list_bookmarks(host: Host, model: Model) -> None:
     def done(chosen: tuple[str, Bookmark] | None) -> None:
         if chosen is None:
             return
-        what, mark = chosen
+        action, mark = chosen
         row = model.row_of(mark)
-        if what == "remove":
+        if action == "remove":
             model.drop_bookmark(mark)
             host.keep_notes()
         elif row is None:

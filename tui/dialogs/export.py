@@ -1,4 +1,4 @@
-"""``x``: what is shown as a file: CSV, Parquet, or a picture of the screen."""
+"""``x``: exports what is shown as CSV, Parquet, or a picture of the screen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tui.jobs import Job, start
 from tui.model import Model
 from tui.view import View
 
-__all__ = ["ExportDialog", "Wish", "export"]
+__all__ = ["ExportDialog", "ExportRequest", "export"]
 
 JOB = "exporting"
 _FORMS = {"csv": "CSV", "parquet": "Parquet", "svg": "SVG picture of the screen"}
@@ -36,10 +36,10 @@ _ENDINGS = (".tar.zst", ".tar.gz", ".tar")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """``what``: all events that are shown, those of the timeline's ``window``, or the ``table``.
+class ExportRequest:
+    """``what``: ``shown`` (all events that are shown), those of the ``window``, or the ``table``.
 
-    ``form`` is one of the three.
+    ``form`` is a key of ``_FORMS``.
     """
 
     what: str
@@ -58,7 +58,7 @@ def rows_in_window(model: Model) -> npt.NDArray[Any] | range:
 
 
 def _default(session: Path, form: str, what: str) -> Path:
-    """A name in the working directory that nothing has yet."""
+    """A name in the working directory that does not exist yet."""
     name = session.name
     for ending in _ENDINGS:
         name = name.removesuffix(ending)
@@ -68,7 +68,7 @@ def _default(session: Path, form: str, what: str) -> Path:
 
 
 class Choice(Static, can_focus=True):
-    """One of several, a line each; up and down choose."""
+    """Radio buttons, one per line; up and down choose."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k,left", "choose(-1)", show=False),
@@ -98,14 +98,14 @@ class Choice(Static, can_focus=True):
         if event.y < len(self._texts):
             self._choose(event.y)
 
-    def _choose(self, at: int) -> None:
-        self.at = at
+    def _choose(self, number: int) -> None:
+        self.at = number
         self.refresh()
         self.post_message(self.Changed())
 
 
-class ExportDialog(ModalScreen[Wish | None]):
-    """Asks what, how and where to; dismissed with the wish, or with None."""
+class ExportDialog(ModalScreen[ExportRequest | None]):
+    """Asks what, how and where to; dismissed with the request, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel"),
@@ -117,7 +117,7 @@ class ExportDialog(ModalScreen[Wish | None]):
         self._model, self._session, self._table = model, session, table
         self._whats = ["shown", "window"] if table is None else ["table", "shown", "window"]
         self._form, self._what = "csv", self._whats[0]
-        self._confirmed: Path | None = None  # may be overwritten
+        self._confirmed: Path | None = None  # the file that may be overwritten
 
     def compose(self) -> ComposeResult:
         model = self._model
@@ -139,7 +139,7 @@ class ExportDialog(ModalScreen[Wish | None]):
     _help = "tab, ↑ ↓ choose   enter writes   esc does not"
 
     def on_mount(self) -> None:
-        """The name is what most often changes."""
+        """Focus the name: it is what changes most often."""
         self.query_one("#export-path").focus()
 
     def _suggestion(self) -> Path:
@@ -149,7 +149,7 @@ class ExportDialog(ModalScreen[Wish | None]):
         return _default(self._session, self._form, what)
 
     def on_choice_changed(self) -> None:
-        """Something else, or another format, has another name, unless somebody named it."""
+        """Suggest a name for the new choice, unless the user typed one."""
         field = self.query_one("#export-path", Input)
         suggested = field.value == str(self._suggestion())
         path = Path(field.value)
@@ -162,7 +162,7 @@ class ExportDialog(ModalScreen[Wish | None]):
         self.query_one("#export-what").disabled = self._form == "svg"
 
     def on_input_changed(self) -> None:
-        """Another name has to be confirmed again."""
+        """A changed name has to be confirmed again."""
         self._confirmed = None
         self._say(self._help)
 
@@ -171,7 +171,7 @@ class ExportDialog(ModalScreen[Wish | None]):
         self.action_write()
 
     def action_write(self) -> None:
-        """Dismiss with what is asked for; a file that exists is asked about."""
+        """Dismiss with the request; overwriting a file has to be confirmed."""
         text = self.query_one("#export-path", Input).value
         if not text or "\0" in text:
             self._say("name a file")
@@ -183,7 +183,7 @@ class ExportDialog(ModalScreen[Wish | None]):
             self._confirmed = path
             self._say("there is such a file: enter once more replaces it")
         else:
-            self.dismiss(Wish(self._what, self._form, path))
+            self.dismiss(ExportRequest(self._what, self._form, path))
 
     def action_cancel(self) -> None:
         """Write nothing."""
@@ -194,7 +194,7 @@ class ExportDialog(ModalScreen[Wish | None]):
 
 
 def export(host: Host, model: Model, view: View) -> None:
-    """Ask what of ``view`` to export, and do it; while that goes on, asking again ends it."""
+    """Ask what of ``view`` to export, and do it; cancels an export that is still running."""
     if any(worker.group == JOB and not worker.is_finished for worker in host.workers):
         host.workers.cancel_group(host, JOB)
         host.show_progress(JOB, 1, 1)
@@ -203,15 +203,15 @@ def export(host: Host, model: Model, view: View) -> None:
 
     table = view.shown_table()
 
-    def answered(wish: Wish | None) -> None:
-        if wish is None:
+    def answered(request: ExportRequest | None) -> None:
+        if request is None:
             return
-        if wish.form == "svg":
-            host.call_after_refresh(_picture, host, wish.path)
-        elif wish.what == "table" and table is not None:
-            _write_table(host, table[1], wish)
+        if request.form == "svg":
+            host.call_after_refresh(_picture, host, request.path)
+        elif request.what == "table" and table is not None:
+            _write_table(host, table[1], request)
         else:
-            _write(host, model, wish, view.shown_order())
+            _write(host, model, request, view.shown_order())
 
     host.push_screen(ExportDialog(model, host.path, table), answered)
 
@@ -225,11 +225,11 @@ def _picture(host: Host, path: Path) -> None:
         host.say(f"{path}: the screen as it was")
 
 
-def _write_table(host: Host, rows: list[dict[str, object]], wish: Wish) -> None:
+def _write_table(host: Host, rows: list[dict[str, object]], request: ExportRequest) -> None:
     def work(_: Job) -> int:
-        return write_rows(rows, _checked(wish.path), parquet=wish.form == "parquet")
+        return write_rows(rows, _checked(request.path), parquet=request.form == "parquet")
 
-    start(host, JOB, work, lambda count: host.say(f"{wish.path}: {count:,} rows"))
+    start(host, JOB, work, lambda count: host.say(f"{request.path}: {count:,} rows"))
 
 
 def _checked(path: Path) -> Path:
@@ -238,13 +238,15 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def _write(host: Host, model: Model, wish: Wish, order: npt.NDArray[Any] | None) -> None:
-    window = wish.what == "window"
+def _write(
+    host: Host, model: Model, request: ExportRequest, order: npt.NDArray[Any] | None
+) -> None:
+    window = request.what == "window"
     shown = rows_in_window(model) if window else model.selection.rows if order is None else order
-    write = write_csv if wish.form == "csv" else write_parquet
+    write = write_csv if request.form == "csv" else write_parquet
 
     def work(job: Job) -> int:
-        rows = shown if isinstance(shown, np.ndarray) else _numbers(shown, model.total)
+        rows = shown if isinstance(shown, np.ndarray) else _row_numbers(shown, model.total)
         done = 0
 
         def advance(more: int) -> None:
@@ -252,15 +254,15 @@ def _write(host: Host, model: Model, wish: Wish, order: npt.NDArray[Any] | None)
             done += more
             job.step(done, len(rows))
 
-        return write(model.recording, _checked(wish.path), rows, advance)
+        return write(model.recording, _checked(request.path), rows, advance)
 
     def then(rows: int) -> None:
-        host.say(f"{wish.path}: {rows:,} events")
+        host.say(f"{request.path}: {rows:,} events")
 
     start(host, JOB, work, then)
 
 
-def _numbers(rows: range | None, total: int) -> npt.NDArray[Any]:
-    """Neighbouring rows as an array."""
+def _row_numbers(rows: range | None, total: int) -> npt.NDArray[Any]:
+    """A range of rows (None: all) as an array."""
     every = range(total) if rows is None else rows
     return np.arange(every.start, every.stop, dtype=np.uint32)

@@ -1,4 +1,4 @@
-"""``?``: every key, by what it is for."""
+"""``?``: the help screen, with every key."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class HelpScreen(ModalScreen[None]):
 
 
 def _text() -> Text:
-    """A line a key: a table of rich takes ten times as long to draw."""
+    """One line per key; a rich table would take ten times as long to draw."""
     width = max(len(key) for _, keys in KEYS for key, _ in keys)
     text = Text()
     for heading, keys in KEYS:

@@ -1,4 +1,4 @@
-"""What the command palette offers besides Textual's own commands."""
+"""The commands of the command palette besides Textual's own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _COMMANDS = (
 def palette(host: Host, screen: Screen[Any]) -> Iterator[SystemCommand]:
     """The application's commands, those of the view in front, one for every phase observed.
 
-    A key of a view is a command if it has a tooltip: that is its title.
+    A view's key is a command if it has a tooltip, which is its title.
     """
     for title, what, action in _COMMANDS:
         yield SystemCommand(title, what, partial(host.run_action, action))

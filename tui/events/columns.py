@@ -1,4 +1,4 @@
-"""The columns of the events' table: what each shows of an event, how wide, and when by default."""
+"""The columns of the events' table: their texts, widths, and which are shown by default."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from tracekit.browse.record_bytes import latency_flags
 from tracekit.browse.wall_clock import Wall
 from tracekit.query.sort import ARGUMENT
 from tracekit.text import duration
-from tui.sorted_table import fitted
-from tui.theme import Look
+from tui.theme import Look, fitted
 
 __all__ = ["COLUMNS", "Cells", "Column", "Event", "argument", "automatic", "column_of", "padded"]
 
 _SECOND = 10**9
 _MICRO_DIGITS, _NANO_DIGITS = 6, 9
 _WIDE = 110  # cells from which names are whole and times have nanoseconds
-_NARROW = 72  # cells below which every cell counts
+_NARROW = 72  # cells below which columns are narrow
 _NAME = re.compile(r"(?<![^\s(])[A-Za-z_]\w{0,40}[=:](?=\S)")  # what stands before a value
 _QUIET = ("cpu", "boot", "delta", "pid", "source", "flags", "preempt", "raw")
-#: Columns that come by themselves, each from a width of the table on.
+#: The columns shown by default, and the width of the table from which on each is.
 _FROM = (
     ("time", 0), ("delta", 94), ("cpu", 0), ("boot", 150), ("task", 0), ("event", 0), ("args", 0),
     ("flags", 126), ("source", 190),
@@ -37,8 +36,8 @@ _FROM = (
 class Column:
     """``key`` is unique; ``sort`` is what :func:`tracekit.query.sort.order_by` calls it.
 
-    Widths are in cells: ``wide`` where there is room, ``narrow`` where there is little; a ``width``
-    of 0 takes what is left.
+    Widths are in cells: ``wide`` and ``narrow`` replace ``width`` in a wide and a narrow table; a
+    ``width`` of 0 takes what is left.
     """
 
     key: str
@@ -80,13 +79,13 @@ def column_of(key: str) -> Column:
 
 
 def automatic(width: int) -> list[str]:
-    """The keys of the columns for a table that wide."""
+    """The keys of the default columns of a table ``width`` cells wide."""
     return [key for key, least in _FROM if width >= least]
 
 
 @dataclass(frozen=True)
 class Event:
-    """One row of the table: ``at`` in the recording, and its values by the timeline's columns.
+    """One row of the table: the recording's row ``at``, and its values by the timeline's columns.
 
     ``since`` is the time (ns) since the event that is shown before it, in time; None for the first.
     """
@@ -99,7 +98,7 @@ class Event:
 
 @dataclass
 class Cells:
-    """Makes cells.
+    """Formats the cells of the table.
 
     ``newest`` is the boot that is entered, ``mode`` how times are shown (``jump``, ``wall`` or
     ``raw``), ``walls`` when each boot was, ``width`` that of the table.
@@ -123,14 +122,14 @@ class Cells:
         return other or column.width
 
     def title(self, column: Column) -> str:
-        """What stands above a column."""
+        """The title of a column."""
         titles = {"jump": "seconds", "wall": "UTC", "raw": "raw stamp"}
         return titles[self.mode] if column.key == "time" else column.title
 
     # -- texts --------------------------------------------------------------------------------
 
     def text(self, column: Column, event: Event, *, whole: bool = False) -> str:
-        """What a cell says, however long. ``whole``: as for a wide table."""
+        """The text of a cell, not cut. ``whole``: as in a wide table."""
         values, wide = event.values, whole or self.wide
         if column.key.startswith(ARGUMENT):
             return _typed(event.fields.get(column.key.removeprefix(ARGUMENT)))
@@ -169,7 +168,7 @@ class Cells:
         """A cell, ``width`` cells wide."""
         text = self.text(column, event)
         if column.key == "args":
-            return _named(fitted(text, width), look)
+            return _names_dimmed(fitted(text, width), look)
         return padded(text, width, column.right, self._style(column, event, look))
 
     def _style(self, column: Column, event: Event, look: Look) -> Style:
@@ -202,10 +201,10 @@ def _typed(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _named(text: str, look: Look) -> list[Segment]:
-    """``name=value`` with the names less loud than the values."""
-    segments, at = [], 0
+def _names_dimmed(text: str, look: Look) -> list[Segment]:
+    """``name=value`` with dimmed names."""
+    segments, end = [], 0
     for m in _NAME.finditer(text):
-        segments += [Segment(text[at : m.start()]), Segment(m[0], look.dim)]
-        at = m.end()
-    return [s for s in (*segments, Segment(text[at:])) if s.text]
+        segments += [Segment(text[end : m.start()]), Segment(m[0], look.dim)]
+        end = m.end()
+    return [s for s in (*segments, Segment(text[end:])) if s.text]

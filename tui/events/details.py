@@ -1,4 +1,4 @@
-"""The event under the cursor: its fields, its bytes, where in memory they lay, and when it was."""
+"""The details pane: fields, bytes, memory location and time of the event under the cursor."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from tracekit.browse.record_bytes import FieldAt, FileLocation, RecordLocation, 
 from tracekit.text import duration, error_bound, printable
 from tui.host import look_of
 from tui.model import Model
-from tui.sorted_table import fitted
-from tui.theme import Look
+from tui.theme import Look, fitted
 
 __all__ = ["Details"]
 
@@ -34,7 +33,7 @@ _Line = list[Segment]
 
 
 class Details(ScrollView, can_focus=True, inherit_bindings=False):
-    """Shows one event, line by line; the dump of its bytes is made as it is scrolled to."""
+    """Shows one event, line by line; lines of the hex dump are made as they are scrolled to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_by(-1)", "Up", show=False),
@@ -47,9 +46,9 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
 
     def __init__(self, model: Model, *, id: str) -> None:
         super().__init__(id=id)
-        self.display = False  # until it is asked for
+        self.display = False  # until it is toggled on
         self.model = model
-        self._found: RecordLocation | None = None
+        self._location: RecordLocation | None = None
         self._above: list[_Line] = []  # the fields
         self._below: list[_Line] = []  # what comes after the bytes
         self._of_byte: dict[int, FieldAt] = {}
@@ -63,18 +62,18 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
         return look_of(self)
 
     def on_mount(self) -> None:
-        """Follow the cursor from now on, at some distance."""
-        self.model.cursor_changed.subscribe(self, lambda _: self._soon())
+        """Follow the cursor from now on, with a delay."""
+        self.model.cursor_changed.subscribe(self, lambda _: self._load_soon())
         self._load()
 
     def on_show(self) -> None:
-        """Come to where the cursor went meanwhile."""
+        """Catch up with the cursor."""
         self._load()
 
     def on_resize(self) -> None:
         self._lay_out()
 
-    def _soon(self) -> None:
+    def _load_soon(self) -> None:
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(_REST, self._load)
@@ -82,8 +81,8 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
     def _load(self) -> None:
         if not self.display or not self.model.total:
             return
-        if self._found is None or self._found.row != self.model.cursor:
-            self._found = locate_record(self.model.recording, self.model.cursor)
+        if self._location is None or self._location.row != self.model.cursor:
+            self._location = locate_record(self.model.recording, self.model.cursor)
             self._lay_out()
 
     def action_scroll_by(self, by: int) -> None:
@@ -93,35 +92,38 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
     # -- laying out ---------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        found, width = self._found, self.scrollable_content_region.width
-        if found is None or width < 1:
+        location, width = self._location, self.scrollable_content_region.width
+        if location is None or width < 1:
             return
-        placed = [f for f in (*found.fields, *found.carrier_fields) if f.offset is not None]
+        placed = [f for f in (*location.fields, *location.carrier_fields) if f.offset is not None]
         self._letters = dict(zip((f.name for f in placed), _LETTERS, strict=False))
-        self._of_byte = {b: f for f in placed for b in _bytes_of(f, len(found.payload))}
-        self._above = list(self._fields(found, width))
-        self._below = [*_where(found, width, self._look), *_when(found.stamp, width, self._look)]
+        self._of_byte = {b: f for f in placed for b in _bytes_of(f, len(location.payload))}
+        self._above = list(self._fields(location, width))
+        self._below = [
+            *_where(location, width, self._look),
+            *_when(location.stamp, width, self._look),
+        ]
         lines = len(self._above) + self._dump_lines() + len(self._below)
         self.virtual_size = Size(width, lines)
         self.refresh()
 
-    def _fields(self, found: RecordLocation, width: int) -> Iterator[_Line]:
+    def _fields(self, location: RecordLocation, width: int) -> Iterator[_Line]:
         look = self._look
         yield [
-            Segment(printable(found.event), look.hue(found.event) + look.strong),
-            Segment(f"  event {found.row + 1:,}, id {found.event_id}", look.dim),
+            Segment(printable(location.event), look.hue(location.event) + look.strong),
+            Segment(f"  event {location.row + 1:,}, id {location.event_id}", look.dim),
         ]
-        if not found.fields:
+        if not location.fields:
             yield [Segment("no format of this event was saved: only its bytes", look.warn)]
-        yield from self._listed(found.fields, width)
-        if found.carrier:
-            yield [Segment(f"printed into {found.carrier}:", look.dim)]
-            yield from self._listed(found.carrier_fields, width)
+        yield from self._listed(location.fields, width)
+        if location.carrier:
+            yield [Segment(f"printed into {location.carrier}:", look.dim)]
+            yield from self._listed(location.carrier_fields, width)
 
     def _listed(self, fields: Sequence[FieldAt], width: int) -> Iterator[_Line]:
         look = self._look
         names = min(max((len(f.name) for f in fields), default=0), _NAMES)
-        for f in sorted(fields, key=lambda f: f.common):  # the common ones are the least wanted
+        for f in sorted(fields, key=lambda f: f.common):  # the common ones last
             letter = self._letters.get(f.name, "") if f.offset is not None else ""
             start: _Line = [
                 Segment(f"{letter or ' ':<2}", self._style(f)),
@@ -139,8 +141,8 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
                 yield [Segment(" " * (names + 4)), Segment(line, style)]
 
     def _style(self, f: FieldAt) -> Style:
-        hues, at = self._look.hues, _LETTERS.find(self._letters.get(f.name, ""))
-        return self._look.dim if f.common else hues[at % len(hues)]
+        hues, number = self._look.hues, _LETTERS.find(self._letters.get(f.name, ""))
+        return self._look.dim if f.common else hues[number % len(hues)]
 
     # -- the bytes ----------------------------------------------------------------------------
 
@@ -149,37 +151,37 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
         return 16 if self.scrollable_content_region.width >= _WIDE else 8
 
     def _dump_lines(self) -> int:
-        """The heading, the header's line if there is one, and the bytes."""
-        assert self._found is not None
-        return 1 + bool(self._found.header) + -(-len(self._found.payload) // self._per_line)
+        """The number of lines: the heading, the record header if there is one, and the bytes."""
+        assert self._location is not None
+        return 1 + bool(self._location.header) + -(-len(self._location.payload) // self._per_line)
 
     def _dump(self, line: int) -> _Line:
-        found, look = self._found, self._look
-        assert found is not None
+        location, look = self._location, self._look
+        assert location is not None
         width = self.scrollable_content_region.width
         if line == 0:
-            of = f", printed as {found.carrier}" if found.carrier else ""
-            return _heading(f"{len(found.payload)} bytes{of}", width, look)
-        if line == 1 and found.header:
-            text = found.header.hex(" ")
+            printed = f", printed as {location.carrier}" if location.carrier else ""
+            return _heading(f"{len(location.payload)} bytes{printed}", width, look)
+        if line == 1 and location.header:
+            text = location.header.hex(" ")
             return [Segment(f"head  {text}  the ring buffer's own", look.dim)]
-        at = (line - 1 - bool(found.header)) * self._per_line
-        return self._bytes(found.payload, at)
+        offset = (line - 1 - bool(location.header)) * self._per_line
+        return self._bytes(location.payload, offset)
 
     def _bytes(self, payload: bytes, start: int) -> _Line:
-        """One line: offset, bytes with bars where fields meet, each one's letter, characters."""
+        """A line of the dump: offset, bytes with bars between fields, field letters, characters."""
         look, count = self._look, self._per_line
         part = payload[start : start + count]
         segments: _Line = [Segment(f"{start:04x} ", look.dim)]
-        for at, byte in enumerate(part, start):
-            here, before = self._of_byte.get(at), self._of_byte.get(at - 1)
-            apart = at == start or here is not before
+        for offset, byte in enumerate(part, start):
+            here, before = self._of_byte.get(offset), self._of_byte.get(offset - 1)
+            apart = offset == start or here is not before
             segments.append(Segment("│" if apart else " ", look.dim))
             segments.append(Segment(f"{byte:02x}", self._style(here) if here else look.dim))
         segments.append(Segment("│" + "   " * (count - len(part)) + " ", look.dim))
         if count == 8:  # there is room for letters
-            for at in range(start, start + len(part)):
-                f = self._of_byte.get(at)
+            for offset in range(start, start + len(part)):
+                f = self._of_byte.get(offset)
                 letter = self._letters.get(f.name, "·") if f else "·"
                 segments.append(Segment(letter, self._style(f) if f else look.dim))
             segments.append(Segment(" " * (count - len(part) + 1)))
@@ -194,7 +196,7 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
         base, width = self._look.base, self.size.width
         line, dump = y + int(self.scroll_offset.y), 0
         segments: _Line = []
-        if self._found is not None:
+        if self._location is not None:
             dump = self._dump_lines()
             after = line - len(self._above) - dump
             if line < len(self._above):
@@ -210,13 +212,13 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
 
 
 def _bytes_of(f: FieldAt, length: int) -> Iterator[int]:
-    """The bytes of the payload that are a field's, and those that it points to."""
+    """The bytes of the payload that belong to a field, and those that it points to."""
     for start, size in ((f.offset or 0, f.size), f.data or (0, 0)):
         yield from range(start, min(start + size, length))
 
 
 def _value(f: FieldAt) -> str:
-    """A value as people read it: numbers also in hex, and what the event's text says."""
+    """A value for display: numbers also in hex, and how the event's text shows it."""
     value: Any = f.value
     if isinstance(value, bytes):
         text = value[:_VALUE].hex(" ")
@@ -238,25 +240,25 @@ def _wrapped(name: str, text: str, width: int, look: Look) -> Iterator[_Line]:
         yield [Segment("" if n else f"{name:<9} "), Segment(" " * 10 if n else ""), Segment(line)]
 
 
-def _where(found: RecordLocation, width: int, look: Look) -> Iterator[_Line]:
+def _where(location: RecordLocation, width: int, look: Look) -> Iterator[_Line]:
     yield _heading("where it was", width, look)
-    place = found.place
+    place = location.place
     if place is None:
         yield [Segment("unknown: it is not found again in what was saved", look.warn)]
         return
     address = "unknown: pages that user space read" if place.cpu >= 0 else "none: read from a file"
     known = None if place.address is None else f"{place.address:#x}, physical"
     yield from _wrapped("memory", known or address, width, look)
-    yield from _wrapped("in", _part(found, place), width, look)
+    yield from _wrapped("in", _part(location, place), width, look)
     yield from _wrapped("file", f"{place.source}, byte {place.offset:,}", width, look)
 
 
-def _part(found: RecordLocation, place: FileLocation) -> str:
+def _part(location: RecordLocation, place: FileLocation) -> str:
     if place.cpu < 0:
         return f"record {place.subbuffer + 1:,} of {place.subbuffers:,}"
-    instance = f", instance {found.instance}" if found.instance else ""
+    instance = f", instance {location.instance}" if location.instance else ""
     return (
-        f"{found.buffer}{instance}: CPU {place.cpu}, sub-buffer {place.subbuffer + 1:,} of "
+        f"{location.buffer}{instance}: CPU {place.cpu}, sub-buffer {place.subbuffer + 1:,} of "
         f"{place.subbuffers:,}, byte {place.byte:,} of {place.size:,}"
     )
 

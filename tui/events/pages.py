@@ -1,4 +1,4 @@
-"""The lines of the events' table: rows fetched as they are needed, and the jumps between them."""
+"""The lines of the events' table: rows, fetched when needed, and the jumps between them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Jump:
 
 
 class Pages:
-    """What ``shown`` shows, line by line. Positions count its rows, lines also the jumps."""
+    """The lines of the selection ``shown``. Positions count its rows, lines also the jumps."""
 
     def __init__(self, model: Model, shown: Selection, *, fields: bool = False) -> None:
         """``fields``: with typed arguments."""
@@ -44,9 +44,11 @@ class Pages:
         for handover in self._model.report.handovers:
             if handover.jump_ns is not None and len(self.shown):
                 row = int(np.searchsorted(self._model.ts_ns, handover.jump_ns, "right"))
-                at = row if rows is None else int(among(rows, row))
+                position = row if rows is None else int(among(rows, row))
                 dark = duration(handover.gap_ns, "for an unknown time")
-                yield Jump(at, f" boot {handover.old} ▲ jump: dark {dark} ▼ boot {handover.new} ")
+                yield Jump(
+                    position, f" boot {handover.old} ▲ jump: dark {dark} ▼ boot {handover.new} "
+                )
 
     # -- lines --------------------------------------------------------------------------------
 
@@ -58,7 +60,7 @@ class Pages:
         return position + bisect_right([jump.position for jump in self._jumps], position)
 
     def at_line(self, line: int) -> int | Jump:
-        """The position of the row on a line (there may be none), or a jump."""
+        """The position of a line's row (which may not exist), or the jump on it."""
         above = 0
         for jump in self._jumps:
             if line < jump.position + above:
@@ -76,25 +78,25 @@ class Pages:
         return int(page[0]) if len(page) else None
 
     def event(self, position: int) -> Event | None:
-        """The event at a position, None where there is none."""
+        """The event at a position, None if there is none."""
         if not 0 <= position < len(self.shown):
             return None
         number, within = divmod(position, _BLOCK)
         block = self._blocks.pop(number, None) or self._fetch(number)
-        self._blocks[number] = block  # the last one is the newest
+        self._blocks[number] = block  # moved to the end: the most recently used
         if len(self._blocks) > _KEPT:
             del self._blocks[next(iter(self._blocks))]
         return block[within]
 
     def _fetch(self, number: int) -> list[Event]:
-        recording, rows, ts = self._model.recording, self.shown.rows, self._model.ts_ns
-        at = self.shown.page(number * _BLOCK, (number + 1) * _BLOCK)
-        before = at - 1
-        if rows is not None:
-            places = among(rows, at) - 1
-            before = np.where(places < 0, -1, rows[np.maximum(places, 0)].astype(np.int64))
-        since = (ts[at] - ts[np.maximum(before, 0)]).tolist()
-        values = recording.table(at).to_pylist()
-        fields: list[dict[str, Any]] = recording.fields(at) if self._fields else [{}] * len(at)
-        every = zip(at.tolist(), values, before.tolist(), since, fields, strict=True)
+        recording, shown, ts = self._model.recording, self.shown.rows, self._model.ts_ns
+        rows = self.shown.page(number * _BLOCK, (number + 1) * _BLOCK)
+        before = rows - 1
+        if shown is not None:
+            places = among(shown, rows) - 1
+            before = np.where(places < 0, -1, shown[np.maximum(places, 0)].astype(np.int64))
+        since = (ts[rows] - ts[np.maximum(before, 0)]).tolist()
+        values = recording.table(rows).to_pylist()
+        fields: list[dict[str, Any]] = recording.fields(rows) if self._fields else [{}] * len(rows)
+        every = zip(rows.tolist(), values, before.tolist(), since, fields, strict=True)
         return [Event(a, v, s if b >= 0 else None, f) for a, v, b, s, f in every]

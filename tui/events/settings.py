@@ -1,4 +1,4 @@
-"""What the events' table is asked: which columns, and sorted by which."""
+"""Dialogs of the events' table: which columns it has, and which it is sorted by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 from tracekit.text import printable
 from tui.events.columns import Column
-from tui.lines import Lines
+from tui.lines import LineList
 
 __all__ = ["ChooseColumns", "ChooseOrder"]
 
@@ -27,7 +27,7 @@ def _line(column: Column) -> Text:
 
 
 class ChooseColumns(ModalScreen[list[str] | None]):
-    """Dismissed with the keys of the columns, with none for those that fit; None: no change."""
+    """Dismissed with the chosen columns' keys (empty: automatic), or None for no change."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,c,q", "keep", "Close"),
@@ -45,7 +45,7 @@ class ChooseColumns(ModalScreen[list[str] | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(Text("Columns: space turns one on or off, a those that fit, enter closes"))
-            yield Lines(*(Option(self._prompt(c)) for c in self._columns), classes="bare")
+            yield LineList(*(Option(self._prompt(c)) for c in self._columns), classes="bare")
 
     def _prompt(self, column: Column) -> Text:
         return Text("[x] " if column.key in self._on else "[ ] ") + _line(column)
@@ -60,12 +60,12 @@ class ChooseColumns(ModalScreen[list[str] | None]):
         """A click turns one on or off."""
         self._turn(event.option_list, event.option_index)
 
-    def _turn(self, listed: OptionList, at: int) -> None:
-        self._on ^= {self._columns[at].key}
-        listed.replace_option_prompt_at_index(at, self._prompt(self._columns[at]))
+    def _turn(self, listed: OptionList, index: int) -> None:
+        self._on ^= {self._columns[index].key}
+        listed.replace_option_prompt_at_index(index, self._prompt(self._columns[index]))
 
     def action_keep(self) -> None:
-        """Show what is chosen: what was there stays in place, and the arguments come last."""
+        """Show the chosen columns: old ones keep their places, the arguments come last."""
         kept = [key for key in self._shown if key in self._on]
         added = [c.key for c in self._columns if c.key in self._on and c.key not in kept]
         if [*kept, *added] == self._shown:
@@ -93,10 +93,10 @@ class ChooseOrder(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Label(Text("Sort by: enter; the same again turns it round"))
-            yield Lines(*(Option(self._prompt(c)) for c in self._columns), classes="bare")
+            yield LineList(*(Option(self._prompt(c)) for c in self._columns), classes="bare")
 
     def on_mount(self) -> None:
-        """Begin with what it is sorted by."""
+        """Highlight the column it is sorted by."""
         keys = [c.key for c in self._columns]
         key = self._sort[0]
         self.query_one(OptionList).highlighted = keys.index(key) if key in keys else 0

@@ -29,14 +29,14 @@ from tui.theme import Look
 
 __all__ = ["EventsTable"]
 
-_GUTTER = 2  # cells: the cursor's sign, and a bookmark's or a match's
+_GUTTER = 2  # cells: the sign of the cursor, and that of a bookmark or match
 _ARGS = 12  # cells of arguments at least
 _LONGEST = 512  # cells of arguments that can be scrolled to
-_AHEAD = 4096  # rows of an event looked through first for one that is shown
+_AHEAD = 4096  # rows of an event that are searched first for one that is shown
 
 
 class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
-    """The events that are shown, in the order of time or of a column. Follows the cursor."""
+    """The events that are shown, sorted by time or by a column. Follows the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -76,17 +76,17 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
     # -- life ---------------------------------------------------------------------------------
 
     @property
-    def _across(self) -> int:
-        """The cells that are seen of a line."""
+    def _visible_width(self) -> int:
+        """The visible width of a line, in cells."""
         return self.scrollable_content_region.width
 
     def on_mount(self) -> None:
         """Follow the model from now on."""
         self.model.cursor_changed.subscribe(self, self._follow)
         self.model.selection_changed.subscribe(self, self._select)
-        self.model.notes_changed.subscribe(self, lambda _: self._mark())
+        self.model.notes_changed.subscribe(self, lambda _: self._load_bookmarks())
         self.model.matches_changed.subscribe(self, lambda _: self.refresh())
-        self._mark()
+        self._load_bookmarks()
         self._select(self.model.selection)
 
     def on_resize(self) -> None:
@@ -95,7 +95,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._reveal()
 
     def on_show(self) -> None:
-        """Come to where the cursor went meanwhile."""
+        """Catch up with the cursor."""
         self._measure()
         self._reveal()
 
@@ -107,13 +107,13 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     # -- what is shown ------------------------------------------------------------------------
 
-    def _mark(self) -> None:
+    def _load_bookmarks(self) -> None:
         marks = self.model.notes.bookmarks
         self._bookmarks = frozenset((b.boot, b.cpu, b.ts_raw) for b in marks)
         self.refresh()
 
     def _select(self, selection: Selection) -> None:
-        """Show these events; what they are sorted by stays."""
+        """Show these events, sorted as before."""
         self._show(selection)
         if self.sort is not None:
             self.sort_by(*self.sort)
@@ -125,7 +125,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._follow(self.model.cursor)
 
     def sort_by(self, key: str, descending: bool) -> None:
-        """Sort by a column; by time is no sorting at all, and there at once."""
+        """Sort by a column, in a job; ascending time is the natural order and shown at once."""
         selection = self.model.selection
         if (key, descending) == ("time", False):
             self.sort = None
@@ -149,7 +149,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
     @property
     def columns(self) -> list[Column]:
         """The columns that are shown, from left to right."""
-        keys = automatic(self._across) if self.chosen is None else self.chosen
+        keys = automatic(self._visible_width) if self.chosen is None else self.chosen
         return [column_of(key) for key in keys]
 
     def choose(self, keys: Sequence[str] | None) -> None:
@@ -160,13 +160,13 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _measure(self) -> None:
         fixed = sum(self.cells.cells_of(c) + 1 for c in self.columns)
         args = any(c.key == "args" for c in self.columns)
-        self.cells.width = self._across
+        self.cells.width = self._visible_width
         width = _GUTTER + fixed + (_LONGEST if args else 0)
         self.virtual_size = Size(width, len(self.pages) + 1)
         self.refresh()
 
     def _reveal(self, *, middle: bool = False) -> None:
-        """Scroll to the highlighted row, no further than needed; or until it is in the middle."""
+        """Scroll to the highlighted row: as little as needed, or until it is in the middle."""
         room = self.scrollable_content_region.height - 1
         if room < 1 or not self.is_on_screen:
             return
@@ -180,7 +180,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
     # -- the cursor ---------------------------------------------------------------------------
 
     def _follow(self, row: int) -> None:
-        """The cursor is on that row, or the nearest that is shown."""
+        """Highlight the cursor's row, or the nearest that is shown."""
         if self._row != row or self.pages.row(self.at) != row:
             self.at, self._row = self.pages.shown.position(row), row
         self._reveal()
@@ -226,13 +226,13 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         def work(job: Job) -> int | None:
             code = int(model.recording.name_codes(np.array([model.cursor]))[0])
             rows, ahead = model.index.events.rows(code), _AHEAD
-            at = int(among(rows, model.cursor, "right" if by > 0 else "left"))
-            while at > 0 if by < 0 else at < len(rows):
-                to = min(max(at + by * ahead, 0), len(rows))
-                found = model.selection.within(rows[min(at, to) : max(at, to)])
-                if len(found):
-                    return int(found[0 if by > 0 else -1])
-                at, ahead = to, 2 * ahead
+            place = int(among(rows, model.cursor, "right" if by > 0 else "left"))
+            while place > 0 if by < 0 else place < len(rows):
+                to = min(max(place + by * ahead, 0), len(rows))
+                shown = model.selection.within(rows[min(place, to) : max(place, to)])
+                if len(shown):
+                    return int(shown[0 if by > 0 else -1])
+                place, ahead = to, 2 * ahead
                 job.step()
             return None
 
@@ -245,7 +245,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         start(host_of(self), "same event", work, then)
 
     def action_copy(self) -> None:
-        """Copy the row: the columns as they are shown, then all others, with tabs between."""
+        """Copy the row, tab-separated: the columns as they are shown, then all others."""
         event = self.pages.event(self.at)
         if event is None:
             return
@@ -276,12 +276,12 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         """Sort by the title that was clicked, or go to a row; the second click shows it."""
         if event.y == 0:
-            at = _GUTTER - int(self.scroll_offset.x)
+            left = _GUTTER - int(self.scroll_offset.x)
             for column in self.columns:
                 width = self._width(column)
-                if at <= event.x <= at + width:
+                if left <= event.x <= left + width:
                     self.post_message(self.Sorted(column.key))
-                at += width + 1
+                left += width + 1
             return
         content = self.pages.at_line(event.y - 1 + int(self.scroll_offset.y))
         if isinstance(content, Jump):
@@ -300,13 +300,13 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         if width:
             return width
         others = sum(self.cells.cells_of(c) + 1 for c in self.columns if c is not column)
-        return max(_ARGS, self._across + int(self.scroll_offset.x) - _GUTTER - others)
+        return max(_ARGS, self._visible_width + int(self.scroll_offset.x) - _GUTTER - others)
 
     def render_line(self, y: int) -> Strip:
         """The titles, a row, or a jump."""
         look, width, left = (
             look_of(self),
-            self._across,
+            self._visible_width,
             int(self.scroll_offset.x),
         )
         base = look.base
@@ -343,17 +343,17 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         values, matches = event.values, self.model.matches
         marked = (values["boot"], values["cpu"], values["ts_raw"]) in self._bookmarks
         place = int(among(matches, event.at))
-        found = place < len(matches) and int(matches[place]) == event.at
+        matched = place < len(matches) and int(matches[place]) == event.at
         segments = [Segment("▌" if here else " ", look.mark)]
-        segments.append(Segment("◆" if marked else "•" if found else " ", look.mark))
+        segments.append(Segment("◆" if marked else "•" if matched else " ", look.mark))
         for column in self.columns:
             cell = self.cells.draw(column, event, self._width(column), look)
-            loud = found and column.key in ("event", "task", "args")
-            segments += [_lit(s, look) for s in cell] if loud else cell
+            loud = matched and column.key in ("event", "task", "args")
+            segments += [_highlighted(s, look) for s in cell] if loud else cell
             segments.append(Segment(" "))
         return segments
 
 
-def _lit(segment: Segment, look: Look) -> Segment:
-    """A piece of a match; what is blank stays so."""
+def _highlighted(segment: Segment, look: Look) -> Segment:
+    """A segment in the style of a match; blanks are left alone."""
     return segment._replace(style=look.match) if segment.text.strip() else segment

@@ -1,4 +1,4 @@
-"""The Events view: the table of events, and all about the one under the cursor."""
+"""The Events view: the table of events, and the details of the one under the cursor."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EventsView(View):
             yield Details(self.model, id="events-details")
 
     def on_resize(self, event: events.Resize) -> None:
-        """Put the details where there is room."""
+        """Put the details beside the table if there is room."""
         self.query_one("#events-body").set_class(event.size.width >= _BESIDE, "beside")
 
     @property
@@ -58,12 +58,12 @@ class EventsView(View):
             self.table.focus()
 
     def _columns(self) -> list[Column]:
-        """All columns that can be shown: also the arguments of the event under the cursor."""
+        """All columns that can be shown, also those of the cursor event's arguments."""
         table = self.table
         event = table.pages.event(table.at)
         names = self.model.recording.fields(np.array([event.at]))[0] if event else {}
-        found = [*COLUMNS, *table.columns, *(argument(name) for name in names)]
-        return list(dict.fromkeys(found))
+        columns = [*COLUMNS, *table.columns, *(argument(name) for name in names)]
+        return list(dict.fromkeys(columns))
 
     def action_columns(self) -> None:
         """Choose the columns."""

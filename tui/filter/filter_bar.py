@@ -1,4 +1,4 @@
-"""``f``: the line that filters the events, with what it leaves shown while it is typed."""
+"""``f``: the filter line; its result is previewed while it is typed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tui.jobs import Job, start
 __all__ = ["FilterBar"]
 
 _SHOWN = 0.1  # seconds between two counts
-_FIRST_VIEW = 0.3  # seconds after which what was found so far is shown; then twice as long, ...
+_FIRST_VIEW = 0.3  # seconds until the first partial result is shown; then twice as long, ...
 
 _Rows = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class _Before:
-    """What Escape goes back to; ``unfinished``: the filter was still being worked on."""
+class _StateBefore:
+    """What Escape goes back to; ``unfinished``: the filter was still running."""
 
     unfinished: bool
     selection: Selection
@@ -47,10 +47,10 @@ class FilterBar(QueryBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._before: _Before | None = None
-        self._turn = 0  # counts the runs: what an earlier one still sends is not wanted
-        self._put = 0  # the row that the cursor was put on
-        self._kept: str | None = None  # the filter that is to stay while it is worked on
+        self._before: _StateBefore | None = None
+        self._run_number = 0  # counts the runs: results of an earlier one are ignored
+        self._cursor_put = 0  # the row that the cursor was put on
+        self._kept: str | None = None  # the filter to keep, while it is still running
 
     # -- the line -----------------------------------------------------------------------------
 
@@ -58,14 +58,14 @@ class FilterBar(QueryBar):
         """Open the line with the filter there is."""
         model = self.model
         where = model.where if self._kept is None else self._kept
-        self._before = _Before(
+        self._before = _StateBefore(
             self._kept is not None, model.selection, where, model.cursor, model.window
         )
         self.open(where)
         self._say_count(len(model.selection), None)
 
     def typed(self, text: str) -> bool:
-        """Say at once what is wrong with it."""
+        """Say at once what is wrong with the expression."""
         self._stop()
         try:
             read(text, self.names)
@@ -76,7 +76,7 @@ class FilterBar(QueryBar):
         return True
 
     def work_on(self, text: str) -> None:
-        """Show what it leaves."""
+        """Preview the result."""
         anchor = self._before.cursor if self._before else self.model.cursor
         self._run(text, read(text, self.names), anchor, keep=False)
 
@@ -108,9 +108,9 @@ class FilterBar(QueryBar):
         """Save the filter under a name, or choose a saved one."""
         text = self.input.value.strip() if self.typed(self.input.value) else ""
 
-        def chosen(found: str | None) -> None:
+        def chosen(where: str | None) -> None:
             self.input.focus()
-            self.input.value = self.input.value if found is None else found
+            self.input.value = self.input.value if where is None else where
             self.input.cursor_position = len(self.input.value)
             if self.typed(self.input.value):
                 self.work_on(self.input.value)
@@ -124,64 +124,64 @@ class FilterBar(QueryBar):
         self._run(text, read(text, self.names), self.model.cursor, keep=True)
 
     def _stop(self) -> None:
-        self._turn += 1
+        self._run_number += 1
         self._kept = None
         self.model.set_pending(False)
         self.app.workers.cancel_group(self.app, "filter")
         host_of(self).show_progress("filter", 1, 1)
 
     def _run(self, text: str, expr: Expr, origin: int, *, keep: bool) -> None:
-        """Find what meets ``expr``, from row ``origin`` on; the cursor stays as near to it."""
+        """Find what meets ``expr``, from row ``origin`` on; the cursor stays near that row."""
         self._stop()
-        model, turn = self.model, self._turn
+        model, number = self.model, self._run_number
         text = text.strip()
         self._kept = text if keep else None
-        self._put = model.cursor
+        self._cursor_put = model.cursor
         everything = Selection(model.total)
         if not terms(expr):
-            self._show(turn, text, None, origin, keep=keep)
+            self._show(number, text, None, origin, keep=keep)
             return
 
         def work(job: Job) -> _Rows:
             hits, begun = Hits(origin), time.monotonic()
-            said, view = begun, _FIRST_VIEW
-            for found in scan(model.recording, expr, model.index, everything, origin):
-                hits.add(found.rows)
-                job.step(found.done, found.total)
+            last_count, view = begun, _FIRST_VIEW
+            for piece in scan(model.recording, expr, model.index, everything, origin):
+                hits.add(piece.rows)
+                job.step(piece.done, piece.total)
                 now = time.monotonic()
-                if now - said < _SHOWN:
+                if now - last_count < _SHOWN:
                     continue
-                said, share = now, found.done * 100 // found.total
-                self.app.call_from_thread(self._grown, turn, len(hits), share)
+                last_count, share = now, piece.done * 100 // piece.total
+                self.app.call_from_thread(self._show_share, number, len(hits), share)
                 if now - begun > view and len(hits):
                     view *= 2
-                    self.app.call_from_thread(self._select, turn, text, hits.rows(), origin)
+                    self.app.call_from_thread(self._select, number, text, hits.rows(), origin)
             return hits.rows()
 
         def then(rows: _Rows) -> None:
-            self._show(turn, text, rows, origin, keep=keep)
+            self._show(number, text, rows, origin, keep=keep)
 
         model.set_pending(True)
         start(host_of(self), "filter", work, then)
 
-    def _grown(self, turn: int, count: int, share: int) -> None:
-        if turn == self._turn:
+    def _show_share(self, number: int, count: int, share: int) -> None:
+        if number == self._run_number:
             self._say_count(count, share)
 
-    def _select(self, turn: int, text: str, rows: _Rows | None, origin: int) -> None:
-        if turn != self._turn:
+    def _select(self, number: int, text: str, rows: _Rows | None, origin: int) -> None:
+        if number != self._run_number:
             return
         model, selection = self.model, Selection(self.model.total, rows)
-        waits = model.cursor == self._put  # else the user has gone elsewhere meanwhile
+        waits = model.cursor == self._cursor_put  # else the user has gone elsewhere meanwhile
         model.select(selection, text)
         row = selection.nearest(origin)
         if waits and row is not None:
             model.move_to(row)
-            self._put = row
+            self._cursor_put = row
 
-    def _show(self, turn: int, text: str, rows: _Rows | None, origin: int, *, keep: bool) -> None:
-        """Show the result; a preview of nothing would only take the picture away."""
-        if turn != self._turn:
+    def _show(self, number: int, text: str, rows: _Rows | None, origin: int, *, keep: bool) -> None:
+        """Show the result; an empty one only if ``keep``, as a preview of nothing does not help."""
+        if number != self._run_number:
             return
         self._kept = None
         self.model.set_pending(False)
@@ -189,7 +189,7 @@ class FilterBar(QueryBar):
         count = total if rows is None else len(rows)
         self._say_count(count, None)
         if count or keep:
-            self._select(turn, text, None if count == total else rows, origin)
+            self._select(number, text, None if count == total else rows, origin)
         if keep and not count and total:
             host_of(self).say("no event meets the filter; escape takes it away")
 

@@ -1,4 +1,4 @@
-"""A line at the bottom to type an expression into, and under it what there is to say about it."""
+"""A line at the bottom to type an expression into, with a note on it below."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from tui.theme import Look
 
 __all__ = ["QueryBar", "QueryInput", "completion"]
 
-_PAUSE = 0.15  # seconds without a key after which the work begins
+_PAUSE = 0.15  # seconds after the last key until the work begins
 _FRAGMENT = re.compile(r"""[^\s()",'=!<>~]+$""")
 _OF_COLUMN = re.compile(r"(\w+)\s*(?:==?|!=|~|!~|(?:not\s+)?in\s*\((?:[^()]*,)?)\s*$")
 _REMEMBERED = 100  # lines
 
 
 def completion(text: str, names: Names, tasks: Iterable[str] = ()) -> str | None:
-    """``text`` with its last word completed; None where nothing begins like it."""
+    """``text`` with its last word completed; None if nothing completes it."""
     m = _FRAGMENT.search(text)
     if m is None:
         return None
-    of = _OF_COLUMN.search(text[: m.start()])
+    column = _OF_COLUMN.search(text[: m.start()])
     known: Iterable[str]
-    if of is None:
+    if column is None:
         known = (*COLUMNS, *sorted(names.arguments))
-    elif of[1] == "event":
+    elif column[1] == "event":
         known = (*(n.partition(":")[2] for n in names.events), *names.events)
-    elif of[1] in {"comm", "task"}:
+    elif column[1] in {"comm", "task"}:
         known = tasks
     else:
         return None
@@ -57,12 +57,12 @@ class _Completion(Suggester):
         self._bar = bar
 
     async def get_suggestion(self, value: str) -> str | None:
-        """What the line may become."""
+        """The completed line."""
         return completion(value, self._bar.names, self._bar.tasks)
 
 
 class QueryInput(Input):
-    """The line: it remembers what was entered, and tab takes the completion."""
+    """The input line, with a history; tab takes the completion."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Keep"),
@@ -76,22 +76,22 @@ class QueryInput(Input):
             placeholder=placeholder, compact=True, suggester=_Completion(bar), select_on_focus=False
         )
         self._lines: list[str] = []
-        self._at = 0
+        self._recalled = 0
         self._draft = ""
 
     def remember(self, line: str) -> None:
-        """Keep what was entered, the last of what is the same."""
+        """Add a line to the history, without duplicates."""
         if line:
             others = [old for old in self._lines if old != line]
             self._lines = [*others[1 - _REMEMBERED :], line]
-        self._at = len(self._lines)
+        self._recalled = len(self._lines)
 
     def action_recall(self, step: int) -> None:
-        """An earlier line, or a later one, and last what was being typed."""
-        if self._at == len(self._lines):
+        """Recall an earlier or a later line; after the last comes what was being typed."""
+        if self._recalled == len(self._lines):
             self._draft = self.value
-        self._at = min(max(self._at + step, 0), len(self._lines))
-        self.value = [*self._lines, self._draft][self._at]
+        self._recalled = min(max(self._recalled + step, 0), len(self._lines))
+        self.value = [*self._lines, self._draft][self._recalled]
         self.cursor_position = len(self.value)
 
     def action_complete(self) -> None:
@@ -102,7 +102,7 @@ class QueryInput(Input):
 
 
 class QueryBar(Vertical):
-    """Hidden until it is opened; subclasses say what is done with what is typed."""
+    """Hidden until it is opened; subclasses define what is done with the text."""
 
     prompt: ClassVar[str] = ""
     hint: ClassVar[str] = ""
@@ -116,7 +116,7 @@ class QueryBar(Vertical):
         self._pause: Timer | None = None
         self._focus_before: Widget | None = None
         self._names: Names | None = None
-        #: What tasks are called, once they have been looked up.
+        #: The names of tasks, once they have been looked up.
         self.tasks: Sequence[str] = ()
 
     def compose(self) -> ComposeResult:
@@ -141,7 +141,7 @@ class QueryBar(Vertical):
 
     @property
     def names(self) -> Names:
-        """What an expression may name here."""
+        """The names that an expression may use here."""
         if self._names is None:
             self._names = Names.of(self.model.recording)
         return self._names
@@ -152,11 +152,11 @@ class QueryBar(Vertical):
         return self.query_one(QueryInput)
 
     def say(self, note: Text) -> None:
-        """What stands under the line, in one line or two."""
+        """Show a note of one or two lines under the input."""
         self.query_one(".query-note", Static).update(note)
 
     def say_error(self, what: str) -> None:
-        """The same, for what makes no sense."""
+        """Show an error under the input."""
         self.say(Text(f" {printable(what)}", self.look.bad))
 
     # -- opening and closing ------------------------------------------------------------------
@@ -193,7 +193,7 @@ class QueryBar(Vertical):
             self._pause = None
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Look at it at once, and begin the work once the keys have stopped for a moment."""
+        """Check the text at once, and begin the work after a pause in typing."""
         event.stop()
         self._stop_waiting()
         if self.typed(event.value):
@@ -206,7 +206,7 @@ class QueryBar(Vertical):
         self.entered(event.value)
 
     def typed(self, text: str) -> bool:
-        """Look at what is in the line after every key; whether it is worth working on."""
+        """Check the text after every key; returns whether to begin the work."""
         raise NotImplementedError
 
     def work_on(self, text: str) -> None:
@@ -214,9 +214,9 @@ class QueryBar(Vertical):
         raise NotImplementedError
 
     def entered(self, text: str) -> None:
-        """The user wants this."""
+        """Keep the result: Enter was pressed."""
         raise NotImplementedError
 
     def action_cancel(self) -> None:
-        """The user does not want it after all."""
+        """Go back to what was before: Escape was pressed."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Filters that were given a name: kept in the session's notes, chosen and deleted here."""
+"""The dialog of named filters, which are kept in the session's notes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from textual.widgets.option_list import Option
 from tracekit.session.notes import Notes
 from tracekit.text import printable
 from tui.host import host_of
-from tui.lines import Lines
+from tui.lines import LineList
 
 __all__ = ["SavedFilters"]
 
 
 class SavedFilters(ModalScreen[str | None]):
-    """Saves ``current`` ('' if there is none); dismissed with the filter that was chosen."""
+    """Saves ``current`` ('' if there is none), or is dismissed with the chosen filter."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Close"),
@@ -39,7 +39,7 @@ class SavedFilters(ModalScreen[str | None]):
                 yield Label(Text(f"Save  {printable(self._current)}", no_wrap=True))
                 yield Input(placeholder="under the name, then enter", max_length=200, compact=True)
             yield Label(Text("Saved filters: enter takes one, d deletes it"))
-            yield Lines(markup=False, id="saved")
+            yield LineList(markup=False, id="saved")
 
     def on_mount(self) -> None:
         """Fill the list."""
@@ -74,8 +74,8 @@ class SavedFilters(ModalScreen[str | None]):
 
     def action_remove(self) -> None:
         """Delete the chosen one."""
-        at = self.query_one(OptionList).highlighted
-        if at is not None and self._notes.filters:
-            del self._notes.filters[list(self._notes.filters)[at]]
+        highlighted = self.query_one(OptionList).highlighted
+        if highlighted is not None and self._notes.filters:
+            del self._notes.filters[list(self._notes.filters)[highlighted]]
             host_of(self).keep_notes()
             self._fill()

@@ -1,4 +1,4 @@
-"""``/``: incremental search. What is found is highlighted as it is found; ``n`` and ``N`` go on."""
+"""``/``: incremental search. Matches are highlighted as they are found; ``n``, ``N`` step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tui.jobs import Job, start
 
 __all__ = ["SearchBar"]
 
-_SHOWN = 0.1  # seconds between two counts, and how much longer every time
-_SLOWER = 1.3
+_SHOWN = 0.1  # seconds between the first two counts
+_SLOWER = 1.3  # times as long between the next two, and so on
 
 _Rows = npt.NDArray[Any]
 
@@ -35,18 +35,18 @@ class SearchBar(QueryBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._turn = 0
+        self._run_number = 0
         self._origin = 0  # the row that the search begins at
         self._window = (0, 0)
         self._expr: Expr | None = None
         self._text = ""
-        self._share: int | None = None  # how much was looked at, in percent; None: all
-        self._pending = 0  # the direction that n or N asked for while nothing was known there
+        self._share: int | None = None  # how much was searched, in percent; None: all
+        self._pending = 0  # the step that n or N asked for before a match was found there
         self._follows = False
 
     @property
     def active(self) -> bool:
-        """Whether something is searched for."""
+        """Whether there is a search."""
         return self._expr is not None
 
     # -- the line -----------------------------------------------------------------------------
@@ -57,7 +57,7 @@ class SearchBar(QueryBar):
         if not self._follows:
             self._follows = True
             model.cursor_changed.subscribe(self, lambda _: self._say())
-            model.selection_changed.subscribe(self, lambda _: self._again())
+            model.selection_changed.subscribe(self, lambda _: self._rerun())
         self._origin, self._window = model.cursor, model.window
         self.query_one(".query-line").display = True
         self.open("")
@@ -66,9 +66,9 @@ class SearchBar(QueryBar):
         self.say(Text(" enter keeps the matches, then n and N; escape goes back", self.look.dim))
 
     def typed(self, text: str) -> bool:
-        """An empty line searches for nothing."""
+        """An empty line ends the search."""
         if not text.strip():
-            self._drop()
+            self._end_search()
             self._go_back()
             self.say(Text(" …", self.look.dim))
             return False
@@ -80,7 +80,7 @@ class SearchBar(QueryBar):
         self._run(sought(text, self.names), self._origin, step=1)
 
     def entered(self, text: str) -> None:
-        """Keep the matches; one line stays that tells about them."""
+        """Keep the matches, and close the line but for the note on them."""
         text = text.strip()
         if text and (text != self._text or self._expr is None):
             self.work_on(text)
@@ -101,12 +101,12 @@ class SearchBar(QueryBar):
         self.model.move_to(self._origin)
 
     def clear(self) -> None:
-        """Search for nothing."""
-        self._drop()
+        """End the search and hide the bar."""
+        self._end_search()
         self.display = False
 
-    def _drop(self) -> None:
-        self._turn += 1
+    def _end_search(self) -> None:
+        self._run_number += 1
         self.app.workers.cancel_group(self.app, "search")
         host_of(self).show_progress("search", 1, 1)
         self._expr, self._share, self._pending, self._text = None, None, 0, ""
@@ -115,43 +115,43 @@ class SearchBar(QueryBar):
 
     # -- the work -----------------------------------------------------------------------------
 
-    def _again(self) -> None:
-        """Other events are shown: search those, and stay."""
+    def _rerun(self) -> None:
+        """Search again, as other events are shown; the cursor stays."""
         if self._expr is not None:
             self._run(self._expr, self.model.cursor, step=0)
 
     def _run(self, expr: Expr, origin: int, step: int) -> None:
         """Search from row ``origin``; with ``step`` 1 go to the first match."""
         model = self.model
-        self._turn += 1
-        turn, within = self._turn, model.selection
+        self._run_number += 1
+        number, within = self._run_number, model.selection
         self._expr, self._share, self._pending = expr, 0, 0
 
         def work(job: Job) -> tuple[_Rows, int | None]:
             hits, first = Hits(origin), None
-            said, pause = time.monotonic(), _SHOWN
-            for found in scan(model.recording, expr, model.index, within, origin):
-                hits.add(found.rows)
-                job.step(found.done, found.total)
+            last_shown, pause = time.monotonic(), _SHOWN
+            for piece in scan(model.recording, expr, model.index, within, origin):
+                hits.add(piece.rows)
+                job.step(piece.done, piece.total)
                 now = time.monotonic()
                 fresh = first is None and len(hits) > 0
                 if fresh:
-                    first = int(found.rows[0])
-                if fresh or now - said > pause:
-                    said, pause = now, pause * _SLOWER
-                    share = found.done * 100 // found.total
+                    first = int(piece.rows[0])
+                if fresh or now - last_shown > pause:
+                    last_shown, pause = now, pause * _SLOWER
+                    share = piece.done * 100 // piece.total
                     goal = first if fresh and step else None
-                    self.app.call_from_thread(self._found, turn, hits.rows(), share, goal)
+                    self.app.call_from_thread(self._show_matches, number, hits.rows(), share, goal)
             return hits.rows(), first
 
         def then(result: tuple[_Rows, int | None]) -> None:
-            self._found(turn, result[0], None, None)
+            self._show_matches(number, result[0], None, None)
 
         start(host_of(self), "search", work, then)
         self._say()
 
-    def _found(self, turn: int, rows: _Rows, share: int | None, goal: int | None) -> None:
-        if turn != self._turn:
+    def _show_matches(self, number: int, rows: _Rows, share: int | None, goal: int | None) -> None:
+        if number != self._run_number:
             return
         self._share = share
         self.model.set_matches(rows)
@@ -164,20 +164,20 @@ class SearchBar(QueryBar):
     # -- from match to match ------------------------------------------------------------------
 
     def go(self, step: int) -> None:
-        """To the next match (1) or the one before (-1); round the end once all are known."""
+        """To the next match (1) or the one before (-1); wraps round once all are known."""
         if self._expr is None:
             host_of(self).say("nothing is searched for: / begins a search")
             return
         rows, cursor = self.model.matches, self.model.cursor
         side = int(among(rows, cursor, "right" if step > 0 else "left"))
-        at = side if step > 0 else side - 1
+        number = side if step > 0 else side - 1
         self._pending = 0
-        if 0 <= at < len(rows):
-            self.model.move_to(int(rows[at]))
+        if 0 <= number < len(rows):
+            self.model.move_to(int(rows[number]))
         elif self._share is not None:
             self._pending = step
         elif len(rows):
-            self.model.move_to(int(rows[at % len(rows)]))
+            self.model.move_to(int(rows[number % len(rows)]))
             host_of(self).say("from the first match on" if step > 0 else "from the last match on")
         else:
             host_of(self).say("no match")
@@ -188,15 +188,15 @@ class SearchBar(QueryBar):
         if self._expr is None:
             return
         rows, cursor, look = self.model.matches, self.model.cursor, self.look
-        at = int(among(rows, cursor))
-        here = at < len(rows) and int(rows[at]) == cursor
+        number = int(among(rows, cursor))
+        here = number < len(rows) and int(rows[number]) == cursor
         note = Text(" ")
         if not self.query_one(".query-line").display:
             note.append(f"/{printable(self._text)}  ", look.strong)
         if not len(rows):
             note.append("no match" if self._share is None else "no match yet", look.warn)
         elif here:
-            note.append(f"match {at + 1:,} of {len(rows):,}", look.match)
+            note.append(f"match {number + 1:,} of {len(rows):,}", look.match)
         else:
             note.append(f"{len(rows):,} match{'es' if len(rows) > 1 else ''}", look.match)
         if self._share is not None:

@@ -1,6 +1,6 @@
-"""``F``: CPUs, events, tasks and sources with their counts, to be turned on and off.
+"""``F``: the panel that turns CPUs, events, tasks and sources on and off, with their counts.
 
-What is turned off becomes a condition of the filter, and the filter's conditions show here.
+What is turned off becomes a condition of the filter, and conditions of the filter show here.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """One list: the values that occur, which of all values they are, how many events have each."""
+    """One list: the values that occur, their indices among all values, and their events."""
 
     values: list[int | str]
-    at: _Array
+    indices: _Array
     counts: list[int]
-    shown: list[int] | None = None  # of those that the filter leaves, once they are counted
+    shown: list[int] | None = None  # events that pass the filter, once they are counted
 
 
 _NOTHING = _Column([], np.empty(0, np.int64), [])
@@ -86,7 +86,7 @@ class ToggleList(ScrollView, can_focus=True):
         super().__init__()
         self._column = _NOTHING
         self._on: set[int | str] = set()
-        self._listed: list[int] = []  # indices of the values that the narrowing leaves
+        self._listed: list[int] = []  # indices of the values that match the narrowing text
         self._narrow = ""
         self.cursor = 0
 
@@ -95,7 +95,7 @@ class ToggleList(ScrollView, can_focus=True):
         return look_of(self)
 
     def show(self, column: _Column, on: set[int | str]) -> None:
-        """Show a list, or the same again with something changed."""
+        """Show a list, or update it."""
         self._column, self._on = column, on
         self.narrow(self._narrow)
 
@@ -111,7 +111,7 @@ class ToggleList(ScrollView, can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One value: a box, its name, how many events it has and how many of them are shown."""
+        """One value: a box, its name, its events, and how many of them are shown."""
         y += self.scroll_offset.y
         width, look = self.size.width, self._look
         if y >= len(self._listed):
@@ -173,18 +173,18 @@ class ToggleList(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Toggle what was clicked."""
-        at = event.y + self.scroll_offset.y
-        if at < len(self._listed):
-            self.cursor = at
+        line = event.y + self.scroll_offset.y
+        if line < len(self._listed):
+            self.cursor = line
             self.action_switch()
 
     def on_focus(self) -> None:
-        """The cursor shows."""
+        """Show the cursor."""
         self.refresh()
 
 
 class Toggles(ModalScreen[None]):
-    """The panel. ``apply`` makes a filter expression the one that is shown."""
+    """The panel. ``apply`` filters by an expression."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", show=False),
@@ -197,7 +197,7 @@ class Toggles(ModalScreen[None]):
     def __init__(self, apply: Callable[[str], None]) -> None:
         super().__init__()
         self._apply = apply
-        self._at = CHOICES[0]
+        self._chosen_column = CHOICES[0]
         self._where = ""
         self._columns: dict[str, _Column] = {}
 
@@ -221,7 +221,7 @@ class Toggles(ModalScreen[None]):
     # -- what is shown ------------------------------------------------------------------------
 
     def _selected(self) -> None:
-        """Another filter holds: count what it leaves."""
+        """The filter changed: count the events that pass it."""
         model = host_of(self).model
         assert model is not None
         self._where = model.where
@@ -232,7 +232,7 @@ class Toggles(ModalScreen[None]):
         look = look_of(self)
         head = Text(" ", no_wrap=True)
         for column in CHOICES:
-            here = column == self._at
+            here = column == self._chosen_column
             sign, style = ("▸", look.cursor) if here else (" ", look.dim)
             head.append(f"{sign}{_TITLES[column]} ", style)
             head.append(" ")
@@ -243,11 +243,11 @@ class Toggles(ModalScreen[None]):
         note.append(f" {printable(self._where) or 'everything is shown'}\n", look.warn)
         note.append(" space on/off  o only  a all  / narrow  ←→ list  esc", look.dim)
         self.query_one("#toggles-note", Static).update(note)
-        known = self._columns.get(self._at)
+        known = self._columns.get(self._chosen_column)
         if known is None or known.shown is None:
-            self._count(self._at)
+            self._count(self._chosen_column)
         if known is not None:
-            on = switched_on(parse(self._where), self._at, known.values)
+            on = switched_on(parse(self._where), self._chosen_column, known.values)
             self.query_one(ToggleList).show(known, on)
         else:
             self.query_one(ToggleList).show(_NOTHING, set())
@@ -258,10 +258,10 @@ class Toggles(ModalScreen[None]):
         assert model is not None
         known, within, where = self._columns.get(column), model.selection, self._where
 
-        def total(job: Job, of: Selection) -> _Array:
+        def total(job: Job, selection: Selection) -> _Array:
             counts = np.zeros(0, np.int64)
-            for so_far, done in tally(model.recording, column, of):
-                job.step(done, max(1, len(of)))
+            for so_far, done in tally(model.recording, column, selection):
+                job.step(done, max(1, len(selection)))
                 counts = so_far
             return counts
 
@@ -269,12 +269,14 @@ class Toggles(ModalScreen[None]):
             every = known or _listed(
                 column, values_of(model.recording, column), total(job, Selection(model.total))
             )
-            shown = every.counts if within.rows is None else total(job, within)[every.at].tolist()
+            shown = (
+                every.counts if within.rows is None else total(job, within)[every.indices].tolist()
+            )
             return replace(every, shown=shown)
 
-        def then(found: _Column) -> None:
+        def then(counted: _Column) -> None:
             if where == self._where and self.is_attached:
-                self._columns[column] = found
+                self._columns[column] = counted
                 self._show()
 
         start(host_of(self), "count", work, then)
@@ -283,14 +285,14 @@ class Toggles(ModalScreen[None]):
 
     def on_toggle_list_toggled(self, event: ToggleList.Toggled) -> None:
         """Make it a condition of the filter."""
-        known = self._columns[self._at]
-        self._where = str(choose(parse(self._where), self._at, event.on, known.values))
+        known = self._columns[self._chosen_column]
+        self._where = str(choose(parse(self._where), self._chosen_column, event.on, known.values))
         self._show()
         self._apply(self._where)
 
     def action_other(self, step: int) -> None:
         """Another list."""
-        self._at = CHOICES[(CHOICES.index(self._at) + step) % len(CHOICES)]
+        self._chosen_column = CHOICES[(CHOICES.index(self._chosen_column) + step) % len(CHOICES)]
         self.query_one(ToggleList).cursor = 0
         self.query_one(Input).value = ""
         self._leave_input()
@@ -326,7 +328,7 @@ class Toggles(ModalScreen[None]):
 
 def _listed(column: str, values: Sequence[int | str], counts: _Array) -> _Column:
     """The values that occur: CPUs by number, else those with most events first."""
-    at = np.flatnonzero(counts)
+    indices = np.flatnonzero(counts)
     if column != "cpu":
-        at = at[np.argsort(-counts[at], kind="stable")]
-    return _Column([values[i] for i in at.tolist()], at, counts[at].tolist())
+        indices = indices[np.argsort(-counts[indices], kind="stable")]
+    return _Column([values[i] for i in indices.tolist()], indices, counts[indices].tolist())

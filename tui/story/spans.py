@@ -1,4 +1,4 @@
-"""A list of stretches of time with bars on one axis, under headings; Enter goes to one of them."""
+"""A list of spans of time as bars on an axis, under headings; Enter goes to one of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Heading:
     """A line above the bars that follow.
 
     ``axis``: the time (ns) that their bars lie on; without one they all begin at the left, and
-    the longest, ``longest`` ns, fills the line.
+    ``longest`` ns fill the line.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Bar:
-    """A stretch of time. ``start_ns`` and ``took_ns`` are None where they are not known.
+    """A stretch of time. ``start_ns`` and ``took_ns`` are None if they are not known.
 
     ``starts`` is what is printed for the start. ``kind`` is a style of :class:`~tui.theme.Look`;
     ``note`` is shown while the bar is selected; ``first`` is selected to begin with, and marked.
@@ -92,7 +92,7 @@ class SpanList(ScrollView, can_focus=True):
         self._lines = list(lines)
         bars = [(i, line) for i, line in enumerate(self._lines) if isinstance(line, Bar)]
         self._bars = [i for i, _ in bars]
-        self._at = next((n for n, (_, line) in enumerate(bars) if line.first), 0)
+        self._chosen_bar = next((n for n, (_, line) in enumerate(bars) if line.first), 0)
         self._names = max((len(line.name) for _, line in bars), default=0)  # cells
         self._under: list[Heading] = []  # the heading of every line
         heading = Heading("")
@@ -105,7 +105,7 @@ class SpanList(ScrollView, can_focus=True):
         """The bar that is highlighted."""
         if not self._bars:
             return None
-        return cast("Bar", self._lines[self._bars[self._at]])
+        return cast("Bar", self._lines[self._bars[self._chosen_bar]])
 
     def on_mount(self) -> None:
         self._measure()
@@ -127,13 +127,13 @@ class SpanList(ScrollView, can_focus=True):
 
     def _reveal(self) -> None:
         if self._bars:
-            line = self._bars[self._at]
-            top = 0 if self._at == 0 else line  # with the heading above the first
+            line = self._bars[self._chosen_bar]
+            top = 0 if self._chosen_bar == 0 else line  # with the heading above the first
             self.scroll_to_region(Region(0, top, 1, line - top + 1), animate=False, force=True)
 
     def action_move(self, by: int) -> None:
         """Select the bar that many further down."""
-        self._go(self._at + by)
+        self._go(self._chosen_bar + by)
 
     def action_choose(self) -> None:
         """Go to the selected bar."""
@@ -144,18 +144,18 @@ class SpanList(ScrollView, can_focus=True):
         """Select the bar that was clicked; a second click goes to it."""
         line = event.y + self.scroll_offset.y
         if line in self._bars:
-            again = self._bars[self._at] == line and event.chain > 1
+            again = self._bars[self._chosen_bar] == line and event.chain > 1
             self._go(self._bars.index(line))
             if again:
                 self.action_choose()
 
-    def _go(self, at: int) -> None:
+    def _go(self, number: int) -> None:
         if not self._bars:
             return
-        at = min(max(at, 0), len(self._bars) - 1)
-        self._at = at
+        number = min(max(number, 0), len(self._bars) - 1)
+        self._chosen_bar = number
         self._reveal()
-        self.post_message(self.Selected(cast("Bar", self._lines[self._bars[at]])))
+        self.post_message(self.Selected(cast("Bar", self._lines[self._bars[number]])))
         self.refresh()
 
     # -- drawing ------------------------------------------------------------------------------
@@ -163,15 +163,15 @@ class SpanList(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the list."""
         look = look_of(self)
-        at, width = y + self.scroll_offset.y, self.size.width
-        line = self._lines[at] if at < len(self._lines) else None
+        number, width = y + self.scroll_offset.y, self.size.width
+        line = self._lines[number] if number < len(self._lines) else None
         if line is None:
             return Strip.blank(width, look.base)
         if isinstance(line, Heading):
             text = Text(printable(line.text), look.heading)
         else:
-            text = self._bar_line(line, width, self._under[at], look)
-        here = bool(self._bars) and self._bars[self._at] == at and self.has_focus
+            text = self._bar_line(line, width, self._under[number], look)
+        here = bool(self._bars) and self._bars[self._chosen_bar] == number and self.has_focus
         base = look.base + look.cursor if here else look.base
         text.truncate(width)
         text.pad_right(max(0, width - text.cell_len))
@@ -206,7 +206,7 @@ class SpanList(ScrollView, can_focus=True):
 
 
 def _placed(b: Bar, heading: Heading, cells: int) -> str:
-    """The bar as long as it took, where it lies on the axis; at least a sliver."""
+    """The bar, to scale and at its place on the axis; at least a sliver."""
     start, took = b.start_ns or 0, b.took_ns or 0
     if heading.axis is None or b.start_ns is None:
         axis = start, start + heading.longest

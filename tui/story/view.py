@@ -1,4 +1,4 @@
-"""The first screen: where the time of a handover went, what was slow, and what is missing."""
+"""The Story view: where the time of a handover went, what was slow, and what is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textual.widgets import Static
 from tracekit.report.make import BootReport, HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase
 from tracekit.text import count_lost, duration, error_bound, printable
-from tui.host import host_of
+from tui.host import host_of, look_of
 from tui.model import Model
 from tui.story.spans import Bar, Heading, SpanList
 from tui.theme import Look
@@ -74,7 +74,7 @@ def _handover_lines(report: Report, number: int) -> _Lines:
     return [heading, *(_phase_bar(p, h, p is slowest) for p in phases), None]
 
 
-def _top(title: str, bars: Sequence[Bar], total: int) -> _Lines:
+def _slowest_lines(title: str, bars: Sequence[Bar], total: int) -> _Lines:
     """The slowest of a kind, their bars all from 0."""
     if not bars:
         return []
@@ -93,7 +93,7 @@ def _devices(report: Report, count: int) -> _Lines:
         )
         for d in report.devices[:count]
     ]  # fmt: skip
-    return _top("Slowest device shutdowns", bars, len(report.devices))
+    return _slowest_lines("Slowest device shutdowns", bars, len(report.devices))
 
 
 def _initcalls(report: Report, count: int) -> _Lines:
@@ -105,7 +105,7 @@ def _initcalls(report: Report, count: int) -> _Lines:
         )
         for c in report.initcalls[:count]
     ]  # fmt: skip
-    return _top("Slowest initcalls", bars, len(report.initcalls))
+    return _slowest_lines("Slowest initcalls", bars, len(report.initcalls))
 
 
 def _units(report: Report, count: int) -> _Lines:
@@ -114,7 +114,7 @@ def _units(report: Report, count: int) -> _Lines:
             note="a unit that systemd started")
         for u in report.units[:count]
     ]  # fmt: skip
-    return _top("Slowest systemd units", bars, len(report.units))
+    return _slowest_lines("Slowest systemd units", bars, len(report.units))
 
 
 def _boot_bar(b: BootReport) -> Bar:
@@ -154,7 +154,7 @@ class StoryHead(Static):
 
     def render(self) -> Text:
         """The lines."""
-        look = self.app.look  # type: ignore[attr-defined]
+        look = look_of(self)
         report, width = self._report, self.size.width
         if not report.handovers:
             return self._no_handover(look)
@@ -212,7 +212,7 @@ class StoryHead(Static):
 
 
 def _cells(phases: Sequence[Phase], old: int, axis: tuple[int, int], width: int) -> list[str]:
-    """The kind of every cell of a bar from end to end; the longest phase in a cell counts."""
+    """The kind of every cell of a bar from end to end: the one with most time in the cell."""
     kinds, edges = [], []
     for i in range(width + 1):
         edges.append(axis[0] + (axis[1] - axis[0]) * i / width)
@@ -244,7 +244,7 @@ def _blackout_bar(phases: Sequence[Phase], h: HandoverReport, width: int, look: 
 
 
 def _labels(runs: list[tuple[int, str]], took: dict[str, int], width: int, look: Look) -> Text:
-    """What the parts are, each below its own or behind the one before; as long as all fit."""
+    """Labels of the parts, each below its part or after the one before, as long as they fit."""
     long = {"old": "old kernel ", "dark": "dark: nothing can record ", "new": "new kernel "}
     short = {"old": "old ", "dark": "dark ", "new": "new "}
     for names in (long, short, dict.fromkeys(long, "")):
@@ -259,7 +259,7 @@ def _labels(runs: list[tuple[int, str]], took: dict[str, int], width: int, look:
 
 
 class StoryView(View):
-    """Head, bars, and what the selected one means."""
+    """Head, bars, and a note on the selected bar."""
 
     title = "Story"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -304,10 +304,10 @@ class StoryView(View):
             self.on_shown()
 
     def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._tell())
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._show_note())
 
     def on_shown(self) -> None:
-        """The list is what the keys are for."""
+        """Focus the first list."""
         for first in self.query(SpanList):
             first.focus()
             return
@@ -318,16 +318,16 @@ class StoryView(View):
         lists[min(which, len(lists) - 1)].focus()
 
     def on_span_list_selected(self, event: SpanList.Selected) -> None:
-        """Say what the bar is; the head shows its handover."""
+        """Show the note on the bar; the head shows its handover."""
         head = self.query_one(StoryHead)
         if event.bar.handover not in (None, head.number):
             head.number = event.bar.handover
             head.refresh()
         named = f"{event.bar.name}: " if event.bar.view == "timeline" else ""
         self._note = f"{named}{event.bar.note}"
-        self._tell()
+        self._show_note()
 
-    def _tell(self) -> None:
+    def _show_note(self) -> None:
         note = Text(printable(self._note), self.look.dim)
         self.query_one("#story-note", Static).update(note)
 

@@ -1,4 +1,4 @@
-"""What each table shows: its columns, and how their values read."""
+"""The tables' definitions: their columns, and how values are formatted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NEVER = 1 << 63  # sorts a call that never returned above all that did
 
 @dataclass(frozen=True, slots=True)
 class CpuRow:
-    """A CPU; ``time`` is None where it is not known, or not yet."""
+    """A CPU; ``time`` is None if it is not known, or not yet."""
 
     count: CpuCount
     time: CpuTime | None
@@ -75,23 +75,23 @@ def cpu_rows(counts: Sequence[CpuCount], times: Times | None) -> list[CpuRow]:
     for count in counts:
         time = times.cpus.get((count.boot, count.account.cpu)) if times else None
         idle = time.idle if time else None
-        told = f"{idle:.1%}" if idle is not None else "unknown" if times else "…"
-        rows.append(CpuRow(count, time, told))
+        idle_text = f"{idle:.1%}" if idle is not None else "unknown" if times else "…"
+        rows.append(CpuRow(count, time, idle_text))
     return rows
 
 
 def task_rows(counts: Sequence[TaskCount], times: Times | None) -> list[TaskRow]:
     """The rows of the tasks; without ``times`` these are still being computed."""
-    found = times.tasks if times else {}
+    by_task = times.tasks if times else {}
     most: dict[int, int] = {}
-    for (boot, pid), time in found.items():
+    for (boot, pid), time in by_task.items():
         most[boot] = max(most.get(boot, 1), time.ns if pid else 1)
     rows = []
     for count in counts:
-        of = found.get((count.boot, count.pid))
-        share = of.ns / most[count.boot] if of and count.pid else None
-        took = duration(of.ns) if of else "unknown" if times else "…"
-        rows.append(TaskRow(count, of, took, share))
+        on_cpu = by_task.get((count.boot, count.pid))
+        share = on_cpu.ns / most[count.boot] if on_cpu and count.pid else None
+        took = duration(on_cpu.ns) if on_cpu else "unknown" if times else "…"
+        rows.append(TaskRow(count, on_cpu, took, share))
     return rows
 
 
@@ -163,7 +163,7 @@ def _events() -> Sheet:
 
 
 def record_of(row: Any) -> dict[str, object]:
-    """What a row of a table says as plain values, under the report's names; times in ns."""
+    """A row of a table as plain values, under the report's names; times in ns."""
     if isinstance(row, CpuRow):
         time = row.time
         return {

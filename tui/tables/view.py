@@ -1,4 +1,4 @@
-"""The Tables view: CPUs, tasks, events, devices, initcalls and units, each sorted as one likes."""
+"""The Tables view: sortable tables of CPUs, tasks, events, devices, initcalls and units."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class _Titles(Static):
     class Picked(Message):
         """A name was clicked."""
 
-        def __init__(self, at: int) -> None:
+        def __init__(self, number: int) -> None:
             super().__init__()
-            self.at = at
+            self.number = number
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,9 +62,9 @@ class _Titles(Static):
         self.update(text)
 
     def on_click(self, event: events.Click) -> None:
-        at = next((i for i, end in enumerate(self._ends) if event.x < end), None)
-        if at is not None:
-            self.post_message(self.Picked(at))
+        number = next((i for i, end in enumerate(self._ends) if event.x < end), None)
+        if number is not None:
+            self.post_message(self.Picked(number))
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class TablesView(View):
         return self._times is not None
 
     def on_shown(self) -> None:
-        """Count, the first time; the CPUs' accounts and the report's tables are there at once."""
+        """Start counting, the first time; what comes from the report is shown at once."""
         self._table.focus()
         self._show()
         if not self._started:
@@ -144,8 +144,8 @@ class TablesView(View):
             times = running_times(self.model.recording, self.model.index, job.step)
             return times, task_rows(counts.tasks, times)
 
-        def added_up(found: tuple[Times, list[TaskRow]]) -> None:
-            self._times, tasks = found
+        def added_up(result: tuple[Times, list[TaskRow]]) -> None:
+            self._times, tasks = result
             self._fill_timed(cpu_rows(counts.cpus, self._times), tasks)
 
         start(host_of(self), "time on CPU", add_up, added_up)
@@ -168,16 +168,16 @@ class TablesView(View):
 
     @on(_Titles.Picked)
     def _picked(self, message: _Titles.Picked) -> None:
-        self.action_other(message.at - self._current)
+        self.action_other(message.number - self._current)
 
     @on(SortTable.Selected)
     def _selected(self) -> None:
         row = self.sheet.selected
-        told = _about(row) if row is not None else ""
+        about = _about(row) if row is not None else ""
         notes = self._times.notes if self._times and self.sheet in (self._cpus, self._tasks) else ()
         text = Text("\n", no_wrap=True, overflow="ellipsis").join(
             [
-                *([Text(printable(told))] if told else []),
+                *([Text(printable(about))] if about else []),
                 *(Text(printable(note), self.look.warn) for note in notes),
             ]
         )
@@ -233,7 +233,7 @@ def _filter(row: Any) -> str | None:
 
 
 def _about(row: Any) -> str:
-    """A line on what the table may have had no room for."""
+    """A line with what the table may have no room for."""
     if isinstance(row, Device):
         driver = f", driver {row.driver}" if row.driver else ""
         return f"{row.name or 'unknown device'}{driver}: {row.function or 'unknown callback'}"

@@ -1,4 +1,4 @@
-"""A line of cells that is drawn into piece by piece."""
+"""A row of terminal cells to draw into, piece by piece."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.style import Style
 
 from tracekit.text import printable
 
-__all__ = ["Row", "one_line"]
+__all__ = ["CellRow", "one_line"]
 
 
 def one_line(text: str) -> str:
@@ -24,8 +24,8 @@ def one_line(text: str) -> str:
     )
 
 
-class Row:
-    """``chars`` and ``styles``, one each a cell; the styles are put on ``base``."""
+class CellRow:
+    """``chars`` and ``styles``, one of each per cell; the styles are put on ``base``."""
 
     __slots__ = ("base", "chars", "styles")
 
@@ -34,14 +34,14 @@ class Row:
         self.chars = [" "] * cells
         self.styles = [base] * cells
 
-    def copy(self) -> Row:
-        """Another one that looks the same."""
-        row = Row(0, self.base)
+    def copy(self) -> CellRow:
+        """A copy."""
+        row = CellRow(0, self.base)
         row.chars, row.styles = self.chars.copy(), self.styles.copy()
         return row
 
     def write(self, at: int, text: str, style: Style, end: int | None = None) -> None:
-        """Put ``text`` (of characters one cell wide) at a cell; what lies outside is cut off."""
+        """Write ``text`` (of characters one cell wide) from cell ``at`` on, clipped to the row."""
         end = len(self.chars) if end is None else min(end, len(self.chars))
         for cell in range(max(at, 0), min(at + len(text), end)):
             self.chars[cell] = text[cell - at]
@@ -55,9 +55,9 @@ class Row:
             self.styles[start:end] = [style] * (end - start)
 
     def segments(self) -> Iterator[Segment]:
-        """The cells, those of one style together."""
-        at = 0
-        for style, of in groupby(self.styles):
-            end = at + len(list(of))
-            yield Segment("".join(self.chars[at:end]), self.base + style)
-            at = end
+        """The cells as segments, one per run of the same style."""
+        start = 0
+        for style, run in groupby(self.styles):
+            end = start + len(list(run))
+            yield Segment("".join(self.chars[start:end]), self.base + style)
+            start = end

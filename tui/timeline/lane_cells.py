@@ -1,4 +1,4 @@
-"""What a lane looks like: its cells, as characters with styles."""
+"""Paints lanes: their cells, as characters with styles."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tracekit.browse.running_tasks import Turns, turns_in
 from tracekit.query.selection import among
 from tracekit.text import duration, error_bound
 from tui.theme import EIGHTHS, RAMP, Look
-from tui.timeline.cell_row import Row, one_line
+from tui.timeline.cell_row import CellRow, one_line
 from tui.timeline.state import LaneState, Scale
 
 __all__ = ["LanePainter", "heights"]
 
 _Array = npt.NDArray[Any]
-_SAMPLES = 8  # events of a cell that tell its colour
-_SOLID = 0.95  # of a cell that one task has for its name to be written there
+_SAMPLES = 8  # events of a cell that determine its colour
+_SOLID = 0.95  # busy share of a cell from which on the task's name is written there
 _MOST_MATCHES = 1 << 14
 _SHORTEST = 4  # cells that a label needs
-_WORDY = ("ftrace:", "printk:")  # of events whose arguments tell more than their names
+_WORDY = ("ftrace:", "printk:")  # events whose arguments say more than their names
 _REVERSE = Style(reverse=True)
 
 
@@ -38,12 +38,12 @@ def heights(counts: _Array, peak: int, most: int) -> list[int]:
 
 
 def dark_cells(dark: Dark, scale: Scale) -> tuple[int, int]:
-    """The cells ``[start, end)`` that lie in the dark as a whole, but for its borders."""
+    """The cells ``[start, end)`` that are dark, without the two at its borders."""
     return max(scale.cell(dark.start_ns) + 1, 0), max(scale.cell(dark.end_ns), 0)
 
 
 def _cut(text: str, room: int) -> str:
-    """``text``, cut short to fit into ``room`` cells; nothing where that leaves nothing to read."""
+    """``text``, cut to fit into ``room`` cells; '' if too little would be left to read."""
     if len(text) <= room:
         return text
     return text[: room - 1] + "…" if room >= _SHORTEST else ""
@@ -57,14 +57,14 @@ class LanePainter:
         self._recording = state.model.recording
         self.edges = state.edges(scale)
         jumps = sorted(ns for ns in state.jumps if scale.start <= ns < scale.end)
-        self._walls = [scale.cell(ns) for ns in jumps]
+        self._jump_cells = [scale.cell(ns) for ns in jumps]
 
-    def paint(self, lane: Lane, whole: Lane, rows: int, tasks: bool) -> list[Row]:
+    def paint(self, lane: Lane, whole: Lane, rows: int, tasks: bool) -> list[CellRow]:
         """A lane, ``rows`` high; the last of them for the task that runs if ``tasks``.
 
-        ``whole`` is the lane with the events that the filter hides.
+        ``whole`` is the lane including the events that the filter hides.
         """
-        drawn = [self._ground() for _ in range(rows)]
+        drawn = [self._background() for _ in range(rows)]
         if lane.kind == "spans":
             self._spans(lane, drawn)
             return drawn
@@ -83,14 +83,14 @@ class LanePainter:
             self._tasks(whole, drawn[-1])
         return drawn
 
-    def _ground(self) -> Row:
-        row = Row(self._scale.cells, self._look.base)
+    def _background(self) -> CellRow:
+        row = CellRow(self._scale.cells, self._look.base)
         for dark in self._state.dark:
             row.fill(*dark_cells(dark, self._scale), "░", self._look.dark)
         return row
 
-    def _dark_words(self, row: Row) -> None:
-        """Say how long it is dark, where there is room."""
+    def _dark_words(self, row: CellRow) -> None:
+        """Write how long it is dark, if there is room."""
         for dark in self._state.dark:
             start, end = dark_cells(dark, self._scale)
             start, end = max(start, 0), min(end, self._scale.cells)
@@ -106,7 +106,7 @@ class LanePainter:
     # -- events -------------------------------------------------------------------------------
 
     def _hues(self, rows: _Array, borders: _Array) -> list[Style]:
-        """A cell's colour: of the system that most of its events are of (of some, if many)."""
+        """The colour of each cell: that of the most frequent system in a sample of its events."""
         names = self._recording.event_names
         systems = list(dict.fromkeys(name.partition(":")[0] for name in names))
         cells = len(borders) - 1
@@ -115,11 +115,13 @@ class LanePainter:
         counts = np.diff(borders)
         filled = np.flatnonzero(counts)
         share = np.arange(_SAMPLES) * 2 + 1
-        at = borders[filled, None] + counts[filled, None] * share // (2 * _SAMPLES)
+        samples = borders[filled, None] + counts[filled, None] * share // (2 * _SAMPLES)
         of_name = np.array([systems.index(name.partition(":")[0]) for name in names])
-        found = of_name[self._recording.name_codes(rows[at.reshape(-1)])].reshape(at.shape)
+        sampled = of_name[self._recording.name_codes(rows[samples.reshape(-1)])].reshape(
+            samples.shape
+        )
         tally = np.zeros((len(filled), len(systems)), np.int64)
-        for column in found.T:
+        for column in sampled.T:
             tally[np.arange(len(filled)), column] += 1
         best = tally.argmax(axis=1)
         hues = [self._look.base] * cells
@@ -128,7 +130,7 @@ class LanePainter:
         return hues
 
     def _density(
-        self, lane: Lane, counts: _Array, hues: Sequence[Style], rows: Sequence[Row]
+        self, lane: Lane, counts: _Array, hues: Sequence[Style], rows: Sequence[CellRow]
     ) -> None:
         eighths = len(RAMP) - 1
         peak = self._peak if lane.kind == "cpu" else int(counts.max())
@@ -138,7 +140,7 @@ class LanePainter:
                 if level > y * eighths:
                     row.chars[cell] = RAMP[min(level - y * eighths, eighths)]
                     row.styles[cell] = hues[cell]
-        for cell in np.flatnonzero(counts).tolist():  # what is above a bar is not dark
+        for cell in np.flatnonzero(counts).tolist():  # no dark above a bar
             for row in rows:
                 if row.chars[cell] == "░":
                     row.chars[cell], row.styles[cell] = " ", self._look.base
@@ -149,9 +151,9 @@ class LanePainter:
         counts: _Array,
         borders: _Array,
         hues: Sequence[Style],
-        rows: Sequence[Row],
+        rows: Sequence[CellRow],
     ) -> None:
-        """Single events, with labels where there is room: names above, arguments below."""
+        """Single events, with labels if there is room: names above, arguments below."""
         filled = np.flatnonzero(counts).tolist()
         if not filled:
             return
@@ -159,47 +161,47 @@ class LanePainter:
             sign = "│" if counts[cell] == 1 else "┃" if counts[cell] < 4 else "█"
             for row in rows:
                 row.chars[cell], row.styles[cell] = sign, hues[cell]
-        rooms = self._rooms(filled)
+        rooms = self._label_rooms(filled)
         single = [cell for cell, _, _ in rooms if counts[cell] == 1]
         texts = self._texts(lane.rows[borders[single]].astype(np.int64))
-        told = dict(zip(single, texts, strict=True))
+        labels = dict(zip(single, texts, strict=True))
         for cell, start, end in rooms:
-            lines = told.get(cell) or (f"{counts[cell]} events",)
+            lines = labels.get(cell) or (f"{counts[cell]} events",)
             if len(rows) == 1:
                 lines = (" ".join(line for line in lines if line),)
             for row, line in zip(rows, lines, strict=False):
                 text = _cut(one_line(line[: 2 * end]), end - start)
                 row.write(start if start > cell else end - len(text), text, hues[cell])
 
-    def _rooms(self, filled: Sequence[int]) -> list[tuple[int, int, int]]:
-        """(cell, start, end): where to write what an event is.
+    def _label_rooms(self, filled: Sequence[int]) -> list[tuple[int, int, int]]:
+        """(cell, start, end): where to write the label of the event in a cell.
 
-        That is behind it, up to the next one; but for the last one before a jump, before it.
+        That is after it, up to the next one; for the last event before a jump, it is before it.
         """
         rooms = []
-        for at, cell in enumerate(filled):
-            end = filled[at + 1] - 1 if at + 1 < len(filled) else self._scale.cells
-            start = filled[at - 1] + 1 if at else 0
-            if cell in self._walls:
+        for i, cell in enumerate(filled):
+            end = filled[i + 1] - 1 if i + 1 < len(filled) else self._scale.cells
+            start = filled[i - 1] + 1 if i else 0
+            if cell in self._jump_cells:
                 rooms.append((cell, start, cell))
-            elif at + 1 < len(filled) and filled[at + 1] in self._walls:
-                continue  # that one writes there
+            elif i + 1 < len(filled) and filled[i + 1] in self._jump_cells:
+                continue  # the label of that one goes there
             else:
-                walls = (wall for wall in self._walls if cell < wall < end)
-                rooms.append((cell, cell + 1, next(walls, end)))
+                jumps = (jump for jump in self._jump_cells if cell < jump < end)
+                rooms.append((cell, cell + 1, next(jumps, end)))
         return [room for room in rooms if room[2] - room[1] >= _SHORTEST]
 
     def _texts(self, rows: _Array) -> list[tuple[str, ...]]:
-        """What to write beside events: their names and arguments."""
+        """The labels of events: their names and arguments."""
         if not len(rows):
             return []
         table = self._recording.table(rows)
-        names, told = table["event"].to_pylist(), table["args"].to_pylist()
+        names, arguments = table["event"].to_pylist(), table["args"].to_pylist()
         switches = [i for i, name in enumerate(names) if name == SWITCH]
         fields = self._recording.fields(rows[switches]) if switches else []
         nexts = {i: f.get("next_comm") for i, f in zip(switches, fields, strict=True)}
         texts = list[tuple[str, ...]]()
-        for i, (name, args) in enumerate(zip(names, told, strict=True)):
+        for i, (name, args) in enumerate(zip(names, arguments, strict=True)):
             short = name.partition(":")[2]
             if name.startswith(_WORDY):
                 texts.append((args.strip(), ""))
@@ -209,15 +211,15 @@ class LanePainter:
                 texts.append((short, args))
         return texts
 
-    def _matches(self, lane: Lane, rows: Sequence[Row]) -> None:
-        """Tell the cells that have something a search found (of very many matches, some)."""
+    def _matches(self, lane: Lane, rows: Sequence[CellRow]) -> None:
+        """Highlight the cells with matches of the search (with a sample, if very many)."""
         matches = self._state.model.matches
         first, last = among(matches, self.edges[[0, -1]]).tolist()
-        found = matches[first : last : (last - first) // _MOST_MATCHES + 1]
-        if not len(found) or not len(lane.rows):
+        matched = matches[first : last : (last - first) // _MOST_MATCHES + 1]
+        if not len(matched) or not len(lane.rows):
             return
-        at = np.minimum(among(lane.rows, found), len(lane.rows) - 1)
-        cells = np.searchsorted(self.edges, found[lane.rows[at] == found], "right") - 1
+        places = np.minimum(among(lane.rows, matched), len(lane.rows) - 1)
+        cells = np.searchsorted(self.edges, matched[lane.rows[places] == matched], "right") - 1
         style = Style(color=self._look.match.bgcolor, bold=True, underline=True)
         for cell in np.unique(cells).tolist():
             for row in rows:
@@ -225,8 +227,8 @@ class LanePainter:
 
     # -- tasks --------------------------------------------------------------------------------
 
-    def _tasks(self, lane: Lane, row: Row) -> None:
-        """Which task runs: its name where it has whole cells, else how busy the CPU is."""
+    def _tasks(self, lane: Lane, row: CellRow) -> None:
+        """The running task: its name in cells that it fills, elsewhere how busy the CPU is."""
         turns = turns_in(self._recording, lane, self._scale.times)
         if turns is None:
             row.write(0, "too many switches: zoom in", self._look.dim)
@@ -261,13 +263,13 @@ class LanePainter:
 
     # -- spans --------------------------------------------------------------------------------
 
-    def _spans(self, lane: Lane, rows: Sequence[Row]) -> None:
-        for level, of in enumerate(lane.levels):
+    def _spans(self, lane: Lane, rows: Sequence[CellRow]) -> None:
+        for number, level in enumerate(lane.levels):
             self._level(
-                rows[min(level, len(rows) - 1)], of.within(self._scale.start, self._scale.end)
+                rows[min(number, len(rows) - 1)], level.within(self._scale.start, self._scale.end)
             )
 
-    def _level(self, row: Row, spans: Sequence[Span]) -> None:
+    def _level(self, row: CellRow, spans: Sequence[Span]) -> None:
         thin: dict[int, int] = {}
         for n, span in enumerate(spans):
             begin, end = self._scale.exact(span.start_ns), self._scale.exact(span.end_ns)
@@ -285,16 +287,16 @@ class LanePainter:
                 text = f" {span.label} {duration(span.end_ns - span.start_ns)} "
                 row.write(first + 1, _cut(one_line(text), last - first - 1), self._look.dark)
             else:
-                self._bar(row, first, last, self._words(span, last - first), style)
+                self._bar(row, first, last, self._span_label(span, last - first), style)
 
-    def _words(self, span: Span, room: int) -> str:
+    def _span_label(self, span: Span, room: int) -> str:
         """The label, with how long it took if that fits."""
         took = "never returned" if span.open else duration(span.end_ns - span.start_ns)
         text = f"{span.label} {took}"
         return text if len(text) + 2 <= room else span.label
 
-    def _bar(self, row: Row, start: int, end: int, label: str, style: Style) -> None:
-        """A bar; without colours its begin and the reversed cells tell it."""
+    def _bar(self, row: CellRow, start: int, end: int, label: str, style: Style) -> None:
+        """A bar; without colours its edge and the reversed cells show it."""
         row.fill(start, end, " ", style + _REVERSE)
         row.write(start, "▏", style + _REVERSE)
         row.write(start + 1, _cut(one_line(label), end - start - 1), style + _REVERSE)

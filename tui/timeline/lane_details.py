@@ -1,4 +1,4 @@
-"""The lines below the lanes: what is measured, and what is under the cursor."""
+"""The lines below the lanes: the measurement, and the event or span under the cursor."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class LaneDetails(Widget):
         return text
 
     def _error(self, a: int, b: int) -> str:
-        """How far the distance of the marks may be off: that of the events they are on."""
+        """The error bound of the time between the marks, by the events they are on."""
         model = self._state.model
         rows = [min(int(np.searchsorted(model.ts_ns, ns)), model.total - 1) for ns in (a, b)]
         ns, error = model.recording.axis.interval(model.recording.rows, *rows)
@@ -99,11 +99,11 @@ class LaneDetails(Widget):
         rows = state.lane.rows
         scale = state.scale(self.size.width)
         cell = scale.cell(model.cursor_ns)
-        told = ""
+        text = ""
         if 0 <= cell < scale.cells:
             count = int(cell_counts(rows, state.edges(scale)[cell : cell + 2])[0])
-            told += f"  {count:,} here" if count > 1 else ""
+            text += f"  {count:,} here" if count > 1 else ""
         after = next_row(rows, model.cursor, forward=True)
         if after is not None:
-            told += f"  next in {duration(int(model.ts_ns[after]) - model.cursor_ns)}"
-        return told
+            text += f"  next in {duration(int(model.ts_ns[after]) - model.cursor_ns)}"
+        return text

@@ -1,4 +1,4 @@
-"""The lanes: names at the left, then a cell a stretch of time, and the lines through them."""
+"""The widget of the lanes: names at the left, then cells of time, with lines through them."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tracekit.browse.lanes import Lane
 from tracekit.query.groups import cell_counts
 from tui.host import look_of
 from tui.theme import Look
-from tui.timeline.cell_row import Row
+from tui.timeline.cell_row import CellRow
 from tui.timeline.lane_cells import LanePainter
 from tui.timeline.state import GUTTER, LaneState
 
 __all__ = ["LaneRows", "Lanes", "layout"]
 
 _TALLEST = 5  # lines of a CPU's events
-_WHEEL = 0.8  # of the window that is left by a turn of the wheel
+_WHEEL = 0.8  # zoom factor of one turn of the wheel
 _PAN = 0.1
-_EMPTY = " ░╌"  # what a line through the lanes may stand on
+_EMPTY = " ░╌"  # characters that a line through the lanes replaces
 _ENDLESS = 1 << 20  # lines
 
 
 @dataclass(frozen=True, slots=True)
 class LaneRows:
-    """The lines ``[top, top + rows)`` of a lane; ``tasks``: the last one tells the task."""
+    """The lines ``[top, top + rows)`` of a lane; ``tasks``: the last one shows the task."""
 
     lane: int
     top: int
@@ -43,7 +43,7 @@ class LaneRows:
 def layout(lanes: Sequence[Lane], height: int, tasks: bool | None) -> list[LaneRows]:
     """How many lines each lane gets: one, and more for all of a kind as long as ``height`` allows.
 
-    ``tasks``: whether CPUs have a line for tasks, None for where there is room.
+    ``tasks``: whether CPUs have a line for tasks; None: if there is room.
     """
     rows = [1] * len(lanes)
     with_tasks = [lane.kind == "cpu" and len(lane.turns) > 0 for lane in lanes]
@@ -66,7 +66,7 @@ class Lanes(Widget, can_focus=True):
     """Draws the lanes; the mouse zooms, pans and chooses."""
 
     class Picked(Message):
-        """A lane was clicked at an instant, None for at its name; ``twice``: a double click."""
+        """A lane was clicked, at an instant or (None) on its name; ``twice``: a double click."""
 
         def __init__(self, lane: int, ns: int | None, twice: bool) -> None:
             super().__init__()
@@ -78,16 +78,18 @@ class Lanes(Widget, can_focus=True):
         self._top = 0  # the first line shown
         self._placed: tuple[object, list[LaneRows]] | None = None
         self._painter: tuple[object, LanePainter] | None = None
-        self._painted: dict[int, list[Row]] = {}
-        self._matches: object = None  # what was highlighted then
-        self._held: tuple[int, tuple[int, int]] | None = None  # where the mouse took which window
+        self._painted: dict[int, list[CellRow]] = {}
+        self._matches: object = None  # the matches that are highlighted in ``_painted``
+        self._held: tuple[int, tuple[int, int]] | None = (
+            None  # column of the mouse and window at mouse down
+        )
         self._dragged = False
 
-    # -- where what is ------------------------------------------------------------------------
+    # -- places -------------------------------------------------------------------------------
 
     @property
     def places(self) -> list[LaneRows]:
-        """Where each lane is, in lines from the first lane's."""
+        """Where each lane is, in lines from the top of the first."""
         key = self._state.lanes, self.size.height, self._state.tasks
         if self._placed is None or self._placed[0] != key:
             self._placed = key, layout(*key)
@@ -95,11 +97,11 @@ class Lanes(Widget, can_focus=True):
 
     @property
     def wanted(self) -> int:
-        """How many lines the lanes take if they may."""
+        """How many lines the lanes take if the height is not limited."""
         return sum(place.rows for place in layout(self._state.lanes, _ENDLESS, self._state.tasks))
 
     def reveal(self) -> None:
-        """Scroll so that the chosen lane is seen."""
+        """Scroll so that the chosen lane is visible."""
         if self._state.ready and self.size.height:
             place = self.places[self._state.chosen]
             self._scroll(min(max(self._top, place.top + place.rows - self.size.height), place.top))
@@ -121,7 +123,7 @@ class Lanes(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         look = look_of(self)
         if not self._state.ready:
-            row = Row(self.size.width, look.base)
+            row = CellRow(self.size.width, look.base)
             row.write(1, "counting …" if y == 0 else "", look.dim)
             return Strip(row.segments(), self.size.width)
         line = y + self._top
@@ -135,12 +137,12 @@ class Lanes(Widget, can_focus=True):
         return Strip([*names.segments(), *row.segments()], self.size.width)
 
     def _place(self, line: int) -> LaneRows | None:
-        at = bisect_right(self.places, line, key=lambda place: place.top) - 1
-        found = self.places[at] if at >= 0 else None
-        return found if found and line < found.top + found.rows else None
+        index = bisect_right(self.places, line, key=lambda place: place.top) - 1
+        last = self.places[index] if index >= 0 else None
+        return last if last and line < last.top + last.rows else None
 
-    def _rows(self, look: Look, place: LaneRows) -> list[Row]:
-        """A lane's lines, drawn once for a window, a filter and a size."""
+    def _rows(self, look: Look, place: LaneRows) -> list[CellRow]:
+        """A lane's lines, cached for one window, filter and size."""
         scale = self._state.scale(self.size.width)
         key, matches = (scale, look, self._state.shown), self._state.model.matches
         if self._painter is None or self._painter[0] != key or self._matches is not matches:
@@ -154,7 +156,7 @@ class Lanes(Widget, can_focus=True):
         return known
 
     def _peak(self) -> int:
-        """The most events of a cell of the CPUs that are seen: their bars are to compare."""
+        """The most events in a cell of the visible CPUs: their bars have a common scale."""
         scale = self._state.scale(self.size.width)
         edges, most = self._state.edges(scale), 1
         for place in self.places:
@@ -164,9 +166,9 @@ class Lanes(Widget, can_focus=True):
                 most = max(most, int(cell_counts(lane.rows, edges).max()))
         return most
 
-    def _label(self, look: Look, place: LaneRows, line: int) -> Row:
-        """What stands left of a lane's line."""
-        row, lane = Row(GUTTER, look.base), self._state.shown[place.lane]
+    def _label(self, look: Look, place: LaneRows, line: int) -> CellRow:
+        """The text left of a lane's line."""
+        row, lane = CellRow(GUTTER, look.base), self._state.shown[place.lane]
         chosen = place.lane == self._state.chosen
         if line == 0:
             if chosen:
@@ -238,8 +240,8 @@ class Lanes(Widget, can_focus=True):
         if self._held is None or (event.x == self._held[0] and not self._dragged):
             return
         self._dragged = True
-        at, (start, end) = self._held
-        by = round((end - start) * (at - event.x) / max(self.size.width - GUTTER, 1))
+        column, (start, end) = self._held
+        by = round((end - start) * (column - event.x) / max(self.size.width - GUTTER, 1))
         self._state.model.look_at(start + by, end + by)
 
     def on_mouse_up(self, _: events.MouseUp) -> None:
@@ -247,7 +249,7 @@ class Lanes(Widget, can_focus=True):
         self.release_mouse()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose what is there; not at the end of a drag."""
+        """Choose what was clicked, unless this ends a drag."""
         place = self._place(event.y + self._top) if self._state.ready else None
         if place is not None and not self._dragged:
             inside = event.x >= GUTTER
@@ -255,8 +257,8 @@ class Lanes(Widget, can_focus=True):
             self.post_message(self.Picked(place.lane, ns, inside and event.chain == 2))
 
 
-def _cross(row: Row, cell: int, sign: str, style: Style) -> None:
-    """Let a line run through a cell; what is there stays to be seen."""
+def _cross(row: CellRow, cell: int, sign: str, style: Style) -> None:
+    """Draw a line through a cell; its content stays visible."""
     if row.chars[cell] in _EMPTY:
         row.chars[cell], row.styles[cell] = sign, Style(bgcolor=row.styles[cell].bgcolor) + style
     elif style.reverse:

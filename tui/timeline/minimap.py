@@ -1,4 +1,4 @@
-"""The whole session in two lines: where its events are, and which part of it is looked at."""
+"""The minimap: the whole session in two lines, its events and the timeline's window."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tracekit.query.groups import cell_counts, cell_edges
 from tracekit.text import duration
 from tui.host import look_of
 from tui.theme import RAMP, Look
-from tui.timeline.cell_row import Row
+from tui.timeline.cell_row import CellRow
 from tui.timeline.lane_cells import heights
 from tui.timeline.state import GUTTER, LaneState, Scale
 
@@ -27,8 +27,8 @@ class Minimap(Widget):
     def __init__(self, state: LaneState) -> None:
         super().__init__()
         self._state = state
-        self._drawn: tuple[object, Row] | None = None
-        self._held: float | None = None  # where in the window the mouse holds it, cells
+        self._drawn: tuple[object, CellRow] | None = None
+        self._held: float | None = None  # where the mouse holds the window: cells from its start
 
     @property
     def scale(self) -> Scale:
@@ -47,7 +47,7 @@ class Minimap(Widget):
 
     def render_line(self, y: int) -> Strip:
         look = look_of(self)
-        names = Row(GUTTER, look.base)
+        names = CellRow(GUTTER, look.base)
         if y == 0:
             names.write(1, "session", look.dim)
             row = self._density(look).copy()
@@ -59,7 +59,7 @@ class Minimap(Widget):
             row = self._thumb(look)
         return Strip([*names.segments(), *row.segments()], self.size.width)
 
-    def _density(self, look: Look) -> Row:
+    def _density(self, look: Look) -> CellRow:
         model, scale = self._state.model, self.scale
         key = scale, look, model.selection
         if self._drawn is None or self._drawn[0] != key:
@@ -67,9 +67,9 @@ class Minimap(Widget):
             self._drawn = key, self._row(look, scale, edges)
         return self._drawn[1]
 
-    def _row(self, look: Look, scale: Scale, edges: npt.NDArray[Any]) -> Row:
+    def _row(self, look: Look, scale: Scale, edges: npt.NDArray[Any]) -> CellRow:
         model = self._state.model
-        row = Row(scale.cells, look.base)
+        row = CellRow(scale.cells, look.base)
         for dark in self._state.dark:
             row.fill(scale.cell(dark.start_ns) + 1, scale.cell(dark.end_ns), "░", look.dark)
         counts = cell_counts(model.selection.rows, edges)
@@ -83,8 +83,8 @@ class Minimap(Widget):
             row.write(cell, row.chars[cell] if row.chars[cell] not in " ░" else "┃", look.jump)
         return row
 
-    def _thumb(self, look: Look) -> Row:
-        row = Row(self.scale.cells, look.base)
+    def _thumb(self, look: Look) -> CellRow:
+        row = CellRow(self.scale.cells, look.base)
         row.fill(0, len(row.chars), "─", look.dim)
         start, end = self._frame
         if end - start < 3:
@@ -98,13 +98,13 @@ class Minimap(Widget):
     # -- the mouse ----------------------------------------------------------------------------
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        at, (start, end) = event.x - GUTTER, self._frame
-        if event.button != 1 or at < 0:
+        cell, (start, end) = event.x - GUTTER, self._frame
+        if event.button != 1 or cell < 0:
             return
         self.capture_mouse()
-        if not start <= at < end:
-            self._center(at + 0.5)
-        self._held = at - self.scale.exact(self._state.model.window[0])
+        if not start <= cell < end:
+            self._center(cell + 0.5)
+        self._held = cell - self.scale.exact(self._state.model.window[0])
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         if self._held is not None:

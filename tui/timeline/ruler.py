@@ -1,4 +1,4 @@
-"""The time axis: where its ticks are, what they say, and the ruler that shows them."""
+"""The time axis: its ticks and labels, and the ruler that shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.widget import Widget
 from tracekit.text import UNITS
 from tui.host import look_of
 from tui.theme import Look
-from tui.timeline.cell_row import Row
+from tui.timeline.cell_row import CellRow
 from tui.timeline.state import GUTTER, LaneState
 
 __all__ = ["Ruler", "Ticks", "instant", "ticks"]
@@ -45,9 +45,9 @@ def _zeros(ns: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """``at``: the instants (ns); ``labels``: one each, told from ``base``, which ``origin`` names.
+    """``at``: the instants (ns); ``labels``: relative to ``base``, which ``origin`` names.
 
-    ``origin`` is "" where the labels tell the instants themselves.
+    ``origin`` is "" if the labels are absolute.
     """
 
     at: Sequence[int]
@@ -59,31 +59,31 @@ class Ticks:
 def ticks(start: int, end: int, cells: int) -> Ticks:
     """The ticks of a ruler ``cells`` wide over ``[start, end)``: every 1, 2 or 5 of some unit.
 
-    Where instants take too many digits to stand beside their ticks, they are told from a round one
-    before them.
+    If the labels would have too many digits to fit between the ticks, they are relative to a round
+    instant before them.
     """
     least = max(1, -(-(end - start) * _ROOM // max(cells, 1)))
     power = 10 ** (len(str(least)) - 1)
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= least)
-    at = range(-(-start // step) * step, end, step)
-    labels = _labels(at, max(abs(start), abs(end)), step)
+    instants = range(-(-start // step) * step, end, step)
+    labels = _labels(instants, max(abs(start), abs(end)), step)
     if max(map(len, labels), default=0) < cells * step // (end - start):
-        return Ticks(at, labels)
+        return Ticks(instants, labels)
     whole = 10 ** len(str(end - start))
     base = start // whole * whole
-    told = [f"+{label}" for label in _labels([t - base for t in at], end - base, step)]
-    return Ticks(at, told, base, _labels([base], abs(base), whole)[0])
+    offsets = [f"+{label}" for label in _labels([t - base for t in instants], end - base, step)]
+    return Ticks(instants, offsets, base, _labels([base], abs(base), whole)[0])
 
 
-def _labels(at: Sequence[int], most: int, step: int) -> list[str]:
+def _labels(instants: Sequence[int], most: int, step: int) -> list[str]:
     """Multiples of ``step`` in the unit that fits ``most``, with as many digits as they need."""
     size, unit = _unit(most)
     digits = max(0, len(str(size)) - 1 - _zeros(step))
-    return [_exact(t, size, unit, digits) if t else "0" for t in at]
+    return [_exact(t, size, unit, digits) if t else "0" for t in instants]
 
 
 class Ruler(Widget):
-    """The ticks, and what stands on the axis: jumps, marks, bookmarks and the cursor."""
+    """The ticks, and the jumps, marks, bookmarks and cursor on the axis."""
 
     def __init__(self, state: LaneState) -> None:
         super().__init__()
@@ -92,10 +92,10 @@ class Ruler(Widget):
     def render_line(self, y: int) -> Strip:
         look = look_of(self)
         scale = self._state.scale(self.size.width)
-        row = Row(scale.cells, look.base)
-        told = ticks(scale.start, scale.end, scale.cells)
-        for at, label in zip(told.at, told.labels, strict=True):
-            cell = scale.cell(at)
+        row = CellRow(scale.cells, look.base)
+        drawn = ticks(scale.start, scale.end, scale.cells)
+        for ns, label in zip(drawn.at, drawn.labels, strict=True):
+            cell = scale.cell(ns)
             row.write(cell, "│", look.dim)
             if cell + 1 + len(label) <= scale.cells:  # a part of a number is another number
                 row.write(cell + 1, label, look.base)
@@ -109,8 +109,8 @@ class Ruler(Widget):
         if cursor < scale.start or cursor >= scale.end:
             row.write(0 if cursor < scale.start else scale.cells - 1,
                       "◂" if cursor < scale.start else "▸", look.mark)  # fmt: skip
-        names = Row(GUTTER, look.base)
-        names.write(1, told.origin or "time", look.heading if told.origin else look.dim)
+        names = CellRow(GUTTER, look.base)
+        names.write(1, drawn.origin or "time", look.heading if drawn.origin else look.dim)
         return Strip([*names.segments(), *row.segments()], self.size.width)
 
     def _signs(self, look: Look) -> Iterator[tuple[int, str, Style]]:

@@ -1,4 +1,4 @@
-"""What the widgets of the timeline share: the lanes, which one is chosen, and the scale."""
+"""State that the timeline's widgets share: the lanes, the chosen one, and the scale."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Scale:
         return [self.start + round(i * width) for i in range(self.cells + 1)]
 
     def cell(self, ns: int) -> int:
-        """The cell of an instant; -1 before the first one, ``cells`` behind the last one."""
+        """The cell of an instant; -1 before the first cell, ``cells`` after the last."""
         return min(bisect_right(self.times, ns) - 1, self.cells)
 
     def exact(self, ns: int) -> float:
@@ -44,15 +44,15 @@ class Scale:
         return (ns - self.start) * self.cells / (self.end - self.start)
 
     def ns(self, cell: float) -> int:
-        """The instant that lies so many cells from the left."""
+        """The instant that many cells from the left."""
         return self.start + round((self.end - self.start) * cell / self.cells)
 
 
 class LaneState:
-    """``lanes``: all, with all their events; ``shown``: with those that the filter left.
+    """``lanes``: all, with all their events; ``shown``: with those that pass the filter.
 
-    ``chosen`` is the number of the lane that keys mean. ``tasks``: whether CPUs have a line that
-    tells the task that runs, None for where there is room.
+    ``chosen`` is the number of the lane that keys act on. ``tasks``: whether CPUs have a line with
+    the running task; None: if there is room.
     """
 
     def __init__(self, model: Model) -> None:
@@ -73,12 +73,12 @@ class LaneState:
 
     @property
     def current(self) -> bool:
-        """Whether the lanes are made of the selection there is."""
+        """Whether ``shown`` is of the current selection."""
         return self.selection is self.model.selection
 
     @property
     def behind(self) -> bool:
-        """Whether a filter was asked for that the lanes do not show yet, or not all of it."""
+        """Whether the lanes do not show all of the current filter's result yet."""
         return self.model.pending or not self.current
 
     @property
@@ -106,16 +106,18 @@ class LaneState:
         """How many events of each system the window has, most first; hidden ones count too."""
         model = self.model
         rows = np.searchsorted(model.ts_ns, self.model.window)
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for code, name in enumerate(model.recording.event_names):
             first, last = among(model.index.events.rows(code), rows).tolist()
             system = name.partition(":")[0]
-            found[system] = found.get(system, 0) + last - first
-        return {name: found[name] for name in sorted(found, key=lambda n: -found[n]) if found[name]}
+            counts[system] = counts.get(system, 0) + last - first
+        return {
+            name: counts[name] for name in sorted(counts, key=lambda n: -counts[n]) if counts[name]
+        }
 
     @property
     def span(self) -> Span | None:
-        """The span that the cursor is on, where the chosen lane has spans."""
+        """The span that the cursor is on, if the chosen lane has spans."""
         if not self.ready or self.lane.kind != "spans":
             return None
         if self._span is not None:
@@ -130,8 +132,8 @@ class LaneState:
         if not self.ready or self.lane.kind == "spans":
             return self.span is not None
         rows, cursor = self.lane.rows, self.model.cursor
-        at = int(among(rows, cursor))
-        return at < len(rows) and int(rows[at]) == cursor
+        place = int(among(rows, cursor))
+        return place < len(rows) and int(rows[place]) == cursor
 
     def choose_cpu(self) -> None:
         """Choose the lane of the CPU that the event under the cursor is of."""
@@ -150,8 +152,8 @@ class LaneState:
         return Scale(*self.model.window, max(width - GUTTER, 1))
 
     def edges(self, scale: Scale) -> npt.NDArray[Any]:
-        """The rows at which the cells begin."""
+        """The rows at which the cells begin, uint32."""
         if self._edges is None or self._edges[0] != scale:
-            found = cell_edges(self.model.ts_ns, scale.start, scale.end, scale.cells)
-            self._edges = scale, found.astype(np.uint32)  # as rows are: see among()
+            edges = cell_edges(self.model.ts_ns, scale.start, scale.end, scale.cells)
+            self._edges = scale, edges.astype(np.uint32)  # as rows are: see among()
         return self._edges[1]

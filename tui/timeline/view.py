@@ -1,4 +1,4 @@
-"""The timeline: all lanes of a session over one axis, from the whole of it down to nanoseconds."""
+"""The Timeline view: all lanes of a session on one axis, zoomable down to nanoseconds."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _Made = tuple[tuple[Lane, ...], tuple[Lane, ...], Selection]
 _T = TypeVar("_T")
 _ZOOM = 0.5
 _PAN = 0.25  # of the window
-_TALL = 36  # lines of the terminal from which on there is a place for more below
+_TALL = 36  # lines of the terminal from which on there is a table below the lanes
 _LANES_SHARE = 0.6  # of a tall view that the lanes take at most
 _GAP = 16  # a gap is at least this part of the window
-_AT_ONCE = 1 << 20  # rows that are looked at without a job
+_AT_ONCE = 1 << 20  # rows that are searched without a job
 
 
 class TimelineView(View):
@@ -102,7 +102,7 @@ class TimelineView(View):
     def on_shown(self) -> None:
         self.query_one(Lanes).focus()
         self._filter()
-        if not self.state.on_chosen:  # it was moved in another view
+        if not self.state.on_chosen:  # the cursor was moved in another view
             self.state.choose_cpu()
         self._fit()
         self._draw()
@@ -113,7 +113,7 @@ class TimelineView(View):
         self._draw()
 
     def _fit(self) -> None:
-        """Leave a place below the lanes where there is room and something to put there."""
+        """Leave room below the lanes if the terminal is tall and there is something to show."""
         below, lanes = self.query_one("#below"), self.query_one(Lanes)
         below.display = self.app.size.height >= _TALL and bool(below.children)
         most = int(self.size.height * _LANES_SHARE)
@@ -128,7 +128,7 @@ class TimelineView(View):
     # -- lanes --------------------------------------------------------------------------------
 
     def _filter(self) -> None:
-        """Make the lanes, or those of their events that are shown, unless they are there."""
+        """Make the lanes, or filter them by the current selection, unless that is done."""
         if self.display and not self.state.current:
             start(host_of(self), "lanes", self._make, self._made)
             self._draw()
@@ -154,14 +154,14 @@ class TimelineView(View):
     # -- what keys do -------------------------------------------------------------------------
 
     def action_zoom(self, closer: bool) -> None:
-        """Zoom around the cursor, or the middle where the cursor is elsewhere."""
+        """Zoom around the cursor, or around the middle if the cursor is not in the window."""
         start, end = self.model.window
         cursor = self.model.cursor_ns
         around = cursor if start <= cursor < end else (start + end) // 2
         self.model.zoom(_ZOOM if closer else 1 / _ZOOM, around)
 
     def action_pan(self, right: bool) -> None:
-        """Move the window a quarter of it."""
+        """Move the window by a quarter of its width."""
         start, end = self.model.window
         by = round((end - start) * (_PAN if right else -_PAN))
         self.model.look_at(start + by, end + by)
@@ -193,25 +193,25 @@ class TimelineView(View):
         """Go to the first or last event of the chosen lane."""
         if not self.state.ready:
             return
-        lane, at = self.state.lane, -1 if last else 0
+        lane, index = self.state.lane, -1 if last else 0
         if lane.spans:
-            self.state.go_to(lane.spans[at])
+            self.state.go_to(lane.spans[index])
             self._draw()
         elif len(lane.rows):
-            self.model.move_to(int(lane.rows[at]))
+            self.model.move_to(int(lane.rows[index]))
 
     def action_kind(self, forward: bool) -> None:
-        """Go to the next event of the kind of the one under the cursor."""
+        """Go to the next event of the same kind as the one under the cursor."""
         model = self.model
         if not model.total:
             return
-        at = np.array([model.cursor])
-        rows = model.index.events.rows(int(model.recording.name_codes(at)[0]))
+        cursor = np.array([model.cursor])
+        rows = model.index.events.rows(int(model.recording.name_codes(cursor)[0]))
         selection, row = model.selection, model.cursor
 
-        def found(row: int | None) -> None:
+        def then(row: int | None) -> None:
             if row is None:
-                name = model.recording.event_names[int(model.recording.name_codes(at)[0])]
+                name = model.recording.event_names[int(model.recording.name_codes(cursor)[0])]
                 host_of(self).say(f"no {'later' if forward else 'earlier'} {name}")
             else:
                 model.move_to(row)
@@ -219,7 +219,7 @@ class TimelineView(View):
         self._search(
             len(rows) if selection.rows is not None else 0,
             lambda pause: next_common(rows, selection, row, forward, pause),
-            found,
+            then,
         )
 
     def action_gap(self, forward: bool) -> None:
@@ -231,7 +231,7 @@ class TimelineView(View):
         least = max(1, (model.window[1] - model.window[0]) // _GAP)
         row = model.cursor
 
-        def found(gap: tuple[int, int] | None) -> None:
+        def then(gap: tuple[int, int] | None) -> None:
             if gap is None:
                 host_of(self).say(
                     f"{lane.name}: no {'later' if forward else 'earlier'} gap of"
@@ -243,20 +243,20 @@ class TimelineView(View):
         self._search(
             len(lane.rows),
             lambda pause: find_gap(model.ts_ns, lane.rows, row, least, forward, pause),
-            found,
+            then,
         )
 
     def _search(
         self,
         rows: int,
         search: Callable[[Callable[[], None]], _T],
-        found: Callable[[_T], None],
+        then: Callable[[_T], None],
     ) -> None:
-        """Search through so many rows: at once where they are few, else in a job."""
+        """Run ``search`` over that many rows: at once if they are few, else in a job."""
         if rows <= _AT_ONCE:
-            found(search(lambda: None))
+            then(search(lambda: None))
         else:
-            start(host_of(self), "looking", lambda job: search(job.step), found)
+            start(host_of(self), "looking", lambda job: search(job.step), then)
 
     def action_mark(self) -> None:
         """Set mark A, then B; then clear both."""
@@ -280,11 +280,11 @@ class TimelineView(View):
             self.model.look_at(*self.model.extent)
 
     def action_tasks(self) -> None:
-        """The line that tells the task: where there is room, always, never."""
+        """Show the line of running tasks: if there is room, always, never."""
         state = self.state
         state.tasks = {None: True, True: False, False: None}[state.tasks]
-        said = {None: "where there is room", True: "always", False: "never"}[state.tasks]
-        host_of(self).say(f"the line that tells which task runs: {said}")
+        when = {None: "where there is room", True: "always", False: "never"}[state.tasks]
+        host_of(self).say(f"the line that tells which task runs: {when}")
         self._fit()
         self._draw()
         self.query_one(Lanes).reveal()

@@ -1,10 +1,10 @@
 """Builds the index that :mod:`tracekit.browse.index.load` maps, in a process of its own.
 
-What decoding takes in memory goes with that process.
+The memory that decoding takes is freed when that process ends.
 
 ``main([SESSION, FD])``: ``FD`` is an open, empty directory. Standard output gets JSON lines:
-``[what, share]``, then either ``{"rows": ...}`` or ``{"error": ...}``. The process ends, and takes
-away what it wrote, when standard input ends: the process that wanted the index is gone.
+``[what, share]``, then either ``{"rows": ...}`` or ``{"error": ...}``. When standard input ends,
+the process that wanted the index is gone: this one removes what it wrote and ends.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ from tracekit.timeline.rows import Rows
 __all__ = ["build", "main"]
 
 Say = Callable[[str, float | None], None]
-_BLOCK = 4096  # bytes: of these, empty ones are left out
-_SPARE = 64 << 20  # bytes of the disk that are left to others
-_READING = 0.6  # of the time
-_NICE = 5  # whoever waits for the index has an interface to keep going
+_BLOCK = 4096  # bytes; blocks of zeros become holes
+_SPARE = 64 << 20  # bytes of the disk to leave free
+_READING = 0.6  # share of the time
+_NICE = 5  # the interface that waits for the index must stay responsive
 
 
 def _need_room(fd: int, size: int) -> None:
@@ -78,7 +78,7 @@ class _Spool:
         self._kept: dict[int, tuple[mmap.mmap, int]] = {}  # by id: where each mapping begins
 
     def put(self, data: bytes | memoryview) -> int:
-        """Append ``data`` without its empty blocks, which become holes; where it begins."""
+        """Append ``data``, its empty blocks as holes; returns where it begins."""
         if not data:
             return 0
         _need_room(self._fd, len(data))
@@ -94,13 +94,13 @@ class _Spool:
         os.ftruncate(self._fd, self._size)
         return start
 
-    def _write(self, data: memoryview, at: int) -> None:
+    def _write(self, data: memoryview, offset: int) -> None:
         while data:
-            done = os.pwrite(self._fd, data, at)
-            data, at = data[done:], at + done
+            done = os.pwrite(self._fd, data, offset)
+            data, offset = data[done:], offset + done
 
     def swapped(self, data: bytes) -> bytes:
-        """``data``, from now on in the file instead of in this process's own memory."""
+        """Move ``data`` to the file; returns a mapping of it there."""
         if not data:
             return data
         start = self.put(data)
@@ -115,7 +115,7 @@ class _Spool:
 
 
 class _SwappingSession(Session):
-    """A session whose regions go to the spool as they are read, the next one being unpacked."""
+    """A session that moves each region to the spool as it is read, and unpacks the next one."""
 
     spool: _Spool
     say: Say
@@ -125,15 +125,15 @@ class _SwappingSession(Session):
         if not rel.endswith(".raw"):
             return super().read(rel)
         regions = [name for name in self.list("boots/") if name.endswith(".raw")]
-        at = regions.index(rel) + 1
-        self.say("decoding", _READING * at / len(regions))
+        number = regions.index(rel) + 1
+        self.say("decoding", _READING * number / len(regions))
         data = super().read(rel)
-        self.read_ahead(regions[at : at + 1])
+        self.read_ahead(regions[number : number + 1])
         return self.spool.swapped(data)
 
 
 def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[str, IndexedGroups]:
-    """``rows.arrow``; the rest of what the groups are."""
+    """Write ``rows.arrow``; returns keys and starts of the groups."""
     rows, axis = recording.rows, recording.axis
     columns: dict[str, npt.NDArray[Any]] = {f.name: getattr(rows, f.name) for f in fields(Rows)}
     columns |= {"ts_ns": axis.ts_ns, "comm": recording.comm_codes[0]}
@@ -160,7 +160,7 @@ def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[s
 def _about(
     recording: Recording, made: str, spool: _Spool, groups: dict[str, IndexedGroups]
 ) -> dict[str, Any]:
-    """The fields of ``about.json`` but for the marks of the other files."""
+    """The fields of ``about.json``, except the marks of the other files."""
     report = recording.report()
     axis = recording.axis
     buffers = tuple(
@@ -188,7 +188,7 @@ def _about(
 
 
 def build(path: str, directory: int, say: Say) -> int:
-    """Write the index of the session at ``path`` into an open directory: the rows in it.
+    """Write the index of the session at ``path`` into an open directory; returns its rows.
 
     Raises OSError and :class:`~tracekit.errors.TracekitError`.
     """
@@ -206,7 +206,7 @@ def build(path: str, directory: int, say: Say) -> int:
         say(f"sorting {len(recording):,} events", _READING)
         groups = _write_rows(fds[ROWS], recording, Index(recording), say)
         about = _about(recording, made, session.spool, groups)
-        for name in (DATA, ROWS):  # what is on disk must not be older than what tells of it
+        for name in (DATA, ROWS):  # on disk before the file that describes them
             os.fsync(fds[name])
         say("writing the index", 0.99)
         kept = About(files={name: marks(fds[name]) for name in (DATA, ROWS)}, **about)
@@ -233,12 +233,12 @@ def _tell(document: object) -> None:
 
 def main(argv: list[str]) -> int:
     """See the module."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that wanted the index tells
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that wanted the index decides
     os.nice(_NICE)
     path, directory = argv[0], int(argv[1])
     threading.Thread(target=_end_with, args=(0, directory), daemon=True).start()
     try:
-        rows = build(path, directory, lambda what, share: _tell([what, share]))
+        rows = build(path, directory, lambda step, share: _tell([step, share]))
     except OSError as error:
         _tell({"error": error.strerror or str(error)})
         return 1

@@ -1,7 +1,7 @@
 """Dataclasses as JSON documents and back: their annotations say what a document may hold.
 
-Only what is annotated is ever made, so that a document from elsewhere is no danger: what does not
-fit is a ValueError.
+Only annotated types are ever created, so a document from elsewhere is no danger: anything that
+does not fit is a ValueError.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["decode", "encode"]
 
 _T = TypeVar("_T")
 _Decoder = Callable[[Any], Any]
-_LONGEST = 4096  # digits of a fraction, both its numbers together
+_LONGEST = 4096  # characters of a fraction, numerator and denominator
 
 
 def encode(value: Any) -> Any:
@@ -51,16 +51,16 @@ def _list(kind: object, document: Any, length: int | None = None) -> list[Any]:
 
 @cache
 def _decoder(kind: Any) -> _Decoder:
-    """What makes a ``kind`` of a document."""
-    origin, of = get_origin(kind), get_args(kind)
+    """The function that makes a ``kind`` of a document."""
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return lambda document: _one_of(kind, of, document)
+        return lambda document: _one_of(kind, arguments, document)
     if origin in (Union, types.UnionType):
-        return _union(of)
+        return _union(arguments)
     if origin in (tuple, list, Sequence):
-        return _sequence(kind, origin, of)
+        return _sequence(kind, origin, arguments)
     if origin in (dict, Mapping):
-        return _mapping(kind, of)
+        return _mapping(kind, arguments)
     if kind is object:
         return lambda document: document  # what JSON itself holds
     if kind is Fraction:
@@ -93,27 +93,27 @@ def _fraction(document: Any) -> Fraction:
     return Fraction(int(over), int(under))
 
 
-def _union(of: Sequence[Any]) -> _Decoder:
-    """``X | None``: what all unions here are."""
-    (wanted,) = (k for k in of if k is not types.NoneType)
+def _union(arguments: Sequence[Any]) -> _Decoder:
+    """A decoder of ``X | None``: all unions here are of that form."""
+    (wanted,) = (k for k in arguments if k is not types.NoneType)
     inner = _decoder(wanted)
     return lambda document: None if document is None else inner(document)
 
 
-def _sequence(kind: Any, origin: Any, of: Sequence[Any]) -> _Decoder:
+def _sequence(kind: Any, origin: Any, arguments: Sequence[Any]) -> _Decoder:
     made = list if origin is list else tuple
-    if origin is tuple and of[-1] is not Ellipsis:
-        inner = [_decoder(k) for k in of]
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        inner = [_decoder(k) for k in arguments]
         return lambda document: tuple(
             make(entry)
             for make, entry in zip(inner, _list(kind, document, len(inner)), strict=True)
         )
-    make = _decoder(of[0])
+    make = _decoder(arguments[0])
     return lambda document: made(map(make, _list(kind, document)))
 
 
-def _mapping(kind: Any, of: Sequence[Any]) -> _Decoder:
-    key, value = of[0], _decoder(of[1])
+def _mapping(kind: Any, arguments: Sequence[Any]) -> _Decoder:
+    key, value = arguments[0], _decoder(arguments[1])
     if key not in (int, str):
         raise TypeError(f"{kind} cannot be kept as JSON")
 

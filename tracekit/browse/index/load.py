@@ -2,12 +2,12 @@
 
 ``rows.arrow`` has the rows' columns and the rows of each CPU, event and task, as one record batch;
 ``data.bin`` the ring buffers as they were, with holes where they were empty; ``about.json`` the
-rest. Reading it maps the files: only what is looked at is read.
+rest. The files are mapped, so only what is used is read.
 
-The index is derived: nobody's evidence, and to be deleted at any time. It is believed only where it
-was made here and now: by this user and of the files that are there (a stamp, as for
-``timeline.parquet``), its own files unchanged down to the ns of their change. One that came with a
-session from elsewhere does not meet this, so it is made again.
+The index is derived data, no evidence, and may be deleted at any time. It is trusted only if this
+user made it, of the session's files as they are (a stamp, as for ``timeline.parquet``), and its own
+files are unchanged down to the ns of their ctime. One that came with a session from elsewhere does
+not meet this, so it is built again.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ Indexed = tuple[Recording, Report, Index, tuple[mmap.mmap, ...]]
 INDEX = "index"
 ROWS, DATA, ABOUT = "rows.arrow", "data.bin", "about.json"
 GROUPS = ("cpus", "events", "tasks")
-#: The columns of ``rows.arrow``: those of :class:`Rows`, and what else there is of every row.
+#: The columns of ``rows.arrow``: those of :class:`Rows`, and others with a value for every row.
 COLUMNS: Mapping[str, str] = {
     "ts_raw": "u8", "boot": "u1", "cpu": "u2", "pid": "i4", "kind": "i4", "flags": "u1",
     "preempt": "u1", "buffer": "u2", "offset": "u8", "length": "u4",
     "ts_ns": "i8", "comm": "i4", **dict.fromkeys(GROUPS, "u4"),
 }  # fmt: skip
-AXIS_RAW = "axis_raw"  # where it is not ts_raw
+AXIS_RAW = "axis_raw"  # only if it differs from ts_raw
 _MAX_ABOUT = 256 << 20
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -99,7 +99,7 @@ class IndexedGroups:
 class About:
     """``about.json``. ``stamp``: of the session; ``files``: of the index's others (:func:`marks`).
 
-    ``remarks`` are of reading the session, ``notes`` of its axis, ``boot_notes`` of each boot.
+    ``remarks`` concern the session, ``notes`` its axis, ``boot_notes`` each boot.
     """
 
     stamp: str
@@ -120,9 +120,9 @@ class About:
 
 
 def marks(fd: int) -> tuple[int, ...]:
-    """What tells that a file was not touched since: its size and the ns of its two changes.
+    """Marks that show whether a file was changed since: its size, mtime and ctime (ns).
 
-    Nobody can give a file a time of change (ctime) of his own choice.
+    The ctime cannot be set to a chosen value.
     """
     about = os.fstat(fd)
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns
@@ -130,7 +130,7 @@ def marks(fd: int) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def _opened(name: str, directory: int | None, flags: int = 0) -> Iterator[int]:
-    """A file or directory of this user that nobody else can write; OSError if it is none."""
+    """Open a file or directory that only this user can write; OSError if it is not so."""
     fd = os.open(name, _OPEN | flags, dir_fd=directory)
     try:
         about = os.fstat(fd)
@@ -143,7 +143,7 @@ def _opened(name: str, directory: int | None, flags: int = 0) -> Iterator[int]:
 
 
 def _mapped(name: str, directory: int, expected: tuple[int, ...]) -> mmap.mmap:
-    """A file's bytes, mapped; ValueError where it is empty, or not as it was left."""
+    """A file's bytes, mapped; ValueError if it is empty or was changed."""
     with _opened(name, directory, os.O_NONBLOCK) as fd:
         if marks(fd) != expected:
             raise ValueError(f"{name} was changed")
@@ -166,26 +166,28 @@ def _columns(raw: mmap.mmap, rows: int) -> dict[str, _Array]:
     batch.validate()
     if batch.num_rows != rows:
         raise ValueError(f"{ROWS} has {batch.num_rows} rows, not {rows}")
-    found = {}
+    columns = {}
     for name in batch.schema.names:
         column = batch.column(name)
         dtype = np.dtype(COLUMNS.get(name, "u8"))
         if column.null_count or not column.type.equals(pa.from_numpy_dtype(dtype)):
             raise ValueError(f"{ROWS}: {name} is a {column.type}")
-        found[name] = as_numpy(column)
-    if missing := COLUMNS.keys() - found.keys():
+        columns[name] = as_numpy(column)
+    if missing := COLUMNS.keys() - columns.keys():
         raise ValueError(f"{ROWS} has no {', '.join(sorted(missing))}")
-    return found
+    return columns
 
 
 def _buffers(about: About, data: memoryview) -> list[Buffer]:
-    found = []
+    buffers = []
     for b in about.buffers:
         if not 0 <= b.start <= b.start + b.size <= len(data):
             raise ValueError(f"{DATA} does not hold buffer {b.name}")
         mine = cast(bytes, data[b.start : b.start + b.size])
-        found.append(Buffer(b.name, b.instance, b.clock, mine, (), None, b.diagnostics, b.extents))
-    return found
+        buffers.append(
+            Buffer(b.name, b.instance, b.clock, mine, (), None, b.diagnostics, b.extents)
+        )
+    return buffers
 
 
 def _groups(kept: IndexedGroups, order: _Array) -> Groups:
@@ -197,7 +199,7 @@ def _groups(kept: IndexedGroups, order: _Array) -> Groups:
 
 
 def _check(about: About, session: Session, names: Sequence[str]) -> None:
-    """What the rows' numbers are looked up in has to be there."""
+    """Raise ValueError if the rows refer to boots, events or clocks that do not exist."""
     boots = set(session.boots)
     if not {k.boot for k in about.kinds} | about.sources.keys() <= boots:
         raise ValueError("events of a boot that the session does not have")
@@ -233,7 +235,7 @@ def _restored(directory: int, session: Session, stamp: str) -> Indexed:
 
 
 def load(session: Session, stamp: str, directory: Path) -> Indexed | None:
-    """What is kept in ``directory``; None where that is not a whole index of this session."""
+    """The index in ``directory``; None if that is not a complete one of this session."""
     with (
         contextlib.suppress(
             OSError,

@@ -1,8 +1,8 @@
-"""Where the boot loader at hand takes the kernel's command line from, and how to add to it.
+"""Where this machine's boot loader takes the kernel's command line from, and how to extend it.
 
-GRUB: ``/etc/default/grub.d/*.cfg``, shell that grub-mkconfig reads (Debian, Ubuntu and others that
-have the directory). kernel-install: ``/etc/kernel/cmdline``, one line (``kernel-install(8)``).
-Everything else is told to the user, with what has to be added.
+GRUB: ``/etc/default/grub.d/*.cfg``, shell code that grub-mkconfig reads (Debian, Ubuntu and others
+that have the directory). kernel-install: ``/etc/kernel/cmdline``, one line
+(``kernel-install(8)``). For any other loader the user is told what to add by hand.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from tracekit.errors import UsageError
 
 __all__ = ["GRUB_FILE", "KERNEL_CMDLINE", "MARK", "Loader", "find_loader", "parameters"]
 
-MARK = "# Installed by tracekit setup."  # how our files begin
+MARK = "# Installed by tracekit setup."  # the first line of our files
 GRUB_FILE = "etc/default/grub.d/tracekit.cfg"
 KERNEL_CMDLINE = "etc/kernel/cmdline"
 _GRUB_DEFAULTS = "etc/default/grub"
 _GRUB_DIRECTORY = "etc/default/grub.d"
 _ENTRIES = ("boot/loader/entries", "efi/loader/entries", "boot/efi/loader/entries")
 _SIZE = re.compile(r"[1-9][0-9]{0,9}[KMG]?")
-_ALIGN = "2M"  # a huge page: the direct map is not split up for it
+_ALIGN = "2M"  # a huge page, so the direct map is not split for it
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """The boot loader: the file that is written, and what makes it take effect.
+    """The boot loader: the file to write, and what makes it take effect.
 
-    ``path`` is relative to the root, None where it has to be done by hand; ``update`` is the
-    command to run then; ``note`` says what there is to know.
+    ``path`` is relative to the root, None where the user has to do it by hand; ``update`` is the
+    command to run after writing it; ``note`` is advice for the user.
     """
 
     name: str
@@ -58,7 +58,7 @@ def parameters(size: str) -> str:
 
 
 def without(cmdline: str) -> str:
-    """A command line without what :func:`parameters` adds to one; comments stay, and come first."""
+    """A command line without what :func:`parameters` adds; comment lines stay, and come first."""
     ours = re.compile(r"kho=on|reserve_mem=[^\s:]+:[^\s:]+:tk[AB]|trace_instance=tk\^traceoff@tkA")
     comments = [line for line in cmdline.splitlines() if line.startswith("#")]
     lines = [line for line in cmdline.splitlines() if not line.startswith("#")]
@@ -67,7 +67,7 @@ def without(cmdline: str) -> str:
 
 
 def find_loader(exists: Callable[[str], bool], which: Callable[[str], bool]) -> Loader:
-    """The boot loader; ``exists`` tells of files below the root, ``which`` of programs."""
+    """The boot loader; ``exists`` looks for files below the root, ``which`` for programs."""
     if exists(_GRUB_DEFAULTS) and exists(_GRUB_DIRECTORY):
         update = ("update-grub",) if which("update-grub") else (
             "grub-mkconfig", "-o", "/boot/grub/grub.cfg",

@@ -25,15 +25,15 @@ MAX_CMDLINE = 2048
 
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 _OURS = ("trace_instance", "trace_clock", "trace_event", SESSION_PARAMETER, "kho")
-_LOADERS = ("BOOT_IMAGE", "initrd")  # what boot loaders add to say what they loaded
+_LOADERS = ("BOOT_IMAGE", "initrd")  # added by boot loaders: what they loaded
 
 
 @dataclass(frozen=True, slots=True)
 class NextBoot:
-    """The next kernel's command line, and which region its ``instance`` records in.
+    """The next kernel's command line and the region that its ``instance`` records in.
 
     ``region`` is None where no second region is reserved: the next kernel then records in its
-    global buffer only. ``warnings`` say what will be missing and how to mend it.
+    global buffer only. ``warnings`` say what will be missing and how to fix it.
     """
 
     cmdline: str
@@ -43,10 +43,10 @@ class NextBoot:
 
 
 def _words(text: str) -> tuple[list[str], list[str]]:
-    """(the kernel's parameters as they stand, with their quotes; ``--`` and what follows it)."""
+    """Split into (the kernel's parameters, quotes kept; ``--`` and everything after it)."""
     words = _WORD.findall(text)
-    at = words.index("--") if "--" in words else len(words)
-    return words[:at], words[at:]
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end:]
 
 
 def _name(word: str) -> str:
@@ -54,14 +54,14 @@ def _name(word: str) -> str:
 
 
 def _kept(words: Iterable[str], instance: str) -> Iterator[str]:
-    """The parameters that stay: not ours, not what a boot loader says of itself."""
+    """The parameters to keep: neither ours nor those that a boot loader adds."""
     ours = {name.replace("-", "_") for name in _OURS}
     for word in words:
         name = _name(word)
         if name == "trace_instance":
             value = word.strip('"').partition("=")[2]
-            found = parse_cmdline(f"trace_instance={value}").instances
-            if not found or found[0].name != instance:
+            instances = parse_cmdline(f"trace_instance={value}").instances
+            if not instances or instances[0].name != instance:
                 yield word
         elif name not in ours and name not in _LOADERS:
             yield word
@@ -77,11 +77,11 @@ def _mentioned(words: Iterable[str], region: str) -> bool:
 def _other_region(
     command: CommandLine, words: Sequence[str], current: TraceInstance | None
 ) -> ReserveMem | None:
-    """The reserved region for the next kernel: not the one in use, preferably of its size."""
+    """The region for the next kernel: not in use, and closest in size to the current one."""
     used = {i.region for i in command.instances}
-    taken = next((m.size for m in command.reserve_mem if current and m.name == current.region), 0)
+    size = next((m.size for m in command.reserve_mem if current and m.name == current.region), 0)
     free = [m for m in command.reserve_mem if m.name not in used and not _mentioned(words, m.name)]
-    return min(free, key=lambda m: abs(m.size - taken), default=None)
+    return min(free, key=lambda m: abs(m.size - size), default=None)
 
 
 def _quoted(name: str, value: str) -> str:
@@ -109,11 +109,11 @@ def next_cmdline(
 ) -> NextBoot:
     """The command line for the kernel that follows the one booted with ``current``.
 
-    ``base`` is what the next kernel gets besides tracekit's parameters (default: what this one
-    has); ``instance`` the trace instance recorded in (default: the one on a reserved region);
+    ``base`` is the next kernel's command line without tracekit's parameters (default: this
+    kernel's); ``instance`` the trace instance recorded in (default: the one on a reserved region);
     ``session`` an absolute path, for the new kernel's ``tracekit recover``; ``clock`` the trace
-    clock of the recording. Raises :class:`~tracekit.errors.UsageError` for what cannot be written
-    on a command line.
+    clock of the recording. Raises :class:`~tracekit.errors.UsageError` for a value that cannot be
+    written on a command line.
     """
     command = parse_cmdline(current)
     on_region = [i for i in command.instances if i.region is not None]
@@ -155,5 +155,5 @@ def next_cmdline(
 def _reservations(text: str) -> Iterator[tuple[ReserveMem, str]]:
     """Every ``reserve_mem=`` the kernel accepts, with its text."""
     for word in _words(text)[0]:
-        if _name(word) == "reserve_mem" and (found := parse_cmdline(word).reserve_mem):
-            yield found[0], word
+        if _name(word) == "reserve_mem" and (reserved := parse_cmdline(word).reserve_mem):
+            yield reserved[0], word

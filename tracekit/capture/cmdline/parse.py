@@ -1,8 +1,8 @@
-"""The kernel's command line, as far as tracing and KHO are concerned.
+"""Parses the tracing and KHO parameters of a kernel command line.
 
-Rules of ``lib/cmdline.c`` (``next_arg()``, ``memparse()``), of ``enable_instances()`` in
-``kernel/trace/trace.c`` and of ``reserve_mem()`` in ``mm/memblock.c``. Whatever the kernel would
-have ignored with a warning is listed in :attr:`CommandLine.ignored`.
+The rules are those of ``lib/cmdline.c`` (``next_arg()``, ``memparse()``), of
+``enable_instances()`` in ``kernel/trace/trace.c`` and of ``reserve_mem()`` in ``mm/memblock.c``.
+Parameters that the kernel ignores with a warning are listed in :attr:`CommandLine.ignored`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class TraceInstance:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """What was parsed. ``kho`` is None when the parameter is absent or makes no sense."""
+    """A parsed command line. ``kho`` is None when the parameter is absent or not a boolean."""
 
     text: str
     instances: tuple[TraceInstance, ...] = ()
@@ -80,7 +80,7 @@ class CommandLine:
     ignored: tuple[str, ...] = ()
 
     def instance_of(self, region: str, address: int | None = None) -> TraceInstance | None:
-        """The instance that was given the region of this name or at this physical address."""
+        """The instance on the region of this name or at this physical address."""
         for instance in self.instances:
             if instance.region == region:
                 return instance
@@ -90,7 +90,7 @@ class CommandLine:
 
 
 def memparse(text: str) -> tuple[int, str] | None:
-    """(number with its suffix K, M, G, T, P or E applied, the rest), as ``memparse()``.
+    """(number with its suffix K, M, G, T, P or E applied, the rest), as ``memparse()`` does.
 
     Decimal, hexadecimal with ``0x``, octal with a leading ``0``. None when there is no number, or
     it exceeds 64 bits.
@@ -146,10 +146,10 @@ def _instance(value: str) -> TraceInstance | None:
     if not places:
         return TraceInstance(name, flags, events=listed, backup=backup or None)
     if places[0][:1].isdecimal():
-        found = _range(places[0])
-        if found is None:
+        extent = _range(places[0])
+        if extent is None:
             return None
-        return TraceInstance(name, flags, None, *found, listed, backup or None)
+        return TraceInstance(name, flags, None, *extent, listed, backup or None)
     if not places[0]:
         return None
     return TraceInstance(name, flags, places[0], events=listed, backup=backup or None)
@@ -213,10 +213,10 @@ def parse_region(text: str) -> RegionSpec:
 
     Raises :class:`~tracekit.errors.UsageError`.
     """
-    name, at, place = text.rpartition("@")
-    found = _range(place)
-    if not name or not at or found is None:
+    name, separator, place = text.rpartition("@")
+    extent = _range(place)
+    if not name or not separator or extent is None:
         raise UsageError(
             f"{text!r}: not a region: write NAME@ADDRESS:SIZE, as in tkA@0x7d600000:4M"
         )
-    return RegionSpec(name, *found)
+    return RegionSpec(name, *extent)

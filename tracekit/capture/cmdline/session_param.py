@@ -17,7 +17,7 @@ _CMDLINE = "proc/cmdline"
 
 
 def named_session(cmdline: str) -> str | None:
-    """The session a command line names; the last one counts, None without any."""
+    """The session a command line names (the last one counts), or None."""
     named = [value for name, value in split_parameters(cmdline) if name == SESSION_PARAMETER]
     return named[-1] if named else None
 
@@ -44,13 +44,13 @@ def session_from_cmdline(root: Sysroot) -> str:
 def default_session(root: Sysroot) -> Path:
     """The session this boot records into when none is named.
 
-    The one that the kernel before handed over in ``tracekit.session=``; else one of this boot's
-    own below ``/var/lib/tracekit``, the same each time.
+    The one that the previous kernel passed on in ``tracekit.session=``; else this boot's own below
+    ``/var/lib/tracekit``, which is the same on every call.
     """
     if named_session(root.text("proc/cmdline")) is not None:
         return Path(session_from_cmdline(root))
     boot_id = (root.get("proc/sys/kernel/random/boot_id") or b"unknown").decode("ascii", "replace")
     mark = boot_id.strip()[:8]
-    there = sorted(SESSIONS.glob(f"*-{mark}")) if SESSIONS.is_dir() else []
+    existing = sorted(SESSIONS.glob(f"*-{mark}")) if SESSIONS.is_dir() else []
     today = datetime.now(UTC).strftime("%Y%m%d")
-    return there[0] if there else SESSIONS / f"{today}-{mark}"
+    return existing[0] if existing else SESSIONS / f"{today}-{mark}"

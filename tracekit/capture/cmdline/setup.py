@@ -1,7 +1,7 @@
-"""``tracekit setup``: the kernel's command line and the systemd units, shown or installed.
+"""``tracekit setup``: shows or installs the kernel's command line and the systemd units.
 
-Files are written below a root directory, each to a temporary name that is renamed, and no symlink
-is followed on the way. A file that is not ours is never replaced.
+Files are written below a root directory under a temporary name and then renamed; no symlink on the
+way is followed. A file that is not ours is never replaced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tracekit.session.files import Directory, write_all
 
 __all__ = ["UNITS", "Options", "Plan", "apply", "make_plan", "start", "undo"]
 
-#: Installed, and what wants each of them at boot.
+#: The units that are installed, and the target that wants each at boot.
 UNITS = {
     "tracekit-recover.service": "basic.target",
     "tracekit-record.service": "basic.target",
@@ -42,8 +42,8 @@ UNITS = {
     "tracekit-load.service": "multi-user.target",
 }
 _UNIT_DIRECTORY = "etc/systemd/system"
-_WORD = re.compile(r"[A-Za-z0-9_@:=,./+~-]+")  # needs no quotes, in systemd nor in a shell
-_PATIENCE = 600  # seconds for update-grub and its like
+_WORD = re.compile(r"[A-Za-z0-9_@:=,./+~-]+")  # needs no quotes, neither in systemd nor in a shell
+_PATIENCE = 600  # seconds allowed for update-grub and the like
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be there: the parameters, the boot loader, and path below the root -> content."""
+    """What to install: the parameters, the boot loader, and path below the root -> content."""
 
     parameters: str
     loader: Loader
@@ -83,15 +83,15 @@ def _absolute(text: str, option: str) -> str:
     return _word(text, option)
 
 
-def _program(given: str | None) -> str:
+def _program(command: str | None) -> str:
     """How units call tracekit: the program that is running, unless another is named."""
-    if given is not None:
-        words = shlex.split(given)
+    if command is not None:
+        words = shlex.split(command)
     else:
-        found = shutil.which("tracekit") or shutil.which(sys.argv[0])
-        words = [os.path.abspath(found)] if found else [sys.executable, "-m", "tracekit"]  # noqa: PTH100
+        path = shutil.which("tracekit") or shutil.which(sys.argv[0])
+        words = [os.path.abspath(path)] if path else [sys.executable, "-m", "tracekit"]  # noqa: PTH100
     if not words or not words[0].startswith("/"):
-        raise UsageError(f"--program {given!r}: begin with the absolute path of a program")
+        raise UsageError(f"--program {command!r}: begin with the absolute path of a program")
     return " ".join(_word(word, "--program") for word in words)
 
 
@@ -178,7 +178,7 @@ def _read(root: Path, rel: str) -> str | None:
 
 
 def _make_parents(directory: Directory, rel: str) -> None:
-    """The directories that hold ``rel``, open to all as those of a system are."""
+    """Create the directories that hold ``rel``, mode 0755 like the system's own."""
     parts = rel.split("/")
     for depth in range(1, len(parts)):
         with (
@@ -189,7 +189,7 @@ def _make_parents(directory: Directory, rel: str) -> None:
 
 
 def _write(root: Path, directory: Directory, rel: str, content: str) -> None:
-    """Write a file that anyone may read, whole or not at all."""
+    """Write a world-readable file atomically."""
     with _guard(root, rel):
         _make_parents(directory, rel)
         with directory.parent(rel) as (fd, name):
@@ -209,7 +209,7 @@ def _write(root: Path, directory: Directory, rel: str, content: str) -> None:
 
 
 def _foreign(present: str | None, rel: str) -> bool:
-    """Whether a file is there that is not ours; the kernel's command line is shared."""
+    """Whether a file exists that is not ours; ``/etc/kernel/cmdline`` is shared, so never is."""
     return present is not None and rel != KERNEL_CMDLINE and not present.startswith(MARK)
 
 
@@ -218,7 +218,7 @@ def _wanted_by(unit: str) -> str:
 
 
 def _enable(root: Path, directory: Directory, unit: str) -> None:
-    """What ``systemctl enable`` does: a symlink in the directory of what wants the unit."""
+    """As ``systemctl enable`` does: a symlink in the target's ``.wants`` directory."""
     link = _wanted_by(unit)
     target = f"../{unit}"
     with _guard(root, link):
@@ -228,7 +228,7 @@ def _enable(root: Path, directory: Directory, unit: str) -> None:
 
 
 def apply(options: Options, plan: Plan) -> list[str]:
-    """Install what ``plan`` says; returns what was done, a line each.
+    """Install what ``plan`` says; returns one line for each thing done.
 
     Raises :class:`~tracekit.errors.SourceError`, before anything is written, when a file that is
     not ours is in the way.
@@ -281,7 +281,7 @@ def undo(options: Options) -> tuple[list[str], Loader]:
 
 
 def start(commands: Sequence[Sequence[str]]) -> list[str]:
-    """Run commands on the live machine; returns what went wrong, a line each."""
+    """Run commands on the live machine; returns one line for each that failed."""
     failures: list[str] = []
     for command in commands:
         try:
@@ -297,6 +297,6 @@ def start(commands: Sequence[Sequence[str]]) -> list[str]:
             failures.append(f"{shlex.join(command)}: {error}")
             continue
         if done.returncode != 0:
-            told = done.stdout.decode("utf-8", "backslashreplace").strip()[-400:]
-            failures.append(f"{shlex.join(command)}: exit code {done.returncode}: {told}")
+            output = done.stdout.decode("utf-8", "backslashreplace").strip()[-400:]
+            failures.append(f"{shlex.join(command)}: exit code {done.returncode}: {output}")
     return failures

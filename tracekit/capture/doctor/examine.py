@@ -12,15 +12,15 @@ __all__ = ["examine"]
 
 
 def examine(root: Sysroot, session: str) -> list[Check]:
-    """Every check, in the order a reader needs them. ``session`` is where it will be recorded."""
+    """Every check, in the order a reader needs them. ``session`` is where the recording will go."""
     machine = Machine(root)
     checks: Iterable[Callable[[Machine], Check]] = (
         *memory_checks.CHECKS,
         *machine_checks.CHECKS,
         *(machine_checks.LIVE_CHECKS if root.live else ()),
     )
-    found = [check(machine) for check in checks]
+    results = [check(machine) for check in checks]
     if root.live:
-        found.append(machine_checks.disk(machine, session))
-    found.append(machine_checks.next_command(machine, session))
-    return found
+        results.append(machine_checks.disk(machine, session))
+    results.append(machine_checks.next_command(machine, session))
+    return results

@@ -1,7 +1,7 @@
-"""What the checks look at, and what each of them says.
+"""The machine that the doctor's checks examine, and the result of a check.
 
-The checks are functions of :class:`Machine`, which reads kernel files below a root, be it the live
-machine's or a saved tree's. Where root would be needed to see something the state is ``unknown``.
+A check is a function of :class:`Machine`, which reads kernel files below a root: the live
+machine's or a saved tree's. What only the user root could see has the state ``unknown``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Check:
 
 @dataclass
 class Machine:
-    """The machine below ``root``, read when asked for."""
+    """The machine below ``root``; its files are read when they are needed."""
 
     root: Sysroot
 
@@ -54,7 +54,7 @@ class Machine:
             return None
 
     def text(self, rel: str) -> str:
-        """A kernel file as text, '' when it cannot be had."""
+        """A kernel file as text, '' when it is absent or cannot be read."""
         return (self.get(rel) or b"").decode("utf-8", "backslashreplace")
 
     @property
@@ -75,7 +75,7 @@ class Machine:
 
     @cached_property
     def config(self) -> dict[str, str] | None:
-        """The options that are set (``KEXEC_FILE`` -> ``y``), None when no file tells."""
+        """The options that are set (``KEXEC_FILE`` -> ``y``), None when they are not known."""
         text = config_text(self.get("proc/config.gz") or b"")
         if not text and self.release:
             text = self.text(f"boot/config-{self.release}")
@@ -83,7 +83,7 @@ class Machine:
 
     @cached_property
     def log(self) -> str:
-        """The kernel's log, '' when it cannot be had."""
+        """The kernel's log, '' when it cannot be read."""
         try:
             return (self.root.kernel_log() or b"").decode("utf-8", "backslashreplace")
         except SourceError:
@@ -93,11 +93,11 @@ class Machine:
     def mounts(self) -> dict[str, list[str]] | None:
         """File system type -> mount points; None for a tree, which has none."""
         lines = [line.split() for line in self.text("proc/self/mounts").splitlines()]
-        found: dict[str, list[str]] = {}
+        points: dict[str, list[str]] = {}
         for words in lines:
             if len(words) > 2:
-                found.setdefault(words[2], []).append(words[1])
-        return found or None
+                points.setdefault(words[2], []).append(words[1])
+        return points or None
 
     @cached_property
     def kho(self) -> str | None:
@@ -106,7 +106,7 @@ class Machine:
 
     @cached_property
     def tracefs(self) -> str | None:
-        """Where tracefs is, None when it is not or only root may see."""
+        """Where tracefs is mounted; None when it is not, or only root may look."""
         return find_tracefs(self.root)
 
     @cached_property
@@ -122,15 +122,17 @@ class Machine:
 
     @property
     def instance(self) -> TraceInstance | None:
-        """The trace instance on reserved memory that the command line makes."""
-        found = (i for i in self.command.instances if i.region is not None or i.address is not None)
-        return next(found, None)
+        """The trace instance on reserved memory that the command line creates."""
+        preserved = (
+            i for i in self.command.instances if i.region is not None or i.address is not None
+        )
+        return next(preserved, None)
 
     def option(self, name: str) -> str | None:
-        """``y``, ``m``, a value, ``n`` when not set; None when no file tells."""
+        """``y``, ``m``, a value, ``n`` when not set; None when the configuration is not known."""
         return None if self.config is None else self.config.get(name, "n")
 
     def log_lines(self, *wanted: str) -> list[str]:
-        """The first few lines of the log that hold one of the texts."""
+        """The first few lines of the log that contain one of the texts."""
         lines = (line for line in self.log.splitlines() if any(w in line for w in wanted))
         return [" ".join(line.split())[:200] for line in lines][:3]

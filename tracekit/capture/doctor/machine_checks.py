@@ -21,7 +21,7 @@ _TSC = ("constant_tsc", "nonstop_tsc")
 
 
 def kexec_file(m: Machine) -> Check:
-    """The file-based kexec, the only one that carries KHO data."""
+    """``kexec_file_load()``, the only kexec that carries KHO data."""
     name = "kexec-file"
     option = m.option("KEXEC_FILE")
     if option == "n":
@@ -51,17 +51,17 @@ def _mounted(m: Machine, kind: str, place: str, seen: bool) -> Check:
 
 
 def tracefs(m: Machine) -> Check:
-    """Events are read and switched there."""
+    """Tracefs, where events are enabled and read."""
     return _mounted(m, "tracefs", "sys/kernel/tracing", m.tracefs is not None)
 
 
 def debugfs(m: Machine) -> Check:
-    """KHO shows its data there."""
+    """Debugfs, where KHO shows its data."""
     return _mounted(m, "debugfs", "sys/kernel/debug", m.root.exists("sys/kernel/debug"))
 
 
 def clock(m: Machine) -> Check:
-    """A trace clock that runs on through the jump."""
+    """A trace clock that keeps counting through the jump."""
     flags = set(m.text("proc/cpuinfo").partition("flags")[2].partition("\n")[0].split())
     unstable = m.log_lines("Marking TSC unstable", "TSC found unstable")
     if unstable:
@@ -87,14 +87,14 @@ def clock(m: Machine) -> Check:
 
 
 def headers(m: Machine) -> Check:
-    """What BCC compiles its probes with."""
+    """The kernel headers that BCC compiles its probes with."""
     build = f"lib/modules/{m.release}/build"
     places = (build, "sys/kernel/kheaders.tar.xz")
-    there = [m.root.where(p) for p in places if m.release and m.root.exists(p)]
+    present = [m.root.where(p) for p in places if m.release and m.root.exists(p)]
     btf = m.root.exists("sys/kernel/btf/vmlinux")
     types = "BTF is there" if btf else "no BTF"
-    if there:
-        return Check("headers", "ok", f"{there[0]}, {types}")
+    if present:
+        return Check("headers", "ok", f"{present[0]}, {types}")
     return Check(
         "headers", "warning", f"no {m.root.where(build)}, no kheaders.tar.xz, {types}",
         f"install the headers of {m.release or 'this kernel'} (linux-headers, kernel-devel) or "
@@ -103,7 +103,7 @@ def headers(m: Machine) -> Check:
 
 
 def root_user(m: Machine) -> Check:
-    """Whether everything can be seen at all."""
+    """Running as root, without which much stays unseen."""
     if m.blind:
         return Check("root", "warning", "not root: tracefs, debugfs and kcore stay unseen",
                      "sudo tracekit doctor")  # fmt: skip
@@ -111,7 +111,7 @@ def root_user(m: Machine) -> Check:
 
 
 def bcc(_: Machine) -> Check:
-    """BCC for this very Python."""
+    """BCC's module for this Python."""
     spec = find_bcc()
     if spec is not None:
         return Check("bcc", "ok", f"{spec.origin or 'found'}")
@@ -123,14 +123,14 @@ def bcc(_: Machine) -> Check:
 
 
 def service_manager(_: Machine) -> Check:
-    """Not needed, but what 'systemctl kexec' and the units need."""
+    """Systemd: optional, but 'systemctl kexec' and the units need it."""
     if systemd.running():
         return Check("systemd", "ok", "running: 'tracekit setup' has units, --via systemctl works")
     return Check("systemd", "ok", "not running: use --via kexec; no milestones of user space")
 
 
 def disk(m: Machine, session: str) -> Check:
-    """Room where the session will be."""
+    """Free space where the session will be."""
     place = Path(session)
     while not os.path.exists(place) and place != place.parent:  # noqa: PTH110 - never raises
         place = place.parent
@@ -140,21 +140,21 @@ def disk(m: Machine, session: str) -> Check:
     except OSError as error:
         return Check("disk", "unknown", f"{place}: {error.strerror}", _AS_ROOT)
     free = stat.f_bavail * stat.f_frsize
-    found = f"{free >> 20} MiB free in {place}, {need >> 20} MiB wanted"
+    space = f"{free >> 20} MiB free in {place}, {need >> 20} MiB wanted"
     if stat.f_flag & os.ST_RDONLY:
         return Check("disk", "failed", f"{place} is on a read-only file system",
                      "name a session elsewhere: --session DIR")  # fmt: skip
     if _in_memory(m, place):
-        return Check("disk", "warning", f"{found}, but that is memory, lost at the jump",
+        return Check("disk", "warning", f"{space}, but that is memory, lost at the jump",
                      "name a session on a disk: --session DIR")  # fmt: skip
     if free < need:
-        return Check("disk", "failed" if free < _ROOM else "warning", found,
+        return Check("disk", "failed" if free < _ROOM else "warning", space,
                      "free some, or name a session elsewhere: --session DIR")  # fmt: skip
-    return Check("disk", "ok", found)
+    return Check("disk", "ok", space)
 
 
 def _in_memory(m: Machine, place: Path) -> bool:
-    """Whether the file system that holds ``place`` is a tmpfs or its like."""
+    """Whether the file system that holds ``place`` is a tmpfs or similar."""
     best, volatile = "", False
     for kind, points in (m.mounts or {}).items():
         for point in points:

@@ -25,35 +25,35 @@ _AS_ROOT = "run 'tracekit doctor' as root to see"
 
 
 def kho(m: Machine) -> Check:
-    """KHO built in, switched on and at work."""
+    """KHO built in, enabled and working."""
     option = m.option("KEXEC_HANDOVER")
     switch = {True: "kho=on", False: "kho=off", None: "no kho="}[m.command.kho]
-    found = f"CONFIG_KEXEC_HANDOVER={option or 'unknown'}, {switch} on the command line"
+    summary = f"CONFIG_KEXEC_HANDOVER={option or 'unknown'}, {switch} on the command line"
     if option == "n":
         return Check(
             "kho",
             "failed",
-            f"{found}: this kernel ({m.release}) has no kexec handover",
+            f"{summary}: this kernel ({m.release}) has no kexec handover",
             "boot a kernel of 6.16 or later that is built with CONFIG_KEXEC_HANDOVER=y and "
             "CONFIG_KEXEC_HANDOVER_DEBUGFS=y; 'tracekit lab' shows all of it in a virtual machine",
         )
     if m.kho is not None:
-        return Check("kho", "ok", f"{found}, {m.root.where(m.kho)}/out is there")
+        return Check("kho", "ok", f"{summary}, {m.root.where(m.kho)}/out is there")
     if lines := m.log_lines("disabling kexec handover"):
         return Check(
-            "kho", "failed", f"{found}; the log says: {lines[0]}",
+            "kho", "failed", f"{summary}; the log says: {lines[0]}",
             "reserve less for its scratch areas (kho_scratch=), or give the machine more memory",
         )  # fmt: skip
     if m.command.kho is False or (m.command.kho is None and not m.blind and _debugfs(m)):
-        return Check("kho", "failed", f"{found}, no {m.root.where('sys/kernel/debug/kho')}",
+        return Check("kho", "failed", f"{summary}, no {m.root.where('sys/kernel/debug/kho')}",
                      f"boot with kho=on: {_SETUP}")  # fmt: skip
     if m.command.kho is None:
-        return Check("kho", "unknown", f"{found}; debugfs cannot be looked into", _AS_ROOT)
+        return Check("kho", "unknown", f"{summary}; debugfs cannot be looked into", _AS_ROOT)
     if m.blind or not _debugfs(m):
-        return Check("kho", "unknown", f"{found}; debugfs cannot be looked into",
+        return Check("kho", "unknown", f"{summary}; debugfs cannot be looked into",
                      _AS_ROOT if m.blind else "mount debugfs")  # fmt: skip
     return Check(
-        "kho", "warning", f"{found}, but debugfs does not show it",
+        "kho", "warning", f"{summary}, but debugfs does not show it",
         "build the kernel with CONFIG_KEXEC_HANDOVER_DEBUGFS=y; recover then needs less guessing",
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ def regions(m: Machine) -> Check:
         return Check("regions", "failed", f"the log says: {'; '.join(lines)}", _SETUP)
     names = {memory.name for memory in wanted}
     places = ", ".join(_place(r) for r in m.regions if r.name in names)
-    found = places or ", ".join(f"{r.name}, {r.size >> 10} KiB" for r in wanted)
+    summary = places or ", ".join(f"{r.name}, {r.size >> 10} KiB" for r in wanted)
     if not wanted:
         if m.instance is not None and m.instance.address is not None:
             return Check(
@@ -91,10 +91,10 @@ def regions(m: Machine) -> Check:
         )  # fmt: skip
     if len(wanted) == 1:
         return Check(
-            "regions", "warning", f"only one: {found}",
+            "regions", "warning", f"only one: {summary}",
             f"reserve a second one, so that the next kernel's way out can be recorded: {_SETUP}",
         )  # fmt: skip
-    return Check("regions", "ok", found)
+    return Check("regions", "ok", summary)
 
 
 def instance(m: Machine) -> Check:
@@ -121,8 +121,10 @@ def instance(m: Machine) -> Check:
             f"{wanted.name} on {place} on the command line, but tracefs has no such instance",
             "look into the kernel's log for 'Tracing:'",
         )  # fmt: skip
-    at = mapped_instances(m.log).get(wanted.name)
-    where = f"{wanted.name} on {place}" + (f" at {at[0]:#x}, {at[1] >> 10} KiB" if at else "")
+    mapped = mapped_instances(m.log).get(wanted.name)
+    where = f"{wanted.name} on {place}" + (
+        f" at {mapped[0]:#x}, {mapped[1] >> 10} KiB" if mapped else ""
+    )
     if "traceoff" not in wanted.flags:
         return Check(
             "instance", "warning", f"{where}, without ^traceoff: it records from the boot on",
@@ -144,7 +146,7 @@ def ping_pong(m: Machine) -> Check:
 
 
 def kcore(m: Machine) -> Check:
-    """Physical memory can be read, and has the regions."""
+    """Physical memory that can be read, with the regions in it."""
     rel = "proc/kcore"
     with ExitStack() as stack:
         try:
@@ -170,7 +172,7 @@ def kcore(m: Machine) -> Check:
 
 
 def lockdown(m: Machine) -> Check:
-    """Kernel lockdown forbids reading memory, or tracing, or kexec."""
+    """Kernel lockdown, which forbids reading memory, tracing or kexec."""
     mode = lockdown_mode(m.root)
     if mode is None and m.option("SECURITY_LOCKDOWN_LSM") == "y":
         return Check(
@@ -178,8 +180,8 @@ def lockdown(m: Machine) -> Check:
             "mount -t securityfs nodev /sys/kernel/security",
         )  # fmt: skip
     if mode in (None, "none"):
-        told = "not locked down" if mode else "this kernel shows no lockdown"
-        return Check("lockdown", "ok", told)
+        state = "not locked down" if mode else "this kernel shows no lockdown"
+        return Check("lockdown", "ok", state)
     remedy = "boot without lockdown=, which also follows from Secure Boot"
     if mode == "confidentiality":
         return Check("lockdown", "failed", f"{mode}: neither kcore nor tracefs can be read", remedy)

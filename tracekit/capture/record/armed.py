@@ -1,7 +1,7 @@
 """Which recording is armed on this machine: a file in ``/run`` that outlives a killed recorder.
 
-The recorder holds a lock on it, so whoever finds it unlocked knows that the recorder is gone and
-what has to be put back.
+The recorder holds a lock on it: whoever finds it unlocked knows that the recorder is gone, and
+reads from it what to restore.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tracekit.errors import SourceError
 
 __all__ = ["Armed", "ArmedFile", "ask_for_release", "recording"]
 
-_DIRECTORIES = ("/run", "/dev/shm", "/tmp")  # the first there is; gone at the next boot
+_DIRECTORIES = ("/run", "/dev/shm", "/tmp")  # the first that is writable; gone at the next boot
 _NAME = "tracekit-armed"
 _PATIENCE = 120.0  # seconds a recorder may take for its last snapshot
 
@@ -83,7 +83,7 @@ class ArmedFile:
         os.close(self._fd)
 
     def lock(self) -> bool:
-        """Take the lock; False when a recorder that lives has it."""
+        """Take the lock; False when a running recorder holds it."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -95,25 +95,25 @@ class ArmedFile:
         return _decode(os.pread(self._fd, 1 << 20, 0))
 
     def write(self, armed: Armed) -> None:
-        """Replace the content in one step; the lock is the caller's.
+        """Replace the content in one step; the caller holds the lock.
 
-        Spaces cover what was longer: cut off in a second step, a reader or a kill could come
-        between.
+        Longer old content is overwritten with spaces: between a write and a truncation a reader or
+        a kill could come in.
         """
         data = armed.encode().ljust(os.fstat(self._fd).st_size)
         os.pwrite(self._fd, data, 0)
         os.fsync(self._fd)
 
     def clear(self) -> None:
-        """Nothing is armed any more."""
+        """Note that nothing is armed any more."""
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
 
 
 def recording() -> Armed | None:
-    """The recording of a recorder that lives, None when there is none.
+    """The recording of a running recorder, None when there is none.
 
-    One that is about to arm is waited for.
+    Waits for a recorder that is about to arm.
     """
     end = time.monotonic() + _PATIENCE
     with ArmedFile() as file:

@@ -23,7 +23,7 @@ __all__ = ["Next", "Plan", "handover", "plan"]
 class Next:
     """The next kernel: its image, its initramfs, and what its command line is made from.
 
-    ``append`` replaces what this kernel was booted with (None: the same again).
+    ``append`` replaces this kernel's command line (None: it is used again).
     """
 
     kernel: Path
@@ -33,7 +33,7 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is going to be done. ``recorder`` is the pid of one that records already."""
+    """What will be done. ``recorder`` is the pid of a recorder that runs already, or None."""
 
     next: Next
     boot: NextBoot
@@ -78,10 +78,10 @@ def handover(
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda message: None,
 ) -> Recorder | None:
-    """Do what was planned.
+    """Carry out ``plan``.
 
     With ``via`` ``kexec`` it does not return. With ``systemctl`` it returns when systemd has begun
-    to stop user space: the recorder, if it is ours, then has to be kept until the end. With
+    to stop user space: a recorder that it returns has to be kept running until the end. With
     ``load_only`` the next kernel is loaded and nothing else happens.
     """
     kernel = plan.next

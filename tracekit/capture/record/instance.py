@@ -1,4 +1,4 @@
-"""The trace instance on a preserved region: what is recorded in it, and putting it back.
+"""The trace instance on a preserved region: setting up what it records, and restoring it.
 
 The only module that writes to tracefs.
 """
@@ -43,7 +43,7 @@ _HANDOVER = (
     "module:*",
     "signal:signal_generate",
 )
-#: What ``--events`` names; anything else is a glob of ``SYSTEM:NAME``.
+#: Presets for ``--events``; anything else is a glob of ``SYSTEM:NAME``.
 PRESETS = {
     "handover": _HANDOVER,
     "scheduling": (*_HANDOVER, "sched:*", "irq:*", "timer:*", "workqueue:*", "power:*"),
@@ -59,7 +59,7 @@ _STAT = re.compile(r"^(entries|overrun|commit overrun|dropped events): (\d{1,18}
 
 @dataclass(frozen=True, slots=True)
 class InstanceState:
-    """What is put back when a recording ends."""
+    """The settings that are restored when a recording ends."""
 
     tracing_on: str
     clock: str
@@ -76,13 +76,13 @@ class Stats:
 
     @property
     def written(self) -> int:
-        """Events the buffer took, lost ones among them."""
+        """Events written to the buffer, including those overwritten since."""
         return self.entries + self.overrun
 
 
 def globs(names: Sequence[str]) -> tuple[str, ...]:
-    """The event globs that presets and globs stand for; raises UsageError for what is neither."""
-    found: dict[str, None] = {}
+    """Expand presets and globs to event globs; raises UsageError for what is neither."""
+    chosen: dict[str, None] = {}
     for name in names:
         for glob in PRESETS.get(name, (name,)):
             if not _EVENT.fullmatch(glob):
@@ -90,8 +90,8 @@ def globs(names: Sequence[str]) -> tuple[str, ...]:
                     f"--events {name!r}: neither a preset ({', '.join(PRESETS)}) nor a glob of "
                     "events such as 'sched:*' or 'irq:irq_handler_entry'"
                 )
-            found[glob] = None
-    return tuple(found)
+            chosen[glob] = None
+    return tuple(chosen)
 
 
 class Instance:
@@ -129,7 +129,7 @@ class Instance:
         """Write to a file of the instance; raises :class:`~tracekit.errors.SourceError`."""
         self._write(f"{self.path}/{rel}", text, 0)
 
-    # -- what it is ---------------------------------------------------------------------------
+    # -- its state ----------------------------------------------------------------------------
 
     @property
     def clock(self) -> str:
@@ -139,7 +139,7 @@ class Instance:
 
     @property
     def clocks(self) -> tuple[str, ...]:
-        """The trace clocks there are."""
+        """The trace clocks to choose from."""
         return tuple(self.read("trace_clock").replace("[", "").replace("]", "").split())
 
     def stats(self) -> Stats:
@@ -152,9 +152,9 @@ class Instance:
         return Stats(sums.get("entries", 0), sums.get("overrun", 0), dropped)
 
     def earlier_boot(self) -> str | None:
-        """The text address of another boot whose record is still in the buffer, in hex, or None.
+        """Address of ``_text`` (hex) in the earlier boot whose record is in the buffer, or None.
 
-        ``last_boot_info`` says ``# Current`` once the buffer holds this boot's
+        ``last_boot_info`` says ``# Current`` once the buffer holds this boot's events
         (``show_last_boot_header()`` in ``kernel/trace/trace.c``).
         """
         address = _ADDRESS.match(self.read("last_boot_info"))
@@ -164,14 +164,14 @@ class Instance:
     # -- recording ----------------------------------------------------------------------------
 
     def state(self) -> InstanceState:
-        """What is to be put back by :meth:`restore`."""
+        """The settings as they are now, for :meth:`restore`."""
         events = tuple(line for line in self.read("set_event").split() if ":" in line)
         return InstanceState(self.read("tracing_on").strip() or "0", self.clock, events)
 
     def enable(self, wanted: Iterable[str]) -> list[str]:
         """Enable events by glob of ``SYSTEM:NAME``; returns the globs that no event matches.
 
-        The kernel itself knows no globs but ``SYSTEM:*`` and ``*:*``; the others are resolved here.
+        The only globs left to the kernel are ``SYSTEM:*`` and ``*:*``; others are expanded here.
         """
         missing = []
         for glob in wanted:
@@ -188,7 +188,7 @@ class Instance:
         return [n for n in names if fnmatchcase(n if ":" in glob else n.partition(":")[2], glob)]
 
     def _enabled(self, name: str) -> bool:
-        """Enable one event or system; False when the kernel has it not."""
+        """Enable one event or system; False when the kernel does not have it."""
         try:
             self.write("set_event", name)
         except SourceError as error:
@@ -203,13 +203,13 @@ class Instance:
         self._write(f"{self.path}/set_event", "", os.O_TRUNC)
 
     def clear(self) -> None:
-        """Empty the buffer; what another boot left in it is gone."""
+        """Empty the buffer, including what an earlier boot left in it."""
         self._write(f"{self.path}/trace", "", os.O_TRUNC)
 
     def restore(self, state: InstanceState) -> None:
-        """Stop recording and put the events back; the record stays in the buffer.
+        """Stop recording and restore the events; the record stays in the buffer.
 
-        The clock is put back only when the buffer is empty: changing it wipes the buffer
+        The clock is restored only when the buffer is empty: changing it wipes the buffer
         (``tracing_set_clock()``).
         """
         self.write("tracing_on", "0")
@@ -233,7 +233,7 @@ class Instance:
         return refused
 
     def remove_kprobes(self) -> int:
-        """Disable and remove all kprobe events of tracekit; how many there were."""
+        """Disable and remove all kprobe events of tracekit; returns how many there were."""
         if not self.root.exists(f"{self.tracefs}/events/{GROUP}"):
             return 0
         for place in [self.tracefs, *self.root.glob(f"{self.tracefs}/instances/*")]:
@@ -261,7 +261,7 @@ def running_command(root: Sysroot) -> CommandLine:
 def find_instance(root: Sysroot, wanted: str | None = None) -> Instance:
     """The instance to record in: the one named, else the one the command line puts on a region.
 
-    Raises :class:`~tracekit.errors.SourceError` saying what to do where there is none.
+    Raises :class:`~tracekit.errors.SourceError`, which says what to do, where there is none.
     """
     tracefs = find_tracefs(root)
     if tracefs is None:

@@ -51,7 +51,7 @@ def _open(path: Path, what: str) -> int:
 
 
 def load(kernel: Path, initrd: Path | None, cmdline: str) -> None:
-    """Load a kernel, with an initramfs and a command line, in place of one loaded before.
+    """Load a kernel, with an initramfs and a command line, replacing one loaded before.
 
     Raises :class:`~tracekit.errors.SourceError` with the kernel's reason.
     """
@@ -83,7 +83,7 @@ def load(kernel: Path, initrd: Path | None, cmdline: str) -> None:
 def jump(via: str) -> None:
     """Leave for the loaded kernel: ``kexec`` at once, ``systemctl`` after stopping user space.
 
-    With ``kexec`` it does not return; ``systemctl`` returns when systemd has begun. Raises
+    ``kexec`` does not return; ``systemctl`` returns when systemd has begun to stop. Raises
     :class:`~tracekit.errors.SourceError`.
     """
     if via == "systemctl":

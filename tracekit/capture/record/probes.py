@@ -1,4 +1,4 @@
-"""The probes of a recording: BPF where it can be had, else kprobe events in the instance."""
+"""The probes of a recording: BPF where it is available, else kprobe events in the instance."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def define_kprobes(root: Sysroot, instance: Instance) -> Mapping[str, Any]:
 
 
 def enable_kprobes(instance: Instance) -> None:
-    """Record the kprobe events that are defined."""
+    """Enable tracekit's kprobe events in the instance."""
     instance.enable([f"{GROUP}:*"])
 
 
 class Probing:
-    """What is probed, in which way (``mode``: bpf or kprobes), and the records it yields."""
+    """The probes of a recording (``mode``: bpf or kprobes), and the records they yield."""
 
     def __init__(self, root: Sysroot, instance: Instance, bpf: bool, remarks: Remarks) -> None:
         self._probes: Probes | None = None
@@ -69,7 +69,7 @@ class Probing:
         return b""
 
     def counters(self) -> bytes:
-        """A record a CPU of what is only counted."""
+        """One record per CPU of the events that are only counted."""
         return self._probes.counters() if self._probes else b""
 
     def _describe(self) -> Mapping[str, Any]:
@@ -80,6 +80,6 @@ class Probing:
         return dump_json(self._describe())
 
     def close(self) -> None:
-        """Detach the BPF probes; kprobe events stay until the instance is put back."""
+        """Detach the BPF probes; kprobe events stay until the instance is restored."""
         if self._probes is not None:
             self._probes.close()

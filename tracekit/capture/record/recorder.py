@@ -2,7 +2,8 @@
 
 Until the jump the session always holds what is needed to decode the region: a recorder that is
 killed, or whose machine jumps without notice, costs no more than the names and counters of the last
-seconds. What has been armed is written down first, so that it can be put back (:func:`cleanup`).
+seconds. The instance's previous state is written down before anything is armed, so that
+:func:`cleanup` can restore it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = ["Options", "Recorder", "Status", "best_clock", "cleanup"]
 _REFRESH = 10.0  # seconds between savings of what changes
 _COUNTERS = 1.0  # seconds between readings of the per-CPU counters
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
-PREFERRED_CLOCK = "x86-tsc"  # the one that runs on through a kexec
+PREFERRED_CLOCK = "x86-tsc"  # the one that keeps counting through a kexec
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Status:
 
 
 class Recorder:
-    """A recording under way, from its making until :meth:`stop` or :meth:`leave_armed`.
+    """A recording in progress, from its creation until :meth:`stop` or :meth:`leave_armed`.
 
     Raises :class:`~tracekit.errors.SourceError` where it cannot record, before anything is armed.
     """
@@ -137,7 +138,7 @@ class Recorder:
         self._save(full=self.probing.mode == "kprobes")  # those events have formats of their own
 
     def _recover_first(self) -> None:
-        """Fetch what the kernel before handed over, if nobody has: recording may overwrite it."""
+        """Recover what the previous kernel left, if nobody has: recording may overwrite it."""
         root, session = self.root, self.options.session
         named = named_session(root.text("proc/cmdline"))
         if named is None or Path(named) != session.absolute() or not session.exists():
@@ -149,8 +150,8 @@ class Recorder:
         except NothingToRecover as error:
             self.remarks.add("nothing-recovered", "warning", str(session), str(error))
         else:
-            told = f"recovered boot {result.boot - 1} first"
-            self.remarks.add("recovered-first", "info", str(session), told)
+            message = f"recovered boot {result.boot - 1} first"
+            self.remarks.add("recovered-first", "info", str(session), message)
 
     def _keep_earlier_record(self) -> None:
         """Refuse to wipe another boot's record that nobody has fetched."""
@@ -181,10 +182,10 @@ class Recorder:
     # -- while it runs ------------------------------------------------------------------------
 
     def tick(self, timeout_ms: int = 500) -> Status:
-        """Wait up to ``timeout_ms`` for records and save them; returns the state of things."""
+        """Wait up to ``timeout_ms`` for records and save them; returns the current status."""
         records = self.probing.poll(timeout_ms)
         now = time.monotonic()
-        # ever more seldom: a recording of weeks must not be a file of counters
+        # less and less often: a recording of weeks must not consist of counters
         if now - self._counted >= max(_COUNTERS, (now - self._begun) / 1000):
             self._counted = now
             records += self.probing.counters()
@@ -213,7 +214,7 @@ class Recorder:
         self._mark_clock()
         self.remarks.diagnostics = [
             d for d in self.remarks.diagnostics if d.code in _OWN_REMARKS
-        ]  # the rest is remarked on again
+        ]  # the others are made again
         if full:
             save_boot(self._saving, self._kernel)
         refresh_boot(self._saving, self._markers)
@@ -224,7 +225,7 @@ class Recorder:
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """What was remarked on so far."""
+        """The remarks made so far."""
         return tuple(self.remarks.diagnostics)
 
     # -- ending -------------------------------------------------------------------------------
@@ -239,9 +240,9 @@ class Recorder:
             self._standing_by = True
 
     def release(self, *, standby: bool = False) -> None:
-        """The last snapshot; then let go of the session, and record on until the jump.
+        """Take the last snapshot, let go of the session, and record on until the jump.
 
-        With ``standby`` after :meth:`stand_by`.
+        With ``standby``, :meth:`stand_by` is called first.
         """
         if self.released:
             return
@@ -257,7 +258,7 @@ class Recorder:
         self._file.write(self._armed)
 
     def _save_systemd(self) -> None:
-        """What systemd says of the way down so far, beside what it said of the way up."""
+        """Save systemd's milestones of the shutdown so far, beside those of the boot."""
         if not systemd.running():
             return
         try:
@@ -269,13 +270,13 @@ class Recorder:
             self._writer.finish("snapshot")
 
     def leave_armed(self) -> None:
-        """Go, and let the instance record on: kprobe events stand in for what dies with us."""
+        """Let the instance record on alone: kprobe events replace the probes that die with us."""
         self.release(standby=True)
         enable_kprobes(self.instance)
         self.probing.close()
 
     def stop(self) -> None:
-        """End the recording: fetch the region into the session, then put everything back."""
+        """End the recording: fetch the region into the session, then restore everything."""
         self._mark_clock()
         self.instance.write("tracing_on", "0")
         self.release()
@@ -309,7 +310,7 @@ _OWN_REMARKS = (
 
 
 def best_clock(instance: Instance) -> str:
-    """The clock to record on: the one that runs on through a kexec where there is one."""
+    """The clock to record on: where there is one, the one that keeps counting through a kexec."""
     return PREFERRED_CLOCK if PREFERRED_CLOCK in instance.clocks else instance.clock
 
 
@@ -324,10 +325,10 @@ def _has_record(writer: SessionWriter, text_address: int) -> bool:
 
 
 def _put_back(root: Sysroot, file: ArmedFile, progress: Progress, discard: bool) -> str | None:
-    """Fetch what was recorded into its session, then restore the instance; the session's path."""
+    """Fetch what was recorded into its session, then restore the instance; returns the session."""
     armed = file.read()
     if armed is None or armed.boot_id != root.text(_BOOT_ID).strip():
-        file.clear()  # nothing, or what another boot left
+        file.clear()  # empty, or left by another boot
         return None
     instance = find_instance(root, armed.instance)
     instance.write("tracing_on", "0")
@@ -341,10 +342,10 @@ def _put_back(root: Sysroot, file: ArmedFile, progress: Progress, discard: bool)
 
 
 def cleanup(root: Sysroot, progress: Progress = no_progress, discard: bool = False) -> str | None:
-    """Put back what a killed recorder left armed, once its record is safe in its session.
+    """Restore what a killed recorder left armed, once its record is safe in its session.
 
     Returns that session, None when nothing was armed. Raises
-    :class:`~tracekit.errors.SourceError` when the recorder lives.
+    :class:`~tracekit.errors.SourceError` when the recorder is alive.
     """
     root.need_root("record --cleanup", instead="")
     with ArmedFile() as file:

@@ -15,13 +15,13 @@ __all__ = ["region_of"]
 def region_of(root: Sysroot, instance: str) -> RegionSpec:
     """The region of a trace instance, from what KHO will hand over, else from the kernel's log.
 
-    Raises :class:`~tracekit.errors.SourceError` when neither tells.
+    Raises :class:`~tracekit.errors.SourceError` when neither has it.
     """
     command = running_command(root)
-    found = next((i for i in command.instances if i.name == instance), None)
-    if found is not None and found.address is not None and found.size is not None:
-        return RegionSpec(instance, found.address, found.size)
-    name = (found.region if found else None) or instance
+    parameter = next((i for i in command.instances if i.name == instance), None)
+    if parameter is not None and parameter.address is not None and parameter.size is not None:
+        return RegionSpec(instance, parameter.address, parameter.size)
+    name = (parameter.region if parameter else None) or instance
     for place in KHO_ROOTS:
         for side in ("out", "in"):
             try:

@@ -1,4 +1,4 @@
-"""The boots of a session in order, the place of the running one, and whose regions are whose."""
+"""The chain of boots in a session, the place of the running one, and the owners of regions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Chain:
         return max((index for index in self.boots if index < self.here), default=None)
 
     def facts(self, writer: SessionWriter) -> list[BootFacts]:
-        """What ownership is decided by, for every boot and the running one."""
+        """The facts that ownership is decided by, of every boot and the running one."""
         facts = [
             BootFacts.of(index, kernel, partial(writer.read, f"boots/{index}/kallsyms"))
             for index, kernel in self.boots.items()
@@ -69,9 +69,9 @@ def read_chain(
 ) -> Chain:
     """The session's boots, and the place of the one that ``kernel`` describes."""
     boots = known_boots(writer)
-    found = boot_of(kernel, boots)
-    here = found if found is not None else max(boots, default=-1) + 1
-    return Chain(boots, here, found is None, kernel, at_hand)
+    known = boot_of(kernel, boots)
+    here = known if known is not None else max(boots, default=-1) + 1
+    return Chain(boots, here, known is None, kernel, at_hand)
 
 
 def known_previous(writer: SessionWriter, chain: Chain) -> Previous | None:
@@ -90,7 +90,7 @@ def recorder_of(
     """The boot whose recording a region was to hold: its owner, else the last one that had it.
 
     None where no earlier boot recorded into it, and where the session has that recording already,
-    read by an earlier boot: what became of the memory since is of no interest.
+    read by an earlier boot: what became of the memory since does not matter.
     """
     earlier = sorted((i for i in chain.boots if i < chain.here), reverse=True)
     for boot in sorted(earlier, key=lambda i: i != owner.boot):
@@ -105,7 +105,7 @@ def recorder_of(
 
 
 def _fallback(chain: Chain, how: str) -> Owner:
-    """Whose a region is when neither its header nor a command line tells."""
+    """The owner of a region that neither its header nor a command line identifies."""
     previous = chain.previous
     if previous is None and how == "--region" and not chain.is_new:
         return Owner(chain.here, "named with --region, and the session has only this boot")
@@ -118,7 +118,7 @@ def _fallback(chain: Chain, how: str) -> Owner:
 def owners_of(
     regions: Sequence[SavedRegion], chain: Chain, facts: list[BootFacts], how: str
 ) -> list[Owner]:
-    """The owner of each region; one that was assigned before keeps its."""
+    """The owner of each region; one that was assigned before keeps its owner."""
     return [
         Owner(region.boot, region.owner_evidence)
         if region.boot is not None
@@ -178,11 +178,11 @@ def _kexecs(writer: SessionWriter, boot: int, kernel: Mapping[str, Any]) -> int 
 
 
 def _check_gapless(
-    writer: SessionWriter, chain: Chain, boot: int, found: Discovery, remarks: Remarks
+    writer: SessionWriter, chain: Chain, boot: int, discovery: Discovery, remarks: Remarks
 ) -> None:
-    """Remark on boots between the previous one and this that left nothing in the session."""
+    """Remark on boots between the previous and the running one that are not in the session."""
     before = _kexecs(writer, boot, chain.boots[boot])
-    now = found.metadata.kexec_count if found.metadata else None
+    now = discovery.metadata.kexec_count if discovery.metadata else None
     if before is not None and now is not None and now > before + 1:
         remarks.add(
             "kernel-missing",
@@ -195,7 +195,7 @@ def _check_gapless(
 
 
 def check_previous(writer: SessionWriter, chain: Chain, found: Discovery, remarks: Remarks) -> None:
-    """Remark on a previous boot that is unknown or looks like another than the one before."""
+    """Remark on a previous boot that is unknown or is not the one KHO's metadata tells of."""
     if chain.previous is not None:
         _check_gapless(writer, chain, chain.previous, found, remarks)
     previous = chain.boots.get(chain.previous) if chain.previous is not None else None
@@ -218,7 +218,7 @@ def check_previous(writer: SessionWriter, chain: Chain, found: Discovery, remark
 
 
 def owner_of_leftover(region: SavedRegion, chain: Chain, facts: list[BootFacts]) -> Owner:
-    """Whose a region is that an earlier boot's recover copied before it was killed."""
+    """The owner of a region that a recover in an earlier boot copied before it was killed."""
     reader = next((i for i, k in chain.boots.items() if identity(k) == region.read_in), None)
     before = [i for i in chain.boots if reader is not None and i < reader]
     fallback = Owner(max(before, default=NOBODY), "taken for that of the boot before its reader")

@@ -1,4 +1,4 @@
-"""Finds out which physical ranges to fetch: what KHO carried here."""
+"""Finds the physical ranges to fetch: those that KHO carried into this boot."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Core:
 
 @dataclass(slots=True)
 class Discovery:
-    """What is to be fetched, and the KHO data it is known from (name in ``kho/in/`` -> bytes).
+    """The regions to fetch, and the KHO data that came (name in ``kho/in/`` -> bytes).
 
     ``how`` is ``kho memblock`` or ``--region``; ``metadata`` is None where KHO has none.
     """
@@ -54,24 +54,24 @@ class Discovery:
 
 
 def open_cores(root: Sysroot, remarks: Remarks) -> list[Core]:
-    """Every ELF core the root has, open. One that cannot be used is remarked on."""
-    found: list[Core] = []
+    """Open every ELF core the root has; one that cannot be used becomes a remark."""
+    cores: list[Core] = []
     for rel in _CORES:
         stream: BinaryIO | None = None
         try:
             stream = root.open_binary(rel)
             if stream is not None:
                 memory = PhysicalMemory(stream, root.where(rel))
-                found.append(Core(rel.rpartition("/")[2], rel, memory))
+                cores.append(Core(rel.rpartition("/")[2], rel, memory))
         except SourceError as error:
             if stream is not None:
                 stream.close()
             remarks.add("core-unusable", "warning", rel, str(error))
-    return found
+    return cores
 
 
 def _pointer(root: Sysroot, remarks: Remarks) -> tuple[str, int, int] | None:
-    """What the boot loader's side says: (the file that does, physical address and size)."""
+    """Where the boot parameters say the KHO tree is: (their file, physical address, size)."""
     for rel in remarks.glob(root, f"{_SETUP_DATA}/*/type"):
         kind = (remarks.get(root, rel, None) or b"").strip().decode("ascii", "replace")
         data = remarks.get(root, rel.removesuffix("type") + "data", None)
@@ -88,7 +88,7 @@ def _pointer(root: Sysroot, remarks: Remarks) -> tuple[str, int, int] | None:
 
 
 def _fetch(cores: Sequence[Core], address: int, size: int | None) -> bytes | None:
-    """A blob out of physical memory; without a size it is a device tree that says its own."""
+    """A blob from physical memory; without ``size`` it is a device tree, whose header has it."""
     for core in cores:
         try:
             if size is None:
@@ -101,7 +101,7 @@ def _fetch(cores: Sequence[Core], address: int, size: int | None) -> bytes | Non
 
 
 def _read_blobs(root: Sysroot, cores: Sequence[Core], remarks: Remarks) -> dict[str, bytes]:
-    """``fdt`` and ``sub_fdts/*`` from debugfs, else out of physical memory."""
+    """``fdt`` and ``sub_fdts/*`` from debugfs, else from physical memory."""
     for place in KHO_ROOTS:
         fdt = remarks.get(root, f"{place}/in/fdt", None)
         if fdt is None:
@@ -154,14 +154,14 @@ def discover(
     """The regions to fetch: those given, else those in KHO's ``memblock`` blob.
 
     ``previous`` is what the session knows of the kernel before this one. Raises
-    :class:`~tracekit.errors.NothingToRecover` with all that was looked at.
+    :class:`~tracekit.errors.NothingToRecover`, which lists all places that were searched.
     """
     blobs = _read_blobs(root, cores, remarks)
     handover = _handover(blobs, cores, remarks) if blobs else None
-    found = Discovery("--region", list(given), blobs, _metadata(blobs, remarks))
+    discovery = Discovery("--region", list(given), blobs, _metadata(blobs, remarks))
     if given:
-        return found
-    found.how = "kho memblock"
+        return discovery
+    discovery.how = "kho memblock"
     if not blobs:
         pointer = _pointer(root, Remarks())
         memories = [core.memory for core in cores]
@@ -195,5 +195,5 @@ def discover(
             "KHO's memblock blob lists no usable region: the old kernel needs "
             "reserve_mem=SIZE:ALIGN:NAME on its command line"
         )
-    found.regions = [RegionSpec(region.name, region.address, region.size) for region in regions]
-    return found
+    discovery.regions = [RegionSpec(region.name, region.address, region.size) for region in regions]
+    return discovery

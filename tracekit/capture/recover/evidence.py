@@ -1,7 +1,7 @@
-"""Why no KHO data came with this boot, from what the kernels left behind.
+"""Explains why no KHO data came with this boot, from what the kernels left behind.
 
-Why a kernel takes none: ``kho_populate()`` in ``kernel/liveupdate/kexec_handover.c``. It takes
-them with ``kho=off`` too: that only keeps it from handing on.
+When a kernel refuses them: ``kho_populate()`` in ``kernel/liveupdate/kexec_handover.c``. It
+accepts them with ``kho=off`` too, which only keeps it from handing anything on.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def mapped_instances(log: str) -> dict[str, tuple[int, int]]:
 def previous_boot(
     read: Callable[[str], bytes | None], names: Sequence[str], boot: int, kernel: Mapping[str, Any]
 ) -> Previous:
-    """What a session has of its boot ``boot``; ``names`` are those of its files."""
+    """What a session knows of its boot ``boot``; ``names`` are those of its files."""
     command = parse_cmdline(str(kernel.get("cmdline") or ""))
     base = f"boots/{boot}"
     places: list[RegionSpec] = []
@@ -92,7 +92,7 @@ def previous_boot(
         if blob is not None:
             places = [RegionSpec(r.name, r.address, r.size) for r in parse_memblock(blob)]
     except ParseError:
-        pass  # then the log tells
+        pass  # the log may have it
     log = (read(f"{base}/dmesg") or b"").decode("utf-8", "replace") if not places else ""
     for instance, (address, size) in mapped_instances(log).items():
         region = next((i.region for i in command.instances if i.name == instance), None)
@@ -101,9 +101,9 @@ def previous_boot(
     stats = re.compile(rf"{base}/tracefs/instances/([^/]+)/per_cpu/cpu(\d{{1,5}})/stats")
     for name in names:
         if (match := stats.fullmatch(name)) is not None:
-            found = _ENTRIES.search((read(name) or b"").decode("ascii", "replace"))
-            if found is not None:
-                entries[match[1], int(match[2])] = int(found[1])
+            count = _ENTRIES.search((read(name) or b"").decode("ascii", "replace"))
+            if count is not None:
+                entries[match[1], int(match[2])] = int(count[1])
     handing = any(name.startswith(f"{base}/kho/out/") for name in names)
     return Previous(boot, kernel, command, tuple(places), entries, handing)
 
@@ -114,8 +114,8 @@ def lockdown_mode(root: Sysroot) -> str | None:
         text = (root.get(_LOCKDOWN) or b"").decode("ascii", "replace")
     except SourceError:
         return None
-    found = _CHOSEN.search(text)
-    return found[1] if found else None
+    chosen = _CHOSEN.search(text)
+    return chosen[1] if chosen else None
 
 
 def why_locked(root: Sysroot) -> str:
@@ -131,7 +131,7 @@ def why_locked(root: Sysroot) -> str:
 
 def still_there(previous: Previous | None, memories: Sequence[PhysicalMemory]) -> list[RegionSpec]:
     """The previous kernel's regions whose header is still where that kernel had it."""
-    found: list[RegionSpec] = []
+    intact: list[RegionSpec] = []
     text = previous.kernel.get("text_address") if previous else None
     for place in previous.places if previous and text else ():
         for memory in memories:
@@ -140,9 +140,9 @@ def still_there(previous: Previous | None, memories: Sequence[PhysicalMemory]) -
             except SourceError:
                 continue
             if written == ("_text", text):
-                found.append(place)
+                intact.append(place)
                 break
-    return found
+    return intact
 
 
 def _who_handed_nothing(previous: Previous | None) -> str:
@@ -153,9 +153,9 @@ def _who_handed_nothing(previous: Previous | None) -> str:
     if previous is None or not previous.kernel.get("known"):
         return f"no kernel handed KHO data to this one: {ways}"
     if not previous.handing and previous.command.kho is not True:
-        told = "had kho=off" if previous.command.kho is False else "had no kho=on"
+        lacking = "had kho=off" if previous.command.kho is False else "had no kho=on"
         return (
-            f"the kernel before this one ({previous.name}) {told} on its command line, so it "
+            f"the kernel before this one ({previous.name}) {lacking} on its command line, so it "
             "handed nothing on: boot it with kho=on ('tracekit setup')"
         )
     return f"the kernel before this one ({previous.name}) had KHO on, but handed nothing on: {ways}"
@@ -172,8 +172,8 @@ def why_no_kho(
 ) -> str:
     """Why there are no KHO data, in words.
 
-    ``looked`` names the places that were looked at; ``pointer`` is the file where the boot
-    loader's side says they are, None where it does not.
+    ``looked`` names the places that were searched; ``pointer`` is the file with the boot parameter
+    that says where they are, None where there is none.
     """
     command = parse_cmdline(
         (remarks.get(root, "proc/cmdline", None) or b"").decode("utf-8", "replace")

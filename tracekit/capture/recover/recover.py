@@ -1,8 +1,8 @@
 """``tracekit recover``: fetches the preserved recording into a session, after the jump.
 
-The order is the point. First the regions are copied raw to disk; only then is anything in them
-looked at, the kernel's own trace files are read, and the new boot is saved. A run that was killed
-is completed by the next one, which keeps every region that was copied whole.
+The order matters: first the regions are copied raw to disk; only then are they parsed, the
+kernel's own trace files read, and the new boot saved. A run that was killed is completed by the
+next one, which keeps every region that was copied whole.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from tracekit.sysroot import Sysroot, find_tracefs
 
 __all__ = ["RecoverResult", "recover"]
 
-_LOOK_INTO = 256 << 20  # bytes of a region that are held in memory to see what it holds
+_LOOK_INTO = 256 << 20  # bytes; a larger region is not read into memory to classify it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,10 @@ class RecoverResult:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def _fetch(root: Sysroot, fetching: Fetching, found: Discovery) -> list[SavedRegion]:
-    """Copy the regions; a kernel that is locked down is named as the reason if none could be."""
+def _fetch(root: Sysroot, fetching: Fetching, discovery: Discovery) -> list[SavedRegion]:
+    """Copy the regions; if none could be read, the error tells of kernel lockdown."""
     try:
-        return fetching.fetch(found.regions)
+        return fetching.fetch(discovery.regions)
     except NothingToRecover as error:
         raise NothingToRecover(f"{error}{why_locked(root)}") from error
 
@@ -102,7 +102,7 @@ def _explain(
     root: Sysroot,
     writer: SessionWriter,
     chain: Chain,
-    found: Discovery,
+    discovery: Discovery,
     pairs: Sequence[tuple[SavedRegion, Owner]],
     remarks: Remarks,
 ) -> None:
@@ -113,7 +113,7 @@ def _explain(
     """
     facts = _facts(root, writer, chain, pairs)
     judged = [diagnostic for fact in facts for diagnostic in judge(fact)]
-    if found.how != "--region" and not any(fact.holds_recording for fact in facts):
+    if discovery.how != "--region" and not any(fact.holds_recording for fact in facts):
         for region, _ in pairs:
             if region.boot is None:
                 writer.remove(f"{region.base}.raw")
@@ -132,10 +132,10 @@ def _explain(
 
 
 def _add_unknown_boot(
-    writer: SessionWriter, chain: Chain, found: Discovery, owners: list[Owner]
+    writer: SessionWriter, chain: Chain, discovery: Discovery, owners: list[Owner]
 ) -> list[Owner]:
-    """Put a boot nothing was saved of before the running one; returns the owners, renumbered."""
-    # A free place there: a run that was killed has made room already.
+    """Insert an unknown boot before the running one; returns the owners, renumbered."""
+    # The index is free where a run that was killed has made room already.
     free = chain.here > 0 and chain.here - 1 not in chain.boots
     moved = 0 if free and not chain.is_new else 1
     if moved and not chain.is_new:
@@ -143,7 +143,7 @@ def _add_unknown_boot(
         chain.boots = {i + (i >= chain.here): kernel for i, kernel in chain.boots.items()}
     chain.here += moved
     unknown = chain.here - 1
-    release = found.metadata.release if found.metadata else None
+    release = discovery.metadata.release if discovery.metadata else None
     kernel = dict(UNKNOWN_KERNEL) | {"release": release}
     writer.write(f"boots/{unknown}/kernel.json", dump_json(kernel))
     writer.add_boot(unknown)
@@ -155,17 +155,17 @@ def _add_unknown_boot(
 
 
 def _adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) -> None:
-    """Give their boots the regions that a recover in an earlier boot copied, and was killed."""
+    """Assign the regions that a recover in an earlier boot copied before it was killed."""
     facts = chain.facts(writer)
     for region in leftovers(writer, read_in):
         owner = owner_of_leftover(region, chain, facts)
         where = f"region {region.name} in {region.directory}"
         if owner.boot == NOBODY:
-            told = "a recover that was killed copied it; nothing tells which boot wrote it"
-            remarks.add("region-left-over", "warning", where, told)
+            message = "a recover that was killed copied it; nothing tells which boot wrote it"
+            remarks.add("region-left-over", "warning", where, message)
             continue
-        told = f"a recover that was killed copied it; it is now boot {owner.boot}'s"
-        remarks.add("region-left-over", "info", where, told)
+        message = f"a recover that was killed copied it; it is now boot {owner.boot}'s"
+        remarks.add("region-left-over", "info", where, message)
         assign(writer, region, owner, identity(chain.boots[owner.boot]), remarks)
 
 
@@ -175,17 +175,17 @@ def _clear_incoming(writer: SessionWriter) -> None:
         writer.remove(INCOMING.rstrip("/"))
 
 
-def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], found: Discovery) -> None:
-    """The running kernel's side: its trace pages, its formats and names, its KHO data."""
+def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], discovery: Discovery) -> None:
+    """Save the running kernel's side: its trace pages, its formats and names, its KHO data."""
     tracefs = find_tracefs(saving.root)
     markers = sample_trace_clock(saving.root, tracefs) if tracefs is not None else []
     cpus = drain_pipes(saving, tracefs, kernel) if tracefs is not None else []
-    metadata = asdict(found.metadata) if found.metadata else None
+    metadata = asdict(discovery.metadata) if discovery.metadata else None
     save_boot(saving, {**kernel, "kexec_metadata": metadata}, markers)
-    for name, data in found.blobs.items():
+    for name, data in discovery.blobs.items():
         *above, last = name.split("/")
         rel = saving.rel("/".join(("kho/in", *above, safe_name(last))))
-        if not saving.writer.has(rel):  # it came out of physical memory, not from debugfs
+        if not saving.writer.has(rel):  # it came from physical memory, not from debugfs
             saving.writer.write(rel, data)
     finish_pipes(saving, cpus)
 
@@ -214,21 +214,21 @@ def recover(
         _adopt(writer, chain, identity(kernel), about_regions)
         finish_bpf(writer)
         try:
-            found = discover(root, regions, cores, about_regions, known_previous(writer, chain))
+            discovery = discover(root, regions, cores, about_regions, known_previous(writer, chain))
             fetching = Fetching(
-                cores, writer, found.how, identity(kernel), chain.here, about_regions, progress
+                cores, writer, discovery.how, identity(kernel), chain.here, about_regions, progress
             )
-            saved = _fetch(root, fetching, found)
-            owners = owners_of(saved, chain, chain.facts(writer), found.how)
+            saved = _fetch(root, fetching, discovery)
+            owners = owners_of(saved, chain, chain.facts(writer), discovery.how)
             pairs = list(zip(saved, owners, strict=True))
-            _explain(root, writer, chain, found, pairs, about_regions)
+            _explain(root, writer, chain, discovery, pairs, about_regions)
         except NothingToRecover:
             _clear_incoming(writer)
             writer.abandon()
             raise
         if any(owner.boot == NOBODY for owner in owners):
-            check_session(chain, found, pairs, writer.path, about_regions)
-            owners = _add_unknown_boot(writer, chain, found, owners)
+            check_session(chain, discovery, pairs, writer.path, about_regions)
+            owners = _add_unknown_boot(writer, chain, discovery, owners)
         about_boot.where = f"boot {chain.here}"
         placed = [
             assign(
@@ -240,9 +240,9 @@ def recover(
             for region, owner in zip(saved, owners, strict=True)
         ]  # fmt: skip
         if any(owner.boot != chain.here for owner in owners):
-            check_previous(writer, chain, found, about_regions)
+            check_previous(writer, chain, discovery, about_regions)
         _save_new_boot(
-            Saving(root, writer, chain.here, about_boot, progress, at_hand), kernel, found
+            Saving(root, writer, chain.here, about_boot, progress, at_hand), kernel, discovery
         )
         drop_doubles(writer)
         _clear_incoming(writer)

@@ -1,4 +1,4 @@
-"""Copies preserved regions into the session, raw and before anything looks at them."""
+"""Copies preserved regions into the session, raw and before anything parses them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _JSON = re.compile(r"/(?:regions|other-copies)/.*\.json$")
 
 @dataclass(frozen=True, slots=True)
 class SavedRegion:
-    """A region in the session; ``regions/NAME.json`` holds all of it but the last two.
+    """A region in the session; ``regions/NAME.json`` has all fields but the last two.
 
     ``read_in`` identifies the boot that read it: the same region read in the same boot is never
     copied again. Sizes and addresses are in bytes; ``sha256`` is that of the raw bytes; ``header``
     is their first 64, in hex. ``directory`` is where its files are, ``kept`` whether an earlier
-    run has put them there.
+    run put them there.
     """
 
     name: str
@@ -61,7 +61,7 @@ class SavedRegion:
         return int(parts[1]) if parts[0] == "boots" and parts[1].isdecimal() else None
 
     def of_boot(self, boot: int) -> SavedRegion:
-        """The same region, if its boot has got this index."""
+        """The same region, with ``boot`` as its boot's index."""
         below = self.directory.split("/", 2)[2]
         return replace(self, directory=f"boots/{boot}/{below}")
 
@@ -78,7 +78,7 @@ class SavedRegion:
 
 
 class _Tap:
-    """Passes bytes on to a sink, and notes their digest and the first few."""
+    """Passes bytes on to a sink, and keeps their digest and the first few."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -112,10 +112,10 @@ def _decode(data: bytes | None, directory: str) -> SavedRegion | None:
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """Regions being fetched: from where, to where, and who is told.
+    """Copies regions from the cores into the session, with remarks and progress.
 
-    ``read_in`` identifies the boot that does it, ``here`` is its index; ``found_by`` says how the
-    regions are known.
+    ``read_in`` identifies the running boot, ``here`` is its index; ``found_by`` says how the
+    regions became known.
     """
 
     cores: Sequence[Core]
@@ -127,9 +127,9 @@ class Fetching:
     progress: Progress
 
     def fetch(self, specs: Sequence[RegionSpec]) -> list[SavedRegion]:
-        """Bring every region into the session that is not there yet.
+        """Copy every region that is not in the session yet.
 
-        One that cannot be read is remarked on. Raises
+        One that cannot be read becomes a remark. Raises
         :class:`~tracekit.errors.NothingToRecover` when none could be.
         """
         saved: list[SavedRegion] = []
@@ -146,10 +146,10 @@ class Fetching:
         return saved
 
     def _already(self, spec: RegionSpec) -> SavedRegion | None:
-        """The copy of this region that this very boot has made before, if it is intact.
+        """The copy of this region that this boot made before, if it is intact.
 
-        What the boot has written itself is copied anew when it is asked for by ``--region``: it may
-        have recorded since.
+        A region that this boot itself writes is copied anew for ``--region``: it may have recorded
+        since.
         """
         file = f"{safe_name(spec.name)}.json"
         for rel in (*self.writer.names("boots/"), *self.writer.names(INCOMING)):
@@ -203,8 +203,8 @@ class Fetching:
 
 
 def leftovers(writer: SessionWriter, read_in: str) -> list[SavedRegion]:
-    """The whole copies in ``incoming/`` that another boot than ``read_in`` has made."""
-    found: list[SavedRegion] = []
+    """The complete copies in ``incoming/`` that a boot other than ``read_in`` made."""
+    regions: list[SavedRegion] = []
     for rel in writer.names(INCOMING):
         if not rel.endswith(".json"):
             continue
@@ -212,12 +212,12 @@ def leftovers(writer: SessionWriter, read_in: str) -> list[SavedRegion]:
         if region is None or region.read_in == read_in:
             continue
         if writer.content_sha256(f"{region.base}.raw") == region.sha256:
-            found.append(region)
-    return found
+            regions.append(region)
+    return regions
 
 
 def drop_doubles(writer: SessionWriter) -> None:
-    """Remove copies in ``incoming/`` that a kill left undescribed and that are in a boot by now."""
+    """Remove copies in ``incoming/`` without a description (after a kill) that a boot has too."""
     described = (
         _decode(writer.read(rel), "") for rel in writer.names("boots/") if _JSON.search(rel)
     )
@@ -231,7 +231,7 @@ def drop_doubles(writer: SessionWriter) -> None:
 def recovered_in(path: str | os.PathLike[str], boot_id: str) -> bool:
     """Whether the boot with this id has put a region into the session at ``path``.
 
-    What is no session has none: opening it for writing says what is wrong with it.
+    False where there is no session: opening it for writing says what is wrong.
     """
     try:
         session = Session.open(path)
@@ -250,22 +250,24 @@ def assign(
 ) -> SavedRegion:
     """Move a region from ``incoming/`` to the boot that wrote it; returns where it is now.
 
-    ``writer_identity`` is that boot's. A new copy takes the place of one the writing boot made of
+    ``writer_identity`` identifies that boot. A new copy replaces one that the writing boot read
     itself, which is older; otherwise the first copy stays, because later boots may have written to
-    the memory since. What gives way goes to ``other-copies/``.
+    the memory since. The other copy goes to ``other-copies/``.
     """
     boot = owner.boot
     if (plain := safe_name(region.name)) != region.name:
         remarks.add("name-replaced", "warning", f"region {region.name!r}", f"saved as {plain}")
     owned = replace(region, owner_evidence=owner.evidence, directory=f"boots/{boot}/regions/")
-    there = _decode(writer.read(f"{owned.base}.json"), owned.directory)
-    intact = there is not None and writer.content_sha256(f"{there.base}.raw") == there.sha256
-    if there is not None and intact:
-        if there.sha256 == region.sha256:
+    existing = _decode(writer.read(f"{owned.base}.json"), owned.directory)
+    intact = (
+        existing is not None and writer.content_sha256(f"{existing.base}.raw") == existing.sha256
+    )
+    if existing is not None and intact:
+        if existing.sha256 == region.sha256:
             writer.remove(f"{region.base}.raw")
             writer.remove(f"{region.base}.json")
-            return there
-        spare = there if there.read_in == writer_identity else region
+            return existing
+        spare = existing if existing.read_in == writer_identity else region
         aside = _free(writer, f"boots/{boot}/other-copies/{safe_name(spare.read_in)}", plain)
         remarks.add(
             "region-copied-twice",
@@ -277,19 +279,19 @@ def assign(
         if spare is region:
             owned = replace(owned, directory=aside)
         else:
-            _move(writer, there, replace(there, directory=aside))
+            _move(writer, existing, replace(existing, directory=aside))
     _move(writer, region, owned)
     return owned
 
 
 def _free(writer: SessionWriter, directory: str, name: str) -> str:
-    """``directory/``, or ``directory-2/`` and so on where one of that name has such a region."""
+    """``directory/``, or ``directory-2/`` and so on where a region of this name is there."""
     names = (f"{directory}/" if n == 1 else f"{directory}-{n}/" for n in count(1))
     return next(d for d in names if not writer.has(f"{d}{name}.raw"))
 
 
 def _move(writer: SessionWriter, source: SavedRegion, target: SavedRegion) -> None:
-    """The description first: until the bytes follow it, they are whole where they were."""
+    """Move the description first: until the bytes follow, they are complete where they were."""
     writer.write(f"{target.base}.json", target.encode())
     writer.move(f"{source.base}.raw", f"{target.base}.raw")
     writer.remove(f"{source.base}.json")

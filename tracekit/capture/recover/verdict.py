@@ -30,7 +30,7 @@ class Contents:
     """What a region holds. ``used`` is CPU -> bytes of events.
 
     ``recorded``: a ring buffer with events; ``empty``: one without; ``blank``: zeros; ``unclear``:
-    neither, be it damaged or no trace at all.
+    neither: damaged, or no trace data at all.
     """
 
     kind: Literal["recorded", "empty", "blank", "unclear"]
@@ -38,7 +38,7 @@ class Contents:
 
 
 def look_into(data: bytes) -> Contents:
-    """What a region's bytes are. Never raises."""
+    """Classify a region's bytes. Never raises."""
     try:
         layout = parse_layout(data, "region")
     except ParseError:
@@ -108,9 +108,9 @@ def _written(facts: RegionFacts, cpus: Sequence[int]) -> str:
 
 
 def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
-    """(code, what happened) where this kernel's own instance is on the region of an earlier."""
+    """(code, what happened) where this kernel's own instance is on an earlier kernel's region."""
     parameter = f"trace_instance={facts.attached}@{facts.spec.name}"
-    told = (
+    why = (
         f"this kernel attached its own trace instance to the region the old one recorded in "
         f"({parameter} on its command line)"
     )
@@ -118,19 +118,19 @@ def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
     used = facts.contents.used
     if facts.owner == facts.here and facts.contents.kind == "recorded":
         return "region-rewritten", (
-            f"{told} and has recorded over it: the address of _text in its header is this "
+            f"{why} and has recorded over it: the address of _text in its header is this "
             f"kernel's{_written(facts, sorted(used))}. Next time {next_time}"
         )
     if facts.contents.kind in ("empty", "blank"):
         return "region-wiped", (
-            f"{told} and cleared it: no CPU has an event left{_written(facts, sorted(used))}. "
+            f"{why} and cleared it: no CPU has an event left{_written(facts, sorted(used))}. "
             f"Next time {next_time}"
         )
     gone = [cpu for cpu in sorted(used) if not used[cpu]]
     if gone:
         left = ", ".join(f"CPU {cpu}: {n} bytes" for cpu, n in sorted(used.items()) if n)
         return "region-cpus-wiped", (
-            f"{told}; {_cpus(gone)} has no event left{_written(facts, gone)}, and left are {left}. "
+            f"{why}; {_cpus(gone)} has no event left{_written(facts, gone)}, and left are {left}. "
             "Restoring a trace clock other than 'local' resets the CPUs that are online then, "
             f"which is CPU 0. Next time {next_time}"
         )
@@ -138,15 +138,15 @@ def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
 
 
 def judge(facts: RegionFacts) -> list[Diagnostic]:
-    """What happened to a region that was to hold a recording; nothing where all is well."""
+    """Remarks on what happened to a region that was to hold a recording; none if all is well."""
     where = f"region {facts.spec.name}"
-    found: list[Diagnostic] = []
+    remarks: list[Diagnostic] = []
     if facts.recorder is not None and facts.attached is not None:
         happened = _reattached(facts)
         if happened is not None:
-            found.append(Diagnostic(happened[0], "error", where, happened[1]))
+            remarks.append(Diagnostic(happened[0], "error", where, happened[1]))
     elif facts.recorder is not None and facts.contents.kind in ("empty", "blank"):
-        found.append(
+        remarks.append(
             Diagnostic(
                 "region-empty",
                 "warning",
@@ -158,7 +158,7 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
         )
     if facts.owner != facts.here and not _reserved_alike(facts):
         lines = log_lines(facts.log, _NOT_REVIVED)
-        found.append(
+        remarks.append(
             Diagnostic(
                 "region-not-reserved",
                 "info" if facts.contents.kind in ("empty", "blank") else "warning",
@@ -169,7 +169,7 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
                 "reserve_mem= with the same name, size and alignment on every command line",
             )
         )
-    return found
+    return remarks
 
 
 def _reserved_alike(facts: RegionFacts) -> bool:

@@ -48,7 +48,7 @@ _TRACEFS_FILES: Mapping[str, Severity | None] = {
     "available_tracers": None,
     "current_tracer": None,
 }
-_MAX_READINGS = 1 << 10  # the newest, where no counter can be read
+_MAX_READINGS = 1 << 10  # the newest are kept; taken where no counter can be read
 _CHANGING = ("saved_cmdlines", "saved_tgids", "kprobe_events")
 _INSTANCE_FILES = (
     "trace_clock",
@@ -83,7 +83,7 @@ _FACTS: Mapping[str, tuple[str, Severity | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """One boot being saved: from where, to where, and who is told.
+    """One boot being saved: its source, its place in the session, remarks and progress.
 
     ``at_hand`` holds kernel files that were read already: kallsyms takes long on a live machine.
     """
@@ -96,7 +96,7 @@ class Saving:
     at_hand: Mapping[str, bytes]
 
     def rel(self, name: str) -> str:
-        """The session's name of a file of this boot."""
+        """The name in the session of a file of this boot."""
         return f"boots/{self.boot}/{name}"
 
     def get(self, rel: str, absent: Severity | None = "info") -> bytes | None:
@@ -128,7 +128,7 @@ def kernel_facts(root: Sysroot, remarks: Remarks) -> tuple[dict[str, Any], dict[
 
 
 def _tracefs_files(saving: Saving, tracefs: str) -> Iterator[tuple[str, str]]:
-    """(name in the session's tracefs/, kernel file) of all that is saved, if it is there."""
+    """(name in the session's tracefs/, kernel file) of all that is saved where it exists."""
     formats = saving.glob(f"{tracefs}/events/*/*/format")
     wanted = [f"{tracefs}/{name}" for name in _TRACEFS_FILES]
     for rel in formats + wanted + saving.glob(f"{tracefs}/per_cpu/cpu[0-9]*/stats"):
@@ -171,7 +171,7 @@ def _save_tracefs(saving: Saving, tracefs: str) -> int:
 
 
 def _save_kho(saving: Saving) -> None:
-    """Save what KHO says: what came ``in`` and what is to go ``out``."""
+    """Save KHO's data in debugfs: what came ``in`` and what is to go ``out``."""
     exists = saving.root.exists
     place = next((p for p in KHO_ROOTS if exists(f"{p}/in") or exists(f"{p}/out")), None)
     if place is None:
@@ -189,14 +189,14 @@ def _save_kho(saving: Saving) -> None:
 
 
 def save_clocks(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> None:
-    """Save ``clocks.json``: samples taken now, and those an earlier run has saved of this boot."""
+    """Save ``clocks.json``: samples taken now, and those an earlier run saved of this boot."""
     rel = saving.rel("clocks.json")
     try:
         document = json.loads(saving.writer.read(rel) or b"{}")
         earlier = [s for s in document.get("samples", []) if valid_sample(s)]
         readings = list(document.get("readings", []))
     except (ValueError, AttributeError, TypeError, RecursionError):
-        document, earlier, readings = {}, [], []  # no session of ours has such a file
+        document, earlier, readings = {}, [], []  # not a file that tracekit wrote
     new = clock_samples(saving.root, saving.remarks)
     if not new:
         readings += clock_readings(saving.root)
@@ -221,7 +221,7 @@ def _save_log(saving: Saving) -> None:
 
 
 def refresh_boot(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> None:
-    """Save anew what changes while a boot is being recorded: names, counters, clocks, the log."""
+    """Save again what changes while a boot is being recorded: names, counters, clocks, the log."""
     save_clocks(saving, markers)
     tracefs = find_tracefs(saving.root)
     if tracefs is not None:
@@ -238,13 +238,13 @@ def refresh_boot(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> N
 def save_boot(
     saving: Saving, kernel: Mapping[str, Any], markers: Sequence[Mapping[str, Any]] = ()
 ) -> int:
-    """Save the boot, or save it anew.
+    """Save the boot, or save it again.
 
     ``kernel`` is its ``kernel.json``, written last: a boot that has one is complete; ``markers``
     are samples of the trace clock. Returns the number of event formats; without a tracefs that is
-    0, and an error among the remarks.
+    0, with an error among the remarks.
     """
-    save_clocks(saving, markers)  # first: the nearer to the jump, the better
+    save_clocks(saving, markers)  # first, for samples as close to the jump as possible
     tracefs = find_tracefs(saving.root)
     formats = 0
     if tracefs is None:

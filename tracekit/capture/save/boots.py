@@ -32,19 +32,19 @@ _CPU_META = 56  # sizeof(struct ring_buffer_meta), 6.12 to 6.14: one for each CP
 
 def known_boots(writer: SessionWriter) -> dict[int, Mapping[str, Any]]:
     """``kernel.json`` of every boot in the session, by index."""
-    found: dict[int, Mapping[str, Any]] = {}
+    kernels: dict[int, Mapping[str, Any]] = {}
     for index in writer.manifest.boots:
         data = writer.read(f"boots/{index}/kernel.json")
         try:
             document = json.loads(data or b"{}")
         except (ValueError, RecursionError):
             document = {}
-        found[index] = document if isinstance(document, dict) else {}
-    return found
+        kernels[index] = document if isinstance(document, dict) else {}
+    return kernels
 
 
 def boot_of(kernel: Mapping[str, Any], boots: Mapping[int, Mapping[str, Any]]) -> int | None:
-    """The index of the boot that ``kernel`` describes, or None when the session has it not."""
+    """The index of the boot that ``kernel`` describes; None when it is not in the session."""
     wanted = identity(kernel)
     return next((i for i, known in boots.items() if wanted and identity(known) == wanted), None)
 
@@ -54,7 +54,7 @@ def header_address(header: bytes) -> tuple[str, int] | None:
 
     6.15 and later keep ``_text`` (``struct trace_scratch`` in ``kernel/trace/trace.c``); 6.12 and
     6.13 the address of ``rb_meta_init_text_addr()`` (``kernel/trace/ring_buffer.c``). None when
-    ``header`` is no such header, or the buffer was never started and nothing is recorded.
+    ``header`` is not such a header, or when the buffer was never started and nothing is recorded.
     """
     if len(header) < 40 or struct.unpack_from("<I", header)[0] != _MAGIC:
         return None
@@ -70,7 +70,7 @@ def header_address(header: bytes) -> tuple[str, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class BootFacts:
-    """What ownership is decided by. ``index`` is the place in the chain."""
+    """The facts that ownership is decided by. ``index`` is the boot's place in the chain."""
 
     index: int
     command: CommandLine
@@ -107,8 +107,8 @@ def find_owner(
     """Decide which boot wrote a region.
 
     First the address in its header, then the command lines, then ``fallback``; a boot whose own
-    symbols contradict the header did not write it. When that leaves nobody, the owner is
-    :data:`NOBODY`: a boot that nobody took a snapshot of.
+    symbols contradict the header did not write it. When that leaves no boot, the owner is
+    :data:`NOBODY`: a boot of which there is no snapshot.
     """
     written = header_address(header)
     equal: list[int] = []
@@ -117,9 +117,9 @@ def find_owner(
         addresses = {boot.index: boot.address(written[0]) for boot in boots}
         equal = [index for index, known in addresses.items() if known == written[1]]
         excluded = {i for i, known in addresses.items() if known is not None} - set(equal)
-        told = f"the address of {written[0]} in its header, {written[1]:#x}, is"
+        evidence = f"the address of {written[0]} in its header, {written[1]:#x}, is"
         if len(equal) == 1:
-            return Owner(equal[0], f"{told} this boot's")
+            return Owner(equal[0], f"{evidence} this boot's")
     named = [
         boot.index
         for boot in boots
@@ -129,5 +129,5 @@ def find_owner(
         return Owner(named[0], "only this boot's command line gives it to a trace instance")
     if written is not None and not equal:
         boot_unknown = NOBODY if fallback.boot in excluded else fallback.boot
-        return Owner(boot_unknown, f"{told} that of no boot a snapshot was taken of")
+        return Owner(boot_unknown, f"{evidence} that of no boot a snapshot was taken of")
     return fallback

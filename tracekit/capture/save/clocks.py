@@ -4,7 +4,7 @@ A sample is ``{"clock", "tsc_before", "ns", "tsc_after"}``: cycles, nanoseconds,
 tree brings its own in ``clocks.json`` and ``clocks-last.json``; on the live machine they are taken
 here. Where no counter can be read there are only readings, ``{"clock", "ns"}``. The trace clock
 itself is sampled by writing a marker: ``{"text", "tsc_before", "tsc_after"}`` says when, and the
-event of that text has the clock's own stamp.
+event with that text has the clock's own timestamp.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _NUMBERS = ("tsc_before", "ns", "tsc_after")
 _MAX_SAMPLES = 1 << 16
 _MAX_MARKERS = 1 << 10
 _MAX_OF_CLOCK = 1 << 9  # samples of one clock that are kept
-_BRACKETS = 3  # samples of a clock at a time, each the narrowest of
-_TRIES = 16  # brackets
+_BRACKETS = 3  # samples of a clock taken at a time
+_TRIES = 16  # brackets tried for a sample; the narrowest is taken
 _LIVE = {
     "mono": time.CLOCK_MONOTONIC,
     "mono_raw": time.CLOCK_MONOTONIC_RAW,
@@ -92,7 +92,7 @@ def clock_readings(root: Sysroot) -> list[Sample]:
 
 
 def live_samples() -> list[Sample]:
-    """Samples of every clock of this machine, taken now; none where it has no counter we read."""
+    """Samples of every clock of this machine, taken now; none where no counter can be read."""
     try:
         from tracekit._native import counter
 
@@ -108,7 +108,7 @@ def live_samples() -> list[Sample]:
 
 
 def marker_sample(fd: int, text: str) -> Mapping[str, Any] | None:
-    """Write ``text`` to an open ``trace_marker``; when, or None where no counter can be read.
+    """Write ``text`` to an open ``trace_marker``; returns when, None if no counter can be read.
 
     Raises OSError when it cannot be written.
     """
@@ -146,7 +146,7 @@ def sample_trace_clock(root: Sysroot, place: str) -> list[Mapping[str, Any]]:
 
 
 def clock_samples(root: Sysroot, remarks: Remarks) -> list[Sample]:
-    """What a saved tree brings, or new samples of the live machine, each with its ``source``."""
+    """The samples in a saved tree, or new ones of the live machine, each with its ``source``."""
     if root.live:
         samples = live_samples()
     else:
@@ -163,10 +163,10 @@ def clock_samples(root: Sysroot, remarks: Remarks) -> list[Sample]:
 
 
 def merge_samples(old: Iterable[Sample], new: Iterable[Sample]) -> list[Sample]:
-    """Both in the order they were taken, which is that of the TSC, each once.
+    """Both in the order of the TSC, which is that of sampling, without duplicates.
 
-    Of a clock with more than are useful the first and the last stay, and the narrowest of each
-    stretch between: a recorder that runs for months takes samples all the time.
+    Of a clock with more samples than are useful, the first and the last are kept, and the
+    narrowest of each stretch in between: a recorder may sample for months.
     """
     once = {json.dumps({**s, "source": ""}, sort_keys=True): s for s in (*new, *old)}
     by_clock: dict[str, list[Sample]] = {}
@@ -177,7 +177,7 @@ def merge_samples(old: Iterable[Sample], new: Iterable[Sample]) -> list[Sample]:
 
 
 def _thinned(samples: list[Sample]) -> list[Sample]:
-    """No more than the useful number of samples of one clock, evenly over their time."""
+    """At most the useful number of samples of one clock, spread evenly over their time."""
     if len(samples) <= _MAX_OF_CLOCK:
         return samples
     first, last = samples[0], samples[-1]
@@ -185,8 +185,8 @@ def _thinned(samples: list[Sample]) -> list[Sample]:
     best: dict[int, Sample] = {}
     for s in samples[1:-1]:
         stretch = (s["tsc_before"] - first["tsc_before"]) * (_MAX_OF_CLOCK - 2) // span
-        there = best.get(stretch)
-        if there is None or _width(s) < _width(there):
+        narrowest = best.get(stretch)
+        if narrowest is None or _width(s) < _width(narrowest):
             best[stretch] = s
     return [first, *best.values(), last]
 
@@ -196,7 +196,7 @@ def _width(sample: Sample) -> int:
 
 
 def merge_markers(document: Mapping[str, Any], new: Iterable[Mapping[str, Any]]) -> list[Any]:
-    """The markers of a ``clocks.json`` and new ones, the newest last, no more than are useful."""
+    """The markers of a ``clocks.json`` and new ones, the newest last, cut to the useful number."""
     earlier = document.get("markers")
     kept = earlier if isinstance(earlier, list) else []
     return [*kept, *(m for m in new if m not in kept)][-_MAX_MARKERS:]

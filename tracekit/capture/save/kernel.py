@@ -1,4 +1,4 @@
-"""``kernel.json``: what a boot says of itself, found by pure functions over kernel files."""
+"""``kernel.json``, the description of a boot, made by pure functions over kernel files."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ UNKNOWN_KERNEL: Mapping[str, Any] = {
     "uptime_s": None,
     "kexec_metadata": None,
 }
-"""The keys of ``kernel.json``; None is what nobody recorded. Times are in seconds."""
+"""The keys of ``kernel.json``; None is what was not recorded. Times are in seconds."""
 
 
 def build_id(notes: bytes) -> str | None:
     """The GNU build id in ``/sys/kernel/notes`` (ELF notes, 4-byte aligned), in hex, or None."""
-    at = 0
-    while at + 12 <= len(notes):
-        name_size, size, kind = struct.unpack_from("<III", notes, at)
-        name = notes[at + 12 : at + 12 + name_size]
-        start = at + 12 + (name_size + 3 & ~3)
+    offset = 0
+    while offset + 12 <= len(notes):
+        name_size, size, kind = struct.unpack_from("<III", notes, offset)
+        name = notes[offset + 12 : offset + 12 + name_size]
+        start = offset + 12 + (name_size + 3 & ~3)
         if kind == _NT_GNU_BUILD_ID and name == b"GNU\0" and 0 < size <= len(notes) - start:
             return notes[start : start + size].hex()
-        at = start + (size + 3 & ~3)
+        offset = start + (size + 3 & ~3)
     return None
 
 
@@ -118,7 +118,7 @@ def _instance(instance: TraceInstance) -> dict[str, Any]:
 
 
 def describe_kernel(files: Mapping[str, bytes]) -> dict[str, Any]:
-    """``kernel.json`` of a boot, from the files that were found.
+    """``kernel.json`` of a boot, from the files that could be read.
 
     The keys of ``files`` are ``version``, ``cmdline``, ``boot_id``, ``stat``, ``uptime``,
     ``notes``, ``kallsyms``, ``config.gz``, ``header_page``, ``trace_clock``; any may be missing.
@@ -154,9 +154,9 @@ def describe_kernel(files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def identity(kernel: Mapping[str, Any]) -> str:
-    """What tells this boot from every other: its boot_id, else what differs most likely.
+    """What identifies a boot: its boot_id, else the facts that most likely differ.
 
-    '' for a boot nothing is known of, which is like no other.
+    '' for an unknown boot, which is the same as no other.
     """
     if not kernel.get("known"):
         return ""
@@ -167,7 +167,7 @@ def identity(kernel: Mapping[str, Any]) -> str:
 
 
 def remarks_on(kernel: Mapping[str, Any], where: str) -> list[Diagnostic]:
-    """What decoding will have to do without."""
+    """Remarks on what decoding will have to do without."""
     wanted = {
         "text_address": "no address of _text: kallsyms is missing or hidden by kptr_restrict; "
         "functions are shown as addresses",

@@ -2,7 +2,7 @@
 
 On a live kernel reading consumes (``tracing_buffers_read()`` in ``kernel/trace/trace.c``): a page
 that was read exists nowhere else. So the kernel copies each page straight into a shared mapping of
-a ``.part`` file, which a killed run leaves behind complete and the next one continues.
+a ``.part`` file, which a killed run leaves behind intact and the next one continues.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _page_size(saving: Saving, tracefs: str, kernel: Mapping[str, object]) -> in
 
 
 def _complete(fd: int, page: int) -> int:
-    """The size of what an earlier run drained: whole pages, without the window's empty rest."""
+    """The size of what an earlier run drained: whole pages, without the window's unused end."""
     end = os.fstat(fd).st_size // page * page
     empty = bytes(page)
     while end and os.pread(fd, page, end - page) == empty:
@@ -69,7 +69,7 @@ def drain(source: BinaryIO, fd: int, page: int, resume: bool, limit: int) -> boo
     try:
         while not exhausted and end - start < limit:
             os.ftruncate(fd, end)
-            os.posix_fallocate(fd, end, window_size)  # a full disk is found before a page is taken
+            os.posix_fallocate(fd, end, window_size)  # a full disk shows before a page is consumed
             with mmap.mmap(fd, window_size, offset=end) as window:
                 got = _drain_window(source.fileno(), window, page)
             end += got
@@ -81,7 +81,7 @@ def drain(source: BinaryIO, fd: int, page: int, resume: bool, limit: int) -> boo
 
 
 def _limit(saving: Saving, tracefs: str) -> int:
-    """Bytes after which reading a live buffer stops: it is being written to faster than read."""
+    """Bytes after which reading a live buffer stops: it is written to faster than it is read."""
     if not saving.root.live:
         return MAX_REGION
     text = saving.get(f"{tracefs}/buffer_size_kb", None) or b""
@@ -134,7 +134,7 @@ def _drain_cpu(saving: Saving, source: BinaryIO, cpu: str, page: int, limit: int
 def finish_pipes(saving: Saving, cpus: list[str]) -> None:
     """Turn the ``.part`` files into ``tracefs/per_cpu/cpuN/trace_pipe_raw``.
 
-    On a live kernel they follow what an earlier run has saved: that was consumed.
+    On a live kernel they are appended to what an earlier run saved, which was consumed.
     """
     writer = saving.writer
     for cpu in cpus:

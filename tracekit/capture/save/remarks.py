@@ -1,4 +1,4 @@
-"""How saving goes on when a file cannot be had: remarks instead of errors, and progress."""
+"""Remarks, made instead of errors where a file cannot be saved, and progress callbacks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], No
 
 @contextmanager
 def no_progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """The progress of callers who want none."""
+    """The progress of callers that want none."""
     yield lambda n: None
 
 
 class Remarks:
-    """Collects diagnostics; ``where`` begins each place (``boot 0``)."""
+    """Collects diagnostics; ``where`` is the prefix of each place (``boot 0``)."""
 
     def __init__(self, where: str = "") -> None:
         self.where = where
@@ -33,13 +33,13 @@ class Remarks:
         self.diagnostics.append(Diagnostic(code, severity, place, message))
 
     def append(self, diagnostic: Diagnostic) -> None:
-        """Add a remark that somebody else made."""
+        """Add a remark that was made elsewhere."""
         self.diagnostics.append(diagnostic)
 
     def get(self, root: Sysroot, rel: str, absent: Severity | None = "info") -> bytes | None:
-        """A file of the root; None when it cannot be had, which is remarked on.
+        """A file of the root; None, with a remark, when it is absent or cannot be read.
 
-        ``absent`` is how bad its absence is; None: not worth a remark (an optional feature).
+        ``absent`` is the severity of its absence; None: no remark (an optional feature).
         """
         try:
             data = root.get(rel)
@@ -51,7 +51,7 @@ class Remarks:
         return data
 
     def glob(self, root: Sysroot, pattern: str) -> list[str]:
-        """Paths of the root that match; a directory that cannot be read is remarked on."""
+        """Paths of the root that match; a directory that cannot be read becomes a remark."""
         try:
             return root.glob(pattern)
         except SourceError as error:

@@ -35,16 +35,16 @@ def open_boot(
 ) -> tuple[int, dict[str, Any], dict[str, bytes], bool]:
     """The running boot's place in a session.
 
-    (Its index, its ``kernel.json``, the kernel files read for that, whether it was there already.)
+    (Its index, its ``kernel.json``, the kernel files read for that, whether the session had it.)
     """
     kernel, at_hand = kernel_facts(root, remarks)
     boots = known_boots(writer)
-    found = boot_of(kernel, boots)
-    if found is None:
+    index = boot_of(kernel, boots)
+    if index is None:
         return max(boots, default=-1) + 1, kernel, at_hand, False
-    # what recover had from KHO when it saved this boot
-    kernel["kexec_metadata"] = boots[found].get("kexec_metadata")
-    return found, kernel, at_hand, True
+    # what recover got from KHO when it saved this boot
+    kernel["kexec_metadata"] = boots[index].get("kexec_metadata")
+    return index, kernel, at_hand, True
 
 
 def snapshot(
@@ -54,7 +54,7 @@ def snapshot(
 ) -> SnapshotResult:
     """Save the boot that ``root`` shows into the session at ``session_path``.
 
-    A boot the session has already (by boot_id) is saved anew, with the clock samples of both;
+    A boot the session has already (by boot_id) is saved again, with the clock samples of both;
     any other becomes the next one. Raises :class:`~tracekit.errors.SourceError` when the root has
     no events to save and :class:`~tracekit.errors.SessionError` when the session cannot be
     written.

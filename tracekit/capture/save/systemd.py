@@ -1,7 +1,7 @@
-"""What systemd says of itself: its milestones of a boot or a shutdown, and when a boot is over.
+"""Systemd's milestones of a boot or a shutdown, and waiting until a boot has finished.
 
 Stamps are microseconds of CLOCK_MONOTONIC (``systemd.directives``, ``org.freedesktop.systemd1``);
-0 is what has not happened and is left out.
+0 means that it has not happened, and is left out.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _UNIT_STAMPS = {
     "inactive_exit": "InactiveExitTimestampMonotonic",
     "active_enter": "ActiveEnterTimestampMonotonic",
 }
-_PATIENCE = 60  # seconds for one answer of systemctl
-_PAUSE = 0.5  # seconds between two questions whether the boot is over
+_PATIENCE = 60  # seconds allowed for one answer of systemctl
+_PAUSE = 0.5  # seconds between two checks whether the boot has finished
 
 Ask = Callable[[Sequence[str]], str]
 """Answers ``systemctl show ARGUMENTS`` with its output."""
@@ -70,8 +70,8 @@ def _systemctl(arguments: Sequence[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SourceError(f"systemctl show: {error}") from error
     if done.returncode != 0:
-        told = done.stderr.decode("utf-8", "backslashreplace").strip()
-        raise SourceError(f"systemctl show: exit code {done.returncode}: {told[:200]}")
+        message = done.stderr.decode("utf-8", "backslashreplace").strip()
+        raise SourceError(f"systemctl show: exit code {done.returncode}: {message[:200]}")
     return done.stdout.decode("utf-8", "backslashreplace")
 
 
@@ -103,7 +103,7 @@ def read_units(ask: Ask = _systemctl) -> list[dict[str, Any]]:
 
 
 def notify_ready(status: str) -> None:
-    """Tell the service manager that called that all is saved, as ``sd_notify(3)`` does."""
+    """Tell the service manager that started us that all is saved, as ``sd_notify(3)`` does."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -116,7 +116,7 @@ def notify_ready(status: str) -> None:
 
 
 def milestones(boot: int) -> str:
-    """The session's name of a boot's milestones."""
+    """The name in the session of a boot's milestones."""
     return f"boots/{boot}/systemd.json"
 
 
@@ -126,7 +126,7 @@ def renewed(session: Path, boot: int, ask: Ask = _systemctl) -> bytes:
     Raises :class:`~tracekit.errors.SourceError` where systemd does not answer.
     """
     directory = Directory(session)
-    try:  # by its name: one that was saved beside a recorder is not in the manifest
+    try:  # by name: a file saved beside a recorder is not in the manifest
         saved = json.loads(directory.read(milestones(boot)))
     except (OSError, ValueError, RecursionError):
         saved = None
@@ -137,7 +137,7 @@ def renewed(session: Path, boot: int, ask: Ask = _systemctl) -> bytes:
 
 
 def _save(session: Path, rel: str, document: dict[str, Any]) -> None:
-    """Put the file into the session, also beside a recorder that has it open for writing.
+    """Put the file into the session, even while a recorder has it open for writing.
 
     Then it is not in the manifest, which is the recorder's; a reader finds it all the same.
     """
@@ -183,7 +183,7 @@ def save_userspace(
 ) -> bool:
     """Wait until systemd has finished booting, then save ``boots/BOOT/systemd.json``.
 
-    Returns False when it was not finished after ``timeout_s`` seconds: what there was by then is
+    Returns False when it had not finished after ``timeout_s`` seconds; the stamps up to then are
     saved. Raises :class:`~tracekit.errors.SourceError` where systemd does not answer, and
     :class:`~tracekit.errors.SessionError` when the session cannot be written.
     """

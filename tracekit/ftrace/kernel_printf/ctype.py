@@ -1,4 +1,4 @@
-"""C integer types as the kernel's compilers have them on LP64 (x86_64 and arm64).
+"""C integer types and conversions as on the LP64 kernels (x86_64 and arm64).
 
 Plain ``char`` is unsigned: the kernel is built with ``-funsigned-char`` (top-level ``Makefile``).
 """
@@ -93,7 +93,7 @@ TYPE_WORDS = _BASIC | _TAGS | frozenset(_TYPEDEFS) | {"const", "volatile"}
 
 
 def named_type(words: tuple[str, ...]) -> IntType | None:
-    """The integer type that ``words`` (without pointers) name, or None if they name none known."""
+    """The integer type that ``words`` (without pointers) name, or None if it is unknown."""
     if len(words) == 1 and words[0] in _TYPEDEFS:
         return _TYPEDEFS[words[0]]
     if words[:1] == ("enum",):
@@ -109,7 +109,7 @@ def named_type(words: tuple[str, ...]) -> IntType | None:
 
 
 def promote(type_: IntType) -> IntType:
-    """The type after the integer promotions: nothing narrower than ``int`` is computed with."""
+    """The type after the integer promotions, at least ``int``."""
     return INT if type_.size < 4 else type_
 
 
@@ -122,7 +122,7 @@ def common_type(a: IntType, b: IntType) -> IntType:
 
 
 def wrap(value: int, type_: IntType) -> int:
-    """``value`` as ``type_`` holds it: cut to its width, then read with its sign."""
+    """``value`` converted to ``type_``: cut to its width, then read as signed or unsigned."""
     if type_.boolean:
         return int(value != 0)
     bits = 8 * type_.size

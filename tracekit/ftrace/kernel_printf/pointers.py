@@ -1,8 +1,8 @@
-"""What the kernel's ``%p`` letters print: ``pointer()`` in ``lib/vsprintf.c``.
+"""The kernel's ``%p`` extensions as text: ``pointer()`` in ``lib/vsprintf.c``.
 
-Two kinds. Some name the address itself (:func:`address_text`: ``%ps`` a symbol, ``%pe`` an error).
-The others read the memory behind it; they work here where that memory is in the record
-(:data:`READERS`: ``%pI4`` an IPv4 address, ``%ph`` bytes in hex, …).
+There are two kinds. Some print the address itself (:func:`address_text`: ``%ps`` as a symbol,
+``%pe`` as an error). The others read the memory behind it, which only works here if that memory is
+in the record (:data:`READERS`: ``%pI4`` an IPv4 address, ``%ph`` bytes in hex, …).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _KERNEL_ERRNO = {
 
 
 class TooShort(Exception):
-    """Memory that a conversion reads lies outside the record."""
+    """The memory that a conversion reads is not, or not all, in the record."""
 
 
 def _take(data: bytes, size: int) -> bytes:
@@ -63,14 +63,14 @@ def symbol_text(symbols: SymbolTable, address: int, kind: str = "S") -> str:
 
     ``B`` is ``sprint_backtrace()``. An address in no symbol prints as ``0x…``.
     """
-    back = kind == "B"  # a return address belongs to the call before it
-    found = symbols.lookup((address - back) & 0xFFFFFFFFFFFFFFFF)
-    if found is None:
+    back = kind == "B"  # a return address: look up the call before it
+    symbol = symbols.lookup((address - back) & 0xFFFFFFFFFFFFFFFF)
+    if symbol is None:
         return f"{address:#x}"
-    module = f" [{found.module}]" if found.module else ""
+    module = f" [{symbol.module}]" if symbol.module else ""
     if kind == "s":
-        return found.name + module
-    return f"{found.name}+{found.offset + back:#x}/{found.size:#x}{module}"
+        return symbol.name + module
+    return f"{symbol.name}+{symbol.offset + back:#x}/{symbol.size:#x}{module}"
 
 
 def _error_name(address: int) -> str:
@@ -80,10 +80,10 @@ def _error_name(address: int) -> str:
 
 
 def address_text(symbols: SymbolTable, conversion: Conversion, address: int) -> str:
-    """A pointer conversion of which only the address is known.
+    """The text of a pointer conversion when only the address is known.
 
-    Plain ``%p`` gives the real address, which the kernel hashes. What the kernel would read from
-    its own memory (``%pd``, ``%pV``, …) is shown as the address.
+    Plain ``%p`` gives the real address where the kernel prints a hash. Conversions that read
+    kernel memory (``%pd``, ``%pV``, …) give the address too.
     """
     suffix = conversion.suffix
     kind = suffix[:1]
@@ -267,12 +267,12 @@ def _clock(fields: tuple[int, ...], letters: str) -> str:
 
 def _epoch(seconds: int, letters: str) -> str:
     try:
-        at = datetime(1970, 1, 1) + timedelta(seconds=seconds)
+        moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)
     except OverflowError:  # beyond the years Python knows
         return f"{seconds}s"
     raw = "r" in letters.lstrip("dt")
-    month, year = (at.month - 1, at.year - 1900) if raw else (at.month, at.year)
-    return _clock((at.second, at.minute, at.hour, at.day, month, year), letters)
+    month, year = (moment.month - 1, moment.year - 1900) if raw else (moment.month, moment.year)
+    return _clock((moment.second, moment.minute, moment.hour, moment.day, month, year), letters)
 
 
 def _time(data: bytes, conversion: Conversion) -> str:
@@ -319,13 +319,13 @@ def _escaped(data: bytes, conversion: Conversion) -> str:
 
 
 def _flags(data: bytes, conversion: Conversion) -> str:
-    """``%pGp``, ``%pGv``, ``%pGg``: raw, as the bits' names belong to one kernel build."""
+    """``%pGp``, ``%pGv``, ``%pGg`` as a number: the bits' names depend on the kernel build."""
     size = 4 if conversion.suffix[1:2] == "g" else 8
     value = int.from_bytes(_take(data, size), "little")
     return format_integer(value, Conversion("x", "#", size=8))
 
 
-#: First letter after ``%p`` -> what prints the memory behind the pointer.
+#: First letter after ``%p`` -> function that prints the memory behind the pointer.
 READERS: Mapping[str, Callable[[bytes, Conversion], str]] = {
     "h": _hex, "b": _bitmap, "M": _mac, "m": _mac, "I": _ip, "i": _ip, "U": _uuid,
     "a": _whole(8), "N": _whole(8), "4": _fourcc, "t": _time, "E": _escaped, "G": _flags,

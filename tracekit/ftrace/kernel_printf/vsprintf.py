@@ -1,7 +1,7 @@
-"""The kernel's ``printf``: format strings and numbers as ``lib/vsprintf.c`` prints them.
+"""The kernel's ``printf``: parses format strings, prints numbers as ``lib/vsprintf.c`` does.
 
-It differs from C99: ``%n`` and floating point do not exist, ``0`` pads even beside a precision,
-``%#x`` prefixes zero too, and ``%p`` takes letters that say what it points at
+It differs from C99: ``%n`` and floating point do not exist, ``0`` pads even when a precision is
+given, ``%#x`` also prefixes zero, and ``%p`` takes letters that say what it points at
 (:mod:`tracekit.ftrace.kernel_printf.pointers`).
 """
 
@@ -28,7 +28,7 @@ __all__ = [
     "resolved",
 ]
 
-#: A width or precision of ``*``: it comes from the argument list.
+#: A width or precision of ``*``: taken from the argument list.
 ARGUMENT: Final = "*"
 #: Longest padding produced, characters: no record is longer.
 MAX_WIDTH = 1 << 16
@@ -71,23 +71,23 @@ class Conversion:
         return (self.width == ARGUMENT) + (self.precision == ARGUMENT)
 
 
-def _given(text: str | None) -> _Size:
+def _parse_size(text: str | None) -> _Size:
     if text is None or text == ARGUMENT:
         return ARGUMENT if text else None
     return min(int(text[:7]), MAX_WIDTH)
 
 
 def parse_format_string(text: str, source: str) -> list[str | Conversion]:
-    """Split a format string into literal text (``%%`` already one ``%``) and conversions.
+    """Split a format string into literal text (``%%`` as one ``%``) and conversions.
 
     Raises :class:`~tracekit.errors.FormatError` for a conversion the kernel does not have.
     """
     out: list[str | Conversion] = []
-    at = 0
-    while at < len(text):
-        percent = text.find("%", at)
-        if percent != at:
-            out.append(text[at:percent] if percent > 0 else text[at:])
+    position = 0
+    while position < len(text):
+        percent = text.find("%", position)
+        if percent != position:
+            out.append(text[position:percent] if percent > 0 else text[position:])
             if percent < 0:
                 break
         m = _CONVERSION.match(text, percent)
@@ -95,18 +95,18 @@ def parse_format_string(text: str, source: str) -> list[str | Conversion]:
             raise FormatError(
                 f"{source}: print fmt: no such conversion: {text[percent : percent + 12]!r}"
             )
-        at = m.end()
+        position = m.end()
         kind = m["kind"].replace("i", "d")
         if kind == "%":
             out.append("%")
             continue
         suffix = ""
         if kind == "p":
-            found = _SUFFIX.match(text, at)
-            suffix = found[0] if found else ""
-            at += len(suffix)
+            letters = _SUFFIX.match(text, position)
+            suffix = letters[0] if letters else ""
+            position += len(suffix)
         size = 8 if kind == "p" else _LENGTHS.get(m["length"] or "", 4)
-        width, precision = _given(m["width"]), _given(m["precision"])
+        width, precision = _parse_size(m["width"]), _parse_size(m["precision"])
         out.append(Conversion(kind, m["flags"], width, precision, size, suffix))
     return out
 
@@ -116,7 +116,7 @@ def format_number(
 ) -> str:
     """``number()``: ``value`` in base 8, 10 or 16.
 
-    ``flags`` are those of the conversion; ``+`` and space only mean something for signed ones.
+    ``flags`` are those of the conversion; ``+`` and space only matter for signed ones.
     """
     sign = "-" if value < 0 else "+" if "+" in flags else " " if " " in flags else ""
     value = abs(value)
@@ -144,9 +144,9 @@ def format_pointer(value: int, conversion: Conversion) -> str:
 
 
 def int_template(conversion: Conversion) -> str | None:
-    """The Python ``%`` conversion that prints an integer just as this one, or None.
+    """The Python ``%`` conversion that prints an integer the same way, or None if there is none.
 
-    The argument must have been wrapped to :attr:`Conversion.int_type` before.
+    The argument must already be wrapped to :attr:`Conversion.int_type`.
     """
     kind, flags = conversion.kind, conversion.flags
     if conversion.stars or kind not in "duxX":
@@ -157,7 +157,7 @@ def int_template(conversion: Conversion) -> str | None:
         flags = flags.replace("#", "")
     width = "" if conversion.width is None else str(conversion.width)
     precision = "" if conversion.precision is None else f".{conversion.precision}"
-    if precision and "0" in flags:  # Python follows C99 here or not, version by version
+    if precision and "0" in flags:  # whether Python follows C99 here depends on its version
         return None
     return f"%{''.join(dict.fromkeys(flags))}{width}{precision}{'d' if kind == 'u' else kind}"
 
@@ -175,7 +175,7 @@ def pad(text: str, conversion: Conversion) -> str:
 def format_integer(value: int, conversion: Conversion) -> str:
     """An integer conversion with fixed width and precision.
 
-    ``value`` must have been wrapped to :attr:`Conversion.int_type` before.
+    ``value`` must already be wrapped to :attr:`Conversion.int_type`.
     """
     width = conversion.width if isinstance(conversion.width, int) else None
     precision = conversion.precision if isinstance(conversion.precision, int) else None

@@ -1,1 +1,1 @@
-"""The ``print fmt`` of an event's format: parsed, and compiled into a printer."""
+"""Parses an event's ``print fmt`` and compiles it into a printer."""

@@ -1,6 +1,6 @@
 """The functions a print format may call: ``__print_flags()``, ``__get_str()`` and the like.
 
-What they print comes from ``kernel/trace/trace_output.c``; what they read from
+The text they print follows ``kernel/trace/trace_output.c``, the fields they read
 ``include/trace/stages/stage3_trace_output.h``.
 """
 
@@ -38,7 +38,7 @@ _Build = Callable[[Compiler, _Args], Value]
 
 
 def call(compiler: Compiler, node: cnodes.Call) -> Value:
-    """Compile a call. Raises :class:`~tracekit.ftrace.print_fmt.values.Unresolved` for others."""
+    """Compile a call; raises :class:`~.values.Unresolved` for a function that is not known."""
     function = _FUNCTIONS.get(node.name)
     if function is None:
         raise Unresolved(f"{node.name}()")
@@ -60,9 +60,9 @@ def _literal(compiler: Compiler, node: cnodes.Node) -> str | None:
 
 
 def _table(compiler: Compiler, args: _Args) -> list[tuple[int, str]]:
-    """The ``{ mask, "name" }`` entries that can be known; masks are unsigned long.
+    """The ``{ mask, "name" }`` entries whose mask and name are known; masks are unsigned long.
 
-    An entry whose mask is a name nobody resolved is left out: its values then print as numbers.
+    An entry whose mask is an unresolved name is left out, so its values print as numbers.
     """
     entries: list[tuple[int, str]] = []
     for arg in args:
@@ -103,18 +103,18 @@ def _print_flags(compiler: Compiler, args: _Args) -> Text:
 
     def text(env: Env) -> str:
         flags = get(env)
-        found = memo.get(flags)
-        if found is None:
+        shown = memo.get(flags)
+        if shown is None:
             if len(memo) >= _MEMO:
                 memo.clear()
-            found = memo[flags] = _flags_text(flags, table, delimiter)
-        return found
+            shown = memo[flags] = _flags_text(flags, table, delimiter)
+        return shown
 
     return Text(text)
 
 
 def _print_symbolic(compiler: Compiler, args: _Args) -> Text:
-    """``trace_print_symbols_seq()``: the first entry that matches; an empty name is none."""
+    """``trace_print_symbols_seq()``: the first entry that matches; an empty name counts as none."""
     get = as_type(compiler.number(args[0]), U64).get
     names: dict[int, str] = {}
     for mask, name in _table(compiler, args[1:]):
@@ -122,14 +122,14 @@ def _print_symbolic(compiler: Compiler, args: _Args) -> Text:
 
     def text(env: Env) -> str:
         value = get(env)
-        found = names.get(value)
-        return f"{value:#x}" if found is None else found
+        shown = names.get(value)
+        return f"{value:#x}" if shown is None else shown
 
     return Text(text)
 
 
 def _bounded(memory: Memory, length: Number) -> Callable[[Env], bytes]:
-    """``memory`` cut to ``length`` bytes; short of them, the record was cut."""
+    """``memory`` cut to ``length`` bytes; raises :class:`TooShort` if it has fewer."""
     get, size = memory.get, as_type(length, INT).get
 
     def data(env: Env) -> bytes:
@@ -192,7 +192,7 @@ def _hex_dump_line(row: bytes, rowsize: int, group: int, ascii_: bool) -> str:
 
 
 def _print_hex_dump(compiler: Compiler, args: _Args) -> Text:
-    """``trace_print_hex_dump_seq()``; rows with an address have none here, only an offset."""
+    """``trace_print_hex_dump_seq()``, with an offset where the kernel prints an address."""
     prefix = _literal(compiler, args[0]) or ""
     kind, rowsize, group, ascii_ = (compiler.number(args[i]).const or 0 for i in (1, 2, 3, 6))
     rowsize = 32 if rowsize == 32 else 16
@@ -202,9 +202,9 @@ def _print_hex_dump(compiler: Compiler, args: _Args) -> Text:
     def text(env: Env) -> str:
         whole = data(env)
         rows = ["\n"]
-        for at in range(0, len(whole), rowsize):
-            place = f"{at:08x}: " if kind else ""
-            line = _hex_dump_line(whole[at : at + rowsize], rowsize, group, bool(ascii_))
+        for offset in range(0, len(whole), rowsize):
+            place = f"{offset:08x}: " if kind else ""
+            line = _hex_dump_line(whole[offset : offset + rowsize], rowsize, group, bool(ascii_))
             rows.append(f"{prefix}{place}{line}\n")
         return "".join(rows)
 
@@ -277,14 +277,14 @@ def _is_constant(compiler: Compiler, args: _Args) -> Number:
 
 
 def _mapped(
-    function: Callable[[int], int], taken: IntType, given: IntType
+    function: Callable[[int], int], argument_type: IntType, result_type: IntType
 ) -> Callable[[Compiler, _Args], Number]:
     """A function of one integer."""
 
     def build(compiler: Compiler, args: _Args) -> Number:
-        operand = as_type(compiler.number(args[0]), taken)
+        operand = as_type(compiler.number(args[0]), argument_type)
         get = operand.get
-        return folded(Number(given, lambda env: function(get(env))), operand)
+        return folded(Number(result_type, lambda env: function(get(env))), operand)
 
     return build
 
@@ -332,7 +332,7 @@ def _jiffies(per_second: int, round_up: bool) -> Callable[[Compiler, _Args], Num
 
 _ANY = 1 << 20
 
-# name -> what compiles it, least and most arguments
+# name -> (function that compiles it, fewest arguments, most arguments)
 _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     "__print_flags": (_print_flags, 2, _ANY),
     "__print_flags_u64": (_print_flags, 2, _ANY),

@@ -1,6 +1,6 @@
-"""C expressions over one record, compiled to closures once per format.
+"""Compiles the C expressions of a print format to closures over a record, once per format.
 
-What cannot be known from the record (``jiffies``, memory of the kernel) raises
+Anything the record does not determine (``jiffies``, kernel memory) raises
 :class:`~tracekit.ftrace.print_fmt.values.Unresolved` while compiling. The values are those of
 :mod:`tracekit.ftrace.print_fmt.values`.
 """
@@ -71,14 +71,14 @@ def _reading(value: Value, get: Callable[[Env], Any]) -> Value:
 
 
 def _united(a: Number, b: Number) -> tuple[IntType, int | None]:
-    """The type of ``test ? a : b``; beside a null pointer constant it is the other's."""
+    """The type of ``test ? a : b``; beside a null pointer constant, the other's type."""
     if a.pointee is not None and b.pointee is not None and a.const == 0:
         return U64, b.pointee
     return common_type(a.type, b.type), b.pointee if a.pointee is None else a.pointee
 
 
 class Compiler(RecordFields):
-    """Compiles the expressions of one format; holds the record's layout and the names known."""
+    """Compiles the expressions of one format, given the record's layout and the known names."""
 
     def __init__(
         self, fmt: EventFormat, ctx: Context, constants: Mapping[str, int], caller: Caller
@@ -88,7 +88,7 @@ class Compiler(RecordFields):
         self.constants = constants
         self.caller = caller
         self.locals: dict[str, tuple[int, Value]] = {}
-        self.pushed = 0  # locals at the end of the environment
+        self.pushed = 0  # number of locals at the end of the environment
         self.depth = 0
 
     def number(self, node: cnodes.Node) -> Number:
@@ -205,8 +205,8 @@ class Compiler(RecordFields):
         if type_ is None:
             raise Unresolved("element of unknown size")
         unpack: Callable[[bytes, int], Any] = struct.Struct("<" + type_.code).unpack_from
-        data, at, size = base.get, index.get, type_.size
-        return Number(type_, lambda env: element_at(data(env), at(env), unpack, size))
+        get_data, get_index, size = base.get, index.get, type_.size
+        return Number(type_, lambda env: element_at(get_data(env), get_index(env), unpack, size))
 
     def _unary(self, node: cnodes.Unary) -> Value:
         if node.op == "&":
@@ -228,7 +228,7 @@ class Compiler(RecordFields):
         return folded(Number(type_, lambda env: to(-get(env))), operand)
 
     def _address(self, operand: cnodes.Node) -> Memory:
-        """``&operand``: a place in the record."""
+        """``&operand``: a pointer into the record."""
         if isinstance(operand, cnodes.Index):
             return self._advance(self.memory(operand.base), self.number(operand.index))
         f = self.record_field(operand)
@@ -243,11 +243,11 @@ class Compiler(RecordFields):
 
     def _advance(self, base: Memory, index: Number) -> Memory:
         size = base.element.size if base.element else 1
-        data, at = base.get, index.get
+        get_data, get_index = base.get, index.get
 
         def moved(env: Env) -> bytes:
-            start = at(env) * size
-            whole = data(env)
+            start = get_index(env) * size
+            whole = get_data(env)
             if not 0 <= start <= len(whole):
                 raise TooShort
             return whole[start:]
@@ -316,7 +316,7 @@ class Compiler(RecordFields):
         raise Unresolved("condition with unlike results")
 
     def _decided(self, node: cnodes.Cond, which: bool) -> Value:
-        """A condition known now: one result's value, but both results' type."""
+        """A condition known at compile time: one result's value with the common type of both."""
         chosen = self.value(node.then if which else node.other)
         try:
             rejected = self.value(node.other if which else node.then)
@@ -347,9 +347,9 @@ class Compiler(RecordFields):
             return Memory(value.get, element)
         return value
 
-    def _sizeof(self, size: int, what: str) -> Number:
+    def _sizeof(self, size: int, name: str) -> Number:
         if not size:
-            raise Unresolved(what)
+            raise Unresolved(name)
         return constant(U64, size)
 
     def _sizeof_expr(self, node: cnodes.Node) -> Number:
@@ -364,7 +364,7 @@ class Compiler(RecordFields):
         return self._sizeof(value.type.size if isinstance(value, Number) else 0, "sizeof")
 
     def _let(self, node: cnodes.Let) -> Value:
-        """Each local is computed once and put at the end of the environment."""
+        """Compute each local once and append it to the environment."""
         outer, pushed = dict(self.locals), self.pushed
         gets: list[Callable[[Env], Any]] = []
         try:
@@ -379,8 +379,8 @@ class Compiler(RecordFields):
         inner = result.get
 
         def get(env: Env) -> Any:
-            for one in gets:
-                env = (*env, one(env))
+            for get_local in gets:
+                env = (*env, get_local(env))
             return inner(env)
 
         return _reading(result, get)

@@ -1,4 +1,4 @@
-"""Where a record's fields are, and how an expression reads them."""
+"""The fields of a record as values that expressions read."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _SCALARS = (1, 2, 4, 8)
 
 
 def pointed_at(f: Field) -> TypeName:
-    """What a pointer field points at."""
+    """The type a pointer field points at."""
     words = f.type.replace("*", " ").split()
     stars = f.type.count("*") - 1
     return TypeName(tuple(w for w in words if w not in ("const", "volatile")), stars)
 
 
-#: Sizes that are not those of integers: of void as GCC has it, and of struct page on 64-bit
-#: kernels (include/linux/mm_types.h), which page frame numbers are multiplied by.
+#: Sizes of types that are not integers: void as in GCC, and struct page on 64-bit kernels
+#: (include/linux/mm_types.h), by which page frame numbers are multiplied.
 _STRUCT_SIZES: Mapping[tuple[str, ...], int] = {("void",): 1, ("struct", "page"): 64}
 
 
 class RecordFields:
-    """The fields of one format as values; collects which fixed places the format reads."""
+    """The fields of one format as values; collects the fixed offsets that the format reads."""
 
     def __init__(self, fmt: EventFormat) -> None:
         self.fmt = fmt
@@ -67,9 +67,9 @@ class RecordFields:
         f = self.fields.get(name)
         if f is None or not f.loc or not 0 <= entry < max(1, f.size // 4):
             raise Unresolved(name)
-        at = f.offset + 4 * entry
-        base = at + 4 if f.loc == "rel_loc" else 0
-        loc = self.slot(at, U32)
+        offset = f.offset + 4 * entry
+        base = offset + 4 if f.loc == "rel_loc" else 0
+        loc = self.slot(offset, U32)
         get = loc.get
 
         def data(env: Env) -> bytes:
@@ -87,20 +87,20 @@ class RecordFields:
         return Memory(data, element), Number(U32, lambda env: get(env) >> 16)
 
     def int_type(self, type_: TypeName) -> IntType | None:
-        """The integer type of a type name: a typedef's from a field declared with it."""
+        """The integer type of a type name; for unknown typedefs, that of a field declared so."""
         if type_.stars:
             return U64
-        found = named_type(type_.words)
-        if found is None:
+        known = named_type(type_.words)
+        if known is None:
             text = " ".join(type_.words)
             for f in self.fmt.fields:
                 if f.type == text and f.length is None and f.size in _SCALARS:
                     return IntType(f.size, f.signed)
-        return found
+        return known
 
     def sizeof(self, type_: TypeName) -> int:
         """``sizeof`` in bytes; 1 for void as GCC has it, 0 if unknown."""
         if not type_.stars and type_.words in _STRUCT_SIZES:
             return _STRUCT_SIZES[type_.words]
-        found = self.int_type(type_)
-        return found.size if found is not None else 0
+        integer = self.int_type(type_)
+        return integer.size if integer is not None else 0

@@ -1,4 +1,4 @@
-"""The syntax tree of the C expressions in ``print fmt`` lines; :mod:`.cexpr` builds it."""
+"""The syntax tree of the C expressions in ``print fmt`` lines; :mod:`.parse` builds it."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Braces:
 class Let:
     """A statement expression ``({ type name = value; … result; })``, or GNU's ``a ?: b``.
 
-    A declaration's type is None for ``__auto_type``: that of its value.
+    A declaration's type is None for ``__auto_type``, which takes the value's type.
     """
 
     declarations: tuple[tuple[str, TypeName | TypeOf | None, Node], ...]

@@ -1,8 +1,8 @@
-"""The C expressions of ``print fmt`` lines: text -> a small syntax tree.
+"""Parser for the C expressions of ``print fmt`` lines: text -> a small syntax tree.
 
-A print format is what ``TP_printk()`` was given, after the preprocessor: a format string and C
-expressions over ``REC``. This module knows the grammar and nothing of events. The text is
-untrusted: whatever is not understood raises :class:`~tracekit.errors.FormatError`, and nesting,
+A print format is the arguments of ``TP_printk()`` after preprocessing: a format string and C
+expressions over ``REC``. This module only knows the grammar, nothing about events. The text is
+untrusted: anything not understood raises :class:`~tracekit.errors.FormatError`, and nesting,
 length and number of tokens are bounded.
 """
 
@@ -63,14 +63,14 @@ class _Parser:
 
     def fail(self, expected: str) -> FormatError:
         token = self.tokens[self.pos]
-        found = repr(token.text[:40]) if token.kind != "end" else "the end"
+        actual = repr(token.text[:40]) if token.kind != "end" else "the end"
         return FormatError(
-            f"{self.source}: print fmt, character {token.at}: expected {expected}, found {found}"
+            f"{self.source}: print fmt, character {token.at}: expected {expected}, found {actual}"
         )
 
     def peek(self, text: str, ahead: int = 0) -> bool:
-        at = min(self.pos + ahead, len(self.tokens) - 1)
-        token = self.tokens[at]
+        position = min(self.pos + ahead, len(self.tokens) - 1)
+        token = self.tokens[position]
         return token.text == text and token.kind in ("op", "id")
 
     def accept(self, text: str) -> bool:
@@ -120,11 +120,11 @@ class _Parser:
         left = self.unary()
         while True:
             token = self.tokens[self.pos]
-            found = _LEVELS.get(token.text, 0) if token.kind == "op" else 0
-            if found < level:
+            precedence = _LEVELS.get(token.text, 0) if token.kind == "op" else 0
+            if precedence < level:
                 return left
             self.pos += 1
-            left = Binary(token.text, left, self.binary(found + 1))
+            left = Binary(token.text, left, self.binary(precedence + 1))
 
     def unary(self) -> Node:
         token = self.tokens[self.pos]
@@ -135,19 +135,19 @@ class _Parser:
             self.pos += 1
             if self.peek("(") and self.peek("struct", 1) and self.peek("{", 2):
                 return self.empty_struct()
-            found = self.bracketed_type()
-            if found is None:
+            type_ = self.bracketed_type()
+            if type_ is None:
                 return SizeofExpr(self.nested_unary())
-            return SizeofExpr(found.operand) if isinstance(found, TypeOf) else SizeofType(found)
+            return SizeofExpr(type_.operand) if isinstance(type_, TypeOf) else SizeofType(type_)
         start = self.pos
-        found = self.bracketed_type()
-        if found is not None and self.is_cast(found):
-            return Cast(found, self.nested_unary())
+        type_ = self.bracketed_type()
+        if type_ is not None and self.is_cast(type_):
+            return Cast(type_, self.nested_unary())
         self.pos = start
         return self.postfix()
 
     def empty_struct(self) -> Node:
-        """``sizeof(struct { … })``, a compile-time check: BUILD_BUG_ON_ZERO(), of size 0."""
+        """``sizeof(struct { … })``, the compile-time check of BUILD_BUG_ON_ZERO(), of size 0."""
         end = closing(self.tokens, self.pos)
         if end is None or not any(t.text in _CHECKS for t in self.tokens[self.pos : end]):
             raise self.fail("the size of a type")
@@ -163,7 +163,7 @@ class _Parser:
         return node
 
     def is_cast(self, type_: TypeName | TypeOf) -> bool:
-        """Whether ``(type_)``, just read, casts what follows or is a variable in brackets."""
+        """True if ``(type_)``, just read, is a cast; False if it is a variable in parentheses."""
         if isinstance(type_, TypeOf) or type_.stars or len(type_.words) != 1:
             return True
         if type_.words[0] in TYPE_WORDS or type_.words[0] == "REC":
@@ -176,10 +176,10 @@ class _Parser:
         start = self.pos
         if self.accept("("):
             committed = self.tokens[self.pos].text in _TYPEOF
-            found = self.type_name()
-            if found is not None and self.accept(")"):
-                return found
-            if committed:  # nothing else starts so, and trying twice at every level takes forever
+            type_ = self.type_name()
+            if type_ is not None and self.accept(")"):
+                return type_
+            if committed:  # nothing else starts like this, and retries at every level take forever
                 raise self.fail("')'")
         self.pos = start
         return None
@@ -187,11 +187,11 @@ class _Parser:
     def type_name(self) -> TypeName | TypeOf | None:
         """Read a type name: known words, or one unknown word, then stars."""
         words: list[str] = []
-        found: TypeName | TypeOf | None = None
+        typeof: TypeName | TypeOf | None = None
         while self.tokens[self.pos].kind == "id":
             word = self.tokens[self.pos].text
             if word in _TYPEOF and not words:
-                found = self.typeof()
+                typeof = self.typeof()
                 break
             if len(words) == 1 and words[0] not in TYPE_WORDS:
                 return None
@@ -202,20 +202,20 @@ class _Parser:
         while self.peek("*") or self.tokens[self.pos].text in _QUALIFIERS:
             stars += self.peek("*")
             self.pos += 1
-        if isinstance(found, TypeName):
-            return TypeName(found.words, found.stars + stars)
-        if found is not None:
-            return TypeName(("void",), stars) if stars else found
+        if isinstance(typeof, TypeName):
+            return TypeName(typeof.words, typeof.stars + stars)
+        if typeof is not None:
+            return TypeName(("void",), stars) if stars else typeof
         return TypeName(tuple(words), stars) if words else None
 
     def typeof(self) -> TypeName | TypeOf:
         """Read ``typeof(type)`` or ``typeof(expression)``."""
         self.pos += 1
-        found = self.bracketed_type()
-        if found is not None and (isinstance(found, TypeOf) or found.words[0] in TYPE_WORDS):
-            return found
-        if found is not None and not found.stars and len(found.words) == 1:
-            return TypeOf(Ident(found.words[0]))
+        type_ = self.bracketed_type()
+        if type_ is not None and (isinstance(type_, TypeOf) or type_.words[0] in TYPE_WORDS):
+            return type_
+        if type_ is not None and not type_.stars and len(type_.words) == 1:
+            return TypeOf(Ident(type_.words[0]))
         self.expect("(")
         node = self.expression()
         self.expect(")")
@@ -236,7 +236,7 @@ class _Parser:
                 return node
 
     def items(self, closer: str) -> tuple[Node, ...]:
-        """Comma-separated expressions or brace lists, up to ``closer``; a last comma may hang."""
+        """Comma-separated expressions or brace lists up to ``closer``; a last comma is allowed."""
         out: list[Node] = []
         while not self.accept(closer):
             out.append(self.item())
@@ -276,7 +276,7 @@ class _Parser:
         raise self.fail("an expression")
 
     def statements(self) -> Node:
-        """The inside of ``({ … })``: declarations, checks without a value, then the result."""
+        """The inside of ``({ … })``: declarations and checks without a value, then the result."""
         declarations: list[tuple[str, TypeName | TypeOf | None, Node]] = []
         while True:
             token = self.tokens[self.pos]
@@ -295,9 +295,9 @@ class _Parser:
                     return Let(tuple(declarations), result)
 
     def declared_type(self) -> tuple[TypeName | TypeOf | None] | None:
-        """The type of ``type name = …``, leaving the position at the name; None if none is there.
+        """Read the type of ``type name = …``, up to the name; None if there is no declaration.
 
-        The inner None stands for a type taken from the value.
+        ``(None,)`` stands for a type taken from the value.
         """
         start = self.pos
         while self.tokens[self.pos].text in _QUALIFIERS:
@@ -306,15 +306,15 @@ class _Parser:
             return (None,)
         if self.tokens[self.pos].text in _TYPEOF:
             return (self.typeof(),)
-        for at in range(self.pos + 1, min(self.pos + 8, len(self.tokens) - 1)):
-            if self.tokens[at].kind == "op" and self.tokens[at].text == "*":
+        for position in range(self.pos + 1, min(self.pos + 8, len(self.tokens) - 1)):
+            if self.tokens[position].kind == "op" and self.tokens[position].text == "*":
                 continue
-            if self.tokens[at].kind != "id":
+            if self.tokens[position].kind != "id":
                 break
-            if self.tokens[at + 1].text == "=":
-                words = [t.text for t in self.tokens[self.pos : at] if t.kind == "id"]
-                stars = at - self.pos - len(words)
-                self.pos = at
+            if self.tokens[position + 1].text == "=":
+                words = [t.text for t in self.tokens[self.pos : position] if t.kind == "id"]
+                stars = position - self.pos - len(words)
+                self.pos = position
                 return (TypeName(tuple(w for w in words if w not in _QUALIFIERS), stars),)
         self.pos = start
         return None
@@ -356,7 +356,7 @@ def parse_expression(text: str, source: str = "expression") -> Node:
 
 
 def _arguments(parser: _Parser, lenient: bool = False) -> tuple[Node, ...]:
-    """The arguments after the format string; ``lenient`` lets one be beyond the grammar."""
+    """The arguments after the format string; ``lenient`` accepts any outside the grammar."""
     args: list[Node] = []
     while not parser.at_end():
         parser.expect(",")
@@ -379,7 +379,7 @@ def parse_print_fmt(text: str, source: str) -> tuple[str, tuple[Node, ...]]:
 
     ``TP_printk()`` pastes the format string unescaped between quotes (``stage7_class_define.h``),
     so one that contains quotes (``afs:*``) comes out as ``"name "%s"", …``: where plain C fails,
-    every quote that could end the string is tried. If that fails too, an argument beyond this
+    every quote that could end the string is tried. If that fails too, an argument outside this
     grammar becomes the name ``expression``, which nothing resolves.
     Raises :class:`~tracekit.errors.FormatError`.
     """

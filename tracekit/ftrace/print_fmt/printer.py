@@ -1,10 +1,10 @@
-"""``print fmt`` -> what the kernel prints for a record, compiled once per format.
+"""Compiles a ``print fmt`` into a function that prints records as the kernel does.
 
 The kernel prints with the C that a format's ``print fmt`` line was made from
 (``include/trace/stages/stage3_trace_output.h``); here that line is parsed and becomes closures.
-Three things the kernel's text has are not in a record: the per-boot secret that ``%p`` is hashed
+Three things that the kernel prints are not in a record: the per-boot secret that ``%p`` is hashed
 with (the real address is shown), kernel variables (``jiffies``), and kernel memory behind a
-pointer. What a record does not determine is shown in brackets with a question mark,
+pointer. What a record does not determine is shown in parentheses with a question mark,
 ``(?jiffies)``; what lies beyond a record's end as ``(truncated)``.
 """
 
@@ -39,7 +39,7 @@ _UNDEFINED = "(division by zero)"
 _RECORD_ERRORS = (struct.error, TooShort, ZeroDivisionError)
 _MEMO = 4096  # distinct values whose text a conversion remembers
 _MEMO_STRING = 64  # bytes of the longest string remembered: task, cache and device names
-_MARKER = 60  # characters of a name shown for what is missing
+_MARKER = 60  # longest name shown in a placeholder, characters
 _SHOWN_ARGUMENTS = 8
 _PAGE_SIZE = 4096
 _ERROR_FLOOR = (1 << 64) - 4095
@@ -48,8 +48,8 @@ _ERROR_FLOOR = (1 << 64) - 4095
 #: they were introduced. (The ``I_*`` inode flags have, so they are not here.)
 CONSTANTS: Mapping[str, int] = {
     "true": 1, "false": 0, "NULL": 0,
-    # Where the array of struct page begins, another address in every boot. A page is only ever
-    # printed by %p, which the kernel hashes: a name, not an address. Here its offset is the name.
+    # Start of the struct page array, different in every boot. Pages are only printed with %p,
+    # which the kernel hashes into an identifier; here the offset in the array identifies a page.
     "vmemmap_base": 0,
     # enum in include/net/tcp_states.h
     "TCP_ESTABLISHED": 1, "TCP_SYN_SENT": 2, "TCP_SYN_RECV": 3, "TCP_FIN_WAIT1": 4,
@@ -102,14 +102,14 @@ class _Printer:
                 template, show = "%s", self._starred(conversion, stars, arg)
             else:
                 template, show = self._plain(conversion, arg)
-        except Unresolved as what:
-            template, show = "%s", _marker(what)
+        except Unresolved as missing:
+            template, show = "%s", _marker(missing)
         return _Piece(template, show, slots.need)
 
     def _starred(
         self, conversion: Conversion, stars: Sequence[cnodes.Node], arg: cnodes.Node
     ) -> _Show:
-        """A conversion whose width or precision is an argument: it is made per record."""
+        """A conversion whose width or precision is an argument, so it is resolved per record."""
         sizes = [as_type(self.compiler.number(star), INT) for star in stars]
         if all(s.const is not None for s in sizes):
             fixed = vsprintf.resolved(conversion, [s.const or 0 for s in sizes])
@@ -129,10 +129,10 @@ class _Printer:
         """Compile ``arg`` for a conversion of fixed size: a Python template and what fills it."""
         try:
             value = self._argument(conversion, arg)
-        except Unresolved as what:
-            if isinstance(arg, cnodes.Cond):  # perhaps only one of the results is unknown
+        except Unresolved as missing:
+            if isinstance(arg, cnodes.Cond):  # perhaps only one branch is unknown
                 return "%s", self._either(conversion, arg)
-            return "%s", self._unknown_call(arg) or _marker(what)
+            return "%s", self._unknown_call(arg) or _marker(missing)
         if isinstance(value, Number) and conversion.kind in "duxX":
             template = vsprintf.int_template(conversion)
             if template is not None:
@@ -151,8 +151,8 @@ class _Printer:
         for branch in (arg.other, arg.then):
             try:
                 template, show = self._plain(conversion, branch)
-            except Unresolved as what:
-                template, show = "%s", _marker(what)
+            except Unresolved as missing:
+                template, show = "%s", _marker(missing)
             shows.append((template, show))
         ask = test.get
 
@@ -163,7 +163,7 @@ class _Printer:
         return text
 
     def _unknown_call(self, arg: cnodes.Node) -> _Show | None:
-        """For a function nobody knows: its name and its arguments; None without a number there."""
+        """For an unknown function: its name and arguments; None if none of them is a number."""
         if not isinstance(arg, cnodes.Call):
             return None
         gets: list[_Show] = []
@@ -200,15 +200,15 @@ class _Printer:
             return get if plain else lambda env: vsprintf.pad(get(env), conversion)
         if isinstance(value, Memory):
             return _memory_string(value, conversion)
-        address, formats = as_type(value, U64).get, self.ctx.printk_formats
+        get_address, formats = as_type(value, U64).get, self.ctx.printk_formats
 
         def text(env: Env) -> str:
-            at = address(env)
-            found = formats.get(at)
-            if found is None:  # check_pointer_msg(), then what is known: the address
-                bad = at >= _ERROR_FLOOR or at < _PAGE_SIZE
-                found = f"{at:#x}" if not bad else "(efault)" if at else "(null)"
-            return vsprintf.pad(found, conversion)
+            address = get_address(env)
+            shown = formats.get(address)
+            if shown is None:  # check_pointer_msg(), then what is known: the address
+                bad = address >= _ERROR_FLOOR or address < _PAGE_SIZE
+                shown = f"{address:#x}" if not bad else "(efault)" if address else "(null)"
+            return vsprintf.pad(shown, conversion)
 
         return text
 
@@ -221,26 +221,26 @@ class _Printer:
             return lambda env: read(data(env), conversion)
         if isinstance(value, Text):
             raise Unresolved("string")
-        address, symbols = as_type(value, U64).get, self.ctx.symbols
+        get_address, symbols = as_type(value, U64).get, self.ctx.symbols
         if not conversion.suffix and conversion.width is None and not conversion.flags:
-            return lambda env: f"{address(env):016x}"
+            return lambda env: f"{get_address(env):016x}"
         memo: dict[int, str] = {}
 
         def text(env: Env) -> str:
-            at = address(env)
-            found = memo.get(at)
-            if found is None:
+            address = get_address(env)
+            shown = memo.get(address)
+            if shown is None:
                 if len(memo) >= _MEMO:
                     memo.clear()
-                found = memo[at] = address_text(symbols, conversion, at)
-            return found
+                shown = memo[address] = address_text(symbols, conversion, address)
+            return shown
 
         return text
 
 
-def _marker(what: Unresolved) -> _Show:
-    """What stands for an argument that the record does not determine."""
-    text = f"(?{str(what)[:_MARKER]})"
+def _marker(missing: Unresolved) -> _Show:
+    """The placeholder for an argument that the record does not determine."""
+    text = f"(?{str(missing)[:_MARKER]})"
     return lambda _env: text
 
 
@@ -257,14 +257,14 @@ def _memory_string(value: Memory, conversion: Conversion) -> _Show:
 
     def text(env: Env) -> str:
         raw = get(env)
-        found = memo.get(raw)
-        if found is None:
-            found = vsprintf.pad(_decode(raw[:limit].split(b"\0", 1)[0]), width)
+        shown = memo.get(raw)
+        if shown is None:
+            shown = vsprintf.pad(_decode(raw[:limit].split(b"\0", 1)[0]), width)
             if len(raw) <= _MEMO_STRING:
                 if len(memo) >= _MEMO:
                     memo.clear()
-                memo[raw] = found
-        return found
+                memo[raw] = shown
+        return shown
 
     return text
 
@@ -291,7 +291,7 @@ def _renderer(printer: _Printer, parts: Sequence[str | _Piece]) -> Render:
     environment, need = printer.compiler.slots.unpacker()
 
     def careful(record: bytes) -> str:
-        """For records that end early or divide by zero: each conversion by itself."""
+        """For records that end early or divide by zero: print each conversion separately."""
         env = (record, *environment(record.ljust(need, b"\0"))[1:])
         out = []
         for part in parts:
@@ -324,9 +324,9 @@ def compile_print_fmt(
 ) -> Render:
     """Compile ``fmt.print_fmt``: payload -> what the kernel prints after ``name: ``.
 
-    The payload starts at ``common_type``, offset 0 of the format. The result has no newline at
-    its end unless the format has one inside. The function returned never raises for any payload.
-    ``constants`` are values of enumerators and macros of that kernel, beside :data:`CONSTANTS`.
+    The payload starts at ``common_type``, offset 0 of the format. The text ends in a newline only
+    if the format itself has one. The function returned never raises, whatever the payload.
+    ``constants`` are values of enumerators and macros of that kernel, besides :data:`CONSTANTS`.
 
     Raises :class:`~tracekit.errors.FormatError` if the print format cannot be understood; use
     :func:`fallback` then.
@@ -340,7 +340,7 @@ def compile_print_fmt(
 
 
 def fallback(fmt: EventFormat, ctx: Context) -> Render:
-    """Every field but the common ones as `` name=value``: for a print format that is no use.
+    """Every field but the common ones as `` name=value``, if the print format cannot be compiled.
 
     Strings are text, other arrays ``{0x1,0x2}``, pointers hexadecimal. Never raises.
     """

@@ -1,4 +1,4 @@
-"""The tokens of the C in ``print fmt`` lines, and what constants among them mean."""
+"""Splits the C of ``print fmt`` lines into tokens and evaluates constants."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OPENERS, _CLOSERS = frozenset({"(", "[", "{"}), frozenset({")", "]", "}"})
 
 
 class Token(NamedTuple):
-    """A token: ``kind`` is num, id, str, chr, op or end; ``at`` its place in the text."""
+    """A token: ``kind`` is num, id, str, chr, op or end; ``at`` its offset in the text."""
 
     kind: str
     text: str
@@ -57,43 +57,43 @@ def unescape(text: str) -> str:
 
 
 def tokenize(text: str, source: str) -> list[Token]:
-    """Split ``text`` into tokens; the last is ``end``. Attributes of GCC are left out.
+    """Split ``text`` into tokens; the last is ``end``. GCC attributes are left out.
 
     Raises :class:`~tracekit.errors.FormatError`.
     """
     if len(text) > _MAX_TEXT:
         raise FormatError(f"{source}: print fmt of {len(text)} characters")
     out: list[Token] = []
-    at = 0
+    position = 0
     while True:
-        m = _TOKEN.match(text, at)
+        m = _TOKEN.match(text, position)
         if m is None:
-            raise FormatError(f"{source}: print fmt: not C at {text[at : at + 40]!r}")
+            raise FormatError(f"{source}: print fmt: not C at {text[position : position + 40]!r}")
         kind = m.lastgroup or "end"
         out.append(Token(kind, m[kind], m.start(kind)))
         if kind == "end":
             return _without_attributes(out, source)
-        at = m.end()
+        position = m.end()
 
 
 def _without_attributes(tokens: list[Token], source: str) -> list[Token]:
     """Leave out ``__attribute__((…))``, which user and per-CPU pointers carry in their casts."""
     out: list[Token] = []
-    at = 0
-    while at < len(tokens):
-        if tokens[at].text in _ATTRIBUTES and tokens[at].kind == "id":
-            end = closing(tokens, at + 1)
+    index = 0
+    while index < len(tokens):
+        if tokens[index].text in _ATTRIBUTES and tokens[index].kind == "id":
+            end = closing(tokens, index + 1)
             if end is None:
                 raise FormatError(f"{source}: print fmt: an attribute without end")
-            at = end + 1
+            index = end + 1
             continue
-        out.append(tokens[at])
-        at += 1
+        out.append(tokens[index])
+        index += 1
     return out
 
 
 def number(text: str) -> Num:
-    """An integer constant and the first type of C's list for it that holds its value."""
+    """An integer constant with its type: the first on C's list for it that holds the value."""
     digits = text.rstrip("uUlL")
     suffix = text[len(digits) :].lower()
     decimal = digits[0] != "0"
@@ -116,11 +116,11 @@ def number(text: str) -> Num:
 
 
 def closing(tokens: list[Token], at: int) -> int | None:
-    """The position of the bracket that closes the one at ``at``, or None."""
+    """The index of the bracket that closes the one at index ``at``, or None."""
     nesting = 0
-    for position in range(at, len(tokens)):
-        text = tokens[position].text if tokens[position].kind == "op" else ""
+    for index in range(at, len(tokens)):
+        text = tokens[index].text if tokens[index].kind == "op" else ""
         nesting += (text in _OPENERS) - (text in _CLOSERS)
         if nesting == 0:
-            return position
+            return index
     return None

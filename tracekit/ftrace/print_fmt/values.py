@@ -1,8 +1,8 @@
-"""What an expression over a record is once compiled: a C value and the closure that computes it.
+"""Compiled expressions over a record: a C value and the closure that computes it.
 
-A record reaches the closures as an *environment*, a tuple: item 0 is the payload, the next are
-the fixed fields that the format uses, unpacked together, the last the locals in scope. An
-expression is one of
+A record reaches the closures as an *environment*, a tuple: item 0 is the payload, then come the
+fixed fields that the format uses, unpacked together, and last the locals in scope. An expression
+is one of
 
 * :class:`Number`, an integer with its C type (a kernel pointer is an unsigned 64-bit one),
 * :class:`Memory`, bytes inside the record (an array, or a pointer to one), or
@@ -82,8 +82,8 @@ Value = Number | Memory | Text
 class Slots:
     """The fixed places of a record that a format reads, each unpacked once.
 
-    ``need`` is how many bytes of record the expression being compiled reads; its compiler resets
-    it.
+    ``need`` is how many bytes of the record the expression being compiled reads; the compiler
+    resets it.
     """
 
     def __init__(self) -> None:
@@ -97,21 +97,21 @@ class Slots:
 
     def unpacker(self) -> tuple[Callable[[bytes], Env], int]:
         """A function payload -> environment, and how many bytes of payload it needs."""
-        pieces, at, places = ["<"], 0, sorted(self._places)
+        pieces, end, places = ["<"], 0, sorted(self._places)
         for offset, code in places:
-            if offset < at:
+            if offset < end:
                 return self._scattered()
-            pieces.append(f"{offset - at}x{code}")
-            at = offset + struct.calcsize("<" + code)
+            pieces.append(f"{offset - end}x{code}")
+            end = offset + struct.calcsize("<" + code)
         unpack = struct.Struct("".join(pieces)).unpack_from
         if places == list(self._places):
-            return lambda record: (record, *unpack(record)), at
+            return lambda record: (record, *unpack(record)), end
         rank = {place: i for i, place in enumerate(places)}
         arrange = itemgetter(*[rank[place] for place in self._places])
-        return lambda record: (record, *arrange(unpack(record))), at
+        return lambda record: (record, *arrange(unpack(record))), end
 
     def _scattered(self) -> tuple[Callable[[bytes], Env], int]:
-        """For places that overlap: one unpacker each."""
+        """The unpacker for places that overlap: one :class:`struct.Struct` each."""
         unpackers = [struct.Struct(f"<{offset}x{code}") for offset, code in self._places]
         need = max(s.size for s in unpackers)
         return lambda record: (record, *[s.unpack_from(record)[0] for s in unpackers]), need
@@ -124,7 +124,7 @@ def constant(type_: IntType, value: int, pointee: int | None = None) -> Number:
 
 
 def folded(number: Number, *operands: Number) -> Number:
-    """``number`` computed now if its operands are constants."""
+    """``number``, computed now if its operands are constants."""
     if any(o.const is None for o in operands):
         return number
     try:
@@ -193,7 +193,7 @@ def element_at(
     data: bytes, index: int, unpack: Callable[[bytes, int], tuple[int, ...]], size: int
 ) -> int:
     """Element ``index`` of ``data``, whose elements have ``size`` bytes."""
-    at = index * size
-    if at < 0 or at + size > len(data):
+    start = index * size
+    if start < 0 or start + size > len(data):
         raise TooShort
-    return unpack(data, at)[0]
+    return unpack(data, start)[0]

@@ -1,1 +1,1 @@
-"""Events as the kernel's own text: those with a ``print fmt``, and those without."""
+"""Prints events as the kernel does, with its ``print fmt`` or its special printers."""

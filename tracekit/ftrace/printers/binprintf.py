@@ -1,9 +1,9 @@
 """Binary ``printf`` records: a format string and its arguments as ``vbin_printf()`` saved them.
 
-The other half of it, ``bstr_printf()`` in ``lib/vsprintf.c``, is what ``trace_printk()`` events
-are printed with. Arguments lie one after the other: integers of up to four bytes as an int,
-longer ones in eight bytes, both aligned to four; characters as one byte; strings in full with
-their NUL. Pointers whose target is printed were already turned into text.
+The kernel prints ``trace_printk()`` events with the counterpart, ``bstr_printf()`` in
+``lib/vsprintf.c``. Arguments follow one another: integers of up to four bytes as an int, longer
+ones in eight bytes, both aligned to four; characters as one byte; strings in full with their NUL.
+Pointers whose target is printed were already turned into text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tracekit.ftrace.printers.readers import Payload
 
 __all__ = ["binary_text"]
 
-_NAMED_ADDRESS = frozenset("SsxKe")  # letters that bstr_printf() still looks up itself
+_NAMED_ADDRESS = frozenset("SsxKe")  # letters that bstr_printf() resolves itself
 
 
 class _Arguments:
@@ -27,25 +27,25 @@ class _Arguments:
 
     def __init__(self, payload: Payload, offset: int) -> None:
         self._payload = payload
-        self._at = offset
+        self._position = offset
         self._start = offset
 
     def integer(self, size: int, signed: bool) -> int:
         code = {1: "B", 8: "Q"}.get(size, "I")
         if code != "B":
-            self._at += -(self._at - self._start) % 4
+            self._position += -(self._position - self._start) % 4
         value: int = struct.unpack_from(
-            "<" + (code.lower() if signed else code), self._payload, self._at
+            "<" + (code.lower() if signed else code), self._payload, self._position
         )[0]
-        self._at += struct.calcsize(code)
+        self._position += struct.calcsize(code)
         return value
 
     def string(self) -> str:
-        raw = bytes(self._payload[self._at :])
+        raw = bytes(self._payload[self._position :])
         end = raw.find(b"\0")
         if end < 0:
             raise struct.error("a string without its end")
-        self._at += end + 1
+        self._position += end + 1
         return raw[:end].decode("utf-8", "backslashreplace")
 
 

@@ -1,7 +1,7 @@
 """The events of the system ``ftrace``, as ``kernel/trace/trace_output.c`` prints them.
 
-Their ``print fmt`` describes the binary formats for other tools; the ``trace`` file is written by
-functions of the kernel's own, one an event. Every offset comes from the event's format, whose
+Their ``print fmt`` describes the binary formats for other tools; for the ``trace`` file the kernel
+has a print function for each event. Every offset comes from the event's format, whose
 fields are those of ``kernel/trace/trace_entries.h``.
 """
 
@@ -37,7 +37,7 @@ _TIMERLAT_CONTEXTS = ("irq", "thread", "user-ret")
 
 
 def compile_builtin(fmt: EventFormat, ctx: Context) -> Render | None:
-    """The printer of an event of the system ``ftrace``; None for one this module does not know.
+    """The printer of an event of the system ``ftrace``; None for one that is not known here.
 
     Raises :class:`FormatError` where the format lacks what the kernel's printer reads. The
     printer raises :class:`struct.error` on a record too short for its format.
@@ -72,9 +72,9 @@ def _function(fmt: EventFormat, ctx: Context) -> Render:
 
 
 def _func_repeats(fmt: EventFormat, ctx: Context) -> Render:
-    """``trace_func_repeats_print()``, but ``last_ts`` relative to the event.
+    """``trace_func_repeats_print()``, but with ``last_ts`` relative to the event.
 
-    A payload has no time; :func:`~tracekit.ftrace.printers.trace_file.repeat_time` adds one.
+    A payload has no time stamp; :func:`~tracekit.ftrace.printers.trace_file.repeat_time` adds one.
     """
     read = integers(fmt, "ip", "parent_ip", "count", "top_delta_ts", "bottom_delta_ts")
     names = ip_names(ctx.symbols)
@@ -110,7 +110,7 @@ def _context_switch(fmt: EventFormat, ctx: Context) -> Render:
 
 
 def _kernel_stack(fmt: EventFormat, ctx: Context) -> Render:
-    """``trace_stack_print()``: one line a caller."""
+    """``trace_stack_print()``: one line per caller."""
     start = need(fmt, "caller").offset
     names = ip_names(ctx.symbols)
 
@@ -155,15 +155,15 @@ def _print(fmt: EventFormat, ctx: Context) -> Render:
 
 
 def _bputs(fmt: EventFormat, ctx: Context) -> Render:
-    """``trace_bputs_print()``: the text itself is in the kernel image."""
+    """``trace_bputs_print()``: the text is in the kernel image."""
     read = integers(fmt, "ip", "str")
     names = ip_names(ctx.symbols)
 
     def render(payload: Payload) -> str:
-        ip, where = read(payload)
-        text = ctx.printk_formats.get(where)
+        ip, address = read(payload)
+        text = ctx.printk_formats.get(address)
         if text is None:
-            return f"{names[ip]}: [no text known for {where:#x}]"
+            return f"{names[ip]}: [no text known for {address:#x}]"
         return f"{names[ip]}: {_one_newline_less(text)}"
 
     return render
@@ -176,20 +176,20 @@ def _bprint(fmt: EventFormat, ctx: Context) -> Render:
     start = need(fmt, "buf").offset
     known: dict[int, list[str | Conversion]] = {}
 
-    def parts_of(where: int) -> list[str | Conversion]:
-        if where not in known:
-            text = ctx.printk_formats.get(where)
+    def parts_of(address: int) -> list[str | Conversion]:
+        if address not in known:
+            text = ctx.printk_formats.get(address)
             if text is None:
-                return [f"[no format known for {where:#x}]"]
+                return [f"[no format known for {address:#x}]"]
             try:
-                known[where] = parse_format_string(text, f"printk_formats {where:#x}")
+                known[address] = parse_format_string(text, f"printk_formats {address:#x}")
             except FormatError:
-                known[where] = [text]
-        return known[where]
+                known[address] = [text]
+        return known[address]
 
     def render(payload: Payload) -> str:
-        ip, where = read(payload)
-        text = binary_text(parts_of(where), payload, start, ctx.symbols)
+        ip, address = read(payload)
+        text = binary_text(parts_of(address), payload, start, ctx.symbols)
         return f"{names[ip]}: {_one_newline_less(text)}"
 
     return render

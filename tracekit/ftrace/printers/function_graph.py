@@ -37,7 +37,7 @@ _SHOWN_DEPTH = 512  # more than a shadow stack (SHADOW_STACK_SIZE, fgraph.c) has
 _NO_TIME = "              |  "
 _BREAK = " ------------------------------------------\n"
 _COMM_SHOWN, _PROC_WIDTH = 7, 14  # print_graph_proc()
-# mark[] in trace_output.c: durations above so many ns, and how they are marked
+# mark[] in trace_output.c: limits in ns, and the marks of durations above them
 _MARKS = (
     (1_000_000_000, "$"),
     (100_000_000, "@"),
@@ -68,7 +68,7 @@ class Exit(NamedTuple):
 
 
 def graph_reader(fmt: EventFormat) -> Callable[[Payload], Entry | Exit] | None:
-    """The reader of a call's records; None for an event that is neither call nor return.
+    """The reader of a call or return event's records; None for any other event.
 
     Raises :class:`FormatError`; the reader raises :class:`struct.error` on a short record.
     """
@@ -105,15 +105,15 @@ def _exit_reader(fmt: EventFormat) -> Callable[[Payload], Exit]:
 
 
 def _signed(fmt: EventFormat) -> Callable[[int], int]:
-    """Depths are signed, an int or a long by kernel, though their formats say unsigned."""
+    """Reads a depth as signed, though formats say unsigned; int or long depends on the kernel."""
     sign = 1 << 8 * need(fmt, "depth").size - 1
     return lambda depth: (depth & sign - 1) - (depth & sign)
 
 
 def compile_graph(fmt: EventFormat, ctx: Context) -> Render | None:
-    """The printer of one call's record on its own, as a table shows it; None for other events.
+    """The printer of single call records, as a table shows them; None for other events.
 
-    ``foo() {`` and ``} /* foo */``, indented: on its own, an exit has no entry to match.
+    ``foo() {`` and ``} /* foo */``, indented: a single exit has no entry to be matched with.
     """
     reader = graph_reader(fmt)
     if reader is None:
@@ -130,7 +130,7 @@ def compile_graph(fmt: EventFormat, ctx: Context) -> Render | None:
 
 
 def irq_entry_code(symbols: Symbols) -> range:
-    """The addresses of interrupt entry functions, which are marked with arrows."""
+    """The addresses of interrupt entry functions, which the tracer marks with arrows."""
     start = symbols.address_of("__irqentry_text_start") or 0
     return range(start, symbols.address_of("__irqentry_text_end") or start)
 
@@ -173,11 +173,11 @@ class GraphFormatter:
     """Turns events, merged over the CPUs in order of time, into the tracer's lines.
 
     A call directly followed, on its CPU, by its own return is a leaf and takes one line at the
-    place of the call. So text is held back until every call before it is decided:
-    :meth:`add` returns what became certain, :meth:`finish` the rest.
+    place of the call. So text is held back until every call before it is known to be a leaf or
+    not: :meth:`add` returns the lines that became certain, :meth:`finish` the rest.
 
-    ``cpus`` is the number of CPUs the kernel counts on (``nr_cpu_ids``), which makes the width
-    of the first column; ``irq_code`` see :func:`irq_entry_code`.
+    ``cpus`` is the kernel's number of possible CPUs (``nr_cpu_ids``), which sets the width of the
+    first column; for ``irq_code`` see :func:`irq_entry_code`.
     """
 
     def __init__(self, ctx: Context, cpus: int, irq_code: range = range(0)) -> None:
@@ -206,7 +206,7 @@ class GraphFormatter:
         :func:`~tracekit.ftrace.printers.trace_file.context` and
         :class:`~tracekit.ftrace.printers.render.Renderer`), which calls do not use. ``fmt`` is
         None for an unknown event. ``remark`` (of lost events) goes before the event. Never raises:
-        a call's record that is too short is a comment.
+        a call's record that is too short becomes a comment.
         """
         call = self._call(fmt, payload) if fmt else None
         state = self._cpus.setdefault(cpu, _Cpu())
@@ -232,7 +232,7 @@ class GraphFormatter:
         return self._released()
 
     def finish(self) -> str:
-        """The lines still held back; calls without anything after them are no leaves."""
+        """The lines still held back; a call with nothing after it is not a leaf."""
         for cpu, state in self._cpus.items():
             waiting, state.waiting = state.waiting, None
             if waiting is not None:
@@ -287,7 +287,7 @@ class GraphFormatter:
         )
 
     def _exit(self, cpu: int, pid: int, state: _Cpu, call: Exit) -> str:
-        """``print_graph_return()``: names the function only where its entry is not known."""
+        """``print_graph_return()``: names the function only if its entry is not known."""
         state.depth = call.depth - 1
         known = True
         if 0 <= call.depth < _REMEMBERED:
@@ -313,7 +313,7 @@ class GraphFormatter:
         return f"{self._cpu_column(cpu)}  {arrow} |\n" if func in self._irq_code else ""
 
     def _switch(self, cpu: int, pid: int, state: _Cpu) -> str:
-        """``verif_pid()``: a break where a CPU's events go over to another task."""
+        """``verif_pid()``: a separator where a CPU switches to another task."""
         before, state.last_pid = state.last_pid, pid
         if before in (pid, -1):
             return ""

@@ -1,7 +1,7 @@
-"""Probe events (kprobes, fprobes, uprobes), as the kernel prints them.
+"""Probe events (kprobes, fprobes, uprobes) as the kernel prints them.
 
 Their ``print fmt`` shows raw addresses for tools that cannot look them up; the kernel's printers
-(``print_kprobe_event()`` in ``kernel/trace/trace_kprobe.c`` and its kin) name them, and say
+(``print_kprobe_event()`` in ``kernel/trace/trace_kprobe.c`` and its kin) print symbols, and
 ``(fault)`` where a string could not be read. The arguments' types are only in the ``print fmt``,
 which ``__set_print_fmt()`` in ``kernel/trace/trace_probe.c`` builds in one fixed way.
 """
@@ -24,13 +24,13 @@ __all__ = ["compile_probe"]
 _SPEC = r'(?:%L?[ud]|0x%L?x|\'%c\'|%pS|\\"%s\\")'
 _ARGUMENT = re.compile(rf" (\w+)=(?:\{{({_SPEC})(?:,{_SPEC})*\}}|({_SPEC}))")
 
-_KERNEL_HALF = 1 << 63  # below it: an address in user space, of a uprobe
+_KERNEL_HALF = 1 << 63  # below it: a user-space address, of a uprobe
 
 _Show = Callable[[Payload], str]
 
 
 def compile_probe(fmt: EventFormat, ctx: Context) -> Render | None:
-    """The printer of a probe event; None where ``fmt`` is no probe's.
+    """The printer of a probe event; None where ``fmt`` is not a probe's.
 
     Raises :class:`FormatError`; the printer raises :class:`struct.error` on a record too short
     for its format.
@@ -116,7 +116,7 @@ def _number(spec: str, size: int, offsets: IpNames) -> tuple[str, Callable[[Any]
     return code, str
 
 
-def _string(payload: Payload, where: int) -> str:
-    """A string's text in quotes; its u32 holds offset and length, no length: it faulted."""
-    size = where >> 16
-    return f'"{text_at(payload, where & 0xFFFF, size)}"' if size else "(fault)"
+def _string(payload: Payload, loc: int) -> str:
+    """A string in quotes; ``loc`` holds its offset and length, and length 0 means a fault."""
+    size = loc >> 16
+    return f'"{text_at(payload, loc & 0xFFFF, size)}"' if size else "(fault)"

@@ -53,22 +53,22 @@ def integers(fmt: EventFormat, *names: str) -> Callable[[Payload], tuple[Any, ..
     """
     fields = [need(fmt, name) for name in names]
     order = sorted(range(len(fields)), key=lambda i: fields[i].offset)
-    layout, at = "<", 0
+    layout, end = "<", 0
     for i in order:
         field = fields[i]
         code = _CODES.get(field.size)
-        if code is None or field.offset < at:
+        if code is None or field.offset < end:
             raise FormatError(f"{fmt.full_name}: field {field.name!r} is no plain integer")
-        layout += f"{field.offset - at}x{code.lower() if field.signed else code}"
-        at = field.offset + field.size
+        layout += f"{field.offset - end}x{code.lower() if field.signed else code}"
+        end = field.offset + field.size
     unpack = struct.Struct(layout).unpack_from
     if order == list(range(len(fields))):
         return unpack
-    where = [order.index(i) for i in range(len(fields))]
+    ranks = [order.index(i) for i in range(len(fields))]
 
     def reordered(payload: Payload) -> tuple[Any, ...]:
         values = unpack(payload)
-        return tuple(values[i] for i in where)
+        return tuple(values[i] for i in ranks)
 
     return reordered
 
@@ -82,14 +82,14 @@ def words_at(payload: Payload, offset: int) -> tuple[int, ...]:
 def text_at(payload: Payload, offset: int, size: int | None = None) -> str:
     """The text at ``offset``, up to a NUL, ``size`` bytes or the record's end.
 
-    Bytes that are no UTF-8 are escaped.
+    Bytes that are not UTF-8 are escaped.
     """
     end = len(payload) if size is None else offset + size
     return bytes(payload[offset:end]).partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
 class IpNames(dict[int, str]):
-    """Address -> text, each worked out once."""
+    """Address -> text, computed on first use."""
 
     def __init__(self, name: Callable[[int], str]) -> None:
         super().__init__()
@@ -105,18 +105,18 @@ class IpNames(dict[int, str]):
 def ip_names(symbols: SymbolTable, offset: bool = False) -> IpNames:
     """What ``seq_print_ip_sym()`` (``kernel/trace/trace_output.c``) prints for an address.
 
-    With ``offset`` as under the option ``sym-offset``, which probe events always use.
+    With ``offset``, as with the option ``sym-offset``, which probe events always use.
     """
 
     def name(ip: int) -> str:
         if not ip:
             return "0"
-        found = symbols.lookup(ip)
-        if found is not None and found.name in _TRAMPOLINES and not found.offset:
+        symbol = symbols.lookup(ip)
+        if symbol is not None and symbol.name in _TRAMPOLINES and not symbol.offset:
             return "[unknown/kretprobe'd]"
         if offset:
             return symbol_text(symbols, ip)
-        return f"0x{ip:08x}" if found is None else found.name
+        return f"0x{ip:08x}" if symbol is None else symbol.name
 
     return IpNames(name)
 
@@ -129,8 +129,8 @@ def function_names(symbols: SymbolTable) -> IpNames:
 def function_arguments(payload: Payload, offset: int) -> str:
     """``(0x.., ...)`` where the record holds arguments (option ``func-args``), else nothing.
 
-    The kernel names and counts them with its BTF, which a recording lacks: all that were saved
-    are shown, plainly.
+    The kernel takes their names and number from its BTF, which a recording lacks: all saved words
+    are shown, without names.
     """
     words = words_at(payload, offset)
     if len(words) < _FUNCTION_ARGS:

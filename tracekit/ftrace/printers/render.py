@@ -1,4 +1,4 @@
-"""Chooses the printer of one event: its ``args``, and what the kernel prints around them."""
+"""Chooses an event's printer: its ``args``, and the text that the kernel prints around them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tracekit.ftrace.printers.syscalls import compile_syscall
 
 __all__ = ["Renderer", "make_renderer", "unknown_renderer"]
 
-_SHOWN = 64  # bytes of a record nobody can read
+_SHOWN = 64  # bytes shown of a record without a format
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def make_renderer(fmt: EventFormat, ctx: Context, bare_syscalls: bool = False) -
 
 
 def unknown_renderer(event_id: int) -> Renderer:
-    """For an id no format describes: the kernel prints ``Unknown type ID``, we add the bytes."""
+    """For an id without a format: ``Unknown type ID`` as the kernel prints, and the bytes."""
 
     def render(payload: Payload) -> str:
         more = "..." if len(payload) > _SHOWN else ""
@@ -71,7 +71,7 @@ def _compile(fmt: EventFormat, ctx: Context, bare_syscalls: bool) -> Renderer:
 
 
 def _guarded(render: Render) -> Render:
-    """``render``, saying so where a record is too short for its format."""
+    """``render``, but with a message for a record that is too short for its format."""
 
     def guarded(payload: Payload) -> str:
         try:

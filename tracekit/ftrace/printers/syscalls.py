@@ -1,9 +1,9 @@
 """System call events, as ``kernel/trace/trace_syscalls.c`` prints them.
 
 ``print_syscall_enter()`` and ``print_syscall_exit()`` do not use the events' ``print fmt``; but
-what they read of a call's metadata shows in its format: the arguments are its fields, a field
-``__NAME_val`` holds what NAME pointed to in user space, and the ``print fmt`` says if that is text
-or bytes.
+what they take from a call's metadata can be read from its format: the arguments are its fields, a
+field ``__NAME_val`` holds what NAME pointed to in user space, and the ``print fmt`` tells whether
+that is text or bytes.
 
 Kernels before 6.19 print every value as bare hexadecimal and copy nothing from user space. One
 event's format does not always tell the two apart (``sys_enter_close`` is the same in both), but
@@ -28,7 +28,7 @@ _FLAG = re.compile(r'\{ 0x([0-9a-f]{1,16}), "(O_\w+)" \}')
 
 
 class SyscallPrinter(NamedTuple):
-    """What stands before, in and after the arguments of one system call event."""
+    """The text before and after the arguments of a system call event, and their printer."""
 
     prefix: str
     suffix: str
@@ -121,13 +121,13 @@ def _user_data(fmt: EventFormat, name: str) -> Callable[[Payload, int], str]:
     as_bytes = f"__print_dynamic_array(__{name}_val" in fmt.print_fmt
 
     def text(payload: Payload, asked: int) -> str:
-        where = read(payload)[0]
-        return f' "{text_at(payload, where & 0xFFFF, where >> 16 & 0xFFFF)}"'
+        loc = read(payload)[0]
+        return f' "{text_at(payload, loc & 0xFFFF, loc >> 16 & 0xFFFF)}"'
 
     def dump(payload: Payload, asked: int) -> str:
-        where = read(payload)[0]
-        start = where & 0xFFFF
-        data = bytes(payload[start : start + (where >> 16 & 0xFFFF)])
+        loc = read(payload)[0]
+        start = loc & 0xFFFF
+        data = bytes(payload[start : start + (loc >> 16 & 0xFFFF)])
         more = len(data) < (asked & 0x7FFFFFFF) - (asked & 0x80000000)  # read as an int
         shown = f" ({data.hex(':')}{', ...' if more else ''})"
         if not any(0x20 <= byte < 0x7F for byte in data):

@@ -113,7 +113,7 @@ def _time(ts: int, in_ns: bool) -> str:
 
 
 def _task(comm: str, pid: int, cpu: int, tgid: int | None) -> str:
-    """The columns that change little; ``tgid`` None: no such column, 0: not known."""
+    """The columns up to the CPU; ``tgid`` None: no such column, 0: not known."""
     column = "" if tgid is None else f"({tgid:7d}) " if tgid else "(-------) "
     return f"{comm:>16s}-{pid:<7d} {column}[{cpu:03d}] "
 
@@ -121,7 +121,7 @@ def _task(comm: str, pid: int, cpu: int, tgid: int | None) -> str:
 def context(
     comm: str, pid: int, cpu: int, flags: int, preempt_count: int, ts: int, in_ns: bool
 ) -> str:
-    """All that stands before an event's text (``trace_print_context()``), ``": "`` included.
+    """Everything before an event's text (``trace_print_context()``), ``": "`` included.
 
     ``ts`` is as the kernel wrote it: nanoseconds where ``in_ns``, else the clock's own count.
     """
@@ -131,7 +131,7 @@ def context(
 def line_heads(
     comms: Mapping[int, str], tgids: Mapping[int, int] | None = None
 ) -> Callable[[int, int, int, int], str]:
-    """What stands before the time: ``(cpu, pid, flags, preempt_count) -> str``.
+    """Everything before the time: ``(cpu, pid, flags, preempt_count) -> str``.
 
     ``tgids`` (``saved_tgids``) for option ``record-tgid``.
     """
@@ -148,11 +148,11 @@ def line_contexts(
 ) -> LineContext:
     """A fast :func:`context` for many lines: ``(cpu, pid, flags, preempt_count, ts) -> str``.
 
-    ``tgids`` as for :func:`line_heads`. All but the time is kept and reused.
+    ``tgids`` as for :func:`line_heads`. Everything but the time is cached.
     """
     build = line_heads(comms, tgids)
     cache: dict[tuple[int, int, int, int], str] = {}
-    start, seconds = 0, "    0."  # the second printed last: in microseconds, and as text
+    start, seconds = 0, "    0."  # the last second printed: in microseconds, and as text
 
     def line(cpu: int, pid: int, flags: int, preempt_count: int, ts: int) -> str:
         nonlocal start, seconds
@@ -175,9 +175,10 @@ def line_contexts(
 
 
 def repeat_time(args: str, ts: int, in_ns: bool) -> str:
-    """``args`` of an ``ftrace:func_repeats`` event with its last call's time as the kernel's.
+    """``args`` of an ``ftrace:func_repeats`` event with the last call's time as in the kernel.
 
-    The column holds how long before the event (at ``ts``) that was, the kernel prints when.
+    The column holds how long before the event (at ``ts``) the call was; the kernel prints its
+    time stamp.
     """
     text, mark, delta = args.rpartition("last_ts: -")
     digits = delta.removesuffix(")")
@@ -198,8 +199,8 @@ def lost_events(cpu: int, count: int | None = None) -> str:
 class BufferStarts:
     """When to write ``##### CPU n buffer started ####`` (``test_cpu_buff_start()``).
 
-    Only if any CPU's buffer has overrun, then before each CPU's first event, so that a reader
-    sees from where on a CPU is covered; not before the first two events of the whole text. It
+    Only if any CPU's buffer has overrun, and then before each CPU's first event, so that a reader
+    sees from where on a CPU is covered, but not before the first two events of the whole text. It
     comes after a :func:`lost_events` remark. The function_graph tracer writes none.
     """
 
@@ -209,7 +210,7 @@ class BufferStarts:
         self._index = 0
 
     def before(self, cpu: int) -> str:
-        """The remark to write before the next event, which is of ``cpu``, or nothing."""
+        """The remark to write before the next event, one of ``cpu``, or nothing."""
         index = self._index
         self._index += 1
         if not self._overruns or cpu in self._started:

@@ -1,8 +1,8 @@
 """Where the CPUs' meta data and sub-buffers lie in a persistent ring buffer's region.
 
-All CPUs of a region have sub-buffers of one size and one number, and lie one after the other
-(``rb_range_meta()`` in ``kernel/trace/ring_buffer.c``), so one CPU whose meta data are whole tells
-where all the others are. :func:`find` takes the geometry that most of the meta data agree on.
+All CPUs of a region have the same number of sub-buffers of the same size, and lie one after the
+other (``rb_range_meta()`` in ``kernel/trace/ring_buffer.c``), so one CPU whose meta data are intact
+tells where all the others are. :func:`find` takes the geometry that most of the meta data agree on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Geometry", "Kind", "Meta", "find", "read_meta", "read_slots"]
 _SUBBUF_SIZES = frozenset(1 << bits for bits in range(12, 21))
 _STEP = 4096  # regions are page-aligned, so every CPU but the first starts at a multiple of this
 _MAX_CPUS = 8192
-_CLAIMS = 16  # geometries looked into; more means that the "meta data" are payload
+_CLAIMS = 16  # geometries tried; if there are more, the "meta data" are payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """One CPU's meta data as they stand in memory, true or not."""
+    """One CPU's meta data as stored in the region, valid or not."""
 
     first: int
     head: int
@@ -41,26 +41,26 @@ class Meta:
     nr_subbufs: int
 
     def slot_of(self, address: int) -> int | None:
-        """The slot an old virtual address points to."""
+        """The slot that an old virtual address points to, or None."""
         slot, rest = divmod(address - self.first, self.subbuf_size)
         return slot if not rest and 0 <= slot < self.nr_subbufs else None
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The CPUs' places: the first CPU's meta data are at ``offset``."""
+    """Where the CPUs' data lie: the first CPU's meta data are at ``offset``."""
 
     kind: Kind
     offset: int
     subbuf_size: int
     nr_subbufs: int
 
-    def _end(self, at: int) -> int:
-        after = at + self.kind.buffers + 4 * self.nr_subbufs
+    def _end(self, offset: int) -> int:
+        after = offset + self.kind.buffers + 4 * self.nr_subbufs
         return -(-after // self.subbuf_size) * self.subbuf_size + self.subbuf_size * self.nr_subbufs
 
     def meta(self, cpu: int) -> int:
-        """The offset of a CPU's meta data. All but the first CPU's chunk are of one size."""
+        """The offset of a CPU's meta data. All chunks but the first CPU's have one size."""
         if cpu == 0:
             return self.offset
         second = self._end(self.offset)
@@ -76,7 +76,7 @@ class Geometry:
         return min(_MAX_CPUS, 1 + max(0, -((second - size) // (self._end(second) - second))))
 
     def cpu_at(self, offset: int) -> int | None:
-        """The CPU whose meta data are at ``offset``."""
+        """The CPU whose meta data are at ``offset``, or None."""
         if offset == self.offset:
             return 0
         second = self._end(self.offset)
@@ -94,15 +94,15 @@ def read_meta(data: memoryview, kind: Kind, offset: int) -> Meta | None:
 
 def read_slots(data: memoryview, kind: Kind, offset: int, count: int) -> tuple[int, ...] | None:
     """``buffers[]``, or None where it is not a permutation of the slots."""
-    at = offset + kind.buffers
-    if count < 1 or at + 4 * count > len(data):
+    start = offset + kind.buffers
+    if count < 1 or start + 4 * count > len(data):
         return None
-    array = struct.unpack_from(f"<{count}i", data, at)
+    array = struct.unpack_from(f"<{count}i", data, start)
     return array if sorted(array) == list(range(count)) else None
 
 
 def _plausible(data: memoryview, kind: Kind, offset: int) -> Meta | None:
-    """The meta data at ``offset`` if they make sense, buffers[] aside."""
+    """The meta data at ``offset`` if they are plausible, buffers[] not considered."""
     meta = read_meta(data, kind, offset)
     if meta is None or meta.subbuf_size not in _SUBBUF_SIZES:
         return None
@@ -121,33 +121,33 @@ def _used(meta: Meta) -> bool:
 
 
 def _as_allocated(g: Geometry, cpus: int, size: int) -> bool:
-    """Whether ``alloc_buffer()`` would give so many CPUs so many sub-buffers of ``size`` bytes."""
+    """Whether ``alloc_buffer()`` would divide ``size`` bytes among ``cpus`` CPUs this way."""
     more = Geometry(g.kind, g.offset, g.subbuf_size, g.nr_subbufs + 1)
     return g.meta(cpus) <= size < more.meta(cpus)
 
 
-def _whole(data: memoryview, g: Geometry, at: int) -> bool:
-    """Whether buffers[] at ``at`` has the geometry's length: a permutation, then zeros."""
-    end = at + g.kind.buffers + 4 * g.nr_subbufs
+def _whole(data: memoryview, g: Geometry, offset: int) -> bool:
+    """Whether buffers[] of the meta data at ``offset`` is a permutation followed by zeros."""
+    end = offset + g.kind.buffers + 4 * g.nr_subbufs
     rest = data[end : -(-end // g.subbuf_size) * g.subbuf_size]
-    return not any(rest) and read_slots(data, g.kind, at, g.nr_subbufs) is not None
+    return not any(rest) and read_slots(data, g.kind, offset, g.nr_subbufs) is not None
 
 
 def _in_turn(data: memoryview, kind: Kind, offset: int, size: int) -> tuple[Geometry, int] | None:
-    """The usual case: every CPU's meta data are whole, and the CPUs fill the region."""
+    """The usual case: every CPU's meta data are intact, and the CPUs fill the region."""
     first = _plausible(data, kind, offset)
     if first is None or not first.head:
         return None
     g = Geometry(kind, offset, first.subbuf_size, first.nr_subbufs)
     for cpu in range(_MAX_CPUS):
-        at = g.meta(cpu)
-        meta = _plausible(data, kind, at)
+        meta_offset = g.meta(cpu)
+        meta = _plausible(data, kind, meta_offset)
         if meta is None:
-            fits = at <= len(data) and _as_allocated(g, cpu, size)
+            fits = meta_offset <= len(data) and _as_allocated(g, cpu, size)
             return (g, cpu) if fits else None
         if (meta.subbuf_size, meta.nr_subbufs) != (g.subbuf_size, g.nr_subbufs):
             return None
-        if not _whole(data, g, at):
+        if not _whole(data, g, meta_offset):
             return None
     return None
 
@@ -157,22 +157,22 @@ def _by_vote(
 ) -> tuple[int, Geometry, int] | None:
     """(votes, geometry, CPUs) by the meta data that fit together best."""
     claims: dict[tuple[int, int], list[tuple[int, Meta]]] = {}
-    for at in (offset, *range(-(-(offset + 1) // _STEP) * _STEP, len(data), _STEP)):
-        if (meta := _plausible(data, kind, at)) is not None:
-            claims.setdefault((meta.subbuf_size, meta.nr_subbufs), []).append((at, meta))
+    for meta_offset in (offset, *range(-(-(offset + 1) // _STEP) * _STEP, len(data), _STEP)):
+        if (meta := _plausible(data, kind, meta_offset)) is not None:
+            claims.setdefault((meta.subbuf_size, meta.nr_subbufs), []).append((meta_offset, meta))
     best: tuple[int, Geometry, int] | None = None
     for (subbuf_size, count), metas in sorted(claims.items(), key=lambda c: -len(c[1]))[:_CLAIMS]:
         g = Geometry(kind, offset, subbuf_size, count)
         votes, cpus = 0, 0
-        for at, meta in metas:
-            cpu = g.cpu_at(at)
+        for meta_offset, meta in metas:
+            cpu = g.cpu_at(meta_offset)
             if cpu is not None:
-                votes += 4 + 4 * _used(meta) + 8 * _whole(data, g, at)
+                votes += 4 + 4 * _used(meta) + 8 * _whole(data, g, meta_offset)
                 cpus = max(cpus, cpu + 1)
         if not cpus:
             continue
         later = (cpu for cpu in range(cpus, g.chunks(len(data))) if _holds_data(data, g, cpu))
-        cpus = max(later, default=cpus - 1) + 1  # meta data are lost, sub-buffers are not
+        cpus = max(later, default=cpus - 1) + 1  # CPUs without meta data, but with sub-buffers
         votes += 8 * _as_allocated(g, cpus, size)
         if best is None or votes > best[0]:
             best = votes, g, cpus
@@ -184,23 +184,23 @@ def _holds_data(data: memoryview, g: Geometry, cpu: int) -> bool:
     start = g.start(cpu)
     stop = min(start + g.nr_subbufs * g.subbuf_size, len(data) - 16)
     return any(
-        0 < int.from_bytes(data[at + 8 : at + 16], "little") <= g.subbuf_size - 16
-        for at in range(start, stop, g.subbuf_size)
+        0 < int.from_bytes(data[page + 8 : page + 16], "little") <= g.subbuf_size - 16
+        for page in range(start, stop, g.subbuf_size)
     )
 
 
 def find(
     data: memoryview, candidates: Iterable[tuple[Kind, int]], size: int
 ) -> tuple[Geometry, int] | None:
-    """(geometry, number of CPUs), or None where no CPU's meta data can be made out.
+    """(geometry, number of CPUs), or None if no CPU's meta data are recognized.
 
     ``candidates`` are (kind, offset of the first CPU's meta data), the likeliest first; ``size``
     is the region's size in bytes, of which ``data`` may be a part.
     """
     tried = list(dict.fromkeys(candidates))
     for kind, offset in tried[:1]:
-        if (found := _in_turn(data, kind, offset, size)) is not None:
-            return found
+        if (intact := _in_turn(data, kind, offset, size)) is not None:
+            return intact
     best: tuple[int, Geometry, int] | None = None
     for kind, offset in tried:
         vote = _by_vote(data, kind, offset, size)

@@ -5,8 +5,8 @@ Sources: ``struct ring_buffer_meta``, ``struct ring_buffer_cpu_meta``, ``rb_rang
 ``kernel/trace/trace.c`` (6.15 and later). In 6.12 to 6.14 there is no global header and every CPU
 starts with a ``struct ring_buffer_meta`` of its own.
 
-The region is not trusted: what contradicts itself becomes a Diagnostic, and the sub-buffers are
-then taken in the order of their time stamps. Where the CPUs lie is :mod:`.geometry`'s business.
+The region is not trusted: contradictions become Diagnostics, and the sub-buffers are then taken in
+the order of their time stamps. :mod:`.geometry` finds where the CPUs' data lie.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _KIND_612 = Kind("6.12-6.14", 24, 48, 56, struct.pack("<II", _MAGIC, 56))
 
 @dataclass(frozen=True, slots=True)
 class CpuBuffer:
-    """One CPU's ring. ``pages`` are byte offsets in the region, in reading order; ``start`` is that
-    of the CPU's first sub-buffer, whatever it holds.
+    """One CPU's ring. ``pages`` are byte offsets in the region, in reading order; ``start`` is the
+    offset of the CPU's first sub-buffer, used or not.
 
     ``wrapped`` is False when the ring has never overwritten a sub-buffer, True when it has, None
     when that cannot be told. ``ordered`` is False where the order had to be taken from the time
@@ -59,7 +59,7 @@ class CpuBuffer:
 
 @dataclass(frozen=True, slots=True)
 class RegionLayout:
-    """What a region says of itself. ``text_address`` is the writer's ``_text`` (0: not set)."""
+    """A region's header and its CPUs. ``text_address`` is the writer's ``_text`` (0: not set)."""
 
     kind: str
     clock: str | None
@@ -94,7 +94,7 @@ class _Reader:
 def _header_stamp(r: _Reader, page: int) -> tuple[int, int]:
     """(time stamp, commit) of the sub-buffer at byte ``page``."""
     stamp, commit = page + r.header.timestamp, page + r.header.commit
-    if stamp % 8 == 0 and commit % 4 == 0:  # always, but for a header page that was tampered with
+    if stamp % 8 == 0 and commit % 4 == 0:  # always, unless the header page was tampered with
         return r.words64[stamp >> 3], r.words32[commit >> 2] & 0x3FFFFFFF
     c = r.cursor(stamp)
     return c.u64("time stamp"), c.at(commit).u32("commit") & 0x3FFFFFFF
@@ -118,7 +118,7 @@ def _by_time(r: _Reader, pages: Sequence[int]) -> tuple[int, ...]:
 def _ring_order(
     slots: tuple[int, ...], head: int, commit: int
 ) -> tuple[list[int], list[int]] | None:
-    """(slots in reading order, slots behind the commit page), or None if there is no such order.
+    """(slots in reading order, slots after the commit page), or None if there is no such order.
 
     ``slots[0]`` is the reader page; the ring is ``slots[1:]``, read from ``head`` on, cyclically,
     up to the commit page.
@@ -128,8 +128,8 @@ def _ring_order(
         return [slots[0]], ring
     if head not in ring or commit not in ring:
         return None
-    at = ring.index(head)
-    turned = ring[at:] + ring[:at]
+    first = ring.index(head)
+    turned = ring[first:] + ring[:first]
     stop = turned.index(commit) + 1
     return [slots[0], *turned[:stop]], turned[stop:]
 
@@ -137,12 +137,13 @@ def _ring_order(
 def _has_wrapped(
     r: _Reader, slots: tuple[int, ...], head: int, unused: Sequence[int]
 ) -> bool | None:
-    """Whether the writer ever came round to the head; ``unused`` are pages behind the commit.
+    """Whether the writer ever wrapped around to the head; ``unused`` are pages after the commit.
 
-    Nothing tells once a reader has swapped a page out (``buffers[]`` is no longer 0, 1, 2, ...):
-    it moves the head too, and leaves an emptied page behind it (``__rb_get_reader_page()``).
-    Before, a head that moved was pushed by the writer; and as ``rb_init_data_page()`` zeroes time
-    stamp and commit, a ring with a page that has neither has not come round.
+    It cannot be told once a reader has swapped a page out (``buffers[]`` is no longer 0, 1, 2,
+    ...): the reader moves the head too and leaves an emptied page behind
+    (``__rb_get_reader_page()``). Before that, only the writer moves the head; and as
+    ``rb_init_data_page()`` zeroes time stamp and commit, a ring with a page that has neither has
+    not wrapped.
     """
     if slots != tuple(range(len(slots))):
         return None
@@ -168,20 +169,20 @@ def _cpu_buffer(r: _Reader, g: Geometry, cpu: int, base: int) -> CpuBuffer:
 
     if len(present) < count:
         r.note("cpu-truncated", place, f"{count - len(present)} of {count} sub-buffers are missing")
-    found = read_meta(r.data, g.kind, g.meta(cpu))
-    if found is None or not (found.first or found.nr_subbufs):
+    stored = read_meta(r.data, g.kind, g.meta(cpu))
+    if stored is None or not (stored.first or stored.nr_subbufs):
         return unordered("cpu-meta-destroyed", "the CPU's meta data are not valid")
-    if (found.subbuf_size, found.nr_subbufs) != (size, count):
+    if (stored.subbuf_size, stored.nr_subbufs) != (size, count):
         r.note(
-            "cpu-sizes-mismatch", place, f"{found.nr_subbufs} sub-buffers of {found.subbuf_size}"
+            "cpu-sizes-mismatch", place, f"{stored.nr_subbufs} sub-buffers of {stored.subbuf_size}"
             f" bytes, but the other CPUs' data say {count} of {size}",
         )  # fmt: skip
-    if found.first != base + start:
+    if stored.first != base + start:
         r.note(
-            "cpu-first-mismatch", place, f"the first sub-buffer's address {found.first:#x} should"
+            "cpu-first-mismatch", place, f"the first sub-buffer's address {stored.first:#x} should"
             f" be {base + start:#x}",
         )  # fmt: skip
-    meta = Meta(base + start, found.head, found.commit, size, count)
+    meta = Meta(base + start, stored.head, stored.commit, size, count)
     if not meta.head:
         if any(commits):
             return unordered("cpu-head-missing", "no head page, but sub-buffers hold data")
@@ -236,8 +237,8 @@ def _parse_615(r: _Reader) -> tuple[RegionLayout, int, int]:
 
 
 def _candidates(sizes: int, offset: int) -> list[tuple[Kind, int]]:
-    """Every (kind, first CPU's offset) the region may have, what its header says first."""
-    every = [(kind, at) for at in (offset, _OFFSET) for kind in (_KIND_615, _KIND_INJECT)]
+    """Every (kind, first CPU's offset) the region may have, its header's claim first."""
+    every = [(kind, first) for first in (offset, _OFFSET) for kind in (_KIND_615, _KIND_INJECT)]
     every.append((_KIND_612, 0))
     if sizes == 56:
         every.reverse()
@@ -262,7 +263,7 @@ def parse_layout(
 ) -> RegionLayout:
     """Parse a region. ``where`` names it in diagnostics.
 
-    Raises :class:`~tracekit.errors.ParseError` when no ring buffer can be made out at all.
+    Raises :class:`~tracekit.errors.ParseError` when no ring buffer is recognized at all.
     """
     r = _Reader(memoryview(data).cast("B"), where, header or HeaderPage())
     if len(r.data) < 0x60:
@@ -271,12 +272,12 @@ def parse_layout(
     quiet = _Reader(r.data, where, r.header)  # its notes count only if the kind is 6.15
     layout, offset, total = _parse_615(quiet)
     size = max(total, len(r.data)) if total <= 2 * len(r.data) else len(r.data)
-    found = find(r.data, _candidates(sizes, offset), size if sizes >> 16 == 24 else len(r.data))
-    if found is None:
+    geometry = find(r.data, _candidates(sizes, offset), size if sizes >> 16 == 24 else len(r.data))
+    if geometry is None:
         raise ParseError(
             f"{where}: no persistent ring buffer: magic {magic:#x}, no CPU's meta data are valid"
         )
-    g, count = found
+    g, count = geometry
     if magic != _MAGIC:
         r.note("region-magic", "", f"magic {magic:#x} is not {_MAGIC:#x}")
     if g.kind is _KIND_612:

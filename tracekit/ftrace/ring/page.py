@@ -1,7 +1,7 @@
-"""Sub-buffers -> records: the walk over one CPU's pages, as columns of raw bytes.
+"""Sub-buffers -> records: one CPU's pages decoded into columns of raw bytes.
 
-The walk itself is compiled (``tracekit/_native/walk.c``). It keeps everything up to the first
-impossible record of a page and goes on with the next page; what it could not read becomes a
+The walk over the pages is compiled (``tracekit/_native/ring.c``). It keeps everything up to the
+first impossible record of a page and goes on with the next page; what it could not read becomes a
 Diagnostic and is counted.
 """
 
@@ -32,7 +32,7 @@ _STATUS: dict[int, tuple[str, str]] = {
 
 
 class PageRow(NamedTuple):
-    """What the walk found in one sub-buffer. Stamps are raw, ``missed`` -1 means unknown."""
+    """What the walk found in one sub-buffer. Stamps are raw; ``missed`` -1 means unknown."""
 
     offset: int
     events: int
@@ -57,12 +57,12 @@ class RecordHeader(NamedTuple):
 
     @classmethod
     def of(cls, fmt: EventFormat) -> RecordHeader:
-        """From any event's format: the common fields are the same for all of a boot."""
-        at = {f.name: f.offset for f in fmt.common}
+        """Taken from any event's format: all formats of a boot have the same common fields."""
+        offsets = {f.name: f.offset for f in fmt.common}
         end = max((f.offset + f.size for f in fmt.common), default=8)
         return cls(
-            at.get("common_type", 0), at.get("common_flags", 2),
-            at.get("common_preempt_count", 3), at.get("common_pid", 4), end,
+            offsets.get("common_type", 0), offsets.get("common_flags", 2),
+            offsets.get("common_preempt_count", 3), offsets.get("common_pid", 4), end,
         )  # fmt: skip
 
     @property
@@ -104,7 +104,7 @@ class Records:
         return self.events
 
     def slim(self, keep_stamps: bool) -> Records:
-        """Without the columns that only the timeline's rows need: a large recording's memory."""
+        """Without the columns that the timeline's rows also hold, to save memory."""
         return replace(
             self,
             ts=self.ts if keep_stamps else b"",
@@ -142,7 +142,7 @@ def _diagnose(row: PageRow, where: str) -> Iterator[Diagnostic]:
 
 
 def _remarkable(raw: bytes) -> bool:
-    """Whether there is anything to say about the pages: most often there is not."""
+    """Whether any page needs a diagnostic; most often none does."""
     flat = memoryview(raw).cast("Q")
     status, missed = flat[1::_ROW].tolist(), flat[3::_ROW].tolist()
     first, last = flat[5::_ROW].tolist(), flat[6::_ROW].tolist()
@@ -162,10 +162,10 @@ def _backwards(rows: Sequence[PageRow], where: str) -> Iterator[Diagnostic]:
         last = max(last, row.last_ts) if row.events else last
 
 
-def _limited(found: Iterator[Diagnostic], where: str) -> Iterator[Diagnostic]:
+def _limited(remarks: Iterator[Diagnostic], where: str) -> Iterator[Diagnostic]:
     """At most ``_MAX_NOTED`` of each code, and one that counts the rest."""
     seen: dict[str, int] = {}
-    for d in found:
+    for d in remarks:
         seen[d.code] = seen.get(d.code, 0) + 1
         if seen[d.code] <= _MAX_NOTED:
             yield d
@@ -186,7 +186,7 @@ def read_pages(
     """Walk the sub-buffers at byte offsets ``pages``, each ``subbuf_size`` bytes.
 
     ``where`` names the source in diagnostics. A page that does not lie inside the data is a
-    programming error (ValueError): the layout checks that before.
+    programming error (ValueError): the layout has checked that.
     """
     ranges = array("Q")
     for page in pages:
@@ -196,7 +196,7 @@ def read_pages(
         data, ranges, header, record_header
     )
     rows = list(_page_rows(pages, raw_rows)) if _remarkable(raw_rows) else []
-    found = (d for row in rows for d in _diagnose(row, where))
+    remarks = (d for row in rows for d in _diagnose(row, where))
     return Records(
         cpu,
         ts,
@@ -212,5 +212,5 @@ def read_pages(
         missed=sum(row.missed for row in rows if row.missed > 0),
         missed_unknown=sum(row.missed < 0 for row in rows),
         unreadable=sum(row.unreadable + (row.status in (1, 2, 3, 5)) for row in rows),
-        diagnostics=(*_limited(found, where), *_limited(_backwards(rows, where), where)),
+        diagnostics=(*_limited(remarks, where), *_limited(_backwards(rows, where), where)),
     )
