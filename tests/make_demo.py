@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+import argparse
 import io
-import sys
 import tarfile
 from pathlib import Path
 
@@ -31,4 +31,9 @@ def pack(session: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    pack(Path(sys.argv[1]), TARGET)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("session", type=Path, metavar="SESSION")
+    session = parser.parse_args().session
+    if not (session / "manifest.json").is_file():
+        parser.error(f"{session}: not a session: there is no manifest.json")
+    pack(session, TARGET)

@@ -10,7 +10,7 @@ import pytest
 from tracekit.cli import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,3 +62,19 @@ def test_the_filters_of_the_page_are_filters() -> None:
         found = {e: len(recording.select(Filter(where=e))) for e in examples.splitlines()}
     assert all(count < len(recording) for count in found.values())
     assert sum(count > 0 for count in found.values()) >= 3, found
+
+
+def test_the_map_leads_to_files_that_are_there() -> None:
+    """Below the checkout or the package; a bare name is of the folder named before it."""
+    rows = (ROOT / "docs" / "architecture.md").read_text().splitlines()
+    missing = []
+    for row in rows:
+        folder = ROOT
+        for path in re.findall(r"`([\w/.]+(?:/|\.py|\.c))(?::[\w.()]+)?`", row):
+            places = [base / path for base in (ROOT, ROOT / "tracekit", folder)]
+            there = next((place for place in places if place.exists()), None)
+            if there is None:
+                missing.append(path)
+            else:
+                folder = there if there.is_dir() else there.parent
+    assert missing == []

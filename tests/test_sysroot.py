@@ -179,11 +179,10 @@ def test_the_live_log(monkeypatch: pytest.MonkeyPatch) -> None:
             raise record
         return record
 
+    log = Sysroot("/")
     monkeypatch.setattr(os, "open", lambda *_: 99)
     monkeypatch.setattr(os, "close", lambda _: None)
     monkeypatch.setattr(os, "read", read)
-    log = Sysroot.__new__(Sysroot)
-    log.path, log._base = Path("/"), "/"
     assert log.kernel_log() == b"[    0.000000] Linux version 7.2.13\n[   12.345678] two\n"
 
 

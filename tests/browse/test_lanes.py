@@ -17,7 +17,6 @@ from tracekit.browse.lanes import (
     Lane,
     Level,
     Span,
-    _boot_edges,
     among,
     dark_parts,
     find_gap,
@@ -31,6 +30,7 @@ from tracekit.browse.lanes import (
 from tracekit.browse.open import Opened, open_recording
 from tracekit.browse.running_tasks import turns_in
 from tracekit.query.selection import Selection
+from tracekit.report.devices import Device
 
 PIECE = 5  # rows that a search looks at, at a time: so that borders of pieces are met
 
@@ -105,14 +105,25 @@ def test_the_edges_of_boots_are_found_even_where_they_overlap(overlap: bool) -> 
     boots = np.array([0, 0, 1, 0, 2, 1, 2] if overlap else [0, 0, 0, 1, 1, 2, 2], np.uint8)
     found = [SimpleNamespace(code="boots-overlap")] if overlap else []
     axis = SimpleNamespace(ts_ns=np.arange(7) * 10 - 20, diagnostics=found)
-    recording = cast("Any", SimpleNamespace(rows=SimpleNamespace(boot=boots), axis=axis))
-    for boot in range(4):
-        rows = np.flatnonzero(boots == boot)
-        first, last = _boot_edges(recording, boot)
-        assert last == first if not len(rows) else (first, last - 1) == (rows[0], rows[-1])
+    rows = SimpleNamespace(boot=boots, cpu=np.zeros(7, np.uint16))
+    recording = cast("Any", SimpleNamespace(rows=rows, axis=axis, kinds=(), event_names=()))
+    jumps = [
+        SimpleNamespace(new=boot, jump_ns=-25 + boot, gap_ns=None, gap_error_ns=None)
+        for boot in range(4)
+    ]
+    firsts = [(-25 + b, axis.ts_ns[boots == b][0]) for b in range(3)]  # of the fourth there is none
+    found_dark = dark_parts(recording, cast("Any", SimpleNamespace(handovers=jumps)))
+    assert [(dark.start_ns, dark.end_ns) for dark in found_dark] == firsts
+    stuck = [Device(f"of {b}", "", "f", b, -30, None, None, finished=False) for b in range(4)]
+    report = cast("Any", SimpleNamespace(
+        phases=(), devices=stuck, initcalls=(), units=(), boots=(), handovers=jumps,
+    ))  # fmt: skip
+    index = cast("Any", SimpleNamespace(cpus=SimpleNamespace(keys=())))
+    (lane,) = make_lanes(recording, report, index)  # what never returned lasts to the boot's end
+    ends = {span.label: span.end_ns for span in lane.spans}
+    assert ends == {f"of {b}": axis.ts_ns[boots == b][-1] for b in range(3)} | {"of 3": 0}
     jump = SimpleNamespace(new=1, jump_ns=-15, gap_ns=None, gap_error_ns=None)
-    report = cast("Any", SimpleNamespace(handovers=[jump]))
-    (dark,) = dark_parts(recording, report)
+    (dark,) = dark_parts(recording, cast("Any", SimpleNamespace(handovers=[jump])))
     assert (dark.start_ns, dark.end_ns, dark.length_ns) == (-15, 0 if overlap else 10, None)
 
 

@@ -14,8 +14,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.traceable_kernels import BTF, TRACEABLE
-from tracekit.probes import loader
+from tests.support.machine_trees import Live
+from tests.support.traceable_kernels import (
+    BTF,
+    DOWN,
+    FUNCTION,
+    ONLY_DOWN,
+    PERSIST,
+    PERSIST_DOWN,
+    RETURNS_INT,
+    TRACEABLE,
+)
 from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
 from tracekit.probes.records import KINDS, RECORD, RETURN, unpack
 from tracekit.sysroot import Sysroot
@@ -24,10 +33,19 @@ NOTRACE = ("ring_buffer_resize", "rb_move_tail", "__rb_get_reader_page")
 IDS = {kind.event: number for number, kind in KINDS.items()}
 
 
-class Leaf(ctypes.Structure):
+class Leaf:
     """As BCC makes it for ``struct tk_function``."""
 
-    _fields_ = [("raw", ctypes.c_ubyte * loader._FUNCTION.size)]
+    def __init__(self, packed: bytes) -> None:
+        self.packed = packed
+
+    @classmethod
+    def from_buffer_copy(cls, packed: bytes) -> Leaf:
+        assert len(packed) == FUNCTION.size
+        return cls(packed)
+
+    def __bytes__(self) -> bytes:
+        return self.packed
 
 
 class Functions(dict[int, bytes]):
@@ -42,8 +60,10 @@ class Bpf:
     """What the loader uses of ``bcc.BPF``; ``refused``: functions that cannot be attached."""
 
     refused: tuple[str, ...] = ()
+    made: list[Bpf] = []
 
     def __init__(self, text: bytes, cflags: list[str]) -> None:
+        self.made.append(self)
         self.text, self.cflags = text.decode(), cflags
         self.functions = Functions()
         self.attached: list[tuple[str, str, str]] = []
@@ -125,27 +145,22 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture
 def made(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Probes]]:
     """made(refused=...) -> probes on the tree's kernel."""
-    monkeypatch.setattr(loader, "_check", lambda root: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(BPF=Bpf, __file__="bcc.py"))
 
     def load(refused: tuple[str, ...] = NOTRACE, **more: Any) -> Probes:
         monkeypatch.setattr(Bpf, "refused", refused)
-        return load_probes(Sysroot(tree), **more)
+        return load_probes(Live(tree), **more)
 
     yield load
-
-
-def bpf(probes: Probes) -> Bpf:
-    fake = probes._bpf
-    assert isinstance(fake, Bpf)
-    return fake
+    Bpf.made.clear()
 
 
 def test_loads_what_is_there_and_says_what_is_not(made: Callable[..., Probes]) -> None:
     with made() as probes:
         loaded = {(p.event, p.function) for p in probes.loaded}
         missing = {m.event: m for m in probes.missing}
-        attached = bpf(probes).attached
+        attached = Bpf.made[-1].attached
     assert ("kexec:kernel_kexec", "kernel_kexec") in loaded
     assert ("kexec:machine_shutdown", "machine_shutdown") in loaded  # the second that is tried
     assert ("device:shutdown", "pci_device_shutdown") in loaded
@@ -166,7 +181,7 @@ def test_the_kernel_is_asked_once_whether_tracers_can_be_probed(
     probes = made(refused=())
     events = {p.event for p in probes.loaded}
     assert {"ring_buffer:resize", "ring_buffer:counters page_crossings"} <= events
-    assert ("p", "rb_move_tail", "tk_page_crossing") in bpf(probes).attached
+    assert ("p", "rb_move_tail", "tk_page_crossing") in Bpf.made[-1].attached
 
 
 def test_a_probe_that_cannot_be_attached_leaves_the_others(made: Callable[..., Probes]) -> None:
@@ -178,11 +193,11 @@ def test_a_probe_that_cannot_be_attached_leaves_the_others(made: Callable[..., P
 
 
 def test_functions_are_described_to_the_programs(made: Callable[..., Probes]) -> None:
-    probes = made()
-    functions = bpf(probes).functions
+    made()
+    functions = Bpf.made[-1].functions
     address = 0x1000 + 16 * TRACEABLE.index("kimage_load_segment")
-    fields = loader._FUNCTION.unpack(functions[address])
-    assert fields[:2] == (IDS["kexec:load_segment"], loader._RETURNS_INT | loader._PERSIST)
+    fields = FUNCTION.unpack(functions[address])
+    assert fields[:2] == (IDS["kexec:load_segment"], RETURNS_INT | PERSIST)
     sources = [fields[2 + 6 * i : 8 + 6 * i] for i in range(5)]
     assert sources == [
         (2, 0, 0, 1, 0, 0),
@@ -192,22 +207,24 @@ def test_functions_are_described_to_the_programs(made: Callable[..., Probes]) ->
         (0, 0, 0, 0, 0, 0),
     ]
     kexec = functions[0x1000 + 16 * TRACEABLE.index("kernel_kexec")]
-    assert loader._FUNCTION.unpack(kexec)[1] & loader._DOWN
+    assert FUNCTION.unpack(kexec)[1] & DOWN
+    notifiers = functions[0x1000 + 16 * TRACEABLE.index("blocking_notifier_call_chain")]
+    assert FUNCTION.unpack(notifiers)[1] & ONLY_DOWN
     file = functions[0x1000 + 16 * TRACEABLE.index("luo_preserve_file")]
-    assert loader._FUNCTION.unpack(file)[1] & loader._PERSIST_DOWN
+    assert FUNCTION.unpack(file)[1] & PERSIST_DOWN
 
 
 def test_only_the_subjects_asked_for_are_compiled(made: Callable[..., Probes]) -> None:
     probes = made(subjects=("kexec",))
     assert {p.event.partition(":")[0] for p in probes.loaded} == {"kexec"}
-    assert "tk_device(" not in bpf(probes).text
-    assert "-DTK_KIND_KEXEC_NOTIFIER=12" in bpf(probes).cflags
+    assert "tk_device(" not in Bpf.made[-1].text
+    assert "-DTK_KIND_KEXEC_NOTIFIER=12" in Bpf.made[-1].cflags
 
 
 def test_records_come_out_as_they_went_in(made: Callable[..., Probes]) -> None:
     probes = made()
     record = RECORD.pack(9, 8, 1, 2, 3, 4, 5, 6, 1, 9 | RETURN, 0, b"kexec", b"name", b"driver")
-    bpf(probes).pending = [record, record + bytes(8)]  # the kernel rounds up
+    Bpf.made[-1].pending = [record, record + bytes(8)]  # the kernel rounds up
     assert probes.poll(1) == record * 2
     assert probes.poll(1) == b""
 
@@ -222,7 +239,7 @@ def test_counters_and_losses(made: Callable[..., Probes]) -> None:
         (IDS["ring_buffer:counters"], "tk", "on 1408K x86-tsc")
     }
     assert probes.lost == 7
-    fake = bpf(probes)
+    fake = Bpf.made[-1]
     probes.close()
     probes.close()
     assert (fake.cleaned, probes.lost) == (1, 7)
@@ -262,23 +279,24 @@ def test_what_stands_against_probes_is_said(
     root = SimpleNamespace(live=True, get=files.get, exists=files.__contains__)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(ProbesUnavailable, match=says):
-        loader._check(root)  # type: ignore[arg-type]
+        load_probes(root)  # type: ignore[arg-type]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ProbesUnavailable, match="sudo"):
-        loader._check(root)  # type: ignore[arg-type]
+        load_probes(root)  # type: ignore[arg-type]
 
 
-def test_without_bcc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bcc(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setitem(sys.modules, "bcc", None)
     with pytest.raises(ProbesUnavailable, match="python3-bpfcc"):
-        loader._bcc()
+        load_probes(Live(tree))
     monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(__file__="/lib/bcc.py"))
     with pytest.raises(ProbesUnavailable, match="another package"):
-        loader._bcc()
+        load_probes(Live(tree))
 
 
 def test_struct_formats_have_no_padding() -> None:
-    assert loader._FUNCTION.size == struct.calcsize("=" + loader._FUNCTION.format[1:])
+    assert FUNCTION.size == struct.calcsize("=" + FUNCTION.format[1:])
 
 
 def test_hidden_addresses_are_said(made: Callable[..., Probes], tree: Path) -> None:
@@ -297,5 +315,5 @@ def test_devices_without_names_are_said(made: Callable[..., Probes], tree: Path)
     probes = made()
     reasons = {m.event: m.reason for m in probes.missing}
     assert "CONFIG_DEBUG_INFO_BTF" in reasons["device:shutdown names"]
-    assert not any(flag.startswith("-DTK_DEVICE_NAME") for flag in bpf(probes).cflags)
-    assert ("p", "pci_device_shutdown", "tk_device") in bpf(probes).attached
+    assert not any(flag.startswith("-DTK_DEVICE_NAME") for flag in Bpf.made[-1].cflags)
+    assert ("p", "pci_device_shutdown", "tk_device") in Bpf.made[-1].attached

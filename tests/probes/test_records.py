@@ -12,6 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.traceable_kernels import (
+    DOWN,
+    FUNCTION,
+    ONLY_DOWN,
+    PERSIST,
+    PERSIST_DOWN,
+    RETURNS_INT,
+)
 from tracekit.probes import loader
 from tracekit.probes.records import (
     KINDS,
@@ -98,8 +106,8 @@ def test_record_is_struct_tk_record(tmp_path: Path) -> None:
 @needs_gcc
 def test_function_is_struct_tk_function(tmp_path: Path) -> None:
     size, rows = compiled(tmp_path, "tk_function", ["kind", "flags", "value", "name"])
-    assert size == loader._FUNCTION.size
-    layout = python_layout(loader._FUNCTION.format[1:])
+    assert size == FUNCTION.size
+    layout = python_layout(FUNCTION.format[1:])
     assert [rows[0][0], rows[1][0], rows[2][0], rows[3][0]] == [
         layout[0][0], layout[1][0], layout[2][0], layout[2 + 4 * len(SOURCE_MEMBERS)][0],
     ]  # fmt: skip
@@ -113,11 +121,11 @@ def test_constants_are_those_of_the_header() -> None:
     defined = {name: int(value, 0) for name, value in re.findall(r"#define (TK_\w+)\s+(\w+)", text)}
     assert defined == {
         "TK_RETURN": RETURN,
-        "TK_RETURNS_INT": loader._RETURNS_INT,
-        "TK_PERSIST": loader._PERSIST,
-        "TK_PERSIST_DOWN": loader._PERSIST_DOWN,
-        "TK_DOWN": loader._DOWN,
-        "TK_ONLY_DOWN": loader._ONLY_DOWN,
+        "TK_RETURNS_INT": RETURNS_INT,
+        "TK_PERSIST": PERSIST,
+        "TK_PERSIST_DOWN": PERSIST_DOWN,
+        "TK_DOWN": DOWN,
+        "TK_ONLY_DOWN": ONLY_DOWN,
     }
 
 

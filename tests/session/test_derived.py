@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.session_trees import make_session
-from tests.timeline.test_damage import two_cpus
+from tests.support.session_trees import make_session, two_cpus
 from tracekit.cli import main
 from tracekit.session import Session
 from tracekit.session.derived import fetch_derived

@@ -14,6 +14,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.waiting import HANG, Standstill
+
 __all__ = ["Page", "chromium", "open_page"]
 
 _FLAGS = (
@@ -21,7 +23,6 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage", "--remote-debugging-port=0", "--window-size=1100,700",
 )  # fmt: skip
-_TURNS = 600  # of 0.1 s
 
 
 def chromium() -> str | None:
@@ -42,7 +43,7 @@ class Page:
         self._last += 1
         await self._socket.send_json({"id": self._last, "method": method, "params": params})
         while True:
-            answer = await self._socket.receive_json(timeout=60)
+            answer = await self._socket.receive_json(timeout=HANG)
             if answer.get("method") == "Network.webSocketFrameReceived":
                 frame = answer["params"]["response"]
                 data = frame["payloadData"]
@@ -60,21 +61,21 @@ class Page:
 
     async def until(self, expression: str) -> None:
         """Wait for a JavaScript expression to become true."""
-        for _ in range(_TURNS):
-            if await self.value(expression):
-                return
+        standstill = Standstill()
+        while not await self.value(expression):
+            if standstill.lasts(await self.value("document.documentElement.outerHTML")):
+                raise AssertionError(f"never became true: {expression}")
             await asyncio.sleep(0.1)
-        raise AssertionError(f"never became true: {expression}")
 
     async def shows(self, *texts: str) -> None:
         """Wait until the terminal was sent all of these, and forget what it was sent."""
-        for _ in range(_TURNS):
-            await self.value("0")  # takes what has come in meanwhile
-            if all(text in self._received for text in texts):
-                self._received = ""
-                return
+        standstill = Standstill()
+        while not all(text in self._received for text in texts):
+            if standstill.lasts(self._received):
+                raise AssertionError(f"never shown: {texts}")
             await asyncio.sleep(0.1)
-        raise AssertionError(f"never shown: {texts}")
+            await self.value("0")  # takes what has come in meanwhile
+        self._received = ""
 
     async def key(self, text: str) -> None:
         """Press a key that makes one character, in the page's terminal."""
@@ -99,10 +100,10 @@ async def open_page(url: str, profile: Path) -> AsyncIterator[Page]:
     )  # fmt: skip
     try:
         port_file = profile / "DevToolsActivePort"
-        for _ in range(_TURNS):
-            if port_file.exists() and port_file.read_text().strip():
-                break
+        standstill = Standstill()
+        while not (port_file.exists() and port_file.read_text().strip()):
             assert process.poll() is None, "the browser ended"
+            assert not standstill.lasts(None), "the browser does not listen"
             await asyncio.sleep(0.1)
         port = port_file.read_text().split()[0]
         async with aiohttp.ClientSession() as http:

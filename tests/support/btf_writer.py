@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 __all__ = ["FUNCTIONS", "STRUCTS", "Writer", "cut"]
@@ -72,51 +73,52 @@ def _sizes(kind: int, vlen: int) -> int:
     return {INT: 4, ARRAY: 12, VAR: 4, DECL_TAG: 4}.get(kind, 0) + each.get(kind, 0) * vlen
 
 
-def cut(data: bytes, structs: tuple[str, ...], functions: tuple[str, ...]) -> bytes:
-    """The named structs with all that is in them by value, and functions.
+class _Kernel:
+    """The types of a kernel's BTF, by number."""
 
-    What they point to is kept where it is one of ``structs``, else it becomes void.
-    """
-    header, type_off, type_len, str_off, _ = struct.unpack_from("<5I", data, 4)
-    strings = data[header + str_off :]
-    at: list[int] = [0]
-    pos = header + type_off
-    while pos < header + type_off + type_len:
-        at.append(pos)
-        _, info, _ = struct.unpack_from("<III", data, pos)
-        pos += 12 + _sizes(info >> 24 & 31, info & 0xFFFF)
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        header, type_off, type_len, str_off, _ = struct.unpack_from("<5I", data, 4)
+        self._strings = data[header + str_off :]
+        self._at: list[int] = [0]
+        pos = header + type_off
+        while pos < header + type_off + type_len:
+            self._at.append(pos)
+            _, info, _ = struct.unpack_from("<III", data, pos)
+            pos += 12 + _sizes(info >> 24 & 31, info & 0xFFFF)
 
-    def text(offset: int) -> str:
-        return strings[offset : strings.index(b"\0", offset)].decode()
+    def __len__(self) -> int:
+        return len(self._at)
 
-    def read(number: int) -> tuple[str, int, int, int, bool, bytes]:
-        name, info, size = struct.unpack_from("<III", data, at[number])
+    def text(self, offset: int) -> str:
+        return self._strings[offset : self._strings.index(b"\0", offset)].decode()
+
+    def read(self, number: int) -> tuple[str, int, int, int, bool, bytes]:
+        """Name, kind, vlen, size or type, flag, and what follows them."""
+        at = self._at[number]
+        name, info, size = struct.unpack_from("<III", self._data, at)
         kind, vlen = info >> 24 & 31, info & 0xFFFF
-        rest = data[at[number] + 12 : at[number] + 12 + _sizes(kind, vlen)]
-        return text(name), kind, vlen, size, bool(info >> 31), rest
+        rest = self._data[at + 12 : at + 12 + _sizes(kind, vlen)]
+        return self.text(name), kind, vlen, size, bool(info >> 31), rest
 
-    wanted = [
-        number
-        for number in range(1, len(at))
-        if (read(number)[1] == STRUCT and read(number)[0] in structs)
-        or (read(number)[1] == FUNC and read(number)[0] in functions)
-    ]
-    kept = {number for number in wanted if read(number)[1] == STRUCT}
-    order: list[int] = []
-
-    def behind(number: int) -> int:
+    def behind(self, number: int) -> int:
         """The struct behind a pointer's qualifiers."""
-        while number and read(number)[1] in (CONST, VOLATILE, TYPEDEF):
-            number = read(number)[3]
+        while number and self.read(number)[1] in (CONST, VOLATILE, TYPEDEF):
+            number = self.read(number)[3]
         return number
+
+
+def _needed(kernel: _Kernel, wanted: Sequence[int], kept: Set[int]) -> list[int]:
+    """``wanted`` and what is in them by value; what pointers lead to where it is ``kept``."""
+    order: list[int] = []
 
     def visit(number: int) -> None:
         if number == 0 or number in order:
             return
         order.append(number)
-        _, kind, vlen, size, _, rest = read(number)
+        _, kind, vlen, size, _, rest = kernel.read(number)
         if kind == PTR:
-            if behind(size) in kept:
+            if kernel.behind(size) in kept:
                 visit(size)
         elif kind in _REFERENCES:
             visit(size)
@@ -132,26 +134,44 @@ def cut(data: bytes, structs: tuple[str, ...], functions: tuple[str, ...]) -> by
 
     for number in wanted:
         visit(number)
+    return order
+
+
+def _write(kernel: _Kernel, order: Sequence[int]) -> bytes:
+    """These types, numbered anew; those that are not among them become void."""
     new = {number: i for i, number in enumerate(order, 1)}
     writer = Writer()
     for number in order:
-        name, kind, vlen, size, flag, rest = read(number)
+        name, kind, vlen, size, flag, rest = kernel.read(number)
         if kind in (*_REFERENCES, FUNC_PROTO):
             size = new.get(size, 0)
         width = {FUNC_PROTO: 2}.get(kind, 3)
         words = list(struct.unpack(f"<{len(rest) // 4}I", rest))
         if kind in (*_MEMBERS, FUNC_PROTO):
             for i in range(0, len(words), width):
-                words[i] = writer.text(text(words[i]))
+                words[i] = writer.text(kernel.text(words[i]))
                 words[i + 1] = new.get(words[i + 1], 0)
         elif kind == ENUM:
-            words[::2] = [writer.text(text(word)) for word in words[::2]]
+            words[::2] = [writer.text(kernel.text(word)) for word in words[::2]]
         elif kind == ENUM64:
-            words[::3] = [writer.text(text(word)) for word in words[::3]]
+            words[::3] = [writer.text(kernel.text(word)) for word in words[::3]]
         elif kind == ARRAY:
             words[:2] = [new.get(word, 0) for word in words[:2]]
         writer.add(kind, name, size, struct.pack(f"<{len(words)}I", *words), vlen, flag)
     return writer.bytes()
+
+
+def cut(data: bytes, structs: tuple[str, ...], functions: tuple[str, ...]) -> bytes:
+    """The named structs with all that is in them by value, and functions.
+
+    What they point to is kept where it is one of ``structs``, else it becomes void.
+    """
+    kernel = _Kernel(data)
+    named = {STRUCT: structs, FUNC: functions}
+    kinds = {number: kernel.read(number)[:2] for number in range(1, len(kernel))}
+    wanted = [number for number, (name, kind) in kinds.items() if name in named.get(kind, ())]
+    kept = {number for number in wanted if kinds[number][1] == STRUCT}
+    return _write(kernel, _needed(kernel, wanted, kept))
 
 
 if __name__ == "__main__":

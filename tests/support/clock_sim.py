@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from tracekit.clocks.evidence import BootClockInput, BootClocks
+from tracekit.clocks.model import SessionClock
 
 SECOND = 10**9
 
@@ -131,3 +132,56 @@ class Kernel:
                 )
                 count += width + 30_000
         return out
+
+
+JUMP = 111_999_819_196
+FIRST = 125_619_149_786
+SAMPLED = {
+    "x86-tsc": "x86-tsc",
+    "local": "sched",
+    "mono": "mono",
+    "mono_raw": "mono",
+    "boot": "mono",
+    "perf": "printk",
+}
+CLOCKS = sorted(SAMPLED)
+
+
+def codes(clock: SessionClock) -> list[str]:
+    return [note.code for note in clock.diagnostics]
+
+
+def stamp(kernel: Kernel, clock: str, count: int) -> int:
+    kind = SAMPLED[clock]
+    return count if kind == "x86-tsc" else int(getattr(kernel, kind)(count))
+
+
+def boot(
+    kernel: Kernel,
+    index: int,
+    clock: str,
+    first: int,
+    last: int,
+    samples: Sequence[object] | None = None,
+    dmesg: str | None = None,
+) -> BootClockInput:
+    """What a session has of a simulated boot whose samples are taken before ``last``."""
+    if samples is None:
+        names = ("mono", "mono_raw", "boot")
+        samples = kernel.samples(last - 3_000_000_000, [9_000, 30_000, 8_000] * 10, names)
+        samples += kernel.samples(last - 500_000_000, [9_000, 30_000, 8_000] * 10, names)
+    return clock_input(
+        index,
+        clock,
+        samples,
+        kernel.dmesg() if dmesg is None else dmesg,
+        stamp(kernel, clock, first),
+        stamp(kernel, clock, last),
+    )
+
+
+def handover(old_khz: int = 2_445_430, new_khz: int = 2_445_429) -> tuple[Kernel, Kernel]:
+    """Two kernels; the oscillator is between their calibrations, as are the real ones."""
+    old = Kernel(zero=11_000_000_000, early_khz=2_445_304, late_khz=old_khz, refined_after=2.3)
+    new = Kernel(zero=125_920_000_000, late_khz=new_khz, pair_gap=3_000)
+    return old, new

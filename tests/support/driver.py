@@ -6,12 +6,15 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from importlib.resources import as_file, files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from textual.app import App
 from textual.pilot import Pilot
 
+from tests.support.waiting import HANG, Standstill
 from tracekit.query.match import Names, matches, read
 from tui.app import TracekitApp
 from tui.model import Model
@@ -19,17 +22,29 @@ from tui.model import Model
 __all__ = ["drive", "matches_snapshot", "model_of", "rows_meeting", "screen_text", "until"]
 
 _SNAPSHOTS = Path(__file__).parents[1] / "tui" / "snapshots"
-_TURNS = 2000  # of 10 ms
+_TURN = 0.01  # seconds
+_LOOK = 100  # turns between two looks at whether anything still happens
+
+
+_IDLE = 60.0  # seconds without a job and without a change: nothing will happen any more
+
+
+def _hangs(app: App[Any], standstill: Standstill) -> bool:
+    """Whether a job, or the application without one, has come to a standstill."""
+    jobs = [(worker.name, worker.state) for worker in app.workers if not worker.is_finished]
+    return standstill.lasts((jobs, screen_text(app)), HANG if jobs else _IDLE)
 
 
 async def until(pilot: Pilot[Any], true: Callable[[], bool], what: str = "") -> None:
-    """Wait for something to become true."""
-    for _ in range(_TURNS):
+    """Wait for something to become true, however long the work for it takes."""
+    standstill = Standstill()
+    for turn in count(1):
         if true():
-            await pilot.pause()
-            return
-        await pilot.pause(0.01)
-    raise AssertionError(f"never happened: {what or true}")
+            break
+        if not turn % _LOOK and _hangs(pilot.app, standstill):
+            raise AssertionError(f"never happened: {what or true}\n{screen_text(pilot.app)}")
+        await pilot.pause(_TURN)
+    await pilot.pause()
 
 
 def drive(
@@ -67,7 +82,7 @@ def rows_meeting(app: TracekitApp, text: str) -> list[int]:
     return np.flatnonzero(matches(recording, expr, np.arange(len(recording)))).tolist()
 
 
-def screen_text(app: TracekitApp) -> str:
+def screen_text(app: App[Any]) -> str:
     """What the screen shows, a line a row, without colours."""
     lines = []
     for strip in app.screen._compositor.render_strips():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.support.elf_core_writer import Segment, write_core
 from tests.support.fdt_writer import Tree, text, u64, write_fdt
+from tracekit.sysroot import Sysroot
 
 OLD_TEXT, NEW_TEXT = 0xFFFFFFFF81000000, 0xFFFFFFFF92000000
 REGION = 1 << 16
@@ -165,3 +166,15 @@ def new_machine() -> Machine:
         pipes={"cpu0": noise(2 * PAGE, "p0"), "cpu1": b""},
         clock_base=9_000_000,
     )
+
+
+class Live(Sysroot):
+    """A tree that is taken for the running machine."""
+
+    live = True  # type: ignore[assignment]
+
+    def need_root(self, what: str, instead: str = "") -> None:
+        pass
+
+    def kernel_log(self) -> bytes | None:
+        return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.ring.event_payloads import FORMATS
-from tests.support.ring.region_writer import TEXT_ADDR, Region, elf_core
+from tests.support.ring.event_payloads import FORMATS, data_loc_string, function
+from tests.support.ring.region_writer import TEXT_ADDR, Region, RingBuffer, elf_core, layout_615
 from tracekit.cli import main
+from tracekit.report.make import Report
 
 ADDRESS = 0x7D600000
 
@@ -77,3 +78,15 @@ def stats(written_by: int, overwritten: int, taken: int, dropped: int = 0) -> st
         f"bytes: 1000\noldest event ts:     0.000000\nnow ts: {seconds:5d}.{ns // 1000:06d}\n"
         f"dropped events: {dropped}\nread events: 0\n"
     )
+
+
+def two_cpus(events: int = 500) -> Region:
+    rings = [RingBuffer(20), RingBuffer(20)]
+    for i in range(events):
+        rings[i % 2].write(1_000_000 + i * 1000, function(TEXT_ADDR + 0x1000, TEXT_ADDR))
+        rings[i % 2].write(1_000_500 + i * 1000, data_loc_string(i, b"text"))
+    return layout_615(rings)
+
+
+def codes(report: Report) -> set[str]:
+    return {d.code for d in report.diagnostics}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import struct
+from functools import cache
 from pathlib import Path
 
 from tracekit.ftrace.context import Context, Symbolized
 from tracekit.ftrace.format import EventFormat, parse_format
+from tracekit.ftrace.print_fmt.printer import compile_print_fmt
 
 IDS = itertools.count(700)
 COMMON = """\
@@ -72,3 +75,48 @@ class Names:
 ALPHA, BETA, TRAMPOLINE = (Names.START + 0x100 * i for i in range(3))
 UNKNOWN = 0xFFFF888000001234
 CTX = Context(Names(), {0x1000: "%s is %d\n", 0x2000: "fixed text\n"}, {7: "seven", 1: "init"})
+HEADER = struct.pack("<HBBi", 7, 0x18, 1, 42)
+
+
+def make(print_fmt: str, *fields: str, system: str = "test") -> EventFormat:
+    """A format whose fields are given as ``declaration@offset:size[:signed]``."""
+    lines = []
+    for one in fields:
+        declaration, _, place = one.partition("@")
+        offset, size, *signed = place.split(":")
+        lines.append(
+            f"\tfield:{declaration};\toffset:{offset};\tsize:{size};\tsigned:{int(bool(signed))};\n"
+        )
+    text = f"name: event\nID: 7\nformat:\n{COMMON}\n{''.join(lines)}\nprint fmt: {print_fmt}\n"
+    return parse_format(text, system, "test")
+
+
+def show(fmt: EventFormat, data: bytes, ctx: Context | None = None) -> str:
+    return compile_print_fmt(fmt, ctx or Context())(HEADER + data)
+
+
+def evaluate(expression: str, conversion: str = "%lld", **constants: int) -> str:
+    """Print one expression over a fixed record."""
+    fmt = make(
+        f'"{conversion}", {expression}',
+        "int i@8:4:s", "unsigned int u@12:4", "long l@16:8:s", "unsigned long ul@24:8",
+        "u8 b@32:1", "s8 sb@33:1:s", "u16 h@34:2", "char c@36:1", "bool t@37:1",
+        "u32 arr[3]@40:12", "char comm[8]@52:8", "__data_loc u16[] dyn@60:4",
+        "const char * s@64:8", "__data_loc char[] str@72:4", "struct pt two@80:16",
+        "__rel_loc char[] rel@96:4", "u32 flex[]@100:0",
+    )  # fmt: skip
+    data = struct.pack("<iIqQBbHBB2x3I8sIQI4x16sI", -1, 0xFFFFFFFF, -2, (1 << 64) - 3, 200, -56,
+                       65535, 255, 1, 10, 20, 30, b"swapper\0", 104 | 6 << 16, 0xFFFF0000,
+                       110 | 3 << 16, bytes(range(16)), 13 | 4 << 16)  # fmt: skip
+    tail = struct.pack("<I3H", 77, 1, 2, 3) + b"hi\0" + b"rel\0"
+    ctx = Context(printk_formats={0xFFFF0000: "known"}, jiffies_hz=250)
+    return compile_print_fmt(fmt, ctx, constants)(HEADER + data + tail)
+
+
+@cache
+def formats(boot: Path) -> dict[int, EventFormat]:
+    found = {}
+    for path in sorted((boot / "sys/kernel/tracing/events").glob("*/*/format")):
+        fmt = parse_format(path.read_text(), path.parts[-3], str(path))
+        found[fmt.id] = fmt
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from tracekit.probes.kernel import ProbedKernel
@@ -34,3 +35,8 @@ def kernel(
     available = "".join(f"{name}\n" for name in traceable) + "nvme_shutdown [nvme]\n"
     forbidden = "".join(f"0xffffffff81000000-0xffffffff81000010\t{name}\n" for name in blacklist)
     return ProbedKernel.parse(kallsyms, available, forbidden, btf)
+
+
+#: struct tk_function of tracekit/probes/bpf/common.h: kind, flags, 5 x struct tk_source.
+FUNCTION = struct.Struct("<HH" + "BBBBiI" * 5)
+RETURNS_INT, PERSIST, PERSIST_DOWN, DOWN, ONLY_DOWN = 1, 2, 4, 8, 16  # its flags

@@ -1,37 +1,15 @@
-"""Whole handovers, real bytes of real kernels: completeness, names, clock, report."""
+"""Whole handovers, real bytes of real kernels: completeness, names, clock."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
-
-import pytest
 
 import tracekit
 from tests.support.ring.simple_decoder import region
+from tests.support.sessions.handovers import HANDOVERS
 from tracekit.ftrace.format import parse_format
 from tracekit.recording import Recording
-
-HANDOVERS = {"handover-7.2-tsc": (24_085, 28_019), "handover-7.2-to-7.3-tsc": (30_903, 19_552)}
-
-
-@pytest.fixture(params=HANDOVERS)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def opened() -> dict[str, Recording]:
-    return {}
-
-
-@pytest.fixture
-def recording(name: str, session: Callable[[str], Path], opened: dict[str, Recording]) -> Recording:
-    if name not in opened:
-        opened[name] = tracekit.open(session(name))
-    return opened[name]
 
 
 def test_every_event_is_there_and_named(name: str, recording: Recording) -> None:
@@ -141,75 +119,6 @@ def test_the_new_kernels_own_buffer_reads_as_the_kernel_prints_it(
     ours = capfdbinary.readouterr().out.decode()
     theirs = (capture(name) / "new/sys/kernel/tracing/trace").read_text()
     assert ours == theirs
-
-
-def test_the_gap_of_the_reference_handover(session: Callable[[str], Path]) -> None:
-    report = tracekit.open(session("handover-7.2-tsc")).report()
-    (jump,) = report.handovers
-    assert jump.gap_raw == 13_619_330_590
-    # the TSC runs at 2.44543 GHz: mono_raw of both boots and both kernels' own calibration say so
-    assert jump.gap_ns == pytest.approx(13_619_330_590 / 2.44543, abs=20_000)
-    assert jump.gap_error_ns is not None
-    assert 0 < jump.gap_error_ns < 100_000
-    assert report.common_clock
-    raw = tracekit.open(session("handover-7.2-tsc")).timeline["ts_raw"].to_pylist()
-    assert {111_999_819_196, 125_619_149_786} <= set(raw)
-
-
-def test_the_report_adds_up(recording: Recording) -> None:
-    report = json.loads(json.dumps(recording.report().as_dict()))
-    for boot in report["boots"]:
-        assert boot["events"] == sum(c["events"] for c in boot["cpus"])
-        assert boot["lost"] == sum(c["lost"] for c in boot["cpus"])
-        assert {"index", "release", "clock", "clock_error_ns", "unreadable"} <= boot.keys()
-        for cpu in boot["cpus"]:
-            assert {"cpu", "events", "lost", "first_ns", "last_ns"} <= cpu.keys()
-    assert sum(b["events"] for b in report["boots"]) == len(recording)
-    phases = report["phases"]
-    assert all({"name", "boot", "start_ns", "duration_ns", "observed"} <= p.keys() for p in phases)
-    along = [p for p in phases if p["observed"] and p["in_blackout"]]
-    for before, after in pairwise(along):
-        assert before["start_ns"] + before["duration_ns"] == after["start_ns"]
-    total = sum(p["duration_ns"] for p in along)
-    assert total == pytest.approx(report["blackout_ns"], abs=10)
-    names = [p["name"] for p in phases]
-    assert names[:10] == [
-        "kexec load", "reboot call", "kernel_kexec", "liveupdate", "notifiers", "device shutdown",
-        "migrate", "syscore shutdown", "CPUs stopped", "machine_kexec",
-    ]  # fmt: skip
-    assert "initcalls: late" in names
-    assert names[-1] == "first user process"
-
-
-def test_the_last_events_of_every_cpu_are_those_before_the_jump(recording: Recording) -> None:
-    last = recording.report().last_events
-    for cpu in (0, 1):
-        mine = [e.ts_ns for e in last if e.cpu == cpu]
-        assert len(mine) == 10
-        assert mine == sorted(mine)
-        assert mine[-1] <= 0
-    assert max(last, key=lambda e: e.ts_ns).event == "handover:machine_kexec"
-
-
-def test_initcalls_agree_with_the_kernels_text(
-    recording: Recording, capture: Callable[[str], Path], name: str
-) -> None:
-    """The slowest initcall, worked out from the new kernel's own text."""
-    text = (capture(name) / "new/sys/kernel/tracing/trace").read_text()
-    begun: dict[str, int] = {}
-    took: dict[str, int] = {}
-    for line in text.splitlines():
-        for what in ("initcall_start: func=", "initcall_finish: func="):
-            head, found, tail = line.partition(what)
-            if found:
-                cycles, func = int(head.split()[-1].rstrip(":")), tail.split("+")[0]
-                if "start" in what:
-                    begun[func] = cycles
-                else:
-                    took[func] = cycles - begun[func]
-    slowest = recording.report().initcalls[0]
-    assert slowest.function == max(took, key=lambda f: took[f])
-    assert slowest.duration_ns == pytest.approx(took[slowest.function] / 2.44543, rel=1e-5)
 
 
 def test_raw_regions_are_those_of_the_core(

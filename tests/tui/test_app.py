@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input, OptionList
 
 from tests.support.driver import drive, screen_text, until
+from tests.support.textual_state import messages
 from tui.app import TracekitApp
 from tui.dialogs.bookmarks import BookmarkList
 from tui.dialogs.help import KEYS, HelpScreen
@@ -180,7 +181,7 @@ def test_a_message_takes_the_place_of_the_one_before() -> None:
         for text in ("one", "two"):
             app.say(text)
             await pilot.pause()
-        assert [n.message for n in app._notifications] == ["two"]
+        assert messages(app) == ["two"]
 
     drive(script)
 

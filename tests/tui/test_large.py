@@ -13,7 +13,7 @@ from tests.support.driver import drive, screen_text, until
 from tracekit.text import duration
 from tui.app import TracekitApp
 
-pytestmark = pytest.mark.xdist_group("twenty_million")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("twenty_million")]
 _MANY = 20_000_000
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import tui.app
 from tests.support.driver import screen_text, until
+from tests.support.waiting import HANG
 from tui.app import TracekitApp
 from tui.bars import Welcome
 from tui.dialogs.help import HelpScreen
@@ -23,7 +24,7 @@ def test_keys_while_it_opens(monkeypatch: pytest.MonkeyPatch) -> None:
     go, opening = threading.Event(), tui.app.open_recording
 
     def slow(*args: Any) -> Any:
-        assert go.wait(60)
+        assert go.wait(HANG)
         return opening(*args)
 
     monkeypatch.setattr(tui.app, "open_recording", slow)

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import Standstill
+
 pytestmark = pytest.mark.skipif(
     shutil.which("tmux") is None, reason="tmux is not installed: the real terminal is not tried"
 )
-_TURNS = 600  # of 0.1 s
 
 
 class Terminal:
@@ -62,11 +63,12 @@ class Terminal:
 
     def until(self, true: Callable[[str], bool]) -> str:
         """Wait until the screen is as wanted; the screen."""
-        for _ in range(_TURNS):
-            if true(text := self.screen()):
-                return text
+        standstill = Standstill()
+        while not true(text := self.screen()):
+            if "ended: " in text or standstill.lasts(text):
+                raise AssertionError(f"never shown:\n{text}")
             time.sleep(0.1)
-        raise AssertionError(f"never shown:\n{text}")
+        return text
 
 
 def _below(pid: int) -> Iterator[int]:

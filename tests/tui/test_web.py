@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.browser import chromium, open_page
+from tests.support.waiting import HANG, Standstill
 
 pytestmark = pytest.mark.skipif(
     chromium() is None, reason="Chromium is not installed: --web is not tried in a browser"
@@ -24,20 +25,22 @@ def _free_port() -> int:
     return port
 
 
-async def _listening(port: int) -> None:
-    for _ in range(600):
+async def _listening(port: int, server: subprocess.Popen[str]) -> None:
+    standstill = Standstill()
+    while True:
         try:
             _, writer = await asyncio.open_connection("localhost", port)
         except OSError:
+            assert server.poll() is None, "the server ended"
+            assert not standstill.lasts(None), "it does not listen"
             await asyncio.sleep(0.1)
             continue
         writer.close()
         return
-    raise AssertionError("it does not listen")
 
 
-async def _look(port: int, profile: Path) -> None:
-    await _listening(port)
+async def _look(port: int, profile: Path, server: subprocess.Popen[str]) -> None:
+    await _listening(port, server)
     async with open_page(f"http://localhost:{port}/", profile) as page:
         await page.shows("record ", "complete", "blackout ")
         story = await page.picture()
@@ -55,9 +58,9 @@ def test_a_browser_shows_it_and_takes_keys(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        asyncio.run(_look(port, tmp_path / "profile"))
+        asyncio.run(_look(port, tmp_path / "profile", server))
     finally:
         server.terminate()
-        _, said = server.communicate(timeout=30)
+        _, said = server.communicate(timeout=HANG)
     assert "Traceback" not in said
     assert server.returncode == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.capture.save.test_snapshot import Live
+from tests.support.machine_trees import Live
 from tracekit.capture.cmdline.session_param import default_session
 from tracekit.capture.record.armed import Armed, ArmedFile
 from tracekit.capture.record.instance import Instance, InstanceState, find_instance, globs

@@ -21,6 +21,8 @@ from tracekit.capture.save.snapshot import snapshot
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[3]
 
 

@@ -16,15 +16,18 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.support.driver import drive, screen_text, until
+from tests.support.textual_state import messages
+from tests.support.views.timeline_view import Piloted, timeline
 from tracekit.export.files import COLUMNS, write_csv, write_parquet
 from tracekit.query.selection import Selection
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
 from tui.app import TracekitApp
-from tui.dialogs.export import ExportDialog
+from tui.dialogs.export import ExportDialog, rows_in_window
 from tui.events.table import EventsTable
 from tui.model import Model
 from tui.tables.view import TablesView
+from tui.timeline.state import LaneState
 
 Script = Callable[[TracekitApp, Pilot[Any], Model], Any]
 
@@ -164,8 +167,8 @@ def test_a_place_that_cannot_be_written_to_is_told(shown: Path, directory: Path)
         (await asks(app, pilot)).value = "nowhere/events.csv"
         await pilot.pause()
         await pilot.press("enter")
-        await until(pilot, lambda: len(app._notifications) > 0, "an error")
-        (told,) = (n.message for n in app._notifications)
+        await until(pilot, lambda: bool(messages(app)), "an error")
+        (told,) = messages(app)
         assert told == "nowhere: there is no such directory"
 
     exporting(script, shown)
@@ -296,3 +299,11 @@ def test_sorted_events_are_written_as_they_are_sorted(directory: Path, shown: Pa
         assert stamps != sorted(stamps)
 
     exporting(script, shown)
+
+
+def test_the_window_of_all_has_all_events() -> None:
+    async def script(app: TracekitApp, pilot: Piloted, model: Model, state: LaneState) -> None:
+        await pilot.press("z")
+        assert rows_in_window(model) == range(model.total)
+
+    timeline(script)

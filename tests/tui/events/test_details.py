@@ -46,12 +46,13 @@ def text(pane: Details) -> list[str]:
 
 
 async def goes_to(pilot: Pilot[Any], model: Model, pane: Details, row: int) -> RecordLocation:
+    """Move there and wait until the pane tells of that very record."""
     model.move_to(row)
-    await until(
-        pilot, lambda: pane._found is not None and pane._found.row == row, "the pane has followed"
-    )
+    found = locate_record(model.recording, row)
+    told = {str(found.stamp.raw)} | ({f"{found.place.offset:,}"} if found.place else set())
+    await until(pilot, lambda: told <= set("\n".join(text(pane)).split()), "the pane has followed")
     await pilot.pause()
-    return locate_record(model.recording, row)
+    return found
 
 
 def test_every_field_every_byte_and_where_they_were() -> None:

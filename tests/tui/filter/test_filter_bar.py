@@ -14,6 +14,8 @@ from textual.pilot import Pilot
 
 import tui.filter.filter_bar
 from tests.support.driver import drive, model_of, rows_meeting, screen_text, until
+from tests.support.textual_state import messages, suggestion
+from tests.support.waiting import HANG
 from tracekit.query.match import Names
 from tracekit.query.scan import Found, scan
 from tracekit.session import Session
@@ -45,7 +47,7 @@ class _Gate:
     def _scan(self, *args: Any) -> Iterator[Found]:
         self.begun += 1
         for found in scan(*args):
-            assert self._go.acquire(timeout=60)
+            assert self._go.acquire(timeout=HANG)
             yield found
 
     def let(self, pieces: int) -> None:
@@ -207,11 +209,11 @@ def test_tab_completes() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         line = app.query_one(FilterBar).input
         await pilot.press("f", *"prev_c")
-        await until(pilot, lambda: line._suggestion == "prev_comm")
+        await until(pilot, lambda: suggestion(line) == "prev_comm")
         await pilot.press("tab", *"=py")
         assert line.value == "prev_comm=py"
         await pilot.press("ctrl+u", *"comm = pyth")
-        await until(pilot, lambda: line._suggestion == "comm = python3")
+        await until(pilot, lambda: suggestion(line) == "comm = python3")
 
     drive(script)
 
@@ -269,7 +271,7 @@ def test_filters_are_saved_chosen_and_deleted(
 def test_an_archive_keeps_no_filters_and_says_so() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         await pilot.press("f", *"cpu = 0", "ctrl+s", *"name", "enter")
-        await until(pilot, lambda: any("not kept" in n.message for n in app._notifications))
+        await until(pilot, lambda: any("not kept" in told for told in messages(app)))
 
     drive(script)
 

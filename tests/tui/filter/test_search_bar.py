@@ -11,6 +11,8 @@ from textual.pilot import Pilot
 
 import tui.filter.search_bar
 from tests.support.driver import drive, model_of, rows_meeting, screen_text, until
+from tests.support.textual_state import messages
+from tests.support.waiting import HANG
 from tracekit.query.scan import Found, scan
 from tui.app import TracekitApp
 from tui.filter.filter_bar import FilterBar
@@ -109,9 +111,7 @@ def test_nothing_found_is_said() -> None:
 def test_n_without_a_search_says_what_to_do() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         await pilot.press("n")
-        await until(
-            pilot, lambda: any("/ begins a search" in n.message for n in app._notifications)
-        )
+        await until(pilot, lambda: any("/ begins a search" in told for told in messages(app)))
 
     drive(script)
 
@@ -133,7 +133,7 @@ def test_the_first_match_does_not_wait_for_the_others(monkeypatch: pytest.Monkey
 
     def gated(*args: Any) -> Iterator[Found]:
         for found in scan(*args):
-            assert go.acquire(timeout=60)
+            assert go.acquire(timeout=HANG)
             yield found
 
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
@@ -167,7 +167,7 @@ def test_another_text_ends_the_search_before(monkeypatch: pytest.MonkeyPatch) ->
     def gated(*args: Any) -> Iterator[Found]:
         begun.append(str(args[1]))
         for found in scan(*args):
-            assert go.acquire(timeout=60)
+            assert go.acquire(timeout=HANG)
             yield found
 
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:

@@ -16,8 +16,17 @@ from tui.story.spans import Bar, SpanList
 Piloted = Pilot[Any]
 
 
-def _bars(app: TracekitApp) -> list[Bar]:
-    return [line for found in app.query(SpanList) for line in found._lines if isinstance(line, Bar)]
+def bars_of(app: TracekitApp) -> list[Bar]:
+    """All bars, one after the other, as they are selected from the first to the last."""
+    bars: list[Bar] = []
+    for found in app.query(SpanList):
+        found.action_move(-100_000)
+        seen = None
+        while (bar := found.selected) is not None and bar is not seen:
+            bars.append(bar)
+            seen = bar
+            found.action_move(1)
+    return bars
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
@@ -49,7 +58,7 @@ def test_the_answer_is_on_the_first_screen(size: tuple[int, int]) -> None:
 def test_every_phase_and_the_slowest_are_bars() -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         assert app.model is not None
-        report, bars = app.model.report, _bars(app)
+        report, bars = app.model.report, bars_of(app)
         assert [b.name for b in bars[: len(report.phases)]] == [p.name for p in report.phases]
         names = {b.name for b in bars}
         assert {d.name for d in report.devices[:5]} <= names

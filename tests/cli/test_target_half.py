@@ -1,0 +1,69 @@
+"""The target half runs in a rescue shell: modules and commands, heavy imports forbidden."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.imports import sources
+from tests.support.machine_trees import new_machine, old_machine
+
+HEAVY = ("numpy", "pandas", "pyarrow", "textual")
+TARGET = ("capture", "carriers", "kho", "probes", "session", "sysroot", "binary", "text", "errors")
+FORBID = f"""
+import sys
+class Forbid:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {HEAVY}:
+            raise ImportError("forbidden: " + name)
+sys.meta_path.insert(0, Forbid())
+"""
+
+
+def python(code: str, *args: object) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", FORBID + code, *map(str, args)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def tracekit(*args: object) -> subprocess.CompletedProcess[str]:
+    return python("from tracekit.cli import main\nsys.exit(main(sys.argv[1:]))", *args)
+
+
+def test_what_is_forbidden_cannot_be_imported() -> None:
+    for name in HEAVY:
+        assert f"forbidden: {name}" in python(f"import {name}").stderr
+
+
+def test_every_module_can_be_imported() -> None:
+    names = [n for n in sources("tracekit") if n.split(".")[1:2] and n.split(".")[1] in TARGET]
+    assert len(names) > 50
+    done = python(
+        "import importlib\nfor name in sys.argv[1:]: importlib.import_module(name)", *names
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["doctor", "setup", "record", "handover", "recover", "snapshot"]
+)
+def test_the_commands_explain_themselves(command: str) -> None:
+    done = tracekit(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: tracekit {command}" in done.stdout
+
+
+def test_the_commands_work(tmp_path: Path) -> None:
+    old, new = old_machine().write(tmp_path / "old"), new_machine().write(tmp_path / "new")
+    session = tmp_path / "S"
+    for words in (
+        ("snapshot", "--sysroot", old, "-o", session),
+        ("recover", "--sysroot", new, session),
+    ):
+        done = tracekit(*words)
+        assert done.returncode == 0, done.stderr
+    done = tracekit("doctor", "--sysroot", old)
+    assert done.returncode in (0, 1)  # 1: not ready, and what to do about it
+    assert "Traceback" not in done.stderr and "kho" in done.stdout.lower(), done.stderr
