@@ -1,14 +1,17 @@
 # What there is to do; `make demo` and `make test` set up all they need (see .ci/prepare).
+# CONTRIBUTING.md says which tests are where.
 VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test lab fuzz bench bench-lab pictures clean help
+.PHONY: demo test test-slow test-lab lint lab fuzz bench bench-lab pictures clean help
 
 help:
 	@echo "make demo      show the report of a recorded handover"
 	@echo "make test      lint, types, layers and tests"
-	@echo "make lab       the QEMU lab: then make test runs real handovers too (kernels: 16 minutes each)"
+	@echo "make test-slow what that leaves out: twenty million events, a kill at every step"
+	@echo "make lab       the QEMU lab (two kernels to build: 16 minutes each)"
+	@echo "make test-lab  real handovers in the lab"
 	@echo "make fuzz      mutate real regions and formats for FUZZ_SECONDS (60)"
 	@echo "make bench     speed beside trace-cmd, and of the interface; TRACEKIT_MILLION: large capture"
 	@echo "make bench-lab what recording costs a handover, in the lab"
@@ -18,13 +21,25 @@ demo:
 	@.ci/prepare run
 	@$(BIN)/tracekit demo
 
-test:
+lint:
 	@.ci/prepare test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup
+
+test: lint
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not lab"
+	@echo "left out: slow tests (make test-slow), and real handovers (make lab, then make test-lab)"
+
+test-slow:
+	@.ci/prepare test
+	$(BIN)/pytest -n 2 --dist loadgroup -m slow
+
+test-lab:
+	@.ci/prepare test
+	$(BIN)/pytest -m lab
 
 lab:
 	@.ci/prepare test

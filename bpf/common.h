@@ -9,7 +9,7 @@
 struct tk_cpu {
 	u32 seq;
 	u32 zero;
-	u64 lost;		/* records that the BPF ring buffer had no room for */
+	u64 lost; /* records that the BPF ring buffer had no room for */
 	u64 page_crossings;
 	u64 reader_swaps;
 };
@@ -22,14 +22,14 @@ struct tk_call {
 
 struct tk_entered {
 	u64 ns;
-	u64 argument;		/* the first one */
+	u64 argument; /* the first one */
 };
 
 BPF_RINGBUF_OUTPUT(tk_records, TK_RING_PAGES);
 BPF_PERCPU_ARRAY(tk_cpus, struct tk_cpu, 1);
-BPF_TABLE("hash", u64, struct tk_function, tk_functions, 1024);	/* by address */
+BPF_TABLE("hash", u64, struct tk_function, tk_functions, 1024); /* by address */
 BPF_TABLE("lru_hash", struct tk_call, struct tk_entered, tk_calls, 4096);
-BPF_ARRAY(tk_down, u32, 1);	/* the task that takes the kernel down, else 0 */
+BPF_ARRAY(tk_down, u32, 1); /* the task that takes the kernel down, else 0 */
 
 static inline u32 tk_going_down(void)
 {
@@ -60,12 +60,13 @@ static inline void tk_begin(struct tk_record *r, u16 kind)
 static inline void tk_print(struct tk_record *r)
 {
 	char line[] = "tk1 %llx %llx %llx %llx %llx %llx %llx %llx %s|%s";
+	/* clang-format off */
 	u64 data[] = {
 		r->kind, r->seq, r->ns, r->duration_ns,
 		r->value[0], r->value[1], r->value[2], r->value[3],
 		(u64)r->name, (u64)r->driver,
 	};
-
+	/* clang-format on */
 	bpf_trace_vprintk(line, sizeof(line), data, sizeof(data));
 }
 
@@ -149,8 +150,12 @@ static inline int tk_skipped(u16 flags)
 int tk_call(struct pt_regs *ctx)
 {
 	u64 args[8] = {
-		0, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx),
-		PT_REGS_PARM4(ctx), PT_REGS_PARM5(ctx),
+		0,
+		PT_REGS_PARM1(ctx),
+		PT_REGS_PARM2(ctx),
+		PT_REGS_PARM3(ctx),
+		PT_REGS_PARM4(ctx),
+		PT_REGS_PARM5(ctx),
 	};
 	u64 address = bpf_get_func_ip(ctx);
 	struct tk_function *f = tk_functions.lookup(&address);

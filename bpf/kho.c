@@ -30,12 +30,6 @@ static inline int tk_pages(struct pt_regs *ctx, u16 kind)
 	return 0;
 }
 
-int tk_preserve(struct pt_regs *ctx)
-{
-	return tk_pages(ctx, TK_KIND_KHO_PRESERVE);
-}
+int tk_preserve(struct pt_regs *ctx) { return tk_pages(ctx, TK_KIND_KHO_PRESERVE); }
 
-int tk_unpreserve(struct pt_regs *ctx)
-{
-	return tk_pages(ctx, TK_KIND_KHO_UNPRESERVE);
-}
+int tk_unpreserve(struct pt_regs *ctx) { return tk_pages(ctx, TK_KIND_KHO_UNPRESERVE); }
