@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tracekit.probes import bcc_module as bccmodule
+from tracekit.probes import bcc_module
 
 
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty directory in the place of the system's packages; no bcc is loaded."""
-    monkeypatch.setattr(bccmodule, "_SYSTEM", (str(tmp_path),))
+    monkeypatch.setattr(bcc_module, "_SYSTEM", (str(tmp_path),))
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "bcc", raising=False)
     (tmp_path / "bcc").mkdir()
@@ -26,12 +26,12 @@ def test_the_systems_packages_are_looked_through(
 ) -> None:
     system.write_text("from .table import TABLE\nBPF = TABLE\n")
     (system.parent / "table.py").write_text("TABLE = 7\n")
-    spec = bccmodule.find_bcc()
+    spec = bcc_module.find_bcc()
     assert spec is not None and spec.origin == str(system)
     assert "bcc" not in sys.modules
-    module = bccmodule.import_bcc()
+    module = bcc_module.import_bcc()
     assert module.BPF == 7
-    assert bccmodule.import_bcc() is module
+    assert bcc_module.import_bcc() is module
     for name in ("bcc", "bcc.table"):
         monkeypatch.delitem(sys.modules, name)
 
@@ -39,8 +39,8 @@ def test_the_systems_packages_are_looked_through(
 def test_a_module_that_does_not_load_leaves_nothing(system: Path) -> None:
     system.write_text("raise OSError('libbcc.so.0: cannot open')\n")
     with pytest.raises(OSError, match="libbcc"):
-        bccmodule.import_bcc()
+        bcc_module.import_bcc()
     assert "bcc" not in sys.modules
     shutil.rmtree(system.parent)
     with pytest.raises(ImportError, match="no module bcc"):
-        bccmodule.import_bcc()
+        bcc_module.import_bcc()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from tracekit.errors import FormatError
 from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U8, U32, U64, IntType
 from tracekit.ftrace.kernel_printf.pointers import TooShort, bitmap_text, hex_text, symbol_text
-from tracekit.ftrace.print_fmt import nodes as cnodes
+from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.values import (
     Env,
@@ -33,11 +33,11 @@ _ULONG_MAX = (1 << 64) - 1
 _NSEC_PER_SEC = 1_000_000_000
 _U16 = IntType(2, False)
 
-_Args = tuple[cnodes.Node, ...]
+_Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
 
 
-def call(compiler: Compiler, node: cnodes.Call) -> Value:
+def call(compiler: Compiler, node: nodes.Call) -> Value:
     """Compile a call; raises :class:`~.values.Unresolved` for a function that is not known."""
     function = _FUNCTIONS.get(node.name)
     if function is None:
@@ -50,7 +50,7 @@ def call(compiler: Compiler, node: cnodes.Call) -> Value:
     return build(compiler, node.args)
 
 
-def _literal(compiler: Compiler, node: cnodes.Node) -> str | None:
+def _literal(compiler: Compiler, node: nodes.Node) -> str | None:
     """The text of a string literal, or None (NULL, a name)."""
     try:
         value = compiler.value(node)
@@ -66,9 +66,9 @@ def _table(compiler: Compiler, args: _Args) -> list[tuple[int, str]]:
     """
     entries: list[tuple[int, str]] = []
     for arg in args:
-        if not isinstance(arg, cnodes.Braces):
+        if not isinstance(arg, nodes.Braces):
             continue
-        if arg.items and isinstance(arg.items[0], cnodes.Braces):
+        if arg.items and isinstance(arg.items[0], nodes.Braces):
             entries += _table(compiler, arg.items)
         elif len(arg.items) == 2:
             try:
@@ -155,7 +155,7 @@ def array_text(data: bytes, size: int) -> str:
     return "{" + ",".join(f"{int.from_bytes(data[i : i + size], 'little'):#x}" for i in step) + "}"
 
 
-def _element_size(compiler: Compiler, node: cnodes.Node) -> int:
+def _element_size(compiler: Compiler, node: nodes.Node) -> int:
     size = compiler.number(node).const
     if size not in (1, 2, 4, 8):
         raise Unresolved("element size")
@@ -211,13 +211,13 @@ def _print_hex_dump(compiler: Compiler, args: _Args) -> Text:
     return Text(text)
 
 
-def _dynamic(compiler: Compiler, node: cnodes.Node) -> tuple[Memory, Number]:
+def _dynamic(compiler: Compiler, node: nodes.Node) -> tuple[Memory, Number]:
     """The dynamic array that ``name`` or ``name[i]`` stands for: its bytes and their number."""
     entry = 0
-    if isinstance(node, cnodes.Index):
+    if isinstance(node, nodes.Index):
         index = compiler.number(node.index).const
         node, entry = node.base, -1 if index is None else index
-    if not isinstance(node, cnodes.Ident):
+    if not isinstance(node, nodes.Ident):
         raise Unresolved("dynamic array")
     return compiler.dynamic(node.name, entry)
 

@@ -27,7 +27,7 @@ from tracekit.ftrace.kernel_printf.ctype import (
     promote,
 )
 from tracekit.ftrace.kernel_printf.pointers import TooShort
-from tracekit.ftrace.print_fmt import nodes as cnodes
+from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.fields import RecordFields
 from tracekit.ftrace.print_fmt.values import (
     ARITHMETIC,
@@ -50,7 +50,7 @@ from tracekit.ftrace.print_fmt.values import (
 __all__ = ["Caller", "Compiler"]
 
 #: Compiles a function call that occurs in an expression.
-Caller = Callable[["Compiler", cnodes.Call], Value]
+Caller = Callable[["Compiler", nodes.Call], Value]
 
 _MAX_EVAL_DEPTH = 120
 _COMMON = {  # REC->ent is the struct trace_entry that the common fields come from
@@ -91,26 +91,26 @@ class Compiler(RecordFields):
         self.pushed = 0  # number of locals at the end of the environment
         self.depth = 0
 
-    def number(self, node: cnodes.Node) -> Number:
+    def number(self, node: nodes.Node) -> Number:
         """Compile an expression that must be an integer."""
         value = self.value(node)
         if isinstance(value, Number):
             return value
         raise Unresolved("address" if isinstance(value, Memory) else "string")
 
-    def truth(self, node: cnodes.Node) -> Number:
+    def truth(self, node: nodes.Node) -> Number:
         """Compile a condition: an integer of any type; memory and strings are always true."""
         value = self.value(node)
         return value if isinstance(value, Number) else constant(INT, 1)
 
-    def memory(self, node: cnodes.Node) -> Memory:
+    def memory(self, node: nodes.Node) -> Memory:
         """Compile an expression that must point into the record."""
         value = self.value(node)
         if isinstance(value, Memory):
             return value
         raise Unresolved("kernel memory")
 
-    def value(self, node: cnodes.Node) -> Value:
+    def value(self, node: nodes.Node) -> Value:
         """Compile any expression. Raises :class:`Unresolved` or FormatError."""
         self.depth += 1
         try:
@@ -120,35 +120,35 @@ class Compiler(RecordFields):
         finally:
             self.depth -= 1
 
-    def _value(self, node: cnodes.Node) -> Value:
+    def _value(self, node: nodes.Node) -> Value:
         match node:
-            case cnodes.Num(value, type_):
+            case nodes.Num(value, type_):
                 return constant(type_, value)
-            case cnodes.Str(text):
+            case nodes.Str(text):
                 return Text(lambda _env: text, text)
-            case cnodes.Ident(name):
+            case nodes.Ident(name):
                 return self._ident(name)
-            case cnodes.Member():
+            case nodes.Member():
                 return self._member(node)
-            case cnodes.Index():
+            case nodes.Index():
                 return self._index(node)
-            case cnodes.Unary():
+            case nodes.Unary():
                 return self._unary(node)
-            case cnodes.Binary():
+            case nodes.Binary():
                 return self._binary(node)
-            case cnodes.Cond():
+            case nodes.Cond():
                 return self._cond(node)
-            case cnodes.Cast():
+            case nodes.Cast():
                 return self._cast(node.type, node.operand)
-            case cnodes.SizeofType(type_name):
+            case nodes.SizeofType(type_name):
                 return self._sizeof(self.sizeof(type_name), "sizeof")
-            case cnodes.SizeofExpr():
+            case nodes.SizeofExpr():
                 return self._sizeof_expr(node.operand)
-            case cnodes.Let():
+            case nodes.Let():
                 return self._let(node)
-            case cnodes.Call():
+            case nodes.Call():
                 return self.caller(self, node)
-            case cnodes.Braces():
+            case nodes.Braces():
                 raise Unresolved("{…}")
 
     def _ident(self, name: str) -> Value:
@@ -162,29 +162,29 @@ class Compiler(RecordFields):
             return constant(INT if -(1 << 31) <= number < 1 << 31 else U64, number)
         raise Unresolved(name)
 
-    def record_field(self, node: cnodes.Node) -> Field | None:
+    def record_field(self, node: nodes.Node) -> Field | None:
         """The field that ``REC->name``, ``REC->ent.name`` or ``(*REC).name`` stands for."""
-        if not isinstance(node, cnodes.Member):
+        if not isinstance(node, nodes.Member):
             return None
         base, name = node.base, node.name
-        if isinstance(base, cnodes.Member) and base.name == "ent":
+        if isinstance(base, nodes.Member) and base.name == "ent":
             base, name = base.base, _COMMON.get(name, name)
-        if isinstance(base, cnodes.Unary) and base.op == "*":
+        if isinstance(base, nodes.Unary) and base.op == "*":
             base = base.operand
-        if base != cnodes.Ident("REC"):
+        if base != nodes.Ident("REC"):
             return None
         for prefix in ("__data_loc_", "__rel_loc_"):
             if name not in self.fields and name.startswith(prefix):
                 name = name.removeprefix(prefix)
         return self.fields.get(name)
 
-    def _member(self, node: cnodes.Member) -> Value:
+    def _member(self, node: nodes.Member) -> Value:
         f = self.record_field(node)
         if f is None:
             raise Unresolved(node.name)
         return self.field(f)
 
-    def _index(self, node: cnodes.Index) -> Value:
+    def _index(self, node: nodes.Index) -> Value:
         index = self.number(node.index)
         f = self.record_field(node.base)
         if f is not None and f.length and index.const is not None and 0 <= index.const < f.length:
@@ -208,7 +208,7 @@ class Compiler(RecordFields):
         get_data, get_index, size = base.get, index.get, type_.size
         return Number(type_, lambda env: element_at(get_data(env), get_index(env), unpack, size))
 
-    def _unary(self, node: cnodes.Unary) -> Value:
+    def _unary(self, node: nodes.Unary) -> Value:
         if node.op == "&":
             return self._address(node.operand)
         if node.op == "*":
@@ -227,9 +227,9 @@ class Compiler(RecordFields):
             return folded(Number(type_, lambda env: to(~get(env))), operand)
         return folded(Number(type_, lambda env: to(-get(env))), operand)
 
-    def _address(self, operand: cnodes.Node) -> Memory:
+    def _address(self, operand: nodes.Node) -> Memory:
         """``&operand``: a pointer into the record."""
-        if isinstance(operand, cnodes.Index):
+        if isinstance(operand, nodes.Index):
             return self._advance(self.memory(operand.base), self.number(operand.index))
         f = self.record_field(operand)
         if f is None:
@@ -254,7 +254,7 @@ class Compiler(RecordFields):
 
         return Memory(moved, base.element)
 
-    def _binary(self, node: cnodes.Binary) -> Value:
+    def _binary(self, node: nodes.Binary) -> Value:
         op = node.op
         if op in ("&&", "||"):
             return self._logical(op, self.truth(node.left), node.right)
@@ -287,7 +287,7 @@ class Compiler(RecordFields):
         moved = apply(lambda a, n: a + scale * n, left, right, U64, False)
         return replace(moved, pointee=size)
 
-    def _logical(self, op: str, left: Number, right_node: cnodes.Node) -> Number:
+    def _logical(self, op: str, left: Number, right_node: nodes.Node) -> Number:
         decided = op == "||"
         if left.const is not None and bool(left.const) == decided:
             return constant(INT, int(decided))
@@ -297,7 +297,7 @@ class Compiler(RecordFields):
             return folded(Number(INT, lambda e: int(bool(a(e) and b(e)))), left, right)
         return folded(Number(INT, lambda e: int(bool(a(e) or b(e)))), left, right)
 
-    def _cond(self, node: cnodes.Cond) -> Value:
+    def _cond(self, node: nodes.Cond) -> Value:
         test = self.truth(node.test)
         if test.const is not None:
             return self._decided(node, bool(test.const))
@@ -315,7 +315,7 @@ class Compiler(RecordFields):
             return Memory(lambda env: c(env) if ask(env) else d(env), then.element)
         raise Unresolved("condition with unlike results")
 
-    def _decided(self, node: cnodes.Cond, which: bool) -> Value:
+    def _decided(self, node: nodes.Cond, which: bool) -> Value:
         """A condition known at compile time: one result's value with the common type of both."""
         chosen = self.value(node.then if which else node.other)
         try:
@@ -327,9 +327,9 @@ class Compiler(RecordFields):
             return as_type(chosen, *_united(then, other))
         return chosen
 
-    def _cast(self, type_: TypeName | cnodes.TypeOf, operand: cnodes.Node) -> Value:
+    def _cast(self, type_: TypeName | nodes.TypeOf, operand: nodes.Node) -> Value:
         value = self.value(operand)
-        if isinstance(type_, cnodes.TypeOf):
+        if isinstance(type_, nodes.TypeOf):
             model = self.number(type_.operand)
             if not isinstance(value, Number):
                 raise Unresolved("address")
@@ -352,18 +352,18 @@ class Compiler(RecordFields):
             raise Unresolved(name)
         return constant(U64, size)
 
-    def _sizeof_expr(self, node: cnodes.Node) -> Number:
+    def _sizeof_expr(self, node: nodes.Node) -> Number:
         f = self.record_field(node)
         if f is not None:
             return self._sizeof(f.size, f.name)
-        if isinstance(node, cnodes.Unary) and node.op == "*":
+        if isinstance(node, nodes.Unary) and node.op == "*":
             pointer = self.value(node.operand)
             if isinstance(pointer, Number) and pointer.pointee is not None:
                 return self._sizeof(pointer.pointee, "sizeof")
         value = self.value(node)
         return self._sizeof(value.type.size if isinstance(value, Number) else 0, "sizeof")
 
-    def _let(self, node: cnodes.Let) -> Value:
+    def _let(self, node: nodes.Let) -> Value:
         """Compute each local once and append it to the environment."""
         outer, pushed = dict(self.locals), self.pushed
         gets: list[Callable[[Env], Any]] = []

@@ -22,9 +22,7 @@ from tracekit.ftrace.kernel_printf import vsprintf
 from tracekit.ftrace.kernel_printf.ctype import INT, U64, IntType
 from tracekit.ftrace.kernel_printf.pointers import READERS, TooShort, address_text
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
-from tracekit.ftrace.print_fmt import calls as fmtcalls
-from tracekit.ftrace.print_fmt import nodes as cnodes
-from tracekit.ftrace.print_fmt import parse as cexpr
+from tracekit.ftrace.print_fmt import calls, nodes, parse
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Text, Unresolved, Value, as_type
 
@@ -88,12 +86,10 @@ class _Printer:
     """Compiles the conversions of one format."""
 
     def __init__(self, fmt: EventFormat, ctx: Context, constants: Mapping[str, int]) -> None:
-        self.compiler = Compiler(fmt, ctx, constants, fmtcalls.call)
+        self.compiler = Compiler(fmt, ctx, constants, calls.call)
         self.ctx = ctx
 
-    def piece(
-        self, conversion: Conversion, stars: Sequence[cnodes.Node], arg: cnodes.Node
-    ) -> _Piece:
+    def piece(self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node) -> _Piece:
         """Compile one conversion with its arguments."""
         slots = self.compiler.slots
         slots.need = 0
@@ -107,7 +103,7 @@ class _Printer:
         return _Piece(template, show, slots.need)
 
     def _starred(
-        self, conversion: Conversion, stars: Sequence[cnodes.Node], arg: cnodes.Node
+        self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node
     ) -> _Show:
         """A conversion whose width or precision is an argument, so it is resolved per record."""
         sizes = [as_type(self.compiler.number(star), INT) for star in stars]
@@ -125,12 +121,12 @@ class _Printer:
 
         return text
 
-    def _plain(self, conversion: Conversion, arg: cnodes.Node) -> tuple[str, _Show]:
+    def _plain(self, conversion: Conversion, arg: nodes.Node) -> tuple[str, _Show]:
         """Compile ``arg`` for a conversion of fixed size: a Python template and what fills it."""
         try:
             value = self._argument(conversion, arg)
         except Unresolved as missing:
-            if isinstance(arg, cnodes.Cond):  # perhaps only one branch is unknown
+            if isinstance(arg, nodes.Cond):  # perhaps only one branch is unknown
                 return "%s", self._either(conversion, arg)
             return "%s", self._unknown_call(arg) or _marker(missing)
         if isinstance(value, Number) and conversion.kind in "duxX":
@@ -139,13 +135,13 @@ class _Printer:
                 return template, as_type(value, conversion.int_type).get
         return "%s", self._text(conversion, value)
 
-    def _argument(self, conversion: Conversion, arg: cnodes.Node) -> Value:
+    def _argument(self, conversion: Conversion, arg: nodes.Node) -> Value:
         f = self.compiler.record_field(arg) if conversion.kind == "s" else None
         if f is not None and f.loc:  # old probe events name the string's field, not __get_str()
             return self.compiler.dynamic(f.name)[0]
         return self.compiler.value(arg)
 
-    def _either(self, conversion: Conversion, arg: cnodes.Cond) -> _Show:
+    def _either(self, conversion: Conversion, arg: nodes.Cond) -> _Show:
         test = self.compiler.truth(arg.test)
         shows = []
         for branch in (arg.other, arg.then):
@@ -162,9 +158,9 @@ class _Printer:
 
         return text
 
-    def _unknown_call(self, arg: cnodes.Node) -> _Show | None:
+    def _unknown_call(self, arg: nodes.Node) -> _Show | None:
         """For an unknown function: its name and arguments; None if none of them is a number."""
-        if not isinstance(arg, cnodes.Call):
+        if not isinstance(arg, nodes.Call):
             return None
         gets: list[_Show] = []
         numbers = 0
@@ -269,7 +265,7 @@ def _memory_string(value: Memory, conversion: Conversion) -> _Show:
     return text
 
 
-def _pieces(printer: _Printer, text: str, args: Sequence[cnodes.Node]) -> list[str | _Piece]:
+def _pieces(printer: _Printer, text: str, args: Sequence[nodes.Node]) -> list[str | _Piece]:
     out: list[str | _Piece] = []
     rest = list(args)
     for part in vsprintf.parse_format_string(text, printer.compiler.fmt.full_name):
@@ -332,7 +328,7 @@ def compile_print_fmt(
     :func:`fallback` then.
     """
     try:
-        text, args = cexpr.parse_print_fmt(fmt.print_fmt, fmt.full_name)
+        text, args = parse.parse_print_fmt(fmt.print_fmt, fmt.full_name)
         printer = _Printer(fmt, ctx, {**CONSTANTS, **(constants or {})})
         return _renderer(printer, _pieces(printer, text, args))
     except RecursionError:
@@ -362,4 +358,4 @@ def _field_piece(printer: _Printer, f: Field) -> _Piece:
         return _Piece("%s", _memory_string(value, Conversion("s")), slots.need)
     size = value.element.size if value.element else 1
     data = value.get
-    return _Piece("%s", lambda env: fmtcalls.array_text(data(env), size), slots.need)
+    return _Piece("%s", lambda env: calls.array_text(data(env), size), slots.need)
