@@ -38,11 +38,17 @@ def test_all_four_cpus_are_there(session: Path, report: Report) -> None:
 
 
 def test_the_local_clocks_are_related(report: Report) -> None:
+    """Where the guest found its TSC late, the new clock's first stamps only bound the gap."""
     assert [boot.clock for boot in report.boots] == ["local", "local"]
     jump = report.handovers[0]
-    assert jump.gap_ns and jump.gap_error_ns
-    assert 0 < jump.gap_ns < 60e9
-    assert jump.gap_error_ns < 50_000_000
+    assert jump.gap_earliest_ns is not None and jump.gap_latest_ns is not None
+    assert 0 <= jump.gap_earliest_ns < jump.gap_latest_ns < 60e9
+    if any(note.code == "clock-loose" for note in report.diagnostics):
+        assert jump.gap_earliest_ns == 0
+        assert "before the clock had a real source" in jump.gap_method
+    else:
+        assert jump.gap_latest_ns - jump.gap_earliest_ns < 100_000_000
+    assert jump.gap_latest_ns > 100_000_000
 
 
 def test_kprobe_events_cover_the_phases(report: Report) -> None:
