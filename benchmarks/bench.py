@@ -82,7 +82,7 @@ def decode(session: Path) -> None:
         for cpu in layout.cpus:
             records = read_pages(
                 buffer.data, cpu.pages, cpu.subbuf_size, cpu.cpu, "bench",
-                boot.header_page, boot.record_header,
+                boot.header_page, boot.record_header, in_turn=True,
             )  # fmt: skip
             raw = numpy_columns(records)
             arrays = {name: as_arrow(values) for name, values in raw.items()}
