@@ -18,6 +18,7 @@ from tracekit.ftrace.ring.page import RecordHeader, Records, read_pages
 from tracekit.ftrace.symbols import Symbols
 from tracekit.session import Session
 from tracekit.timeline.bpf_format import is_probe, probe_format, probe_ids, probe_name
+from tracekit.timeline.counters import Counters, read_counters
 
 __all__ = ["Boot", "Buffer", "Extent", "parse_comms", "parse_printk_formats"]
 
@@ -82,17 +83,14 @@ class Buffer:
     layout: RegionLayout | None
     diagnostics: tuple[Diagnostic, ...]
     extents: tuple[Extent, ...] = ()
+    counters: Mapping[int, Counters] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(map(len, self.records))
 
     def slim(self) -> Buffer:
         """The buffer without the columns of its records that the timeline's rows also hold."""
-        cpus = self.layout.cpus if self.layout else ()
-        # losses are counted by stamp on CPUs whose ring may have wrapped
-        wrapped = {c.cpu for c in cpus if c.wrapped is not False}
-        records = tuple(r.slim(keep_stamps=r.cpu in wrapped) for r in self.records)
-        return replace(self, records=records)
+        return replace(self, records=tuple(r.slim() for r in self.records))
 
 
 @dataclass
@@ -294,7 +292,7 @@ class Boot:
         records = tuple(
             read_pages(
                 data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
-                self.header_page, self.record_header,
+                self.header_page, self.record_header, in_turn=True,
             )
             for cpu in layout.cpus
         )  # fmt: skip
@@ -309,7 +307,14 @@ class Boot:
         extents = tuple(
             Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
         )
-        return Buffer(name, instance, clock, data, records, layout, remarks, extents)
+        counters = self._counters(instance, records)
+        return Buffer(name, instance, clock, data, records, layout, remarks, extents, counters)
+
+    def _counters(self, instance: str, records: Iterable[Records]) -> dict[int, Counters]:
+        place = f"tracefs/instances/{instance}" if instance else "tracefs"
+        texts = ((r, self.text(f"{place}/per_cpu/cpu{r.cpu}/stats")) for r in records)
+        read = {r.cpu: read_counters(text, r) for r, text in texts if text}
+        return {cpu: counters for cpu, counters in read.items() if counters}
 
     def _clock_of(self, instance: str) -> str | None:
         """The clock marked ``[chosen]`` in ``trace_clock``."""
@@ -351,7 +356,10 @@ class Boot:
         )  # fmt: skip
         remarks = tuple(d for r in records for d in r.diagnostics)
         clock = self._clock_of("")
-        return Buffer("trace_pipe_raw", "", clock, data, records, None, remarks, tuple(extents))
+        counters = self._counters("", records)
+        return Buffer(
+            "trace_pipe_raw", "", clock, data, records, None, remarks, tuple(extents), counters
+        )
 
 
 class _LazySymbols:

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from tracekit.report.make import BootReport, HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase
-from tracekit.text import count_lost, duration, error_bound, printable
+from tracekit.text import count_lost, duration, error_bound, measured, printable
 from tui.host import host_of, look_of
 from tui.model import Model
 from tui.story.spans import Bar, Heading, SpanList
@@ -70,7 +70,8 @@ def _handover_lines(report: Report, number: int) -> _Lines:
     slowest = _slowest(report, number)
     axis = _axis(_blackout(report, number))
     phases = [p for p in report.phases if p.handover == number]
-    heading = Heading(f"{which} the time went (0 is the jump)", axis)
+    zero = "the jump" if h.jump_seen else "the old kernel's last recorded event"
+    heading = Heading(f"{which} the time went (0 is {zero})", axis)
     return [heading, *(_phase_bar(p, h, p is slowest) for p in phases), None]
 
 
@@ -164,13 +165,11 @@ class StoryHead(Static):
         text.append(f"Linux {releases[h.old]} → {releases[h.new]}", look.strong)
         text.append_text(self._completeness(look))
         text.append("\nblackout ", look.dim)
-        text.append(duration(h.blackout_ns), look.bad)
-        if h.blackout_ns is not None:
-            text.append(f" {error_bound(h.blackout_error_ns)}", look.dim)
+        took, error = measured(h.blackout_ns, h.blackout_error_ns)
+        text.append(took, look.bad).append(f" {error}", look.dim)
         text.append("   gap ", look.dim)
-        text.append(duration(h.gap_ns), look.strong)
-        if h.gap_ns is not None:
-            text.append(f" {error_bound(h.gap_error_ns)}", look.dim)
+        took, error = measured(h.gap_ns, h.gap_error_ns, (h.gap_earliest_ns, h.gap_latest_ns))
+        text.append(took, look.strong).append(f" {error}", look.dim)
         if not report.common_clock:
             latest = "unbounded" if h.gap_latest_ns is None else duration(h.gap_latest_ns)
             text.append(f"   no common clock: {duration(h.gap_earliest_ns)} to {latest}", look.warn)
@@ -182,12 +181,9 @@ class StoryHead(Static):
 
     def _completeness(self, look: Look) -> Text:
         report = self._report
-        events = f", {report.events:,} events"
-        if report.complete:
-            return Text.assemble("   record ", ("complete", look.good), events)
-        lost = count_lost(report.lost, report.lost_at_least)
-        text = Text.assemble("   record ", ("incomplete", look.warn), f"{events}, ")
-        return text.append(f"{lost} lost, {report.unreadable:,} unreadable", look.warn)
+        look_of_it = {"complete": look.good, "no loss seen": look.strong, "incomplete": look.warn}
+        text = Text.assemble("   record ", (report.verdict, look_of_it[report.verdict]))
+        return text.append(f", {report.events:,} events, {report.account}")
 
     def _slowest(self, h: HandoverReport, look: Look) -> Text:
         slowest = _slowest(self._report, self.number)
