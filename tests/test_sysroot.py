@@ -186,6 +186,10 @@ def test_the_live_log(monkeypatch: pytest.MonkeyPatch) -> None:
     assert log.kernel_log() == b"[    0.000000] Linux version 7.2.13\n[   12.345678] two\n"
 
 
+def test_a_stamp_of_too_many_digits_is_no_record() -> None:
+    assert format_kmsg(f"6,1,{'1' * 5000},-;text") == ""
+
+
 @given(st.text())
 def test_any_text_is_a_record_or_none(text: str) -> None:
     line = format_kmsg(text)

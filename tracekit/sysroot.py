@@ -42,9 +42,10 @@ def format_kmsg(record: str) -> str:
     """
     prefix, separator, text = record.partition(";")
     fields = prefix.split(",")
-    if not separator or len(fields) < 3 or not fields[2].isdecimal():
+    stamp = fields[2] if len(fields) > 2 else ""
+    if not separator or not stamp.isdecimal() or len(stamp) > 20:
         return ""
-    microseconds = int(fields[2])
+    microseconds = int(stamp)
     line = text.split("\n", 1)[0]
     return f"[{microseconds // 1_000_000:5d}.{microseconds % 1_000_000:06d}] {line}"
 

@@ -157,6 +157,8 @@ def patched(at: int, code: str, value: int) -> bytes:
         patched(32, "<Q", 1 << 63),  # e_phoff
         patched(32, "<Q", 1 << 40),
         patched(56, "<H", 5000),  # e_phnum: more than the file has
+        patched(54, "<I", 0xFFFF << 16),  # e_phentsize 0: as many headers, one on the other
+        patched(54, "<H", 64),
     ],
 )
 def test_files_that_are_no_core(core: bytes) -> None:

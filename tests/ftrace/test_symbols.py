@@ -85,6 +85,16 @@ def test_address_of(symbols):
     assert symbols.address_of("") is None
 
 
+def test_a_name_in_a_line_that_is_no_symbol_has_no_address():
+    text = f"x{BASE:016x} T a\n{BASE:016x} T  a\n{BASE:016x} T a b a\n{BASE + 1:016x} T a\n"
+    assert Symbols.from_kallsyms(text).address_of("a") == BASE + 1
+    assert Symbols.from_kallsyms(text[2:19]).address_of("a") is None
+
+
+def test_a_line_that_never_ends_is_searched_once():
+    assert Symbols.from_kallsyms(" a\t[" * 100_000).address_of("a") is None
+
+
 def test_code_alone_without_kallsyms_all():
     """Without CONFIG_KALLSYMS_ALL there is no _end, and the kernel names code only."""
     lines = [line for line in KALLSYMS.splitlines() if line.split()[1] in "tT" or "_end" in line]

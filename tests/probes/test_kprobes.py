@@ -7,6 +7,7 @@ import platform
 import pytest
 
 from tests.support.traceable_kernels import BTF, kernel
+from tracekit.probes.kernel import ProbedKernel
 from tracekit.probes.kprobes import kprobe_plan
 from tracekit.probes.records import KINDS
 
@@ -89,6 +90,11 @@ def test_blacklisted_functions_are_not_probed() -> None:
     assert not any("machine_kexec" in line for line in plan.lines)
     missing = {m.event: m.reason for m in plan.missing}
     assert "blacklist" in missing["kexec:machine_kexec"]
+
+
+def test_a_damaged_line_of_kallsyms_is_left_out() -> None:
+    lines = "ffffffff81000100 T one\nfffff\x8a T two\n T three\n" + "f" * 5000 + " T four\n"
+    assert ProbedKernel.parse(lines, "").addresses == {"one": 0xFFFFFFFF81000100}
 
 
 def test_describe_moves_what_the_kernel_refused() -> None:

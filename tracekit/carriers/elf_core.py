@@ -20,6 +20,7 @@ CHUNK = 1 << 20  # bytes copied at a time
 _NO_ADDRESS = (1 << 64) - 1
 _MAX_SEGMENTS = 1 << 16  # PN_XNUM would take the count from elsewhere; no kernel writes that many
 _MAX_OFFSET = (1 << 63) - 1
+_HEADER = 56  # sizeof(Elf64_Phdr)
 _LISTED = 8
 
 
@@ -75,10 +76,12 @@ class PhysicalMemory:
             elf = ELFFile(self._stream)
             count, first, step = elf["e_phnum"], elf["e_phoff"], elf["e_phentsize"]
             usable = elf.elfclass == 64 and elf.little_endian and elf["e_type"] == "ET_CORE"
+            # One that overlaps the next would make 65,535 headers of a file of some bytes.
+            usable &= step == _HEADER or not count
             if not usable or count > _MAX_SEGMENTS:
                 raise SourceError(
                     f"{self.source}: not a core this reads: {elf.elfclass}-bit, {elf['e_type']}, "
-                    f"{count} segments"
+                    f"{count} segments with headers of {step} bytes"
                 )
             # The headers alone: get_segment() would follow what untrusted segments point to.
             headers = [

@@ -20,7 +20,7 @@ from tracekit.ftrace.context import Symbolized
 __all__ = ["Symbols"]
 
 # Written by s_show(): "%px %c %s" for the kernel, "%px %c %s\t[%s]" for everything else.
-_DIGITS = 16
+_BEFORE_NAME = re.compile(r"(?:\A|\n)([0-9a-f]{16}) \S")  # of 18 characters, or 19
 _EXTRA = re.compile(r"^([0-9a-f]{16}) \S (\S+)\t\[([^\]\s]+)\]$", re.M)
 # Written by m_show() in kernel/module/procfs.c: name, size, users, users' names, state, base.
 _MODULE = re.compile(r"^(\S+) (\d{1,18}) \S+ \S+ \S+ 0x([0-9a-f]{1,16})", re.M)
@@ -103,9 +103,8 @@ class Symbols:
             needle = f" {name}{ending}"
             position = self._text.find(needle)
             while position >= 0:
-                line = self._text[self._text.rfind("\n", 0, position) + 1 : position]
-                if re.fullmatch(r"[0-9a-f]{16} \S", line):
-                    return int(line[:_DIGITS], 16) or None
+                if m := _BEFORE_NAME.fullmatch(self._text, max(0, position - 19), position):
+                    return int(m[1], 16) or None
                 position = self._text.find(needle, position + 1)
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ SHUTDOWNS = (
     "xenbus_dev_shutdown",
 )
 
+_ADDRESS = re.compile(r"[0-9a-f]{1,16}")
 _BLACKLIST = "sys/kernel/debug/kprobes/blacklist"
 ABSENT = "not in this kernel, or inlined into its caller"
 NOTRACE = "code of the tracers themselves"
@@ -112,7 +114,7 @@ class ProbedKernel:
         addresses: dict[str, int] = {}
         for line in kallsyms.splitlines():
             words = line.split()
-            if len(words) > 2 and words[1] in "tTwW":
+            if len(words) > 2 and words[1] in "tTwW" and _ADDRESS.fullmatch(words[0]):
                 addresses.setdefault(words[2], int(words[0], 16))
         traceable = _words(available, 0) or frozenset(addresses)
         types, reason = None, "no /sys/kernel/btf/vmlinux: the kernel needs CONFIG_DEBUG_INFO_BTF"

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)([KMGTPEkmgtpe]?)")
+_DIGITS = 20  # of the largest decimal number of 64 bits; Python reads no more than some thousand
 _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
 _LIMIT = 1 << 64
 _NAME = 15  # RESERVE_MEM_NAME_SIZE less the NUL
@@ -99,6 +100,8 @@ def memparse(text: str) -> tuple[int, str] | None:
     if match is None:
         return None
     digits = match[1]
+    if digits[0] != "0" and len(digits) > _DIGITS:
+        return None
     octal = len(digits) > 1 and digits[0] == "0" and digits[1] not in "xX"
     value = int(digits, 8 if octal else 0) << _SHIFTS[match[2].upper()]
     return (value, text[match.end() :]) if value < _LIMIT else None

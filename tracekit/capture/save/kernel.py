@@ -90,7 +90,7 @@ def symbol_address(kallsyms: bytes, name: str) -> int | None:
 def _page_size(config: Mapping[str, str], header_page: str) -> int | None:
     """From CONFIG_PAGE_SHIFT, else from the size of a sub-buffer (one page unless resized)."""
     shift = config.get("PAGE_SHIFT", "")
-    if shift.isdecimal() and 12 <= int(shift) <= 16:
+    if shift in ("12", "13", "14", "15", "16"):
         return 1 << int(shift)
     if (match := _CHAR_DATA.search(header_page)) is not None:
         size = int(match[1]) + int(match[2])

@@ -31,7 +31,7 @@ def _part(boot: int, cpu: str) -> str:
 def _page_size(saving: Saving, tracefs: str, kernel: Mapping[str, object]) -> int:
     """Bytes of one sub-buffer: what one read returns."""
     text = (saving.get(f"{tracefs}/buffer_subbuf_size_kb", None) or b"").strip()
-    if text.isdigit() and 4 <= int(text) <= _MAX_SUBBUF_KB:
+    if text.isdigit() and len(text) < 10 and 4 <= int(text) <= _MAX_SUBBUF_KB:
         return int(text) << 10
     size = kernel.get("page_size")
     return size if isinstance(size, int) else 4096

@@ -38,6 +38,7 @@ __all__ = ["MAX_DEPTH", "parse_expression", "parse_print_fmt"]
 #: Deepest nesting accepted; the deepest in the kernels of the lab is 18.
 MAX_DEPTH = 80
 _MAX_STRING_ENDS = 32  # candidates tried when a format string holds bare quotes
+_MAX_TRIED = 1 << 18  # characters of all of them: fewer are tried of a longer text
 
 _STRING_END = re.compile(r'"(?=\s*(?:,|$))')
 _LEVELS = {
@@ -389,7 +390,8 @@ def parse_print_fmt(text: str, source: str) -> tuple[str, tuple[Node, ...]]:
     except FormatError:
         if not text.startswith('"'):
             raise
-    for m in islice(_STRING_END.finditer(text, 1), _MAX_STRING_ENDS):
+    most = min(_MAX_STRING_ENDS, _MAX_TRIED // len(text))
+    for m in islice(_STRING_END.finditer(text, 1), most):
         try:
             return unescape(text[1 : m.start()]), _arguments(_Parser(text[m.end() :], source))
         except FormatError:

@@ -182,7 +182,7 @@ def repeat_time(args: str, ts: int, in_ns: bool) -> str:
     """
     text, mark, delta = args.rpartition("last_ts: -")
     digits = delta.removesuffix(")")
-    if not mark or not digits.isdecimal():
+    if not mark or not digits.isdecimal() or len(digits) > 20:
         return args
     return f"{text}last_ts:{_time(ts - int(digits), in_ns)[:-2]})"
 
