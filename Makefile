@@ -15,7 +15,7 @@ help:
 	@echo "make test-slow what that leaves out: twenty million events, a kill at every step"
 	@echo "make lab       the QEMU lab (two kernels to build: 16 minutes each)"
 	@echo "make test-lab  real handovers in the lab"
-	@echo "make fuzz      mutate real regions and formats for FUZZ_SECONDS (60)"
+	@echo "make fuzz      every parser for its share of FUZZ_SECONDS (60), the C code under sanitizers"
 	@echo "make bench     speed beside trace-cmd, and of the interface; TRACEKIT_MILLION: large capture"
 	@echo "make bench-lab what recording costs a handover, in the lab"
 	@echo "make pictures  draw the README's pictures again"
@@ -50,8 +50,8 @@ lab:
 	$(BIN)/tracekit lab build --kernel 7.2 --kernel 7.3
 
 fuzz:
-	@.ci/prepare test
-	$(BIN)/python tests/fuzz/fuzz_region.py --seconds $(FUZZ_SECONDS)
+	@.ci/prepare fuzz
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
 
 bench:
 	@.ci/prepare test

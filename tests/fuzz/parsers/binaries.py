@@ -1,0 +1,111 @@
+"""Binary containers: device trees, cores, BTF, records of probes, archives."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+
+from tracekit.carriers.elf_core import PhysicalMemory
+from tracekit.errors import Diagnostic, ParseError, SourceError
+from tracekit.kho.fdt import Node, parse_fdt
+from tracekit.kho.luo import parse_luo
+from tracekit.kho.tree import (
+    parse_kexec_metadata,
+    parse_memblock,
+    parse_setup_data,
+    parse_tree,
+)
+from tracekit.probes.btf import Btf
+from tracekit.probes.records import RECORD, compact, parse_compact, unpack
+from tracekit.session.compression import content_size, decompress
+from tracekit.session.tar import tar_members
+
+_U64 = 1 << 64
+_LIMIT = 1 << 20  # bytes an archive may have unpacked
+_READ = 1 << 16  # bytes read of a core's first range
+
+
+def _count(node: Node) -> int:
+    return 1 + sum(map(_count, node.children))
+
+
+def device_tree(data: bytes) -> None:
+    """KHO's trees: the root, and memblock's. Raises :class:`~tracekit.errors.ParseError`."""
+    remarks: list[Diagnostic] = []
+    root = parse_fdt(data, "fuzz")
+    assert _count(root) <= len(data) // 4
+    tree = parse_tree(data, "fuzz", remarks.append)
+    assert all(0 <= blob.address < _U64 for blob in tree.blobs)
+    regions = parse_memblock(data, "fuzz", remarks.append)
+    assert len({r.name for r in regions}) == len(regions) <= 64
+    assert all(r.size > 0 and r.address + r.size <= _U64 for r in regions)
+    assert len(remarks) <= 4 * _count(root) + 4
+
+
+def kho_blobs(data: bytes) -> None:
+    """The blobs beside the trees."""
+    for parse in (parse_kexec_metadata, parse_setup_data, parse_luo):
+        with suppress(ParseError):
+            parse(data, "fuzz")
+
+
+def elf_core(data: bytes) -> None:
+    """A core: what it says it holds can be read, or is said to be cut off.
+
+    Raises :class:`~tracekit.errors.SourceError`.
+    """
+    with PhysicalMemory(io.BytesIO(data), "fuzz") as memory:
+        assert memory.describe()
+        for each in memory.ranges[:4]:
+            assert each.size > 0 and each.end <= _U64
+            assert memory.holds(each.address, each.size)
+            with suppress(SourceError):
+                size = min(each.size, _READ)
+                assert len(memory.read(each.address, size)) == size
+        assert not memory.holds(_U64 - 1, 2)
+
+
+def btf(data: bytes) -> None:
+    """Types of a kernel. Raises :class:`~tracekit.errors.ParseError`."""
+    types = Btf(data, "fuzz")
+    assert len(types) <= len(data)
+    for name in ("device", "a", ""):
+        with suppress(ParseError):
+            types.size(name)
+        for path in ("kobj.name", "b", "c.d"):
+            with suppress(ParseError):
+                types.member(name, path)
+    functions = types.functions()
+    for function in functions:
+        for _, kind in function.parameters:
+            with suppress(ParseError):
+                types.points_to(kind)
+
+
+def bpf_records(data: bytes) -> None:
+    """Records as they are stored, and as they are printed; printed ones are read again."""
+    for at in range(0, len(data) - RECORD.size + 1, RECORD.size):
+        record = unpack(data, at)
+        again = parse_compact(compact(record))
+        if again is not None and "|" not in record.name:
+            assert (again.ns, again.seq, again.values) == (record.ns, record.seq, record.values)
+    for line in data.decode("utf-8", "backslashreplace").splitlines():
+        found = parse_compact(line)
+        if found is not None:
+            assert 0 <= found.ns < _U64 and all(0 <= v < _U64 for v in found.values)
+
+
+def tar(data: bytes) -> None:
+    """An archive's members lie inside it. Raises :class:`~tracekit.errors.SessionError`."""
+    for offset, size in tar_members(data, "fuzz", 1000).values():
+        assert 0 < offset <= offset + size <= len(data)
+
+
+def compressed(data: bytes) -> None:
+    """A file of a session; the first byte chooses how it is compressed.
+
+    Raises :class:`~tracekit.errors.SessionError`.
+    """
+    suffix = (".zst", ".gz", "")[data[0] % 3] if data else ""
+    assert content_size(data[1:], suffix) >= 0
+    assert len(decompress(data[1:], suffix, "fuzz", _LIMIT)) <= _LIMIT

@@ -1,0 +1,178 @@
+"""``tracekit/_native`` on bytes that nobody checked first, against what plain Python makes of them.
+
+Each function cuts its arguments out of the input; arrays are of exactly the size they need, so that
+AddressSanitizer sees the first byte beyond them.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from array import array
+from contextlib import suppress
+
+from tracekit._native import columns, counter, lines, ring, symbols
+
+_SYMBOL = re.compile(rb"([0-9a-f]{16}) [^ ] ([^\x00-\x20\x7f]+)")
+_TIMES = 32  # readings of a clock at most
+
+
+def _numbers(data: bytes, codes: str) -> tuple[tuple[int, ...], bytes]:
+    """(the numbers that the input begins with, zeros where it is too short; the rest)."""
+    size = struct.calcsize("<" + codes)
+    return struct.unpack("<" + codes, data[:size].ljust(size, b"\0")), data[size:]
+
+
+def _table(data: bytes, count: int, code: str) -> tuple[list[int], bytes]:
+    """(up to ``count`` numbers, the rest)."""
+    width = struct.calcsize(code)
+    count = min(count, len(data) // width)
+    return list(struct.unpack_from(f"<{count}{code}", data)), data[count * width :]
+
+
+def walk(data: bytes) -> None:
+    """Sub-buffers of any place, size and header: every record lies inside its own."""
+    (*header, count), rest = _numbers(data, "8bB")
+    places, rest = _table(rest, 2 * (count % 16), "H")
+    places = places[: len(places) // 2 * 2]
+    try:
+        found = ring.walk(
+            array("B", rest), array("Q", places), tuple(header[:3]), tuple(header[3:])
+        )
+    except ValueError:
+        return
+    widths = (8, 8, 4, 2, 1, 1, 4)
+    number = len(found[0]) // 8
+    assert [len(c) for c in found[:7]] == [width * number for width in widths]
+    rows = memoryview(found[7]).cast("Q")
+    assert len(rows) == 9 * (len(places) // 2)
+    assert sum(rows[::9]) == number, "pages do not count their records"
+    offsets, lengths = memoryview(found[1]).cast("Q"), memoryview(found[2]).cast("I")
+    record = 0
+    for page, start in enumerate(places[::2]):
+        assert rows[9 * page + 1] < 6, "a status that has no meaning"
+        end = start + places[2 * page + 1]
+        for _ in range(rows[9 * page]):
+            assert start + header[2] <= offsets[record]
+            assert offsets[record] + lengths[record] <= end
+            assert lengths[record] >= header[7]
+            record += 1
+
+
+def _fixed(records: list[bytes], at: int, size: int) -> tuple[bytes, int]:
+    taken = [r[at : at + size] if at + size <= len(r) else None for r in records]
+    return b"".join(t or bytes(size) for t in taken), taken.count(None)
+
+
+def _located(record: bytes, mode: int, at: int, size: int) -> bytes | None:
+    """A field of varying size, None where it does not lie inside the record."""
+    start, count = at, size
+    if mode < 2:
+        if at + 4 > len(record):
+            return None
+        (place,) = struct.unpack_from("<I", record, at)
+        start, count = (place & 0xFFFF) + (at + 4 if mode else 0), place >> 16
+    elif mode == 2:
+        count = max(0, len(record) - at)
+    return record[start : start + count] if start + count <= len(record) else None
+
+
+def _varying(records: list[bytes], field: tuple[int, ...]) -> tuple[bytes, bytes, int]:
+    mode, at, size, cstring, unit = field
+    found = [_located(r, mode, at, size) for r in records]
+    bad, ends, values = found.count(None), [0], b""
+    for value in found:
+        value = (value or b"").partition(b"\0")[0] if cstring else value or b""
+        values += value[: len(value) - len(value) % unit]
+        ends.append(len(values) // unit)
+    return struct.pack(f"<{len(ends)}q", *ends), values, bad
+
+
+def fields(data: bytes) -> None:
+    """gather(), gather_var() and intern() give what a plain loop gives."""
+    (count, mode, at, size, skip, cstring, unit), rest = _numbers(data, "BbHHbBB")
+    numbers, rest = _table(rest, 2 * (count % 32), "H")
+    places = list(zip(numbers[::2], numbers[1::2], strict=False))
+    offsets, lengths = array("Q", [p[0] for p in places]), array("I", [p[1] for p in places])
+    raw = array("B", rest)
+    given = (raw, offsets, lengths)
+    inside = all(offset + length <= len(rest) for offset, length in places)
+    records = [rest[offset : offset + length] for offset, length in places]
+    try:
+        assert columns.gather(*given, at, size) == _fixed(records, at, size)
+    except ValueError:
+        assert not inside or not size
+    field = mode, at, size, cstring & 1, unit
+    try:
+        assert columns.gather_var(*given, *field) == _varying(records, field)
+    except ValueError:
+        assert not inside or not 0 <= mode < 4 or not 1 <= unit <= 8
+    try:
+        codes, firsts = columns.intern(*given, skip, count)
+    except ValueError:
+        assert not inside or skip < 0
+        return
+    known: dict[bytes, int] = {}
+    expected = [known.setdefault(record[skip:], len(known)) for record in records]
+    assert memoryview(codes).cast("i").tolist() == expected
+    assert [expected[row] for row in memoryview(firsts).cast("q")] == list(range(len(known)))
+
+
+def kallsyms(data: bytes) -> None:
+    """The symbols are those that a regular expression finds."""
+    addresses, offsets, sizes = symbols.symbols(array("B", data))
+    places = zip(memoryview(offsets).cast("I"), memoryview(sizes).cast("I"), strict=True)
+    found = list(
+        zip(memoryview(addresses).cast("Q"), [data[o : o + n] for o, n in places], strict=True)
+    )
+    matches = (_SYMBOL.fullmatch(line) for line in data.split(b"\n"))
+    assert found == [(int(m[1], 16), m[2]) for m in matches if m]
+
+
+def _texts(data: bytes, rows: int) -> tuple[tuple[array[int], array[int], bytes], bytes]:
+    """A dictionary column that may be nonsense."""
+    (texts,), rest = _numbers(data, "B")
+    codes, rest = _table(rest, rows, "b")
+    ends, rest = _table(rest, texts % 8 + 1, "B")
+    column = array("i", codes), array("q", ends), rest[: max(ends, default=0)]
+    return column, rest[len(column[2]) :]
+
+
+def _expected(mode: int, ts: int, head: str, tail: str) -> str:
+    if mode == 1:
+        return f"{head}{ts:12d}{tail}\n"
+    if mode == 0:
+        us = ts // 1000 + (ts % 1000 >= 500)
+        return f"{head}{us // 1_000_000:5d}.{us % 1_000_000:06d}{tail}\n"
+    signed = ts - (1 << 64) if ts >> 63 else ts
+    seconds = f"{'-' if signed < 0 else '+'}{abs(signed) // 10**9}"
+    return f"{seconds:>5}.{abs(signed) % 10**9:09d}{head}{tail}\n"
+
+
+def text_lines(data: bytes) -> None:
+    """Lines of any columns; those that fit together give what Python's formatting gives."""
+    (mode, count), rest = _numbers(data, "bB")
+    stamps, rest = _table(rest, count % 16, "Q")
+    head, rest = _texts(rest, len(stamps))
+    tail, _ = _texts(rest, len(stamps))
+    try:
+        text = lines.lines(mode, array("Q", stamps), head, tail)
+    except ValueError:
+        return
+
+    def at(column: tuple[array[int], array[int], bytes], row: int) -> str:
+        codes, ends, values = column
+        return values[ends[codes[row]] : ends[codes[row] + 1]].decode("latin-1")
+
+    expected = (_expected(mode, ts, at(head, i), at(tail, i)) for i, ts in enumerate(stamps))
+    assert text.decode("latin-1") == "".join(expected)
+
+
+def clocks(data: bytes) -> None:
+    """Any clock, any number of readings: a bracket or OSError."""
+    (clock, tries), _ = _numbers(data, "iB")
+    with suppress(OSError, NotImplementedError):
+        before, _, after = counter.counter_sample(clock, tries % _TIMES + 1)
+        assert before <= after
+    with suppress(OSError, NotImplementedError):
+        counter.counter_write(-1, array("B", data))
