@@ -68,3 +68,15 @@ def test_tar_entries_are_bounded() -> None:
     assert len(tar_members(packed.getvalue(), "t", 11)) == 11
     with pytest.raises(SessionError, match="more than 10"):
         tar_members(packed.getvalue(), "t", 10)
+
+
+@pytest.mark.parametrize("size", [b"-0000001000\0", b"+0000000000\0", b"1_0\0", b"0o0000000\0"])
+def test_a_size_is_octal_digits_alone(size: bytes) -> None:
+    """A negative one would lead back to its own header."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("name"))
+    blob = bytearray(packed.getvalue())
+    blob[124:136] = size.ljust(12, b"\0")
+    with pytest.raises(SessionError, match="not a number"):
+        tar_members(bytes(blob), "t", 100)

@@ -19,7 +19,10 @@ def _octal(field: bytes) -> int:
     """A number in a header: octal digits, or base 256 when the first bit is set (GNU)."""
     if field[:1] >= b"\x80":
         return int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
-    return int(field.strip(b" \0") or b"0", 8)
+    digits = field.strip(b" \0")
+    if digits.strip(b"01234567"):  # int() also takes a sign, with which an archive has no end
+        raise ValueError(f"not a number: {digits[:16]!r}")
+    return int(digits or b"0", 8)
 
 
 def _text(field: bytes) -> str:
