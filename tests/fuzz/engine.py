@@ -6,7 +6,9 @@ The parent has imported (and instrumented) everything, so that a child begins at
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import sys
 import warnings
@@ -35,12 +37,13 @@ def _atheris() -> Fuzz:
     """The Python code, instrumented."""
     import atheris
 
-    with atheris.instrument_imports(include=["tracekit"], enable_loader_override=False):
+    quiet = contextlib.redirect_stderr(io.StringIO())  # it prints a line for every module
+    with quiet, atheris.instrument_imports(include=["tracekit"], enable_loader_override=False):
         from tests.fuzz import check, targets
 
         for target in targets.TARGETS.values():
             for seed in [] if target.native else target.seeds[:4]:
-                check.run(target, seed.read_bytes())  # what is only imported when it is needed
+                check.run(target, seed.read_bytes())  # imports what it needs
 
     def run(options: tuple[str, ...], test: Callable[[bytes], None]) -> None:
         atheris.Setup(list(options), test)
