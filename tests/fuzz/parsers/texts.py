@@ -105,7 +105,7 @@ def binary_printf(data: bytes) -> None:
             shown = binary_text(parts, payload, 0, NoSymbols())
         except struct.error:
             continue
-        assert len(shown) <= 70_000 * (1 + len(parts)) + len(data)
+        assert len(shown) <= 70_000 * (1 + len(parts)) + 4 * len(data)  # \xff for a byte
 
 
 def cmdline(data: bytes) -> None:
