@@ -51,6 +51,7 @@ lab:
 
 fuzz:
 	@.ci/prepare fuzz
+	$(BIN)/pytest -q -m slow tests/fuzz # that the fuzzers find what is planted
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
 
 bench:
