@@ -174,6 +174,15 @@ class Directory:
         with os.fdopen(self.open(rel, os.O_RDONLY), "rb", buffering=0) as file:
             return file.read()
 
+    def holds(self, rel: str, content: bytes) -> bool:
+        """True when the file is there and has exactly this content."""
+        try:
+            fd = self.open(rel, os.O_RDONLY)
+        except OSError:
+            return False
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            return os.fstat(fd).st_size == len(content) and file.read() == content
+
     def walk(self) -> Iterator[tuple[str, bool]]:
         """(path, whether it is a directory) of every directory and regular file, top down."""
         yield from self._walk_below("", 0)

@@ -154,7 +154,9 @@ def _save_tracefs(saving: Saving, tracefs: str) -> int:
     files = list(_tracefs_files(saving, tracefs))
     with (
         saving.progress("saving event formats", len(files)) as advance,
-        saving.writer.tree(saving.rel("tracefs"), keep="trace_pipe_raw") as tree,
+        saving.writer.tree(
+            saving.rel("tracefs"), keep=lambda name: name.endswith("/trace_pipe_raw")
+        ) as tree,
     ):
         for name, rel in files:
             data = saving.get(rel, _TRACEFS_FILES.get(name))
