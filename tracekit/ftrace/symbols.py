@@ -76,6 +76,8 @@ class Symbols:
     def from_kallsyms(cls, text: str | bytes, modules: str = "") -> Symbols:
         """The table of ``text`` (``/proc/kallsyms``) and ``modules`` (``/proc/modules``).
 
+        ``modules`` may have a module more than once, where it was loaded to several places.
+
         Never raises: a line that is not a symbol is passed over, and a text whose addresses are
         hidden (all zero, ``kptr_restrict``) gives a table that finds nothing.
         """
@@ -157,7 +159,9 @@ def _extra_ranges(text: str, split: int, modules: str) -> Iterator[_Range]:
     Trampolines (``[__builtin__ftrace]``, ``[__builtin__kprobes]``) are listed in kallsyms, but
     ``kallsyms_lookup()`` does not find them, so they only end what comes before them.
     """
-    homes = {m[1]: (int(m[3], 16), int(m[2])) for m in _MODULE.finditer(modules)}
+    homes: dict[str, list[tuple[int, int]]] = {}  # several where it was loaded again
+    for m in _MODULE.finditer(modules):
+        homes.setdefault(m[1], []).append((int(m[3], 16), int(m[2])))
     seen: dict[int, tuple[str, str]] = {}
     for address, name, module in _EXTRA.findall(text, split):
         start = int(address, 16)
@@ -168,8 +172,7 @@ def _extra_ranges(text: str, split: int, modules: str) -> Iterator[_Range]:
         name, module = seen[start]
         if module.startswith("__builtin__"):
             continue
-        base, size = homes.get(module, (0, 0))
-        inside = base <= start < base + size
-        limit = base + size if inside else (start // _PAGE + 1) * _PAGE
+        inside = (base + size for base, size in homes.get(module, ()) if 0 <= start - base < size)
+        limit = next(inside, (start // _PAGE + 1) * _PAGE)
         # bpf_address_lookup() gives no module name
         yield _Range(start, min(following, limit), name, "" if module == "bpf" else module)

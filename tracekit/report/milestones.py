@@ -78,10 +78,10 @@ _OLD_KERNEL = (
 
 
 def kprobes(boot: Boot) -> list[tuple[str, str, bool]]:
-    """(event, function, at its return) of every kprobe and fprobe event of the boot."""
+    """(event, function, at its return) of every kprobe and fprobe event, also of removed ones."""
     probes = dict[tuple[str, str, bool], None]()
     for rel in ("kprobe_events", "dynamic_events"):  # the latter repeats the former's
-        for line in boot.text(f"tracefs/{rel}").splitlines():
+        for line in "\n".join(boot.layers(f"tracefs/{rel}")).splitlines():
             m = _PROBE.match(line.strip())
             if m is None:
                 continue
