@@ -22,7 +22,7 @@ from tracekit.capture.record.region import region_of
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.recover.regions import recovered_in
 from tracekit.capture.save import systemd
-from tracekit.capture.save.boot_files import Saving, refresh_boot, save_boot
+from tracekit.capture.save.boot_files import Saving, refresh_boot, save_boot, save_symbols
 from tracekit.capture.save.boots import header_address
 from tracekit.capture.save.bpf_store import bpf_records
 from tracekit.capture.save.clocks import sample_trace_clock
@@ -130,12 +130,23 @@ class Recorder:
         whole = os.fstat(self._part).st_size // RECORD.size * RECORD.size
         os.ftruncate(self._part, whole)  # a killed recorder may have left a torn record
         os.lseek(self._part, 0, os.SEEK_END)
+        names = self.instance.remember_tasks()
         self._arm()
         save_boot(self._saving, self._kernel)  # from here on a kexec may come
+        self._keep_names(names)
         self._writer.finish("snapshot")
+        self._saving = replace(self._saving, at_hand={})  # modules may come and go
         with self._progress("loading the probes", None):
             self.probing = Probing(self.root, self.instance, self.options.bpf, self.remarks)
+        save_symbols(self._saving, anew=True)  # the probes' programs have names, too
         self._save(full=self.probing.mode == "kprobes")  # those events have formats of their own
+
+    def _keep_names(self, before: bytes) -> None:
+        """Save the names that the kernel remembered ``before`` it was told to remember more."""
+        rel = "tracefs/saved_cmdlines"
+        knowledge = self._saving.knowledge
+        if (now := knowledge.earlier(rel)) is not None:
+            knowledge.keep(rel, now, before)
 
     def _recover_first(self) -> None:
         """Recover what the previous kernel left, if nobody has: recording may overwrite it."""
