@@ -73,6 +73,8 @@ def _record(report: Report) -> Text:
         text.append("incomplete", "bold yellow")
     lost = count_lost(report.lost, report.lost_at_least)
     text.append(f": {report.events:,} events, {lost} lost, {report.unreadable:,} unreadable")
+    if report.undecodable:
+        text.append(f", {report.undecodable:,} undecodable", "bold yellow")
     return text
 
 

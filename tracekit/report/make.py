@@ -19,6 +19,7 @@ from tracekit.report.probes import ProbeReport, probe_report
 from tracekit.report.systemd import Unit, read_systemd, unit_starts
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
+from tracekit.timeline.undecodable import undecodable
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 
@@ -45,7 +46,10 @@ class CpuReport:
 
 @dataclass(frozen=True, slots=True)
 class BootReport:
-    """One boot; ``events``, ``lost`` and ``unreadable`` are the sums over its CPUs."""
+    """One boot; ``events``, ``lost`` and ``unreadable`` are the sums over its CPUs.
+
+    ``undecodable`` of the events have no format, or fewer bytes than it says.
+    """
 
     index: int
     release: str
@@ -57,6 +61,7 @@ class BootReport:
     lost: int | None
     lost_at_least: bool
     unreadable: int
+    undecodable: int
     cpus: tuple[CpuReport, ...]
 
 
@@ -96,7 +101,8 @@ class HandoverReport:
 class Report:
     """Everything ``tracekit report`` shows. Times in ns, 0 is the last jump.
 
-    ``complete``: every CPU of every boot that recorded is there, and nothing is lost or unreadable.
+    ``complete``: every CPU of every boot that recorded is there, and nothing is lost, unreadable or
+    undecodable.
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
     ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
     """
@@ -133,6 +139,11 @@ class Report:
     def unreadable(self) -> int:
         """Of all boots."""
         return sum(b.unreadable for b in self.boots)
+
+    @property
+    def undecodable(self) -> int:
+        """Of all boots."""
+        return sum(b.undecodable for b in self.boots)
 
     def from_jump(self, boot: int, ns: int | None, *, leaving: bool) -> int | None:
         """A time relative to the jump out of (``leaving``) or into a boot, where there is one."""
@@ -175,6 +186,8 @@ def _cpu_report(events: Events, boot: int, cpu: int, accounts: Sequence[CpuAccou
 def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
     model = events.axis.clocks.get(boot.index)
     accounts, remarks = account(events.part(boot.index))
+    undecoded, about = undecodable(boot, events.rows, events.kinds, events.buffers)
+    remarks += about
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
         by_cpu.setdefault(one.cpu, []).append(one)
@@ -190,6 +203,7 @@ def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnosti
         lost=_total([c.lost for c in cpus]),
         lost_at_least=any(c.lost_at_least for c in cpus),
         unreadable=sum(c.unreadable for c in cpus),
+        undecodable=undecoded,
         cpus=cpus,
     ), remarks
 
@@ -245,6 +259,7 @@ def _complete(boots: Sequence[BootReport], diagnostics: Sequence[Diagnostic]) ->
     """Whether nothing that was recorded is missing, as far as the data show."""
     counted = all(b.lost == 0 and not b.lost_at_least and not b.unreadable for b in boots)
     hurt = any(d.code.startswith(_MISSING) and d.severity != "info" for d in diagnostics)
+    counted = counted and not any(b.undecodable for b in boots)
     leaving = boots[:-1] or boots
     return counted and not hurt and bool(leaving) and all(b.cpus for b in leaving)
 

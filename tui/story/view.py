@@ -119,10 +119,12 @@ def _units(report: Report, count: int) -> _Lines:
 
 def _boot_bar(b: BootReport) -> Bar:
     lost = count_lost(b.lost, b.lost_at_least)
-    known = b.lost == 0 and not b.lost_at_least and not b.unreadable
+    known = b.lost == 0 and not (b.lost_at_least or b.unreadable or b.undecodable)
     text = f"boot {b.index} {b.release}: {b.events:,} events, {lost} lost"
     if b.unreadable:
         text += f", {b.unreadable:,} unreadable"
+    if b.undecodable:
+        text += f", {b.undecodable:,} undecodable"
     clock = f"clock {b.clock} {error_bound(b.clock_error_ns)}: {b.clock_method}"
     kind = "good" if known else "warn"
     return Bar(text, None, None, took=" ", kind=kind, note=clock, view="tables")
@@ -187,7 +189,10 @@ class StoryHead(Static):
             return Text.assemble("   record ", ("complete", look.good), events)
         lost = count_lost(report.lost, report.lost_at_least)
         text = Text.assemble("   record ", ("incomplete", look.warn), f"{events}, ")
-        return text.append(f"{lost} lost, {report.unreadable:,} unreadable", look.warn)
+        text.append(f"{lost} lost, {report.unreadable:,} unreadable", look.warn)
+        if report.undecodable:
+            text.append(f", {report.undecodable:,} undecodable", look.warn)
+        return text
 
     def _slowest(self, h: HandoverReport, look: Look) -> Text:
         slowest = _slowest(self._report, self.number)
