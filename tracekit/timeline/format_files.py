@@ -93,13 +93,16 @@ def format_files(session: Session, boot: int, note: Note) -> dict[int, FormatFil
     files = _of_newest_save(session, boot, note)
     earlier = list(_earlier(session, boot, note))
     clashes: dict[int, FormatFile] = {}
+    layouts: dict[int, str] = {}
     for number, file in earlier:
         now = files.setdefault(number, file)
         if number not in clashes and now is not file:
             try:
-                other = _fields(now.text(session)) != _fields(file.text(session))
+                layout = layouts.get(number) or _fields(now.text(session))
+                other = layout != _fields(file.text(session))
             except SessionError:
                 continue  # remarked on where it is used
+            layouts[number] = layout
             if other or now.full_name != file.full_name:
                 clashes[number] = file
     for number, file in list(clashes.items())[:_NAMED]:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tracekit.ftrace.context import NoSymbols, Symbolized, SymbolTable
-from tracekit.ftrace.symbols import Symbols
+from tracekit.ftrace.symbols import Symbols, module_places
 
 __all__ = ["LayeredSymbols", "names_of_tasks", "parse_comms", "parse_printk_formats"]
 
 _PID = re.compile(r"[0-9]{1,9}")
 _PRINTK = re.compile(r'^(0x[0-9a-f]+) : "(.*)"$', re.M | re.S)
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\"": '"'}  # all that t_show() escapes
+_MOST_LAYERS = 256  # every lookup may ask all; what is older stays without a name
 _FORGOTTEN = ("<...>", "<XXX>")  # __trace_find_cmdline(), kernel/trace/trace_sched_switch.c
 
 
@@ -55,9 +56,9 @@ class LayeredSymbols:
 
     def __init__(self, kallsyms: Sequence[str], modules: Sequence[str]) -> None:
         """The texts of both files, the newest first."""
-        homes = "\n".join(modules)
+        places = module_places("\n".join(modules))
         self._tables: tuple[SymbolTable, ...] = tuple(
-            Symbols.from_kallsyms(text, homes) for text in kallsyms if text
+            Symbols.from_kallsyms(text, places) for text in kallsyms[:_MOST_LAYERS] if text
         ) or (NoSymbols(),)
 
     def lookup(self, address: int) -> Symbolized | None:
