@@ -17,6 +17,7 @@ from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
 from tracekit.ftrace.ring.page import RecordHeader, Records, read_pages
 from tracekit.ftrace.symbols import Symbols
 from tracekit.session import Session
+from tracekit.session.regions import read_region
 from tracekit.timeline.bpf_format import is_probe, probe_format, probe_ids, probe_name
 
 __all__ = ["Boot", "Buffer", "Extent", "parse_comms", "parse_printk_formats"]
@@ -286,15 +287,15 @@ class Boot:
         name = path.rsplit("/", maxsplit=1)[-1].removesuffix(".raw")
         where = f"{self.where} region {name}"
         try:
-            data = self.session.read(path)
-            layout = parse_layout(data, where, self.header_page)
+            data, unread, _ = read_region(self.session, path)
+            layout = parse_layout(data, where, self.header_page, unread)
         except (ParseError, SessionError) as error:
             self.note("region-unusable", f"region {name}", str(error))
             return None
         records = tuple(
             read_pages(
                 data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
-                self.header_page, self.record_header,
+                self.header_page, self.record_header, unread,
             )
             for cpu in layout.cpus
         )  # fmt: skip

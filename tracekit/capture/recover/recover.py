@@ -27,7 +27,14 @@ from tracekit.capture.recover.chain import (
 )
 from tracekit.capture.recover.discover import Discovery, discover, open_cores
 from tracekit.capture.recover.evidence import why_locked
-from tracekit.capture.recover.regions import Fetching, SavedRegion, assign, drop_doubles, leftovers
+from tracekit.capture.recover.regions import (
+    UNREADABLE,
+    Fetching,
+    SavedRegion,
+    assign,
+    drop_doubles,
+    leftovers,
+)
 from tracekit.capture.recover.verdict import (
     Contents,
     RegionFacts,
@@ -91,7 +98,7 @@ def _facts(
     facts = []
     for region, owner in pairs:
         data = writer.read(f"{region.base}.raw") if region.size <= _LOOK_INTO else None
-        contents = Contents("unclear") if data is None else look_into(data)
+        contents = Contents("unclear") if data is None else look_into(data, region.unread)
         spec = RegionSpec(region.name, region.address, region.size)
         recorder = recorder_of(writer, chain, region, owner)
         facts.append(RegionFacts(spec, contents, owner.boot, chain.here, command, log, recorder))
@@ -118,7 +125,9 @@ def _explain(
             if region.boot is None:
                 writer.remove(f"{region.base}.raw")
                 writer.remove(f"{region.base}.json")
-        raise NothingToRecover(nothing_recorded(facts, judged))
+        unread = [d for d in remarks.diagnostics if d.code == UNREADABLE]
+        locked = why_locked(root) if unread else ""
+        raise NothingToRecover(nothing_recorded(facts, judged, unread) + locked)
     for diagnostic in judged:
         remarks.append(diagnostic)
     if parse_cmdline(str(chain.kernel.get("cmdline") or "")).kho is False:

@@ -18,9 +18,11 @@ from tracekit.capture.cmdline.parse import CommandLine, RegionSpec
 from tracekit.capture.recover.evidence import Previous, log_lines, mapped_instances, quote
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.ring.layout import parse_layout
+from tracekit.spans import Span, overlaps
 
 __all__ = ["Contents", "RegionFacts", "judge", "look_into", "nothing_recorded"]
 
+_PAGE_HEADER = 16  # bytes of a sub-buffer before its events
 _COMMIT = 0x3FFFFFFF  # of a sub-buffer's commit word: bytes of events in it
 _NOT_REVIVED = re.compile(r"KHO reserve-mem '[^']*' has wrong|FDT 'memblock' (has no|is incomp)")
 
@@ -37,20 +39,24 @@ class Contents:
     used: Mapping[int, int] = field(default_factory=dict)
 
 
-def look_into(data: bytes) -> Contents:
-    """Classify a region's bytes. Never raises."""
+def look_into(data: bytes, unread: Sequence[Span] = ()) -> Contents:
+    """Classify a region's bytes, those of ``unread`` not considered. Never raises."""
     try:
-        layout = parse_layout(data, "region")
+        layout = parse_layout(data, "region", unread=unread)
     except ParseError:
-        return Contents("unclear" if any(data) else "blank")
+        return Contents("unclear" if unread or any(data) else "blank")
     view = memoryview(data)
     used = {
         cpu.cpu: sum(
-            int.from_bytes(view[page + 8 : page + 12], "little") & _COMMIT for page in cpu.pages
+            int.from_bytes(view[page + 8 : page + 12], "little") & _COMMIT
+            for page in cpu.pages
+            if not overlaps(unread, page, _PAGE_HEADER)
         )
         for cpu in layout.cpus
     }
-    return Contents("recorded" if any(used.values()) else "empty", used)
+    if any(used.values()):
+        return Contents("recorded", used)
+    return Contents("unclear" if unread else "empty", used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +185,15 @@ def _reserved_alike(facts: RegionFacts) -> bool:
     return any(not m.align or spec.address % m.align == 0 for m in same)
 
 
-def nothing_recorded(facts: Sequence[RegionFacts], judged: Sequence[Diagnostic]) -> str:
-    """Why regions were carried here and yet hold nothing of an earlier kernel, in words."""
+def nothing_recorded(
+    facts: Sequence[RegionFacts],
+    judged: Sequence[Diagnostic],
+    unreadable: Sequence[Diagnostic] = (),
+) -> str:
+    """Why regions were carried here and yet hold nothing of an earlier kernel, in words.
+
+    ``unreadable`` are the remarks on regions that could not be read: a recording may be in them.
+    """
     held = {
         "recorded": "only this kernel's own events",
         "empty": "a ring buffer without an event",
@@ -191,11 +204,17 @@ def nothing_recorded(facts: Sequence[RegionFacts], judged: Sequence[Diagnostic])
         f"{f.spec.name} ({f.spec.address:#x}, {f.spec.size} bytes) holds {held[f.contents.kind]}"
         for f in facts
     )
+    raw = " ".join(f"--region {f.spec.name}@{f.spec.address:#x}:{f.spec.size:#x}" for f in facts)
+    keep = f". To save the memory as it is all the same: {raw}"
     why = "".join(f". {d.where}: {d.message}" for d in judged if d.severity != "info")
+    if unreadable:
+        unread = "; ".join(f"{d.where}: {d.message}" for d in unreadable)
+        return (
+            f"KHO carried regions that could not be read: {unread}. The others hold no recording: "
+            f"{regions}{why}{keep}"
+        )
     hint = (
         ". Was the old kernel recording? It needs trace_instance=NAME^traceoff@REGION on its "
         "command line, and 'tracekit record' to arm it ('tracekit doctor' checks)"
     )
-    raw = " ".join(f"--region {f.spec.name}@{f.spec.address:#x}:{f.spec.size:#x}" for f in facts)
-    keep = f". To save the memory as it is all the same: {raw}"
     return f"KHO carried regions, but no recording is in them: {regions}{why or hint}{keep}"

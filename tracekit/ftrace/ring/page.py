@@ -15,11 +15,14 @@ from typing import NamedTuple
 from tracekit._native import ring
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.format import EventFormat, HeaderPage
+from tracekit.spans import Span, overlaps
 
 __all__ = ["PageRow", "RecordHeader", "Records", "read_pages"]
 
 _UNKNOWN = (1 << 64) - 1
 _ROW = 9
+_UNREADABLE = 8  # where a row counts them
+_Walked = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 _MAX_NOTED = 16  # diagnostics of one code for one CPU; the rest are counted in one more
 
 _STATUS: dict[int, tuple[str, str]] = {
@@ -128,9 +131,14 @@ def _page_rows(offsets: Sequence[int], raw: bytes) -> Iterator[PageRow]:
         yield row._replace(missed=-1) if row.missed == _UNKNOWN else row
 
 
-def _diagnose(row: PageRow, where: str) -> Iterator[Diagnostic]:
+def _diagnose(row: PageRow, where: str, unread: bool) -> Iterator[Diagnostic]:
     place = f"{where} page at {row.offset:#x}"
-    if row.status:
+    if unread and (row.status or row.unreadable):
+        yield Diagnostic(
+            "page-unread", "warning", place, f"memory could not be read; {row.events} events are"
+            " before that",
+        )  # fmt: skip
+    elif row.status:
         code, message = _STATUS[row.status]
         yield Diagnostic(code, "warning", place, message.format(**row._asdict()))
     if row.missed > 0:
@@ -174,6 +182,26 @@ def _limited(remarks: Iterator[Diagnostic], where: str) -> Iterator[Diagnostic]:
             yield Diagnostic(code, "warning", where, f"... and on {n - _MAX_NOTED} more pages")
 
 
+def _without_unread(walked: _Walked, unread: Sequence[Span]) -> _Walked:
+    """What a walk gave, without the records that reach into a span that could not be read."""
+    offsets, lengths = memoryview(walked[1]).cast("Q"), memoryview(walked[2]).cast("I")
+    rows = array("Q", walked[7])
+    keep: list[int] = []
+    begin = 0
+    for row in range(0, len(rows), _ROW):
+        end = begin + rows[row]
+        whole = [n for n in range(begin, end) if not overlaps(unread, offsets[n], lengths[n])]
+        rows[row + _UNREADABLE] += end - begin - len(whole)
+        rows[row] = len(whole)
+        keep += whole
+        begin = end
+    ts, offset, length, type_, flags, preempt, pid = (
+        b"".join(column[n * size : (n + 1) * size] for n in keep)
+        for column, size in zip(walked[:7], (8, 8, 4, 2, 1, 1, 4), strict=True)
+    )
+    return ts, offset, length, type_, flags, preempt, pid, rows.tobytes()
+
+
 def read_pages(
     data: bytes | memoryview,
     pages: Sequence[int],
@@ -182,21 +210,27 @@ def read_pages(
     where: str,
     page_header: HeaderPage,
     record_header: RecordHeader,
+    unread: Sequence[Span] = (),
 ) -> Records:
     """Walk the sub-buffers at byte offsets ``pages``, each ``subbuf_size`` bytes.
 
-    ``where`` names the source in diagnostics. A page that does not lie inside the data is a
-    programming error (ValueError): the layout has checked that.
+    ``where`` names the source in diagnostics; ``unread`` are the spans where the data hold the
+    filler (:func:`~tracekit.spans.filled`): a record that reaches into one is unreadable. A page
+    that does not lie inside the data is a programming error (ValueError): the layout has checked
+    that.
     """
     ranges = array("Q")
     for page in pages:
         ranges.extend((page, subbuf_size))
     header = (page_header.timestamp, page_header.commit, page_header.data)
-    ts, offset, length, type_, flags, preempt, pid, raw_rows = ring.walk(
-        data, ranges, header, record_header
+    walked = ring.walk(data, ranges, header, record_header)
+    if unread:
+        walked = _without_unread(walked, unread)
+    ts, offset, length, type_, flags, preempt, pid, raw_rows = walked
+    rows = list(_page_rows(pages, raw_rows)) if unread or _remarkable(raw_rows) else []
+    remarks = (
+        d for row in rows for d in _diagnose(row, where, overlaps(unread, row.offset, subbuf_size))
     )
-    rows = list(_page_rows(pages, raw_rows)) if _remarkable(raw_rows) else []
-    remarks = (d for row in rows for d in _diagnose(row, where))
     return Records(
         cpu,
         ts,
