@@ -37,7 +37,7 @@ def _layout(recording: Recording, boot: Boot, path: str) -> tuple[RegionLayout, 
     for buffer in recording.buffers:
         if buffer.layout is not None and any(e.source == path for e in buffer.extents):
             return buffer.layout, buffer.data
-    data, unread, _ = read_region(boot.session, path)
+    data, unread = read_region(boot.session, path)
     return parse_layout(data, f"{boot.where} {path}", boot.header_page, unread), data
 
 

@@ -9,7 +9,6 @@ one sequence per CPU: lost ones are missing from it.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +18,9 @@ from tracekit.ftrace.ring.page import Records
 from tracekit.timeline.boot import Buffer
 from tracekit.timeline.bpf_format import PROBE_FILE
 from tracekit.timeline.merge import BootPart
+from tracekit.timeline.stats import parse_stats
 
-__all__ = ["CpuAccount", "account", "parse_stats"]
-
-_STAT = re.compile(r"^([a-z ]+):\s*([0-9]{1,20})(?:\.([0-9]{1,9}))?\s*$")
+__all__ = ["CpuAccount", "account"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +36,6 @@ class CpuAccount:
     lost: int | None
     at_least: bool
     unreadable: int
-
-
-def parse_stats(text: str) -> dict[str, int]:
-    """``per_cpu/cpuN/stats`` (``tracing_stats_read()``): counts, and stamps in clock units.
-
-    Stamps printed as ``seconds.microseconds`` become ns.
-    """
-    counts = {}
-    for line in text.splitlines():
-        if (m := _STAT.match(line)) is not None:
-            ns = m[3] is not None
-            counts[m[1]] = int(m[2]) * 10**9 + int(m[3].ljust(9, "0")[:9]) if ns else int(m[2])
-    return counts
 
 
 def _overwritten(
@@ -74,9 +59,12 @@ def _overwritten(
 
 
 def _of_cpu(buffer: Buffer, records: Records, stats: dict[str, int]) -> CpuAccount:
-    if buffer.layout is None:  # pages handed out by the kernel: it flags what it lost
-        gone: int | None = 0
-        at_least = records.missed_unknown > 0
+    gone: int | None
+    if records.cpu in buffer.lost:
+        gone, at_least = buffer.lost[records.cpu]
+        at_least = at_least or records.missed_unknown > 0
+    elif buffer.layout is None:  # pages handed out by the kernel: it flags what it lost
+        gone, at_least = 0, records.missed_unknown > 0
         if stats.get("overrun", 0) > records.missed:
             gone, at_least = stats["overrun"] - records.missed, False
     else:

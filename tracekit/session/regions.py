@@ -9,9 +9,10 @@ from tracekit.errors import SessionError
 from tracekit.session.reader import Session
 from tracekit.spans import Span, filled, join_spans
 
-__all__ = ["RegionBytes", "read_region", "unread_spans"]
+__all__ = ["RegionBytes", "listed_writers", "read_region", "region_writers", "unread_spans"]
 
 _MAX_OFFSET = 1 << 48
+_MAX_WRITERS = 64
 
 
 def unread_spans(document: Mapping[str, Any]) -> tuple[Span, ...]:
@@ -27,11 +28,10 @@ def unread_spans(document: Mapping[str, Any]) -> tuple[Span, ...]:
 
 
 class RegionBytes(NamedTuple):
-    """A region: its bytes, with the filler where they could not be read, and its description."""
+    """A region's bytes, with the filler in the spans that could not be read."""
 
     data: bytes
     unread: tuple[Span, ...]
-    about: Mapping[str, Any]
 
 
 def read_region(session: Session, path: str) -> RegionBytes:
@@ -40,9 +40,24 @@ def read_region(session: Session, path: str) -> RegionBytes:
     Raises :class:`~tracekit.errors.SessionError` when the bytes cannot be read.
     """
     data = session.read(path)
+    unread = unread_spans(_about(session, path))
+    return RegionBytes(filled(data, unread), unread)
+
+
+def _about(session: Session, path: str) -> Mapping[str, Any]:
     try:
-        about = session.json(f"{path.removesuffix('.raw')}.json")
+        return session.json(f"{path.removesuffix('.raw')}.json")
     except SessionError:
-        about = {}
-    unread = unread_spans(about)
-    return RegionBytes(filled(data, unread), unread, about)
+        return {}
+
+
+def listed_writers(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """What identifies the boots that recorded into a region, oldest first; none if it was one."""
+    listed = document.get("writers")
+    sound = isinstance(listed, list) and all(isinstance(writer, str) for writer in listed)
+    return tuple(listed[-_MAX_WRITERS:]) if isinstance(listed, list) and sound else ()
+
+
+def region_writers(session: Session, path: str) -> tuple[str, ...]:
+    """:func:`listed_writers` of the region whose bytes are in ``path``."""
+    return listed_writers(_about(session, path))

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tracekit.capture.cmdline.parse import RegionSpec, parse_cmdline
+from tracekit.capture.recover.attached import older_in, with_writers
+from tracekit.capture.recover.backup import find_backups, save_backup
 from tracekit.capture.recover.chain import (
     Chain,
     check_previous,
@@ -47,7 +49,7 @@ from tracekit.capture.save.boots import NOBODY, Owner
 from tracekit.capture.save.bpf_store import finish_bpf
 from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
-from tracekit.capture.save.pipes import drain_pipes, finish_pipes
+from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
 from tracekit.capture.save.remarks import Progress, Remarks, no_progress
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
 from tracekit.session import SessionWriter, safe_name
@@ -101,7 +103,13 @@ def _facts(
         contents = Contents("unclear") if data is None else look_into(data, region.unread)
         spec = RegionSpec(region.name, region.address, region.size)
         recorder = recorder_of(writer, chain, region, owner)
-        facts.append(RegionFacts(spec, contents, owner.boot, chain.here, command, log, recorder))
+        earlier = [
+            i for i, kernel in chain.boots.items() if identity(kernel) in region.writers[:-1]
+        ]
+        older = older_in(writer, earlier, region) if region.writers else {}
+        facts.append(
+            RegionFacts(spec, contents, owner.boot, chain.here, command, log, recorder, older)
+        )
     return facts
 
 
@@ -111,16 +119,18 @@ def _explain(
     chain: Chain,
     discovery: Discovery,
     pairs: Sequence[tuple[SavedRegion, Owner]],
+    copied: bool,
     remarks: Remarks,
 ) -> None:
-    """Remark on what happened to the regions.
+    """Remark on what happened to the regions; ``copied``: this kernel has a copy of one.
 
     Raises :class:`~tracekit.errors.NothingToRecover` when no region that KHO carried has
     anything of an earlier kernel in it; the copies are removed from the session.
     """
     facts = _facts(root, writer, chain, pairs)
     judged = [diagnostic for fact in facts for diagnostic in judge(fact)]
-    if discovery.how != "--region" and not any(fact.holds_recording for fact in facts):
+    recorded = copied or any(fact.holds_recording for fact in facts)
+    if discovery.how != "--region" and not recorded:
         for region, _ in pairs:
             if region.boot is None:
                 writer.remove(f"{region.base}.raw")
@@ -168,6 +178,8 @@ def _adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) 
     facts = chain.facts(writer)
     for region in leftovers(writer, read_in):
         owner = owner_of_leftover(region, chain, facts)
+        reader = next((i for i, k in chain.boots.items() if identity(k) == region.read_in), -1)
+        region, owner = with_writers(writer, chain, region, owner, reader)
         where = f"region {region.name} in {region.directory}"
         if owner.boot == NOBODY:
             message = "a recover that was killed copied it; nothing tells which boot wrote it"
@@ -188,7 +200,8 @@ def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], discovery: Discove
     """Save the running kernel's side: its trace pages, its formats and names, its KHO data."""
     tracefs = find_tracefs(saving.root)
     markers = sample_trace_clock(saving.root, tracefs) if tracefs is not None else []
-    cpus = drain_pipes(saving, tracefs, kernel) if tracefs is not None else []
+    pipes = own_pipes(saving, tracefs or "")
+    cpus = drain_pipes(saving, pipes, kernel) if tracefs is not None else []
     metadata = asdict(discovery.metadata) if discovery.metadata else None
     save_boot(saving, {**kernel, "kexec_metadata": metadata}, markers)
     for name, data in discovery.blobs.items():
@@ -196,7 +209,7 @@ def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], discovery: Discove
         rel = saving.rel("/".join(("kho/in", *above, safe_name(last))))
         if not saving.writer.has(rel):  # it came from physical memory, not from debugfs
             saving.writer.write(rel, data)
-    finish_pipes(saving, cpus)
+    finish_pipes(saving, pipes, cpus)
 
 
 def recover(
@@ -229,8 +242,13 @@ def recover(
             )
             saved = _fetch(root, fetching, discovery)
             owners = owners_of(saved, chain, chain.facts(writer), discovery.how)
-            pairs = list(zip(saved, owners, strict=True))
-            _explain(root, writer, chain, discovery, pairs, about_regions)
+            pairs = [
+                with_writers(writer, chain, region, owner, chain.here)
+                for region, owner in zip(saved, owners, strict=True)
+            ]
+            saved, owners = [region for region, _ in pairs], [owner for _, owner in pairs]
+            backups = find_backups(root, writer, chain, about_regions)
+            _explain(root, writer, chain, discovery, pairs, bool(backups), about_regions)
         except NothingToRecover:
             _clear_incoming(writer)
             writer.abandon()
@@ -248,11 +266,12 @@ def recover(
             else region.of_boot(owner.boot)
             for region, owner in zip(saved, owners, strict=True)
         ]  # fmt: skip
+        saving = Saving(root, writer, chain.here, about_boot, progress, at_hand)
+        for backup in backups:
+            save_backup(saving, backup, kernel)
         if any(owner.boot != chain.here for owner in owners):
             check_previous(writer, chain, discovery, about_regions)
-        _save_new_boot(
-            Saving(root, writer, chain.here, about_boot, progress, at_hand), kernel, discovery
-        )
+        _save_new_boot(saving, kernel, discovery)
         drop_doubles(writer)
         _clear_incoming(writer)
         writer.set_diagnostics(None, about_regions.diagnostics)

@@ -20,7 +20,7 @@ from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name
 from tracekit.session.compression import Sink
 from tracekit.session.files import dump_json
 from tracekit.session.names import INCOMING
-from tracekit.session.regions import unread_spans
+from tracekit.session.regions import listed_writers, unread_spans
 from tracekit.spans import Span
 
 __all__ = [
@@ -43,6 +43,7 @@ class SavedRegion:
     """A region in the session; ``regions/NAME.json`` has all fields but the last two.
 
     ``unread`` are the (offset, size) of the bytes that could not be read: a filler stands there.
+    ``writers`` identify the boots that recorded into it, oldest first; none where it was one.
 
     ``read_in`` identifies the boot that read it: the same region read in the same boot is never
     copied again. Sizes and addresses are in bytes; ``sha256`` is that of the raw bytes; ``header``
@@ -60,6 +61,7 @@ class SavedRegion:
     header: str
     owner_evidence: str = ""
     unread: tuple[Span, ...] = ()
+    writers: tuple[str, ...] = ()
     directory: str = ""
     kept: bool = False
 
@@ -83,8 +85,9 @@ class SavedRegion:
         """The bytes of ``NAME.json``."""
         document = asdict(self)
         del document["directory"], document["kept"]
-        if not self.unread:
-            del document["unread"]
+        for name in ("unread", "writers"):
+            if not document[name]:
+                del document[name]
         return dump_json(document)
 
 
@@ -115,7 +118,7 @@ def _decode(data: bytes | None, directory: str) -> SavedRegion | None:
     try:
         document = json.loads(data or b"")
         known = {name: document[name] for name in _FIELDS & document.keys()}
-        known["unread"] = unread_spans(document)
+        known |= {"unread": unread_spans(document), "writers": listed_writers(document)}
         region = SavedRegion(**known, directory=directory, kept=True)
         bytes.fromhex(region.header)
     except (AttributeError, ValueError, TypeError, RecursionError):

@@ -65,7 +65,8 @@ class RegionFacts:
 
     ``owner`` is the boot that wrote it, ``here`` the running one. ``command`` and ``log`` are the
     running kernel's. ``previous`` is the boot whose recording the region was to hold, None where
-    there is none or it is in the session already.
+    there is none or it is in the session already. ``older``: CPU -> sub-buffers of earlier kernels,
+    where this one has recorded on after them.
     """
 
     spec: RegionSpec
@@ -75,6 +76,7 @@ class RegionFacts:
     command: CommandLine
     log: str
     previous: Previous | None
+    older: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def attached(self) -> str | None:
@@ -113,8 +115,29 @@ def _written(facts: RegionFacts, cpus: Sequence[int]) -> str:
     return f"; the snapshot had counted {count} events there" if count else ""
 
 
-def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
-    """(code, what happened) where this kernel's own instance is on an earlier kernel's region."""
+def _recorded_on(facts: RegionFacts, why: str, next_time: str) -> Diagnostic:
+    """The running kernel recorded on after an earlier one's events."""
+    kept = sorted(facts.older)
+    gone = [
+        cpu for cpu in sorted(facts.contents.used)
+        if cpu not in facts.older and _written(facts, [cpu])
+    ]  # fmt: skip
+    message = (
+        f"{why} and recorded on after its events. Those of {_cpus(kept)} are there, but for the "
+        "sub-buffer that was being written, where this kernel's first record lies"
+    )
+    if gone:
+        message += (
+            f"; {_cpus(gone)} has none left{_written(facts, gone)}: the kernel resets the buffers "
+            "of the CPUs that are online when it enables events"
+        )
+    severity: Literal["error", "warning"] = "error" if gone else "warning"
+    where = f"region {facts.spec.name}"
+    return Diagnostic("region-recorded-on", severity, where, f"{message}. Next time {next_time}")
+
+
+def _reattached(facts: RegionFacts) -> Diagnostic | None:
+    """What happened where this kernel's own instance is on an earlier kernel's region."""
     parameter = f"trace_instance={facts.attached}@{facts.spec.name}"
     why = (
         f"this kernel attached its own trace instance to the region the old one recorded in "
@@ -122,23 +145,32 @@ def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
     )
     next_time = "give the new kernel the other region, as 'tracekit handover' does"
     used = facts.contents.used
+    if facts.older:
+        return _recorded_on(facts, why, next_time)
+
+    def error(code: str, message: str) -> Diagnostic:
+        return Diagnostic(code, "error", f"region {facts.spec.name}", message)
+
     if facts.owner == facts.here and facts.contents.kind == "recorded":
-        return "region-rewritten", (
+        return error(
+            "region-rewritten",
             f"{why} and has recorded over it: the address of _text in its header is this "
-            f"kernel's{_written(facts, sorted(used))}. Next time {next_time}"
+            f"kernel's{_written(facts, sorted(used))}. Next time {next_time}",
         )
     if facts.contents.kind in ("empty", "blank"):
-        return "region-wiped", (
+        return error(
+            "region-wiped",
             f"{why} and cleared it: no CPU has an event left{_written(facts, sorted(used))}. "
-            f"Next time {next_time}"
+            f"Next time {next_time}",
         )
     gone = [cpu for cpu in sorted(used) if not used[cpu]]
     if gone:
         left = ", ".join(f"CPU {cpu}: {n} bytes" for cpu, n in sorted(used.items()) if n)
-        return "region-cpus-wiped", (
+        return error(
+            "region-cpus-wiped",
             f"{why}; {_cpus(gone)} has no event left{_written(facts, gone)}, and left are {left}. "
             "Restoring a trace clock other than 'local' resets the CPUs that are online then, "
-            f"which is CPU 0. Next time {next_time}"
+            f"which is CPU 0. Next time {next_time}",
         )
     return None
 
@@ -150,7 +182,7 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
     if facts.recorder is not None and facts.attached is not None:
         happened = _reattached(facts)
         if happened is not None:
-            remarks.append(Diagnostic(happened[0], "error", where, happened[1]))
+            remarks.append(happened)
     elif facts.recorder is not None and facts.contents.kind in ("empty", "blank"):
         remarks.append(
             Diagnostic(
