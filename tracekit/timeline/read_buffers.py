@@ -105,8 +105,9 @@ def _shared(
 ) -> Buffer:
     """The part of a region, which several boots recorded into, that is the given one's."""
     indices = _indices(boot)
-    known = [writer_of(boot.session, indices.get(w), name, layout.clock) for w in writers]
-    shares = share_out(region.data, layout, boot.header_page, known)
+    clock = layout.clock or boot.trace_clock(boot.instance_on(name))
+    known = [writer_of(boot.session, indices.get(w), name, clock) for w in writers]
+    shares = share_out(region.data, layout, boot.header_page, known, clock, region.unread)
     me = identity(boot.kernel)
     number = writers.index(me) if me in writers else 0
     newest = number == len(writers) - 1

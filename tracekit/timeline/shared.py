@@ -20,6 +20,7 @@ from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.layout import CpuBuffer, RegionLayout
 from tracekit.ftrace.ring.restarts import restarts, split_at
 from tracekit.session import Session
+from tracekit.spans import Span, overlaps
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.stats import parse_stats
 
@@ -27,7 +28,7 @@ __all__ = ["CpuShares", "Writer", "share_out", "writer_of"]
 
 _COMMIT = 0x3FFFFFFF
 _MICROSECOND = 1000  # ns; the kernel shows the oldest event's stamp rounded to it
-_GOES_ON = "x86-tsc"  # the only trace clock that does not start anew at a boot
+_GOES_ON = "x86-tsc"  # the only trace clock that a kexec does not set back
 
 Stats = Mapping[str, int]
 
@@ -84,11 +85,18 @@ def _zero(boot: Boot) -> int | None:
     return pairs[0].before - pairs[0].ns * khz // 1_000_000 if pairs and khz else None
 
 
-def _stamps(data: memoryview, pages: Sequence[int], header: HeaderPage) -> list[int]:
-    return [
-        int.from_bytes(data[page + header.timestamp : page + header.timestamp + 8], "little")
-        for page in pages
-    ]
+def _stamps(
+    data: memoryview, pages: Sequence[int], header: HeaderPage, unread: Sequence[Span]
+) -> list[int]:
+    """The pages' time stamps; an unread one has that of the page before it."""
+    stamps: list[int] = []
+    for page in pages:
+        at = page + header.timestamp
+        stamp = int.from_bytes(data[at : at + 8], "little")
+        if overlaps(unread, page, header.data):
+            stamp = stamps[-1] if stamps else 0
+        stamps.append(stamp)
+    return stamps
 
 
 def _used(data: memoryview, pages: Sequence[int], header: HeaderPage) -> list[int]:
@@ -116,28 +124,32 @@ def _single_owner(cpu: CpuBuffer, stamp: int, writers: Sequence[Writer]) -> int:
 
 def _by_zero(stamps: Sequence[int], writers: Sequence[Writer]) -> list[int] | None:
     """Where each later writer's sub-buffers begin, on a clock that went on; None if not known."""
-    zeros = [writer.zero for writer in writers[1:]]
-    if any(zero is None for zero in zeros):
+    zeros = [writer.zero for writer in writers[1:] if writer.zero is not None]
+    if len(zeros) < len(writers) - 1 or zeros != sorted(zeros):
         return None
-    return [sum(stamp < zero for stamp in stamps) for zero in zeros if zero is not None]
+    later = ((i for i, stamp in enumerate(stamps) if stamp >= zero) for zero in zeros)
+    return [next(places, len(stamps)) for places in later]
 
 
 def _shares_of(
-    data: memoryview, cpu: CpuBuffer, header: HeaderPage, writers: Sequence[Writer], goes_on: bool
+    pages: Sequence[int],
+    stamps: Sequence[int],
+    cpu: CpuBuffer,
+    writers: Sequence[Writer],
+    goes_on: bool,
 ) -> CpuShares:
+    """Share out ``pages``, the used ones of a CPU, and ``stamps``, theirs."""
     nothing: list[tuple[int, ...]] = [()] * len(writers)
-    pages = _used(data, cpu.pages, header)
     if not pages:
         return CpuShares((*nothing[:-1], cpu.pages))
     if not cpu.ordered:
         return CpuShares(tuple(nothing), cpu.pages, told=False)
-    stamps = _stamps(data, pages, header)
-    if goes_on:
+    sure, doubtful = restarts(stamps)
+    if goes_on and not sure:  # else firmware has reset the TSC
         places = _by_zero(stamps, writers)
         if places is None:
             return CpuShares(tuple(nothing), cpu.pages, told=False)
         return CpuShares(tuple(split_at(pages, places)))
-    sure, doubtful = restarts(stamps)
     if not sure and doubtful and len(writers) == 2:
         sure = doubtful[:1] if _is_first(stamps[0], writers[0].stats(cpu.cpu)) else []
     parts = split_at(pages, sure)
@@ -150,9 +162,22 @@ def _shares_of(
 
 
 def share_out(
-    data: bytes, layout: RegionLayout, header: HeaderPage, writers: Sequence[Writer]
+    data: bytes,
+    layout: RegionLayout,
+    header: HeaderPage,
+    writers: Sequence[Writer],
+    clock: str | None,
+    unread: Sequence[Span] = (),
 ) -> list[CpuShares]:
-    """The shares of each of the region's CPUs; ``writers`` are two or more, oldest first."""
+    """The shares of each of the region's CPUs; ``writers`` are two or more, oldest first.
+
+    ``unread`` are the spans of ``data`` that could not be read.
+    """
     view = memoryview(data)
-    goes_on = layout.clock == _GOES_ON
-    return [_shares_of(view, cpu, header, writers, goes_on) for cpu in layout.cpus]
+    goes_on = clock == _GOES_ON
+    shares = []
+    for cpu in layout.cpus:
+        pages = _used(view, cpu.pages, header)
+        stamps = _stamps(view, pages, header, unread)
+        shares.append(_shares_of(pages, stamps, cpu, writers, goes_on))
+    return shares

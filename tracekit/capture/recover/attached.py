@@ -6,6 +6,7 @@ header does not tell of the events before: the order of the sub-buffers' time st
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,18 +14,20 @@ from typing import Any
 from tracekit.capture.cmdline.parse import parse_cmdline
 from tracekit.capture.recover.chain import Chain
 from tracekit.capture.recover.regions import SavedRegion
-from tracekit.capture.save.boots import NOBODY, Owner
+from tracekit.capture.save.boots import NOBODY, Owner, header_address
 from tracekit.capture.save.clocks import last_count
 from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.ftrace.ring.restarts import restarts
 from tracekit.session import SessionWriter
+from tracekit.spans import overlaps
 
 __all__ = ["older_in", "older_subbufs", "with_writers"]
 
-_GOES_ON = "x86-tsc"  # the only trace clock that does not start anew at a boot
+_GOES_ON = "x86-tsc"  # the only trace clock that a kexec does not set back
 _COMMIT = 0x3FFFFFFF
+_HEADER = 16  # bytes of a sub-buffer before its events
 
 
 def older_subbufs(region: SavedRegion, data: bytes, before: int | None) -> dict[int, int]:
@@ -36,19 +39,24 @@ def older_subbufs(region: SavedRegion, data: bytes, before: int | None) -> dict[
         layout = parse_layout(data, "region", unread=region.unread)
     except ParseError:
         return {}
-    older: dict[int, int] = {}
-    for cpu in layout.cpus:
-        words = [int.from_bytes(data[page : page + 16], "little") for page in cpu.pages]
-        stamps = [word & (1 << 64) - 1 for word in words if word >> 64 & _COMMIT]
-        if not cpu.ordered:
-            continue
-        if layout.clock == _GOES_ON:
-            count = sum(stamp <= before for stamp in stamps) if before else 0
-        else:
-            count = max(restarts(stamps)[0], default=0)
-        if count:
-            older[cpu.cpu] = count
-    return older
+    stamps = {
+        cpu.cpu: _stamps(data, [p for p in cpu.pages if not overlaps(region.unread, p, _HEADER)])
+        for cpu in layout.cpus
+        if cpu.ordered
+    }
+    older = {cpu: max(restarts(of_cpu)[0], default=0) for cpu, of_cpu in stamps.items()}
+    newest = max((stamp for of_cpu in stamps.values() for stamp in of_cpu), default=0)
+    # A TSC that is behind after all has been reset by firmware: then the stamps step back, too.
+    if layout.clock == _GOES_ON and before is not None and newest > before:
+        for cpu, of_cpu in stamps.items():
+            older[cpu] = older[cpu] or sum(stamp <= before for stamp in of_cpu)
+    return {cpu: count for cpu, count in older.items() if count}
+
+
+def _stamps(data: bytes, pages: Sequence[int]) -> list[int]:
+    """The time stamps of the sub-buffers that hold events."""
+    headers = [struct.unpack_from("<QI", data, page) for page in pages]
+    return [stamp for stamp, commit in headers if commit & _COMMIT]
 
 
 def with_writers(
@@ -65,6 +73,10 @@ def with_writers(
     kernels: Mapping[int, Mapping[str, Any]] = {**chain.boots, chain.here: chain.kernel}
     if region.boot is not None or reader not in kernels or not _attached(kernels[reader], region):
         return region, owner
+    written = header_address(bytes.fromhex(region.header))
+    own = kernels[reader].get("text_address")
+    if written is not None and written[0] == "_text" and own and written[1] != own:
+        return region, owner  # it has recorded nothing, else the header would be its own
     earlier = [i for i in sorted(kernels) if i < reader and _attached(kernels[i], region)]
     if not older_in(writer, earlier, region):
         return region, owner
