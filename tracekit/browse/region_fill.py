@@ -35,7 +35,9 @@ class Fill:
 def _layout(recording: Recording, boot: Boot, path: str) -> tuple[RegionLayout, bytes]:
     """The layout and bytes of the region: decoded before, or read from its file."""
     for buffer in recording.buffers:
-        if buffer.layout is not None and any(e.source == path for e in buffer.extents):
+        if buffer.layout is None or buffer.lost:  # lost: it is one boot's part of a region
+            continue
+        if any(e.source == path for e in buffer.extents):
             return buffer.layout, buffer.data
     data, unread = read_region(boot.session, path)
     return parse_layout(data, f"{boot.where} {path}", boot.header_page, unread), data

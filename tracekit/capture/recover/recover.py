@@ -85,6 +85,17 @@ def _fetch(root: Sysroot, fetching: Fetching, discovery: Discovery) -> list[Save
         raise NothingToRecover(f"{error}{why_locked(root)}") from error
 
 
+def _with_owners(
+    writer: SessionWriter, chain: Chain, regions: Sequence[SavedRegion], how: str
+) -> list[tuple[SavedRegion, Owner]]:
+    """Each region with the boot it is of, and with all its writers where it has several."""
+    owners = owners_of(regions, chain, chain.facts(writer), how)
+    return [
+        with_writers(writer, chain, region, owner, chain.here)
+        for region, owner in zip(regions, owners, strict=True)
+    ]
+
+
 def _facts(
     root: Sysroot,
     writer: SessionWriter,
@@ -241,12 +252,8 @@ def recover(
                 cores, writer, discovery.how, identity(kernel), chain.here, about_regions, progress
             )
             saved = _fetch(root, fetching, discovery)
-            owners = owners_of(saved, chain, chain.facts(writer), discovery.how)
-            pairs = [
-                with_writers(writer, chain, region, owner, chain.here)
-                for region, owner in zip(saved, owners, strict=True)
-            ]
-            saved, owners = [region for region, _ in pairs], [owner for _, owner in pairs]
+            pairs = _with_owners(writer, chain, saved, discovery.how)
+            owners = [owner for _, owner in pairs]
             backups = find_backups(root, writer, chain, about_regions)
             _explain(root, writer, chain, discovery, pairs, bool(backups), about_regions)
         except NothingToRecover:
@@ -264,7 +271,7 @@ def recover(
             )
             if region.boot is None
             else region.of_boot(owner.boot)
-            for region, owner in zip(saved, owners, strict=True)
+            for (region, _), owner in zip(pairs, owners, strict=True)
         ]  # fmt: skip
         saving = Saving(root, writer, chain.here, about_boot, progress, at_hand)
         for backup in backups:
