@@ -1,9 +1,8 @@
 """The kernel's own copy of an earlier boot's buffer: what ``recover`` saved of it.
 
-``trace_instance=NAME=OTHER`` copies OTHER's buffer before anything is recorded into that
-(``__update_last_data()`` comes later; Documentation/trace/debugging.rst). ``boots/N/backup/NAME/``
-of the boot that recorded has the copy's counters as they were found, and its pages where they could
-be read.
+``trace_instance=NAME=OTHER`` copies OTHER's buffer before anything is recorded into that.
+``boots/N/backup/NAME/`` of the boot that recorded has the copy's counters as they were found, and
+its pages where they could be read.
 """
 
 from __future__ import annotations
