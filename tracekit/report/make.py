@@ -11,6 +11,7 @@ import numpy as np
 
 from tracekit.errors import Diagnostic
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
+from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
 from tracekit.report.losses import CpuAccount, account
 from tracekit.report.observations import observe_entering, observe_leaving
@@ -161,6 +162,8 @@ class Report:
         absent = [str(b.index) for b in leaving if not b.cpus]
         if absent:
             return f"nothing of boot {', '.join(absent)}"
+        if self.lost == 0 and not self.unreadable:
+            return "how many are lost is not known: see the remarks"
         words = f"{count_lost(self.lost, self.lost_at_least)} lost"
         return f"{words}, {self.unreadable:,} unreadable" if self.unreadable else words
 
@@ -205,7 +208,9 @@ def _cpu_report(events: Events, boot: int, cpu: int, accounts: Sequence[CpuAccou
 
 def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
     model = events.axis.clocks.get(boot.index)
-    accounts, remarks = account(events.part(boot.index))
+    part = events.part(boot.index)
+    accounts, remarks = account(part)
+    remarks += find_holes(events, part)
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
         by_cpu.setdefault(one.cpu, []).append(one)
