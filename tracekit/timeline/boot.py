@@ -19,6 +19,7 @@ from tracekit.ftrace.symbols import Symbols
 from tracekit.session import Session
 from tracekit.timeline.bpf_format import is_probe, probe_format, probe_ids, probe_name
 from tracekit.timeline.counters import Counters, read_counters
+from tracekit.timeline.foreign import whose_region
 
 __all__ = ["Boot", "Buffer", "Extent", "parse_comms", "parse_printk_formats"]
 
@@ -287,7 +288,11 @@ class Boot:
             data = self.session.read(path)
             layout = parse_layout(data, where, self.header_page)
         except (ParseError, SessionError) as error:
-            self.note("region-unusable", f"region {name}", str(error))
+            cmdline = str(self.kernel.get("cmdline") or "")
+            if whose := whose_region(self.session, self.index, name, cmdline):
+                self.note("region-of-others", f"region {name}", whose, "info")
+            else:
+                self.note("region-unusable", f"region {name}", str(error))
             return None
         records = tuple(
             read_pages(

@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tracekit.capture.cmdline.memory_use import Use
 from tracekit.capture.cmdline.parse import CommandLine, RegionSpec
 from tracekit.capture.recover.evidence import Previous, log_lines, mapped_instances, quote
+from tracekit.carriers.signatures import PSTORE
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.ring.layout import parse_layout
 
@@ -59,7 +61,8 @@ class RegionFacts:
 
     ``owner`` is the boot that wrote it, ``here`` the running one. ``command`` and ``log`` are the
     running kernel's. ``previous`` is the boot whose recording the region was to hold, None where
-    there is none or it is in the session already.
+    there is none or it is in the session already. ``use`` says who else uses it, ``kept`` what
+    kept its memory: KHO, a vmcore, or nothing that is known.
     """
 
     spec: RegionSpec
@@ -69,12 +72,19 @@ class RegionFacts:
     command: CommandLine
     log: str
     previous: Previous | None
+    use: Use = field(default_factory=lambda: Use("free"))
+    kept: Literal["kho", "vmcore", "nothing"] = "kho"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is somebody else's memory and no ring buffer is in it."""
+        return self.use.foreign and self.contents.kind in ("unclear", "blank")
 
     @property
     def attached(self) -> str | None:
         """The instance of this kernel that is on the region, None where none is."""
         instance = self.command.instance_of(self.spec.name, self.spec.address)
-        if instance is None:
+        if instance is None or self.kept == "vmcore":  # a crash kernel leaves the old memory alone
             return None
         mapped = mapped_instances(self.log).get(instance.name)
         elsewhere = mapped is not None and mapped[0] != self.spec.address
@@ -91,7 +101,8 @@ class RegionFacts:
     @property
     def holds_recording(self) -> bool:
         """Whether there is, or may be, something of an earlier kernel in it."""
-        return self.owner != self.here and self.contents.kind in ("recorded", "unclear")
+        worth = self.contents.kind in ("recorded", "unclear")
+        return self.owner != self.here and worth and not self.foreign
 
 
 def _cpus(numbers: Sequence[int]) -> str:
@@ -140,6 +151,10 @@ def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
 def judge(facts: RegionFacts) -> list[Diagnostic]:
     """Remarks on what happened to a region that was to hold a recording; none if all is well."""
     where = f"region {facts.spec.name}"
+    if facts.foreign:
+        advice = f": {PSTORE}" if facts.use.kind == "ramoops" else ""
+        message = f"it is used by {facts.use.who}, and is no trace; saved as it is{advice}"
+        return [Diagnostic("region-of-others", "info", where, message)]
     remarks: list[Diagnostic] = []
     if facts.recorder is not None and facts.attached is not None:
         happened = _reattached(facts)
@@ -156,7 +171,17 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
                 "recording (tracing_on, events)? 'tracekit record' sees to both",
             )
         )
-    if facts.owner != facts.here and not _reserved_alike(facts):
+    if facts.owner != facts.here and facts.kept == "nothing":
+        remarks.append(
+            Diagnostic(
+                "region-not-kept",
+                "warning",
+                where,
+                "KHO did not carry it here: nothing that is known has kept its memory from being "
+                "written to since the jump",
+            )
+        )
+    elif facts.owner != facts.here and facts.kept == "kho" and not _reserved_alike(facts):
         lines = log_lines(facts.log, _NOT_REVIVED)
         remarks.append(
             Diagnostic(
@@ -179,8 +204,10 @@ def _reserved_alike(facts: RegionFacts) -> bool:
     return any(not m.align or spec.address % m.align == 0 for m in same)
 
 
-def nothing_recorded(facts: Sequence[RegionFacts], judged: Sequence[Diagnostic]) -> str:
-    """Why regions were carried here and yet hold nothing of an earlier kernel, in words."""
+def nothing_recorded(
+    facts: Sequence[RegionFacts], judged: Sequence[Diagnostic], how: str = "kho memblock"
+) -> str:
+    """Why regions were found (``how``: as in ``Discovery``) and yet hold nothing, in words."""
     held = {
         "recorded": "only this kernel's own events",
         "empty": "a ring buffer without an event",
@@ -188,7 +215,8 @@ def nothing_recorded(facts: Sequence[RegionFacts], judged: Sequence[Diagnostic])
         "unclear": "no ring buffer of an earlier kernel",
     }
     regions = "; ".join(
-        f"{f.spec.name} ({f.spec.address:#x}, {f.spec.size} bytes) holds {held[f.contents.kind]}"
+        f"{f.spec.name} ({f.spec.address:#x}, {f.spec.size} bytes) "
+        + (f"is used by {f.use.who}" if f.foreign else f"holds {held[f.contents.kind]}")
         for f in facts
     )
     why = "".join(f". {d.where}: {d.message}" for d in judged if d.severity != "info")
@@ -198,4 +226,5 @@ def nothing_recorded(facts: Sequence[RegionFacts], judged: Sequence[Diagnostic])
     )
     raw = " ".join(f"--region {f.spec.name}@{f.spec.address:#x}:{f.spec.size:#x}" for f in facts)
     keep = f". To save the memory as it is all the same: {raw}"
-    return f"KHO carried regions, but no recording is in them: {regions}{why or hint}{keep}"
+    begin = "/proc/vmcore has the regions" if how == "vmcore" else "KHO carried regions"
+    return f"{begin}, but no recording is in them: {regions}{why or hint}{keep}"
