@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK, find_loader, parameters
+from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK, parameters
 from tracekit.capture.cmdline.parse import parse_cmdline
 from tracekit.capture.cmdline.setup import UNITS, Options, apply, make_plan, start, undo
 from tracekit.cli import main
@@ -65,22 +65,6 @@ def test_a_size_that_is_none(size: str) -> None:
         return
     with pytest.raises(UsageError, match="--size"):
         parameters(size)
-
-
-@pytest.mark.parametrize(
-    ("files", "name", "path"),
-    [
-        (("etc/default/grub", "etc/default/grub.d"), "GRUB", GRUB_FILE),
-        (("etc/default/grub",), "GRUB", None),
-        (("etc/kernel/cmdline", "boot/loader/entries"), "kernel-install", "etc/kernel/cmdline"),
-        (("boot/loader/entries",), "systemd-boot", None),
-        ((), "unknown", None),
-    ],
-)
-def test_boot_loaders(files: tuple[str, ...], name: str, path: str | None) -> None:
-    loader = find_loader(lambda path: path in files, lambda program: False)
-    assert (loader.name, loader.path) == (name, path)
-    assert bool(loader.update) == (path is not None)
 
 
 def test_grub_reads_what_was_written(tmp_path: Path) -> None:
