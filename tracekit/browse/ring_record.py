@@ -1,0 +1,225 @@
+"""What each CPU's ring buffer can tell: from when to when it was recorded, and with which holes.
+
+Overwritten: the writer of a full ring takes the oldest sub-buffer, or the kernel flags that events
+were lost before one (``RB_MISSED_EVENTS``). Unreadable: sub-buffers that could not be decoded, that
+a cut region does not hold, that hold something older than their neighbours, or that are empty
+although the writer had gone on to the next one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from tracekit.browse.stretches import Kind, Stretch
+from tracekit.ftrace.ring.layout import CpuBuffer
+from tracekit.ftrace.ring.page import PageRow, Records
+from tracekit.recording import Recording
+from tracekit.report.losses import parse_stats
+from tracekit.timeline.boot import Boot, Buffer
+
+__all__ = ["RingRecord", "ring_records"]
+
+_ToNs = Callable[[int], int]
+_NONE: Kind = "quiet"
+_SHORT_RECORDS = 4  # the page status of records too short to decode, between others that are not
+
+
+@dataclass(frozen=True, slots=True)
+class RingRecord:
+    """One CPU of one buffer. Times are ns on the session's axis.
+
+    It was recorded in ``[start_ns, end_ns)``, apart from ``holes``, which may reach beyond.
+    ``first_ns``: its oldest event. Both ``start_ns`` and ``first_ns`` are None if nothing tells.
+    ``overwritten``: whether there were older ones; None if that is not known. ``online``: whether
+    the kernel ever made a ring for this CPU.
+    """
+
+    cpu: int
+    buffer: str
+    start_ns: int | None
+    end_ns: int | None
+    first_ns: int | None
+    overwritten: bool | None
+    online: bool
+    holes: tuple[Stretch, ...]
+
+
+def ring_records(recording: Recording, boot: Boot, at_jump: bool) -> list[RingRecord]:
+    """The rings of a boot; none if nothing tells when its events happened.
+
+    ``at_jump``: its regions were copied when the kernel was gone, so that all their CPUs were
+    recorded up to the same instant.
+    """
+    part = recording.part(boot.index)
+    made: list[RingRecord] = []
+    for number, buffer in enumerate(part.buffers, part.first):
+        to_ns = _to_ns(recording, boot.index, number)
+        if to_ns is not None and len(buffer):
+            made += _of_buffer(buffer, boot, to_ns, at_jump)
+    return made
+
+
+def _to_ns(recording: Recording, boot: int, buffer: int) -> _ToNs | None:
+    """The function that places a raw stamp of a buffer on the axis, as that of its events."""
+    axis = recording.axis
+    model, relation = axis.clocks.get(boot), axis.relations.get(buffer)
+    if model is None:
+        return None
+
+    def to_ns(raw: int) -> int:
+        stamp = np.array([raw], np.uint64)
+        return int(model.to_ns(relation.convert(stamp) if relation else stamp)[0])
+
+    return to_ns
+
+
+def _of_buffer(buffer: Buffer, boot: Boot, to_ns: _ToNs, at_jump: bool) -> Iterator[RingRecord]:
+    pages = {r.cpu: list(r.pages()) for r in buffer.records}
+    spans = {cpu: _span(rows) for cpu, rows in pages.items()}
+    start = to_ns(min(first for first, _ in filter(None, spans.values())))
+    end = None  # of what is known of all CPUs so far
+    every = max(to_ns(last) for _, last in filter(None, spans.values())) + 1
+    rings = {c.cpu: c for c in buffer.layout.cpus} if buffer.layout else {}
+    for records in buffer.records:
+        ring, span = rings.get(records.cpu), spans[records.cpu]
+        own = to_ns(span[1]) + 1 if span else None
+        if ring is None:  # each CPU's pages were read at a time of their own
+            end = own
+        elif at_jump:
+            end = every
+        elif own is not None:  # a region is copied from its start on, one CPU after the other
+            end = max(own, end or own)
+        online = ring is None or bool(ring.pages) or ring.wrapped is None
+        cover = (start, end) if online and end is not None else None
+        yield RingRecord(
+            records.cpu,
+            buffer.name,
+            cover[0] if cover else None,
+            cover[1] if cover else None,
+            to_ns(span[0]) if span else None,
+            _overwritten(buffer, boot, records, ring, pages[records.cpu]),
+            online,
+            tuple(_holes(buffer, ring, pages[records.cpu], cover, to_ns)) if cover else (),
+        )
+
+
+def _span(pages: Sequence[PageRow]) -> tuple[int, int] | None:
+    """The raw stamps of the first and the last event."""
+    filled = [page for page in pages if page.events]
+    return (min(p.first_ts for p in filled), max(p.last_ts for p in filled)) if filled else None
+
+
+def _overwritten(
+    buffer: Buffer, boot: Boot, records: Records, ring: CpuBuffer | None, pages: Sequence[PageRow]
+) -> bool | None:
+    """Whether older events than those in the ring were there once."""
+    oldest = next((page for page in pages if page.events), None)
+    if oldest is not None and oldest.missed:
+        return True
+    if ring is None or ring.wrapped is not None:
+        return ring is not None and ring.wrapped
+    instance = f"instances/{buffer.instance}/" if buffer.instance else ""
+    stats = parse_stats(boot.text(f"tracefs/{instance}per_cpu/cpu{records.cpu}/stats"))
+    if stats.get("overrun"):
+        return True
+    if "now ts" not in stats or "entries" not in stats:
+        return None
+    stamps = np.frombuffer(records.ts, np.uint64)
+    before = int(np.count_nonzero(stamps <= stats["now ts"]))
+    return False if 0 < before >= stats["entries"] else None
+
+
+# -- holes ---------------------------------------------------------------------------------------
+
+
+def _stale(pages: Sequence[PageRow]) -> set[int]:
+    """The offsets of pages whose events do not fit between those of the pages around them.
+
+    All but the longest row of pages whose stamps ascend; of several, one that spans little time:
+    what a page held before is far off. Several at either end are no stale pages: a kernel that
+    attaches to the ring of another one writes on in it, and its clock begins anew.
+    """
+    filled = [page for page in pages if page.events]
+    stamps = [page.first_ts for page in filled]
+    if all(a <= b for a, b in pairwise(stamps)):
+        return set()
+    early = _ascending(stamps)
+    late = [len(stamps) - 1 - i for i in reversed(_ascending([-s for s in reversed(stamps)]))]
+    fitting = min(early, late, key=lambda row: stamps[row[-1]] - stamps[row[0]])
+    first, last = fitting[0] if fitting[0] > 1 else 0, fitting[-1]
+    last = last if last < len(filled) - 2 else len(filled) - 1
+    return {page.offset for page in filled[first : last + 1]} - {filled[i].offset for i in fitting}
+
+
+def _ascending(stamps: Sequence[int]) -> list[int]:
+    """Where a longest ascending row of ``stamps`` (not empty) lies: the one that ends lowest.
+
+    Patience sorting.
+    """
+    ends, tips, before = list[int](), list[int](), list[int]()  # of rows of each length
+    for i, stamp in enumerate(stamps):
+        length = bisect_right(ends, stamp)
+        ends[length : length + 1] = [stamp]
+        tips[length : length + 1] = [i]
+        before.append(tips[length - 1] if length else -1)
+    row = [tips[-1]]
+    while before[row[-1]] >= 0:
+        row.append(before[row[-1]])
+    return row[::-1]
+
+
+def _cut_after(buffer: Buffer, ring: CpuBuffer | None) -> int | None:
+    """The offset of the page after which the region's end is missing."""
+    if ring is None:
+        return None
+    size = ring.subbuf_size
+    present = (len(buffer.data) - ring.start) // size
+    return ring.start + (present - 1) * size if 0 < present < ring.nr_subbufs else None
+
+
+def _holes(
+    buffer: Buffer,
+    ring: CpuBuffer | None,
+    pages: Sequence[PageRow],
+    cover: tuple[int, int],
+    to_ns: _ToNs,
+) -> Iterator[Stretch]:
+    """The holes between the events of a ring, each from the event before it to the one after."""
+    stale, cut = _stale(pages), _cut_after(buffer, ring)
+    inner = range(1, len(pages) - 1) if ring is not None and ring.ordered else ()
+    since, kind, note, damaged = cover[0], _NONE, "", 0
+    seen = False
+    for i, page in enumerate(pages):
+        fits = page.events > 0 and page.offset not in stale
+        if page.missed and kind == _NONE and seen:  # before the first: the whole ring's matter
+            kind, note = "overwritten", _lost(page.missed)
+        if fits:
+            begin = to_ns(page.first_ts)
+            if kind != _NONE:
+                yield Stretch(since, max(begin, since + 1), kind, note)
+            since, kind, damaged, seen = to_ns(page.last_ts), _NONE, 0, True
+        if page.status == _SHORT_RECORDS and fits:
+            yield Stretch(begin, since + 1, "unreadable", f"{page.unreadable:,} short records")
+        elif page.status or page.offset in stale or (i in inner and not page.commit):
+            damaged += 1
+            kind, note = "unreadable", _damaged(damaged, buffer.name)
+        if page.offset == cut:
+            kind, note = "unreadable", f"region {buffer.name} is cut short"
+    if kind != _NONE:
+        yield Stretch(since, max(cover[1], since + 1), kind, note)
+    elif not pages and ring is not None and ring.start + ring.subbuf_size > len(buffer.data):
+        yield Stretch(*cover, "unreadable", f"region {buffer.name} is cut short")
+
+
+def _lost(missed: int) -> str:
+    count = f"{missed:,} events" if missed > 0 else "events, not known how many,"
+    return f"{count} were overwritten or dropped"
+
+
+def _damaged(pages: int, buffer: str) -> str:
+    return f"{pages:,} sub-buffer{'s' * (pages > 1)} of {buffer} unreadable"
