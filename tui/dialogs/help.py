@@ -11,6 +11,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tui.signs import MEANINGS
+
 __all__ = ["KEYS", "HelpScreen"]
 
 #: (heading, ((keys, what they do), ...)); the README's table is this one too.
@@ -111,7 +113,7 @@ def _text() -> Text:
     """One line per key; a rich table would take ten times as long to draw."""
     width = max(len(key) for _, keys in KEYS for key, _ in keys)
     text = Text()
-    for heading, keys in KEYS:
+    for heading, keys in (*KEYS, ("Signs in the timeline", MEANINGS)):
         text.append(f"{heading}\n", "underline")
         for key, what in keys:
             text.append(f"  {key:<{width}}  ", "bold").append(f"{what}\n")

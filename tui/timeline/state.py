@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.browse.lanes import Dark, Lane, Span, dark_parts
+from tracekit.browse.stretches import Kind, Stretches, together
 from tracekit.query.groups import cell_edges
 from tracekit.query.selection import Selection, among
 from tui.model import Model
@@ -51,13 +52,14 @@ class Scale:
 class LaneState:
     """``lanes``: all, with all their events; ``shown``: with those that pass the filter.
 
-    ``chosen`` is the number of the lane that keys act on. ``tasks``: whether CPUs have a line with
-    the running task; None: if there is room.
+    ``together``: the stretches of all CPUs. ``chosen`` is the number of the lane that keys act on.
+    ``tasks``: whether CPUs have a line with the running task; None: if there is room.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.dark: Sequence[Dark] = dark_parts(model.recording, model.report)
+        self.together = Stretches(together(list(model.coverage.values())))
         self.lanes: Sequence[Lane] = ()
         self.shown: Sequence[Lane] = ()
         self.selection: Selection | None = None  # of ``shown``
@@ -114,6 +116,15 @@ class LaneState:
         return {
             name: counts[name] for name in sorted(counts, key=lambda n: -counts[n]) if counts[name]
         }
+
+    def missing(self, width: int) -> set[Kind]:
+        """The kinds of what is missing of the CPUs that a widget ``width`` wide can show."""
+        scale, found = self.scale(width), set[Kind]()
+        least = (scale.end - scale.start) / scale.cells / 2
+        for lane in self.lanes:
+            if lane.kind == "cpu":
+                found |= lane.stretches.kinds(scale.start, scale.end, least)
+        return found
 
     @property
     def span(self) -> Span | None:
