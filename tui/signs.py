@@ -20,7 +20,7 @@ class Sign(NamedTuple):
 
 #: The worst first. There is none for ``stopping``: the CPU was recorded, and quiet.
 MISSING = (
-    Sign("unreadable", "╳", "bad", "unreadable"),
+    Sign("unreadable", "╳", "damaged", "unreadable"),
     Sign("overwritten", "╱", "warn", "overwritten"),
     Sign("unknown", "░", "dark", "unknown"),
     Sign("stopped", "·", "dim", "stopped"),

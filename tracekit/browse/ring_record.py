@@ -9,7 +9,7 @@ although the writer had gone on to the next one.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -79,14 +79,13 @@ def _to_ns(recording: Recording, boot: int, buffer: int) -> _ToNs | None:
 
 
 def _of_buffer(buffer: Buffer, boot: Boot, to_ns: _ToNs, at_jump: bool) -> Iterator[RingRecord]:
-    pages = {r.cpu: list(r.pages()) for r in buffer.records}
-    spans = {cpu: _span(rows) for cpu, rows in pages.items()}
+    spans = {r.cpu: _span(r.pages()) for r in buffer.records}
     start = to_ns(min(first for first, _ in filter(None, spans.values())))
     end = None  # of what is known of all CPUs so far
     every = max(to_ns(last) for _, last in filter(None, spans.values())) + 1
     rings = {c.cpu: c for c in buffer.layout.cpus} if buffer.layout else {}
     for records in buffer.records:
-        ring, span = rings.get(records.cpu), spans[records.cpu]
+        ring, span, pages = rings.get(records.cpu), spans[records.cpu], list(records.pages())
         own = to_ns(span[1]) + 1 if span else None
         if ring is None:  # each CPU's pages were read at a time of their own
             end = own
@@ -102,16 +101,16 @@ def _of_buffer(buffer: Buffer, boot: Boot, to_ns: _ToNs, at_jump: bool) -> Itera
             cover[0] if cover else None,
             cover[1] if cover else None,
             to_ns(span[0]) if span else None,
-            _overwritten(buffer, boot, records, ring, pages[records.cpu]),
+            _overwritten(buffer, boot, records, ring, pages),
             online,
-            tuple(_holes(buffer, ring, pages[records.cpu], cover, to_ns)) if cover else (),
+            tuple(_holes(buffer, ring, pages, cover, to_ns)) if cover else (),
         )
 
 
-def _span(pages: Sequence[PageRow]) -> tuple[int, int] | None:
+def _span(pages: Iterable[PageRow]) -> tuple[int, int] | None:
     """The raw stamps of the first and the last event."""
-    filled = [page for page in pages if page.events]
-    return (min(p.first_ts for p in filled), max(p.last_ts for p in filled)) if filled else None
+    stamps = [(page.first_ts, page.last_ts) for page in pages if page.events]
+    return (min(s for s, _ in stamps), max(s for _, s in stamps)) if stamps else None
 
 
 def _overwritten(

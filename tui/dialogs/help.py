@@ -113,8 +113,10 @@ def _text() -> Text:
     """One line per key; a rich table would take ten times as long to draw."""
     width = max(len(key) for _, keys in KEYS for key, _ in keys)
     text = Text()
-    for heading, keys in (*KEYS, ("Signs in the timeline", MEANINGS)):
-        text.append(f"{heading}\n", "underline")
-        for key, what in keys:
-            text.append(f"  {key:<{width}}  ", "bold").append(f"{what}\n")
+    for heading, keys in KEYS:
+        signs = (("Signs in the timeline", MEANINGS),) if heading == "Timeline" else ()
+        for title, lines in ((heading, keys), *signs):
+            text.append(f"{title}\n", "underline")
+            for key, what in lines:
+                text.append(f"  {key:<{width}}  ", "bold").append(f"{what}\n")
     return text

@@ -66,6 +66,7 @@ class LaneState:
         self.chosen = 0
         self.tasks: bool | None = None
         self._span: tuple[int, Span] | None = None
+        self._missing: tuple[object, set[Kind]] | None = None
         self._edges: tuple[Scale, npt.NDArray[Any]] | None = None
 
     @property
@@ -119,8 +120,13 @@ class LaneState:
 
     def missing(self, width: int) -> set[Kind]:
         """The kinds of what is missing of the CPUs that a widget ``width`` wide can show."""
-        scale, found = self.scale(width), set[Kind]()
-        least = (scale.end - scale.start) / scale.cells / 2
+        key = self.scale(width), self.lanes
+        if self._missing is None or self._missing[0] != key:
+            self._missing = key, self._kinds(key[0])
+        return self._missing[1]
+
+    def _kinds(self, scale: Scale) -> set[Kind]:
+        found, least = set[Kind](), (scale.end - scale.start) / scale.cells / 2
         for lane in self.lanes:
             if lane.kind == "cpu":
                 found |= lane.stretches.kinds(scale.start, scale.end, least)
