@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,13 +80,13 @@ def _to_ns(recording: Recording, boot: int, buffer: int) -> _ToNs | None:
 
 
 def _of_buffer(buffer: Buffer, boot: Boot, to_ns: _ToNs, at_jump: bool) -> Iterator[RingRecord]:
-    spans = {r.cpu: _span(r.pages()) for r in buffer.records}
+    spans = {r.cpu: _span(_checked(r.pages())) for r in buffer.records}
     start = to_ns(min(first for first, _ in filter(None, spans.values())))
     end = None  # of what is known of all CPUs so far
     every = max(to_ns(last) for _, last in filter(None, spans.values())) + 1
     rings = {c.cpu: c for c in buffer.layout.cpus} if buffer.layout else {}
     for records in buffer.records:
-        ring, span, pages = rings.get(records.cpu), spans[records.cpu], list(records.pages())
+        ring, span, pages = rings.get(records.cpu), spans[records.cpu], _checked(records.pages())
         own = to_ns(span[1]) + 1 if span else None
         if ring is None:  # each CPU's pages were read at a time of their own
             end = own
@@ -107,17 +108,19 @@ def _of_buffer(buffer: Buffer, boot: Boot, to_ns: _ToNs, at_jump: bool) -> Itera
         )
 
 
-def _span(pages: Iterable[PageRow]) -> tuple[int, int] | None:
+def _span(pages: Sequence[_Page]) -> tuple[int, int] | None:
     """The raw stamps of the first and the last event."""
-    stamps = [(page.first_ts, page.last_ts) for page in pages if page.events]
-    return (min(s for s, _ in stamps), max(s for _, s in stamps)) if stamps else None
+    sound = [page for page in pages if page.fits]
+    if not sound:
+        return None
+    return min(page.row.first_ts for page in sound), max(page.last_ts for page in sound)
 
 
 def _overwritten(
-    buffer: Buffer, boot: Boot, records: Records, ring: CpuBuffer | None, pages: Sequence[PageRow]
+    buffer: Buffer, boot: Boot, records: Records, ring: CpuBuffer | None, pages: Sequence[_Page]
 ) -> bool | None:
     """Whether older events than those in the ring were there once."""
-    oldest = next((page for page in pages if page.events), None)
+    oldest = next((page.row for page in pages if page.row.events), None)
     if oldest is not None and oldest.missed:
         return True
     if ring is None or ring.wrapped is not None:
@@ -134,6 +137,34 @@ def _overwritten(
 
 
 # -- holes ---------------------------------------------------------------------------------------
+
+
+class _Page(NamedTuple):
+    """A sub-buffer. ``fits``: it has events, and they lie between those of its neighbours.
+
+    ``damaged``: some of it is not what was written. ``last_ts`` is the raw stamp up to which its
+    events are believed.
+    """
+
+    row: PageRow
+    fits: bool
+    damaged: bool
+    last_ts: int
+
+
+def _checked(rows: Iterable[PageRow]) -> list[_Page]:
+    """The sub-buffers of a ring, in reading order."""
+    every = list(rows)
+    stale, following = _stale(every), None
+    made: list[_Page] = []
+    for row in reversed(every):
+        fits = row.events > 0 and row.offset not in stale
+        beyond = fits and following is not None and row.first_ts <= following < row.last_ts
+        damaged = beyond or row.offset in stale or row.status not in (0, _SHORT_RECORDS)
+        # what precedes the first impossible record may be as wrong, as long as it is possible
+        made.append(_Page(row, fits, damaged, row.first_ts if damaged else row.last_ts))
+        following = row.first_ts if fits else following
+    return made[::-1]
 
 
 def _stale(pages: Sequence[PageRow]) -> set[int]:
@@ -184,27 +215,26 @@ def _cut_after(buffer: Buffer, ring: CpuBuffer | None) -> int | None:
 def _holes(
     buffer: Buffer,
     ring: CpuBuffer | None,
-    pages: Sequence[PageRow],
+    pages: Sequence[_Page],
     cover: tuple[int, int],
     to_ns: _ToNs,
 ) -> Iterator[Stretch]:
     """The holes between the events of a ring, each from the event before it to the one after."""
-    stale, cut = _stale(pages), _cut_after(buffer, ring)
+    cut = _cut_after(buffer, ring)
     inner = range(1, len(pages) - 1) if ring is not None and ring.ordered else ()
     since, kind, note, damaged = cover[0], _NONE, "", 0
     seen = False
-    for i, page in enumerate(pages):
-        fits = page.events > 0 and page.offset not in stale
+    for i, (page, fits, hurt, last_ts) in enumerate(pages):
         if page.missed and kind == _NONE and seen:  # before the first: the whole ring's matter
             kind, note = "overwritten", _lost(page.missed)
         if fits:
             begin = to_ns(page.first_ts)
             if kind != _NONE:
                 yield Stretch(since, max(begin, since + 1), kind, note)
-            since, kind, damaged, seen = to_ns(page.last_ts), _NONE, 0, True
+            since, kind, damaged, seen = to_ns(last_ts), _NONE, 0, True
         if page.status == _SHORT_RECORDS and fits:
             yield Stretch(begin, since + 1, "unreadable", f"{page.unreadable:,} short records")
-        elif page.status or page.offset in stale or (i in inner and not page.commit):
+        elif hurt or (i in inner and not page.commit):
             damaged += 1
             kind, note = "unreadable", _damaged(damaged, buffer.name)
         if page.offset == cut:
