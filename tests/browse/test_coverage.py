@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.ring.region_writer import Region, RingBuffer, layout_615
+from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.session_trees import stats
 from tests.support.sessions import missing
 from tracekit.browse.open import Opened, open_recording
@@ -74,7 +74,7 @@ def test_unreadable_pages_are_a_hole_between_their_neighbours(
     assert hole.note == f"{len(pages)} sub-buffer{'s' * (len(pages) > 1)} of tkA unreadable"
 
 
-def damages(region: Region) -> Mapping[str, Callable[[bytearray, int, int], None]]:
+def damages() -> Mapping[str, Callable[[bytearray, int, int], None]]:
     """How a sub-buffer at an offset, with the one before it at another, is damaged."""
 
     def zero(data: bytearray, at: int, before: int) -> None:
@@ -94,17 +94,25 @@ def damages(region: Region) -> Mapping[str, Callable[[bytearray, int, int], None
         stamp = int.from_bytes(data[at : at + 8], "little") + 5 * 10**9
         data[at : at + 8] = stamp.to_bytes(8, "little")
 
-    return {f.__name__: f for f in (zero, no_commit, beyond, stale, future)}
+    def garbage(data: bytearray, at: int, before: int) -> None:
+        data[at + 100 : at + _PAGE] = random.Random(at).randbytes(_PAGE - 100)
+
+    def shortened(data: bytearray, at: int, before: int) -> None:
+        data[at + 8 : at + 12] = (1001).to_bytes(4, "little")  # in the middle of a record
+
+    return {f.__name__: f for f in (zero, no_commit, beyond, stale, future, garbage, shortened)}
 
 
-@pytest.mark.parametrize("damage", ["zero", "no_commit", "beyond", "stale", "future"])
+@pytest.mark.parametrize(
+    "damage", ["zero", "no_commit", "beyond", "stale", "future", "garbage", "shortened"]
+)
 @pytest.mark.parametrize("page", [1, 2])
 def test_no_event_is_missing_from_time_that_looks_quiet(
     tmp_path: Path, damage: str, page: int
 ) -> None:
     region = layout_615(missing.rings())
     data, at = bytearray(region.data), region.places[0].subbufs + (page + 1) * _PAGE
-    damages(region)[damage](data, at, at - _PAGE)
+    damages()[damage](data, at, at - _PAGE)
     of = opened(missing.session(tmp_path, bytes(data)))
     # CPU 1 was not damaged: its first event is at START
     first = np.flatnonzero(of.recording.rows.cpu == 1)[0]
