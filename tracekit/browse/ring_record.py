@@ -8,10 +8,8 @@ although the writer had gone on to the next one.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +18,6 @@ from tracekit.browse.stretches import Kind, Stretch
 from tracekit.ftrace.ring.layout import CpuBuffer
 from tracekit.ftrace.ring.page import PageRow, Records
 from tracekit.recording import Recording
-from tracekit.report.losses import parse_stats
 from tracekit.timeline.boot import Boot, Buffer
 
 __all__ = ["RingRecord", "ring_records"]
@@ -61,7 +58,7 @@ def ring_records(recording: Recording, boot: Boot, at_jump: bool) -> list[RingRe
     for number, buffer in enumerate(part.buffers, part.first):
         to_ns = _to_ns(recording, boot.index, number)
         if to_ns is not None and len(buffer):
-            made += _of_buffer(buffer, boot, to_ns, at_jump)
+            made += _of_buffer(buffer, to_ns, at_jump)
     return made
 
 
@@ -79,7 +76,7 @@ def _to_ns(recording: Recording, boot: int, buffer: int) -> _ToNs | None:
     return to_ns
 
 
-def _of_buffer(buffer: Buffer, boot: Boot, to_ns: _ToNs, at_jump: bool) -> Iterator[RingRecord]:
+def _of_buffer(buffer: Buffer, to_ns: _ToNs, at_jump: bool) -> Iterator[RingRecord]:
     spans = {r.cpu: _span(_checked(r.pages())) for r in buffer.records}
     start = to_ns(min(first for first, _ in filter(None, spans.values())))
     end = None  # of what is known of all CPUs so far
@@ -102,7 +99,7 @@ def _of_buffer(buffer: Buffer, boot: Boot, to_ns: _ToNs, at_jump: bool) -> Itera
             cover[0] if cover else None,
             cover[1] if cover else None,
             to_ns(span[0]) if span else None,
-            _overwritten(buffer, boot, records, ring, pages),
+            _overwritten(buffer, records, ring, pages),
             online,
             tuple(_holes(buffer, ring, pages, cover, to_ns)) if cover else (),
         )
@@ -117,7 +114,7 @@ def _span(pages: Sequence[_Page]) -> tuple[int, int] | None:
 
 
 def _overwritten(
-    buffer: Buffer, boot: Boot, records: Records, ring: CpuBuffer | None, pages: Sequence[_Page]
+    buffer: Buffer, records: Records, ring: CpuBuffer | None, pages: Sequence[_Page]
 ) -> bool | None:
     """Whether older events than those in the ring were there once."""
     oldest = next((page.row for page in pages if page.row.events), None)
@@ -125,15 +122,10 @@ def _overwritten(
         return True
     if ring is None or ring.wrapped is not None:
         return ring is not None and ring.wrapped
-    instance = f"instances/{buffer.instance}/" if buffer.instance else ""
-    stats = parse_stats(boot.text(f"tracefs/{instance}per_cpu/cpu{records.cpu}/stats"))
-    if stats.get("overrun"):
-        return True
-    if "now ts" not in stats or "entries" not in stats:
+    counters = buffer.counters.get(records.cpu)
+    if counters is None:
         return None
-    stamps = np.frombuffer(records.ts, np.uint64)
-    before = int(np.count_nonzero(stamps <= stats["now ts"]))
-    return False if 0 < before >= stats["entries"] else None
+    return True if counters.overrun else False if 0 < counters.found >= counters.entries else None
 
 
 # -- holes ---------------------------------------------------------------------------------------
@@ -154,53 +146,22 @@ class _Page(NamedTuple):
 
 def _checked(rows: Iterable[PageRow]) -> list[_Page]:
     """The sub-buffers of a ring, in reading order."""
-    every = list(rows)
-    stale, following = _stale(every), None
+    every, latest = list(rows), 0
+    in_order: list[bool] = []
+    for row in every:
+        in_order.append(row.events > 0 and row.first_ts >= latest)
+        latest = max(latest, row.last_ts) if in_order[-1] else latest
+    following: int | None = None
     made: list[_Page] = []
-    for row in reversed(every):
-        fits = row.events > 0 and row.offset not in stale
+    for row, fits in zip(reversed(every), reversed(in_order), strict=True):
         beyond = fits and following is not None and row.first_ts <= following < row.last_ts
-        damaged = beyond or row.offset in stale or row.status not in (0, _SHORT_RECORDS)
+        odd = row.events > 0 and not fits
+        given_up = not row.commit and row.missed != 0  # by a kernel that attached to the ring
+        damaged = beyond or odd or given_up or row.status not in (0, _SHORT_RECORDS)
         # what precedes the first impossible record may be as wrong, as long as it is possible
         made.append(_Page(row, fits, damaged, row.first_ts if damaged else row.last_ts))
         following = row.first_ts if fits else following
     return made[::-1]
-
-
-def _stale(pages: Sequence[PageRow]) -> set[int]:
-    """The offsets of pages whose events do not fit between those of the pages around them.
-
-    All but the longest row of pages whose stamps ascend; of several, one that spans little time:
-    what a page held before is far off. Several at either end are no stale pages: a kernel that
-    attaches to the ring of another one writes on in it, and its clock begins anew.
-    """
-    filled = [page for page in pages if page.events]
-    stamps = [page.first_ts for page in filled]
-    if all(a <= b for a, b in pairwise(stamps)):
-        return set()
-    early = _ascending(stamps)
-    late = [len(stamps) - 1 - i for i in reversed(_ascending([-s for s in reversed(stamps)]))]
-    fitting = min(early, late, key=lambda row: stamps[row[-1]] - stamps[row[0]])
-    first, last = fitting[0] if fitting[0] > 1 else 0, fitting[-1]
-    last = last if last < len(filled) - 2 else len(filled) - 1
-    return {page.offset for page in filled[first : last + 1]} - {filled[i].offset for i in fitting}
-
-
-def _ascending(stamps: Sequence[int]) -> list[int]:
-    """Where a longest ascending row of ``stamps`` (not empty) lies: the one that ends lowest.
-
-    Patience sorting.
-    """
-    ends, tips, before = list[int](), list[int](), list[int]()  # of rows of each length
-    for i, stamp in enumerate(stamps):
-        length = bisect_right(ends, stamp)
-        ends[length : length + 1] = [stamp]
-        tips[length : length + 1] = [i]
-        before.append(tips[length - 1] if length else -1)
-    row = [tips[-1]]
-    while before[row[-1]] >= 0:
-        row.append(before[row[-1]])
-    return row[::-1]
 
 
 def _cut_after(buffer: Buffer, ring: CpuBuffer | None) -> int | None:
@@ -221,10 +182,9 @@ def _holes(
 ) -> Iterator[Stretch]:
     """The holes between the events of a ring, each from the event before it to the one after."""
     cut = _cut_after(buffer, ring)
-    inner = range(1, len(pages) - 1) if ring is not None and ring.ordered else ()
     since, kind, note, damaged = cover[0], _NONE, "", 0
     seen = False
-    for i, (page, fits, hurt, last_ts) in enumerate(pages):
+    for page, fits, hurt, last_ts in pages:
         if page.missed and kind == _NONE and seen:  # before the first: the whole ring's matter
             kind, note = "overwritten", _lost(page.missed)
         if fits:
@@ -234,7 +194,7 @@ def _holes(
             since, kind, damaged, seen = to_ns(last_ts), _NONE, 0, True
         if page.status == _SHORT_RECORDS and fits:
             yield Stretch(begin, since + 1, "unreadable", f"{page.unreadable:,} short records")
-        elif hurt or (i in inner and not page.commit):
+        elif hurt:
             damaged += 1
             kind, note = "unreadable", _damaged(damaged, buffer.name)
         if page.offset == cut:
