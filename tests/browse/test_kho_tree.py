@@ -278,7 +278,7 @@ def test_what_is_missing_is_said() -> None:
     assert child(jump, "scratch areas").amiss
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(good())), st.data())
 def test_damaged_files_are_read_as_far_as_they_go(name: str, data: st.DataObject) -> None:
     files = good()

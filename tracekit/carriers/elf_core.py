@@ -16,6 +16,7 @@ from itertools import accumulate
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Protocol
 
+from tracekit.carriers.signatures import HEAD, identify
 from tracekit.errors import SourceError
 from tracekit.spans import Span, filler, join_spans
 
@@ -108,7 +109,7 @@ class PhysicalMemory:
         except SourceError:
             raise
         except Exception as error:  # pyelftools on rubbish raises nearly anything
-            raise SourceError(f"{self.source}: not an ELF core: {error}") from error
+            raise SourceError(f"{self.source}: not an ELF core: {self._what(error)}") from error
         return [
             Range(header["p_paddr"], size, header["p_offset"])
             for header in headers
@@ -118,6 +119,15 @@ class PhysicalMemory:
             and header["p_paddr"] + size <= 1 << 64
             and header["p_offset"] + size <= _MAX_OFFSET
         ]
+
+    def _what(self, error: Exception) -> str:
+        """What the file is instead, and the next step; ``error`` where that is not known."""
+        try:
+            self._stream.seek(0)
+            known = identify(self._stream.read(HEAD))
+        except OSError:
+            known = None
+        return f"it is {known.name}: {known.remedy}" if known else str(error)
 
     def _pieces(self, address: int, size: int) -> Iterator[tuple[int | None, int]]:
         """(file offset, size) of the pieces that make up a range; offset None: not in the core."""

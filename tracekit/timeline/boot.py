@@ -18,6 +18,7 @@ from tracekit.ftrace.ring.page import RecordHeader, Records
 from tracekit.ftrace.symbols import Symbols
 from tracekit.session import Session
 from tracekit.timeline.bpf_format import is_probe, probe_format, probe_ids, probe_name
+from tracekit.timeline.counters import Counters
 
 __all__ = ["Boot", "Buffer", "Extent", "parse_comms", "parse_printk_formats"]
 
@@ -82,17 +83,14 @@ class Buffer:
     diagnostics: tuple[Diagnostic, ...]
     extents: tuple[Extent, ...] = ()
     lost: Mapping[int, tuple[int | None, bool]] = field(default_factory=dict)
+    counters: Mapping[int, Counters] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(map(len, self.records))
 
     def slim(self) -> Buffer:
         """The buffer without the columns of its records that the timeline's rows also hold."""
-        cpus = self.layout.cpus if self.layout else ()
-        # losses are counted by stamp on CPUs whose ring may have wrapped
-        wrapped = {c.cpu for c in cpus if c.wrapped is not False}
-        records = tuple(r.slim(keep_stamps=r.cpu in wrapped) for r in self.records)
-        return replace(self, records=records)
+        return replace(self, records=tuple(r.slim() for r in self.records))
 
 
 @dataclass

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
-from tracekit.ftrace.ring.page import read_pages
+from tracekit.ftrace.ring.page import Records, read_pages
 from tracekit.session.regions import RegionBytes, read_region, region_writers
 from tracekit.spans import Span
 from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
+from tracekit.timeline.counters import Counters, parse_stats, read_counters
+from tracekit.timeline.foreign import whose_region
 from tracekit.timeline.shared import CpuShares, share_out, writer_of
 from tracekit.timeline.shared_losses import lost_to_the_next
-from tracekit.timeline.stats import parse_stats
 
 __all__ = ["read_buffers"]
 
@@ -62,7 +63,11 @@ def _region(boot: Boot, path: str) -> Buffer | None:
         region = read_region(boot.session, path)
         layout = parse_layout(region.data, where, boot.header_page, region.unread)
     except (ParseError, SessionError) as error:
-        boot.note("region-unusable", f"region {name}", str(error))
+        cmdline = str(boot.kernel.get("cmdline") or "")
+        if whose := whose_region(boot.session, boot.index, name, cmdline):
+            boot.note("region-of-others", f"region {name}", whose, "info")
+        else:
+            boot.note("region-unusable", f"region {name}", str(error))
         return None
     if boot.cpus > len(layout.cpus):
         boot.note(
@@ -82,7 +87,7 @@ def _decoded(
     records = tuple(
         read_pages(
             data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
-            boot.header_page, boot.record_header, unread,
+            boot.header_page, boot.record_header, unread=unread, in_turn=True,
         )
         for cpu in layout.cpus
     )  # fmt: skip
@@ -92,7 +97,17 @@ def _decoded(
     extents = tuple(
         Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
     )
-    return Buffer(name, instance, clock, data, records, layout, remarks, extents)
+    return Buffer(
+        name, instance, clock, data, records, layout, remarks, extents,
+        counters=_counters(boot, instance, records),
+    )  # fmt: skip
+
+
+def _counters(boot: Boot, instance: str, records: Iterable[Records]) -> dict[int, Counters]:
+    place = f"tracefs/instances/{instance}" if instance else "tracefs"
+    texts = ((r, boot.text(f"{place}/per_cpu/cpu{r.cpu}/stats")) for r in records)
+    read = {r.cpu: read_counters(text, r) for r, text in texts if text}
+    return {cpu: counters for cpu, counters in read.items() if counters}
 
 
 def _shared(
@@ -235,4 +250,7 @@ def _pages(boot: Boot, name: str, instance: str, paths: Mapping[int, str]) -> Bu
     )  # fmt: skip
     remarks = tuple(d for r in records for d in r.diagnostics)
     clock = boot.trace_clock(instance)
-    return Buffer(name, instance, clock, data, records, None, remarks, tuple(extents))
+    return Buffer(
+        name, instance, clock, data, records, None, remarks, tuple(extents),
+        counters=_counters(boot, instance, records),
+    )  # fmt: skip

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from tracekit.capture.cmdline.memory_use import Memory, Use, read_memory
 from tracekit.capture.cmdline.parse import RegionSpec, parse_cmdline
 from tracekit.capture.recover.attached import older_in, with_writers
 from tracekit.capture.recover.backup import find_backups, save_backup
@@ -100,9 +101,12 @@ def _facts(
     root: Sysroot,
     writer: SessionWriter,
     chain: Chain,
+    discovery: Discovery,
     pairs: Sequence[tuple[SavedRegion, Owner]],
 ) -> list[RegionFacts]:
     """What is known of every region that was copied."""
+    memory = read_memory(root)
+    carried = {(spec.address, spec.size) for spec in discovery.carried}
     command = parse_cmdline(str(chain.kernel.get("cmdline") or ""))
     try:
         log = (root.kernel_log() or b"").decode("utf-8", "replace")
@@ -118,10 +122,28 @@ def _facts(
             i for i, kernel in chain.boots.items() if identity(kernel) in region.writers[:-1]
         ]
         older = older_in(writer, earlier, region) if region.writers else {}
+        kept: Literal["kho", "vmcore", "nothing"] = "nothing"
+        if region.carrier == "vmcore":
+            kept = "vmcore"
+        elif any(a <= spec.address and spec.address + spec.size <= a + n for a, n in carried):
+            kept = "kho"
+        use = _use(chain, memory, region, owner)
         facts.append(
-            RegionFacts(spec, contents, owner.boot, chain.here, command, log, recorder, older)
-        )
+            RegionFacts(
+                spec, contents, owner.boot, chain.here, command, log, recorder, use, kept, older
+            )
+        )  # fmt: skip
     return facts
+
+
+def _use(chain: Chain, here: Memory, region: SavedRegion, owner: Owner) -> Use:
+    """Who uses a region's memory: by this kernel's word, else by that of the boot that wrote it."""
+    range_, head = (region.name, region.address, region.size), bytes.fromhex(region.header)
+    use = here.use_of(*range_, head)
+    if use.foreign or owner.boot not in chain.boots:
+        return use
+    wrote = Memory.of(str(chain.boots[owner.boot].get("cmdline") or ""))
+    return wrote.use_of(*range_, head)
 
 
 def _explain(
@@ -138,7 +160,7 @@ def _explain(
     Raises :class:`~tracekit.errors.NothingToRecover` when no region that KHO carried has
     anything of an earlier kernel in it; the copies are removed from the session.
     """
-    facts = _facts(root, writer, chain, pairs)
+    facts = _facts(root, writer, chain, discovery, pairs)
     judged = [diagnostic for fact in facts for diagnostic in judge(fact)]
     recorded = copied or any(fact.holds_recording for fact in facts)
     if discovery.how != "--region" and not recorded:
@@ -148,10 +170,18 @@ def _explain(
                 writer.remove(f"{region.base}.json")
         unread = [d for d in remarks.diagnostics if d.code == UNREADABLE]
         locked = why_locked(root) if unread else ""
-        raise NothingToRecover(nothing_recorded(facts, judged, unread) + locked)
+        raise NothingToRecover(nothing_recorded(facts, judged, discovery.how, unread) + locked)
     for diagnostic in judged:
         remarks.append(diagnostic)
-    if parse_cmdline(str(chain.kernel.get("cmdline") or "")).kho is False:
+    if discovery.crash:
+        remarks.add(
+            "crash-kernel",
+            "warning",
+            f"boot {chain.here}",
+            f"this is a crash kernel ({discovery.crash}): a panic brought it up, not a handover, "
+            "and the old kernel's memory is in /proc/vmcore; KHO carries nothing into it",
+        )
+    elif discovery.blobs and parse_cmdline(str(chain.kernel.get("cmdline") or "")).kho is False:
         remarks.add(
             "kho-off",
             "warning",

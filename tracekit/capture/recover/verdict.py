@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tracekit.capture.cmdline.memory_use import Use
 from tracekit.capture.cmdline.parse import CommandLine, RegionSpec
 from tracekit.capture.recover.evidence import Previous, log_lines, mapped_instances, quote
+from tracekit.carriers.signatures import PSTORE
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.spans import Span, overlaps
@@ -65,8 +67,9 @@ class RegionFacts:
 
     ``owner`` is the boot that wrote it, ``here`` the running one. ``command`` and ``log`` are the
     running kernel's. ``previous`` is the boot whose recording the region was to hold, None where
-    there is none or it is in the session already. ``older``: CPU -> sub-buffers of earlier kernels,
-    where this one has recorded on after them.
+    there is none or it is in the session already. ``use`` says who else uses it, ``kept`` what
+    kept its memory: KHO, a vmcore, or nothing that is known. ``older``: CPU -> sub-buffers of
+    earlier kernels, where this one has recorded on after them.
     """
 
     spec: RegionSpec
@@ -76,13 +79,20 @@ class RegionFacts:
     command: CommandLine
     log: str
     previous: Previous | None
+    use: Use = field(default_factory=lambda: Use("free"))
+    kept: Literal["kho", "vmcore", "nothing"] = "kho"
     older: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is somebody else's memory and no ring buffer is in it."""
+        return self.use.foreign and self.contents.kind in ("unclear", "blank")
 
     @property
     def attached(self) -> str | None:
         """The instance of this kernel that is on the region, None where none is."""
         instance = self.command.instance_of(self.spec.name, self.spec.address)
-        if instance is None:
+        if instance is None or self.kept == "vmcore":  # a crash kernel leaves the old memory alone
             return None
         mapped = mapped_instances(self.log).get(instance.name)
         elsewhere = mapped is not None and mapped[0] != self.spec.address
@@ -99,7 +109,8 @@ class RegionFacts:
     @property
     def holds_recording(self) -> bool:
         """Whether there is, or may be, something of an earlier kernel in it."""
-        return self.owner != self.here and self.contents.kind in ("recorded", "unclear")
+        worth = self.contents.kind in ("recorded", "unclear")
+        return self.owner != self.here and worth and not self.foreign
 
 
 def _cpus(numbers: Sequence[int]) -> str:
@@ -178,6 +189,10 @@ def _reattached(facts: RegionFacts) -> Diagnostic | None:
 def judge(facts: RegionFacts) -> list[Diagnostic]:
     """Remarks on what happened to a region that was to hold a recording; none if all is well."""
     where = f"region {facts.spec.name}"
+    if facts.foreign:
+        advice = f": {PSTORE}" if facts.use.kind == "ramoops" else ""
+        message = f"it is used by {facts.use.who}, and is no trace; saved as it is{advice}"
+        return [Diagnostic("region-of-others", "info", where, message)]
     remarks: list[Diagnostic] = []
     if facts.recorder is not None and facts.attached is not None:
         happened = _reattached(facts)
@@ -194,7 +209,17 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
                 "recording (tracing_on, events)? 'tracekit record' sees to both",
             )
         )
-    if facts.owner != facts.here and not _reserved_alike(facts):
+    if facts.owner != facts.here and facts.kept == "nothing":
+        remarks.append(
+            Diagnostic(
+                "region-not-kept",
+                "warning",
+                where,
+                "KHO did not carry it here: nothing that is known has kept its memory from being "
+                "written to since the jump",
+            )
+        )
+    elif facts.owner != facts.here and facts.kept == "kho" and not _reserved_alike(facts):
         lines = log_lines(facts.log, _NOT_REVIVED)
         remarks.append(
             Diagnostic(
@@ -220,9 +245,10 @@ def _reserved_alike(facts: RegionFacts) -> bool:
 def nothing_recorded(
     facts: Sequence[RegionFacts],
     judged: Sequence[Diagnostic],
+    how: str = "kho memblock",
     unreadable: Sequence[Diagnostic] = (),
 ) -> str:
-    """Why regions were carried here and yet hold nothing of an earlier kernel, in words.
+    """Why regions were found (``how``: as in ``Discovery``) and yet hold nothing, in words.
 
     ``unreadable`` are the remarks on regions that could not be read: a recording may be in them.
     """
@@ -233,20 +259,22 @@ def nothing_recorded(
         "unclear": "no ring buffer of an earlier kernel",
     }
     regions = "; ".join(
-        f"{f.spec.name} ({f.spec.address:#x}, {f.spec.size} bytes) holds {held[f.contents.kind]}"
+        f"{f.spec.name} ({f.spec.address:#x}, {f.spec.size} bytes) "
+        + (f"is used by {f.use.who}" if f.foreign else f"holds {held[f.contents.kind]}")
         for f in facts
     )
     raw = " ".join(f"--region {f.spec.name}@{f.spec.address:#x}:{f.spec.size:#x}" for f in facts)
     keep = f". To save the memory as it is all the same: {raw}"
     why = "".join(f". {d.where}: {d.message}" for d in judged if d.severity != "info")
+    begin = "/proc/vmcore has the regions" if how == "vmcore" else "KHO carried regions"
     if unreadable:
         unread = "; ".join(f"{d.where}: {d.message}" for d in unreadable)
         return (
-            f"KHO carried regions that could not be read: {unread}. The others hold no recording: "
+            f"{begin}, but some could not be read: {unread}. The others hold no recording: "
             f"{regions}{why}{keep}"
         )
     hint = (
         ". Was the old kernel recording? It needs trace_instance=NAME^traceoff@REGION on its "
         "command line, and 'tracekit record' to arm it ('tracekit doctor' checks)"
     )
-    return f"KHO carried regions, but no recording is in them: {regions}{why or hint}{keep}"
+    return f"{begin}, but no recording is in them: {regions}{why or hint}{keep}"
