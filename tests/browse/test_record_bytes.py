@@ -22,7 +22,12 @@ from tracekit.session import Session
 from tracekit.timeline.bpf_format import is_probe
 from tracekit.timeline.bpf_records import PRINTED
 
-CAPTURES = ("handover-7.2-to-7.3-tsc", "handover-7.2-tsc", "same-boot-7.2", "same-boot-wide-7.2")
+CAPTURES = (
+    "handover-7.2-to-7.3-tsc",
+    "handover-7.2-tsc",
+    "same-boot-7.2",
+    pytest.param("same-boot-wide-7.2", marks=pytest.mark.slow),
+)
 _PER_KIND = 3
 
 

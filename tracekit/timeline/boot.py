@@ -8,22 +8,20 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tracekit.errors import Diagnostic, FormatError, ParseError, SessionError, Severity
+from tracekit.errors import Diagnostic, FormatError, SessionError, Severity
 from tracekit.ftrace.context import Context, SymbolTable
 from tracekit.ftrace.format import EventFormat, HeaderPage, parse_format, parse_header_page
 from tracekit.ftrace.printers.render import Renderer, make_renderer, unknown_renderer
 from tracekit.ftrace.printers.syscalls import has_bare_syscalls
-from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
-from tracekit.ftrace.ring.page import RecordHeader, Records, read_pages
+from tracekit.ftrace.ring.layout import RegionLayout
+from tracekit.ftrace.ring.page import RecordHeader, Records
 from tracekit.session import Session
 from tracekit.timeline.bpf_format import is_probe, probe_format, probe_ids, probe_name
+from tracekit.timeline.counters import Counters
 from tracekit.timeline.format_files import FormatFile, format_files
 from tracekit.timeline.names import LayeredSymbols, names_of_tasks, parse_printk_formats
 
 __all__ = ["Boot", "Buffer", "Extent"]
-
-_SUBBUF_SIZES = frozenset(1 << bits for bits in range(12, 21))
-_PIPE = re.compile(r"/tracefs/per_cpu/cpu([0-9]{1,4})/trace_pipe_raw$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,8 @@ class Buffer:
 
     ``clock`` is the trace clock its stamps count in; ``instance`` names the tracefs instance
     ('' for the global buffer). ``layout`` is None for pages read by user space. ``extents`` say
-    where ``data`` are from; BPF records that were printed into another buffer have none.
+    where ``data`` are from; BPF records that were printed into another buffer have none. ``lost``:
+    CPU -> (events overwritten or None, whether that is a lower bound), where it is known already.
     """
 
     name: str
@@ -60,17 +59,15 @@ class Buffer:
     layout: RegionLayout | None
     diagnostics: tuple[Diagnostic, ...]
     extents: tuple[Extent, ...] = ()
+    lost: Mapping[int, tuple[int | None, bool]] = field(default_factory=dict)
+    counters: Mapping[int, Counters] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(map(len, self.records))
 
     def slim(self) -> Buffer:
         """The buffer without the columns of its records that the timeline's rows also hold."""
-        cpus = self.layout.cpus if self.layout else ()
-        # losses are counted by stamp on CPUs whose ring may have wrapped
-        wrapped = {c.cpu for c in cpus if c.wrapped is not False}
-        records = tuple(r.slim(keep_stamps=r.cpu in wrapped) for r in self.records)
-        return replace(self, records=records)
+        return replace(self, records=tuple(r.slim() for r in self.records))
 
 
 @dataclass
@@ -243,96 +240,19 @@ class Boot:
                 self.note("format-invalid", fmt.full_name, "its common fields make no sense")
         return RecordHeader()
 
-    # -- buffers ------------------------------------------------------------------------------
-
-    def read_buffers(self) -> tuple[Buffer, ...]:
-        """Read and decode all buffers that this boot recorded, at each call."""
-        paths = self.session.list(f"boots/{self.index}/")
-        buffers = []
-        for path in paths:
-            if "/regions/" in path and path.endswith(".raw"):
-                buffers.append(self._region(path))
-        pipes = {int(m[1]): path for path in paths if (m := _PIPE.search(path))}
-        buffers.append(self._pipes(pipes) if pipes else None)
-        return tuple(b for b in buffers if b is not None)
-
-    def _instance_of(self, region: str) -> str:
+    def instance_on(self, region: str) -> str:
+        """The instance of this boot that recorded into a region, '' if none is known."""
         instances = self.kernel.get("trace_instances")
         for entry in instances if isinstance(instances, list) else ():
             if isinstance(entry, Mapping) and entry.get("region") == region:
                 return str(entry.get("name", ""))
         return ""
 
-    def _region(self, path: str) -> Buffer | None:
-        name = path.rsplit("/", maxsplit=1)[-1].removesuffix(".raw")
-        where = f"{self.where} region {name}"
-        try:
-            data = self.session.read(path)
-            layout = parse_layout(data, where, self.header_page)
-        except (ParseError, SessionError) as error:
-            self.note("region-unusable", f"region {name}", str(error))
-            return None
-        records = tuple(
-            read_pages(
-                data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
-                self.header_page, self.record_header,
-            )
-            for cpu in layout.cpus
-        )  # fmt: skip
-        if self.cpus > len(layout.cpus):
-            self.note(
-                "cpus-missing", f"region {name}",
-                f"{self.cpus} CPUs were online, the region holds buffers of {len(layout.cpus)}",
-            )  # fmt: skip
-        instance = self._instance_of(name)
-        clock = layout.clock or self._clock_of(instance)
-        remarks = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
-        extents = tuple(
-            Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
-        )
-        return Buffer(name, instance, clock, data, records, layout, remarks, extents)
-
-    def _clock_of(self, instance: str) -> str | None:
-        """The clock marked ``[chosen]`` in ``trace_clock``."""
+    def trace_clock(self, instance: str) -> str | None:
+        """The clock marked ``[chosen]`` in an instance's ``trace_clock`` ('': the global one)."""
         rel = f"tracefs/instances/{instance}/trace_clock" if instance else "tracefs/trace_clock"
         m = re.search(r"\[(\S+)\]", self.text(rel))
         return m[1] if m else None
-
-    def _pipes(self, paths: Mapping[int, str]) -> Buffer | None:
-        """The global buffer, as pages that user space read from ``trace_pipe_raw``."""
-        size = self.header_page.subbuf_size
-        if size not in _SUBBUF_SIZES:
-            self.note("header-page-invalid", "", f"sub-buffers of {size} bytes; 4096 is assumed")
-            size = 4096
-        parts: list[bytes] = []
-        extents: list[Extent] = []
-        start = 0
-        for cpu, path in sorted(paths.items()):
-            try:
-                raw = self.session.read(path)
-            except SessionError as error:
-                self.note("pipe-unreadable", f"cpu {cpu}", str(error))
-                continue
-            whole = len(raw) // size * size
-            if whole != len(raw):
-                self.note(
-                    "pipe-truncated", f"cpu {cpu}",
-                    f"{len(raw)} bytes are not whole pages of {size}",
-                )  # fmt: skip
-            parts.append(raw[:whole])
-            extents.append(Extent(path, cpu, start, size, whole // size, 0))
-            start += whole
-        data = b"".join(parts)
-        records = tuple(
-            read_pages(
-                data, range(e.start, e.start + e.count * size, size), size, e.cpu,
-                f"{self.where} trace_pipe_raw cpu {e.cpu}", self.header_page, self.record_header,
-            )
-            for e in extents
-        )  # fmt: skip
-        remarks = tuple(d for r in records for d in r.diagnostics)
-        clock = self._clock_of("")
-        return Buffer("trace_pipe_raw", "", clock, data, records, None, remarks, tuple(extents))
 
 
 class _LazySymbols:

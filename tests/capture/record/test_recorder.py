@@ -56,6 +56,15 @@ def instance(tree: Path) -> Instance:
     return find_instance(Live(tree))
 
 
+@pytest.mark.parametrize("more", ["ramoops.mem_name=tkA", "trace_instance=mine@tkA"])
+def test_memory_that_somebody_else_writes_to_is_not_recorded_into(tree: Path, more: str) -> None:
+    (tree / "proc/cmdline").write_text(f"{CMDLINE} {more}\n")
+    with pytest.raises(SourceError, match="tk lies on tkA, which is used by"):
+        find_instance(Live(tree), "tk")
+    (tree / "proc/cmdline").write_text(f"{CMDLINE} {more.replace('tkA', 'tkB')}\n")
+    assert find_instance(Live(tree), "tk").name == "tk"
+
+
 def test_presets_and_globs() -> None:
     assert "sched:sched_switch" in globs(["handover"])
     assert globs(["everything"]) == ("*:*",)

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from tracekit.capture.cmdline.parse import CommandLine, parse_cmdline
+from tracekit.capture.cmdline.memory_use import read_memory
+from tracekit.capture.cmdline.parse import CommandLine, TraceInstance, parse_cmdline
 from tracekit.errors import SourceError, UsageError
 from tracekit.probes.kprobes import GROUP
 from tracekit.sysroot import TRACEFS, Sysroot, find_tracefs
@@ -292,6 +293,19 @@ def running_command(root: Sysroot) -> CommandLine:
     return parse_cmdline((root.get("proc/cmdline") or b"").decode("utf-8", "replace"))
 
 
+def _check_alone(root: Sysroot, instance: TraceInstance) -> None:
+    """Raise SourceError where somebody else writes to the instance's memory too."""
+    place = instance.region or f"{instance.address:#x}"
+    use = read_memory(root).use_of(place, instance.address, instance.size or 0)
+    others = [other for other in use.instances if other != instance.name]
+    if use.foreign or others:
+        raise SourceError(
+            f"the trace instance {instance.name} lies on {place}, which is used by {use.who}: "
+            "both would write to it. Give the instance a reserve_mem= region of its own "
+            "('tracekit setup' shows how)"
+        )
+
+
 def find_instance(root: Sysroot, wanted: str | None = None) -> Instance:
     """The instance to record in: the one named, else the one the command line puts on a region.
 
@@ -323,4 +337,5 @@ def find_instance(root: Sysroot, wanted: str | None = None) -> Instance:
             f"--instance {name}: it does not lie in a reserved region, so its record would not "
             f"survive the kexec; {', '.join(preserved) or 'no instance'} does"
         )
+    _check_alone(root, next(i for i in command.instances if i.name == name))
     return Instance(root, tracefs, name)

@@ -26,6 +26,7 @@ from tracekit.capture.save.boot_files import Saving, refresh_boot, save_boot, sa
 from tracekit.capture.save.boots import header_address
 from tracekit.capture.save.bpf_store import bpf_records
 from tracekit.capture.save.clocks import sample_trace_clock
+from tracekit.capture.save.clocksource import best_clock, read_tsc_trust
 from tracekit.capture.save.remarks import Progress, Remarks, no_progress
 from tracekit.capture.save.snapshot import open_boot
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError
@@ -34,12 +35,11 @@ from tracekit.session import SessionWriter
 from tracekit.session.files import write_all
 from tracekit.sysroot import Sysroot
 
-__all__ = ["Options", "Recorder", "Status", "best_clock", "cleanup"]
+__all__ = ["Options", "Recorder", "Status", "cleanup", "recording_clock"]
 
 _REFRESH = 10.0  # seconds between savings of what changes
 _COUNTERS = 1.0  # seconds between readings of the per-CPU counters
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
-PREFERRED_CLOCK = "x86-tsc"  # the one that keeps counting through a kexec
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Recorder:
         self.options = options
         self.instance = find_instance(root, options.instance)
         self._globs = globs(options.events)
-        self.clock = options.clock or best_clock(self.instance)
+        self.clock = options.clock or recording_clock(root, self.instance)
         if self.clock not in self.instance.clocks:
             raise SourceError(
                 f"--clock {self.clock}: this kernel has {', '.join(self.instance.clocks)}"
@@ -320,9 +320,9 @@ _OWN_REMARKS = (
 )
 
 
-def best_clock(instance: Instance) -> str:
-    """The clock to record on: where there is one, the one that keeps counting through a kexec."""
-    return PREFERRED_CLOCK if PREFERRED_CLOCK in instance.clocks else instance.clock
+def recording_clock(root: Sysroot, instance: Instance) -> str:
+    """The clock that an instance records on where none is asked for."""
+    return best_clock(instance.clocks, instance.clock, read_tsc_trust(root))
 
 
 def _has_record(writer: SessionWriter, text_address: int) -> bool:
