@@ -24,7 +24,7 @@ from tracekit.query.selection import Selection, among
 from tracekit.recording import Recording
 from tracekit.report.make import BootReport, CpuReport, Report
 from tracekit.timeline.axis import OVERLAP
-from tracekit.timeline.bpf_format import is_probe
+from tracekit.timeline.saved.bpf_format import is_probe
 
 __all__ = ["SWITCH", "Dark", "Lane", "Span", "dark_parts", "find_gap", "make_lanes", "nearest_row"]
 __all__ += ["next_common", "next_row", "shown", "stack"]

@@ -25,7 +25,7 @@ from tracekit.query.selection import among
 from tracekit.recording import Recording
 from tracekit.report.milestones import kprobes
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.bpf_format import PROBE_ID
+from tracekit.timeline.saved.bpf_format import PROBE_ID
 
 __all__ = ["stops_of"]
 

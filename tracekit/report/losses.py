@@ -17,9 +17,9 @@ from tracekit.ftrace.ring.integrity import CUT
 from tracekit.ftrace.ring.layout import CpuBuffer
 from tracekit.ftrace.ring.page import PageRow, Records
 from tracekit.timeline.boot import Buffer
-from tracekit.timeline.bpf_format import PROBE_FILE
-from tracekit.timeline.counters import Counters
 from tracekit.timeline.merge import BootPart
+from tracekit.timeline.saved.bpf_format import PROBE_FILE
+from tracekit.timeline.saved.counters import Counters
 
 __all__ = ["CpuAccount", "account"]
 

@@ -17,8 +17,8 @@ import numpy as np
 from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.bpf_format import PROBE_ID
 from tracekit.timeline.events import Events
+from tracekit.timeline.saved.bpf_format import PROBE_ID
 
 __all__ = ["kprobes", "way_out"]
 

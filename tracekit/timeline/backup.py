@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tracekit.errors import SessionError
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.counters import parse_stats
+from tracekit.timeline.saved.counters import parse_stats
 
 __all__ = ["Backup", "read_backups"]
 

@@ -16,10 +16,10 @@ from tracekit.ftrace.printers.syscalls import has_bare_syscalls
 from tracekit.ftrace.ring.layout import RegionLayout
 from tracekit.ftrace.ring.page import RecordHeader, Records
 from tracekit.session import Session
-from tracekit.timeline.bpf_format import is_probe, probe_format, probe_ids, probe_name
-from tracekit.timeline.counters import Counters
-from tracekit.timeline.format_files import FormatFile, format_files
-from tracekit.timeline.names import LayeredSymbols, names_of_tasks, parse_printk_formats
+from tracekit.timeline.saved.bpf_format import is_probe, probe_format, probe_ids, probe_name
+from tracekit.timeline.saved.counters import Counters
+from tracekit.timeline.saved.format_files import FormatFile, format_files
+from tracekit.timeline.saved.names import LayeredSymbols, names_of_tasks, parse_printk_formats
 
 __all__ = ["Boot", "Buffer", "Extent"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.bpf_format import ProbeRecords
 from tracekit.timeline.bpf_records import with_probes
 from tracekit.timeline.read_buffers import read_buffers
 from tracekit.timeline.rows import EventKind, Kinds, Rows, of_cpu
+from tracekit.timeline.saved.bpf_format import ProbeRecords
 
 __all__ = ["BootPart", "Merged", "merge"]
 

@@ -14,8 +14,8 @@ from tracekit.session.regions import RegionBytes, read_region, region_writers
 from tracekit.spans import Span
 from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
-from tracekit.timeline.counters import Counters, parse_stats, read_counters
-from tracekit.timeline.foreign import whose_region
+from tracekit.timeline.saved.counters import Counters, parse_stats, read_counters
+from tracekit.timeline.saved.foreign import whose_region
 from tracekit.timeline.shared import CpuShares, share_out, writer_of
 from tracekit.timeline.shared_losses import lost_to_the_next
 

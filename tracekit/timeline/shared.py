@@ -22,7 +22,7 @@ from tracekit.ftrace.ring.restarts import restarts, split_at
 from tracekit.session import Session
 from tracekit.spans import Span, overlaps
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.counters import parse_stats
+from tracekit.timeline.saved.counters import parse_stats
 
 __all__ = ["CpuShares", "Writer", "share_out", "writer_of"]
 

@@ -12,8 +12,8 @@ from tracekit.errors import Diagnostic
 from tracekit.ftrace.columns import Payloads, outside_record
 from tracekit.ftrace.format import EventFormat
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.bpf_format import is_probe
 from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.saved.bpf_format import is_probe
 
 __all__ = ["needed_length", "undecodable"]
 

@@ -8,7 +8,7 @@ from tests.support.ring.region_writer import TEXT_ADDR
 from tests.support.session_trees import make_session, two_cpus
 from tracekit.session import Session
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.names import LayeredSymbols, names_of_tasks, parse_comms
+from tracekit.timeline.saved.names import LayeredSymbols, names_of_tasks, parse_comms
 
 MODULES = 0xFFFFFFFFC0000000
 
