@@ -12,7 +12,6 @@ import mmap
 import os
 import select
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from tracekit.browse.index import build
 from tracekit.browse.index.load import INDEX, load
 from tracekit.browse.stretches import Stretch
 from tracekit.errors import Diagnostic
+from tracekit.interpreter import python_command
 from tracekit.query.groups import Index, cell_counts, cell_edges
 from tracekit.recording import Recording
 from tracekit.report.make import Report
@@ -42,11 +42,6 @@ _SMALLEST = 4, 28  # bytes of an event: compressed, and in a ring buffer (ftrace
 _STEPS = 256  # cells of a wide terminal
 _RELEASED = 64 << 20  # bytes released at a time
 _BEAT = 0.1  # seconds between two calls of ``progress``
-#: The child has the same ``sys.path`` as this process, and not its working directory.
-_START = (
-    "import os, sys; sys.path[:] = sys.argv.pop(1).split(os.pathsep);"
-    f"from {build.__name__} import main; sys.exit(main(sys.argv[1:]))"
-)
 _LONGEST = 1 << 16  # characters of a line from the process that builds
 
 
@@ -180,9 +175,9 @@ def _builder(
     session: Session, directory: int, complaints: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The process that builds the index; it ends with this block at the latest."""
-    command = [sys.executable, "-I", "-c", _START, os.pathsep.join(sys.path)]
+    command = python_command(build.__name__, [str(session.path), str(directory)])
     with subprocess.Popen(
-        [*command, str(session.path), str(directory)], pass_fds=[directory],
+        command, pass_fds=[directory],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints,
     ) as child:  # fmt: skip
         try:

@@ -16,6 +16,7 @@ import json
 import mmap
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import fields
@@ -234,8 +235,9 @@ def _tell(document: object) -> None:
     print(json.dumps(document), flush=True)
 
 
-def main(argv: list[str]) -> int:
-    """See the module."""
+def main(argv: list[str] | None = None) -> int:
+    """See the module; without ``argv``, the process's arguments."""
+    argv = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that wanted the index decides
     os.nice(_NICE)
     path, directory = argv[0], int(argv[1])

@@ -91,7 +91,7 @@ def _program(command: str | None) -> str:
         words = shlex.split(command)
     else:
         path = shutil.which("tracekit") or shutil.which(sys.argv[0])
-        words = [os.path.abspath(path)] if path else [sys.executable, "-m", "tracekit"]  # noqa: PTH100
+        words = [os.path.abspath(path)] if path else [sys.executable, "-P", "-m", "tracekit"]  # noqa: PTH100
     if not words or not words[0].startswith("/"):
         raise UsageError(f"--program {command!r}: begin with the absolute path of a program")
     return " ".join(_word(word, "--program") for word in words)
