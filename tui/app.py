@@ -78,9 +78,12 @@ class TracekitApp(Host):
         Binding("q", "quit", "Quit"),
     ]
 
-    def __init__(self, path: Path, *, view: str = "story", where: str = "") -> None:
+    def __init__(
+        self, path: Path, *, view: str = "story", where: str = "", may_export: bool = True
+    ) -> None:
         super().__init__()
         self.path = path
+        self.may_export = may_export
         self.first_view = view
         self.first_where = where
         self.busy_until = 0.0

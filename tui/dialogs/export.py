@@ -195,6 +195,9 @@ class ExportDialog(ModalScreen[ExportRequest | None]):
 
 def export(host: Host, model: Model, view: View) -> None:
     """Ask what of ``view`` to export, and do it; cancels an export that is still running."""
+    if not host.may_export:
+        host.say("no export from here: 'tracekit show --web --allow-export' allows it")
+        return
     if any(worker.group == JOB and not worker.is_finished for worker in host.workers):
         host.workers.cancel_group(host, JOB)
         host.show_progress(JOB, 1, 1)
