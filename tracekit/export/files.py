@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tracekit.errors import SourceError, UsageError
 from tracekit.recording import Recording
-from tracekit.session.derived import replacing
+from tracekit.session.parts import replacing, sweep
 from tracekit.timeline.filter import Filter
 
 __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows"]
@@ -42,7 +42,7 @@ _PARQUET = {
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def _replacing(target: Path) -> Iterator[BinaryIO]:
     """As :func:`replacing`, for a file the user named.
 
     A symbolic link is followed; what is not a plain file is not replaced.
@@ -66,8 +66,8 @@ def _stream(target: Path) -> Iterator[BinaryIO]:
         with target.open("wb") as out:
             yield out
     else:
-        with _replacing(target) as part, part.open("wb") as out:
-            yield out
+        with _replacing(target) as part:
+            yield part
 
 
 def _batches(recording: Recording, wanted: _Wanted, advance: _Advance) -> Iterator[pa.Table]:

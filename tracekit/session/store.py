@@ -10,6 +10,7 @@ from typing import Protocol
 from tracekit.errors import SessionError
 from tracekit.session.compression import decompress
 from tracekit.session.manifest import MANIFEST
+from tracekit.session.owned import open_plain
 from tracekit.session.tar import tar_members
 
 __all__ = ["ArchiveStore", "DirectoryStore", "Store", "open_store"]
@@ -54,7 +55,7 @@ class DirectoryStore:
     def load(self, name: str) -> bytes:
         """The file's bytes; raises :class:`~tracekit.errors.SessionError`."""
         try:
-            fd = os.open(self.path / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = open_plain(self.path / name, os.O_RDONLY)
             with os.fdopen(fd, "rb", buffering=0) as file:
                 return file.read()
         except OSError as error:

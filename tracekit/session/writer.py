@@ -64,9 +64,8 @@ class StagedTree:
         """Add one file; ``compressed`` compresses it and appends the suffix."""
         stored = check_name(rel) + self._suffix if compressed else check_name(rel)
         content = compress(data, self._suffix) if compressed else data
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with self._directory.guard(rel):
-            fd = self._directory.open(f"{self._staging}/{stored}", flags)
+            fd = self._directory.create(f"{self._staging}/{stored}")
             try:
                 file = HashedFile(fd)
                 file.write(content)
@@ -178,7 +177,7 @@ class SessionWriter:
         stored = check_name(rel) + self._suffix if compressed else check_name(rel)
         temporary = _sibling(stored, LEFTOVER)
         with self._directory.guard(rel):
-            fd = self._directory.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            fd = self._directory.create(temporary)
             try:
                 file = HashedFile(fd)
                 raw = cast(BinaryIO, file)
@@ -214,7 +213,7 @@ class SessionWriter:
                     below = stored.removeprefix(f"{rel}/")
                     self._directory.link(stored, f"{staging}/{below}")
                     staged.files[below] = self.manifest.files[stored]
-            self._directory.sync_filesystem()
+            self._directory.sync_tree(staging)
             if self._directory.exists(rel):
                 self._directory.replace(rel, old)
             self._directory.replace(staging, rel)
@@ -253,7 +252,7 @@ class SessionWriter:
             return None
         digest = hashlib.sha256()
         try:
-            with os.fdopen(self._directory.open(stored, os.O_RDONLY), "rb") as file:
+            with os.fdopen(self._directory.open(stored), "rb") as file:
                 for chunk in decompress_chunks(file, stored[len(rel) :], stored):
                     digest.update(chunk)
         except (OSError, SessionError):
@@ -284,7 +283,7 @@ class SessionWriter:
     def open_part(self, rel: str) -> int:
         """A descriptor of ``REL.part``, a file that outlives a kill and is not in the manifest."""
         with self._directory.guard(rel):
-            return self._directory.open(rel + PART, os.O_RDWR | os.O_CREAT)
+            return self._directory.resume(rel + PART)
 
     def has_part(self, rel: str) -> bool:
         """True when there is a ``REL.part``."""

@@ -36,7 +36,6 @@ from tracekit.browse.index.load import (
     About,
     IndexedBuffer,
     IndexedGroups,
-    marks,
 )
 from tracekit.errors import TracekitError
 from tracekit.ftrace.columns import as_arrow
@@ -44,6 +43,7 @@ from tracekit.query.groups import Index
 from tracekit.recording import Recording
 from tracekit.session import Session
 from tracekit.session.derived import stamp
+from tracekit.session.owned import create_plain, marks
 from tracekit.timeline.rows import Rows
 
 __all__ = ["build", "main"]
@@ -62,11 +62,6 @@ def _need_room(fd: int, size: int) -> None:
     if free < size:
         message = f"{os.strerror(errno.ENOSPC)}: {size - free:,} more bytes are needed"
         raise OSError(errno.ENOSPC, message)
-
-
-def _create(name: str, directory: int) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(name, flags, 0o600, dir_fd=directory)
 
 
 class _Spool:
@@ -198,7 +193,7 @@ def build(path: str, directory: int, say: Say) -> int:
     with contextlib.ExitStack() as stack:
         fds = {}
         for name in (DATA, ROWS, ABOUT):
-            fds[name] = _create(name, directory)
+            fds[name] = create_plain(name, directory)
             stack.callback(os.close, fds[name])
         session.spool, session.say = _Spool(fds[DATA]), say
         os.ftruncate(fds[DATA], _BLOCK)  # there is no mapping of an empty file

@@ -152,7 +152,7 @@ def _save(session: Path, rel: str, document: dict[str, Any]) -> None:
         above, _, name = rel.rpartition("/")
         part = f"{above}/{LEFTOVER}{name}"
         with directory.guard(rel):
-            fd = directory.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            fd = directory.create(part)
             try:
                 write_all(fd, data)
                 os.fsync(fd)
