@@ -52,11 +52,11 @@ def preferred_suffix() -> str:
     return ".zst"
 
 
-def compressor(raw: BinaryIO, suffix: str, size: int) -> Sink:
+def compressor(raw: BinaryIO, suffix: str, size: int = -1) -> Sink:
     """A sink that compresses into ``raw``, which stays open when the sink is closed.
 
-    ``size`` is the number of bytes to come: a zstandard frame says so, and a reader allocates
-    once.
+    ``size`` is the number of bytes to come, if that is known: a zstandard frame says so, and a
+    reader allocates once.
     """
     if suffix == ".zst":
         import zstandard

@@ -126,7 +126,7 @@ class Directory:
             return create_plain(name, fd)
 
     def resume(self, rel: str) -> int:
-        """A file to go on with, read and written; created if need be, OSError if it is another user's."""
+        """A file to go on with, read and written; created if need be, OSError if another's."""
         with self.parent(rel, create=True) as (fd, name):
             try:
                 return open_own(name, os.O_RDWR, fd)
