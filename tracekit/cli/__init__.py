@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from tracekit.cli import common
-from tracekit.errors import SourceError, TracekitError
+from tracekit.errors import SourceError, TracekitError, explained
 from tracekit.text import printable
 
 __all__ = ["cli", "main"]
@@ -110,7 +110,7 @@ def _fail(error: TracekitError) -> int:
     if common.talk.verbose:
         import traceback
 
-        traceback.print_exception(error)
+        click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
     click.secho("tracekit: ", fg="red", bold=True, nl=False, err=True)
     click.echo(printable(str(error)), err=True)
     return error.exit_code
@@ -158,7 +158,9 @@ def main(args: Sequence[str] | None = None) -> Any:
         _discard_output()
         return 0
     except click.ClickException as wrong:
-        wrong.show()
+        shown = io.StringIO()
+        wrong.show(shown)
+        click.echo(printable(shown.getvalue()), err=True, nl=False)
         return wrong.exit_code
     except TracekitError as error:
         return _fail(error)
@@ -170,4 +172,10 @@ def main(args: Sequence[str] | None = None) -> Any:
         wrapped = SourceError(f"{where}{error.strerror or error}")
         wrapped.__cause__ = error
         return _fail(wrapped)
+    except (MemoryError, RuntimeError, ImportError) as error:
+        known = explained(error)
+        if known is None:
+            raise
+        known.__cause__ = error
+        return _fail(known)
     return 0

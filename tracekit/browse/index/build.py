@@ -37,7 +37,7 @@ from tracekit.browse.index.load import (
     IndexedBuffer,
     IndexedGroups,
 )
-from tracekit.errors import TracekitError
+from tracekit.errors import TracekitError, explained
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
 from tracekit.recording import Recording
@@ -237,8 +237,11 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         _tell({"error": error.strerror or str(error)})
         return 1
-    except TracekitError as error:
-        _tell({"error": str(error)})
+    except (TracekitError, MemoryError, RuntimeError, ImportError) as error:
+        known = error if isinstance(error, TracekitError) else explained(error)
+        if known is None:
+            raise
+        _tell({"error": str(known)})
         return 1
     _tell({"rows": rows})
     return 0
