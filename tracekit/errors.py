@@ -99,7 +99,7 @@ class LabError(TracekitError):
 
 
 _NATIVE = "tracekit._native"
-_DISTRIBUTIONS = {"elftools": "pyelftools", "textual_serve": "textual-serve"}
+_DISTRIBUTIONS = {"textual_serve": "textual-serve"}
 _THREADS = "can't start new thread"
 
 

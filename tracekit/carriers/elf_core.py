@@ -7,7 +7,9 @@ writes it for vmalloc and module memory). Offline, poisoned and unaccepted pages
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Protocol
@@ -17,8 +19,14 @@ from tracekit.errors import SourceError
 __all__ = ["CHUNK", "PhysicalMemory", "Range"]
 
 CHUNK = 1 << 20  # bytes copied at a time
+_MAGIC, _LITTLE_64 = b"\x7fELF", b"\x02\x01"  # e_ident: ELFCLASS64, ELFDATA2LSB
+_ET_CORE, _PT_LOAD = 4, 1
+#: Elf64_Ehdr (include/uapi/linux/elf.h): e_type, e_phoff, e_phentsize, e_phnum. 65535 would be
+#: PN_XNUM, with the count elsewhere; no kernel writes that many.
+_EHDR = struct.Struct("<16xH14xQ14xHH6x")
+#: Elf64_Phdr: p_type, p_offset, p_paddr, p_filesz, p_memsz.
+_PHDR = struct.Struct("<I4xQ8xQQQ8x")
 _NO_ADDRESS = (1 << 64) - 1
-_MAX_SEGMENTS = 1 << 16  # PN_XNUM would take the count from elsewhere; no kernel writes that many
 _MAX_OFFSET = (1 << 63) - 1
 _LISTED = 8
 
@@ -41,6 +49,22 @@ class Range:
         return self.address + self.size
 
 
+def _disjoint(ranges: Sequence[Range]) -> list[Range]:
+    """Sorted ranges without what an earlier one holds already, adjacent ones as one."""
+    pieces: list[Range] = []
+    for r in ranges:
+        last = pieces[-1] if pieces else None
+        start = max(r.address, last.end) if last else r.address
+        if start >= r.end:
+            continue
+        offset = r.offset + (start - r.address)
+        if last and last.end == start and last.offset + last.size == offset:
+            pieces[-1] = Range(last.address, last.size + r.end - start, last.offset)
+        else:
+            pieces.append(Range(start, r.end - start, offset))
+    return pieces
+
+
 class PhysicalMemory:
     """The physical memory an ELF core holds. Closing it closes the file.
 
@@ -55,6 +79,8 @@ class PhysicalMemory:
         self.source = source
         self._stream = stream
         self.ranges = tuple(sorted(self._segments()))
+        self._disjoint = _disjoint(self.ranges)
+        self._starts = [piece.address for piece in self._disjoint]
 
     def __enter__(self) -> PhysicalMemory:
         return self
@@ -67,36 +93,45 @@ class PhysicalMemory:
     ) -> None:
         self._stream.close()
 
-    def _segments(self) -> list[Range]:
-        from elftools.common.utils import struct_parse
-        from elftools.elf.elffile import ELFFile
+    def _read_at(self, offset: int, size: int) -> bytes:
+        self._stream.seek(offset)
+        parts: list[bytes] = []
+        while size > 0 and (part := self._stream.read(size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
 
+    def _segments(self) -> list[Range]:
+        """The program headers alone: nothing that they point to is followed."""
         try:
-            elf = ELFFile(self._stream)
-            count, first, step = elf["e_phnum"], elf["e_phoff"], elf["e_phentsize"]
-            usable = elf.elfclass == 64 and elf.little_endian and elf["e_type"] == "ET_CORE"
-            if not usable or count > _MAX_SEGMENTS:
+            head = self._read_at(0, _EHDR.size)
+            if len(head) < _EHDR.size or head[:4] != _MAGIC:
+                raise SourceError(f"{self.source}: not an ELF core: it starts with {head[:4]!r}")
+            kind, first, step, count = _EHDR.unpack(head)
+            if head[4:6] != _LITTLE_64 or kind != _ET_CORE or step != _PHDR.size:
                 raise SourceError(
-                    f"{self.source}: not a core this reads: {elf.elfclass}-bit, {elf['e_type']}, "
-                    f"{count} segments"
+                    f"{self.source}: not a core this reads: class {head[4]}, byte order {head[5]}, "
+                    f"type {kind}, program headers of {step} bytes; it has to be a 64-bit "
+                    f"little-endian core (2, 1, {_ET_CORE})"
                 )
-            # The headers alone: get_segment() would follow what untrusted segments point to.
-            headers = [
-                struct_parse(elf.structs.Elf_Phdr, self._stream, first + number * step)
-                for number in range(count)
-            ]
-        except SourceError:
-            raise
-        except Exception as error:  # pyelftools on rubbish raises nearly anything
-            raise SourceError(f"{self.source}: not an ELF core: {error}") from error
+            table = self._read_at(first, step * count) if first <= _MAX_OFFSET else b""
+        except OSError as error:
+            raise SourceError(
+                f"{self.source}: its program headers cannot be read: {error.strerror or error}"
+            ) from error
+        if len(table) < step * count:
+            raise SourceError(
+                f"{self.source}: not an ELF core: it ends before its {count} program headers do"
+            )
+        headers = (_PHDR.unpack_from(table, number * step) for number in range(count))
         return [
-            Range(header["p_paddr"], size, header["p_offset"])
-            for header in headers
-            if header["p_type"] == "PT_LOAD"
-            and header["p_paddr"] != _NO_ADDRESS
-            and (size := min(header["p_filesz"], header["p_memsz"])) > 0
-            and header["p_paddr"] + size <= 1 << 64
-            and header["p_offset"] + size <= _MAX_OFFSET
+            Range(address, size, offset)
+            for kind, offset, address, in_file, in_memory in headers
+            if kind == _PT_LOAD
+            and address != _NO_ADDRESS
+            and (size := min(in_file, in_memory)) > 0
+            and address + size <= 1 << 64
+            and offset + size <= _MAX_OFFSET
         ]
 
     def _pieces(self, address: int, size: int) -> Iterator[tuple[int, int]]:
@@ -106,17 +141,17 @@ class PhysicalMemory:
         not hold all of it.
         """
         position, end = address, address + size
+        number = bisect_right(self._starts, address) - 1
         while position < end:
-            holding = [r for r in self.ranges if r.address <= position < r.end]
-            if not holding:
+            piece = self._disjoint[number] if 0 <= number < len(self._disjoint) else None
+            if piece is None or not piece.address <= position < piece.end:
                 raise SourceError(
                     f"{self.source}: physical range {address:#x}-{end:#x} is not wholly in it: "
                     f"nothing holds {position:#x}. It holds {self.describe()}"
                 )
-            best = max(holding, key=lambda r: r.end)
-            stop = min(end, best.end)
-            yield best.offset + (position - best.address), stop - position
-            position = stop
+            stop = min(end, piece.end)
+            yield piece.offset + (position - piece.address), stop - position
+            position, number = stop, number + 1
 
     def describe(self) -> str:
         """The ranges in words, for messages."""

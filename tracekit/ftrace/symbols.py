@@ -20,7 +20,8 @@ from tracekit.ftrace.context import Symbolized
 __all__ = ["Symbols"]
 
 # Written by s_show(): "%px %c %s" for the kernel, "%px %c %s\t[%s]" for everything else.
-_DIGITS = 16
+_LINE_HEAD = re.compile(r"([0-9a-f]{16}) \S")
+_HEAD = 18  # characters of that
 _EXTRA = re.compile(r"^([0-9a-f]{16}) \S (\S+)\t\[([^\]\s]+)\]$", re.M)
 # Written by m_show() in kernel/module/procfs.c: name, size, users, users' names, state, base.
 _MODULE = re.compile(r"^(\S+) (\d{1,18}) \S+ \S+ \S+ 0x([0-9a-f]{1,16})", re.M)
@@ -103,9 +104,11 @@ class Symbols:
             needle = f" {name}{ending}"
             position = self._text.find(needle)
             while position >= 0:
-                line = self._text[self._text.rfind("\n", 0, position) + 1 : position]
-                if re.fullmatch(r"[0-9a-f]{16} \S", line):
-                    return int(line[:_DIGITS], 16) or None
+                # only what a line begins with: one line may hold the name a million times
+                start = position - _HEAD
+                whole = start == 0 or (start > 0 and self._text[start - 1] == "\n")
+                if whole and (line := _LINE_HEAD.match(self._text, start)):
+                    return int(line[1], 16) or None
                 position = self._text.find(needle, position + 1)
         return None
 

@@ -314,7 +314,7 @@ class Boot:
     def _clock_of(self, instance: str) -> str | None:
         """The clock marked ``[chosen]`` in ``trace_clock``."""
         rel = f"tracefs/instances/{instance}/trace_clock" if instance else "tracefs/trace_clock"
-        m = re.search(r"\[(\S+)\]", self.text(rel))
+        m = re.search(r"\[([^\s\[\]]+)\]", self.text(rel))
         return m[1] if m else None
 
     def _pipes(self, paths: Mapping[int, str]) -> Buffer | None:

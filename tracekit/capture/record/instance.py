@@ -52,7 +52,7 @@ PRESETS = {
 
 _EVENT = re.compile(r"[\w*?\[\]!-]+(:[\w*?\[\]!-]+)?")
 _WILD = re.compile(r"[*?\[]")
-_CHOSEN = re.compile(r"\[(\S+)\]")
+_CHOSEN = re.compile(r"\[([^\s\[\]]+)\]")
 _ADDRESS = re.compile(r"([0-9a-f]{1,16})\s")
 _STAT = re.compile(r"^(entries|overrun|commit overrun|dropped events): (\d{1,18})$", re.M)
 
