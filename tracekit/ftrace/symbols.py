@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from operator import le
 from typing import NamedTuple
 
 from tracekit._native import symbols
@@ -61,12 +63,14 @@ class Symbols:
         split = len(text) if tab < 0 else text.rfind("\n", 0, tab) + 1
         self._raw = text[:split].encode("utf-8", "replace")
         columns = symbols.symbols(self._raw)
-        addresses = memoryview(columns[0]).cast("Q").tolist()
-        starts, sizes = (memoryview(c).cast("I").tolist() for c in columns[1:])
-        if addresses != sorted(addresses):  # the kernel writes them in order
+        # no lists: of a large table they take ten times as much
+        tables: list[Sequence[int]] = [memoryview(columns[0]).cast("Q")]
+        tables += [memoryview(column).cast("I") for column in columns[1:]]
+        addresses = tables[0]
+        if not all(map(le, addresses, islice(addresses, 1, None))):  # the kernel writes them so
             order = sorted(range(len(addresses)), key=addresses.__getitem__)
-            addresses, starts, sizes = ([c[i] for i in order] for c in (addresses, starts, sizes))
-        self._addresses, self._name_starts, self._name_sizes = addresses, starts, sizes
+            tables = [array(c, (t[i] for i in order)) for t, c in zip(tables, "QII", strict=True)]
+        self._addresses, self._name_starts, self._name_sizes = tables
         self._image = _image(self)
         extra = _extra_ranges(text, split, modules) if tab >= 0 else ()
         self._extra = tuple(extra)

@@ -26,6 +26,8 @@ __all__ = ["Directory", "HashedFile", "dump_json", "write_all"]
 
 _CHUNK = 1 << 20
 _MAX_DEPTH = 16
+_HUGE = 64 << 20  # bytes of a file
+_HOLLOW = 64  # times its size on disk
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -150,7 +152,9 @@ class Directory:
             return
         copy = self.create(target)
         try:
-            write_all(copy, self.read(source))
+            with os.fdopen(self.open(source), "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    write_all(copy, chunk)
         finally:
             os.close(copy)
 
@@ -185,10 +189,18 @@ class Directory:
         finally:
             os.close(fd)
 
-    def read(self, rel: str) -> bytes:
-        """The whole file, as it is stored."""
-        with os.fdopen(self.open(rel), "rb", buffering=0) as file:
-            return file.read()
+    def read(self, rel: str, limit: int) -> bytes:
+        """The whole file, as it is stored; OSError if it has more than ``limit`` bytes."""
+        with os.fdopen(self.open(rel), "rb") as file:
+            if os.fstat(file.fileno()).st_size > limit:
+                raise OSError(errno.EFBIG, f"more than {limit:,} bytes")
+            return file.read(limit)
+
+    def hollow(self, rel: str) -> bool:
+        """Whether a file is one that nobody writes: huge, and next to nothing of it on disk."""
+        with self.parent(rel) as (fd, name):
+            about = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        return about.st_size > max(_HUGE, about.st_blocks * 512 * _HOLLOW)
 
     def walk(self) -> Iterator[tuple[str, bool]]:
         """(path, whether it is a directory) of every directory and regular file, top down.

@@ -14,7 +14,7 @@ from tracekit.ftrace.format import EventFormat, HeaderPage, parse_format, parse_
 from tracekit.ftrace.printers.render import Renderer, make_renderer, unknown_renderer
 from tracekit.ftrace.printers.syscalls import has_bare_syscalls
 from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
-from tracekit.ftrace.ring.page import RecordHeader, Records, read_pages
+from tracekit.ftrace.ring.page import RecordHeader, Records, committed, read_pages
 from tracekit.ftrace.symbols import Symbols
 from tracekit.session import Session
 from tracekit.timeline.bpf_format import is_probe, probe_format, probe_ids, probe_name
@@ -291,6 +291,8 @@ class Boot:
         except (ParseError, SessionError) as error:
             self.note("region-unusable", f"region {name}", str(error))
             return None
+        filled = (committed(data, c.pages, c.subbuf_size, self.header_page) for c in layout.cpus)
+        self.session.budget.filled(path, sum(filled))
         records = tuple(
             read_pages(
                 data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
@@ -342,6 +344,8 @@ class Boot:
             extents.append(Extent(path, cpu, start, size, whole // size, 0))
             start += whole
         data = b"".join(parts)
+        filled = committed(data, range(0, len(data), size), size, self.header_page)
+        self.session.budget.filled(f"{self.where} trace_pipe_raw", filled)
         records = tuple(
             read_pages(
                 data, range(e.start, e.start + e.count * size, size), size, e.cpu,

@@ -15,13 +15,15 @@ from typing import BinaryIO
 
 from tracekit.capture.save.boot_files import Saving
 from tracekit.errors import SourceError
-from tracekit.session import MAX_REGION
+from tracekit.session import MAX_REGION, SessionWriter
 
 __all__ = ["drain", "drain_pipes", "finish_pipes"]
 
 _CPU = re.compile(r"cpu\d{1,5}")
 _WINDOW = 256  # pages mapped at a time
 _MAX_SUBBUF_KB = 1 << 10
+_PIECE = 1 << 20
+_HUGE, _HOLLOW = 64 << 20, 64  # bytes of a saved file, and times its size on disk
 
 
 def _part(boot: int, cpu: str) -> str:
@@ -114,6 +116,8 @@ def drain_pipes(saving: Saving, tracefs: str, kernel: Mapping[str, object]) -> l
 
 def _drain_cpu(saving: Saving, source: BinaryIO, cpu: str, page: int, limit: int) -> None:
     where = f"trace_pipe_raw of {cpu}"
+    if not saving.root.live:  # holes of a saved file are no record
+        limit = min(limit, max(_HUGE, _HOLLOW * 512 * os.fstat(source.fileno()).st_blocks))
     fd = saving.writer.open_part(_part(saving.boot, cpu))
     try:
         exhausted = drain(source, fd, page, saving.root.live, limit)
@@ -127,7 +131,8 @@ def _drain_cpu(saving: Saving, source: BinaryIO, cpu: str, page: int, limit: int
             "pipe-still-filling",
             "warning",
             where,
-            f"it is written to faster than it is read; stopped after {limit} bytes",
+            f"it is written to faster than it is read, or was saved with holes; stopped after "
+            f"{limit} bytes",
         )
 
 
@@ -139,9 +144,21 @@ def finish_pipes(saving: Saving, cpus: list[str]) -> None:
     writer = saving.writer
     for cpu in cpus:
         rel = saving.rel(f"tracefs/per_cpu/{cpu}/trace_pipe_raw")
+        if not saving.root.live:
+            _store_part(writer, _part(saving.boot, cpu), rel)
+            continue
         pages = writer.read_part(_part(saving.boot, cpu))
-        earlier = (writer.read(rel) or b"") if saving.root.live else b""
+        earlier = writer.read(rel) or b""
         # A run killed between these two lines has saved the pages already.
         if not (pages and earlier.endswith(pages)):
             writer.write(rel, earlier + pages, compressed=True)
         writer.remove_part(_part(saving.boot, cpu))
+
+
+def _store_part(writer: SessionWriter, part: str, rel: str) -> None:
+    """Save a part as ``rel``, a piece at a time."""
+    fd = writer.open_part(part)
+    with os.fdopen(fd, "rb") as file, writer.stream(rel, os.fstat(fd).st_size) as sink:
+        while piece := file.read(_PIECE):
+            sink.write(piece)
+    writer.remove_part(part)

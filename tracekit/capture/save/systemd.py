@@ -22,6 +22,7 @@ from typing import Any
 from tracekit.errors import SourceError
 from tracekit.session import SessionWriter
 from tracekit.session.files import Directory, dump_json, write_all
+from tracekit.session.limits import MAX_JSON
 from tracekit.session.names import LEFTOVER
 
 __all__ = [
@@ -127,7 +128,7 @@ def renewed(session: Path, boot: int, ask: Ask = _systemctl) -> bytes:
     """
     directory = Directory(session)
     try:  # by name: a file saved beside a recorder is not in the manifest
-        saved = json.loads(directory.read(milestones(boot)))
+        saved = json.loads(directory.read(milestones(boot), MAX_JSON))
     except (OSError, ValueError, RecursionError):
         saved = None
     finally:

@@ -7,8 +7,9 @@ Diagnostic and is counted.
 
 from __future__ import annotations
 
+import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,9 +17,11 @@ from tracekit._native import ring
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.format import EventFormat, HeaderPage
 
-__all__ = ["PageRow", "RecordHeader", "Records", "read_pages"]
+__all__ = ["PageRow", "RecordHeader", "Records", "committed", "read_pages"]
 
 _UNKNOWN = (1 << 64) - 1
+_U32 = struct.Struct("<I")
+_COMMIT = 0x3FFFFFFF  # of a commit word; the two bits above are flags
 _ROW = 9
 _MAX_NOTED = 16  # diagnostics of one code for one CPU; the rest are counted in one more
 
@@ -172,6 +175,15 @@ def _limited(remarks: Iterator[Diagnostic], where: str) -> Iterator[Diagnostic]:
     for code, n in seen.items():
         if n > _MAX_NOTED:
             yield Diagnostic(code, "warning", where, f"... and on {n - _MAX_NOTED} more pages")
+
+
+def committed(
+    data: bytes | memoryview, pages: Iterable[int], subbuf_size: int, header: HeaderPage
+) -> int:
+    """The bytes of records that sub-buffers at byte offsets ``pages`` hold, as far as they say."""
+    at, end = header.commit, len(data) - 4
+    words = (_U32.unpack_from(data, page + at)[0] for page in pages if page + at <= end)
+    return sum(size for word in words if (size := word & _COMMIT) <= subbuf_size)
 
 
 def read_pages(
