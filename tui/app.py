@@ -193,7 +193,11 @@ class TracekitApp(Host):
     def say(self, text: str) -> None:
         """Show a short message in place of earlier ones; names in it are not read as markup."""
         self.clear_notifications()
-        self.notify(printable(text), markup=False, timeout=4)
+        self.notify(text, markup=False, timeout=4)
+
+    def notify(self, message: str, **options: Any) -> None:
+        """As Textual's; names in messages must not steer the terminal."""
+        super().notify(printable(message), **options)
 
     def show_span(self, start: int, end: int) -> None:
         """Show a stretch of time (ns) in the timeline."""

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from textual.worker import Worker, get_current_worker
 
 from tracekit.errors import TracekitError, explained
-from tracekit.text import printable
 from tui.host import Host
 
 __all__ = ["Cancelled", "Job", "start"]
@@ -76,9 +75,7 @@ def start(
             known = error if isinstance(error, TracekitError) else explained(error)
             if known is None:
                 raise
-            host.call_from_thread(
-                host.notify, printable(str(known)), severity="error", markup=False
-            )
+            host.call_from_thread(host.notify, str(known), severity="error", markup=False)
         finally:
             if host.model is not None:
                 host.model.release()  # pages of a mapped session that only the job used
