@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pyarrow as pa
 import pyarrow.csv
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.imports import ROOT
 from tracekit.export.cells import as_cells, guarded, unguarded
 
 BEGINNINGS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
@@ -53,3 +55,9 @@ def test_numbers_and_missing_names_stay() -> None:
 def test_an_empty_table() -> None:
     table = pa.table({"comm": pa.array([], pa.string()).dictionary_encode()})
     assert as_cells(table).to_pydict() == {"comm": []}
+
+
+@given(st.text(alphabet=st.sampled_from(f"'1{BEGINNINGS}a "), max_size=8))
+def test_the_documented_way_back_is_one(text: str) -> None:
+    (pattern,) = re.findall(r'r"(\^\'.*)", ""', (ROOT / "docs" / "python.md").read_text())
+    assert re.sub(pattern, "", guarded(text)) == text

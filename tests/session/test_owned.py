@@ -201,7 +201,7 @@ def test_without_syncfs_every_file_is_synced(mine: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: None)
 
     def fsync(fd: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
         if synced[-1].endswith("broken"):
             raise OSError(5, "Input/output error")
 
