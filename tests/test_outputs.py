@@ -20,9 +20,10 @@ GOLDEN = Path(__file__).with_name("outputs.json")
 DEMO = "handover.tar.zst"
 CAPTURES = (
     "handover-7.2-to-7.3-tsc",
-    "handover-7.2-tsc",
-    "same-boot-7.2",
-    pytest.param("same-boot-wide-7.2", marks=pytest.mark.slow),
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("handover-7.2-tsc", "same-boot-7.2", "same-boot-wide-7.2")
+    ),
     DEMO,
 )
 

@@ -54,6 +54,21 @@ def error_bound(ns: int | None) -> str:
     return f"± {duration(ns)}" if ns is not None else "error unknown"
 
 
+def measured(
+    ns: int | None, error_ns: int | None, bounds: tuple[int | None, int | None] = (None, None)
+) -> tuple[str, str]:
+    """A time and its error; where that is more than a tenth of it and ``bounds`` are known, those.
+
+    ``("2.354 s", "± 9.10 µs")``, or ``("0 ns to 4.667 s", "")``.
+    """
+    low, high = bounds
+    if ns is None:
+        return duration(ns), ""
+    if error_ns is not None and 10 * error_ns > abs(ns) and low is not None and high is not None:
+        return f"{duration(low)} to {duration(high)}", ""
+    return duration(ns), error_bound(error_ns)
+
+
 def count_lost(lost: int | None, at_least: bool, sign: str = "at least ") -> str:
     """How many events are lost; ``sign`` stands before a lower bound."""
     return "unknown" if lost is None else f"{sign if at_least else ''}{lost:,}"

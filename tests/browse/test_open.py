@@ -52,6 +52,7 @@ def same(one: Opened, other: Opened) -> None:
     wanted = Filter(cpus=frozenset({0}), events=("*sched*", "*function*"), comms=("k*", "<*"))
     assert (a.select(wanted) == b.select(wanted)).all()
     assert one.report == other.report
+    assert one.coverage == other.coverage != {}
     for x, y in zip(a.buffers, b.buffers, strict=True):
         assert (x.name, x.instance, x.clock) == (y.name, y.instance, y.clock)
         assert x.extents == y.extents and bytes(x.data) == bytes(y.data)

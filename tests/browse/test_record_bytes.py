@@ -19,10 +19,15 @@ from tracekit.browse.record_bytes import RecordLocation, locate_record
 from tracekit.probes.records import RECORD
 from tracekit.recording import Recording
 from tracekit.session import Session
-from tracekit.timeline.bpf_format import is_probe
 from tracekit.timeline.bpf_records import PRINTED
+from tracekit.timeline.saved.bpf_format import is_probe
 
-CAPTURES = ("handover-7.2-to-7.3-tsc", "handover-7.2-tsc", "same-boot-7.2", "same-boot-wide-7.2")
+CAPTURES = (
+    "handover-7.2-to-7.3-tsc",
+    "handover-7.2-tsc",
+    "same-boot-7.2",
+    pytest.param("same-boot-wide-7.2", marks=pytest.mark.slow),
+)
 _PER_KIND = 3
 
 

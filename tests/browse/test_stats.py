@@ -22,7 +22,12 @@ from tracekit.query.groups import Groups, Index
 from tracekit.recording import Recording
 
 SWITCH = "sched:sched_switch"
-SESSIONS = ("shipped", "handover-7.2-to-7.3-tsc", "handover-7.2-tsc", "same-boot-wide-7.2")
+SESSIONS = (
+    "shipped",
+    "handover-7.2-to-7.3-tsc",
+    "handover-7.2-tsc",
+    pytest.param("same-boot-wide-7.2", marks=pytest.mark.slow),
+)
 
 
 def nothing(done: int, total: int) -> None:

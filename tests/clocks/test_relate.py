@@ -173,8 +173,8 @@ def test_gaps_of_a_chain_and_its_report(tmp_path: Path, capsys: pytest.CaptureFi
     assert {p.handover for p in report.phases} == {0, 1}
     assert main(["report", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "Boot 0 → 1: where the time went (0 is the jump)" in out
-    assert "Boot 1 → 2: where the time went (0 is the jump)" in out
+    for which in ("Boot 0 → 1", "Boot 1 → 2"):  # none of them recorded machine_kexec
+        assert f"{which}: where the time went (0 is the old kernel's last recorded event)" in out
     assert out.count("Linux 7.") == 2
 
 

@@ -267,8 +267,9 @@ def run_region(data: bytes) -> None:
     for cpu in layout.cpus:
         assert len(set(cpu.pages)) == len(cpu.pages), "a page is read twice"
         records = read_pages(
-            data, cpu.pages, cpu.subbuf_size, cpu.cpu, "fuzz", HeaderPage(), RecordHeader()
-        )
+            data, cpu.pages, cpu.subbuf_size, cpu.cpu, "fuzz", HeaderPage(), RecordHeader(),
+            in_turn=True,
+        )  # fmt: skip
         payloads = payloads_of(data, records)
         ends = payloads.offsets + payloads.lengths
         assert not len(ends) or int(ends.max()) <= len(data), "a record beyond the data"

@@ -10,7 +10,7 @@ import tracekit
 from tests.support.ring.event_payloads import function
 from tests.support.ring.region_writer import TEXT_ADDR, RingBuffer, layout_615
 from tests.support.session_trees import make_session, stats
-from tracekit.report.losses import parse_stats
+from tracekit.timeline.saved.counters import parse_stats
 
 US = 1000
 
@@ -77,8 +77,15 @@ def test_counters_from_long_before_give_a_lower_bound(tmp_path: Path) -> None:
     assert boot.events + boot.lost < 5000
 
 
-def test_without_counters_it_is_unknown(tmp_path: Path) -> None:
+def test_a_ring_that_wrapped_lost_something_even_without_counters(tmp_path: Path) -> None:
     found = tracekit.open(make_session(tmp_path, layout_615([filled(5000)]))).report()
+    boot = found.boots[0]
+    assert (boot.lost, boot.lost_at_least) == (1, True)
+    assert "losses-at-least" in {d.code for d in found.diagnostics}
+
+
+def test_without_counters_it_may_be_unknown(tmp_path: Path) -> None:
+    found = tracekit.open(make_session(tmp_path, layout_615([filled(400)]))).report()
     boot = found.boots[0]
     assert boot.lost is None
     assert boot.cpus[0].lost is None

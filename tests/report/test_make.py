@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tracekit
-from tests.support.session_trees import codes, make_session, two_cpus
+from tests.support.session_trees import codes, make_session, stats, two_cpus
 from tracekit.cli import main
 from tracekit.recording import Recording
 
@@ -20,15 +20,22 @@ def claims(session: Path, capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
     assert main(["report", str(session)]) == 0
     line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("  record"))
-    assert tracekit.open(session).report().complete == ("incomplete" not in line)
+    assert f"  {tracekit.open(session).report().verdict}: " in line
     return line
 
 
 def test_complete_is_only_said_of_what_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    per_cpu = "sys/kernel/tracing/instances/tk/per_cpu"
+    counted = {f"{per_cpu}/cpu{cpu}/stats": stats(500, 0, 10**9) for cpu in (0, 1)}
+    session = make_session(tmp_path / "counted", two_cpus(), counted)
+    assert "  complete: 1,000 events, all that the kernel counted" in claims(session, capsys)
+    more = {**counted, f"{per_cpu}/cpu1/stats": stats(520, 0, 10**9)}
+    session = make_session(tmp_path / "more", two_cpus(), more)
+    assert "  incomplete: 1,000 events, 20 lost" in claims(session, capsys)
     session = make_session(tmp_path / "whole", two_cpus())
-    assert "  complete: 1,000 events, 0 lost" in claims(session, capsys)
+    assert "  no loss seen: 1,000 events, and no counters" in claims(session, capsys)
     raw = next((session / "boots/0/regions").glob("tkA.raw.*"))
     region = tracekit.open(session).session.read("boots/0/regions/tkA.raw")
     raw.unlink()
@@ -46,7 +53,7 @@ def test_a_session_with_a_snapshot_only_is_not_complete(
     tree = make_tree(tmp_path / "tree", two_cpus().data)
     session = tmp_path / "session"
     assert main(["-q", "snapshot", "--sysroot", str(tree), "-o", str(session)]) == 0
-    assert "incomplete: 0 events" in claims(session, capsys)
+    assert "incomplete: 0 events, nothing of boot 0" in claims(session, capsys)
 
 
 def test_a_cpu_that_is_not_in_the_region_is_missed(tmp_path: Path) -> None:

@@ -160,7 +160,13 @@ def test_the_help_names_every_key() -> None:
             assert f" {written.get(key, key)}" in f" {text}".replace("(", " "), (heading, key)
 
 
-@pytest.mark.parametrize("view", ["story", "timeline", "events", "tables", "kho"])
+@pytest.mark.parametrize(
+    "view",
+    [
+        "events",
+        *(pytest.param(v, marks=pytest.mark.slow) for v in ("story", "timeline", "tables", "kho")),
+    ],
+)
 def test_every_command_of_the_palette_can_be_given(view: str) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         commands = list(palette(app, app.screen))

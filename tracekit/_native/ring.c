@@ -190,6 +190,8 @@ static uint64_t walk_page(const uint8_t *base, uint64_t start, uint64_t size,
 	/* The kernel reserves a stamp together with its event, so no page ends with a stamp. */
 	if (row->status == PAGE_OK && stamps)
 		row->status = PAGE_STAMP_ALONE;
+	if (row->status == PAGE_OK && at != commit) /* all lengths are multiples of 4 */
+		row->status = PAGE_RECORD_BEYOND;
 	if (row->status == PAGE_RECORD_BEYOND || row->status == PAGE_BAD_PADDING ||
 	    row->status == PAGE_STAMP_ALONE)
 		row->where = (uint64_t)g->data + at - 8 * stamps;

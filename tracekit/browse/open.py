@@ -14,7 +14,7 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import IO
@@ -22,8 +22,10 @@ from typing import IO
 import numpy as np
 
 import tracekit
+from tracekit.browse.coverage import coverage
 from tracekit.browse.index import build
 from tracekit.browse.index.load import INDEX, load
+from tracekit.browse.stretches import Stretch
 from tracekit.errors import Diagnostic
 from tracekit.query.groups import Index, cell_counts, cell_edges
 from tracekit.recording import Recording
@@ -60,11 +62,12 @@ class _NotKept(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """An opened session: what every view is made from."""
+    """An opened session: what every view is made from; ``coverage``: CPU -> its stretches."""
 
     recording: Recording
     report: Report
     index: Index
+    coverage: Mapping[int, Sequence[Stretch]]
     maps: Sequence[mmap.mmap] = ()
 
     def warm_up(self, pause: Callable[[], None]) -> None:
@@ -136,7 +139,8 @@ def _decoded(session: Session, progress: Progress) -> Opened:
     recording = tracekit.open(session)
     progress("decoding", None)
     progress(f"reading {len(recording):,} events as one story", None)
-    return Opened(recording, recording.report(), Index(recording))
+    index = Index(recording)
+    return Opened(recording, recording.report(), index, coverage(recording, index))
 
 
 def _kept(session: Session) -> Opened | None:

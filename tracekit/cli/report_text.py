@@ -10,7 +10,14 @@ from rich.text import Text
 
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
-from tracekit.text import count_lost, duration, error_bound, on_one_line, printable
+from tracekit.text import (
+    count_lost,
+    duration,
+    error_bound,
+    measured,
+    on_one_line,
+    printable,
+)
 
 __all__ = ["render_report"]
 
@@ -49,15 +56,12 @@ def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
     yield Text(f"Linux {releases[h.old]} → {releases[h.new]}", style="bold")
     facts = _table(("", "t"), ("", "n"), ("", "n"), ("", "t"))
     cycles = f" = {h.gap_raw:,} cycles" if h.gap_raw is not None else ""
-    facts.add_row(
-        "  blackout", Text(duration(h.blackout_ns), style="bold red"),
-        error_bound(h.blackout_error_ns) if h.blackout_ns is not None else "",
-        "reboot call to first user process",
-    )  # fmt: skip
-    facts.add_row(
-        "  gap", Text(duration(h.gap_ns), style="bold"), error_bound(h.gap_error_ns)
-        if h.gap_ns is not None else "", f"last old event to first new one{cycles}",
-    )  # fmt: skip
+    took, error = measured(h.blackout_ns, h.blackout_error_ns)
+    what = "reboot call to first user process"
+    facts.add_row("  blackout", Text(took, style="bold red"), error, what)
+    took, error = measured(h.gap_ns, h.gap_error_ns, (h.gap_earliest_ns, h.gap_latest_ns))
+    what = f"last old event to first new one{cycles}"
+    facts.add_row("  gap", Text(took, style="bold"), error, what)
     yield facts
     if not report.common_clock and h.gap_method:
         latest = "unbounded" if h.gap_latest_ns is None else duration(h.gap_latest_ns)
@@ -67,13 +71,9 @@ def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
 
 def _record(report: Report) -> Text:
     text = Text("  record    ")
-    if report.complete:
-        text.append("complete", "bold green")
-    else:
-        text.append("incomplete", "bold yellow")
-    lost = count_lost(report.lost, report.lost_at_least)
-    text.append(f": {report.events:,} events, {lost} lost, {report.unreadable:,} unreadable")
-    return text
+    style = {"complete": "bold green", "no loss seen": "bold", "incomplete": "bold yellow"}
+    text.append(report.verdict, style[report.verdict])
+    return text.append(f": {report.events:,} events, {report.account}")
 
 
 def _phases(report: Report, number: int) -> RenderableType:
@@ -239,7 +239,8 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     several = len(report.handovers) > 1
     for number, h in enumerate(report.handovers):
         which = f"Boot {h.old} → {h.new}: where" if several else "Where"
-        yield f"{which} the time went (0 is the jump)", [_phases(report, number)]
+        zero = "the jump" if h.jump_seen else "the old kernel's last recorded event"
+        yield f"{which} the time went (0 is {zero})", [_phases(report, number)]
     if report.devices:
         yield "Slowest device shutdowns", list(_devices(report))
     if report.initcalls:

@@ -23,7 +23,7 @@ from tracekit.clocks.anchors import loose_below, refined_from
 from tracekit.clocks.counter_rate import SessionRate, session_rate
 from tracekit.clocks.evidence import BootClockInput, BootEvidence, ClockEvidence, own_error, related
 from tracekit.clocks.gap import gap_between
-from tracekit.clocks.model import ClockModel, Gap, SessionClock
+from tracekit.clocks.model import ClockModel, Gap, SessionClock, total
 from tracekit.errors import Diagnostic
 
 __all__ = ["align", "session_rate_of"]
@@ -68,13 +68,11 @@ def session_rate_of(
 class _Placed:
     """A boot's model, and the bound on where its ``ref_raw`` is relative to the jump.
 
-    ``lost_ns`` is the part of ``slack_ns`` that only concerns its first events, see
-    :func:`_lost`.
+    The bound is that of a stamp from when the clock had a real source.
     """
 
     model: ClockModel
     slack_ns: int | None
-    lost_ns: int = 0
 
 
 def _chain(
@@ -124,17 +122,14 @@ def _beside(
         return _Placed(_model(boot, rate, ref, lost), placed.slack_ns)
     edge = near.last if back else near.first
     offset = placed.model.ns(edge) + (gap.ns if back else -gap.ns)
-    parts = (
-        placed.slack_ns,
-        placed.model.duration_error(edge - placed.model.ref_raw),
-        gap.error_ns,
+    slack = total(
+        (
+            placed.slack_ns,
+            placed.model.duration_error(edge - placed.model.ref_raw),
+            gap.placing_error_ns,
+        )
     )
-    known = [part for part in parts if part is not None]
-    return _Placed(
-        _model(boot, rate, (boot.first if back else boot.last, offset), lost),
-        sum(known) if len(known) == len(parts) else None,
-        lost or 0,
-    )
+    return _Placed(_model(boot, rate, (boot.first if back else boot.last, offset), lost), slack)
 
 
 def _model(
@@ -143,12 +138,12 @@ def _model(
     """One boot's model, with stamp ``ref[0]`` at ``ref[1]`` ns; its error bound comes later."""
     log, unit = boot.log, boot.unit
     method = _method(boot, rate)
-    scale, share, constant = Fraction(1), own_error(boot, rate), lost
+    scale, share, constant = Fraction(1), own_error(boot, rate), 0
     if unit == "cycles":
         scale, share = (1 / rate.best, rate.relative) if rate else (scale, None)
     elif unit == "ticks":
-        scale, constant = Fraction(_USER_TICK_NS), None if lost is None else lost + _USER_TICK_NS
-    if unit in ("ns", "ticks") and log.refined_khz and log.detected_khz and constant is not None:
+        scale, constant = Fraction(_USER_TICK_NS), _USER_TICK_NS
+    if unit in ("ns", "ticks") and log.refined_khz and log.detected_khz:
         # Before the refined calibration the clock ran at the early one.
         until = refined_from(boot.trace_clock, log)
         early = max(
@@ -163,8 +158,10 @@ def _model(
         method,
         *ref,
         scale,
-        share if constant is not None else None,
-        constant or 0,
+        share,
+        constant,
+        loose_raw=loose_below(boot.trace_clock, log),
+        loose_ns=lost,
         cycles_per_ns=float(rate.best) if rate and total else None,
         cycles_per_ns_lo=float(total.lo) if total else None,
         cycles_per_ns_hi=float(total.hi) if total else None,
@@ -189,6 +186,6 @@ def _with_error(boot: ClockEvidence, placed: _Placed) -> ClockModel:
     model = placed.model
     ends = [model.duration_error(raw - model.ref_raw) for raw in (boot.first, boot.last)]
     known = [error for error in ends if error is not None]
-    if placed.slack_ns is None or len(known) < len(ends):
+    if len(known) < len(ends):
         return model
-    return replace(model, error_ns=placed.slack_ns + max(known) - placed.lost_ns)
+    return replace(model, error_ns=total((placed.slack_ns, max(known), model.early_by(boot.first))))

@@ -92,8 +92,9 @@ def _gap_by_tsc(
     best = max(0, round(Fraction(low + high, 2) / rate.best))
     if not rate.firm:
         return Gap(a.index, best, 0, None, anchor_b.firm, method + f"; {rate.source}")
+    earliest, loose = max(0, floor(low / rate.rate.hi)), 0
     if b.first < loose_below(b.trace_clock, b.log):
-        low = 0
+        earliest, loose = 0, earliest
         method += (
             "; the first events are from before the clock had a real source, when it can "
             "only have lost time"
@@ -101,10 +102,11 @@ def _gap_by_tsc(
     return Gap(
         a.index,
         best,
-        max(0, floor(low / rate.rate.hi)),
+        earliest,
         ceil(high / rate.rate.lo),
         anchor_b.firm,
         method,
+        loose,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -14,7 +14,7 @@ from tracekit.errors import Diagnostic
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["UNITS", "ClockModel", "Gap", "SessionClock", "Unit"]
+__all__ = ["UNITS", "ClockModel", "Gap", "SessionClock", "Unit", "total"]
 
 Unit = Literal["ns", "cycles", "ticks", "count"]
 
@@ -40,7 +40,8 @@ class ClockModel:
     no part). ``residual_ns``: rms of this boot's samples about their line. ``error_ns``: bound on
     the error of this boot's events relative to the jump, ``None`` if there is none.
     ``relative_error``: bound on the relative error of a duration within this boot, to which
-    ``constant_error_ns`` is added once.
+    ``constant_error_ns`` is added once. Stamps below ``loose_raw`` are from before the clock had a
+    real source; they may be up to ``loose_ns`` earlier than they say, ``None`` if that is unknown.
     """
 
     boot: int
@@ -53,6 +54,8 @@ class ClockModel:
     relative_error: Fraction | None
     constant_error_ns: int
     error_ns: int | None = None
+    loose_raw: int = 0
+    loose_ns: int | None = 0
     cycles_per_ns: float | None = None
     cycles_per_ns_lo: float | None = None
     cycles_per_ns_hi: float | None = None
@@ -92,13 +95,18 @@ class ClockModel:
         ns = abs(units) * self.ns_per_unit
         return ceil(ns * self.relative_error) + self.constant_error_ns
 
+    def early_by(self, raw: int) -> int | None:
+        """How much earlier, in ns, than it says a stamp may be from; ``None`` if unknown."""
+        return self.loose_ns if raw < self.loose_raw else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
     """The time from the last event of ``boot`` to the first of ``boot + 1``.
 
     ``ns`` is what the axis uses. ``earliest_ns``/``latest_ns`` bound it (``None``: unbounded);
-    ``common`` is true when both clocks are related through a counter that runs on.
+    ``common`` is true when both clocks are related through a counter that runs on. ``loose_ns`` of
+    the uncertainty are those of the first events alone, of a clock that had no real source yet.
     """
 
     boot: int
@@ -107,6 +115,14 @@ class Gap:
     latest_ns: int | None
     common: bool
     method: str
+    loose_ns: int = 0
+
+    @property
+    def placing_error_ns(self) -> int | None:
+        """As :attr:`error_ns`, of the new boot's events from when its clock had a source."""
+        if self.latest_ns is None:
+            return None
+        return max(self.ns - self.earliest_ns - self.loose_ns, self.latest_ns - self.ns)
 
     @property
     def error_ns(self) -> int | None:
@@ -135,13 +151,22 @@ class SessionClock:
     def interval(self, boot_a: int, raw_a: int, boot_b: int, raw_b: int) -> tuple[int, int | None]:
         """Time from one event to another, ns, and its error bound (``None``: unbounded)."""
         a, b = self.model(boot_a), self.model(boot_b)
+        parts = [a.early_by(raw_a), b.early_by(raw_b)]
         if a.unit == b.unit and a.ref_raw == b.ref_raw and a.offset_ns == b.offset_ns:
             # One axis in raw units: the difference is exact before scaling.
-            return round((raw_b - raw_a) * a.ns_per_unit), a.duration_error(raw_b - raw_a)
+            ns = round((raw_b - raw_a) * a.ns_per_unit)
+            return ns, total((*parts, a.duration_error(raw_b - raw_a)))
         ns = b.ns(raw_b) - a.ns(raw_a)
-        inside = [a.duration_error(raw_a - a.ref_raw), b.duration_error(raw_b - b.ref_raw)]
-        between = [
-            g.error_ns for g in self.gaps if min(boot_a, boot_b) <= g.boot < max(boot_a, boot_b)
+        parts += [a.duration_error(raw_a - a.ref_raw), b.duration_error(raw_b - b.ref_raw)]
+        parts += [
+            gap.placing_error_ns
+            for gap in self.gaps
+            if min(boot_a, boot_b) <= gap.boot < max(boot_a, boot_b)
         ]
-        known = [e for e in (*inside, *between) if e is not None]
-        return ns, sum(known) if len(known) == len(inside) + len(between) else None
+        return ns, total(parts)
+
+
+def total(parts: Iterable[int | None]) -> int | None:
+    """The sum of error bounds; ``None`` if one of them is not known."""
+    known = list(parts)
+    return None if None in known else sum(part or 0 for part in known)

@@ -1,35 +1,38 @@
 """Lost events, per CPU: recovered + lost = written, and what is not known of them.
 
 Three things lose events of a ring buffer. The writer overwrites the oldest sub-buffer of a full
-ring: the meta data show whether that ever happened, and ``per_cpu/cpuN/stats``, saved before the
-jump, count what was written by then. The kernel drops events and flags the next page
-(``RB_MISSED_EVENTS``). And a page may be too damaged to read. The BPF probes number their records,
-one sequence per CPU: lost ones are missing from it.
+ring: the meta data show whether that ever happened. The kernel drops events and flags the next
+page (``RB_MISSED_EVENTS``). And a page may be too damaged to read, or hold what an intact ring
+cannot (:mod:`tracekit.ftrace.ring.integrity`). The kernel's own counters, saved before the jump,
+count what was written by then, and are always asked. The BPF probes number their records, one
+sequence per CPU: lost ones are missing from it.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from tracekit.errors import Diagnostic
-from tracekit.ftrace.ring.page import Records
+from tracekit.ftrace.ring.integrity import CUT
+from tracekit.ftrace.ring.layout import CpuBuffer
+from tracekit.ftrace.ring.page import PageRow, Records
 from tracekit.timeline.boot import Buffer
-from tracekit.timeline.bpf_format import PROBE_FILE
 from tracekit.timeline.merge import BootPart
+from tracekit.timeline.saved.bpf_format import PROBE_FILE
+from tracekit.timeline.saved.counters import Counters
 
-__all__ = ["CpuAccount", "account", "parse_stats"]
+__all__ = ["CpuAccount", "account"]
 
-_STAT = re.compile(r"^([a-z ]+):\s*([0-9]{1,20})(?:\.([0-9]{1,9}))?\s*$")
+_SHORT_RECORD = 4  # the page's other records are there
 
 
 @dataclass(frozen=True, slots=True)
 class CpuAccount:
     """One CPU of one buffer. ``lost`` is None if it is not known.
 
-    ``at_least`` says that ``lost`` is a lower bound.
+    ``at_least`` says that ``lost`` is a lower bound, never of 0. ``counted`` says that the kernel
+    counted the events, and that each one it counted is among ``events`` or ``lost``.
+    ``unreadable`` counts sub-buffers that could not be read in full, and records too short to read.
     """
 
     cpu: int
@@ -38,81 +41,115 @@ class CpuAccount:
     lost: int | None
     at_least: bool
     unreadable: int
+    counted: bool = False
 
 
-def parse_stats(text: str) -> dict[str, int]:
-    """``per_cpu/cpuN/stats`` (``tracing_stats_read()``): counts, and stamps in clock units.
+def _hurt(page: PageRow) -> bool:
+    return page.missed != 0 or page.status not in (0, _SHORT_RECORD)
 
-    Stamps printed as ``seconds.microseconds`` become ns.
+
+def _seen_to_be_lost(pages: list[PageRow]) -> int:
+    """The fewest events that the pages themselves say are gone.
+
+    One where the kernel did not store how many it lost; one for each page that ended too early,
+    where something stood that was not an event. A cut page may have ended in mere padding.
     """
-    counts = {}
-    for line in text.splitlines():
-        if (m := _STAT.match(line)) is not None:
-            ns = m[3] is not None
-            counts[m[1]] = int(m[2]) * 10**9 + int(m[3].ljust(9, "0")[:9]) if ns else int(m[2])
-    return counts
+    flagged = sum(page.missed if page.missed >= 0 else 1 for page in pages)
+    return flagged + sum(page.status not in (0, _SHORT_RECORD, CUT) for page in pages)
 
 
-def _overwritten(
-    records: Records, wrapped: bool | None, stats: dict[str, int]
-) -> tuple[int | None, bool]:
-    """(events overwritten, whether that is a lower bound); None if it is not known.
+def _hurt_before(pages: list[PageRow], taken: int) -> bool:
+    """Whether everything that is hurt lies before an event that came by ``taken``."""
+    last = max((i for i, page in enumerate(pages) if _hurt(page)), default=-1)
+    return last < 0 or any(page.events and page.first_ts <= taken for page in pages[last + 1 :])
 
-    Counters taken at time T say how many events had been written by T. Of those, the ones no
-    longer there were overwritten. Overwriting takes the oldest first, so as long as one event
-    from before T is left, none written after T is gone and the count is exact.
+
+def _of_ring(ring: CpuBuffer, records: Records, counters: Counters | None) -> CpuAccount:
+    """Of a preserved ring.
+
+    As overwriting takes the oldest first, none written after the counters were read is gone while
+    one from before is left, and the count is exact.
     """
-    if wrapped is False:
-        return 0, False
-    taken = stats.get("now ts")
-    if taken is None or "entries" not in stats:
-        return None, False
-    stamps = np.frombuffer(records.ts, np.uint64)
-    before = int(np.count_nonzero(stamps <= taken))
-    gone = max(0, stats["entries"] + stats.get("overrun", 0) - before)
-    return gone, before == 0
-
-
-def _of_cpu(buffer: Buffer, records: Records, stats: dict[str, int]) -> CpuAccount:
-    if buffer.layout is None:  # pages handed out by the kernel: it flags what it lost
-        gone: int | None = 0
-        at_least = records.missed_unknown > 0
-        if stats.get("overrun", 0) > records.missed:
-            gone, at_least = stats["overrun"] - records.missed, False
+    pages = list(records.pages()) if records.diagnostics else []
+    seen = _seen_to_be_lost(pages)
+    lost: int | None
+    if counters is None:
+        lost, at_least = seen, bool(pages) and any(map(_hurt, pages))
+        if ring.wrapped:
+            lost, at_least = seen + 1, True
+        elif ring.wrapped is None and not seen:
+            lost = None
+        counted = not ring.pages
     else:
-        wrapped = next(c.wrapped for c in buffer.layout.cpus if c.cpu == records.cpu)
-        gone, at_least = _overwritten(records, wrapped, stats)
-        at_least = at_least or records.missed_unknown > 0
-    dropped = stats.get("commit overrun", 0) + stats.get("dropped events", 0)
-    lost = None if gone is None else gone + records.missed + dropped
-    return CpuAccount(records.cpu, buffer.name, len(records), lost, at_least, records.unreadable)
+        gone = max(0, counters.entries + counters.overrun - counters.found)
+        overwritten = ring.wrapped is not False and counters.entries + counters.overrun > 0
+        exact = _hurt_before(pages, counters.taken) and (ring.ordered or not gone)
+        exact = exact and not (overwritten and not counters.found)
+        lost, at_least = max(gone, seen) + counters.dropped, not exact
+        counted = exact
+    at_least = at_least and bool(lost)
+    return CpuAccount(records.cpu, "", len(records), lost, at_least, records.unreadable, counted)
+
+
+def _of_pages(records: Records, counters: Counters | None) -> CpuAccount:
+    """Of pages handed out by the kernel, which flags what it lost."""
+    seen = _seen_to_be_lost(list(records.pages()) if records.diagnostics else [])
+    lost, at_least, counted = seen, records.missed_unknown > 0 or records.unreadable > 0, False
+    if counters is not None:
+        if counters.overrun > seen:
+            lost, at_least = counters.overrun, records.unreadable > 0
+        lost += counters.dropped
+        counted = not at_least and counters.entries + counters.read == counters.found
+    return CpuAccount(
+        records.cpu, "", len(records), lost, at_least and lost > 0, records.unreadable, counted
+    )
+
+
+def _of_shared(records: Records, told: tuple[int | None, bool]) -> CpuAccount:
+    """Of a part of a ring that another boot has recorded on in; ``told``: what is lost of it."""
+    gone, at_least = told
+    seen = _seen_to_be_lost(list(records.pages()) if records.diagnostics else [])
+    lost = None if gone is None and not seen else max(gone or 0, seen)
+    at_least = (at_least or records.missed_unknown > 0) and bool(lost)
+    return CpuAccount(records.cpu, "", len(records), lost, at_least, records.unreadable)
+
+
+def _of_cpu(buffer: Buffer, records: Records) -> CpuAccount:
+    if records.cpu in buffer.lost:
+        return _of_shared(records, buffer.lost[records.cpu])
+    counters = buffer.counters.get(records.cpu)
+    if buffer.layout is None:
+        return _of_pages(records, counters)
+    ring = next(c for c in buffer.layout.cpus if c.cpu == records.cpu)
+    return _of_ring(ring, records, counters)
+
+
+def _remark(one: CpuAccount, where: str) -> Diagnostic | None:
+    if one.lost is None:
+        message = "the ring may have wrapped, and no counters were saved to tell how much"
+        return Diagnostic("losses-unknown", "warning", where, message)
+    if one.at_least:
+        message = f"at least {one.lost} events are lost; how many exactly is not known"
+        return Diagnostic("losses-at-least", "warning", where, message)
+    if one.lost:
+        return Diagnostic("events-lost", "warning", where, f"{one.lost} events are lost")
+    return None
 
 
 def account(part: BootPart) -> tuple[list[CpuAccount], list[Diagnostic]]:
     """The account of each CPU of each buffer of a boot, and remarks on what is lost."""
     accounts: list[CpuAccount] = []
     remarks: list[Diagnostic] = []
-    boot = part.boot
     for buffer in part.buffers:
-        instance = f"instances/{buffer.instance}/" if buffer.instance else ""
         for records in buffer.records:
-            stats = parse_stats(boot.text(f"tracefs/{instance}per_cpu/cpu{records.cpu}/stats"))
-            one = _of_cpu(buffer, records, stats)
+            one = replace(_of_cpu(buffer, records), buffer=buffer.name)
             accounts.append(one)
-            where = f"{boot.where} {buffer.name} cpu {one.cpu}"
-            if one.lost is None:
-                message = "the ring may have wrapped, and no counters were saved to tell how much"
-                remarks.append(Diagnostic("losses-unknown", "warning", where, message))
-            elif one.at_least:
-                message = f"at least {one.lost} events are lost; how many exactly is not known"
-                remarks.append(Diagnostic("losses-at-least", "warning", where, message))
-            elif one.lost:
-                message = f"{one.lost} events are lost"
-                remarks.append(Diagnostic("events-lost", "warning", where, message))
+            note = _remark(one, f"{part.boot.where} {buffer.name} cpu {one.cpu}")
+            remarks += [note] if note else []
     for cpu, (events, missing) in sorted(part.probes.counts.items()):
-        accounts.append(CpuAccount(cpu, PROBE_FILE, events, missing, False, 0))
+        accounts.append(CpuAccount(cpu, PROBE_FILE, events, missing, False, 0, True))
         if missing:
-            where = f"{boot.where} BPF probes cpu {cpu}"
+            where = f"{part.boot.where} BPF probes cpu {cpu}"
             message = f"{missing} records are lost: their numbers are missing from the sequence"
             remarks.append(Diagnostic("bpf-records-lost", "warning", where, message))
     return accounts, remarks

@@ -11,20 +11,22 @@ import numpy as np
 
 from tracekit.errors import Diagnostic
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
+from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
 from tracekit.report.losses import CpuAccount, account
 from tracekit.report.observations import observe_entering, observe_leaving
 from tracekit.report.phases import Handover, Phase, handover_between
 from tracekit.report.probes import ProbeReport, probe_report
 from tracekit.report.systemd import Unit, read_systemd, unit_starts
+from tracekit.report.verdict import Verdict, judge
+from tracekit.text import count_lost
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
+from tracekit.timeline.undecodable import undecodable
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 
 _LAST = 10  # events of every CPU shown before the jump
-# prefixes of the diagnostics that say that data are missing
-_MISSING = ("region-", "cpu-", "cpus-", "page-", "pipe-", "buffer-", "kernel-", "session-", "bpf-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class CpuReport:
     """One CPU of one boot. Times are ns on the session's axis; None if there are no events.
 
     ``lost`` is None if it is not known; ``lost_at_least`` says that it is a lower bound.
+    ``counted`` says that the kernel counted the events, and that each is recovered or lost;
+    ``unreadable`` counts sub-buffers and single records.
     """
 
     cpu: int
@@ -39,13 +43,17 @@ class CpuReport:
     lost: int | None
     lost_at_least: bool
     unreadable: int
+    counted: bool
     first_ns: int | None
     last_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class BootReport:
-    """One boot; ``events``, ``lost`` and ``unreadable`` are the sums over its CPUs."""
+    """One boot; ``events``, ``lost`` and ``unreadable`` are the sums over its CPUs.
+
+    ``undecodable`` of the events have no format, or fewer bytes than it says.
+    """
 
     index: int
     release: str
@@ -57,6 +65,8 @@ class BootReport:
     lost: int | None
     lost_at_least: bool
     unreadable: int
+    undecodable: int
+    counted: bool
     cpus: tuple[CpuReport, ...]
 
 
@@ -76,12 +86,14 @@ class LastEvent:
 class HandoverReport:
     """One jump. ``gap``: last event of the old kernel to the first of the new one; ``blackout``:
     reboot call to the first user-space process. None if it was not observed. ``gap_earliest_ns``
-    and ``gap_latest_ns`` bound the gap, and ``gap_method`` says what they rest on.
+    and ``gap_latest_ns`` bound the gap, and ``gap_method`` says what they rest on. ``jump_seen``:
+    the old kernel was recorded up to ``machine_kexec()``, so that its last event is the jump.
     """
 
     old: int
     new: int
     jump_ns: int | None
+    jump_seen: bool
     gap_ns: int | None
     gap_error_ns: int | None
     gap_raw: int | None
@@ -94,15 +106,17 @@ class HandoverReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything ``tracekit report`` shows. Times in ns, 0 is the last jump.
+    """Everything ``tracekit report`` shows. Times in ns from ``zero``, the last jump if it is seen.
 
-    ``complete``: every CPU of every boot that recorded is there, and nothing is lost or unreadable.
+    ``verdict`` is what may be said of the record (:mod:`tracekit.report.verdict`), ``complete``
+    whether that is "complete".
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
     ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
     """
 
     session: str
     complete: bool
+    verdict: Verdict
     common_clock: bool
     boots: tuple[BootReport, ...]
     handovers: tuple[HandoverReport, ...]
@@ -113,6 +127,14 @@ class Report:
     probes: tuple[ProbeReport, ...]
     last_events: tuple[LastEvent, ...]
     diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def zero(self) -> str:
+        """What stands at 0 of the session's axis."""
+        if not self.handovers:
+            return "the last event"
+        seen = self.handovers[-1].jump_seen
+        return "the jump" if seen else "the old kernel's last recorded event"
 
     @property
     def events(self) -> int:
@@ -134,6 +156,28 @@ class Report:
         """Of all boots."""
         return sum(b.unreadable for b in self.boots)
 
+    @property
+    def undecodable(self) -> int:
+        """Of all boots."""
+        return sum(b.undecodable for b in self.boots)
+
+    @property
+    def account(self) -> str:
+        """What the verdict rests on, in words."""
+        if self.verdict == "complete":
+            return "all that the kernel counted"
+        if self.verdict == "no loss seen" and self.lost is not None:
+            return "and no counters that could prove it"
+        leaving = self.boots[:-1] or self.boots
+        absent = [str(b.index) for b in leaving if not b.cpus]
+        if absent:
+            return f"nothing of boot {', '.join(absent)}"
+        if self.lost == 0 and not self.unreadable and not self.undecodable:
+            return "how many are lost is not known: see the remarks"
+        counts = ((self.unreadable, "unreadable"), (self.undecodable, "undecodable"))
+        words = [f"{count_lost(self.lost, self.lost_at_least)} lost"]
+        return ", ".join([*words, *(f"{count:,} {what}" for count, what in counts if count)])
+
     def from_jump(self, boot: int, ns: int | None, *, leaving: bool) -> int | None:
         """A time relative to the jump out of (``leaving``) or into a boot, where there is one."""
         jumps = (h.jump_ns for h in self.handovers if (h.old if leaving else h.new) == boot)
@@ -142,7 +186,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The ``--json`` form; the last jump's gap and blackout also stand at the top."""
-        document = asdict(self)
+        document = {**asdict(self), "zero": self.zero}
         last = document["handovers"][-1] if self.handovers else {}
         for key in ("jump_ns", "gap_ns", "gap_error_ns", "blackout_ns", "blackout_error_ns"):
             document[key] = last.get(key)
@@ -167,6 +211,7 @@ def _cpu_report(events: Events, boot: int, cpu: int, accounts: Sequence[CpuAccou
         lost=_total([a.lost for a in accounts]),
         lost_at_least=any(a.at_least for a in accounts),
         unreadable=sum(a.unreadable for a in accounts),
+        counted=all(a.counted for a in accounts),
         first_ns=int(ts[mine[0]]) if known else None,
         last_ns=int(ts[mine[-1]]) if known else None,
     )
@@ -174,7 +219,11 @@ def _cpu_report(events: Events, boot: int, cpu: int, accounts: Sequence[CpuAccou
 
 def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
     model = events.axis.clocks.get(boot.index)
-    accounts, remarks = account(events.part(boot.index))
+    part = events.part(boot.index)
+    accounts, remarks = account(part)
+    remarks += find_holes(events, part)
+    undecoded, about = undecodable(boot, events.rows, events.kinds, events.buffers)
+    remarks += about
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
         by_cpu.setdefault(one.cpu, []).append(one)
@@ -190,6 +239,8 @@ def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnosti
         lost=_total([c.lost for c in cpus]),
         lost_at_least=any(c.lost_at_least for c in cpus),
         unreadable=sum(c.unreadable for c in cpus),
+        undecodable=undecoded,
+        counted=all(c.counted for c in cpus),
         cpus=cpus,
     ), remarks
 
@@ -216,6 +267,7 @@ def _handover_report(events: Events, h: Handover) -> HandoverReport:
         old=h.old,
         new=h.new,
         jump_ns=int(axis.ts_ns[h.last_old]) if h.last_old is not None else None,
+        jump_seen=any(p.name == "machine_kexec" and p.observed for p in h.phases),
         gap_ns=gap[0],
         gap_error_ns=gap[1],
         gap_raw=_cycles(events, h) if gap[0] is not None else None,
@@ -239,14 +291,6 @@ def _last_events(events: Events, boot: int) -> list[LastEvent]:
     return [
         LastEvent(**{**row, "ts_ns": row["ts_ns"] if timed else None}) for row in table.to_pylist()
     ]
-
-
-def _complete(boots: Sequence[BootReport], diagnostics: Sequence[Diagnostic]) -> bool:
-    """Whether nothing that was recorded is missing, as far as the data show."""
-    counted = all(b.lost == 0 and not b.lost_at_least and not b.unreadable for b in boots)
-    hurt = any(d.code.startswith(_MISSING) and d.severity != "info" for d in diagnostics)
-    leaving = boots[:-1] or boots
-    return counted and not hurt and bool(leaving) and all(b.cpus for b in leaving)
 
 
 def make_report(events: Events) -> Report:
@@ -278,9 +322,11 @@ def make_report(events: Events) -> Report:
     diagnostics = tuple(
         dict.fromkeys([*events.diagnostics, *boot_remarks, *(d for h in jumps for d in h.notes)])
     )
+    verdict = judge(boots, diagnostics)
     return Report(
         session=str(events.session.path),
-        complete=_complete(boots, diagnostics),
+        complete=verdict == "complete",
+        verdict=verdict,
         common_clock=axis.common,
         boots=tuple(boots),
         handovers=tuple(_handover_report(events, h) for h in jumps),

@@ -32,11 +32,15 @@ class Instant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BootClock:
-    """Whether a boot's stamps count time, and whether anything relates them to the jump."""
+    """Whether a boot's stamps count time, and whether anything relates them to the jump.
+
+    ``early_ns``: how much earlier than they say its first events may be from (None: unknown).
+    """
 
     name: str
     timed: bool
     placed: bool
+    early_ns: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ class Entering:
 def _clock_of(events: Events, boot: int) -> BootClock:
     model = events.axis.clocks.get(boot)
     name = model.trace_clock if model else "unknown"
-    return BootClock(name, events.axis.timed(boot), events.axis.placed(boot))
+    early = model.early_by(events.axis.sources[boot].given.first_raw or 0) if model else 0
+    return BootClock(name, events.axis.timed(boot), events.axis.placed(boot), early)
 
 
 def _instant(events: Events, row: int) -> Instant:

@@ -143,7 +143,7 @@ def _old_phases(old: Leaving, last: Instant) -> list[Phase]:
 
 
 def _short(ns: int) -> str:
-    return f"{ns / 1e6:.1f} ms" if ns >= 100_000 else f"{ns / 1e3:.1f} µs"
+    return f"{ns / 1e6:,.1f} ms" if ns >= 100_000 else f"{ns / 1e3:.1f} µs"
 
 
 def _dark_phases(old: Leaving, new: Entering, start: int, end: int) -> list[Phase]:
@@ -151,6 +151,8 @@ def _dark_phases(old: Leaving, new: Entering, start: int, end: int) -> list[Phas
     zero = new.zero
     if zero is None:
         note = "the new kernel's time zero is not known, so the dark part cannot be split"
+        if early := new.clock.early_ns:
+            note = f"at most: its clock had no source yet, and may have lost up to {_short(early)}"
         return [Phase("dark", old.boot, start, end - start, True, note)]
     known = f"the new kernel's time zero, known to ± {_short(zero.error_ns)}"
     if zero.ns >= end:

@@ -9,6 +9,7 @@ from math import ceil
 import pyarrow as pa
 
 from tracekit.clocks.boot_zero import Initcall, kernel_zero
+from tracekit.clocks.model import total
 from tracekit.errors import Diagnostic
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
@@ -70,4 +71,10 @@ def time_zero(events: Events, boot: Boot) -> tuple[TimeZero | None, tuple[Diagno
     )
     if zero is None:
         return None, notes
-    return TimeZero(model.ns(zero.raw), ceil(zero.error * model.ns_per_unit), zero.method), notes
+    gap = next((g for g in events.axis.clock.gaps if g.boot == boot.index - 1), None)
+    own = ceil(zero.error * model.ns_per_unit)
+    error = total((own, model.early_by(zero.raw), gap.placing_error_ns if gap else 0))
+    if error is None or model.early_by(zero.raw):
+        message = "the zero of the kernel's own clock is from before it had a real source"
+        return None, (*notes, Diagnostic("clock-zero-unknown", "info", boot.where, message))
+    return TimeZero(model.ns(zero.raw), error, zero.method), notes

@@ -202,6 +202,15 @@ class Directory:
             about = os.stat(name, dir_fd=fd, follow_symlinks=False)
         return about.st_size > max(_HUGE, about.st_blocks * 512 * _HOLLOW)
 
+    def holds(self, rel: str, content: bytes) -> bool:
+        """True when the file is there and has exactly this content."""
+        try:
+            fd = self.open(rel)
+        except OSError:
+            return False
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            return os.fstat(fd).st_size == len(content) and file.read() == content
+
     def walk(self) -> Iterator[tuple[str, bool]]:
         """(path, whether it is a directory) of every directory and regular file, top down.
 

@@ -77,7 +77,7 @@ class Budget:
 
         What is on disk is only looked at for the second.
         """
-        others = sum(size for other, size in self._unpacked.items() if other != name)
+        others = sum(size for other, size in list(self._unpacked.items()) if other != name)
         always = max(0, min(wanted, _UNPACKED - others))
         yield always
         if always < wanted and (more := min(wanted, self._more() - others)) > always:

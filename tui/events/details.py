@@ -101,7 +101,7 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
         self._above = list(self._fields(location, width))
         self._below = [
             *_where(location, width, self._look),
-            *_when(location.stamp, width, self._look),
+            *_when(location.stamp, self.model.report.zero, width, self._look),
         ]
         lines = len(self._above) + self._dump_lines() + len(self._below)
         self.virtual_size = Size(width, lines)
@@ -263,10 +263,10 @@ def _part(location: RecordLocation, place: FileLocation) -> str:
     )
 
 
-def _when(stamp: Stamp, width: int, look: Look) -> Iterator[_Line]:
+def _when(stamp: Stamp, zero: str, width: int, look: Look) -> Iterator[_Line]:
     yield _heading("when it was", width, look)
     yield from _wrapped("recorded", f"{stamp.raw} {stamp.unit} of {stamp.clock}", width, look)
-    ns = "unknown" if stamp.ns is None else f"{stamp.ns:,} ns from the jump"
+    ns = "unknown" if stamp.ns is None else f"{stamp.ns:,} ns from {zero}"
     yield from _wrapped("adjusted", f"{ns} ({duration(stamp.ns)})", width, look)
     yield from _wrapped("error", error_bound(stamp.error_ns), width, look)
     yield from _wrapped("by", stamp.method or "unknown", width, look)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,14 +15,14 @@ from textual.widgets import Static
 
 from tracekit.report.make import BootReport, HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase
-from tracekit.text import count_lost, duration, error_bound, printable
+from tracekit.text import count_lost, duration, error_bound, measured, printable
 from tui.host import host_of, look_of
 from tui.model import Model
 from tui.story.spans import Bar, Heading, SpanList
 from tui.theme import Look
 from tui.view import View
 
-__all__ = ["StoryView"]
+__all__ = ["StoryHead", "StoryView"]
 
 _FEW, _MORE = 5, 12  # of the slowest devices, initcalls and units; where there is room
 _REMARKS = 30
@@ -70,7 +71,8 @@ def _handover_lines(report: Report, number: int) -> _Lines:
     slowest = _slowest(report, number)
     axis = _axis(_blackout(report, number))
     phases = [p for p in report.phases if p.handover == number]
-    heading = Heading(f"{which} the time went (0 is the jump)", axis)
+    zero = "the jump" if h.jump_seen else "the old kernel's last recorded event"
+    heading = Heading(f"{which} the time went (0 is {zero})", axis)
     return [heading, *(_phase_bar(p, h, p is slowest) for p in phases), None]
 
 
@@ -119,10 +121,12 @@ def _units(report: Report, count: int) -> _Lines:
 
 def _boot_bar(b: BootReport) -> Bar:
     lost = count_lost(b.lost, b.lost_at_least)
-    known = b.lost == 0 and not b.lost_at_least and not b.unreadable
+    known = b.lost == 0 and not (b.lost_at_least or b.unreadable or b.undecodable)
     text = f"boot {b.index} {b.release}: {b.events:,} events, {lost} lost"
     if b.unreadable:
         text += f", {b.unreadable:,} unreadable"
+    if b.undecodable:
+        text += f", {b.undecodable:,} undecodable"
     clock = f"clock {b.clock} {error_bound(b.clock_error_ns)}: {b.clock_method}"
     kind = "good" if known else "warn"
     return Bar(text, None, None, took=" ", kind=kind, note=clock, view="tables")
@@ -164,13 +168,11 @@ class StoryHead(Static):
         text.append(f"Linux {releases[h.old]} → {releases[h.new]}", look.strong)
         text.append_text(self._completeness(look))
         text.append("\nblackout ", look.dim)
-        text.append(duration(h.blackout_ns), look.bad)
-        if h.blackout_ns is not None:
-            text.append(f" {error_bound(h.blackout_error_ns)}", look.dim)
+        took, error = measured(h.blackout_ns, h.blackout_error_ns)
+        text.append(took, look.bad).append(f" {error}", look.dim)
         text.append("   gap ", look.dim)
-        text.append(duration(h.gap_ns), look.strong)
-        if h.gap_ns is not None:
-            text.append(f" {error_bound(h.gap_error_ns)}", look.dim)
+        took, error = measured(h.gap_ns, h.gap_error_ns, (h.gap_earliest_ns, h.gap_latest_ns))
+        text.append(took, look.strong).append(f" {error}", look.dim)
         if not report.common_clock:
             latest = "unbounded" if h.gap_latest_ns is None else duration(h.gap_latest_ns)
             text.append(f"   no common clock: {duration(h.gap_earliest_ns)} to {latest}", look.warn)
@@ -182,12 +184,9 @@ class StoryHead(Static):
 
     def _completeness(self, look: Look) -> Text:
         report = self._report
-        events = f", {report.events:,} events"
-        if report.complete:
-            return Text.assemble("   record ", ("complete", look.good), events)
-        lost = count_lost(report.lost, report.lost_at_least)
-        text = Text.assemble("   record ", ("incomplete", look.warn), f"{events}, ")
-        return text.append(f"{lost} lost, {report.unreadable:,} unreadable", look.warn)
+        look_of_it = {"complete": look.good, "no loss seen": look.strong, "incomplete": look.warn}
+        text = Text.assemble("   record ", (report.verdict, look_of_it[report.verdict]))
+        return text.append(f", {report.events:,} events, {report.account}")
 
     def _slowest(self, h: HandoverReport, look: Look) -> Text:
         slowest = _slowest(self._report, self.number)
@@ -212,7 +211,10 @@ class StoryHead(Static):
 
 
 def _cells(phases: Sequence[Phase], old: int, axis: tuple[int, int], width: int) -> list[str]:
-    """The kind of every cell of a bar from end to end: the one with most time in the cell."""
+    """The kind of every cell of a bar from end to end: the one with most time in the cell.
+
+    It is unknown where no phase was observed.
+    """
     kinds, edges = [], []
     for i in range(width + 1):
         edges.append(axis[0] + (axis[1] - axis[0]) * i / width)
@@ -221,10 +223,16 @@ def _cells(phases: Sequence[Phase], old: int, axis: tuple[int, int], width: int)
         for p in phases:
             start, end = p.start_ns or 0, (p.start_ns or 0) + (p.duration_ns or 0)
             share[_kind(p, old)] += max(0.0, min(end, right) - max(start, left))
+        share["unknown"] = right - left - sum(share.values())
         kinds.append(max(share, key=lambda kind: share[kind]))
     if kinds:
         kinds[0] = _kind(phases[0], old)  # however short, the old kernel is there
     return kinds
+
+
+def _style(look: Look, kind: str) -> Style:
+    style: Style = getattr(look, "dark" if kind == "unknown" else kind)
+    return style
 
 
 def _blackout_bar(phases: Sequence[Phase], h: HandoverReport, width: int, look: Look) -> Text:
@@ -237,21 +245,25 @@ def _blackout_bar(phases: Sequence[Phase], h: HandoverReport, width: int, look: 
     kinds = _cells(phases, h.old, axis, width)
     for kind, run in groupby(range(len(kinds)), lambda i: kinds[i]):
         cells = list(run)
-        text.append(("░" if kind == "dark" else "█") * len(cells), getattr(look, kind))
+        sign = "░" if kind in ("dark", "unknown") else "█"
+        text.append(sign * len(cells), _style(look, kind))
         runs.append((cells[0], kind))
     took = {k: sum(p.duration_ns or 0 for p in phases if _kind(p, h.old) == k) for k in kinds}
+    if "unknown" in took:
+        took["unknown"] = axis[1] - axis[0] - sum(p.duration_ns or 0 for p in phases)
     return text.append("\n").append_text(_labels(runs, took, width, look))
 
 
 def _labels(runs: list[tuple[int, str]], took: dict[str, int], width: int, look: Look) -> Text:
     """Labels of the parts, each below its part or after the one before, as long as they fit."""
-    long = {"old": "old kernel ", "dark": "dark: nothing can record ", "new": "new kernel "}
-    short = {"old": "old ", "dark": "dark ", "new": "new "}
+    long = {"old": "old kernel ", "dark": "dark: nothing can record ", "new": "new kernel ",
+            "unknown": "unknown: no event tells "}  # fmt: skip
+    short = {"old": "old ", "dark": "dark ", "new": "new ", "unknown": "unknown "}
     for names in (long, short, dict.fromkeys(long, "")):
         labels = Text()
         for begin, kind in runs:
             labels.append(" " * (begin - labels.cell_len))
-            labels.append(f"{names[kind]}{duration(took[kind])}", getattr(look, kind)).append("  ")
+            labels.append(f"{names[kind]}{duration(took[kind])}", _style(look, kind)).append("  ")
         labels.rstrip()
         if labels.cell_len <= width:
             break

@@ -18,7 +18,7 @@ def real(capture) -> list[EventFormat]:
     return list(formats(capture("same-boot-7.2") / "old").values())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_hostile_records_never_raise(real, data):
     fmt = data.draw(st.sampled_from(real))
@@ -35,7 +35,7 @@ HOSTILE = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_hostile_formats_raise_only_format_error(real, data):
     fmt = data.draw(st.sampled_from(real))

@@ -78,8 +78,9 @@ def wanted(events: Iterable[Event]) -> list[tuple[int, bytes, int, int, int, int
 def read_cpu(data: bytes, cpu: CpuBuffer) -> Records:
     """One CPU's records."""
     return read_pages(
-        data, cpu.pages, cpu.subbuf_size, cpu.cpu, "test", HeaderPage(), RecordHeader()
-    )
+        data, cpu.pages, cpu.subbuf_size, cpu.cpu, "test", HeaderPage(), RecordHeader(),
+        in_turn=True,
+    )  # fmt: skip
 
 
 def decode(data: bytes) -> Decoded:

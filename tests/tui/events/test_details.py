@@ -55,6 +55,7 @@ async def goes_to(pilot: Pilot[Any], model: Model, pane: Details, row: int) -> R
     return found
 
 
+@pytest.mark.slow
 def test_every_field_every_byte_and_where_they_were() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any], model: Model, pane: Details) -> None:
         codes = model.recording.name_codes(slice(None))

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracekit.browse.coverage import coverage
 from tracekit.browse.index.codec import encode
 from tracekit.browse.index.load import (
     ABOUT,
@@ -153,7 +154,7 @@ def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[s
 
 
 def _about(
-    recording: Recording, made: str, spool: _Spool, groups: dict[str, IndexedGroups]
+    recording: Recording, index: Index, made: str, spool: _Spool, groups: dict[str, IndexedGroups]
 ) -> dict[str, Any]:
     """The fields of ``about.json``, except the marks of the other files."""
     report = recording.report()
@@ -179,6 +180,7 @@ def _about(
         "notes": axis.diagnostics,
         "boot_notes": tuple(tuple(boot.diagnostics) for boot in recording.boots),
         "report": report,
+        "coverage": coverage(recording, index),
     }
 
 
@@ -199,8 +201,9 @@ def build(path: str, directory: int, say: Say) -> int:
         os.ftruncate(fds[DATA], _BLOCK)  # there is no mapping of an empty file
         recording = Recording(session)
         say(f"sorting {len(recording):,} events", _READING)
-        groups = _write_rows(fds[ROWS], recording, Index(recording), say)
-        about = _about(recording, made, session.spool, groups)
+        index = Index(recording)
+        groups = _write_rows(fds[ROWS], recording, index, say)
+        about = _about(recording, index, made, session.spool, groups)
         for name in (DATA, ROWS):  # on disk before the file that describes them
             os.fsync(fds[name])
         say("writing the index", 0.99)

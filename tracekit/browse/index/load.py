@@ -19,6 +19,7 @@ import mmap
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.browse.index.codec import decode
+from tracekit.browse.stretches import ENDLESS, Stretch
 from tracekit.clocks.model import SessionClock
 from tracekit.clocks.relate import Relation
 from tracekit.errors import Diagnostic
@@ -58,8 +60,10 @@ __all__ = [
 ]
 
 _Array = npt.NDArray[Any]
-#: What an index holds, and the files that are mapped for it.
-Indexed = tuple[Recording, Report, Index, tuple[mmap.mmap, ...]]
+#: What an index holds (see ``browse.open.Opened``), and the files that are mapped for it.
+Indexed = tuple[
+    Recording, Report, Index, Mapping[int, Sequence[Stretch]], tuple[mmap.mmap, ...]
+]  # fmt: skip
 INDEX = "index"
 ROWS, DATA, ABOUT = "rows.arrow", "data.bin", "about.json"
 GROUPS = ("cpus", "events", "tasks")
@@ -116,6 +120,7 @@ class About:
     notes: tuple[Diagnostic, ...]
     boot_notes: tuple[tuple[Diagnostic, ...], ...]
     report: Report
+    coverage: dict[int, tuple[Stretch, ...]]
 
 
 def _mapped(name: str, directory: int, expected: tuple[int, ...]) -> mmap.mmap:
@@ -185,6 +190,10 @@ def _check(about: About, session: Session, names: Sequence[str]) -> None:
         raise ValueError("the groups are not those of the events")
     if not boots >= {m.boot for m in about.clock.models} == set(about.sources):
         raise ValueError("clocks of other boots than the session has")
+    for stretches in about.coverage.values():
+        edges = [-ENDLESS, *(ns for s in stretches for ns in (s.start_ns, s.end_ns)), ENDLESS]
+        if any(later < earlier for earlier, later in pairwise(edges)):
+            raise ValueError("stretches of time that are not in order")
 
 
 def _restored(directory: int, session: Session, stamp: str) -> Indexed:
@@ -207,7 +216,8 @@ def _restored(directory: int, session: Session, stamp: str) -> Indexed:
         boot.diagnostics += notes
     groups = [_groups(about.groups[name], columns[name]) for name in GROUPS]
     report = replace(about.report, session=str(session.path))
-    return recording, report, Index.of_groups(recording, *groups), tuple(maps)
+    index = Index.of_groups(recording, *groups)
+    return recording, report, index, about.coverage, tuple(maps)
 
 
 def load(session: Session, stamp: str, directory: Path) -> Indexed | None:

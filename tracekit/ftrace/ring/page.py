@@ -2,20 +2,22 @@
 
 The walk over the pages is compiled (``tracekit/_native/ring.c``). It keeps everything up to the
 first impossible record of a page and goes on with the next page; what it could not read becomes a
-Diagnostic and is counted.
+Diagnostic and is counted. Sub-buffers that an intact ring cannot hold (:mod:`.integrity`) are too.
 """
 
 from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tracekit._native import ring
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.format import EventFormat, HeaderPage
+from tracekit.ftrace.ring.integrity import CUT, EMPTY, STALE, doubtful, stale
+from tracekit.spans import Span, overlaps
 
 __all__ = ["PageRow", "RecordHeader", "Records", "committed", "read_pages"]
 
@@ -23,6 +25,9 @@ _UNKNOWN = (1 << 64) - 1
 _U32 = struct.Struct("<I")
 _COMMIT = 0x3FFFFFFF  # of a commit word; the two bits above are flags
 _ROW = 9
+_UNREADABLE = frozenset((1, 2, 3, 5, EMPTY, CUT, STALE))
+_UNREADABLE_AT = 8  # where a row counts them
+_Walked = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 _MAX_NOTED = 16  # diagnostics of one code for one CPU; the rest are counted in one more
 
 _STATUS: dict[int, tuple[str, str]] = {
@@ -31,11 +36,25 @@ _STATUS: dict[int, tuple[str, str]] = {
     3: ("page-bad-padding", "impossible padding at byte {where}"),
     4: ("page-short-record", "{unreadable} records too short for the common fields"),
     5: ("page-stamp-alone", "time stamps at byte {where} without an event after them"),
+    EMPTY: ("page-empty", "it is empty, which no sub-buffer in use is: its events are lost"),
+    CUT: (
+        "page-cut",
+        "its commit is {commit}, but it was filled before the next one was begun: what came "
+        "behind that is lost",
+    ),
+    STALE: (
+        "page-stale",
+        "its time stamps from {first_ts} to {last_ts} do not fit between those of its neighbours: "
+        "it is of another time. Its own events are lost, and the {where} in it are not shown",
+    ),
 }
 
 
 class PageRow(NamedTuple):
-    """What the walk found in one sub-buffer. Stamps are raw; ``missed`` -1 means unknown."""
+    """What the walk found in one sub-buffer. Stamps are raw; ``missed`` -1 means unknown.
+
+    The records that a stale one holds are not among the ``events``: ``where`` is their number.
+    """
 
     offset: int
     events: int
@@ -106,11 +125,11 @@ class Records:
     def __len__(self) -> int:
         return self.events
 
-    def slim(self, keep_stamps: bool) -> Records:
+    def slim(self) -> Records:
         """Without the columns that the timeline's rows also hold, to save memory."""
         return replace(
             self,
-            ts=self.ts if keep_stamps else b"",
+            ts=b"",
             offset=self.offset if self.missed or self.missed_unknown else b"",
             length=b"",
             type=b"",
@@ -131,9 +150,14 @@ def _page_rows(offsets: Sequence[int], raw: bytes) -> Iterator[PageRow]:
         yield row._replace(missed=-1) if row.missed == _UNKNOWN else row
 
 
-def _diagnose(row: PageRow, where: str) -> Iterator[Diagnostic]:
+def _diagnose(row: PageRow, where: str, unread: bool) -> Iterator[Diagnostic]:
     place = f"{where} page at {row.offset:#x}"
-    if row.status:
+    if unread and (row.status or row.unreadable):
+        yield Diagnostic(
+            "page-unread", "warning", place, f"memory could not be read; {row.events} events are"
+            " before that",
+        )  # fmt: skip
+    elif row.status:
         code, message = _STATUS[row.status]
         yield Diagnostic(code, "warning", place, message.format(**row._asdict()))
     if row.missed > 0:
@@ -144,25 +168,31 @@ def _diagnose(row: PageRow, where: str) -> Iterator[Diagnostic]:
         )
 
 
-def _remarkable(raw: bytes) -> bool:
-    """Whether any page needs a diagnostic; most often none does."""
+def _columns(raw: bytes) -> tuple[list[int], ...]:
+    """The columns status, missed, commit, first and last stamp of all rows."""
     flat = memoryview(raw).cast("Q")
-    status, missed = flat[1::_ROW].tolist(), flat[3::_ROW].tolist()
-    first, last = flat[5::_ROW].tolist(), flat[6::_ROW].tolist()
+    return tuple(flat[column::_ROW].tolist() for column in (1, 3, 4, 5, 6))
+
+
+def _remarkable(raw: bytes, doubts: Mapping[int, int]) -> bool:
+    """Whether any page needs a diagnostic; most often none does."""
+    status, missed, _, first, last = _columns(raw)
     backwards = any(b < a for a, b in zip(last, first[1:], strict=False))
-    return any(status) or any(missed) or backwards
+    return bool(doubts) or any(status) or any(missed) or backwards
 
 
 def _backwards(rows: Sequence[PageRow], where: str) -> Iterator[Diagnostic]:
     last = 0
     for row in rows:
-        if row.events and row.first_ts < last:
+        if row.status == STALE or not row.events:
+            continue
+        if row.first_ts < last:
             place = f"{where} page at {row.offset:#x}"
             yield Diagnostic(
                 "page-time-backwards", "warning", place, f"its time stamp {row.first_ts} is"
                 f" smaller than {last}, the end of the page before",
             )  # fmt: skip
-        last = max(last, row.last_ts) if row.events else last
+        last = max(last, row.last_ts)
 
 
 def _limited(remarks: Iterator[Diagnostic], where: str) -> Iterator[Diagnostic]:
@@ -186,6 +216,26 @@ def committed(
     return sum(size for word in words if (size := word & _COMMIT) <= subbuf_size)
 
 
+def _without_unread(walked: _Walked, unread: Sequence[Span]) -> _Walked:
+    """What a walk gave, without the records that reach into a span that could not be read."""
+    offsets, lengths = memoryview(walked[1]).cast("Q"), memoryview(walked[2]).cast("I")
+    rows = array("Q", walked[7])
+    keep: list[int] = []
+    begin = 0
+    for row in range(0, len(rows), _ROW):
+        end = begin + rows[row]
+        whole = [n for n in range(begin, end) if not overlaps(unread, offsets[n], lengths[n])]
+        rows[row + _UNREADABLE_AT] += end - begin - len(whole)
+        rows[row] = len(whole)
+        keep += whole
+        begin = end
+    ts, offset, length, type_, flags, preempt, pid = (
+        b"".join(column[n * size : (n + 1) * size] for n in keep)
+        for column, size in zip(walked[:7], (8, 8, 4, 2, 1, 1, 4), strict=True)
+    )
+    return ts, offset, length, type_, flags, preempt, pid, rows.tobytes()
+
+
 def read_pages(
     data: bytes | memoryview,
     pages: Sequence[int],
@@ -194,21 +244,40 @@ def read_pages(
     where: str,
     page_header: HeaderPage,
     record_header: RecordHeader,
+    *,
+    unread: Sequence[Span] = (),
+    in_turn: bool = False,
 ) -> Records:
     """Walk the sub-buffers at byte offsets ``pages``, each ``subbuf_size`` bytes.
 
-    ``where`` names the source in diagnostics. A page that does not lie inside the data is a
-    programming error (ValueError): the layout has checked that.
+    ``where`` names the source in diagnostics; ``unread`` are the spans where the data hold the
+    filler (:func:`~tracekit.spans.filled`): a record that reaches into one is unreadable.
+    ``in_turn``: the pages are a ring's, one written after the other; those that a reader was handed
+    may end early. A page that does not lie inside the data is a programming error (ValueError): the
+    layout has checked that.
     """
-    ranges = array("Q")
-    for page in pages:
-        ranges.extend((page, subbuf_size))
     header = (page_header.timestamp, page_header.commit, page_header.data)
-    ts, offset, length, type_, flags, preempt, pid, raw_rows = ring.walk(
-        data, ranges, header, record_header
+
+    def walk(chosen: Sequence[int]) -> _Walked:
+        ranges = array("Q")
+        for page in chosen:
+            ranges.extend((page, subbuf_size))
+        walked = ring.walk(data, ranges, header, record_header)
+        return _without_unread(walked, unread) if unread else walked
+
+    *columns, raw_rows = walk(pages)
+    doubts = _doubts(raw_rows, subbuf_size - page_header.data) if in_turn else {}
+    remarkable = bool(unread) or _remarkable(raw_rows, doubts)
+    rows = list(_page_rows(pages, raw_rows)) if remarkable else []
+    if in_turn and rows:
+        rows = _judged(rows, doubts)
+        if odd := {row.offset for row in rows if row.status == STALE}:
+            *columns, _ = walk([page for page in pages if page not in odd])
+        raw_rows = array("Q", [v % (1 << 64) for row in rows for v in row[1:]]).tobytes()
+    remarks = (
+        d for row in rows for d in _diagnose(row, where, overlaps(unread, row.offset, subbuf_size))
     )
-    rows = list(_page_rows(pages, raw_rows)) if _remarkable(raw_rows) else []
-    remarks = (d for row in rows for d in _diagnose(row, where))
+    ts, offset, length, type_, flags, preempt, pid = columns
     return Records(
         cpu,
         ts,
@@ -223,6 +292,23 @@ def read_pages(
         page_rows=raw_rows,
         missed=sum(row.missed for row in rows if row.missed > 0),
         missed_unknown=sum(row.missed < 0 for row in rows),
-        unreadable=sum(row.unreadable + (row.status in (1, 2, 3, 5)) for row in rows),
+        unreadable=sum(row.unreadable + (row.status in _UNREADABLE) for row in rows),
         diagnostics=(*_limited(remarks, where), *_limited(_backwards(rows, where), where)),
     )
+
+
+def _doubts(raw: bytes, room: int) -> dict[int, int]:
+    _, missed, commits, stamps, _ = _columns(raw)
+    return doubtful(list(zip(commits, missed, stamps, strict=True)), room)
+
+
+def _judged(rows: Sequence[PageRow], doubts: Mapping[int, int]) -> list[PageRow]:
+    """The rows with the status of what an intact ring cannot hold, where the walk saw no fault."""
+    spans = [(i, row.first_ts, row.last_ts) for i, row in enumerate(rows) if row.events]
+    judged = list(rows)
+    for i in stale(spans):
+        judged[i] = rows[i]._replace(status=STALE, where=rows[i].events, events=0)
+    for i, status in doubts.items():
+        if not judged[i].status:
+            judged[i] = rows[i]._replace(status=status)
+    return judged
