@@ -50,7 +50,7 @@ def arm(fatal: int) -> list[str]:
 
         return step
 
-    Directory.sync_filesystem = lambda self: None  # type: ignore[method-assign]
+    Directory.sync_tree = lambda self, rel: None  # type: ignore[method-assign]
     for name in _STEPS:
         setattr(os, name, watch(name, getattr(os, name)))
     return taken

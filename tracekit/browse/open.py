@@ -31,7 +31,13 @@ from tracekit.query.groups import Index, cell_counts, cell_edges
 from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.session import Session
-from tracekit.session.derived import raw_sizes, replacing_directory, scratch_directory, stamp
+from tracekit.session.derived import (
+    raw_sizes,
+    replacing_directory,
+    scratch_directory,
+    stamp,
+    sweep_derived,
+)
 
 __all__ = ["MANY", "Opened", "open_recording"]
 
@@ -135,6 +141,7 @@ def _decoded(session: Session, progress: Progress) -> Opened:
 def _kept(session: Session) -> Opened | None:
     if not session.path.is_dir():
         return None
+    sweep_derived(session)
     indexed = load(session, stamp(session), session.path / INDEX)
     return Opened(*indexed) if indexed else None
 

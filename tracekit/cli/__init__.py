@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ import click
 
 from tracekit.cli import common
 from tracekit.cli.streams import discard_output, mask_writing, prepare_streams, reader_is_gone
-from tracekit.errors import SourceError, TracekitError
+from tracekit.errors import SourceError, TracekitError, explained
 from tracekit.text import printable
 
 __all__ = ["cli", "main"]
@@ -108,7 +109,7 @@ def _fail(error: TracekitError) -> int:
     if common.talk.verbose:
         import traceback
 
-        traceback.print_exception(error)
+        click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
     click.secho("tracekit: ", fg="red", bold=True, nl=False, err=True)
     click.echo(printable(str(error)), err=True)
     return error.exit_code
@@ -157,10 +158,18 @@ def main(args: Sequence[str] | None = None) -> Any:
         broken.__cause__ = ended
         return _fail_for(broken)
     except click.ClickException as wrong:
-        wrong.show()
+        shown = io.StringIO()
+        wrong.show(shown)
+        click.echo(printable(shown.getvalue()), err=True, nl=False)
         return wrong.exit_code
     except TracekitError as error:
         return _fail(error)
     except OSError as error:
         return _fail_for(error)
+    except (MemoryError, RuntimeError, ImportError) as error:
+        known = explained(error)
+        if known is None:
+            raise
+        known.__cause__ = error
+        return _fail(known)
     return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import say
+from tracekit.cli.common import say, show
 
 if TYPE_CHECKING:
     from tracekit.capture.cmdline.bootloader import Loader
@@ -20,13 +20,13 @@ __all__ = ["command"]
 
 def _show(plan: Plan) -> None:
     loader = plan.loader
-    click.echo(f"# kernel command line: add\n{plan.parameters}\n\n# boot loader: {loader.name}")
+    show(f"# kernel command line: add\n{plan.parameters}\n\n# boot loader: {loader.name}")
     if loader.update:
         when = "run" if loader.path is None else "write the file below, then run"
-        click.echo(f"# {when}: {shlex.join(loader.update)}")
-    click.echo(f"# {loader.note}")
+        show(f"# {when}: {shlex.join(loader.update)}")
+    show(f"# {loader.note}")
     for path, content in plan.files.items():
-        click.echo(f"\n# /{path}\n{content}", nl=False)
+        show(f"\n# /{path}\n{content}", nl=False)
 
 
 def _make_effective(options: Options, plan: Plan, no_start: bool) -> None:

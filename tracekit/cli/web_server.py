@@ -15,11 +15,10 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable
 
-import click
 from aiohttp import web
 from textual_serve.server import Server
 
-from tracekit.cli.common import say
+from tracekit.cli.common import say, show
 from tracekit.errors import SourceError
 from tracekit.text import printable
 
@@ -106,7 +105,7 @@ class WebServer(Server):
         logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
 
     def _tell(self) -> None:
-        click.echo(self.address)
+        show(self.address)
         say("whoever has this address can use it; Ctrl-C ends it")
         if not self._loopback:
             say("warning: other machines can reach it, and nothing is encrypted on the way")

@@ -20,7 +20,6 @@ _FIELD = re.compile(
     r"\s*field:(?P<decl>[^;]*);\s*offset:(?P<offset>[0-9]{1,9});\s*size:(?P<size>[0-9]{1,9});"
     r"(?:\s*signed:(?P<signed>[01]);)?\s*$"
 )
-_ARRAY = re.compile(r"^(?P<head>.*?)\s*\[(?P<len>[^\]]*)\]\s*$", re.S)
 _ID = re.compile(r"[0-9]{1,9}")
 _LENGTH = re.compile(r"[0-9]{1,6}")
 _MAX_RECORD = 1 << 16  # a ring-buffer event never exceeds a sub-buffer; 64K pages at most
@@ -114,6 +113,15 @@ def _element_size(type_: str, total: int, length: int | None) -> int:
     return _SIZES.get(words[-1] if words else "int", 4 if not words else 1)
 
 
+def _array(declared: str) -> tuple[str, str] | None:
+    """(what stands before, what stands in) the brackets at the end, None where there are none."""
+    declared = declared.rstrip()
+    head, bracket, length = declared[:-1].rpartition("[")
+    if not bracket or not declared.endswith("]") or "]" in length:
+        return None
+    return head.rstrip(), length.strip()
+
+
 def _parse_field(line: str, where: str) -> Field:
     m = _FIELD.match(line)
     if m is None:
@@ -131,20 +139,19 @@ def _parse_field(line: str, where: str) -> Field:
     if loc:  # "char[] name": the brackets belong to the type
         type_, _, name = decl.rpartition(" ")
         for _ in range(2):  # "char[][2] name": a probe's array of strings
-            if (am := _ARRAY.match(type_)) is not None:
-                type_ = am["head"]
+            if (array := _array(type_)) is not None:
+                type_ = array[0]
         length = 0
         if not size or size % 4:
             raise FormatError(f"{where}: dynamic field {name[:60]!r} has size {size}, not 4")
         element = _element_size(type_, 0, None)
     else:
-        if (am := _ARRAY.match(decl)) is not None:
-            decl = am["head"]
-            digits = am["len"].strip()
+        if (array := _array(decl)) is not None:
+            decl, digits = array
             length = int(digits) if _LENGTH.fullmatch(digits) else 0
         type_, _, name = decl.rpartition(" ")
-        while name.startswith("*"):
-            type_, name = type_ + " *", name[1:]
+        stars = len(name) - len(name.lstrip("*"))
+        type_, name = type_ + " *" * stars, name[stars:]
         if length is not None and not length and size:  # "comm[TASK_COMM_LEN]": a macro's name
             length = size // max(1, _element_size(type_, 0, None))
         element = _element_size(type_, size, length) if length is not None else size

@@ -12,6 +12,8 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from operator import le
 from typing import NamedTuple, TypeAlias
 
 from tracekit._native import symbols
@@ -23,7 +25,8 @@ Places: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 """Module -> (address, bytes) of each place it was loaded to."""
 
 # Written by s_show(): "%px %c %s" for the kernel, "%px %c %s\t[%s]" for everything else.
-_DIGITS = 16
+_LINE_HEAD = re.compile(r"([0-9a-f]{16}) \S")
+_HEAD = 18  # characters of that
 _EXTRA = re.compile(r"^([0-9a-f]{16}) \S (\S+)\t\[([^\]\s]+)\]$", re.M)
 # Written by m_show() in kernel/module/procfs.c: name, size, users, users' names, state, base.
 _MODULE = re.compile(r"^(\S+) (\d{1,18}) \S+ \S+ \S+ 0x([0-9a-f]{1,16})", re.M)
@@ -64,12 +67,14 @@ class Symbols:
         split = len(text) if tab < 0 else text.rfind("\n", 0, tab) + 1
         self._raw = text[:split].encode("utf-8", "replace")
         columns = symbols.symbols(self._raw)
-        addresses = memoryview(columns[0]).cast("Q").tolist()
-        starts, sizes = (memoryview(c).cast("I").tolist() for c in columns[1:])
-        if addresses != sorted(addresses):  # the kernel writes them in order
+        # no lists: of a large table they take ten times as much
+        tables: list[Sequence[int]] = [memoryview(columns[0]).cast("Q")]
+        tables += [memoryview(column).cast("I") for column in columns[1:]]
+        addresses = tables[0]
+        if not all(map(le, addresses, islice(addresses, 1, None))):  # the kernel writes them so
             order = sorted(range(len(addresses)), key=addresses.__getitem__)
-            addresses, starts, sizes = ([c[i] for i in order] for c in (addresses, starts, sizes))
-        self._addresses, self._name_starts, self._name_sizes = addresses, starts, sizes
+            tables = [array(c, (t[i] for i in order)) for t, c in zip(tables, "QII", strict=True)]
+        self._addresses, self._name_starts, self._name_sizes = tables
         self._image = _image(self)
         extra = _extra_ranges(text, split, places) if tab >= 0 else ()
         self._extra = tuple(extra)
@@ -110,9 +115,11 @@ class Symbols:
             needle = f" {name}{ending}"
             position = self._text.find(needle)
             while position >= 0:
-                line = self._text[self._text.rfind("\n", 0, position) + 1 : position]
-                if re.fullmatch(r"[0-9a-f]{16} \S", line):
-                    return int(line[:_DIGITS], 16) or None
+                # only what a line begins with: one line may hold the name a million times
+                start = position - _HEAD
+                whole = start == 0 or (start > 0 and self._text[start - 1] == "\n")
+                if whole and (line := _LINE_HEAD.match(self._text, start)):
+                    return int(line[1], 16) or None
                 position = self._text.find(needle, position + 1)
         return None
 

@@ -50,8 +50,7 @@ class StagedTree:
             return
         self._same.discard(stored)
         with self._directory.guard(rel):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-            fd = self._directory.open(f"{self._staging}/{stored}", flags)
+            fd = self._directory.create(f"{self._staging}/{stored}")
             try:
                 write_all(fd, content)
             finally:

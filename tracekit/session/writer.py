@@ -26,9 +26,9 @@ from tracekit.session.compression import (
     preferred_suffix,
 )
 from tracekit.session.files import Directory, HashedFile
+from tracekit.session.limits import MAX_JSON, MAX_REGION, file_limit
 from tracekit.session.manifest import MANIFEST, BootDiagnostic, Manifest, State, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, check_name, strip_suffix
-from tracekit.session.reader import MAX_FILE, MAX_REGION
 from tracekit.session.staged import StagedTree, sibling
 
 __all__ = ["SessionWriter"]
@@ -113,7 +113,10 @@ class SessionWriter:
             self.manifest.files = {
                 rel: self._directory.digest(rel)
                 for rel, is_directory in self._directory.walk()
-                if not is_directory and rel.startswith(_RECORDED) and not rel.endswith(PART)
+                if not is_directory
+                and rel.startswith(_RECORDED)
+                and not rel.endswith(PART)
+                and not self._directory.hollow(rel)
             }
             self.manifest.boots = self._boots_on_disk()
         self.manifest.state = "writing"
@@ -164,7 +167,7 @@ class SessionWriter:
         """A file that appears under its stored name when the block ends without an error."""
         temporary = sibling(stored, LEFTOVER)
         with self._directory.guard(stored):
-            fd = self._directory.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            fd = self._directory.create(temporary)
             try:
                 file = HashedFile(fd)
                 yield file
@@ -201,7 +204,7 @@ class SessionWriter:
             return
         with self._directory.guard(rel):
             staged.complete()
-            self._directory.sync_filesystem()
+            self._directory.sync_tree(staging)
             if self._directory.exists(rel):
                 self._directory.replace(rel, old)
             self._directory.replace(staging, rel)
@@ -231,9 +234,10 @@ class SessionWriter:
         stored = self._stored(rel)
         if stored is None:
             return None
-        limit = MAX_REGION if rel.endswith((".raw", "/trace_pipe_raw")) else MAX_FILE
+        limit = file_limit(rel)
         try:
-            return decompress(self._directory.read(stored), stored[len(rel) :], stored, limit)
+            data = self._directory.read(stored, limit)
+            return decompress(data, stored[len(rel) :], stored, limit)
         except (OSError, SessionError):
             return None
 
@@ -242,14 +246,27 @@ class SessionWriter:
         stored = self._stored(rel)
         if stored is None:
             return None
-        digest = hashlib.sha256()
+        digest, size = hashlib.sha256(), 0
         try:
-            with os.fdopen(self._directory.open(stored, os.O_RDONLY), "rb") as file:
+            with os.fdopen(self._directory.open(stored), "rb") as file:
                 for chunk in decompress_chunks(file, stored[len(rel) :], stored):
                     digest.update(chunk)
+                    if (size := size + len(chunk)) > MAX_REGION:
+                        return None
         except (OSError, SessionError):
             return None
         return digest.hexdigest()
+
+    def head(self, rel: str) -> bytes:
+        """The first bytes of a file's content, at most a MiB; b'' when absent or damaged."""
+        stored = self._stored(rel)
+        if stored is None:
+            return b""
+        try:
+            with os.fdopen(self._directory.open(stored), "rb") as file:
+                return next(decompress_chunks(file, stored[len(rel) :], stored), b"")
+        except (OSError, SessionError):
+            return b""
 
     def names(self, prefix: str) -> tuple[str, ...]:
         """The names that begin with ``prefix``, sorted, without compression suffixes."""
@@ -275,7 +292,7 @@ class SessionWriter:
     def open_part(self, rel: str) -> int:
         """A descriptor of ``REL.part``, a file that outlives a kill and is not in the manifest."""
         with self._directory.guard(rel):
-            return self._directory.open(rel + PART, os.O_RDWR | os.O_CREAT)
+            return self._directory.resume(rel + PART)
 
     def has_part(self, rel: str) -> bool:
         """True when there is a ``REL.part``."""
@@ -284,7 +301,7 @@ class SessionWriter:
     def read_part(self, rel: str) -> bytes:
         """The content of ``REL.part``."""
         with self._directory.guard(rel):
-            return self._directory.read(rel + PART)
+            return self._directory.read(rel + PART, MAX_REGION)
 
     def remove_part(self, rel: str) -> None:
         """Remove ``REL.part``, if it is there."""
@@ -347,7 +364,7 @@ def _lock(directory: Directory) -> None:
 def _load_manifest(directory: Directory) -> Manifest:
     if directory.exists(MANIFEST):
         with directory.guard(MANIFEST):
-            data = directory.read(MANIFEST)
+            data = directory.read(MANIFEST, MAX_JSON)
         manifest = parse_manifest(data, str(directory.path))
         manifest.tool_version = _tool_version()
         return manifest

@@ -251,7 +251,7 @@ class Boot:
     def trace_clock(self, instance: str) -> str | None:
         """The clock marked ``[chosen]`` in an instance's ``trace_clock`` ('': the global one)."""
         rel = f"tracefs/instances/{instance}/trace_clock" if instance else "tracefs/trace_clock"
-        m = re.search(r"\[(\S+)\]", self.text(rel))
+        m = re.search(r"\[([^\s\[\]]+)\]", self.text(rel))
         return m[1] if m else None
 
 

@@ -63,6 +63,7 @@ def _file(boot: Boot) -> _File:
     except SessionError as error:
         boot.note("bpf-unreadable", PROBE_FILE, str(error))
         data = b""
+    boot.session.budget.filled(path, len(data))
     count, rest = divmod(len(data), RECORD.size)
     if rest:
         boot.note("bpf-truncated", PROBE_FILE, f"its last {rest} bytes are no whole record")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
-from tracekit.ftrace.ring.page import Records, read_pages
+from tracekit.ftrace.ring.page import Records, committed, read_pages
 from tracekit.session.regions import RegionBytes, read_region, region_writers
 from tracekit.spans import Span
 from tracekit.timeline.backup import Backup, read_backups
@@ -84,6 +84,8 @@ def _decoded(
     boot: Boot, path: str, name: str, data: bytes, unread: Sequence[Span], layout: RegionLayout
 ) -> Buffer:
     where = f"{boot.where} region {name}"
+    used = (committed(data, c.pages, c.subbuf_size, boot.header_page) for c in layout.cpus)
+    boot.session.budget.filled(path, sum(used))
     records = tuple(
         read_pages(
             data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
@@ -241,6 +243,8 @@ def _pages(boot: Boot, name: str, instance: str, paths: Mapping[int, str]) -> Bu
         extents.append(Extent(path, cpu, start, size, whole // size, 0))
         start += whole
     data = b"".join(parts)
+    used = committed(data, range(0, len(data), size), size, boot.header_page)
+    boot.session.budget.filled(f"{boot.where} {name}", used)
     records = tuple(
         read_pages(
             data, range(e.start, e.start + e.count * size, size), size, e.cpu,

@@ -38,14 +38,14 @@ from tracekit.browse.index.load import (
     About,
     IndexedBuffer,
     IndexedGroups,
-    marks,
 )
-from tracekit.errors import TracekitError
+from tracekit.errors import TracekitError, explained
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
 from tracekit.recording import Recording
 from tracekit.session import Session
 from tracekit.session.derived import stamp
+from tracekit.session.owned import create_plain, marks
 from tracekit.timeline.rows import Rows
 
 __all__ = ["build", "main"]
@@ -64,11 +64,6 @@ def _need_room(fd: int, size: int) -> None:
     if free < size:
         message = f"{os.strerror(errno.ENOSPC)}: {size - free:,} more bytes are needed"
         raise OSError(errno.ENOSPC, message)
-
-
-def _create(name: str, directory: int) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(name, flags, 0o600, dir_fd=directory)
 
 
 class _Spool:
@@ -201,7 +196,7 @@ def build(path: str, directory: int, say: Say) -> int:
     with contextlib.ExitStack() as stack:
         fds = {}
         for name in (DATA, ROWS, ABOUT):
-            fds[name] = _create(name, directory)
+            fds[name] = create_plain(name, directory)
             stack.callback(os.close, fds[name])
         session.spool, session.say = _Spool(fds[DATA]), say
         os.ftruncate(fds[DATA], _BLOCK)  # there is no mapping of an empty file
@@ -247,8 +242,11 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         _tell({"error": error.strerror or str(error)})
         return 1
-    except TracekitError as error:
-        _tell({"error": str(error)})
+    except (TracekitError, MemoryError, RuntimeError, ImportError) as error:
+        known = error if isinstance(error, TracekitError) else explained(error)
+        if known is None:
+            raise
+        _tell({"error": str(known)})
         return 1
     _tell({"rows": rows})
     return 0

@@ -44,6 +44,7 @@ UNITS = {
     "tracekit-load.service": "multi-user.target",
 }
 _UNIT_DIRECTORY = "etc/systemd/system"
+_MOST = 1 << 20  # bytes of a file that is looked into
 _WORD = re.compile(r"[A-Za-z0-9_@:=,./+~-]+")  # needs no quotes, neither in systemd nor in a shell
 _PATIENCE = 600  # seconds allowed for update-grub and the like
 
@@ -185,7 +186,7 @@ def _guard(root: Path, rel: str) -> Iterator[None]:
 def _read(root: Path, rel: str) -> str | None:
     with _below(root) as directory, _guard(root, rel):
         try:
-            return directory.read(rel).decode("utf-8", "backslashreplace")
+            return directory.read(rel, _MOST).decode("utf-8", "backslashreplace")
         except FileNotFoundError:
             return None
 

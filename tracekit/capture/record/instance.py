@@ -53,7 +53,7 @@ PRESETS = {
 
 _EVENT = re.compile(r"[\w*?\[\]!-]+(:[\w*?\[\]!-]+)?")
 _WILD = re.compile(r"[*?\[]")
-_CHOSEN = re.compile(r"\[(\S+)\]")
+_CHOSEN = re.compile(r"\[([^\s\[\]]+)\]")
 _ADDRESS = re.compile(r"([0-9a-f]{1,16})\s")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _SIZE = "saved_cmdlines_size"

@@ -329,7 +329,7 @@ def _has_record(writer: SessionWriter, text_address: int) -> bool:
     """Whether the session holds a region that the kernel with this ``_text`` wrote."""
     for rel in writer.names("boots/"):
         if "/regions/" in rel and rel.endswith(".raw"):
-            written = header_address((writer.read(rel) or b"")[:64])
+            written = header_address(writer.head(rel)[:64])
             if written is not None and written[1] == text_address:
                 return True
     return False

@@ -16,13 +16,15 @@ from typing import BinaryIO
 
 from tracekit.capture.save.boot_files import Saving
 from tracekit.errors import SourceError
-from tracekit.session import MAX_REGION
+from tracekit.session import MAX_REGION, SessionWriter
 
 __all__ = ["Pipes", "drain", "drain_pipes", "finish_pipes", "own_pipes"]
 
 _CPU = re.compile(r"cpu\d{1,5}")
 _WINDOW = 256  # pages mapped at a time
 _MAX_SUBBUF_KB = 1 << 10
+_PIECE = 1 << 20
+_HUGE, _HOLLOW = 64 << 20, 64  # bytes of a saved file, and times its size on disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ def drain_pipes(saving: Saving, pipes: Pipes, kernel: Mapping[str, object]) -> l
 
 def _drain_cpu(saving: Saving, source: BinaryIO, part: str, page: int, limit: int) -> None:
     where = f"trace_pipe_raw of {part.rpartition('.')[2]}"
+    if not saving.root.live:  # holes of a saved file are no record
+        limit = min(limit, max(_HUGE, _HOLLOW * 512 * os.fstat(source.fileno()).st_blocks))
     fd = saving.writer.open_part(part)
     try:
         exhausted = drain(source, fd, page, saving.root.live, limit)
@@ -149,7 +153,8 @@ def _drain_cpu(saving: Saving, source: BinaryIO, part: str, page: int, limit: in
             "pipe-still-filling",
             "warning",
             where,
-            f"it is written to faster than it is read; stopped after {limit} bytes",
+            f"it is written to faster than it is read, or was saved with holes; stopped after "
+            f"{limit} bytes",
         )
 
 
@@ -160,10 +165,22 @@ def finish_pipes(saving: Saving, pipes: Pipes, cpus: list[str]) -> None:
     """
     writer = saving.writer
     for cpu in cpus:
-        rel = f"{pipes.target}/{cpu}/trace_pipe_raw"
-        pages = writer.read_part(pipes.part_of(cpu))
-        earlier = (writer.read(rel) or b"") if saving.root.live else b""
+        rel, part = f"{pipes.target}/{cpu}/trace_pipe_raw", pipes.part_of(cpu)
+        if not saving.root.live:
+            _store_part(writer, part, rel)
+            continue
+        pages = writer.read_part(part)
+        earlier = writer.read(rel) or b""
         # A run killed between these two lines has saved the pages already.
         if not (pages and earlier.endswith(pages)):
             writer.write(rel, earlier + pages, compressed=True)
-        writer.remove_part(pipes.part_of(cpu))
+        writer.remove_part(part)
+
+
+def _store_part(writer: SessionWriter, part: str, rel: str) -> None:
+    """Save a part as ``rel``, a piece at a time."""
+    fd = writer.open_part(part)
+    with os.fdopen(fd, "rb") as file, writer.stream(rel, os.fstat(fd).st_size) as sink:
+        while piece := file.read(_PIECE):
+            sink.write(piece)
+    writer.remove_part(part)

@@ -7,8 +7,9 @@ Diagnostic and is counted. Sub-buffers that an intact ring cannot hold (:mod:`.i
 
 from __future__ import annotations
 
+import struct
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,9 +19,11 @@ from tracekit.ftrace.format import EventFormat, HeaderPage
 from tracekit.ftrace.ring.integrity import CUT, EMPTY, STALE, doubtful, stale
 from tracekit.spans import Span, overlaps
 
-__all__ = ["PageRow", "RecordHeader", "Records", "read_pages"]
+__all__ = ["PageRow", "RecordHeader", "Records", "committed", "read_pages"]
 
 _UNKNOWN = (1 << 64) - 1
+_U32 = struct.Struct("<I")
+_COMMIT = 0x3FFFFFFF  # of a commit word; the two bits above are flags
 _ROW = 9
 _UNREADABLE = frozenset((1, 2, 3, 5, EMPTY, CUT, STALE))
 _UNREADABLE_AT = 8  # where a row counts them
@@ -202,6 +205,15 @@ def _limited(remarks: Iterator[Diagnostic], where: str) -> Iterator[Diagnostic]:
     for code, n in seen.items():
         if n > _MAX_NOTED:
             yield Diagnostic(code, "warning", where, f"... and on {n - _MAX_NOTED} more pages")
+
+
+def committed(
+    data: bytes | memoryview, pages: Iterable[int], subbuf_size: int, header: HeaderPage
+) -> int:
+    """The bytes of records that sub-buffers at byte offsets ``pages`` hold, as far as they say."""
+    at, end = header.commit, len(data) - 4
+    words = (_U32.unpack_from(data, page + at)[0] for page in pages if page + at <= end)
+    return sum(size for word in words if (size := word & _COMMIT) <= subbuf_size)
 
 
 def _without_unread(walked: _Walked, unread: Sequence[Span]) -> _Walked:
