@@ -7,7 +7,10 @@ FUZZ_SECONDS ?= 60
 ROOMY := $(shell [ -w /dev/shm ] && [ "$$(df -k --output=avail /dev/shm | tail -1)" -gt 4000000 ] && echo yes)
 SCRATCH := $(if $(ROOMY),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 
-.PHONY: demo test test-slow test-lab lint lab fuzz bench bench-lab pictures clean help
+HANDOVERS ?= 25
+export HANDOVERS
+
+.PHONY: demo test test-slow test-lab soak-lab lint lab fuzz bench bench-lab pictures clean help
 
 help:
 	@echo "make demo      show the report of a recorded handover"
@@ -15,6 +18,7 @@ help:
 	@echo "make test-slow what that leaves out: twenty million events, a kill at every step"
 	@echo "make lab       the QEMU lab (two kernels to build: 16 minutes each)"
 	@echo "make test-lab  real handovers in the lab"
+	@echo "make soak-lab  HANDOVERS (25) of them in a row, in one guest"
 	@echo "make fuzz      every parser for its share of FUZZ_SECONDS (60), the C code under sanitizers"
 	@echo "make bench     speed beside trace-cmd, and of the interface; TRACEKIT_MILLION: large capture"
 	@echo "make bench-lab what recording costs a handover, in the lab"
@@ -33,16 +37,24 @@ lint:
 	$(BIN)/lint-imports
 
 test: lint
-	$(SCRATCH) $(BIN)/pytest -n 3 --dist loadgroup -m "not slow and not lab"
+	$(SCRATCH) $(BIN)/pytest -n 3 --dist loadgroup -m "not slow and not lab and not soak"
 	@echo "left out: slow tests (make test-slow), and real handovers (make lab, then make test-lab)"
 
 test-slow:
 	@.ci/prepare test
 	$(BIN)/pytest -n 2 --dist loadgroup -m slow
 
-test-lab:
+test-soak-lab:
+	@.ci/prepare test
+	$(BIN)/pytest -m soak
+
+lab:
 	@.ci/prepare test
 	$(BIN)/pytest -m lab
+
+soak-lab:
+	@.ci/prepare test
+	$(BIN)/pytest -m soak
 
 lab:
 	@.ci/prepare test
@@ -59,7 +71,11 @@ bench:
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/interface.py
 
-bench-lab:
+bench-soak-lab:
+	@.ci/prepare test
+	$(BIN)/pytest -m soak
+
+lab:
 	@.ci/prepare test
 	$(BIN)/python benchmarks/handover_cost.py
 

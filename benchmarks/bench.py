@@ -68,10 +68,11 @@ def decode(session: Path) -> None:
     from tracekit.ftrace.ring.layout import parse_layout
     from tracekit.ftrace.ring.page import read_pages
     from tracekit.timeline.boot import Buffer
+    from tracekit.timeline.read_buffers import read_buffers
     from tracekit.timeline.rows import numpy_columns
 
     boot = tracekit.open(session).boots[0]
-    types = b"".join(r.type for buffer in boot.read_buffers() for r in buffer.records)
+    types = b"".join(r.type for buffer in read_buffers(boot) for r in buffer.records)
     (common, _), *_ = Counter(memoryview(types).cast("H").tolist()).most_common(1)
     fmt = boot.format(common)
     assert fmt is not None
@@ -96,7 +97,7 @@ def decode(session: Path) -> None:
     times = []
     for _ in range(_RUNS * 2):
         begun = time.perf_counter()
-        events = sum(columns_of(buffer) for buffer in boot.read_buffers())
+        events = sum(columns_of(buffer) for buffer in read_buffers(boot))
         times.append(time.perf_counter() - begun)
     print(json.dumps({"events": events, "seconds": min(times), "event": fmt.full_name}))
 

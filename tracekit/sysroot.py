@@ -17,7 +17,15 @@ from typing import BinaryIO
 
 from tracekit.errors import SourceError
 
-__all__ = ["KHO_ROOTS", "MAX_FILE", "TRACEFS", "Sysroot", "find_tracefs", "format_kmsg"]
+__all__ = [
+    "KHO_ROOTS",
+    "MAX_FILE",
+    "MAX_KALLSYMS",
+    "TRACEFS",
+    "Sysroot",
+    "find_tracefs",
+    "format_kmsg",
+]
 
 #: Where tracefs is mounted (Documentation/trace/ftrace.rst).
 TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
@@ -27,7 +35,9 @@ KHO_ROOTS = (
     "sys/kernel/debug/liveupdate/kho",
     "sys/kernel/debug/liveupdate",
 )
-MAX_FILE = 256 << 20  # bytes; kallsyms, the largest text read whole, has some 20 MiB
+MAX_FILE = 32 << 20  # bytes of a file that is read whole
+MAX_KALLSYMS = 64 << 20  # the largest: with debugging symbols it has 20 MiB
+_MAX_TREE = 2 << 30  # bytes that are read from one saved tree, its memory and its pipes aside
 _CHUNK = 1 << 20
 _MAX_NAMES = 1 << 17  # names one glob may return; a kernel has a few thousand events
 _KMSG_RECORD = 8192  # bytes: PRINTKRB_RECORD_MAX and its prefix fit (kernel/printk/printk.c)
@@ -53,10 +63,11 @@ def format_kmsg(record: str) -> str:
 class Sysroot:
     """The root that every kernel file is read below. Paths are relative: ``proc/cmdline``."""
 
-    __slots__ = ("_base", "path")
+    __slots__ = ("_base", "_taken", "path")
 
     def __init__(self, path: str | os.PathLike[str] = "/") -> None:
         self.path = Path(path)
+        self._taken = 0
         try:
             self._base = os.path.realpath(self.path, strict=True)
         except OSError as error:
@@ -108,13 +119,15 @@ class Sysroot:
         hint = ": run as root" if error.errno in (errno.EACCES, errno.EPERM) and self.live else ""
         return SourceError(f"{self.where(rel)}: cannot be read: {error.strerror}{hint}")
 
-    def get(self, rel: str, limit: int = MAX_FILE) -> bytes | None:
+    def get(self, rel: str, limit: int | None = None) -> bytes | None:
         """The whole file, or None when it is absent.
 
         Files of ``/proc`` and ``/sys`` say they have 0 bytes, so the size is found by reading.
         Raises :class:`~tracekit.errors.SourceError` when it is there and cannot be read, or has
-        more than ``limit`` bytes.
+        more than ``limit`` bytes (:data:`MAX_FILE`, or what kallsyms may have).
         """
+        if limit is None:
+            limit = MAX_KALLSYMS if rel.endswith("/kallsyms") else MAX_FILE
         try:
             fd = self._open(rel)
         except OSError as error:
@@ -127,15 +140,18 @@ class Sysroot:
             while chunk := os.read(fd, _CHUNK):
                 chunks.append(chunk)
                 size += len(chunk)
+                self._taken += len(chunk)
                 if size > limit:
                     raise SourceError(f"{self.where(rel)}: more than {limit} bytes; refused")
+                if self._taken > _MAX_TREE and not self.live:
+                    raise SourceError(f"{self.path}: more than {_MAX_TREE} bytes in all; refused")
         except OSError as error:
             raise self._unreadable(rel, error) from error
         finally:
             os.close(fd)
         return b"".join(chunks)
 
-    def read(self, rel: str, limit: int = MAX_FILE) -> bytes:
+    def read(self, rel: str, limit: int | None = None) -> bytes:
         """The whole file; raises :class:`~tracekit.errors.SourceError` also when it is absent."""
         data = self.get(rel, limit)
         if data is None:

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["UNITS", "count_lost", "duration", "error_bound", "printable"]
+__all__ = ["UNITS", "count_lost", "duration", "error_bound", "on_one_line", "printable"]
 
 # control characters, line separators, bidirectional controls, and lone surrogates
 _CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+    r"\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 #: (ns, name), the largest first.
 UNITS = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
 
 
 def printable(text: str) -> str:
-    """``text`` with control characters escaped: recorded strings must not steer a terminal."""
+    """``text`` with control characters escaped: recorded strings must not steer a terminal.
+
+    Whatever a session, a saved tree or a machine says passes this before it is shown.
+    """
     return _CONTROL.sub(_escaped, text)
+
+
+def on_one_line(text: str) -> str:
+    """:func:`printable` text that cannot pass for several lines."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 1 << 16
+        else f"\\U{code:08x}"
+    )
 
 
 def duration(ns: int | float | None, unknown: str = "unknown") -> str:

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from tracekit.browse.open import Opened, open_recording
-from tracekit.errors import TracekitError
+from tracekit.errors import TracekitError, explained
 from tracekit.text import printable
 from tui.bars import KeyLine, StatusLine, TabLine, Welcome
 from tui.dialogs.bookmarks import ask_note, list_bookmarks
@@ -78,9 +78,12 @@ class TracekitApp(Host):
         Binding("q", "quit", "Quit"),
     ]
 
-    def __init__(self, path: Path, *, view: str = "story", where: str = "") -> None:
+    def __init__(
+        self, path: Path, *, view: str = "story", where: str = "", may_export: bool = True
+    ) -> None:
         super().__init__()
         self.path = path
+        self.may_export = may_export
         self.first_view = view
         self.first_where = where
         self.busy_until = 0.0
@@ -126,8 +129,11 @@ class TracekitApp(Host):
 
         try:
             return open_recording(self.path, progress)
-        except TracekitError as error:  # there is nothing to show: the command line says why
-            self.failed = error
+        except (TracekitError, MemoryError, RuntimeError, ImportError) as error:
+            known = error if isinstance(error, TracekitError) else explained(error)
+            if known is None:
+                raise
+            self.failed = known  # there is nothing to show: the command line says why
             self.call_from_thread(self.exit)
             raise Cancelled from error
 
@@ -190,7 +196,11 @@ class TracekitApp(Host):
     def say(self, text: str) -> None:
         """Show a short message in place of earlier ones; names in it are not read as markup."""
         self.clear_notifications()
-        self.notify(printable(text), markup=False, timeout=4)
+        self.notify(text, markup=False, timeout=4)
+
+    def notify(self, message: str, **options: Any) -> None:
+        """As Textual's; names in messages must not steer the terminal."""
+        super().notify(printable(message), **options)
 
     def show_span(self, start: int, end: int) -> None:
         """Show a stretch of time (ns) in the timeline."""

@@ -17,11 +17,14 @@ __all__ = ["Host", "host_of", "look_of"]
 class Host(App[None]):
     """``model`` is None until the session at ``path`` is open.
 
+    ``may_export``: whether files may be written, other than the session's notes and index.
+
     ``look``: the colours of the theme. ``busy_until``: until when (:func:`time.monotonic`) work in
     threads pauses, after input.
     """
 
     path: Path
+    may_export: bool
     model: Model | None
     look: Look
     busy_until: float

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from textual.worker import Worker, get_current_worker
 
-from tracekit.errors import TracekitError
+from tracekit.errors import TracekitError, explained
 from tui.host import Host
 
 __all__ = ["Cancelled", "Job", "start"]
@@ -59,7 +59,8 @@ def start(
     """Run ``work`` in a thread, then ``then`` with its result in the interface.
 
     A job of the same name that still runs is cancelled. A :class:`TracekitError` is shown as a
-    message; any other exception is a bug and ends the application with its traceback.
+    message, and so is that memory or a package is missing; any other exception is a bug and ends
+    the application with its traceback.
     """
 
     def run() -> None:
@@ -70,8 +71,11 @@ def start(
             host.call_from_thread(then, result)
         except Cancelled:
             return
-        except TracekitError as error:
-            host.call_from_thread(host.notify, str(error), severity="error", markup=False)
+        except (TracekitError, MemoryError, RuntimeError, ImportError) as error:
+            known = error if isinstance(error, TracekitError) else explained(error)
+            if known is None:
+                raise
+            host.call_from_thread(host.notify, str(known), severity="error", markup=False)
         finally:
             if host.model is not None:
                 host.model.release()  # pages of a mapped session that only the job used

@@ -35,6 +35,7 @@ class Model:
         self.recording = opened.recording
         self.report = opened.report
         self.index = opened.index
+        self.coverage = opened.coverage
         self.release = opened.release
         self.ts_ns = opened.recording.axis.ts_ns
         self.total = len(opened.recording)

@@ -72,6 +72,7 @@ class Look:
     good: Style
     warn: Style
     bad: Style
+    damaged: Style  # what cannot be read; bright, to be seen in grey too
     mark: Style  # measuring marks and bookmarks
     match: Style  # what a search found
     hues: tuple[Style, ...]
@@ -101,6 +102,7 @@ class Look:
             good=Style(color="#4ebf71" if theme.dark else "#1b7a37", bold=True),
             warn=Style(color="#ffa62b" if theme.dark else "#9a5b00"),
             bad=color("error") + Style(bold=True),
+            damaged=Style(color="#ff8787" if theme.dark else "#b00020", bold=True),
             mark=Style(color="#ffd75f" if theme.dark else "#806000", bold=True),
             match=Style(color="#000000", bgcolor="#ffd75f"),
             hues=tuple(Style(color=hue) for hue in hues),

@@ -23,6 +23,7 @@ from tracekit.browse.kho_tree import Item, KhoItems, read_kho_tree, size_text
 from tracekit.browse.region_fill import region_fill
 from tracekit.errors import SessionError
 from tracekit.recording import Recording
+from tracekit.timeline.read_buffers import read_buffers
 
 needs_dtc = pytest.mark.skipif(
     shutil.which("dtc") is None,
@@ -100,7 +101,7 @@ def test_regions_are_filled_as_decoding_found_them(
     regions = child(jump, "recovered regions").children
     assert [r.label for r in regions] == ["tkA", "tkB"]
     for boot, region in zip(recording.boots, regions, strict=True):
-        (buffer,) = (b for b in boot.read_buffers() if b.name == region.label)
+        (buffer,) = (b for b in read_buffers(boot) if b.name == region.label)
         for fill, records in zip(region.fills, buffer.records, strict=True):
             pages = list(records.pages())
             assert fill.cpu == records.cpu

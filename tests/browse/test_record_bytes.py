@@ -19,8 +19,8 @@ from tracekit.browse.record_bytes import RecordLocation, locate_record
 from tracekit.probes.records import RECORD
 from tracekit.recording import Recording
 from tracekit.session import Session
-from tracekit.timeline.bpf_format import is_probe
 from tracekit.timeline.bpf_records import PRINTED
+from tracekit.timeline.saved.bpf_format import is_probe
 
 CAPTURES = (
     "handover-7.2-to-7.3-tsc",

@@ -178,7 +178,7 @@ def test_a_segment_of_impossible_size() -> None:
     struct.pack_into("<QQ", core, 64 + 32, 1 << 62, 1 << 62)
     found = memory(bytes(core))
     with pytest.raises(SourceError, match="cut off"):
-        found.copy_to(0x1000, 1 << 61, io.BytesIO())
+        found.read(0x1000, 1 << 61)
     struct.pack_into("<QQ", core, 64 + 32, (1 << 64) - 1, (1 << 64) - 1)
     assert memory(bytes(core)).ranges == ()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.session_trees import make_session, two_cpus
+from tests.support.session_trees import ADDRESS, make_session, make_tree, two_cpus
 from tracekit.cli import main
 
 TRACEKIT = f"{sys.executable} -m tracekit"
@@ -43,6 +43,126 @@ def test_a_full_disk_is_said(path: Path, command: str) -> None:
 
 def test_a_closed_stdout_is_no_traceback(path: Path) -> None:
     assert "Traceback" not in bash(f"tracekit report {path} >&-").stderr
+
+
+#: Every command that prints, or is a single step to do: (arguments, exit code).
+COMMANDS = [
+    ("report {session}", 0), ("report {session} --json", 0), ("events {session} --cpu 0", 0),
+    ("export {session} --format csv -o - --cpu 0", 0), ("setup --kernel /boot/k", 0),
+    ("completion bash", 0), ("--help", 0), ("show", 2), ("show --web {session}/no", 4),
+    ("lab", 2), ("handover --kernel /no", 2),
+]  # fmt: skip
+
+
+def broken(number: int) -> dict[str, int]:
+    """For subprocess: stream ``number`` is a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return {"stdout" if number == 1 else "stderr": writer}
+
+
+def run(words: list[str], **streams: int) -> subprocess.CompletedProcess[str]:
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    done = subprocess.run([*TRACEKIT.split(), *words], text=True, check=False, **given)  # type: ignore[call-overload]
+    for fd in streams.values():
+        os.close(fd)
+    assert isinstance(done, subprocess.CompletedProcess)
+    return done
+
+
+@pytest.mark.parametrize(("words", "code"), COMMANDS)
+def test_nobody_reads_it(path: Path, words: str, code: int) -> None:
+    done = run(words.format(session=path).split(), **broken(1))
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert code or not done.stderr
+
+
+@pytest.mark.parametrize(("words", "code"), COMMANDS)
+def test_closed_streams(path: Path, words: str, code: int) -> None:
+    done = bash(f"tracekit {words.format(session=path)} <&- >&- 2>&-")
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_closed_streams_do_not_become_files(path: Path, tmp_path: Path) -> None:
+    for name, closed in (("as", ""), ("is", "2>&-"), ("none", "<&- >&- 2>&-")):
+        out = tmp_path / name
+        done = bash(f"tracekit -v export {path} --format csv -o {out} --cpu 0 {closed}")
+        assert done.returncode == 0
+    written = {(tmp_path / name).read_bytes() for name in ("as", "is", "none")}
+    assert len(written) == 1
+
+
+def test_messages_that_nobody_reads_end_no_work(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree", two_cpus().data)
+    region = f"tkA@{ADDRESS:#x}:{len(two_cpus().data):#x}"
+    for words in (
+        ["-v", "snapshot", "--sysroot", str(tree), "-o", str(tmp_path / "S")],
+        ["-v", "recover", "--sysroot", str(tree), "--region", region, str(tmp_path / "S")],
+    ):
+        assert run(words, **broken(2)).returncode == 0
+    words = ["-v", "recover", "--sysroot", str(tmp_path / "no"), str(tmp_path / "S")]
+    assert run(words, **broken(2)).returncode == 3
+    with Path("/dev/full").open("w") as full:
+        assert run(["report", str(tmp_path / "S")], stderr=os.dup(full.fileno())).returncode == 0
+
+
+def test_another_pipe_that_broke_is_an_error(path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from tracekit.cli import main\n"
+        "from tracekit.recording import Recording\n"
+        "def fails(*a, **k): raise BrokenPipeError(32, 'Broken pipe')\n"
+        "Recording.report = fails\n"
+        f"sys.argv = ['tracekit', 'report', {str(path)!r}]\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "tracekit: Broken pipe\n")
+
+
+def test_twelve_open_files_are_enough(tmp_path: Path) -> None:
+    tree, session = make_tree(tmp_path / "tree", two_cpus().data), tmp_path / "S"
+    region = f"tkA@{ADDRESS:#x}:{len(two_cpus().data):#x}"
+    for words in (
+        f"snapshot --sysroot {tree} -o {session}",
+        f"recover --sysroot {tree} --region {region} {session}",
+        f"report {session}",
+        f"events {session}",
+        f"export {session} --format csv -o {tmp_path / 'csv'}",
+        f"export {session} --format parquet -o {tmp_path / 'parquet'}",
+        f"export {session} --format parquet --per-event {tmp_path / 'per-event'}",
+    ):
+        done = bash(f"ulimit -n 12; tracekit -q {words}")
+        assert (done.returncode, done.stderr) == (0, ""), words
+
+
+@pytest.mark.parametrize("files", [5, 8])
+def test_too_few_open_files_are_said(path: Path, files: int) -> None:
+    done = bash(f"ulimit -n {files}; tracekit report {path}")
+    assert done.returncode in (3, 4)
+    assert "Too many open files" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_nobody_else_may_write_what_is_made(tmp_path: Path) -> None:
+    tree, made = make_tree(tmp_path / "tree", two_cpus().data), tmp_path / "made"
+    region, session = f"tkA@{ADDRESS:#x}:{len(two_cpus().data):#x}", made / "deep" / "S"
+    lines = (
+        f"snapshot --sysroot {tree} -o {session}",
+        f"recover --sysroot {tree} --region {region} {session}",
+        f"export {session} --format csv -o {made / 'csv'}",
+        f"export {session} --format parquet -o {made / 'parquet'}",
+        f"export {session} --format parquet --per-event {made / 'per' / 'event'}",
+        f"demo -o {made / 'demo'}",
+    )
+    done = bash("umask 000; set -e\n" + "\n".join(f"tracekit -q {line}" for line in lines))
+    assert (done.returncode, done.stderr) == (0, "")
+    modes = {path: path.stat().st_mode for path in (made, *made.rglob("*"))}
+    assert len(modes) > 100
+    assert [path for path, mode in modes.items() if mode & 0o022] == []
+    done = bash(f"umask 002; tracekit -q export {session} --format csv -o {made / 'shared'}")
+    assert (made / "shared").stat().st_mode & 0o777 == 0o664  # a group's own wish
 
 
 def test_a_stream_without_unicode(path: Path) -> None:

@@ -67,6 +67,13 @@ def test_a_region_the_new_kernel_attached_again(
 def test_a_region_the_new_kernel_records_into(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    """CPU 0's buffer is reset; on the other one the new kernel's events follow the old one's."""
     again = f"kho=on {REGIONS} trace_instance=tk@tkA,sched:sched_switch {SESSION}"
-    result = guest_run(Plan(OLD, (jump(again), "refused\n")), tmp_path_factory.mktemp("wiped"))
+    scripts = (jump(again), "tracekit recover 2>&1 | sed 's/^/SAID: /'\n")
+    result = guest_run(Plan(OLD, scripts), tmp_path_factory.mktemp("wiped"))
     assert "trace_instance=tk@tkA on its command line" in said(result)
+    report = tracekit.open(result.output / "session").report()
+    assert not report.complete
+    cpus = {cpu.cpu: cpu.events for cpu in report.boots[0].cpus}
+    assert cpus[1] > 0 and not cpus.get(0)
+    assert report.boots[1].events > 0

@@ -22,7 +22,7 @@ SMALL = (
 STATE = """
 state() {
     cat $TK/trace_clock $TK/tracing_on $TK/set_event $TK/current_tracer
-    cat /sys/kernel/tracing/kprobe_events
+    cat /sys/kernel/tracing/kprobe_events /sys/kernel/tracing/saved_cmdlines_size
     grep -h ^entries $TK/per_cpu/*/stats
     ls /sys/kernel/tracing/instances
 }

@@ -55,6 +55,7 @@ class _Boot:
     def __init__(self, accounts: list[Any]) -> None:
         self.lost = sum(a.lost or 0 for a in accounts)
         self.unreadable = sum(a.unreadable for a in accounts)
+        self.undecodable = 0
         self.counted = all(a.counted for a in accounts)
         self.cpus = accounts
 

@@ -10,7 +10,7 @@ import tracekit
 from tests.support.ring.event_payloads import function
 from tests.support.ring.region_writer import TEXT_ADDR, RingBuffer, layout_615
 from tests.support.session_trees import make_session, stats
-from tracekit.timeline.counters import parse_stats
+from tracekit.timeline.saved.counters import parse_stats
 
 US = 1000
 

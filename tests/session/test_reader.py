@@ -11,7 +11,7 @@ import zstandard
 
 from tests.support.sessions.small import codes
 from tracekit.errors import Diagnostic, SessionError
-from tracekit.session import Session, reader
+from tracekit.session import Session, limits
 
 
 def test_what_is_written_is_read(path: Path) -> None:
@@ -100,8 +100,8 @@ def bomb(size: int, stated: bool) -> bytes:
 def test_decompression_is_bounded(
     path: Path, monkeypatch: pytest.MonkeyPatch, stated: bool
 ) -> None:
-    monkeypatch.setattr(reader, "MAX_FILE", 1 << 20)
-    monkeypatch.setattr(reader, "MAX_REGION", 4 << 20)
+    monkeypatch.setitem(limits.LIMITS, "/kallsyms", 1 << 20)
+    monkeypatch.setitem(limits.LIMITS, ".raw", 4 << 20)
     (path / "boots/0/kallsyms.zst").write_bytes(bomb(2 << 20, stated))
     (path / "boots/0/regions/tkA.raw.zst").write_bytes(bomb(8 << 20, stated))
     (path / "boots/0/regions/tkB.raw.zst").write_bytes(bomb(4 << 20, stated))

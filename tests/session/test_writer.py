@@ -77,7 +77,7 @@ def test_errors_leave_no_half_written_file(path: Path) -> None:
 def test_a_tree_replaces_the_one_before(path: Path) -> None:
     with SessionWriter.open(path) as writer:
         writer.write("boots/0/tracefs/per_cpu/cpu0/pages", b"kept" * 9, compressed=True)
-        with writer.tree("boots/0/tracefs", keep="pages") as tree:
+        with writer.tree("boots/0/tracefs", keep=lambda name: name.endswith("/pages")) as tree:
             tree.write("events/a/new/format", b"name: new")
         writer.finish("snapshot")
     session = Session.open(path)
@@ -87,6 +87,63 @@ def test_a_tree_replaces_the_one_before(path: Path) -> None:
     ]
     assert session.read("boots/0/tracefs/per_cpu/cpu0/pages") == b"kept" * 9
     assert codes(session) == ["code"]
+
+
+def inodes(path: Path) -> dict[str, int]:
+    return {str(f.relative_to(path)): f.stat().st_ino for f in path.rglob("*") if f.is_file()}
+
+
+def test_what_is_the_same_is_not_written_again(path: Path) -> None:
+    dmesg, names = "boots/0/dmesg", "boots/0/tracefs/saved_cmdlines"
+    with SessionWriter.open(path) as writer:
+        writer.write(dmesg, b"log")
+        before = inodes(path / "boots")
+        writer.write(dmesg, b"log")
+        with writer.tree("boots/0/tracefs") as tree:
+            tree.write("events/a/b/format", b"name: b")
+            tree.write("saved_cmdlines", b"1 init\n", compressed=True)
+        assert inodes(path / "boots") == before
+        with writer.tree("boots/0/tracefs") as tree:
+            tree.write("saved_cmdlines", b"1 init\n", compressed=True)
+            tree.write("trace_clock", b"[local]\n")
+        writer.finish("snapshot")
+    (stored,) = [name for name in before if "saved_cmdlines" in name]
+    assert inodes(path / "boots")[stored] == before[stored]
+    assert Session.open(path).read("boots/0/tracefs/trace_clock") == b"[local]\n"
+    assert Session.open(path).read(names) == b"1 init\n"
+    assert codes(Session.open(path)) == ["code"]
+
+
+def test_what_was_damaged_is_written_again(path: Path) -> None:
+    with SessionWriter.open(path) as writer:
+        writer.write("boots/0/dmesg", b"log")
+        with writer.tree("boots/0/kho") as tree:
+            tree.write("in/fdt", b"fdt")
+            tree.write("in/scratch", b"0x1000")
+        (path / "boots/0/dmesg").write_bytes(b"gol")
+        (path / "boots/0/kho/in/fdt").unlink()
+        writer.write("boots/0/dmesg", b"log")
+        with writer.tree("boots/0/kho", keep=lambda name: True) as tree:
+            tree.write("in/fdt", b"fdt")
+        (path / "boots/0/kho/in/scratch").unlink()
+        with writer.tree("boots/0/kho", keep=lambda name: True) as tree:
+            tree.write("in/other", b"new")
+        writer.finish("snapshot")
+    session = Session.open(path)
+    assert codes(session) == ["code"]
+    assert session.read("boots/0/dmesg") == b"log"
+    assert session.list("boots/0/kho") == ["boots/0/kho/in/fdt", "boots/0/kho/in/other"]
+
+
+def test_a_tree_that_only_loses_a_file(path: Path) -> None:
+    with SessionWriter.open(path) as writer:
+        with writer.tree("boots/0/kho") as tree:
+            tree.write("in/fdt", b"fdt")
+            tree.write("out/fdt", b"fdt")
+        with writer.tree("boots/0/kho", keep=lambda name: name != "out/fdt"):
+            pass
+        writer.finish("snapshot")
+    assert Session.open(path).list("boots/0/kho") == ["boots/0/kho/in/fdt"]
 
 
 def test_a_tree_without_files_changes_nothing(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its DevTools protocol."""
+"""``tracekit show --web``, and a headless Chromium, driven over its DevTools protocol."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import shutil
+import signal
+import socket
 import subprocess
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
 from tests.support.waiting import HANG, Standstill
 
-__all__ = ["Page", "chromium", "open_page"]
+__all__ = ["Page", "Served", "chromium", "open_page", "serving"]
+
+_ROOT = Path(__file__).parents[2]
 
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -28,6 +34,36 @@ _FLAGS = (
 def chromium() -> str | None:
     """The browser's path, None where there is none."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Served(NamedTuple):
+    """A ``show --web`` that runs, and the address that it printed."""
+
+    address: str
+    server: subprocess.Popen[str]
+
+
+@contextlib.contextmanager
+def serving(*arguments: str | Path, cwd: Path) -> Iterator[Served]:
+    """Runs ``show --web`` in ``cwd``, as the script does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-P", "-m", "tracekit", "show", "--web", "--port", str(port)]
+    server = subprocess.Popen(
+        [*command, *arguments], cwd=cwd, env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        yield Served(server.stdout.readline().strip(), server)
+        server.terminate()
+        _, said = server.communicate(timeout=HANG)
+        assert "Traceback" not in said
+        assert server.returncode in (0, -signal.SIGKILL)
+    finally:
+        server.kill()
+        server.communicate()
 
 
 class Page:

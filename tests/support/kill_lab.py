@@ -1,8 +1,8 @@
-"""Kills ``recover`` at every step, and lets a second run finish. A program of its own.
+"""Kills ``recover`` or ``snapshot`` at every step, and lets a second run finish. A program.
 
-Usage: ``python -m tests.support.kill_lab TREE SESSION WORK``. TREE is the new kernel's
-tree, SESSION the session to begin with (or no such directory), WORK an empty one. Prints one JSON
-line a kill point: the call it was killed at, and what was found after the second run.
+Usage: ``python -m tests.support.kill_lab TREE SESSION WORK [snapshot]``. TREE is the running
+kernel's tree, SESSION the session to begin with (or no such directory), WORK an empty one. Prints
+one JSON line a kill point: the call it was killed at, and what was found after the second run.
 
 Every call that changes the file system is a step; the process dies (SIGKILL) before the call, or
 in the middle of it where it is a write. The steps of a run are counted, not guessed: the last
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tracekit.capture.recover.recover import recover
+from tracekit.capture.save.snapshot import snapshot
 from tracekit.session import Session
 from tracekit.session.files import Directory
 from tracekit.sysroot import Sysroot
@@ -49,7 +50,7 @@ def arm(fatal: int) -> list[str]:
 
         return step
 
-    Directory.sync_filesystem = lambda self: None  # type: ignore[method-assign]
+    Directory.sync_tree = lambda self, rel: None  # type: ignore[method-assign]
     for name in _STEPS:
         setattr(os, name, watch(name, getattr(os, name)))
     return taken
@@ -69,13 +70,21 @@ def content(session: Path) -> dict[str, str]:
     }
 
 
+def command(tree: Path, session: Path) -> None:
+    """What is killed."""
+    if sys.argv[4:] == ["snapshot"]:
+        snapshot(Sysroot(tree), session)
+    else:
+        recover(Sysroot(tree), session)
+
+
 def run(tree: Path, session: Path, fatal: int) -> bool:
-    """Recover in a child that is killed at step ``fatal``; True when it got through."""
+    """The command in a child that is killed at step ``fatal``; True when it got through."""
     child = os.fork()
     if child == 0:
         arm(fatal)
         try:
-            recover(Sysroot(tree), session)
+            command(tree, session)
         except BaseException as error:
             print(json.dumps({"error": repr(error)}), flush=True)
             os._exit(1)
@@ -90,7 +99,7 @@ def main() -> None:
     begin(start, whole)
     # Once in this process too: its children then have everything imported.
     begin(start, work / "warm")
-    recover(Sysroot(tree), work / "warm")
+    command(tree, work / "warm")
     assert run(tree, whole, -1)
     wanted = content(whole)
     fatal, through = 1, False

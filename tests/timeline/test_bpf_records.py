@@ -29,8 +29,8 @@ from tracekit.cli import main
 from tracekit.export.text import kernel_blocks
 from tracekit.probes.records import KINDS, RECORD, Record
 from tracekit.recording import Recording
-from tracekit.timeline.bpf_format import LAYOUT, probe_format, probe_ids
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.saved.bpf_format import LAYOUT, probe_format, probe_ids
 
 US = 1000
 AHEAD = 5_000_000_000  # CLOCK_MONOTONIC is this much ahead of the trace clock

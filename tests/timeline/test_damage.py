@@ -15,6 +15,7 @@ from tests.support.ring.event_payloads import FORMATS, function
 from tests.support.ring.region_writer import TEXT_ADDR, RingBuffer, layout_612
 from tests.support.session_trees import codes, make_session, two_cpus
 from tracekit.cli import main
+from tracekit.timeline.read_buffers import read_buffers
 
 
 @pytest.fixture
@@ -197,7 +198,7 @@ def test_sub_buffers_of_8k_in_the_global_buffer(tmp_path: Path) -> None:
     pipe = session / "boots/0/tracefs/per_cpu/cpu0/trace_pipe_raw"
     pipe.parent.mkdir(parents=True)
     pipe.write_bytes(pages)
-    (buffer,) = [b for b in tracekit.open(session).boots[0].read_buffers() if b.layout is None]
+    (buffer,) = [b for b in read_buffers(tracekit.open(session).boots[0]) if b.layout is None]
     assert (len(buffer), buffer.diagnostics) == (900, ())
 
 

@@ -19,6 +19,7 @@ from tracekit.kho.luo import LUO, parse_luo
 from tracekit.kho.tree import SubBlob, parse_kexec_metadata, parse_memblock, parse_tree
 from tracekit.recording import Recording
 from tracekit.session import safe_name
+from tracekit.session.regions import listed_writers, unread_spans
 from tracekit.text import printable
 from tracekit.timeline.boot import Boot
 
@@ -325,7 +326,12 @@ def _region(recording: Recording, boot: Boot, path: str) -> tuple[str, Item]:
         _item("read from", description.get("carrier") or "unknown"),
         _item("sha256", description.get("sha256") or "unknown"),
     ]
+    if unread := unread_spans(description):
+        missing = f"{sum(n for _, n in unread)} bytes, in {len(unread)} places"
+        facts.append(_item("could not be read", missing, amiss=True))
     note = f"The memory as boot {boot.index} left it." if "/regions/" in path else "Another copy."
+    if len(listed_writers(description)) > 1:
+        note = f"Boot {boot.index} recorded into it, and then the kernel that read it."
     where = _range(description.get("address"), description.get("size"))
     if room := sum(fill.capacity for fill in fills):
         where += f", {sum(fill.committed for fill in fills) / room:.1%} written"

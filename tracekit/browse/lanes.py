@@ -8,7 +8,7 @@ must visit every event takes a ``pause`` and calls it between pieces of a few mi
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
@@ -17,12 +17,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.browse.stretches import Stretch, Stretches, together
+from tracekit.browse.turn_rows import turn_rows
 from tracekit.query.groups import Index
 from tracekit.query.selection import Selection, among
 from tracekit.recording import Recording
 from tracekit.report.make import BootReport, CpuReport, Report
 from tracekit.timeline.axis import OVERLAP
-from tracekit.timeline.bpf_format import is_probe
+from tracekit.timeline.saved.bpf_format import is_probe
 
 __all__ = ["SWITCH", "Dark", "Lane", "Span", "dark_parts", "find_gap", "make_lanes", "nearest_row"]
 __all__ += ["next_common", "next_row", "shown", "stack"]
@@ -74,8 +76,9 @@ class Lane:
     """``kind``: ``cpu``, ``events`` or ``spans``; ``note``: what is missing.
 
     ``rows``: its events. ``spans``: by their start. ``turns``: on a CPU whose task switches were
-    recorded, their rows and that of each kernel's last event (see
-    :mod:`~tracekit.browse.running_tasks`).
+    recorded, the rows that bound its tasks' turns (:mod:`~tracekit.browse.turn_rows`).
+    ``stretches``: where no event does not mean that it was quiet; those of all CPUs together if the
+    lane is not a CPU's.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Lane:
     spans: tuple[Span, ...] = ()
     turns: _Array = field(default_factory=lambda: _NO_ROWS)
     note: str = ""
+    stretches: Stretches = field(default_factory=Stretches)
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:
@@ -155,9 +159,18 @@ def stack(spans: Iterable[Span], most: int) -> list[list[Span]]:
 
 
 def make_lanes(
-    recording: Recording, report: Report, index: Index, pause: Callable[[], None] = _nothing
+    recording: Recording,
+    report: Report,
+    index: Index,
+    coverage: Mapping[int, Sequence[Stretch]] | None = None,
+    pause: Callable[[], None] = _nothing,
 ) -> list[Lane]:
-    """One lane per CPU, and every other that is not empty; ``pause`` is called now and then."""
+    """One lane per CPU, and every other that is not empty; ``pause`` is called now and then.
+
+    ``coverage``: of each CPU, as :func:`tracekit.browse.coverage.coverage` makes it.
+    """
+    covered = coverage or {}
+    every = Stretches(together(list(covered.values())))
     spans = {
         "phases": _phases(report),
         "devices": list(_devices(recording, report)),
@@ -172,8 +185,8 @@ def make_lanes(
         ],
     }  # fmt: skip
     lanes = [
-        Lane(name, "spans", spans=tuple(sorted(stretches, key=_by_start)))
-        for name, stretches in spans.items() if stretches
+        Lane(name, "spans", spans=tuple(sorted(of_lane, key=_by_start)), stretches=every)
+        for name, of_lane in spans.items() if of_lane
     ]  # fmt: skip
     pause()
     probes = {kind.name for kind in recording.kinds if is_probe(kind.id)}
@@ -188,8 +201,8 @@ def make_lanes(
         if name == "BPF probes":
             rows = rows[_from_probes(recording, rows)]
         if len(rows):
-            lanes.append(Lane(name, "events", rows))
-    return [*lanes, *_cpu_lanes(recording, report, index, pause)]
+            lanes.append(Lane(name, "events", rows, stretches=every))
+    return [*lanes, *_cpu_lanes(recording, report, index, covered, pause)]
 
 
 def _phases(report: Report) -> list[Span]:
@@ -245,19 +258,21 @@ def _from_probes(recording: Recording, rows: _Array) -> _Array:
 
 
 def _cpu_lanes(
-    recording: Recording, report: Report, index: Index, pause: Callable[[], None]
+    recording: Recording,
+    report: Report,
+    index: Index,
+    coverage: Mapping[int, Sequence[Stretch]],
+    pause: Callable[[], None],
 ) -> Iterator[Lane]:
     switches = _rows_of(recording, index, [n for n in recording.event_names if n == SWITCH])
-    turning = recording.rows.cpu[switches]
-    lasts = [_boot_edges(recording, b.index)[1] for b in report.boots
-             if recording.has_event(SWITCH, b.index)]  # fmt: skip
-    for cpu in sorted({*index.cpus.keys, *(c.cpu for b in report.boots for c in b.cpus)}):
+    turning, boots, ts_ns = recording.rows.cpu[switches], recording.rows.boot, recording.axis.ts_ns
+    reported = {c.cpu for b in report.boots for c in b.cpus}
+    for cpu in sorted({*index.cpus.keys, *coverage, *reported}):
         pause()
-        rows = index.cpus.of(cpu)
-        mine = switches[turning == cpu]
-        ends = rows[np.maximum(among(rows, lasts) - 1, 0)] if len(rows) else rows
-        turns = np.union1d(mine, ends) if len(mine) else _NO_ROWS
-        yield Lane(f"CPU {cpu}", "cpu", rows, turns=turns, note=_missing(report.boots, cpu))
+        rows, stretches = index.cpus.of(cpu), Stretches(coverage.get(cpu, ()))
+        turns = turn_rows(rows, switches[turning == cpu], boots, ts_ns, stretches)
+        note = _missing(report.boots, cpu)
+        yield Lane(f"CPU {cpu}", "cpu", rows, turns=turns, note=note, stretches=stretches)
 
 
 def _missing(boots: Sequence[BootReport], cpu: int) -> str:

@@ -12,9 +12,8 @@ import mmap
 import os
 import select
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import IO
@@ -22,14 +21,23 @@ from typing import IO
 import numpy as np
 
 import tracekit
+from tracekit.browse.coverage import coverage
 from tracekit.browse.index import build
 from tracekit.browse.index.load import INDEX, load
+from tracekit.browse.stretches import Stretch
 from tracekit.errors import Diagnostic
+from tracekit.interpreter import python_command
 from tracekit.query.groups import Index, cell_counts, cell_edges
 from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.session import Session
-from tracekit.session.derived import raw_sizes, replacing_directory, scratch_directory, stamp
+from tracekit.session.derived import (
+    raw_sizes,
+    replacing_directory,
+    scratch_directory,
+    stamp,
+    sweep_derived,
+)
 
 __all__ = ["MANY", "Opened", "open_recording"]
 
@@ -40,11 +48,6 @@ _SMALLEST = 4, 28  # bytes of an event: compressed, and in a ring buffer (ftrace
 _STEPS = 256  # cells of a wide terminal
 _RELEASED = 64 << 20  # bytes released at a time
 _BEAT = 0.1  # seconds between two calls of ``progress``
-#: The child has the same ``sys.path`` as this process, and not its working directory.
-_START = (
-    "import os, sys; sys.path[:] = sys.argv.pop(1).split(os.pathsep);"
-    f"from {build.__name__} import main; sys.exit(main(sys.argv[1:]))"
-)
 _LONGEST = 1 << 16  # characters of a line from the process that builds
 
 
@@ -54,11 +57,12 @@ class _NotKept(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """An opened session: what every view is made from."""
+    """An opened session: what every view is made from; ``coverage``: CPU -> its stretches."""
 
     recording: Recording
     report: Report
     index: Index
+    coverage: Mapping[int, Sequence[Stretch]]
     maps: Sequence[mmap.mmap] = ()
 
     def warm_up(self, pause: Callable[[], None]) -> None:
@@ -130,12 +134,14 @@ def _decoded(session: Session, progress: Progress) -> Opened:
     recording = tracekit.open(session)
     progress("decoding", None)
     progress(f"reading {len(recording):,} events as one story", None)
-    return Opened(recording, recording.report(), Index(recording))
+    index = Index(recording)
+    return Opened(recording, recording.report(), index, coverage(recording, index))
 
 
 def _kept(session: Session) -> Opened | None:
     if not session.path.is_dir():
         return None
+    sweep_derived(session)
     indexed = load(session, stamp(session), session.path / INDEX)
     return Opened(*indexed) if indexed else None
 
@@ -176,9 +182,9 @@ def _builder(
     session: Session, directory: int, complaints: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The process that builds the index; it ends with this block at the latest."""
-    command = [sys.executable, "-I", "-c", _START, os.pathsep.join(sys.path)]
+    command = python_command(build.__name__, [str(session.path), str(directory)])
     with subprocess.Popen(
-        [*command, str(session.path), str(directory)], pass_fds=[directory],
+        command, pass_fds=[directory],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints,
     ) as child:  # fmt: skip
         try:

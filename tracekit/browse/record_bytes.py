@@ -18,8 +18,8 @@ from tracekit.ftrace.ring.page import read_pages
 from tracekit.probes.records import RETURN, parse_compact
 from tracekit.recording import Recording
 from tracekit.timeline.boot import Boot, Buffer, Extent
-from tracekit.timeline.bpf_format import LAYOUT, PROBE_ID, is_probe
 from tracekit.timeline.bpf_records import PRINTED, carrier_of
+from tracekit.timeline.saved.bpf_format import LAYOUT, PROBE_ID, is_probe
 
 __all__ = ["FieldAt", "FileLocation", "RecordLocation", "Stamp", "latency_flags", "locate_record"]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
 from tracekit.recording import Recording
+from tracekit.session.regions import read_region
 from tracekit.timeline.boot import Boot
 
 __all__ = ["Fill", "region_fill"]
@@ -34,10 +35,12 @@ class Fill:
 def _layout(recording: Recording, boot: Boot, path: str) -> tuple[RegionLayout, bytes]:
     """The layout and bytes of the region: decoded before, or read from its file."""
     for buffer in recording.buffers:
-        if buffer.layout is not None and any(e.source == path for e in buffer.extents):
+        if buffer.layout is None or buffer.lost:  # lost: it is one boot's part of a region
+            continue
+        if any(e.source == path for e in buffer.extents):
             return buffer.layout, buffer.data
-    data = boot.session.read(path)
-    return parse_layout(data, f"{boot.where} {path}", boot.header_page), data
+    data, unread = read_region(boot.session, path)
+    return parse_layout(data, f"{boot.where} {path}", boot.header_page, unread), data
 
 
 def region_fill(recording: Recording, boot: Boot, path: str) -> tuple[Fill, ...]:
@@ -52,7 +55,8 @@ def region_fill(recording: Recording, boot: Boot, path: str) -> tuple[Fill, ...]
     for cpu in layout.cpus:
         commit_words = (np.array(cpu.pages, np.int64) + header.commit) // 4
         room = max(0, cpu.subbuf_size - header.data)
-        commits = np.minimum(words[commit_words[commit_words < len(words)]] & _COMMIT, room)
+        commits = words[commit_words[commit_words < len(words)]] & _COMMIT
+        commits = np.where(commits > room, 0, commits)  # damaged, or memory that was not read
         fills.append(
             Fill(
                 cpu.cpu,

@@ -3,6 +3,10 @@
 An event's pid is that of the task it happened in, and a switch happens in the task that is left: so
 between two switches of the same CPU and kernel, the task of the second one ran. If the first event
 after a switch happened in neither of the two, switches are missing, and the task is not known.
+
+The last state before a stretch of which nothing is known (the end of the record, the stop of the
+CPU, a hole) lasts up to it, and not further: it is the task that the last switch named, or the one
+that the last event happened in.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.browse.lanes import Lane
+from tracekit.browse.lanes import SWITCH, Lane
+from tracekit.browse.stretches import ENDLESS, Stretches
 from tracekit.query.selection import among
 from tracekit.recording import Recording
 
@@ -48,21 +53,65 @@ def turns_in(recording: Recording, lane: Lane, times: Sequence[int]) -> Turns | 
         return None
     rows = lane.turns[max(0, first - 1) : last + 1]
     cells = len(times) - 1
-    if len(rows) < 2:
+    if not len(rows):
         nothing = np.zeros(cells)
         return Turns(nothing, nothing, np.full(cells, -1), [])
-    pids, boot = recording.rows.pid, recording.rows.boot[rows].astype(np.int64)
+    begins, codes = _turns(recording, lane, rows)
+    ran, task = np.unique(codes, return_inverse=True)
+    pids = ran.astype(np.uint32).astype(np.int32).tolist()
+    tasks = list(zip((ran >> 32).tolist(), pids, strict=True))
+    return _by_cell(edges, begins, np.where(codes < 0, -1, task.reshape(-1)), tasks)
+
+
+def _turns(recording: Recording, lane: Lane, rows: _Array) -> tuple[_Array, _Array]:
+    """(when each turn begins, ns; its task, boot << 32 | pid, or -1 if it is not known).
+
+    ``rows`` bound the turns; the last begins one too.
+    """
+    ts, boot = recording.axis.ts_ns[rows], recording.rows.boot[rows].astype(np.int64)
+    pids = recording.rows.pid
+    switches = recording.name_codes(rows) == recording.event_names.index(SWITCH)
     after = lane.rows[among(lane.rows, rows[:-1], "right")]
     then, left, runs = pids[after], pids[rows[:-1]], pids[rows[1:]]
     sure = (boot[1:] == boot[:-1]) & ((then == runs) | (then == left))
-    codes = (boot[1:] << 32) | (runs.astype(np.int64) & 0xFFFFFFFF)
-    ran, task = np.unique(codes, return_inverse=True)
-    boots, pids = (
-        (ran >> 32).tolist(),
-        ran.astype(np.uint32).astype(np.int32).tolist(),
-    )
-    tasks = list(zip(boots, pids, strict=True))
-    return _by_cell(edges, ts[rows], np.where(sure, task.reshape(-1), -1), tasks)
+    sure &= switches[:-1] | (left == runs)
+    codes = np.full(len(rows), -1, np.int64)
+    codes[:-1][sure] = _codes(boot[1:], runs)[sure]
+    ends = np.append(ts[1:], ENDLESS)
+    cuts = _cuts(lane.stretches, ts)
+    broken = cuts < ends
+    codes[broken] = -1
+    last = np.flatnonzero(broken & (cuts > ts))
+    codes[last] = _left_running(recording, rows[last], boot[last], switches[last])
+    begins = np.concatenate([ts, cuts[last]])
+    order = np.argsort(begins, kind="stable")
+    return begins[order], np.concatenate([codes, np.full(len(last), -1, np.int64)])[order]
+
+
+def _codes(boot: _Array, pid: _Array) -> _Array:
+    codes: _Array = (boot << 32) | (pid.astype(np.int64) & 0xFFFFFFFF)
+    return codes
+
+
+def _cuts(stretches: Stretches, ts: _Array) -> _Array:
+    """Up to when what ran at each of ``ts`` may be known to run: the next stretch, ns."""
+    starts, ends = (np.append(edge, ENDLESS) for edge in (stretches.starts, stretches.ends))
+    inside = starts[np.searchsorted(ends, ts, "right")] < ts
+    return np.where(inside, ts, starts[np.searchsorted(starts, ts)])
+
+
+def _left_running(recording: Recording, rows: _Array, boot: _Array, switches: _Array) -> _Array:
+    """The task that each event leaves running: the one switched to, else that of the event."""
+    pids = recording.rows.pid[rows].astype(np.int64)
+    unknown = np.zeros(len(rows), bool)
+    named = np.flatnonzero(switches)
+    for i, fields in zip(named.tolist(), recording.fields(rows[named]), strict=True):
+        pid = fields.get("next_pid")
+        if isinstance(pid, int):
+            pids[i] = pid
+        else:
+            unknown[i] = True
+    return np.where(unknown, -1, _codes(boot, pids))
 
 
 def _by_cell(

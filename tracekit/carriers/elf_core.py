@@ -2,21 +2,28 @@
 
 A PT_LOAD segment holds the physical range [p_paddr, p_paddr + p_filesz) at file offset p_offset;
 ``p_paddr == 2**64 - 1`` marks ranges without one (``read_kcore_iter()`` in ``fs/proc/kcore.c``
-writes it for vmalloc and module memory). Offline, poisoned and unaccepted pages read as zeros.
+writes it for vmalloc and module memory). Offline, poisoned and unaccepted pages read as zeros. A
+page that faults is an error (EFAULT, EIO) of the whole read() it lies in, so what cannot be read at
+once is read page by page, and only the pages that fail are missing.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
+from tracekit.carriers.signatures import HEAD, identify
 from tracekit.errors import SourceError
+from tracekit.spans import Span, filler, join_spans
 
-__all__ = ["CHUNK", "PhysicalMemory", "Range"]
+__all__ = ["CHUNK", "PhysicalMemory", "Range", "Unread"]
 
 CHUNK = 1 << 20  # bytes copied at a time
+_PAGE = 4096  # the smallest unit that memory fails in
 _NO_ADDRESS = (1 << 64) - 1
 _MAX_SEGMENTS = 1 << 16  # PN_XNUM would take the count from elsewhere; no kernel writes that many
 _MAX_OFFSET = (1 << 63) - 1
@@ -42,6 +49,17 @@ class Range:
         return self.address + self.size
 
 
+def _further(one: Range, other: Range) -> Range:
+    return max(one, other, key=lambda r: r.end)
+
+
+class Unread(NamedTuple):
+    """What of a range could not be read: spans of bytes from its begin, and the first error."""
+
+    spans: tuple[Span, ...] = ()
+    error: str = ""
+
+
 class PhysicalMemory:
     """The physical memory an ELF core holds. Closing it closes the file.
 
@@ -56,6 +74,9 @@ class PhysicalMemory:
         self.source = source
         self._stream = stream
         self.ranges = tuple(sorted(self._segments()))
+        self._starts = [r.address for r in self.ranges]
+        # the range that reaches furthest, of this one and those before it
+        self._furthest = list(accumulate(self.ranges, _further))
 
     def __enter__(self) -> PhysicalMemory:
         return self
@@ -91,7 +112,7 @@ class PhysicalMemory:
         except SourceError:
             raise
         except Exception as error:  # pyelftools on rubbish raises nearly anything
-            raise SourceError(f"{self.source}: not an ELF core: {error}") from error
+            raise SourceError(f"{self.source}: not an ELF core: {self._what(error)}") from error
         return [
             Range(header["p_paddr"], size, header["p_offset"])
             for header in headers
@@ -102,24 +123,34 @@ class PhysicalMemory:
             and header["p_offset"] + size <= _MAX_OFFSET
         ]
 
-    def _pieces(self, address: int, size: int) -> Iterator[tuple[int, int]]:
-        """(file offset, size) of the pieces that make up a range.
+    def _what(self, error: Exception) -> str:
+        """What the file is instead, and the next step; ``error`` where that is not known."""
+        try:
+            self._stream.seek(0)
+            known = identify(self._stream.read(HEAD))
+        except OSError:
+            known = None
+        return f"it is {known.name}: {known.remedy}" if known else str(error)
 
-        Raises :class:`~tracekit.errors.SourceError`, before any piece is read, when the core does
-        not hold all of it.
-        """
+    def _pieces(self, address: int, size: int) -> Iterator[tuple[int | None, int]]:
+        """(file offset, size) of the pieces that make up a range; offset None: not in the core."""
         position, end = address, address + size
         while position < end:
-            holding = [r for r in self.ranges if r.address <= position < r.end]
-            if not holding:
-                raise SourceError(
-                    f"{self.source}: physical range {address:#x}-{end:#x} is not wholly in it: "
-                    f"nothing holds {position:#x}. It holds {self.describe()}"
-                )
-            best = max(holding, key=lambda r: r.end)
-            stop = min(end, best.end)
-            yield best.offset + (position - best.address), stop - position
+            after = bisect_right(self._starts, position)
+            best = self._furthest[after - 1] if after else None
+            if best is not None and position < best.end:
+                stop = min(end, best.end)
+                yield best.offset + (position - best.address), stop - position
+            else:
+                stop = min(end, self._starts[after]) if after < len(self._starts) else end
+                yield None, stop - position
             position = stop
+
+    def _absent(self, address: int, size: int, missing: int) -> str:
+        return (
+            f"{self.source}: physical range {address:#x}-{address + size:#x} is not wholly in it: "
+            f"nothing holds {missing:#x}. It holds {self.describe()}"
+        )
 
     def describe(self) -> str:
         """The ranges in words, for messages."""
@@ -131,37 +162,51 @@ class PhysicalMemory:
 
     def holds(self, address: int, size: int) -> bool:
         """True when the whole range is in the core."""
-        try:
-            return sum(length for _, length in self._pieces(address, size)) == size
-        except SourceError:
-            return False
+        return self.held(address, size) == size
 
-    def _chunks(self, address: int, size: int) -> Iterator[bytes]:
-        for offset, length in list(self._pieces(address, size)):
-            done = 0
-            while done < length:
-                want = min(CHUNK, length - done)
-                try:
-                    self._stream.seek(offset + done)
-                    data = self._stream.read(want)
-                except OSError as error:
-                    raise SourceError(
-                        f"{self.source}: reading {want} bytes at offset {offset + done:#x}: "
-                        f"{error.strerror or error}"
-                    ) from error
-                if not data:
-                    raise SourceError(
-                        f"{self.source}: ends before offset {offset + done:#x}: it was cut off"
-                    )
-                done += len(data)
-                yield data
+    def held(self, address: int, size: int) -> int:
+        """How many bytes of the range are in the core."""
+        pieces = self._pieces(address, size)
+        return sum(length for offset, length in pieces if offset is not None)
+
+    def _read_at(self, offset: int, size: int) -> bytes:
+        """At most ``size`` bytes of the file; none where it ends."""
+        try:
+            self._stream.seek(offset)
+            data = self._stream.read(size)
+        except OSError as error:
+            raise SourceError(
+                f"{self.source}: reading {size} bytes at offset {offset:#x}: "
+                f"{error.strerror or error}"
+            ) from error
+        if data is None:  # what read() of a raw stream gives for EAGAIN
+            raise SourceError(f"{self.source}: reading at offset {offset:#x} would block")
+        return data
+
+    def _cut_off(self, offset: int) -> str:
+        return f"{self.source}: ends before offset {offset:#x}: it was cut off"
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes at physical ``address``.
 
         Raises :class:`~tracekit.errors.SourceError` when the core does not hold them all.
         """
-        return b"".join(self._chunks(address, size))
+        parts: list[bytes] = []
+        pieces = list(self._pieces(address, size))
+        position = address
+        for offset, length in pieces:
+            if offset is None:
+                raise SourceError(self._absent(address, size, position))
+            position += length
+        for offset, length in pieces:
+            done = 0
+            while offset is not None and done < length:
+                data = self._read_at(offset + done, min(CHUNK, length - done))
+                if not data:
+                    raise SourceError(self._cut_off(offset + done))
+                parts.append(data)
+                done += len(data)
+        return b"".join(parts)
 
     def copy_to(
         self,
@@ -169,11 +214,79 @@ class PhysicalMemory:
         size: int,
         writer: _Writer,
         progress: Callable[[int], object] = lambda _: None,
-    ) -> None:
+    ) -> Unread:
         """Stream a physical range into ``writer``, at most :data:`CHUNK` bytes at a time.
 
-        ``progress`` is called with the size of each chunk. Raises as :meth:`read` does.
+        What cannot be read is filled (:func:`~tracekit.spans.filler`) and returned. ``progress``
+        is called with the size of each chunk. Raises :class:`~tracekit.errors.SourceError` when
+        less than a page of the range can be read.
         """
-        for data in self._chunks(address, size):
-            writer.write(data)
-            progress(len(data))
+        copying = _Copying(writer, progress)
+        position = address
+        for offset, length in self._pieces(address, size):
+            if offset is None:
+                copying.skip(length, self._absent(address, size, position))
+            else:
+                self._copy_piece(copying, offset, length, position)
+            position += length
+        if copying.read < min(size, _PAGE):
+            raise SourceError(copying.error)
+        return Unread(join_spans(copying.spans), copying.error)
+
+    def _copy_piece(self, copying: _Copying, offset: int, length: int, address: int) -> None:
+        """Copy what lies at ``offset`` of the file and at physical ``address``."""
+        done = careful_until = 0
+        while done < length:
+            to_page_end = _PAGE - (address + done) % _PAGE
+            want = min(to_page_end if done < careful_until else CHUNK, length - done)
+            try:
+                data = self._read_at(offset + done, want)
+            except SourceError as error:
+                if done < careful_until:
+                    copying.skip(want, str(error))
+                    done += want
+                else:
+                    careful_until = done + want
+                continue
+            if not data:
+                copying.skip(length - done, self._cut_off(offset + done))
+                return
+            copying.write(data)
+            done += len(data)
+
+
+class _Copying:
+    """A copy in progress: where it goes, how far it is, and what could not be read."""
+
+    def __init__(self, writer: _Writer, progress: Callable[[int], object]) -> None:
+        self._writer = writer
+        self._progress = progress
+        self._done = 0  # bytes written
+        self._reached = 0  # bytes written, and those at the begin that are still to be filled
+        self.read = 0
+        self.spans: list[Span] = []
+        self.error = ""
+
+    def write(self, data: bytes) -> None:
+        if not self.read and self.spans:
+            self._fill_to(self._reached)
+        self.read += len(data)
+        self._put(data)
+        self._reached = self._done
+
+    def skip(self, size: int, error: str) -> None:
+        """Fill ``size`` bytes that could not be read; not before anything has been read."""
+        self.error = self.error or error
+        self.spans.append((self._reached, size))
+        self._reached += size
+        if self.read:
+            self._fill_to(self._reached)
+
+    def _fill_to(self, end: int) -> None:
+        while self._done < end:
+            self._put(filler(self._done, min(CHUNK, end - self._done)))
+
+    def _put(self, data: bytes) -> None:
+        self._writer.write(data)
+        self._done += len(data)
+        self._progress(len(data))

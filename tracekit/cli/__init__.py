@@ -7,7 +7,6 @@ cannot be read or written; 4 a session that cannot be used; 5 nothing to recover
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib
 import io
@@ -15,13 +14,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from tracekit.cli import common
-from tracekit.errors import SourceError, TracekitError
+from tracekit.cli.streams import discard_output, mask_writing, prepare_streams, reader_is_gone
+from tracekit.errors import SourceError, TracekitError, explained
 from tracekit.text import printable
 
 __all__ = ["cli", "main"]
@@ -110,7 +109,7 @@ def _fail(error: TracekitError) -> int:
     if common.talk.verbose:
         import traceback
 
-        traceback.print_exception(error)
+        click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
     click.secho("tracekit: ", fg="red", bold=True, nl=False, err=True)
     click.echo(printable(str(error)), err=True)
     return error.exit_code
@@ -124,26 +123,23 @@ def _terminate(number: int, _: object) -> None:
     raise _Terminated(number)
 
 
-def _prepare_streams() -> None:
-    """Output must not fail for a character the terminal lacks, nor for a closed stdout."""
-    if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as we run
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_output() -> None:
-    """Drop what is still buffered: it has nowhere to go, and must not fail at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _fail_for(error: OSError) -> int:
+    """A call that failed, which no other place explains; 0 if nobody reads the output any more."""
+    discard_output()
+    if reader_is_gone():
+        return 0
+    where = f"{error.filename}: " if error.filename else ""
+    wrapped = SourceError(f"{where}{error.strerror or error}")
+    wrapped.__cause__ = error
+    return _fail(wrapped)
 
 
 def main(args: Sequence[str] | None = None) -> Any:
     """Run the command line; the one place where errors are caught. Returns the exit code."""
     common.talk.quiet = common.talk.verbose = False
+    mask_writing()
     if args is None:
-        _prepare_streams()
+        prepare_streams()
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _terminate)
     try:
@@ -154,20 +150,26 @@ def main(args: Sequence[str] | None = None) -> Any:
         return 130
     except _Terminated as ended:
         return 128 + int(ended.args[0])
-    except SystemExit:  # how click ends when the reader has gone: `tracekit events S | head`
-        _discard_output()
-        return 0
+    except SystemExit as ended:  # click's: 0 after completing words, 1 for EPIPE of any pipe
+        if not ended.code:
+            discard_output()
+            return 0
+        broken = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        broken.__cause__ = ended
+        return _fail_for(broken)
     except click.ClickException as wrong:
-        wrong.show()
+        shown = io.StringIO()
+        wrong.show(shown)
+        click.echo(printable(shown.getvalue()), err=True, nl=False)
         return wrong.exit_code
     except TracekitError as error:
         return _fail(error)
     except OSError as error:
-        _discard_output()
-        if error.errno == errno.EPIPE:
-            return 0
-        where = f"{error.filename}: " if error.filename else ""
-        wrapped = SourceError(f"{where}{error.strerror or error}")
-        wrapped.__cause__ = error
-        return _fail(wrapped)
+        return _fail_for(error)
+    except (MemoryError, RuntimeError, ImportError) as error:
+        known = explained(error)
+        if known is None:
+            raise
+        known.__cause__ = error
+        return _fail(known)
     return 0

@@ -8,17 +8,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from tracekit.errors import Diagnostic
-from tracekit.text import printable
+from tracekit.text import on_one_line, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderHook
+    from rich.segment import Segment
 
 __all__ = [
+    "clean_console",
     "detail",
     "progress",
     "say",
     "say_diagnostics",
+    "show",
     "sysroot_option",
     "talk",
     "talk_options",
@@ -59,6 +66,38 @@ def talk_options() -> list[click.Parameter]:
     ]  # fmt: skip
 
 
+def show(text: str, *, nl: bool = True) -> None:
+    """Print text for people on stdout. Commands print with this, or JSON, which escapes."""
+    click.echo(printable(text), nl=nl)
+
+
+def clean_console(**options: Any) -> Console:
+    """A console of rich's that lets no control character of a text through."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False, **options)
+    console.push_render_hook(cast("RenderHook", _CleanHook()))
+    return console
+
+
+class _CleanHook:
+    """A hook of rich's: wraps what is to be printed; its base class would be imported early."""
+
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        return [_Cleaned(one) for one in renderables]
+
+
+@dataclass(frozen=True)
+class _Cleaned:
+    """What is rendered, with the control characters in its segments escaped."""
+
+    inner: Any
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.inner, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def say(message: str) -> None:
     """Print a message on stderr, unless ``-q``."""
     if not talk.quiet:
@@ -74,7 +113,8 @@ def detail(message: str) -> None:
 def say_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Print remarks; those of severity ``info`` with ``-v`` only."""
     for d in diagnostics:
-        (detail if d.severity == "info" else say)(f"{d.severity}: {d.where}: {d.message}")
+        text = on_one_line(f"{d.severity}: {d.where}: {d.message}")
+        (detail if d.severity == "info" else say)(text)
 
 
 #: Where the commands on the target read kernel files.

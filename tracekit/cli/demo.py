@@ -23,6 +23,7 @@ On your own machine: tracekit doctor; in QEMU: tracekit lab"""
 
 def _copy(archive: Path, target: Path) -> None:
     """Unpack the shipped session into a new directory."""
+    from tracekit.session.limits import MAX_REGION
     from tracekit.session.names import check_relative
     from tracekit.session.store import open_store
 
@@ -33,7 +34,7 @@ def _copy(archive: Path, target: Path) -> None:
             path = target.joinpath(*check_relative(name))
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            path.write_bytes(store.load(name))
+            path.write_bytes(store.load(name, MAX_REGION))
     except FileExistsError:
         raise UsageError(f"{target} exists: name a directory that does not") from None
     except OSError as error:

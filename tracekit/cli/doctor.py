@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import say, sysroot_option
-from tracekit.text import printable
+from tracekit.cli.common import say, show, sysroot_option
 
 if TYPE_CHECKING:
     from tracekit.capture.doctor.machine import Check
@@ -21,10 +20,10 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "unknown": "cya
 def _print(checks: list[Check]) -> None:
     width = max(len(check.id) for check in checks)
     for check in checks:
-        state = click.style(f"{check.state:7}", fg=_COLOURS[check.state])
-        click.echo(f"{state}  {check.id:{width}}  {printable(check.found)}")
+        click.secho(f"{check.state:7}", fg=_COLOURS[check.state], nl=False)
+        show(f"  {check.id:{width}}  {check.found}")
         if check.remedy:
-            click.echo(f"{'':{9 + width}}  do: {printable(check.remedy)}")
+            show(f"{'':{9 + width}}  do: {check.remedy}")
 
 
 def _verdict(checks: list[Check]) -> tuple[bool, str]:

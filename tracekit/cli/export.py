@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -11,6 +11,9 @@ import tracekit
 from tracekit.cli.common import progress, say
 from tracekit.cli.filters import build_filter, filter_options
 from tracekit.errors import UsageError
+
+if TYPE_CHECKING:
+    from tracekit.export.targets import Form
 
 __all__ = ["command"]
 
@@ -38,6 +41,10 @@ def command(
     Columns: ts_ns, boot, cpu, pid, comm, event, source, flags, args, ts_raw. Times are ns, 0 is
     the jump; ts_raw is the stamp as the kernel wrote it.
 
+    CSV named .gz or .zst is compressed. A text in it that a spreadsheet would run as a formula
+    (it begins with = + - @, tab or newline, and is no number) has an apostrophe in front; where a
+    cell begins with apostrophes and then one of these, remove one to get the text back.
+
     \b
       tracekit export SESSION --format csv -o events.csv
       tracekit export SESSION --format parquet --per-event DIR --event 'sched:*'
@@ -49,10 +56,13 @@ def command(
         raise UsageError("--per-event writes Parquet: add --format parquet")
     if per_event is not None and filters["grep"]:
         raise UsageError("--grep cannot be combined with --per-event: its files hold typed fields")
+    from tracekit.export.targets import check_target
     from tracekit.session import Session
     from tracekit.session.derived import fetch_derived, keep_derived
     from tracekit.timeline.filter import Filter
 
+    if output is not None:
+        check_target(output, cast("Form", form))  # before anything is decoded
     wanted, opened = build_filter(**filters), Session.open(session)
     everything = form == "parquet" and wanted == Filter()
     if everything and output is not None and per_event is None:

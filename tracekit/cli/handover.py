@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tracekit.cli.common import progress, say
+from tracekit.cli.common import progress, say, show
 from tracekit.cli.record import record_options, stay, to_options
 
 __all__ = ["command"]
@@ -81,7 +81,10 @@ def command(
             "via": via,
         }
         lines = (f"{key:9} {value}" for key, value in document.items() if value is not None)
-        click.echo(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+        if as_json:
+            click.echo(json.dumps(document, indent=2))
+        else:
+            show("\n".join(lines))
         return
     recorder = handover(root, planned, via, load_only=load_only, progress=progress, say=say)
     if load_only:

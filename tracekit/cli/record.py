@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracekit.cli.common import progress, say, say_diagnostics, talk
+from tracekit.cli.common import clean_console, progress, say, say_diagnostics, talk
 from tracekit.errors import SourceError, TracekitError
 
 if TYPE_CHECKING:
@@ -89,10 +89,9 @@ def _display() -> Iterator[Callable[[Status], None]]:
     if talk.quiet or not sys.stderr.isatty():
         yield lambda status: None
         return
-    from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+    with Live(console=clean_console(stderr=True), auto_refresh=False, transient=True) as live:
         yield lambda status: live.update(_line(status), refresh=True)
 
 

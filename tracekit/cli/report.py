@@ -7,7 +7,7 @@ import json
 import click
 
 import tracekit
-from tracekit.cli.common import working
+from tracekit.cli.common import clean_console, working
 
 __all__ = ["command", "print_report"]
 
@@ -21,11 +21,9 @@ def print_report(session: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         return
-    from rich.console import Console
-
     from tracekit.cli.report_text import render_report
 
-    console = Console(highlight=False, markup=False, emoji=False)  # recorded names are no markup
+    console = clean_console()
     if not console.is_terminal:  # a file or a pipe has no width to fit
         console.width = _FILE_WIDTH
     render_report(report, console)

@@ -10,7 +10,14 @@ from rich.text import Text
 
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
-from tracekit.text import count_lost, duration, error_bound, measured, printable
+from tracekit.text import (
+    count_lost,
+    duration,
+    error_bound,
+    measured,
+    on_one_line,
+    printable,
+)
 
 __all__ = ["render_report"]
 
@@ -222,8 +229,8 @@ def _diagnostics(report: Report) -> Iterator[RenderableType]:
     # what was not probed is in the section "Record"
     remarks = [d for d in report.diagnostics if d.code != "probe-absent" or not report.probes]
     for d in remarks[:_LISTED]:
-        text = f"  {d.severity}: {printable(d.where)}: {printable(d.message)} ({d.code})"
-        yield Text(text, style=_SEVERITY[d.severity])
+        text = on_one_line(f"{d.severity}: {d.where}: {d.message} ({d.code})")
+        yield Text(f"  {text}", style=_SEVERITY[d.severity])
     if len(remarks) > _LISTED:
         yield Text(f"  … and {len(remarks) - _LISTED} more: --json has them all")
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import say
+from tracekit.cli.common import say, show
 
 if TYPE_CHECKING:
+    from tracekit.capture.cmdline.bootloader import Loader
     from tracekit.capture.cmdline.setup import Options, Plan
 
 __all__ = ["command"]
@@ -19,13 +20,13 @@ __all__ = ["command"]
 
 def _show(plan: Plan) -> None:
     loader = plan.loader
-    click.echo(f"# kernel command line: add\n{plan.parameters}\n\n# boot loader: {loader.name}")
+    show(f"# kernel command line: add\n{plan.parameters}\n\n# boot loader: {loader.name}")
     if loader.update:
-        click.echo(f"# {loader.note}; then run: {shlex.join(loader.update)}")
-    else:
-        click.echo(f"# {loader.note}")
+        when = "run" if loader.path is None else "write the file below, then run"
+        show(f"# {when}: {shlex.join(loader.update)}")
+    show(f"# {loader.note}")
     for path, content in plan.files.items():
-        click.echo(f"\n# /{path}\n{content}", nl=False)
+        show(f"\n# /{path}\n{content}", nl=False)
 
 
 def _make_effective(options: Options, plan: Plan, no_start: bool) -> None:
@@ -49,11 +50,41 @@ def _make_effective(options: Options, plan: Plan, no_start: bool) -> None:
     if booted and ready and not no_start:
         commands.append(("systemctl", "start", "tracekit-record.service", "tracekit-load.service"))
     failures = setup.start(commands)
+    failures += _arrived(options, plan.loader, plan.parameters)
     if not ready:
-        if plan.loader.path is None:
+        if not update:
             say(by_hand)
         say("this boot has no trace instance on a reserved region yet: reboot, then it records")
     if failures:
+        raise TracekitError("; ".join(failures))
+
+
+def _arrived(options: Options, loader: Loader, wanted: str) -> list[str]:
+    """Read back what the boot loader boots with; what is wrong is returned, the rest is said."""
+    from tracekit.capture.cmdline import setup
+
+    back = setup.check_arrived(options, loader, wanted)
+    if loader.shown is None and not loader.update:
+        return []
+    if back.good is not False or not loader.update:
+        say(f"read back: {back.found}")
+        return []
+    return [f"read back: {back.found}: do it by hand: {loader.note}"]
+
+
+def _undo(options: Options) -> None:
+    from tracekit.capture.cmdline import setup
+    from tracekit.errors import TracekitError
+
+    done, loader = setup.undo(options)
+    say("\n".join(done) or "nothing of tracekit setup is installed")
+    if not loader.undo or (loader.path is not None and not done):
+        return
+    if options.root != Path("/"):
+        say(f"in the installed system run: {shlex.join(loader.undo)}")
+        return
+    failures = setup.start([loader.undo])
+    if failures := failures + _arrived(options, loader, ""):
         raise TracekitError("; ".join(failures))
 
 
@@ -108,17 +139,13 @@ def command(
       tracekit setup --undo           removes it
     """
     from tracekit.capture.cmdline import setup
-    from tracekit.errors import TracekitError, UsageError
+    from tracekit.errors import UsageError
 
     if install and undo:
         raise UsageError("--apply or --undo, not both")
     options = setup.Options(root, size, session, kernel, initrd, program)
     if undo:
-        done, loader = setup.undo(options)
-        say("\n".join(done) or "nothing of tracekit setup is installed")
-        commands = [loader.update] if loader.update and done else []
-        if done and root == Path("/") and (failures := setup.start(commands)):
-            raise TracekitError("; ".join(failures))
+        _undo(options)
         return
     plan = setup.make_plan(options)
     if install:
@@ -129,6 +156,7 @@ def command(
             "parameters": plan.parameters,
             "boot_loader": plan.loader.name,
             "update": list(plan.loader.update),
+            "note": plan.loader.note,
             "kernel": plan.kernel,
             "initrd": plan.initrd,
             "files": plan.files,

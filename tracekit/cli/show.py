@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+import threading
 from contextlib import ExitStack
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -32,12 +34,28 @@ _VIEWS = ("story", "timeline", "events", "tables", "kho")
 @click.option("--web", is_flag=True, help="Serve it to a browser on this machine instead.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True,
               help="Where --web listens.")  # fmt: skip
-def command(session: Path | None, view: str, where: str, web: bool, port: int) -> None:
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True,
+              help="With --web: listen there, for other machines.")  # fmt: skip
+@click.option(
+    "--allow-export", is_flag=True, help="With --web: the browser may have files written."
+)
+def command(
+    session: Path | None,
+    view: str,
+    where: str,
+    web: bool,
+    port: int,
+    host: str,
+    allow_export: bool,
+) -> None:
     """Browse SESSION in the terminal; without one, the handover that ships with tracekit.
 
     \b
     The first screen tells where the time went: Enter on a bar shows it in the timeline.
     1 2 3 4 5 change the view, / searches, f filters, ? lists every key, q ends it.
+
+    --web prints an address with a random token: whoever has it can use the interface, write
+    notes into the session, and with --allow-export any file that you can write.
 
     \b
     tracekit show                                      the handover that ships
@@ -47,10 +65,10 @@ def command(session: Path | None, view: str, where: str, web: bool, port: int) -
 
     parse(where)  # a mistake is reported before anything is drawn
     if web:
-        _serve(session, view, where, port)
+        _serve(session, ["--view", view, "--where", where], host, port, allow_export)
         return
-    served = "TEXTUAL_DRIVER" in os.environ  # by textual-serve, which is the terminal
-    if not served and not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on stderr
+    terminal = sys.stdin.isatty() and sys.stderr.isatty()  # Textual draws on stderr
+    if not (terminal or _served()):
         raise UsageError("show needs a terminal; 'tracekit report' prints the same story")
     with ExitStack() as stack:
         if session is None:
@@ -58,7 +76,8 @@ def command(session: Path | None, view: str, where: str, web: bool, port: int) -
             session = stack.enter_context(as_file(shipped))
         from tui.app import TracekitApp
 
-        app = TracekitApp(session, view=view, where=where)
+        may_export = allow_export or not _served()
+        app = TracekitApp(session, view=view, where=where, may_export=may_export)
         _run(app)
     if app.failed is not None:
         raise app.failed
@@ -76,6 +95,8 @@ def _run(app: TracekitApp) -> None:
 
     for number in before:
         signal.signal(number, end)
+    if _served():
+        threading.Thread(target=_end_with_server, args=(app,), daemon=True).start()
     try:
         app.run()
     finally:
@@ -85,17 +106,38 @@ def _run(app: TracekitApp) -> None:
         signal.raise_signal(came[0])
 
 
-def _serve(session: Path | None, view: str, where: str, port: int) -> None:
-    """Serve the interface to browsers on this machine, one process per page."""
+def _served() -> bool:
+    """Whether textual-serve has started this process, and is its terminal."""
+    return "TEXTUAL_DRIVER" in os.environ
+
+
+def _end_with_server(app: TracekitApp) -> None:
+    """Wait until nobody can write to standard input any more: the server was killed."""
+    hung_up = select.poll()
+    hung_up.register(0, 0)  # POLLHUP is always told; what can be read is Textual's
+    hung_up.poll()
+    app.end()
+
+
+def _serve(
+    session: Path | None, options: list[str], host: str, port: int, allow_export: bool
+) -> None:
+    """Serve the interface to browsers, one process per page."""
     try:
-        from textual_serve.server import Server
+        from tracekit.cli.web_server import WebServer
     except ImportError:
         raise UsageError("--web needs textual-serve: pip install 'kexec-tracekit[web]'") from None
     import shlex
 
+    from tracekit.interpreter import python_command
+    from tracekit.session import Session
+
+    if session is not None:
+        Session.open(session)  # what is no session is reported before anybody opens the page
     sys.unraisablehook = _unraisable
-    words = [sys.executable, "-m", "tracekit", "show", "--view", view, "--where", where]
-    Server(shlex.join([*words, *(["--", str(session)] if session else [])]), port=port).serve()
+    words = ["show", *options, *(["--allow-export"] if allow_export else [])]
+    words += ["--", str(session)] if session else []
+    WebServer(shlex.join(["exec", *python_command("tracekit.cli", words)]), host, port).serve()
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:

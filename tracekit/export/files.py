@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.errors import SourceError, UsageError
+from tracekit.errors import SourceError
+from tracekit.export.cells import as_cells
+from tracekit.export.targets import check_target, opened_target, replaced_file
 from tracekit.recording import Recording
-from tracekit.session.derived import replacing
+from tracekit.session.parts import sweep
+from tracekit.text import printable
 from tracekit.timeline.filter import Filter
 
-__all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows"]
+__all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows", "write_text"]
 
 #: The columns of both formats, in order: a contract.
 COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "source", "flags", "args", "ts_raw")
@@ -28,6 +33,8 @@ COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "source", "flags", "a
 _BATCH = 1 << 17  # rows
 _PIECE = 1 << 12  # rows of a batch between two calls of ``advance``
 _ROW_GROUP = 1 << 20
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_LONGEST_NAME = 200  # characters of a file's name, without its ending
 _Advance = Callable[[int], None]
 #: Which events: those that meet a filter, or those of these rows.
 _Wanted = Filter | npt.NDArray[Any]
@@ -39,35 +46,6 @@ _PARQUET = {
     "write_statistics": ["ts_ns", "ts_raw", "boot", "cpu", "pid"],
     "column_encoding": {"ts_ns": "DELTA_BINARY_PACKED", "ts_raw": "DELTA_BINARY_PACKED"},
 }
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """As :func:`replacing`, for a file the user named.
-
-    A symbolic link is followed; what is not a plain file is not replaced.
-    """
-    target = target.resolve()
-    if target.exists() and not target.is_file():
-        raise UsageError(f"{target} is not a plain file: name one that is, or one to be made")
-    try:
-        with replacing(target) as part:
-            yield part
-    except OSError as error:
-        raise SourceError(f"{target}: cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def _stream(target: Path) -> Iterator[BinaryIO]:
-    """A stream to write to: a plain file, ``-`` (stdout), a pipe or a device."""
-    if str(target) == "-":
-        yield sys.stdout.buffer
-    elif target.exists() and not target.is_file():
-        with target.open("wb") as out:
-            yield out
-    else:
-        with _replacing(target) as part, part.open("wb") as out:
-            yield out
 
 
 def _batches(recording: Recording, wanted: _Wanted, advance: _Advance) -> Iterator[pa.Table]:
@@ -116,28 +94,23 @@ def _metadata(recording: Recording) -> dict[bytes, bytes]:
     return {b"tracekit": json.dumps(about).encode()}
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """Dictionary columns as plain strings: CSV has no dictionaries."""
-    fields = [
-        f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in table.schema
-    ]
-    return table.cast(pa.schema(fields))
-
-
 def write_csv(recording: Recording, target: Path, wanted: _Wanted, advance: _Advance) -> int:
     """Write CSV with a header line; returns the number of rows.
 
     ``wanted``: a filter, or row numbers. ``advance`` is called with the number of further rows
     made; if it raises, the writing ends and an existing file is left as it was.
-    Strings are quoted, numbers are not; an unknown task name is an empty field.
+    Strings are quoted, numbers are not; an unknown task name is an empty field. What a spreadsheet
+    would run is guarded (:mod:`tracekit.export.cells`). ``.gz`` and ``.zst`` are compressed.
     """
     import pyarrow.csv  # neither format is imported for the other
 
     rows = 0
-    with _stream(target) as out:
+    to_terminal = str(target) == "-" and sys.stdout.isatty()
+    clean = printable if to_terminal else None
+    with opened_target(target, "csv") as out:
         options = pyarrow.csv.WriteOptions(include_header=True)
         for table in _batches(recording, wanted, advance):
-            pyarrow.csv.write_csv(_plain(table), out, options)
+            pyarrow.csv.write_csv(as_cells(table, clean), out, options)
             options = pyarrow.csv.WriteOptions(include_header=False)
             rows += len(table)
     return rows
@@ -147,11 +120,12 @@ def write_parquet(recording: Recording, target: Path, wanted: _Wanted, advance: 
     """Write Parquet (zstd, dictionaries for names and arguments); see :func:`write_csv`."""
     import pyarrow.parquet as pq
 
+    check_target(target, "parquet")
     rows = 0
     metadata = _metadata(recording)
     schema = recording.table(slice(0, 0)).select(COLUMNS).schema.with_metadata(metadata)
     with (
-        _replacing(target) as part,
+        replaced_file(target) as part,
         pq.ParquetWriter(part, schema, **_PARQUET) as writer,
         ThreadPoolExecutor(1) as pool,  # encodes one batch while the next is rendered
     ):
@@ -173,17 +147,43 @@ def write_rows(rows: Sequence[Mapping[str, object]], target: Path, *, parquet: b
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist(list(rows))
-    with _replacing(target) as part:
-        if parquet:
+    if parquet:
+        check_target(target, "parquet")
+        with replaced_file(target) as part:
             pq.write_table(table, part, compression="zstd")
-        else:
-            pyarrow.csv.write_csv(table, part)
+    else:
+        with opened_target(target, "csv") as out:
+            pyarrow.csv.write_csv(as_cells(table), out)
     return len(table)
 
 
+def write_text(text: str, target: Path) -> None:
+    """Write a text file, as all of these are written."""
+    with replaced_file(target) as part:
+        part.write(text.encode("utf-8"))
+
+
 def _file_name(event: str) -> str:
-    """``system.name.parquet``, with only characters that every file system allows."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", event.replace(":", ".", 1)) + ".parquet"
+    """``system.name.parquet``, with only characters that every file system allows.
+
+    No two events have one name: where anything else is in it, a digest tells them apart.
+    """
+    system, _, name = event.partition(":")
+    if _PLAIN.fullmatch(system) and _PLAIN.fullmatch(name) and len(event) < _LONGEST_NAME:
+        return f"{system}.{name}.parquet"
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", f"{system}.{name}"[:_LONGEST_NAME])
+    digest = hashlib.sha256(event.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{plain}.{digest}.parquet"
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what a killed export of other events left here."""
+    with suppress(OSError):
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            sweep(fd)
+        finally:
+            os.close(fd)
 
 
 def write_events(
@@ -199,6 +199,7 @@ def write_events(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SourceError(f"{directory}: cannot be made: {error.strerror}") from error
+    _sweep(directory)
     written, rows = {}, recording.select(wanted)
     for name in recording.event_names:
         if not wanted.wants_event(name):
@@ -207,7 +208,7 @@ def write_events(
         if not len(table):
             continue
         table = table.replace_schema_metadata(_metadata(recording))
-        with _replacing(directory / _file_name(name)) as part:
+        with replaced_file(directory / _file_name(name)) as part:
             pq.write_table(table, part, compression="zstd", row_group_size=_ROW_GROUP)
         written[_file_name(name)] = len(table)
         advance(len(table))

@@ -119,7 +119,8 @@ def _tgids(part: BootPart) -> Mapping[int, int] | None:
     """Pid -> tgid where option ``record-tgid`` was on, so that the kernel prints that column."""
     if "record-tgid" not in _instance_file(part, "trace_options").split():
         return None
-    pairs = _TGID.findall(part.boot.text("tracefs/saved_tgids"))
+    layers = reversed(part.boot.layers("tracefs/saved_tgids"))  # the newest wins
+    pairs = [pair for layer in layers for pair in _TGID.findall(layer)]
     return {int(pid): int(tgid) for pid, tgid in pairs}
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "as_arrow",
     "as_numpy",
     "as_strings",
+    "outside_record",
     "packed_texts",
     "render_column",
     "typed_column",
@@ -127,7 +128,7 @@ def _scalar(p: Payloads, f: Field) -> pa.Array:
     return column
 
 
-def _outside(p: Payloads, f: Field) -> npt.NDArray[np.bool_]:
+def outside_record(p: Payloads, f: Field) -> npt.NDArray[np.bool_]:
     """Which records' variable field does not lie inside the record."""
     if not f.loc:
         return _too_short(p, f.offset + f.size)
@@ -175,7 +176,7 @@ def _variable(p: Payloads, f: Field) -> pa.Array:
         flat = pa.Array.from_buffers(element, len(values) // unit, [None, pa.py_buffer(values)])
         column = pa.LargeListArray.from_arrays(as_arrow(np.frombuffer(ends, np.int64)), flat)
     if bad:
-        column = _if_else(as_arrow(_outside(p, f)), column)
+        column = _if_else(as_arrow(outside_record(p, f)), column)
     return column
 
 

@@ -113,15 +113,13 @@ def _element_size(type_: str, total: int, length: int | None) -> int:
     return _SIZES.get(words[-1] if words else "int", 4 if not words else 1)
 
 
-def _array(decl: str) -> tuple[str, str] | None:
-    """(what is before the brackets that end a declaration, what is in them), or None."""
-    whole = decl.rstrip()
-    start = whole.find("[", whole.rfind("]", 0, -1) + 1)
-    return (
-        (whole[:start].rstrip(), whole[start + 1 : -1])
-        if whole[-1:] == "]" and start >= 0
-        else None
-    )
+def _array(declared: str) -> tuple[str, str] | None:
+    """(what stands before, what stands in) the brackets at the end, None where there are none."""
+    declared = declared.rstrip()
+    head, bracket, length = declared[:-1].rpartition("[")
+    if not bracket or not declared.endswith("]") or "]" in length:
+        return None
+    return head.rstrip(), length.strip()
 
 
 def _parse_field(line: str, where: str) -> Field:
@@ -149,7 +147,7 @@ def _parse_field(line: str, where: str) -> Field:
         element = _element_size(type_, 0, None)
     else:
         if (array := _array(decl)) is not None:
-            decl, digits = array[0], array[1].strip()
+            decl, digits = array
             length = int(digits) if _LENGTH.fullmatch(digits) else 0
         type_, _, name = decl.rpartition(" ")
         stars = len(name) - len(name.lstrip("*"))

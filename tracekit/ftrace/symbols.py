@@ -11,16 +11,22 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from operator import le
+from typing import NamedTuple, TypeAlias
 
 from tracekit._native import symbols
 from tracekit.ftrace.context import Symbolized
 
-__all__ = ["Symbols"]
+__all__ = ["Places", "Symbols", "module_places"]
+
+Places: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
+"""Module -> (address, bytes) of each place it was loaded to."""
 
 # Written by s_show(): "%px %c %s" for the kernel, "%px %c %s\t[%s]" for everything else.
-_BEFORE_NAME = re.compile(r"(?:\A|\n)([0-9a-f]{16}) \S")  # of 18 characters, or 19
+_LINE_HEAD = re.compile(r"([0-9a-f]{16}) \S")
+_HEAD = 18  # characters of that
 _EXTRA = re.compile(r"^([0-9a-f]{16}) \S (\S+)\t\[([^\]\s]+)\]$", re.M)
 # Written by m_show() in kernel/module/procfs.c: name, size, users, users' names, state, base.
 _MODULE = re.compile(r"^(\S+) (\d{1,18}) \S+ \S+ \S+ 0x([0-9a-f]{1,16})", re.M)
@@ -28,6 +34,7 @@ _KERNEL_HALF = 1 << 63  # x86_64 and arm64; below it: absolute and per-CPU symbo
 _MAPPING = ("$", ".L", "L0")  # is_mapping_symbol(), include/linux/module_symbol.h: arm64's $x, $d
 _PAGE = 4096
 _CACHE_LIMIT = 1 << 16
+_MOST_PLACES = 16  # that a module was loaded to; each of its symbols is compared with all
 
 
 class _Range(NamedTuple):
@@ -54,32 +61,37 @@ class Symbols:
         "_text",
     )
 
-    def __init__(self, text: str, modules: str) -> None:
+    def __init__(self, text: str, places: Places) -> None:
         self._text = text
         tab = text.find("\t[")
         split = len(text) if tab < 0 else text.rfind("\n", 0, tab) + 1
         self._raw = text[:split].encode("utf-8", "replace")
         columns = symbols.symbols(self._raw)
-        addresses = memoryview(columns[0]).cast("Q").tolist()
-        starts, sizes = (memoryview(c).cast("I").tolist() for c in columns[1:])
-        if addresses != sorted(addresses):  # the kernel writes them in order
+        # no lists: of a large table they take ten times as much
+        tables: list[Sequence[int]] = [memoryview(columns[0]).cast("Q")]
+        tables += [memoryview(column).cast("I") for column in columns[1:]]
+        addresses = tables[0]
+        if not all(map(le, addresses, islice(addresses, 1, None))):  # the kernel writes them so
             order = sorted(range(len(addresses)), key=addresses.__getitem__)
-            addresses, starts, sizes = ([c[i] for i in order] for c in (addresses, starts, sizes))
-        self._addresses, self._name_starts, self._name_sizes = addresses, starts, sizes
+            tables = [array(c, (t[i] for i in order)) for t, c in zip(tables, "QII", strict=True)]
+        self._addresses, self._name_starts, self._name_sizes = tables
         self._image = _image(self)
-        extra = _extra_ranges(text, split, modules) if tab >= 0 else ()
+        extra = _extra_ranges(text, split, places) if tab >= 0 else ()
         self._extra = tuple(extra)
         self._extra_starts = array("Q", (r.start for r in self._extra))
         self._cache: dict[int, Symbolized | None] = {}
 
     @classmethod
-    def from_kallsyms(cls, text: str | bytes, modules: str = "") -> Symbols:
+    def from_kallsyms(cls, text: str | bytes, modules: str | Places = "") -> Symbols:
         """The table of ``text`` (``/proc/kallsyms``) and ``modules`` (``/proc/modules``).
+
+        ``modules`` is its text or what :func:`module_places` found in one.
 
         Never raises: a line that is not a symbol is passed over, and a text whose addresses are
         hidden (all zero, ``kptr_restrict``) gives a table that finds nothing.
         """
-        return cls(text if isinstance(text, str) else text.decode("utf-8", "replace"), modules)
+        places = module_places(modules) if isinstance(modules, str) else modules
+        return cls(text if isinstance(text, str) else text.decode("utf-8", "replace"), places)
 
     def __len__(self) -> int:
         return len(self._addresses) + len(self._extra)
@@ -103,8 +115,11 @@ class Symbols:
             needle = f" {name}{ending}"
             position = self._text.find(needle)
             while position >= 0:
-                if m := _BEFORE_NAME.fullmatch(self._text, max(0, position - 19), position):
-                    return int(m[1], 16) or None
+                # only what a line begins with: one line may hold the name a million times
+                start = position - _HEAD
+                whole = start == 0 or (start > 0 and self._text[start - 1] == "\n")
+                if whole and (line := _LINE_HEAD.match(self._text, start)):
+                    return int(line[1], 16) or None
                 position = self._text.find(needle, position + 1)
         return None
 
@@ -150,13 +165,22 @@ def _image(symbols: Symbols) -> tuple[tuple[int, int], ...]:
     return tuple((a, b) for a, b in ranges if _KERNEL_HALF <= a < b)
 
 
-def _extra_ranges(text: str, split: int, modules: str) -> Iterator[_Range]:
+def module_places(modules: str) -> Places:
+    """Where each module of ``/proc/modules`` lies: (address, bytes), several if it is listed so."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    for m in _MODULE.finditer(modules):
+        of_module = places.setdefault(m[1], [])
+        if len(of_module) < _MOST_PLACES:
+            of_module.append((int(m[3], 16), int(m[2])))
+    return places
+
+
+def _extra_ranges(text: str, split: int, places: Places) -> Iterator[_Range]:
     """Symbols of modules and BPF programs by address, each cut where it certainly ends.
 
     Trampolines (``[__builtin__ftrace]``, ``[__builtin__kprobes]``) are listed in kallsyms, but
     ``kallsyms_lookup()`` does not find them, so they only end what comes before them.
     """
-    homes = {m[1]: (int(m[3], 16), int(m[2])) for m in _MODULE.finditer(modules)}
     seen: dict[int, tuple[str, str]] = {}
     for address, name, module in _EXTRA.findall(text, split):
         start = int(address, 16)
@@ -167,8 +191,7 @@ def _extra_ranges(text: str, split: int, modules: str) -> Iterator[_Range]:
         name, module = seen[start]
         if module.startswith("__builtin__"):
             continue
-        base, size = homes.get(module, (0, 0))
-        inside = base <= start < base + size
-        limit = base + size if inside else (start // _PAGE + 1) * _PAGE
+        inside = (base + size for base, size in places.get(module, ()) if 0 <= start - base < size)
+        limit = next(inside, (start // _PAGE + 1) * _PAGE)
         # bpf_address_lookup() gives no module name
         yield _Range(start, min(following, limit), name, "" if module == "bpf" else module)

@@ -13,7 +13,7 @@ __all__ = ["counter_records"]
 
 _KIND = next(kind for kind in KINDS.values() if kind.event == "ring_buffer:counters")
 _STAT = re.compile(r"^(entries|overrun|read events): (\d{1,19})$", re.M)
-_CHOSEN = re.compile(r"\[(\S+)\]")
+_CHOSEN = re.compile(r"\[([^\s\[\]]+)\]")
 _UNKNOWN = (1 << 64) - 1  # -1, as the values are signed
 
 

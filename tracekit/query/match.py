@@ -40,9 +40,9 @@ from tracekit.query.expr import (
     comparisons,
     parse,
 )
-from tracekit.timeline.bpf_format import source_of
 from tracekit.timeline.checks import check_below
 from tracekit.timeline.events import Events
+from tracekit.timeline.saved.bpf_format import source_of
 
 __all__ = ["Matcher", "Names", "argument_names", "check", "matches", "read", "sought"]
 __all__ += ["wanted_events"]

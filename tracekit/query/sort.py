@@ -17,9 +17,9 @@ from tracekit.errors import UsageError
 from tracekit.ftrace.columns import as_numpy
 from tracekit.query.expr import ARGUMENT
 from tracekit.query.match import argument_names
-from tracekit.timeline.bpf_format import source_of
 from tracekit.timeline.checks import check_below
 from tracekit.timeline.events import Events
+from tracekit.timeline.saved.bpf_format import source_of
 
 __all__ = ["ARGS_ROWS", "ARGUMENT", "COLUMNS", "order_by"]
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from tracekit.query.compare import is_negated, number_mask, text_test
 from tracekit.query.expr import Compare, Expr, Value, column_of, joined, terms
 from tracekit.query.selection import Selection
-from tracekit.timeline.bpf_format import SOURCES, is_probe
 from tracekit.timeline.checks import check_below
 from tracekit.timeline.events import Events
+from tracekit.timeline.saved.bpf_format import SOURCES, is_probe
 
 __all__ = ["CHOICES", "choose", "switched_on", "tally", "values_of"]
 

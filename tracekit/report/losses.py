@@ -17,9 +17,9 @@ from tracekit.ftrace.ring.integrity import CUT
 from tracekit.ftrace.ring.layout import CpuBuffer
 from tracekit.ftrace.ring.page import PageRow, Records
 from tracekit.timeline.boot import Buffer
-from tracekit.timeline.bpf_format import PROBE_FILE
-from tracekit.timeline.counters import Counters
 from tracekit.timeline.merge import BootPart
+from tracekit.timeline.saved.bpf_format import PROBE_FILE
+from tracekit.timeline.saved.counters import Counters
 
 __all__ = ["CpuAccount", "account"]
 
@@ -105,7 +105,18 @@ def _of_pages(records: Records, counters: Counters | None) -> CpuAccount:
     )
 
 
+def _of_shared(records: Records, told: tuple[int | None, bool]) -> CpuAccount:
+    """Of a part of a ring that another boot has recorded on in; ``told``: what is lost of it."""
+    gone, at_least = told
+    seen = _seen_to_be_lost(list(records.pages()) if records.diagnostics else [])
+    lost = None if gone is None and not seen else max(gone or 0, seen)
+    at_least = (at_least or records.missed_unknown > 0) and bool(lost)
+    return CpuAccount(records.cpu, "", len(records), lost, at_least, records.unreadable)
+
+
 def _of_cpu(buffer: Buffer, records: Records) -> CpuAccount:
+    if records.cpu in buffer.lost:
+        return _of_shared(records, buffer.lost[records.cpu])
     counters = buffer.counters.get(records.cpu)
     if buffer.layout is None:
         return _of_pages(records, counters)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tracekit.errors import Diagnostic
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
+from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
 from tracekit.report.losses import CpuAccount, account
 from tracekit.report.observations import observe_entering, observe_leaving
@@ -21,6 +22,7 @@ from tracekit.report.verdict import Verdict, judge
 from tracekit.text import count_lost
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
+from tracekit.timeline.undecodable import undecodable
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 
@@ -48,7 +50,10 @@ class CpuReport:
 
 @dataclass(frozen=True, slots=True)
 class BootReport:
-    """One boot; ``events``, ``lost`` and ``unreadable`` are the sums over its CPUs."""
+    """One boot; ``events``, ``lost`` and ``unreadable`` are the sums over its CPUs.
+
+    ``undecodable`` of the events have no format, or fewer bytes than it says.
+    """
 
     index: int
     release: str
@@ -60,6 +65,7 @@ class BootReport:
     lost: int | None
     lost_at_least: bool
     unreadable: int
+    undecodable: int
     counted: bool
     cpus: tuple[CpuReport, ...]
 
@@ -151,6 +157,11 @@ class Report:
         return sum(b.unreadable for b in self.boots)
 
     @property
+    def undecodable(self) -> int:
+        """Of all boots."""
+        return sum(b.undecodable for b in self.boots)
+
+    @property
     def account(self) -> str:
         """What the verdict rests on, in words."""
         if self.verdict == "complete":
@@ -161,8 +172,11 @@ class Report:
         absent = [str(b.index) for b in leaving if not b.cpus]
         if absent:
             return f"nothing of boot {', '.join(absent)}"
-        words = f"{count_lost(self.lost, self.lost_at_least)} lost"
-        return f"{words}, {self.unreadable:,} unreadable" if self.unreadable else words
+        if self.lost == 0 and not self.unreadable and not self.undecodable:
+            return "how many are lost is not known: see the remarks"
+        counts = ((self.unreadable, "unreadable"), (self.undecodable, "undecodable"))
+        words = [f"{count_lost(self.lost, self.lost_at_least)} lost"]
+        return ", ".join([*words, *(f"{count:,} {what}" for count, what in counts if count)])
 
     def from_jump(self, boot: int, ns: int | None, *, leaving: bool) -> int | None:
         """A time relative to the jump out of (``leaving``) or into a boot, where there is one."""
@@ -205,7 +219,11 @@ def _cpu_report(events: Events, boot: int, cpu: int, accounts: Sequence[CpuAccou
 
 def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnostic]]:
     model = events.axis.clocks.get(boot.index)
-    accounts, remarks = account(events.part(boot.index))
+    part = events.part(boot.index)
+    accounts, remarks = account(part)
+    remarks += find_holes(events, part)
+    undecoded, about = undecodable(boot, events.rows, events.kinds, events.buffers)
+    remarks += about
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
         by_cpu.setdefault(one.cpu, []).append(one)
@@ -221,6 +239,7 @@ def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnosti
         lost=_total([c.lost for c in cpus]),
         lost_at_least=any(c.lost_at_least for c in cpus),
         unreadable=sum(c.unreadable for c in cpus),
+        undecodable=undecoded,
         counted=all(c.counted for c in cpus),
         cpus=cpus,
     ), remarks

@@ -17,8 +17,8 @@ import numpy as np
 from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.bpf_format import PROBE_ID
 from tracekit.timeline.events import Events
+from tracekit.timeline.saved.bpf_format import PROBE_ID
 
 __all__ = ["kprobes", "way_out"]
 
@@ -78,10 +78,10 @@ _OLD_KERNEL = (
 
 
 def kprobes(boot: Boot) -> list[tuple[str, str, bool]]:
-    """(event, function, at its return) of every kprobe and fprobe event of the boot."""
+    """(event, function, at its return) of every kprobe and fprobe event, also of removed ones."""
     probes = dict[tuple[str, str, bool], None]()
     for rel in ("kprobe_events", "dynamic_events"):  # the latter repeats the former's
-        for line in boot.text(f"tracefs/{rel}").splitlines():
+        for line in "\n".join(boot.layers(f"tracefs/{rel}")).splitlines():
             m = _PROBE.match(line.strip())
             if m is None:
                 continue

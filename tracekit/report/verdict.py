@@ -29,6 +29,10 @@ class Counted(Protocol):
         """Sub-buffers and records that could not be read."""
 
     @property
+    def undecodable(self) -> int:
+        """Records without a usable format, or shorter than it."""
+
+    @property
     def counted(self) -> bool:
         """Whether the kernel's counters account for every event."""
 
@@ -39,7 +43,7 @@ class Counted(Protocol):
 
 def judge(boots: Sequence[Counted], diagnostics: Sequence[Diagnostic]) -> Verdict:
     """The verdict on a session of these boots."""
-    missing = any(b.lost or b.unreadable for b in boots)
+    missing = any(b.lost or b.unreadable or b.undecodable for b in boots)
     hurt = any(d.code.startswith(_MISSING) and d.severity != "info" for d in diagnostics)
     recorded = bool(boots) and all(b.cpus for b in boots[:-1] or boots)
     if missing or hurt or not recorded:

@@ -6,9 +6,10 @@ reads it. ``docs/session.md`` shows what is in it.
 
 from __future__ import annotations
 
+from tracekit.session.limits import MAX_FILE, MAX_REGION
 from tracekit.session.manifest import FORMAT_VERSION, State
 from tracekit.session.names import safe_name
-from tracekit.session.reader import MAX_FILE, MAX_REGION, Session
+from tracekit.session.reader import Session
 from tracekit.session.writer import SessionWriter
 
 __all__ = [

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Protocol, cast
 
 from tracekit.errors import SessionError
+from tracekit.session.limits import Oversized
 
 __all__ = [
     "Sink",
@@ -28,6 +29,7 @@ __all__ = [
 _LEVEL_ZSTD = 3  # on ring buffers: gzip -6's size at a tenth of its time
 _LEVEL_GZIP = 6
 _CHUNK = 1 << 20
+_IN_PLACE = 64 << 20  # bytes that are made at once; more grow, so that nothing is held twice
 _MAX_WINDOW = 1 << 27  # bytes of history a frame may demand: zstd --long at its default
 
 
@@ -52,11 +54,11 @@ def preferred_suffix() -> str:
     return ".zst"
 
 
-def compressor(raw: BinaryIO, suffix: str, size: int) -> Sink:
+def compressor(raw: BinaryIO, suffix: str, size: int = -1) -> Sink:
     """A sink that compresses into ``raw``, which stays open when the sink is closed.
 
-    ``size`` is the number of bytes to come: a zstandard frame says so, and a reader allocates
-    once.
+    ``size`` is the number of bytes to come, if that is known: a zstandard frame says so, and a
+    reader allocates once.
     """
     if suffix == ".zst":
         import zstandard
@@ -76,8 +78,8 @@ def compress(data: bytes, suffix: str) -> bytes:
     return out.getvalue()
 
 
-def _too_large(what: str, limit: int) -> SessionError:
-    return SessionError(
+def _too_large(what: str, limit: int) -> Oversized:
+    return Oversized(
         f"{what}: decompresses to more than {limit} bytes: it is damaged or made to exhaust memory"
     )
 
@@ -134,8 +136,8 @@ def decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
     """The content of a compressed file; ``what`` names it in errors.
 
     ``suffix`` is ``.zst``, ``.gz`` or '' (returned as it is). Raises
-    :class:`~tracekit.errors.SessionError` when it is damaged, cannot be decompressed here or has
-    more than ``limit`` bytes.
+    :class:`~tracekit.errors.SessionError` when it is damaged or cannot be decompressed here, and
+    :class:`~tracekit.session.limits.Oversized` when it has more than ``limit`` bytes.
     """
     size = content_size(data, suffix)
     if max(size, len(data) if not suffix else 0) > limit:
@@ -146,12 +148,13 @@ def decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
         raise SessionError(f"{what}: damaged: it is empty")
     with _opened(io.BytesIO(data), suffix, what) as stream:
         # One read of the stated size makes the result in place: a region is not held twice.
-        first = stream.read(size) if size else b""
-        if len(first) < size:  # a truncated frame is no error to zstandard
-            raise SessionError(f"{what}: damaged: {len(first)} of {size} bytes are there")
-        rest = bytearray()
+        first = stream.read(size) if 0 < size <= _IN_PLACE else b""
+        done, rest = len(first), io.BytesIO()
         while chunk := stream.read(_CHUNK):
-            rest += chunk
-            if size + len(rest) > limit:
+            rest.write(chunk)
+            done += len(chunk)
+            if done > limit:
                 raise _too_large(what, limit)
-    return first + bytes(rest) if rest else first
+        if done < size:  # a truncated frame is no error to zstandard
+            raise SessionError(f"{what}: damaged: {done} of {size} bytes are there")
+    return first + rest.getvalue() if first and rest.tell() else first or rest.getvalue()

@@ -1,7 +1,8 @@
 """File operations below one directory that no symlink can lead out of.
 
-Every component of a path is opened with O_NOFOLLOW relative to the one before, so a session that
-somebody else prepared cannot make a privileged ``recover`` write elsewhere.
+Every component of a path is opened with O_NOFOLLOW relative to the one before, what is written is
+a new file, and only plain files are opened, so a session that somebody else prepared cannot make a
+privileged ``recover`` write elsewhere, or wait for ever.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from tracekit.errors import SessionError
-from tracekit.session.names import check_relative
+from tracekit.session.names import LEFTOVER, check_relative
+from tracekit.session.owned import create_plain, open_own, open_plain
 
 __all__ = ["Directory", "HashedFile", "dump_json", "write_all"]
 
 _CHUNK = 1 << 20
 _MAX_DEPTH = 16
+_HUGE = 64 << 20  # bytes of a file
+_HOLLOW = 64  # times its size on disk
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -112,10 +116,24 @@ class Directory:
         finally:
             os.close(fd)
 
-    def open(self, rel: str, flags: int) -> int:
-        """Open or create (0600) a file; its directories are created when ``flags`` creates."""
-        with self.parent(rel, create=bool(flags & os.O_CREAT)) as (fd, name):
-            return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=fd)
+    def open(self, rel: str) -> int:
+        """Open a plain file for reading; OSError for anything else."""
+        with self.parent(rel) as (fd, name):
+            return open_plain(name, os.O_RDONLY, fd)
+
+    def create(self, rel: str) -> int:
+        """A new file (0600) and the directories above it; what has its name is removed first."""
+        self.remove(rel)
+        with self.parent(rel, create=True) as (fd, name):
+            return create_plain(name, fd)
+
+    def resume(self, rel: str) -> int:
+        """A file to go on with, read and written; created if need be, OSError if another's."""
+        with self.parent(rel, create=True) as (fd, name):
+            try:
+                return open_own(name, os.O_RDWR, fd)
+            except FileNotFoundError:
+                return create_plain(name, fd)
 
     def replace(self, source: str, target: str) -> None:
         """Rename ``source`` over ``target`` and sync the directory."""
@@ -132,9 +150,11 @@ class Directory:
         ):
             os.link(old, new, src_dir_fd=source_fd, dst_dir_fd=fd, follow_symlinks=False)
             return
-        copy = self.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        copy = self.create(target)
         try:
-            write_all(copy, self.read(source))
+            with os.fdopen(self.open(source), "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    write_all(copy, chunk)
         finally:
             os.close(copy)
 
@@ -160,7 +180,7 @@ class Directory:
 
     def digest(self, rel: str) -> str:
         """The sha256 of a file, in hex."""
-        fd = self.open(rel, os.O_RDONLY)
+        fd = self.open(rel)
         try:
             digest = hashlib.sha256()
             while chunk := os.read(fd, _CHUNK):
@@ -169,13 +189,33 @@ class Directory:
         finally:
             os.close(fd)
 
-    def read(self, rel: str) -> bytes:
-        """The whole file, as it is stored."""
-        with os.fdopen(self.open(rel, os.O_RDONLY), "rb", buffering=0) as file:
-            return file.read()
+    def read(self, rel: str, limit: int) -> bytes:
+        """The whole file, as it is stored; OSError if it has more than ``limit`` bytes."""
+        with os.fdopen(self.open(rel), "rb") as file:
+            if os.fstat(file.fileno()).st_size > limit:
+                raise OSError(errno.EFBIG, f"more than {limit:,} bytes")
+            return file.read(limit)
+
+    def hollow(self, rel: str) -> bool:
+        """Whether a file is one that nobody writes: huge, and next to nothing of it on disk."""
+        with self.parent(rel) as (fd, name):
+            about = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        return about.st_size > max(_HUGE, about.st_blocks * 512 * _HOLLOW)
+
+    def holds(self, rel: str, content: bytes) -> bool:
+        """True when the file is there and has exactly this content."""
+        try:
+            fd = self.open(rel)
+        except OSError:
+            return False
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            return os.fstat(fd).st_size == len(content) and file.read() == content
 
     def walk(self) -> Iterator[tuple[str, bool]]:
-        """(path, whether it is a directory) of every directory and regular file, top down."""
+        """(path, whether it is a directory) of every directory and regular file, top down.
+
+        What has a temporary name is among them whatever it is.
+        """
         yield from self._walk_below("", 0)
 
     def _walk_below(self, prefix: str, depth: int) -> Iterator[tuple[str, bool]]:
@@ -185,7 +225,9 @@ class Directory:
                 children = [
                     (prefix + entry.name, entry.is_dir(follow_symlinks=False))
                     for entry in entries
-                    if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False)
+                    or entry.is_file(follow_symlinks=False)
+                    or entry.name.startswith(LEFTOVER)
                 ]
         finally:
             os.close(fd)
@@ -194,12 +236,30 @@ class Directory:
             if is_directory and depth < _MAX_DEPTH:
                 yield from self._walk_below(f"{rel}/", depth + 1)
 
-    def sync_filesystem(self) -> None:
-        """Put everything on disk in one go: much faster than a thousand calls of fsync."""
+    def sync_tree(self, rel: str) -> None:
+        """Put all that is below ``rel`` on disk; OSError if that fails.
+
+        With one ``syncfs``, which is much faster than a thousand calls of ``fsync``, where there is
+        one.
+        """
         try:
-            syncfs = ctypes.CDLL(None).syncfs
+            library = ctypes.CDLL(None, use_errno=True)
+            syncfs = library.syncfs
         except (AttributeError, OSError):  # a C library without it
-            os.sync()
+            self._sync_each(rel)
             return
         if syncfs(self.fd) != 0:
-            os.sync()
+            error = ctypes.get_errno()
+            if error != errno.ENOSYS:
+                raise OSError(error, os.strerror(error))
+            self._sync_each(rel)
+
+    def _sync_each(self, rel: str) -> None:
+        for name, is_directory in [(rel, True), *self._walk_below(f"{rel}/", 0)]:
+            with self.parent(name) as (above, last):
+                flags = _DIRECTORY if is_directory else os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+                fd = os.open(last, flags | os.O_CLOEXEC, dir_fd=above)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)

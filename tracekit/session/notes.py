@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tracekit.errors import SessionError, SourceError
-from tracekit.session.derived import replacing
+from tracekit.session.parts import replacing
 from tracekit.session.reader import Session
 
 __all__ = ["Bookmark", "Notes"]
@@ -92,6 +92,6 @@ class Notes:
             raise SourceError(f"not kept: {error}") from error
         try:
             with replacing(self.path, 0o600) as part:
-                part.write_text(json.dumps(document, indent=1) + "\n")
+                part.write(json.dumps(document, indent=1).encode() + b"\n")
         except OSError as error:
             raise SourceError(f"{self.path}: cannot be written: {error.strerror}") from error

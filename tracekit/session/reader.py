@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracekit.errors import Diagnostic, SessionError
 from tracekit.session.compression import decompress
+from tracekit.session.limits import MAX_JSON, Budget, Oversized, file_limit
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, strip_suffix
 from tracekit.session.store import Store, open_store
@@ -19,16 +20,10 @@ from tracekit.session.store import Store, open_store
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["MAX_FILE", "MAX_REGION", "Session"]
+__all__ = ["Session"]
 
-MAX_REGION = 4 << 30  # bytes of one region or trace buffer, decompressed
-MAX_FILE = 256 << 20  # bytes of any other file, decompressed
 _Names = list[str]  # inside the class, `list` is a method
 _NAMED = 20  # files of one kind that get a remark each; the rest are counted
-
-
-def _limit(name: str) -> int:
-    return MAX_REGION if name.endswith((".raw", "/trace_pipe_raw")) else MAX_FILE
 
 
 class Session:
@@ -41,6 +36,7 @@ class Session:
     def __init__(self, path: Path, store: Store, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self.budget = Budget(str(path), store.on_disk)
         self._store = store
         self._stored = self._index(store)
         self._sorted = sorted(self._stored)
@@ -64,7 +60,7 @@ class Session:
                 "start one with 'tracekit snapshot -o DIR' under the old kernel, "
                 "or with 'tracekit recover DIR' under the new one"
             )
-        return cls(where, store, parse_manifest(store.load(MANIFEST), str(where)))
+        return cls(where, store, parse_manifest(store.load(MANIFEST, MAX_JSON), str(where)))
 
     @staticmethod
     def _index(store: Store) -> dict[str, str]:
@@ -126,8 +122,9 @@ class Session:
 
         A file that differs from the manifest is read all the same and becomes a diagnostic
         (``session-file-changed``). Raises :class:`~tracekit.errors.SessionError` when it is
-        missing, damaged beyond decompression or larger than :data:`MAX_REGION` (regions and trace
-        buffers) or :data:`MAX_FILE`.
+        missing, damaged beyond decompression or larger than any such file, and
+        :class:`~tracekit.errors.TooLarge` where the session's files unpack to far more than they
+        take on disk.
         """
         name = strip_suffix(rel)
         ahead = self._ahead.pop(name, None)
@@ -148,14 +145,26 @@ class Session:
         stored = self._stored.get(name)
         if stored is None:
             raise SessionError(f"{self.path}: {name} is missing from the session")
-        data = self._store.load(stored)
+        limit, room, last = file_limit(name), 0, Oversized()
+        for room in self.budget.rooms(name, limit):
+            try:
+                data = self._load(name, stored, room)
+            except Oversized as error:
+                last = error
+            else:
+                self.budget.unpacked(name, len(data))
+                return data
+        raise last if room == limit else self.budget.exceeded(name) from last
+
+    def _load(self, name: str, stored: str, limit: int) -> bytes:
+        data = self._store.load(stored, limit)
         expected = self.manifest.files.get(stored)
         if expected is not None and hashlib.sha256(data).hexdigest() != expected:
             self._remark(
                 "session-file-changed", stored, "its bytes are not those the manifest recorded"
             )
         suffix = stored[len(name) :]
-        return decompress(data, suffix, f"{self.path}/{stored}", _limit(name))
+        return decompress(data, suffix, f"{self.path}/{stored}", limit)
 
     def json(self, rel: str) -> dict[str, Any]:
         """The JSON object in a file; raises :class:`~tracekit.errors.SessionError`."""

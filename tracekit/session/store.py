@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Protocol
 
 from tracekit.errors import SessionError
 from tracekit.session.compression import decompress
+from tracekit.session.limits import Budget, Oversized
 from tracekit.session.manifest import MANIFEST
+from tracekit.session.owned import open_plain
 from tracekit.session.tar import tar_members
 
 __all__ = ["ArchiveStore", "DirectoryStore", "Store", "open_store"]
@@ -17,6 +20,7 @@ __all__ = ["ArchiveStore", "DirectoryStore", "Store", "open_store"]
 _MAX_FILES = 1 << 18  # files in one session; a boot has some 1500
 _MAX_DEPTH = 16
 _MAX_ARCHIVE = 1 << 30  # bytes of an archive, unpacked
+_BLOCK = 512  # bytes that st_blocks counts in
 _NEXT = "name a directory that 'tracekit snapshot -o DIR' made, or an archive (.tar.zst) of one"
 
 
@@ -28,8 +32,12 @@ class Store(Protocol):
         """Every stored name; only the keys matter."""
         ...
 
-    def load(self, name: str) -> bytes:
-        """The stored bytes of a name in ``names``."""
+    def load(self, name: str, limit: int) -> bytes:
+        """The stored bytes of a name in ``names``; Oversized if they are more than ``limit``."""
+        ...
+
+    def on_disk(self) -> int:
+        """How many bytes all of it takes on disk: holes of files take none."""
         ...
 
 
@@ -39,35 +47,59 @@ class DirectoryStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.names: dict[str, None] = {}
+        self._entries = 0
         self._scan(str(path), "", 0)
 
     def _scan(self, directory: str, prefix: str, depth: int) -> None:
         with os.scandir(directory) as entries:
             for entry in entries:
+                self._entries += 1
                 if entry.is_file(follow_symlinks=False):
                     self.names[prefix + entry.name] = None
                 elif entry.is_dir(follow_symlinks=False) and depth < _MAX_DEPTH:
                     self._scan(entry.path, f"{prefix}{entry.name}/", depth + 1)
-                if len(self.names) > _MAX_FILES:
+                if self._entries > _MAX_FILES:
                     raise SessionError(f"{self.path}: more than {_MAX_FILES} files: not a session")
 
-    def load(self, name: str) -> bytes:
+    def load(self, name: str, limit: int) -> bytes:
         """The file's bytes; raises :class:`~tracekit.errors.SessionError`."""
         try:
-            fd = os.open(self.path / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            with os.fdopen(fd, "rb", buffering=0) as file:
-                return file.read()
+            return _read(self.path / name, limit)
         except OSError as error:
             raise SessionError(f"{self.path / name}: cannot be read: {error.strerror}") from error
+
+    def on_disk(self) -> int:
+        """The blocks that are allocated."""
+        total = 0
+        for name in self.names:
+            with contextlib.suppress(OSError):
+                about = (self.path / name).lstat()
+                total += min(about.st_size, about.st_blocks * _BLOCK)
+        return total
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """A plain file, whole. No link is followed, nothing waited for."""
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise Oversized(
+                f"{path}: {size:,} bytes, more than {limit:,}: it is damaged or made to exhaust "
+                "memory"
+            )
+        return file.read(limit)
 
 
 class ArchiveStore:
     """A ``.tar.zst`` of a session, unpacked into memory; nothing is ever extracted to disk."""
 
-    def __init__(self, path: Path, data: bytes) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
+        data = _read(path.resolve(), _MAX_ARCHIVE)  # what the user named may be a link
         suffix = ".zst" if path.suffix == ".zst" else ".gz"
-        unpacked = decompress(data, suffix, str(path), _MAX_ARCHIVE)
+        self._size = len(data)
+        unpacked = self._unpacked(data, suffix)
+        del data
         members = tar_members(unpacked, str(path), _MAX_FILES)
         self._data = unpacked
         roots = [
@@ -82,10 +114,23 @@ class ArchiveStore:
             if name.startswith(root)
         }
 
-    def load(self, name: str) -> bytes:
+    def _unpacked(self, data: bytes, suffix: str) -> bytes:
+        budget = Budget(str(self.path), self.on_disk)
+        for room in budget.rooms(self.path.name, _MAX_ARCHIVE):
+            with contextlib.suppress(Oversized):
+                return decompress(data, suffix, str(self.path), min(room, _MAX_ARCHIVE))
+        raise budget.exceeded(self.path.name)
+
+    def load(self, name: str, limit: int) -> bytes:
         """A copy of the member's bytes."""
         offset, size = self.names[name]
+        if size > limit:
+            raise Oversized(f"{self.path}: {name}: {size:,} bytes, more than {limit:,}")
         return self._data[offset : offset + size]
+
+    def on_disk(self) -> int:
+        """The archive's size."""
+        return self._size
 
 
 def open_store(path: Path) -> Store:
@@ -94,7 +139,7 @@ def open_store(path: Path) -> Store:
         if path.is_dir():
             return DirectoryStore(path)
         if path.name.endswith((".tar.zst", ".tar.gz", ".tgz")):
-            return ArchiveStore(path, path.read_bytes())
+            return ArchiveStore(path)
     except OSError as error:
         raise SessionError(f"{path}: cannot be read: {error.strerror}: {_NEXT}") from error
     problem = "not a session" if path.exists() else "no such session"

@@ -12,7 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -26,11 +26,12 @@ from tracekit.session.compression import (
     preferred_suffix,
 )
 from tracekit.session.files import Directory, HashedFile
+from tracekit.session.limits import MAX_JSON, MAX_REGION, file_limit
 from tracekit.session.manifest import MANIFEST, BootDiagnostic, Manifest, State, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, check_name, strip_suffix
-from tracekit.session.reader import MAX_FILE, MAX_REGION
+from tracekit.session.staged import StagedTree, sibling
 
-__all__ = ["SessionWriter", "StagedTree"]
+__all__ = ["SessionWriter"]
 
 _RECORDED = ("boots/", "incoming/")  # the rest of a session can be rebuilt from these
 _OLD = LEFTOVER + "old-"  # a directory that was about to be replaced
@@ -43,36 +44,6 @@ def _tool_version() -> str:
         return version("kexec-tracekit")
     except PackageNotFoundError:
         return "0+unknown"
-
-
-def _sibling(rel: str, prefix: str) -> str:
-    """``a/b`` -> ``a/PREFIXb``."""
-    above, slash, name = rel.rpartition("/")
-    return f"{above}{slash}{prefix}{name}"
-
-
-class StagedTree:
-    """Files of a directory that appears, or replaces the one of that name, all at once."""
-
-    def __init__(self, directory: Directory, staging: str, suffix: str) -> None:
-        self._directory = directory
-        self._staging = staging
-        self._suffix = suffix
-        self.files: dict[str, str] = {}
-
-    def write(self, rel: str, data: bytes, *, compressed: bool = False) -> None:
-        """Add one file; ``compressed`` compresses it and appends the suffix."""
-        stored = check_name(rel) + self._suffix if compressed else check_name(rel)
-        content = compress(data, self._suffix) if compressed else data
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        with self._directory.guard(rel):
-            fd = self._directory.open(f"{self._staging}/{stored}", flags)
-            try:
-                file = HashedFile(fd)
-                file.write(content)
-            finally:
-                os.close(fd)
-        self.files[stored] = file.sha256
 
 
 class SessionWriter:
@@ -142,7 +113,10 @@ class SessionWriter:
             self.manifest.files = {
                 rel: self._directory.digest(rel)
                 for rel, is_directory in self._directory.walk()
-                if not is_directory and rel.startswith(_RECORDED) and not rel.endswith(PART)
+                if not is_directory
+                and rel.startswith(_RECORDED)
+                and not rel.endswith(PART)
+                and not self._directory.hollow(rel)
             }
             self.manifest.boots = self._boots_on_disk()
         self.manifest.state = "writing"
@@ -165,27 +139,38 @@ class SessionWriter:
             self.manifest.files[stored] = sha256
 
     def write(self, rel: str, data: bytes, *, compressed: bool = False) -> None:
-        """Write one file, whole and durably; ``compressed`` appends the suffix."""
-        with self.stream(rel, len(data), compressed=compressed) as sink:
-            sink.write(data)
+        """Write one file, whole and durably, unless the session has just that.
+
+        ``compressed`` appends the suffix.
+        """
+        stored = check_name(rel) + self._suffix if compressed else check_name(rel)
+        content = compress(data, self._suffix) if compressed else data
+        known = self.manifest.files.get(stored) == hashlib.sha256(content).hexdigest()
+        if known and self._directory.holds(stored, content):
+            return
+        with self._placed(stored) as file:
+            file.write(content)
 
     @contextlib.contextmanager
-    def stream(self, rel: str, size: int, *, compressed: bool = True) -> Iterator[Sink]:
-        """A sink for one file that appears under its name when the block ends without an error.
+    def stream(self, rel: str, size: int) -> Iterator[Sink]:
+        """A sink that compresses into one file, which appears when the block ends without an error.
 
         ``size`` is the number of bytes to come: readers need it to allocate once.
         """
-        stored = check_name(rel) + self._suffix if compressed else check_name(rel)
-        temporary = _sibling(stored, LEFTOVER)
-        with self._directory.guard(rel):
-            fd = self._directory.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with self._placed(check_name(rel) + self._suffix) as file:
+            sink = compressor(cast(BinaryIO, file), self._suffix, size)
+            yield sink
+            sink.close()
+
+    @contextlib.contextmanager
+    def _placed(self, stored: str) -> Iterator[HashedFile]:
+        """A file that appears under its stored name when the block ends without an error."""
+        temporary = sibling(stored, LEFTOVER)
+        with self._directory.guard(stored):
+            fd = self._directory.create(temporary)
             try:
                 file = HashedFile(fd)
-                raw = cast(BinaryIO, file)
-                sink = compressor(raw, self._suffix, size) if compressed else None
-                yield sink or cast(Sink, file)
-                if sink is not None:
-                    sink.close()
+                yield file
                 os.fsync(fd)
             except BaseException:
                 self._directory.remove(temporary)
@@ -196,25 +181,30 @@ class SessionWriter:
             self._record(stored, file.sha256)
 
     @contextlib.contextmanager
-    def tree(self, rel: str, keep: str = "") -> Iterator[StagedTree]:
+    def tree(self, rel: str, keep: Callable[[str], bool] | None = None) -> Iterator[StagedTree]:
         """A directory whose files appear together when the block ends without an error.
 
-        It replaces the one of that name; files called ``keep`` in the old one are carried over.
+        It replaces the one of that name; of that one's files those are carried over whose name
+        below ``rel`` meets ``keep``. Without any file nothing happens.
         """
-        staging, old = _sibling(rel, LEFTOVER), _sibling(rel, _OLD)
+        staging, old = sibling(rel, LEFTOVER), sibling(rel, _OLD)
         with self._directory.guard(rel):
             self._directory.remove(staging)
-        staged = StagedTree(self._directory, staging, self._suffix)
+        prefix = f"{rel}/"
+        before = {
+            stored.removeprefix(prefix): digest
+            for stored, digest in self.manifest.files.items()
+            if stored.startswith(prefix)
+        }
+        staged = StagedTree(self._directory, rel, self._suffix, before)
         yield staged
-        if not staged.files:
+        if keep is not None:
+            staged.carry_over(keep)
+        if not staged.files or not staged.changed:
             return
         with self._directory.guard(rel):
-            for stored in [n for n in self.manifest.files if n.startswith(f"{rel}/")]:
-                if keep and strip_suffix(stored).endswith(f"/{keep}"):
-                    below = stored.removeprefix(f"{rel}/")
-                    self._directory.link(stored, f"{staging}/{below}")
-                    staged.files[below] = self.manifest.files[stored]
-            self._directory.sync_filesystem()
+            staged.complete()
+            self._directory.sync_tree(staging)
             if self._directory.exists(rel):
                 self._directory.replace(rel, old)
             self._directory.replace(staging, rel)
@@ -235,14 +225,19 @@ class SessionWriter:
         """True when the file is there, compressed or not."""
         return self._stored(rel) is not None
 
+    def holds(self, rel: str, data: bytes) -> bool:
+        """True when the file, not compressed, is listed with exactly this content."""
+        return self.manifest.files.get(rel) == hashlib.sha256(data).hexdigest()
+
     def read(self, rel: str) -> bytes | None:
         """A file's content, decompressed; None when it is absent or damaged."""
         stored = self._stored(rel)
         if stored is None:
             return None
-        limit = MAX_REGION if rel.endswith((".raw", "/trace_pipe_raw")) else MAX_FILE
+        limit = file_limit(rel)
         try:
-            return decompress(self._directory.read(stored), stored[len(rel) :], stored, limit)
+            data = self._directory.read(stored, limit)
+            return decompress(data, stored[len(rel) :], stored, limit)
         except (OSError, SessionError):
             return None
 
@@ -251,14 +246,27 @@ class SessionWriter:
         stored = self._stored(rel)
         if stored is None:
             return None
-        digest = hashlib.sha256()
+        digest, size = hashlib.sha256(), 0
         try:
-            with os.fdopen(self._directory.open(stored, os.O_RDONLY), "rb") as file:
+            with os.fdopen(self._directory.open(stored), "rb") as file:
                 for chunk in decompress_chunks(file, stored[len(rel) :], stored):
                     digest.update(chunk)
+                    if (size := size + len(chunk)) > MAX_REGION:
+                        return None
         except (OSError, SessionError):
             return None
         return digest.hexdigest()
+
+    def head(self, rel: str) -> bytes:
+        """The first bytes of a file's content, at most a MiB; b'' when absent or damaged."""
+        stored = self._stored(rel)
+        if stored is None:
+            return b""
+        try:
+            with os.fdopen(self._directory.open(stored), "rb") as file:
+                return next(decompress_chunks(file, stored[len(rel) :], stored), b"")
+        except (OSError, SessionError):
+            return b""
 
     def names(self, prefix: str) -> tuple[str, ...]:
         """The names that begin with ``prefix``, sorted, without compression suffixes."""
@@ -284,7 +292,7 @@ class SessionWriter:
     def open_part(self, rel: str) -> int:
         """A descriptor of ``REL.part``, a file that outlives a kill and is not in the manifest."""
         with self._directory.guard(rel):
-            return self._directory.open(rel + PART, os.O_RDWR | os.O_CREAT)
+            return self._directory.resume(rel + PART)
 
     def has_part(self, rel: str) -> bool:
         """True when there is a ``REL.part``."""
@@ -293,7 +301,7 @@ class SessionWriter:
     def read_part(self, rel: str) -> bytes:
         """The content of ``REL.part``."""
         with self._directory.guard(rel):
-            return self._directory.read(rel + PART)
+            return self._directory.read(rel + PART, MAX_REGION)
 
     def remove_part(self, rel: str) -> None:
         """Remove ``REL.part``, if it is there."""
@@ -356,7 +364,7 @@ def _lock(directory: Directory) -> None:
 def _load_manifest(directory: Directory) -> Manifest:
     if directory.exists(MANIFEST):
         with directory.guard(MANIFEST):
-            data = directory.read(MANIFEST)
+            data = directory.read(MANIFEST, MAX_JSON)
         manifest = parse_manifest(data, str(directory.path))
         manifest.tool_version = _tool_version()
         return manifest

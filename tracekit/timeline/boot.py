@@ -8,45 +8,20 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tracekit.errors import Diagnostic, FormatError, ParseError, SessionError, Severity
-from tracekit.ftrace.context import Context, NoSymbols, SymbolTable
+from tracekit.errors import Diagnostic, FormatError, SessionError, Severity
+from tracekit.ftrace.context import Context, SymbolTable
 from tracekit.ftrace.format import EventFormat, HeaderPage, parse_format, parse_header_page
 from tracekit.ftrace.printers.render import Renderer, make_renderer, unknown_renderer
 from tracekit.ftrace.printers.syscalls import has_bare_syscalls
-from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
-from tracekit.ftrace.ring.page import RecordHeader, Records, read_pages
-from tracekit.ftrace.symbols import Symbols
+from tracekit.ftrace.ring.layout import RegionLayout
+from tracekit.ftrace.ring.page import RecordHeader, Records
 from tracekit.session import Session
-from tracekit.timeline.bpf_format import is_probe, probe_format, probe_ids, probe_name
-from tracekit.timeline.counters import Counters, read_counters
+from tracekit.timeline.saved.bpf_format import is_probe, probe_format, probe_ids, probe_name
+from tracekit.timeline.saved.counters import Counters
+from tracekit.timeline.saved.format_files import FormatFile, format_files
+from tracekit.timeline.saved.names import LayeredSymbols, names_of_tasks, parse_printk_formats
 
-__all__ = ["Boot", "Buffer", "Extent", "parse_comms", "parse_printk_formats"]
-
-_ID = re.compile(rb"^ID:[ \t]*([0-9]{1,5})[ \t]*$", re.M)
-_PID = re.compile(r"[0-9]{1,9}")
-_SUBBUF_SIZES = frozenset(1 << bits for bits in range(12, 21))
-_PRINTK = re.compile(r'^(0x[0-9a-f]+) : "(.*)"$', re.M | re.S)
-_ESCAPES = {r"\n": "\n", r"\t": "\t", r"\"": '"'}  # all that t_show() escapes
-_PIPE = re.compile(r"/tracefs/per_cpu/cpu([0-9]{1,4})/trace_pipe_raw$")
-
-
-def parse_comms(text: str) -> dict[int, str]:
-    """``saved_cmdlines``: ``PID COMM`` on each line (``saved_cmdlines_show()``)."""
-    comms = {}
-    for line in text.splitlines():
-        pid, _, comm = line.partition(" ")
-        if _PID.fullmatch(pid) and comm:
-            comms[int(pid)] = comm
-    return comms
-
-
-def parse_printk_formats(text: str) -> dict[int, str]:
-    """``printk_formats``: ``0xADDRESS : "STRING"`` lines (``t_show()`` in trace_printk.c)."""
-    formats = {}
-    for line in text.splitlines():
-        if (m := _PRINTK.match(line)) is not None:
-            formats[int(m[1], 16)] = re.sub(r"\\[nt\"]", lambda e: _ESCAPES[e[0]], m[2])
-    return formats
+__all__ = ["Boot", "Buffer", "Extent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +47,8 @@ class Buffer:
 
     ``clock`` is the trace clock its stamps count in; ``instance`` names the tracefs instance
     ('' for the global buffer). ``layout`` is None for pages read by user space. ``extents`` say
-    where ``data`` are from; BPF records that were printed into another buffer have none.
+    where ``data`` are from; BPF records that were printed into another buffer have none. ``lost``:
+    CPU -> (events overwritten or None, whether that is a lower bound), where it is known already.
     """
 
     name: str
@@ -83,6 +59,7 @@ class Buffer:
     layout: RegionLayout | None
     diagnostics: tuple[Diagnostic, ...]
     extents: tuple[Extent, ...] = ()
+    lost: Mapping[int, tuple[int | None, bool]] = field(default_factory=dict)
     counters: Mapping[int, Counters] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -145,32 +122,19 @@ class Boot:
             self.note("file-unreadable", rel, str(error))
             return ""
 
+    def layers(self, rel: str) -> list[str]:
+        """A table of lines as it was saved last, then what earlier saves had, the newest first."""
+        newest, name = self.text(rel), rel.rpartition("/")[2]
+        earlier = self.text(f"earlier/{name}")
+        sections = re.split(r"^#.*\n", earlier, flags=re.M)
+        return [newest, *(section for section in sections if section)]
+
     # -- formats ------------------------------------------------------------------------------
 
     @cached_property
-    def _format_files(self) -> dict[int, str]:
-        """Event id -> the path of its format file."""
-        paths: dict[int, str] = {}
-        for path in self.session.list(f"boots/{self.index}/tracefs/events/"):
-            if not path.endswith("/format"):
-                continue
-            try:
-                m = _ID.search(self.session.read(path))
-            except SessionError as error:
-                self.note("format-unreadable", path, str(error))
-                continue
-            if m is None:
-                self.note("format-invalid", path, "there is no event id in it")
-                continue
-            event_id = int(m[1])
-            if event_id in paths:
-                self.note(
-                    "format-contradiction", path,
-                    f"id {event_id} is also that of {paths[event_id]}, which is used",
-                )  # fmt: skip
-            else:
-                paths[event_id] = path
-        return paths
+    def _format_files(self) -> dict[int, FormatFile]:
+        """Event id -> where its format is."""
+        return format_files(self.session, self.index, self.note)
 
     def format(self, event_id: int) -> EventFormat | None:
         """The format of an event id in this boot, None where it is unknown or broken."""
@@ -181,15 +145,13 @@ class Boot:
     def _parse_format(self, event_id: int) -> EventFormat | None:
         if is_probe(event_id):
             return probe_format(event_id)
-        path = self._format_files.get(event_id)
-        if path is None:
+        file = self._format_files.get(event_id)
+        if file is None:
             return None
-        system = path.split("/")[-3]
         try:
-            text = self.session.read(path).decode("utf-8", "backslashreplace")
-            return parse_format(text, system, path)
+            return parse_format(file.text(self.session), file.system, file.source)
         except (FormatError, SessionError) as error:
-            self.note("format-invalid", path, str(error))
+            self.note("format-invalid", file.source, str(error))
             return None
 
     def event_ids(self) -> Iterable[int]:
@@ -201,10 +163,8 @@ class Boot:
         """``system:name``; ``unknown:ID`` where no format was saved for the id."""
         if is_probe(event_id):
             return probe_name(event_id)
-        path = self._format_files.get(event_id)
-        if path is None:
-            return f"unknown:{event_id}"
-        return ":".join(path.split("/")[-3:-1])
+        file = self._format_files.get(event_id)
+        return file.full_name if file else f"unknown:{event_id}"
 
     def renderer(self, event_id: int) -> Renderer:
         """The renderer that turns payloads of this event into text."""
@@ -221,7 +181,7 @@ class Boot:
     def _bare_syscalls(self) -> bool:
         """Whether this kernel prints system calls as those before 6.19 do."""
         files = self._format_files.items()
-        openat = (self.format(i) for i, p in files if p.endswith("/sys_enter_openat/format"))
+        openat = (self.format(i) for i, file in files if file.name == "sys_enter_openat")
         return has_bare_syscalls(fmt for fmt in openat if fmt is not None)
 
     # -- names --------------------------------------------------------------------------------
@@ -232,10 +192,30 @@ class Boot:
         hz = self.kernel.get("config_hz")
         return Context(
             symbols=_LazySymbols(self),
-            printk_formats=parse_printk_formats(self.text("tracefs/printk_formats")),
-            comms=parse_comms(self.text("tracefs/saved_cmdlines")),
+            printk_formats=self._printk_formats(),
+            comms={pid: names[0] for pid, names in self.task_names.items()},
             jiffies_hz=hz if isinstance(hz, int) else None,
         )
+
+    @cached_property
+    def task_names(self) -> Mapping[int, tuple[str, ...]]:
+        """Pid -> every name that the kernel's table had for it, the newest first."""
+        return names_of_tasks(self.layers("tracefs/saved_cmdlines"))
+
+    def _printk_formats(self) -> dict[int, str]:
+        formats: dict[int, str] = {}
+        clashes = set[int]()
+        for layer in self.layers("tracefs/printk_formats"):
+            for address, text in parse_printk_formats(layer).items():
+                if formats.setdefault(address, text) != text:
+                    clashes.add(address)
+        if clashes:
+            self.note(
+                "printk-contradiction", "printk_formats",
+                f"{len(clashes)} addresses had another string at an earlier save, the first is "
+                f"{min(clashes):#x}: the newer is used",
+            )  # fmt: skip
+        return formats
 
     @cached_property
     def header_page(self) -> HeaderPage:
@@ -260,106 +240,19 @@ class Boot:
                 self.note("format-invalid", fmt.full_name, "its common fields make no sense")
         return RecordHeader()
 
-    # -- buffers ------------------------------------------------------------------------------
-
-    def read_buffers(self) -> tuple[Buffer, ...]:
-        """Read and decode all buffers that this boot recorded, at each call."""
-        paths = self.session.list(f"boots/{self.index}/")
-        buffers = []
-        for path in paths:
-            if "/regions/" in path and path.endswith(".raw"):
-                buffers.append(self._region(path))
-        pipes = {int(m[1]): path for path in paths if (m := _PIPE.search(path))}
-        buffers.append(self._pipes(pipes) if pipes else None)
-        return tuple(b for b in buffers if b is not None)
-
-    def _instance_of(self, region: str) -> str:
+    def instance_on(self, region: str) -> str:
+        """The instance of this boot that recorded into a region, '' if none is known."""
         instances = self.kernel.get("trace_instances")
         for entry in instances if isinstance(instances, list) else ():
             if isinstance(entry, Mapping) and entry.get("region") == region:
                 return str(entry.get("name", ""))
         return ""
 
-    def _region(self, path: str) -> Buffer | None:
-        name = path.rsplit("/", maxsplit=1)[-1].removesuffix(".raw")
-        where = f"{self.where} region {name}"
-        try:
-            data = self.session.read(path)
-            layout = parse_layout(data, where, self.header_page)
-        except (ParseError, SessionError) as error:
-            self.note("region-unusable", f"region {name}", str(error))
-            return None
-        records = tuple(
-            read_pages(
-                data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
-                self.header_page, self.record_header, in_turn=True,
-            )
-            for cpu in layout.cpus
-        )  # fmt: skip
-        if self.cpus > len(layout.cpus):
-            self.note(
-                "cpus-missing", f"region {name}",
-                f"{self.cpus} CPUs were online, the region holds buffers of {len(layout.cpus)}",
-            )  # fmt: skip
-        instance = self._instance_of(name)
-        clock = layout.clock or self._clock_of(instance)
-        remarks = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
-        extents = tuple(
-            Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
-        )
-        counters = self._counters(instance, records)
-        return Buffer(name, instance, clock, data, records, layout, remarks, extents, counters)
-
-    def _counters(self, instance: str, records: Iterable[Records]) -> dict[int, Counters]:
-        place = f"tracefs/instances/{instance}" if instance else "tracefs"
-        texts = ((r, self.text(f"{place}/per_cpu/cpu{r.cpu}/stats")) for r in records)
-        read = {r.cpu: read_counters(text, r) for r, text in texts if text}
-        return {cpu: counters for cpu, counters in read.items() if counters}
-
-    def _clock_of(self, instance: str) -> str | None:
-        """The clock marked ``[chosen]`` in ``trace_clock``."""
+    def trace_clock(self, instance: str) -> str | None:
+        """The clock marked ``[chosen]`` in an instance's ``trace_clock`` ('': the global one)."""
         rel = f"tracefs/instances/{instance}/trace_clock" if instance else "tracefs/trace_clock"
-        m = re.search(r"\[(\S+)\]", self.text(rel))
+        m = re.search(r"\[([^\s\[\]]+)\]", self.text(rel))
         return m[1] if m else None
-
-    def _pipes(self, paths: Mapping[int, str]) -> Buffer | None:
-        """The global buffer, as pages that user space read from ``trace_pipe_raw``."""
-        size = self.header_page.subbuf_size
-        if size not in _SUBBUF_SIZES:
-            self.note("header-page-invalid", "", f"sub-buffers of {size} bytes; 4096 is assumed")
-            size = 4096
-        parts: list[bytes] = []
-        extents: list[Extent] = []
-        start = 0
-        for cpu, path in sorted(paths.items()):
-            try:
-                raw = self.session.read(path)
-            except SessionError as error:
-                self.note("pipe-unreadable", f"cpu {cpu}", str(error))
-                continue
-            whole = len(raw) // size * size
-            if whole != len(raw):
-                self.note(
-                    "pipe-truncated", f"cpu {cpu}",
-                    f"{len(raw)} bytes are not whole pages of {size}",
-                )  # fmt: skip
-            parts.append(raw[:whole])
-            extents.append(Extent(path, cpu, start, size, whole // size, 0))
-            start += whole
-        data = b"".join(parts)
-        records = tuple(
-            read_pages(
-                data, range(e.start, e.start + e.count * size, size), size, e.cpu,
-                f"{self.where} trace_pipe_raw cpu {e.cpu}", self.header_page, self.record_header,
-            )
-            for e in extents
-        )  # fmt: skip
-        remarks = tuple(d for r in records for d in r.diagnostics)
-        clock = self._clock_of("")
-        counters = self._counters("", records)
-        return Buffer(
-            "trace_pipe_raw", "", clock, data, records, None, remarks, tuple(extents), counters
-        )
 
 
 class _LazySymbols:
@@ -372,10 +265,8 @@ class _LazySymbols:
     @property
     def table(self) -> SymbolTable:
         if self._table is None:
-            text = self._boot.text("kallsyms")
-            self._table = (
-                Symbols.from_kallsyms(text, self._boot.text("modules")) if text else NoSymbols()
-            )
+            boot = self._boot
+            self._table = LayeredSymbols(boot.layers("kallsyms"), boot.layers("modules"))
         return self._table
 
     def lookup(self, address: int) -> Any:

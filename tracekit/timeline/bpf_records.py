@@ -20,8 +20,8 @@ from tracekit.errors import SessionError
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.probes.records import KINDS, RECORD, RETURN, Record, parse_compact
 from tracekit.timeline.boot import Boot, Buffer, Extent
-from tracekit.timeline.bpf_format import LAYOUT, PROBE_FILE, PROBE_ID, ProbeRecords
 from tracekit.timeline.rows import Kinds, Rows, in_order
+from tracekit.timeline.saved.bpf_format import LAYOUT, PROBE_FILE, PROBE_ID, ProbeRecords
 
 __all__ = ["MONOTONIC", "PRINTED", "carrier_of", "with_probes"]
 
@@ -63,6 +63,7 @@ def _file(boot: Boot) -> _File:
     except SessionError as error:
         boot.note("bpf-unreadable", PROBE_FILE, str(error))
         data = b""
+    boot.session.budget.filled(path, len(data))
     count, rest = divmod(len(data), RECORD.size)
     if rest:
         boot.note("bpf-truncated", PROBE_FILE, f"its last {rest} bytes are no whole record")

@@ -17,11 +17,11 @@ from tracekit.clocks.fit import Bracket
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import SessionError
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.bpf_format import PROBE_FILE
 from tracekit.timeline.bpf_records import MONOTONIC
 from tracekit.timeline.markers import marker_samples
 from tracekit.timeline.merge import BootPart, Merged
 from tracekit.timeline.rows import Rows
+from tracekit.timeline.saved.bpf_format import PROBE_FILE
 
 __all__ = ["Source", "one_clock_a_boot"]
 

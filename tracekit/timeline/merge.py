@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.bpf_format import ProbeRecords
 from tracekit.timeline.bpf_records import with_probes
+from tracekit.timeline.read_buffers import read_buffers
 from tracekit.timeline.rows import EventKind, Kinds, Rows, of_cpu
+from tracekit.timeline.saved.bpf_format import ProbeRecords
 
 __all__ = ["BootPart", "Merged", "merge"]
 
@@ -56,7 +57,7 @@ class Merged:
 def _read(boot: Boot, first: int, kinds: Kinds) -> tuple[list[Rows], list[Buffer]]:
     """The rows of each CPU of each buffer of a boot, and the buffers without their columns."""
     rows, slim = [Rows.none()], []
-    for number, buffer in enumerate(boot.read_buffers(), first):
+    for number, buffer in enumerate(read_buffers(boot), first):
         rows += [of_cpu(records, boot, number, kinds) for records in buffer.records]
         slim.append(buffer.slim())
     return rows, slim

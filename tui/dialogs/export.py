@@ -18,8 +18,8 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
-from tracekit.errors import SourceError
-from tracekit.export.files import write_csv, write_parquet, write_rows
+from tracekit.errors import SourceError, TracekitError
+from tracekit.export.files import write_csv, write_parquet, write_rows, write_text
 from tracekit.query.selection import among
 from tracekit.text import duration, printable
 from tui.host import Host
@@ -195,6 +195,9 @@ class ExportDialog(ModalScreen[ExportRequest | None]):
 
 def export(host: Host, model: Model, view: View) -> None:
     """Ask what of ``view`` to export, and do it; cancels an export that is still running."""
+    if not host.may_export:
+        host.say("no export from here: 'tracekit show --web --allow-export' allows it")
+        return
     if any(worker.group == JOB and not worker.is_finished for worker in host.workers):
         host.workers.cancel_group(host, JOB)
         host.show_progress(JOB, 1, 1)
@@ -218,9 +221,9 @@ def export(host: Host, model: Model, view: View) -> None:
 
 def _picture(host: Host, path: Path) -> None:
     try:
-        path.write_text(host.export_screenshot(), encoding="utf-8")
-    except OSError as error:
-        host.notify(f"{path}: {error.strerror}", severity="error", markup=False)
+        write_text(host.export_screenshot(), path)
+    except TracekitError as error:
+        host.notify(str(error), severity="error", markup=False)
     else:
         host.say(f"{path}: the screen as it was")
 

@@ -11,6 +11,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tui.signs import MEANINGS
+
 __all__ = ["KEYS", "HelpScreen"]
 
 #: (heading, ((keys, what they do), ...)); the README's table is this one too.
@@ -112,7 +114,9 @@ def _text() -> Text:
     width = max(len(key) for _, keys in KEYS for key, _ in keys)
     text = Text()
     for heading, keys in KEYS:
-        text.append(f"{heading}\n", "underline")
-        for key, what in keys:
-            text.append(f"  {key:<{width}}  ", "bold").append(f"{what}\n")
+        signs = (("Signs in the timeline", MEANINGS),) if heading == "Timeline" else ()
+        for title, lines in ((heading, keys), *signs):
+            text.append(f"{title}\n", "underline")
+            for key, what in lines:
+                text.append(f"  {key:<{width}}  ", "bold").append(f"{what}\n")
     return text

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -21,7 +22,7 @@ from tui.story.spans import Bar, Heading, SpanList
 from tui.theme import Look
 from tui.view import View
 
-__all__ = ["StoryView"]
+__all__ = ["StoryHead", "StoryView"]
 
 _FEW, _MORE = 5, 12  # of the slowest devices, initcalls and units; where there is room
 _REMARKS = 30
@@ -120,10 +121,12 @@ def _units(report: Report, count: int) -> _Lines:
 
 def _boot_bar(b: BootReport) -> Bar:
     lost = count_lost(b.lost, b.lost_at_least)
-    known = b.lost == 0 and not b.lost_at_least and not b.unreadable
+    known = b.lost == 0 and not (b.lost_at_least or b.unreadable or b.undecodable)
     text = f"boot {b.index} {b.release}: {b.events:,} events, {lost} lost"
     if b.unreadable:
         text += f", {b.unreadable:,} unreadable"
+    if b.undecodable:
+        text += f", {b.undecodable:,} undecodable"
     clock = f"clock {b.clock} {error_bound(b.clock_error_ns)}: {b.clock_method}"
     kind = "good" if known else "warn"
     return Bar(text, None, None, took=" ", kind=kind, note=clock, view="tables")
@@ -208,7 +211,10 @@ class StoryHead(Static):
 
 
 def _cells(phases: Sequence[Phase], old: int, axis: tuple[int, int], width: int) -> list[str]:
-    """The kind of every cell of a bar from end to end: the one with most time in the cell."""
+    """The kind of every cell of a bar from end to end: the one with most time in the cell.
+
+    It is unknown where no phase was observed.
+    """
     kinds, edges = [], []
     for i in range(width + 1):
         edges.append(axis[0] + (axis[1] - axis[0]) * i / width)
@@ -217,10 +223,16 @@ def _cells(phases: Sequence[Phase], old: int, axis: tuple[int, int], width: int)
         for p in phases:
             start, end = p.start_ns or 0, (p.start_ns or 0) + (p.duration_ns or 0)
             share[_kind(p, old)] += max(0.0, min(end, right) - max(start, left))
+        share["unknown"] = right - left - sum(share.values())
         kinds.append(max(share, key=lambda kind: share[kind]))
     if kinds:
         kinds[0] = _kind(phases[0], old)  # however short, the old kernel is there
     return kinds
+
+
+def _style(look: Look, kind: str) -> Style:
+    style: Style = getattr(look, "dark" if kind == "unknown" else kind)
+    return style
 
 
 def _blackout_bar(phases: Sequence[Phase], h: HandoverReport, width: int, look: Look) -> Text:
@@ -233,21 +245,25 @@ def _blackout_bar(phases: Sequence[Phase], h: HandoverReport, width: int, look: 
     kinds = _cells(phases, h.old, axis, width)
     for kind, run in groupby(range(len(kinds)), lambda i: kinds[i]):
         cells = list(run)
-        text.append(("░" if kind == "dark" else "█") * len(cells), getattr(look, kind))
+        sign = "░" if kind in ("dark", "unknown") else "█"
+        text.append(sign * len(cells), _style(look, kind))
         runs.append((cells[0], kind))
     took = {k: sum(p.duration_ns or 0 for p in phases if _kind(p, h.old) == k) for k in kinds}
+    if "unknown" in took:
+        took["unknown"] = axis[1] - axis[0] - sum(p.duration_ns or 0 for p in phases)
     return text.append("\n").append_text(_labels(runs, took, width, look))
 
 
 def _labels(runs: list[tuple[int, str]], took: dict[str, int], width: int, look: Look) -> Text:
     """Labels of the parts, each below its part or after the one before, as long as they fit."""
-    long = {"old": "old kernel ", "dark": "dark: nothing can record ", "new": "new kernel "}
-    short = {"old": "old ", "dark": "dark ", "new": "new "}
+    long = {"old": "old kernel ", "dark": "dark: nothing can record ", "new": "new kernel ",
+            "unknown": "unknown: no event tells "}  # fmt: skip
+    short = {"old": "old ", "dark": "dark ", "new": "new ", "unknown": "unknown "}
     for names in (long, short, dict.fromkeys(long, "")):
         labels = Text()
         for begin, kind in runs:
             labels.append(" " * (begin - labels.cell_len))
-            labels.append(f"{names[kind]}{duration(took[kind])}", getattr(look, kind)).append("  ")
+            labels.append(f"{names[kind]}{duration(took[kind])}", _style(look, kind)).append("  ")
         labels.rstrip()
         if labels.cell_len <= width:
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +17,15 @@ from tracekit.query.selection import among
 from tracekit.text import duration, error_bound
 from tui.theme import EIGHTHS, RAMP, Look
 from tui.timeline.cell_row import CellRow, one_line
+from tui.timeline.missing import Missing
 from tui.timeline.state import LaneState, Scale
 
 __all__ = ["LanePainter", "heights"]
 
 _Array = npt.NDArray[Any]
 _SAMPLES = 8  # events of a cell that determine its colour
+_KNOWN = 0.5  # share of a cell of which the task must be known
+_UNTOLD = " task unknown "
 _SOLID = 0.95  # busy share of a cell from which on the task's name is written there
 _MOST_MATCHES = 1 << 14
 _SHORTEST = 4  # cells that a label needs
@@ -37,16 +41,19 @@ def heights(counts: _Array, peak: int, most: int) -> list[int]:
     return [1 + round((most - 1) * math.log(n) / top) if n else 0 for n in counts.tolist()]
 
 
-def dark_cells(dark: Dark, scale: Scale) -> tuple[int, int]:
-    """The cells ``[start, end)`` that are dark, without the two at its borders."""
-    return max(scale.cell(dark.start_ns) + 1, 0), max(scale.cell(dark.end_ns), 0)
-
-
 def _cut(text: str, room: int) -> str:
     """``text``, cut to fit into ``room`` cells; '' if too little would be left to read."""
     if len(text) <= room:
         return text
     return text[: room - 1] + "…" if room >= _SHORTEST else ""
+
+
+def _dark_texts(dark: Dark) -> list[str]:
+    """How long it is dark: the longest text first."""
+    if dark.length_ns is None:
+        return [" dark, length unknown ", " dark "]
+    short = f" dark {duration(dark.length_ns)} "
+    return [f"{short}{error_bound(dark.error_ns)} ", short]
 
 
 class LanePainter:
@@ -64,44 +71,40 @@ class LanePainter:
 
         ``whole`` is the lane including the events that the filter hides.
         """
-        drawn = [self._background() for _ in range(rows)]
+        drawn = [CellRow(self._scale.cells, self._look.base) for _ in range(rows)]
+        missing = Missing(lane.stretches, self._scale)
         if lane.kind == "spans":
+            missing.draw(self._look, drawn, np.zeros(self._scale.cells, np.int64))
             self._spans(lane, drawn)
             return drawn
         above = drawn[:-1] if tasks else drawn
         borders = among(lane.rows, self.edges)
         counts = np.diff(borders)
         hues = self._hues(lane.rows, borders)
+        missing.draw(self._look, above, counts)
         if int(counts.sum()) <= self._scale.cells:
-            self._events(lane, counts, borders, hues, above)
+            self._events(lane, counts, borders, hues, above, missing.blocked(counts))
         else:
             self._density(lane, counts, hues, above)
+        missing.draw_losses(self._look, above[0])
         self._matches(lane, above)
         if lane.kind == "cpu":
-            self._dark_words(above[0])
+            self._words(missing, counts, above[0])
         if tasks:
-            self._tasks(whole, drawn[-1])
+            self._tasks(whole, missing, drawn[-1])
         return drawn
 
-    def _background(self) -> CellRow:
-        row = CellRow(self._scale.cells, self._look.base)
-        for dark in self._state.dark:
-            row.fill(*dark_cells(dark, self._scale), "░", self._look.dark)
-        return row
-
-    def _dark_words(self, row: CellRow) -> None:
-        """Write how long it is dark, if there is room."""
-        for dark in self._state.dark:
-            start, end = dark_cells(dark, self._scale)
-            start, end = max(start, 0), min(end, self._scale.cells)
-            if dark.length_ns is None:
-                texts = [" dark, length unknown ", " dark "]
-            else:
-                short = f" dark {duration(dark.length_ns)} "
-                texts = [f"{short}{error_bound(dark.error_ns)} ", short]
+    def _words(self, missing: Missing, counts: _Array, row: CellRow) -> None:
+        """Write what the cells without events are, and how long it is dark, if there is room."""
+        dark = {self._scale.cell(dark.start_ns): dark for dark in self._state.dark}
+        for start, end, word in missing.words(counts):
+            texts = [f" {word} "]
+            here = next((dark[cell] for cell in dark if start - 1 <= cell <= start), None)
+            if word == "unknown" and here is not None:
+                texts = _dark_texts(here)
             text = next((t for t in texts if len(t) + 2 <= end - start), None)
             if text:
-                row.write((start + end - len(text)) // 2, text, self._look.dark)
+                row.write((start + end - len(text)) // 2, text, row.styles[start])
 
     # -- events -------------------------------------------------------------------------------
 
@@ -140,10 +143,6 @@ class LanePainter:
                 if level > y * eighths:
                     row.chars[cell] = RAMP[min(level - y * eighths, eighths)]
                     row.styles[cell] = hues[cell]
-        for cell in np.flatnonzero(counts).tolist():  # no dark above a bar
-            for row in rows:
-                if row.chars[cell] == "░":
-                    row.chars[cell], row.styles[cell] = " ", self._look.base
 
     def _events(
         self,
@@ -152,8 +151,12 @@ class LanePainter:
         borders: _Array,
         hues: Sequence[Style],
         rows: Sequence[CellRow],
+        blocked: _Array,
     ) -> None:
-        """Single events, with labels if there is room: names above, arguments below."""
+        """Single events, with labels if there is room: names above, arguments below.
+
+        No label reaches into the cells that are ``blocked``.
+        """
         filled = np.flatnonzero(counts).tolist()
         if not filled:
             return
@@ -161,7 +164,7 @@ class LanePainter:
             sign = "│" if counts[cell] == 1 else "┃" if counts[cell] < 4 else "█"
             for row in rows:
                 row.chars[cell], row.styles[cell] = sign, hues[cell]
-        rooms = self._label_rooms(filled)
+        rooms = self._label_rooms(filled, blocked)
         single = [cell for cell, _, _ in rooms if counts[cell] == 1]
         texts = self._texts(lane.rows[borders[single]].astype(np.int64))
         labels = dict(zip(single, texts, strict=True))
@@ -173,22 +176,27 @@ class LanePainter:
                 text = _cut(one_line(line[: 2 * end]), end - start)
                 row.write(start if start > cell else end - len(text), text, hues[cell])
 
-    def _label_rooms(self, filled: Sequence[int]) -> list[tuple[int, int, int]]:
+    def _label_rooms(self, filled: Sequence[int], blocked: _Array) -> list[tuple[int, int, int]]:
         """(cell, start, end): where to write the label of the event in a cell.
 
         That is after it, up to the next one; for the last event before a jump, it is before it.
         """
         rooms = []
+        bounds = np.flatnonzero(blocked).tolist()
         for i, cell in enumerate(filled):
             end = filled[i + 1] - 1 if i + 1 < len(filled) else self._scale.cells
             start = filled[i - 1] + 1 if i else 0
+            place = bisect_left(bounds, cell)
+            if place:
+                start = max(start, bounds[place - 1] + 1)
             if cell in self._jump_cells:
                 rooms.append((cell, start, cell))
             elif i + 1 < len(filled) and filled[i + 1] in self._jump_cells:
                 continue  # the label of that one goes there
             else:
                 jumps = (jump for jump in self._jump_cells if cell < jump < end)
-                rooms.append((cell, cell + 1, next(jumps, end)))
+                end = next(jumps, end)
+                rooms.append((cell, cell + 1, min([end, *bounds[place : place + 1]])))
         return [room for room in rooms if room[2] - room[1] >= _SHORTEST]
 
     def _texts(self, rows: _Array) -> list[tuple[str, ...]]:
@@ -227,8 +235,9 @@ class LanePainter:
 
     # -- tasks --------------------------------------------------------------------------------
 
-    def _tasks(self, lane: Lane, row: CellRow) -> None:
+    def _tasks(self, lane: Lane, missing: Missing, row: CellRow) -> None:
         """The running task: its name in cells that it fills, elsewhere how busy the CPU is."""
+        missing.draw_state(self._look, row)
         turns = turns_in(self._recording, lane, self._scale.times)
         if turns is None:
             row.write(0, "too many switches: zoom in", self._look.dim)
@@ -236,9 +245,10 @@ class LanePainter:
         names = self._task_names(turns)
         styles = [self._look.hue(name) for name in names]
         levels = np.ceil(turns.busy * (len(RAMP) - 1)).astype(int).tolist()
-        solid = turns.busy >= _SOLID
+        known = (turns.task >= 0) & (turns.known >= _KNOWN)
+        solid = known & (turns.busy >= _SOLID)
         for cell, task in enumerate(turns.task.tolist()):
-            if task < 0:
+            if not known[cell]:
                 continue
             if solid[cell]:
                 row.chars[cell], row.styles[cell] = " ", styles[task] + _REVERSE
@@ -252,6 +262,9 @@ class LanePainter:
             task = int(runs[start])
             if task >= 0 and end - start >= _SHORTEST:
                 self._bar(row, start, end, names[task], styles[task])
+        for start, end in missing.untold(known):
+            if end - start >= len(_UNTOLD) + 2:
+                row.write((start + end - len(_UNTOLD)) // 2, _UNTOLD, row.styles[start])
 
     def _task_names(self, turns: Turns) -> list[str]:
         boots = [boot.index for boot in self._recording.boots]

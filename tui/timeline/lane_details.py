@@ -12,6 +12,7 @@ from tracekit.text import duration, error_bound
 from tui.host import look_of
 from tui.theme import Look
 from tui.timeline.cell_row import one_line
+from tui.timeline.missing import legend
 from tui.timeline.ruler import instant
 from tui.timeline.state import LaneState
 
@@ -50,12 +51,12 @@ class LaneDetails(Widget):
                 )
             else:
                 text.append("  m at another event measures", look.dim)
-        elif self._state.ready and self._state.lane.note:
-            text.append("‼ ", look.bad)
-            text.append(f"{self._state.lane.name}: {self._state.lane.note}", look.warn)
-        else:
-            systems = self._state.systems() if self._state.ready else {}
-            for system, count in systems.items():
+        elif self._state.ready:
+            text.append_text(legend(look, self._state.missing(self.size.width)))
+            if self._state.lane.note:
+                text.append("‼ ", look.bad)
+                text.append(f"{self._state.lane.name}: {self._state.lane.note}  ", look.warn)
+            for system, count in self._state.systems().items():
                 text.append("■ ", look.hue(system))
                 text.append(f"{one_line(system)} ")
                 text.append(f"{count:,}  ", look.dim)
@@ -104,6 +105,11 @@ class LaneDetails(Widget):
             count = int(cell_counts(rows, state.edges(scale)[cell : cell + 2])[0])
             text += f"  {count:,} here" if count > 1 else ""
         after = next_row(rows, model.cursor, forward=True)
+        then = state.lane.stretches.after(model.cursor_ns) if state.on_chosen else None
         if after is not None:
-            text += f"  next in {duration(int(model.ts_ns[after]) - model.cursor_ns)}"
+            next_ns = int(model.ts_ns[after])
+            if then is None or then.start_ns >= next_ns:
+                return f"{text}  next in {duration(next_ns - model.cursor_ns)}"
+        if then is not None and state.lane.kind == "cpu":
+            text += f"  then {then.note}"
         return text

@@ -16,6 +16,7 @@ from textual.widget import Widget
 from tracekit.browse.lanes import Lane
 from tracekit.query.groups import cell_counts
 from tui.host import look_of
+from tui.signs import GLYPHS
 from tui.theme import Look
 from tui.timeline.cell_row import CellRow
 from tui.timeline.lane_cells import LanePainter
@@ -26,7 +27,7 @@ __all__ = ["LaneRows", "Lanes", "layout"]
 _TALLEST = 5  # lines of a CPU's events
 _WHEEL = 0.8  # zoom factor of one turn of the wheel
 _PAN = 0.1
-_EMPTY = " ░╌"  # characters that a line through the lanes replaces
+_EMPTY = f" ╌{GLYPHS}"  # characters that a line through the lanes replaces
 _ENDLESS = 1 << 20  # lines
 
 

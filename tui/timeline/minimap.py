@@ -13,9 +13,11 @@ from textual.widget import Widget
 from tracekit.query.groups import cell_counts, cell_edges
 from tracekit.text import duration
 from tui.host import look_of
+from tui.signs import GLYPHS
 from tui.theme import RAMP, Look
 from tui.timeline.cell_row import CellRow
 from tui.timeline.lane_cells import heights
+from tui.timeline.missing import Missing
 from tui.timeline.state import GUTTER, LaneState, Scale
 
 __all__ = ["Minimap"]
@@ -70,17 +72,18 @@ class Minimap(Widget):
     def _row(self, look: Look, scale: Scale, edges: npt.NDArray[Any]) -> CellRow:
         model = self._state.model
         row = CellRow(scale.cells, look.base)
-        for dark in self._state.dark:
-            row.fill(scale.cell(dark.start_ns) + 1, scale.cell(dark.end_ns), "░", look.dark)
         counts = cell_counts(model.selection.rows, edges)
+        missing = Missing(self._state.together, scale)
+        missing.draw(look, [row], counts)
         if model.total:
             boots = model.recording.rows.boot[np.minimum(edges[:-1], model.total - 1)].tolist()
             for cell, level in enumerate(heights(counts, int(counts.max()), len(RAMP) - 1)):
                 if level:
                     row.write(cell, RAMP[level], look.hues[boots[cell] % len(look.hues)])
+        missing.draw_losses(look, row)
         for jump in self._state.jumps:
             cell = scale.cell(jump)
-            row.write(cell, row.chars[cell] if row.chars[cell] not in " ░" else "┃", look.jump)
+            row.write(cell, "┃" if row.chars[cell] in f" {GLYPHS}" else row.chars[cell], look.jump)
         return row
 
     def _thumb(self, look: Look) -> CellRow:

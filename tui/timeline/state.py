@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.browse.lanes import Dark, Lane, Span, dark_parts
+from tracekit.browse.stretches import Kind, Stretches, together
 from tracekit.query.groups import cell_edges
 from tracekit.query.selection import Selection, among
 from tui.model import Model
@@ -51,19 +52,21 @@ class Scale:
 class LaneState:
     """``lanes``: all, with all their events; ``shown``: with those that pass the filter.
 
-    ``chosen`` is the number of the lane that keys act on. ``tasks``: whether CPUs have a line with
-    the running task; None: if there is room.
+    ``together``: the stretches of all CPUs. ``chosen`` is the number of the lane that keys act on.
+    ``tasks``: whether CPUs have a line with the running task; None: if there is room.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.dark: Sequence[Dark] = dark_parts(model.recording, model.report)
+        self.together = Stretches(together(list(model.coverage.values())))
         self.lanes: Sequence[Lane] = ()
         self.shown: Sequence[Lane] = ()
         self.selection: Selection | None = None  # of ``shown``
         self.chosen = 0
         self.tasks: bool | None = None
         self._span: tuple[int, Span] | None = None
+        self._missing: tuple[object, set[Kind]] | None = None
         self._edges: tuple[Scale, npt.NDArray[Any]] | None = None
 
     @property
@@ -114,6 +117,20 @@ class LaneState:
         return {
             name: counts[name] for name in sorted(counts, key=lambda n: -counts[n]) if counts[name]
         }
+
+    def missing(self, width: int) -> set[Kind]:
+        """The kinds of what is missing of the CPUs that a widget ``width`` wide can show."""
+        key = self.scale(width), self.lanes
+        if self._missing is None or self._missing[0] != key:
+            self._missing = key, self._kinds(key[0])
+        return self._missing[1]
+
+    def _kinds(self, scale: Scale) -> set[Kind]:
+        found, least = set[Kind](), (scale.end - scale.start) / scale.cells / 2
+        for lane in self.lanes:
+            if lane.kind == "cpu":
+                found |= lane.stretches.kinds(scale.start, scale.end, least)
+        return found
 
     @property
     def span(self) -> Span | None:

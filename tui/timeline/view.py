@@ -137,7 +137,8 @@ class TimelineView(View):
         model, selection = self.model, self.model.selection
         lanes = tuple(self.state.lanes)
         if not lanes:
-            lanes = tuple(make_lanes(model.recording, model.report, model.index, job.step))
+            of = model.recording, model.report, model.index, model.coverage
+            lanes = tuple(make_lanes(*of, job.step))
             if model.total:
                 model.recording.table(np.array([0]))  # names every task: later calls are quick
         return lanes, tuple(shown(lane, selection, job.step) for lane in lanes), selection
@@ -306,8 +307,16 @@ class TimelineView(View):
         span = lane.span_at(ns) if ns is not None else None
         if span is not None:
             state.go_to(span)
-        elif ns is not None and len(lane.rows):
-            model.move_to(nearest_row(model.ts_ns, lane.rows, ns))
+        elif ns is not None:
+            self._tell(lane, ns)
+            if len(lane.rows):
+                model.move_to(nearest_row(model.ts_ns, lane.rows, ns))
         if picked.twice:
             self.action_enter()
         self._draw()
+
+    def _tell(self, lane: Lane, ns: int) -> None:
+        """Say what a place without events is, if the CPU was not just quiet there."""
+        stretch = lane.stretches.at(ns)
+        if stretch is not None and stretch.note:
+            host_of(self).say(f"{lane.name}: {stretch.note}")

@@ -31,6 +31,7 @@ from tracekit.query.toggles import tally
 from tracekit.report.make import Report
 from tracekit.session import Session
 from tracekit.session.derived import stamp
+from tracekit.session.owned import marks
 
 
 def test_a_kept_recording_touches_only_what_is_asked_for(place: Callable[[str], Path]) -> None:
@@ -126,7 +127,7 @@ def signed(index: Path, body: Any = None) -> None:
         found = {}
         for name in (DATA, ROWS):
             with (index / name).open("rb") as opened:
-                found[name] = kept.marks(opened.fileno())
+                found[name] = marks(opened.fileno())
         document[1] = encode(found)
     text = json.dumps(document).encode()
     file.write_bytes(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)

@@ -58,6 +58,31 @@ def test_without_a_second_region_there_is_a_warning() -> None:
     assert "second region" in found.warnings[0]
 
 
+@pytest.mark.parametrize("more", ["ramoops.mem_name=tkB", "trace_instance=mine@tkB"])
+@pytest.mark.parametrize("base", [None, "quiet "])
+def test_a_region_that_somebody_uses_is_not_taken(more: str, base: str | None) -> None:
+    current, base = (f"{FIRST} {more}", None) if base is None else (FIRST, base + more)
+    found = next_cmdline(current, "/s", base=base)
+    assert found.region is None and more in found.cmdline
+    assert ("tkB is used by ramoops" in found.warnings[0]) == more.startswith("ramoops")
+
+
+def test_a_backup_comes_after_what_it_copies() -> None:
+    backup = "trace_instance=backup=tk"
+    found = next_cmdline(FIRST.replace("ro ", f"ro {backup} "), "/s")
+    assert found.warnings == ()
+    assert found.cmdline.index("trace_instance=tk^traceoff@tkB") < found.cmdline.index(backup)
+
+
+def test_no_backup_of_an_instance_that_is_not_made() -> None:
+    copies = "trace_instance=backup=tk trace_instance=again=backup"
+    found = next_cmdline(f"kho=on reserve_mem=4M:2M:tkA trace_instance=tk@tkA {copies}", "/s")
+    assert "trace_instance" not in found.cmdline
+    assert copies in found.warnings[1]
+    mine = "trace_instance=mine,sched:* trace_instance=copy=mine"
+    assert next_cmdline(f"{FIRST} {mine}", "/s").cmdline.count("mine") == 2
+
+
 def test_what_no_command_line_can_hold() -> None:
     with pytest.raises(UsageError, match="quotes"):
         next_cmdline(FIRST, '/a"b')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 import stat
 import subprocess
 from dataclasses import replace
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK, find_loader, parameters
+from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK, parameters
 from tracekit.capture.cmdline.parse import parse_cmdline
 from tracekit.capture.cmdline.setup import UNITS, Options, apply, make_plan, start, undo
 from tracekit.cli import main
@@ -65,22 +65,6 @@ def test_a_size_that_is_none(size: str) -> None:
         return
     with pytest.raises(UsageError, match="--size"):
         parameters(size)
-
-
-@pytest.mark.parametrize(
-    ("files", "name", "path"),
-    [
-        (("etc/default/grub", "etc/default/grub.d"), "GRUB", GRUB_FILE),
-        (("etc/default/grub",), "GRUB", None),
-        (("etc/kernel/cmdline", "boot/loader/entries"), "kernel-install", "etc/kernel/cmdline"),
-        (("boot/loader/entries",), "systemd-boot", None),
-        ((), "unknown", None),
-    ],
-)
-def test_boot_loaders(files: tuple[str, ...], name: str, path: str | None) -> None:
-    loader = find_loader(lambda path: path in files, lambda program: False)
-    assert (loader.name, loader.path) == (name, path)
-    assert bool(loader.update) == (path is not None)
 
 
 def test_grub_reads_what_was_written(tmp_path: Path) -> None:
@@ -139,7 +123,7 @@ def test_the_units_say_what_was_asked_for(tmp_path: Path) -> None:
     load = given.files[f"{UNIT_DIRECTORY}/tracekit-load.service"]
     assert "--initrd /boot/other -o /srv/kexec\n" in load
     assert "record -o /srv/kexec\n" in given.files[f"{UNIT_DIRECTORY}/tracekit-record.service"]
-    assert not any("@" in text.replace("@tkA", "") for text in given.files.values())
+    assert not any(re.search("@[A-Z]+@", text) for text in given.files.values())
 
 
 def test_kernel_install_shares_its_line(tmp_path: Path) -> None:
@@ -259,21 +243,3 @@ def test_the_command_shows_and_installs(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["setup", "--root", str(root), "--undo"]) == 0
     assert not (root / GRUB_FILE).exists()
     assert main([*command, "--apply", "--undo"]) == 2
-
-
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
-def test_systemd_accepts_the_units(tmp_path: Path) -> None:
-    root = system(tmp_path, "boot/k")
-    given = replace(options(root), program=shutil.which("true"), kernel="/boot/k")
-    apply(given, make_plan(given))
-    units = [str(root / UNIT_DIRECTORY / unit) for unit in UNITS]
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *units],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    newer = "SurviveFinalKillSignal"  # of systemd 255; older ones ignore it
-    lines = done.stderr.splitlines()
-    told = [line for line in lines if "tracekit-" in line and newer not in line]
-    assert not told

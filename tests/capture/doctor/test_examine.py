@@ -21,6 +21,9 @@ CONFIG = "CONFIG_KEXEC_HANDOVER=y\nCONFIG_KEXEC_FILE=y\n# CONFIG_KEXEC_SIG_FORCE
 CPUINFO = b"processor\t: 0\nflags\t\t: fpu constant_tsc nonstop_tsc\n"
 MAPPED = f"[ 0.1] Tracing: mapped boot instance tk at physical memory {TKA:#018x} of size 0x10000\n"
 KHO = "sys/kernel/debug/kho"
+CLOCKS = "sys/devices/system/clocksource/clocksource0"
+LIMIT = "proc/sys/kernel/kexec_load_limit_reboot"
+CMDLINE = old_machine().cmdline
 
 
 def config(text: str) -> bytes:
@@ -36,6 +39,8 @@ def good_machine(**files: bytes | None) -> Machine:
         "dmesg": MAPPED.encode(),
         f"{KHO}/out/scratch_phys": b"0x1000\n",
         f"{KHO}/out/sub_fdts/memblock": carried[f"{KHO}/in/sub_fdts/memblock"],
+        f"{CLOCKS}/available_clocksource": b"tsc hpet acpi_pm \n",
+        f"{CLOCKS}/current_clocksource": b"tsc\n",
         "lib/modules/7.2.13/build/Makefile": b"",
         "sys/kernel/btf/vmlinux": b"",
     }
@@ -119,6 +124,62 @@ def test_a_real_machine_after_a_handover(capture: Callable[[str], Path], capture
             {"dmesg": b"[ 9.9] tsc: Marking TSC unstable due to clocksource watchdog\n"},
             "clock", "warning", "Marking TSC unstable",
         ),
+        (
+            {f"{CLOCKS}/available_clocksource": b"hpet acpi_pm\n",
+             f"{CLOCKS}/current_clocksource": b"hpet\n"},
+            "clock", "warning", "keeps time with hpet (available: hpet acpi_pm)",
+        ),
+        ({f"{CLOCKS}/current_clocksource": b"hpet\n"}, "clock", "warning", "not with the TSC"),
+        ({f"{CLOCKS}/current_clocksource": None}, "clock", "unknown", "current_clocksource"),
+        ({"proc/cpuinfo": None}, "clock", "unknown", "no flags"),
+        (
+            {"proc/cmdline": f"{CMDLINE} tsc=unstable\n".encode()},
+            "clock", "warning", "tsc=unstable on the command line",
+        ),
+        (
+            {"proc/cmdline": f"{CMDLINE} tsc=nowatchdog\n".encode()},
+            "clock", "ok", "unwatched (tsc=nowatchdog)",
+        ),
+        ({LIMIT: b"0\n"}, "kexec-file", "failed", "kexec_load_limit_reboot is 0"),
+        ({LIMIT: b"2\n"}, "kexec-file", "warning", "so many kernels"),
+        ({LIMIT: b"-1\n"}, "kexec-file", "ok", "no signature"),
+        ({LIMIT: b"none\n"}, "kexec-file", "unknown", "'none'"),
+        (
+            {LIMIT: b"0\n", "sys/kernel/kexec_loaded": b"1\n"},
+            "kexec-file", "failed", "a kernel is loaded already",
+        ),
+        (
+            {"proc/sys/kernel/kexec_load_limit_panic": b"0\n"},
+            "kexec-file", "ok", "no signature",
+        ),
+        (
+            {"proc/cmdline": f"{CMDLINE} ramoops.mem_name=tkB\n".encode()},
+            "other-region", "warning", "tkB: ramoops (ramoops.mem_name=tkB)",
+        ),
+        (
+            {"sys/module/ramoops/parameters/mem_name": b"tkB\n"},
+            "regions", "warning", "only one: tkA",
+        ),
+        (
+            {"proc/cmdline": f"{CMDLINE} ramoops.mem_name=tkA\n".encode()},
+            "instance", "failed", "so is ramoops",
+        ),
+        (
+            {"proc/cmdline": f"{CMDLINE} trace_instance=mine@{TKA:#x}:64K\n".encode()},
+            "instance", "failed", "trace instance mine",
+        ),
+        (
+            {"proc/cmdline": f"{CMDLINE} trace_instance=mine@{TKB:#x}:64K\n".encode()},
+            "next-cmdline", "warning", "trace_instance=mine@",
+        ),
+        (
+            {"proc/cmdline": f"{CMDLINE} elfcorehdr=0x1000\n".encode()},
+            "kho", "failed", "crash kernel",
+        ),
+        (
+            {"proc/cmdline": CMDLINE.replace("kho=on", "kho=off").encode()},
+            "kho", "failed", "kho=off",
+        ),
         ({"lib/modules/7.2.13/build/Makefile": None}, "headers", "warning", "no kheaders"),
         (
             {"dmesg": b"[ 0.0] reserve_mem: memblock allocation failed\n"},
@@ -152,7 +213,7 @@ def without_debugfs(machine: Machine) -> Machine:
 @pytest.mark.parametrize(
     ("cmdline", "expected"),
     [
-        ("", {"kho": "unknown", "regions": "failed", "instance": "failed"}),
+        ("", {"kho": "failed", "regions": "failed", "instance": "failed"}),
         ("kho=off", {"kho": "failed"}),
         ("reserve_mem=64K:4K:tkA kho=on", {"regions": "warning", "instance": "failed"}),
         (
@@ -179,6 +240,37 @@ def test_kho_that_is_off_with_debugfs_to_see_it(tmp_path: Path) -> None:
     machine = without_debugfs(machine)
     machine.files["sys/kernel/debug/x"] = b""
     assert checks(tmp_path / "off", machine)["kho"].state == "failed"
+
+
+def test_kho_that_is_on_by_default(tmp_path: Path) -> None:
+    default = f"{CONFIG}CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT=y\n"
+    machine = replace(
+        good_machine(**{"proc/config.gz": config(default)}),
+        cmdline=CMDLINE.replace("kho=on ", ""),
+    )
+    found = checks(tmp_path / "shown", machine)["kho"]
+    assert (found.state, "on by default" in found.found) == ("ok", True)
+    machine = without_debugfs(machine)
+    machine.files["sys/kernel/debug/x"] = b""
+    found = checks(tmp_path / "hidden", machine)["kho"]
+    assert (found.state, "on by default" in found.found) == ("warning", True)
+    machine.files["proc/config.gz"] = config("")
+    found = checks(tmp_path / "unknown", machine)["kho"]
+    assert found.state == "unknown"
+
+
+def test_the_next_kernel_records_on_a_clock_that_is_trusted(tmp_path: Path) -> None:
+    clocks = b"[local] global mono x86-tsc\n"
+    files: dict[str, bytes | None] = {"sys/kernel/tracing/instances/tk/trace_clock": clocks}
+    found = checks(tmp_path / "good", good_machine(**files))["next-cmdline"]
+    assert "trace_clock=x86-tsc" in found.found
+    files["dmesg"] = (
+        b"[ 9.9] clocksource: timekeeping watchdog on CPU1: Marking clocksource 'tsc' as unstable "
+        b"because the skew is too large:\n"
+    )
+    distrusted = checks(tmp_path / "bad", good_machine(**files))
+    assert distrusted["clock"].state == "warning"
+    assert "trace_clock=mono " in distrusted["next-cmdline"].found
 
 
 def test_a_region_that_kcore_lacks(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine_trees import Live
+from tests.support.machine_trees import Live, old_machine
 from tracekit.capture.cmdline.session_param import default_session
 from tracekit.capture.record.armed import Armed, ArmedFile
 from tracekit.capture.record.instance import Instance, InstanceState, find_instance, globs
@@ -19,6 +19,7 @@ from tracekit.capture.save.bpf_store import bpf_records, finish_bpf
 from tracekit.errors import SourceError, UsageError
 from tracekit.session import Session, SessionWriter
 from tracekit.sysroot import Sysroot
+from tracekit.timeline.boot import Boot
 
 TRACEFS = "sys/kernel/tracing"
 TK = f"{TRACEFS}/instances/tk"
@@ -53,6 +54,15 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture
 def instance(tree: Path) -> Instance:
     return find_instance(Live(tree))
+
+
+@pytest.mark.parametrize("more", ["ramoops.mem_name=tkA", "trace_instance=mine@tkA"])
+def test_memory_that_somebody_else_writes_to_is_not_recorded_into(tree: Path, more: str) -> None:
+    (tree / "proc/cmdline").write_text(f"{CMDLINE} {more}\n")
+    with pytest.raises(SourceError, match="tk lies on tkA, which is used by"):
+        find_instance(Live(tree), "tk")
+    (tree / "proc/cmdline").write_text(f"{CMDLINE} {more.replace('tkA', 'tkB')}\n")
+    assert find_instance(Live(tree), "tk").name == "tk"
 
 
 def test_presets_and_globs() -> None:
@@ -119,6 +129,68 @@ def test_the_state_is_put_back(tree: Path, instance: Instance) -> None:
     assert (tree / TK / "trace").read_text() == ""
 
 
+class Limited(Instance):
+    """``saved_cmdlines_size`` as the kernel has it: it rounds up, and empties the names."""
+
+    most = 1 << 15
+
+    def _write(self, path: str, text: str, flags: int) -> None:
+        if path.endswith("/saved_cmdlines_size"):
+            if not 0 < int(text) <= self.most:
+                raise SourceError(f"{path}: cannot write {text!r}: Invalid argument")
+            text = {"32768": "45873\n", "4096": "6552\n"}.get(text, f"{text}\n")
+            self.root.path.joinpath(TRACEFS, "saved_cmdlines").write_text("")
+            Path(self.root.where(path)).unlink()
+            Path(self.root.where(path)).touch()
+        super()._write(path, text, flags)
+
+
+def limited(tree: Path, size: str, most: int = 1 << 15) -> Limited:
+    (tree / TRACEFS / "saved_cmdlines").write_text("1 init\n")
+    (tree / TRACEFS / "saved_cmdlines_size").write_text(size)
+    instance = Limited(Live(tree), TRACEFS, "tk")
+    instance.most = most
+    return instance
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "raised"),
+    [("128\n", 1 << 15, "45873\n"), ("6552\n", 1 << 15, "45873\n"), ("128\n", 4096, "6552\n"),
+     ("128\n", 1000, "128\n"), ("45873\n", 1 << 15, "45873\n"), ("?\n", 1 << 15, "?\n")],
+)  # fmt: skip
+def test_more_names_are_remembered_while_recording(
+    tree: Path, size: str, most: int, raised: str
+) -> None:
+    instance, file = limited(tree, size, most), tree / TRACEFS / "saved_cmdlines_size"
+    before = instance.state()
+    assert instance.remember_tasks() == b"1 init\n"
+    assert file.read_text() == raised
+    instance.restore(before)
+    assert file.read_text() == size
+
+
+def test_a_kernel_without_a_number_of_names(instance: Instance) -> None:
+    assert instance.remember_tasks() == b""
+    assert instance.state().saved_cmdlines_size == ""
+
+
+def test_cleanup_puts_the_number_of_names_back(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorder was killed: what it raised is in the armed file."""
+    monkeypatch.setattr("tracekit.capture.record.armed._DIRECTORIES", (str(tmp_path),))
+    for cpu in (0, 1):
+        (tree / TK / f"per_cpu/cpu{cpu}/stats").write_text(STATS.format(0, 0))
+    instance = limited(tree, "128\n")
+    boot_id = (tree / "proc/sys/kernel/random/boot_id").read_text().strip()
+    with ArmedFile() as file:
+        file.write(Armed(7, str(tmp_path / "S"), "tk", boot_id, instance.state()))
+        instance.remember_tasks()
+    assert cleanup(Live(tree)) == str(tmp_path / "S")
+    # a plain file is not truncated: the end of what was raised is left
+    assert (tree / TRACEFS / "saved_cmdlines_size").read_text().startswith("128")
+
+
 def test_nothing_is_written_through_a_symlink(tree: Path, instance: Instance) -> None:
     target = tree / "target"
     target.write_text("kept")
@@ -136,7 +208,7 @@ def test_only_tracekits_kprobes_are_removed(tree: Path, instance: Instance) -> N
     assert (tree / TRACEFS / "kprobe_events").read_text().endswith("p:mine/b g\n-:tracekit/a")
 
 
-ARMED = Armed(7, "/s", "tk", "id", InstanceState("1", "mono", ("sched:sched_switch",)))
+ARMED = Armed(7, "/s", "tk", "id", InstanceState("1", "mono", ("sched:sched_switch",), "128"))
 
 
 def test_the_armed_file_outlives_its_writer(tmp_path: Path) -> None:
@@ -173,6 +245,18 @@ def test_a_damaged_armed_file_is_none(tmp_path: Path, change: dict[str, object])
     with ArmedFile(str(tmp_path)) as file:
         Path(file.path).write_text(json.dumps({**json.loads(ARMED.encode()), **change}))
         assert file.read() is None
+
+
+@pytest.mark.parametrize("size", [None, "x", "-5", 3])
+def test_an_armed_file_of_another_version(tmp_path: Path, size: object) -> None:
+    document = json.loads(ARMED.encode())
+    del document["before"]["saved_cmdlines_size"]
+    document["before"] |= {} if size is None else {"saved_cmdlines_size": size}
+    with ArmedFile(str(tmp_path)) as file:
+        Path(file.path).write_text(json.dumps(document))
+        armed = file.read()
+    assert armed is not None
+    assert armed.before.saved_cmdlines_size == ("3" if size == 3 else "")
 
 
 def test_the_armed_file_is_no_symlink(tmp_path: Path) -> None:
@@ -266,3 +350,35 @@ def test_a_recorder_that_lives_is_not_cleaned_up(
         with pytest.raises(SourceError, match="another tracekit is recording: pid 7, into /s"):
             Recorder(Live(tree), Options(tmp_path / "S"))
     assert not (tmp_path / "S").exists()
+
+
+def test_a_recording_keeps_every_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those from before the table was emptied to make it larger, and those since forgotten."""
+    monkeypatch.setattr("tracekit.capture.record.armed._DIRECTORIES", (str(tmp_path),))
+    machine = old_machine()
+    files = {
+        f"{TK}/tracing_on": b"0\n", f"{TK}/set_event": b"", f"{TK}/trace": b"",
+        f"{TRACEFS}/kprobe_events": b"", f"{TRACEFS}/available_filter_functions": b"",
+        f"{TRACEFS}/saved_cmdlines": b"1 init\n5 sh\n",
+    }  # fmt: skip
+    files |= {f"{TK}/events/sys/event{i}/enable": b"0\n" for i in range(machine.events)}
+    root = Live(replace(machine, files=files).write(tmp_path / "tree"))
+    (root.path / TRACEFS / "saved_cmdlines_size").write_text("128\n")
+    names = root.path / TRACEFS / "saved_cmdlines"
+    raised = Instance.remember_tasks
+
+    def emptied(instance: Instance) -> bytes:  # a plain file is not
+        before = raised(instance)
+        names.write_text("")
+        return before
+
+    monkeypatch.setattr(Instance, "remember_tasks", emptied)
+    options = Options(tmp_path / "S", events=("sys:*",), clock="local", bpf=False)
+    recorder = Recorder(root, options)
+    names.write_text("7 new\n")
+    recorder.release()
+    recorder.probing.close()
+    assert (root.path / TRACEFS / "saved_cmdlines_size").read_text() == "32768"
+    assert Boot(Session.open(tmp_path / "S"), 0).task_names == {
+        1: ("init",), 5: ("sh",), 7: ("new",)
+    }  # fmt: skip

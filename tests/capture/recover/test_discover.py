@@ -95,8 +95,10 @@ def test_a_core_that_was_cut_off(tmp_path: Path) -> None:
     core = new.content()["proc/kcore"]
     new.files["proc/kcore"] = core[:-100]
     result, session = run(tmp_path, new)
-    assert owners(result) == {"tkA": 0}
+    assert owners(result) == {"tkA": 0, "tkB": 1}
+    assert codes(result) == ["region-partly-unread"]
     assert "cut off" in session.diagnostics[0].message
+    assert session.json("boots/1/regions/tkB.json")["unread"] == [[REGION - 100, 100]]
     assert not session.list("incoming/")
 
 

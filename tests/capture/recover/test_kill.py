@@ -52,7 +52,7 @@ def test_killed_at_every_step(fast_path: Path, beforehand: str) -> None:
     command = [sys.executable, "-m", "tests.support.kill_lab", new, session, fast_path / "work"]
     done = subprocess.run(command, cwd=REPO, stdout=subprocess.PIPE, check=True)
     points = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(points) > 100
+    assert len(points) > 60  # the fewest where the new boot is saved already
     for point in points:
         assert point["same"], point
         assert point["diagnostics"] == points[0]["diagnostics"], point

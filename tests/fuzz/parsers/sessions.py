@@ -18,11 +18,13 @@ from tracekit.errors import SessionError
 from tracekit.probes.records import RECORD
 from tracekit.report.systemd import read_systemd
 from tracekit.session import Session
+from tracekit.session.limits import Oversized
 from tracekit.session.manifest import Manifest, parse_manifest
 from tracekit.session.names import check_relative, safe_name, strip_suffix
 from tracekit.session.notes import Notes
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.bpf_records import with_probes
+from tracekit.timeline.read_buffers import read_buffers
 from tracekit.timeline.rows import Kinds, Rows
 
 
@@ -32,8 +34,14 @@ class _Memory:
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.names = files
 
-    def load(self, name: str) -> bytes:
-        return self.names[name]
+    def load(self, name: str, limit: int) -> bytes:
+        data = self.names[name]
+        if len(data) > limit:
+            raise Oversized(name)
+        return data
+
+    def on_disk(self) -> int:
+        return sum(map(len, self.names.values()))
 
 
 def _session(**files: bytes) -> Session:
@@ -121,7 +129,7 @@ def boot(data: bytes) -> None:
         assert found.event_name(event_id)
         assert isinstance(found.renderer(event_id).render(bytes(64)), str)
     found.context.symbols.lookup(1 << 63)
-    found.read_buffers()
+    read_buffers(found)
 
 
 def file_names(data: bytes) -> None:

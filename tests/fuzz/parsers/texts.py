@@ -21,9 +21,9 @@ from tracekit.ftrace.symbols import Symbols
 from tracekit.probes.kernel import ProbedKernel
 from tracekit.query.expr import comparisons, parse, parse_number
 from tracekit.sysroot import format_kmsg
-from tracekit.timeline.boot import parse_comms, parse_printk_formats
-from tracekit.timeline.counters import parse_stats
 from tracekit.timeline.filter import parse_time
+from tracekit.timeline.saved.counters import parse_stats
+from tracekit.timeline.saved.names import parse_comms, parse_printk_formats
 
 _U64 = 1 << 64
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.machine_trees import Machine, old_machine
+from tests.support.machine_trees import Machine, new_machine, old_machine
 from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.recover.recover import RecoverResult, recover
 from tracekit.capture.save.snapshot import SnapshotResult, snapshot
@@ -37,3 +37,8 @@ def codes(result: RecoverResult) -> list[str]:
 def take(machine: Machine, tmp_path: Path, name: str = "old") -> tuple[SnapshotResult, Session]:
     result = snapshot(Sysroot(machine.write(tmp_path / name)), tmp_path / "S")
     return result, Session.open(tmp_path / "S")
+
+
+def new_machine_tree(tmp_path: Path) -> Path:
+    """The tree of a machine after a handover."""
+    return new_machine().write(tmp_path / "new")

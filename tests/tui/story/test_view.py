@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
-from tests.support.driver import drive, matches_snapshot, screen_text
+from tests.support.driver import drive, matches_snapshot, model_of, screen_text
 from tui.app import TracekitApp
 from tui.story.spans import Bar, SpanList
+from tui.story.view import StoryHead, StoryView
 
 Piloted = Pilot[Any]
 
@@ -159,3 +161,17 @@ def test_one_boot_only_says_what_to_do_in_whole_lines(session: Callable[[str], P
         assert "'tracekit recover' under the new kernel adds it." in screen_text(app)
 
     drive(script, session("same-boot-7.2"), (60, 20))
+
+
+def test_what_no_phase_covers_of_the_blackout_is_unknown() -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        report = model_of(app).report
+        phases = [p for p in report.phases if not p.name.startswith("dark")]
+        head = StoryHead(replace(report, phases=tuple(phases)), "without")
+        await app.query_one(StoryView).mount(head)
+        await pilot.pause()
+        *_, bar, labels = str(head.render()).splitlines()
+        assert set(bar) == set("█░") and bar.count("░") > 40
+        assert "unknown: no event tells 2.002 s" in labels and "dark" not in labels
+
+    drive(script)

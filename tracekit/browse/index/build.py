@@ -16,6 +16,7 @@ import json
 import mmap
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import fields
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracekit.browse.coverage import coverage
 from tracekit.browse.index.codec import encode
 from tracekit.browse.index.load import (
     ABOUT,
@@ -36,14 +38,14 @@ from tracekit.browse.index.load import (
     About,
     IndexedBuffer,
     IndexedGroups,
-    marks,
 )
-from tracekit.errors import TracekitError
+from tracekit.errors import TracekitError, explained
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
 from tracekit.recording import Recording
 from tracekit.session import Session
 from tracekit.session.derived import stamp
+from tracekit.session.owned import create_plain, marks
 from tracekit.timeline.rows import Rows
 
 __all__ = ["build", "main"]
@@ -62,11 +64,6 @@ def _need_room(fd: int, size: int) -> None:
     if free < size:
         message = f"{os.strerror(errno.ENOSPC)}: {size - free:,} more bytes are needed"
         raise OSError(errno.ENOSPC, message)
-
-
-def _create(name: str, directory: int) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(name, flags, 0o600, dir_fd=directory)
 
 
 class _Spool:
@@ -158,7 +155,7 @@ def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[s
 
 
 def _about(
-    recording: Recording, made: str, spool: _Spool, groups: dict[str, IndexedGroups]
+    recording: Recording, index: Index, made: str, spool: _Spool, groups: dict[str, IndexedGroups]
 ) -> dict[str, Any]:
     """The fields of ``about.json``, except the marks of the other files."""
     report = recording.report()
@@ -184,6 +181,7 @@ def _about(
         "notes": axis.diagnostics,
         "boot_notes": tuple(tuple(boot.diagnostics) for boot in recording.boots),
         "report": report,
+        "coverage": coverage(recording, index),
     }
 
 
@@ -198,14 +196,15 @@ def build(path: str, directory: int, say: Say) -> int:
     with contextlib.ExitStack() as stack:
         fds = {}
         for name in (DATA, ROWS, ABOUT):
-            fds[name] = _create(name, directory)
+            fds[name] = create_plain(name, directory)
             stack.callback(os.close, fds[name])
         session.spool, session.say = _Spool(fds[DATA]), say
         os.ftruncate(fds[DATA], _BLOCK)  # there is no mapping of an empty file
         recording = Recording(session)
         say(f"sorting {len(recording):,} events", _READING)
-        groups = _write_rows(fds[ROWS], recording, Index(recording), say)
-        about = _about(recording, made, session.spool, groups)
+        index = Index(recording)
+        groups = _write_rows(fds[ROWS], recording, index, say)
+        about = _about(recording, index, made, session.spool, groups)
         for name in (DATA, ROWS):  # on disk before the file that describes them
             os.fsync(fds[name])
         say("writing the index", 0.99)
@@ -231,8 +230,9 @@ def _tell(document: object) -> None:
     print(json.dumps(document), flush=True)
 
 
-def main(argv: list[str]) -> int:
-    """See the module."""
+def main(argv: list[str] | None = None) -> int:
+    """See the module; without ``argv``, the process's arguments."""
+    argv = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that wanted the index decides
     os.nice(_NICE)
     path, directory = argv[0], int(argv[1])
@@ -242,8 +242,11 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         _tell({"error": error.strerror or str(error)})
         return 1
-    except TracekitError as error:
-        _tell({"error": str(error)})
+    except (TracekitError, MemoryError, RuntimeError, ImportError) as error:
+        known = error if isinstance(error, TracekitError) else explained(error)
+        if known is None:
+            raise
+        _tell({"error": str(known)})
         return 1
     _tell({"rows": rows})
     return 0

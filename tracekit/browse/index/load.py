@@ -17,9 +17,9 @@ import hashlib
 import json
 import mmap
 import os
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.browse.index.codec import decode
+from tracekit.browse.stretches import ENDLESS, Stretch
 from tracekit.clocks.model import SessionClock
 from tracekit.clocks.relate import Relation
 from tracekit.errors import Diagnostic
@@ -36,6 +37,7 @@ from tracekit.query.groups import Groups, Index
 from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.session import Session
+from tracekit.session.owned import marks, opened_own
 from tracekit.timeline.axis import Axis
 from tracekit.timeline.boot import Buffer, Extent
 from tracekit.timeline.clock_evidence import Source
@@ -58,8 +60,10 @@ __all__ = [
 ]
 
 _Array = npt.NDArray[Any]
-#: What an index holds, and the files that are mapped for it.
-Indexed = tuple[Recording, Report, Index, tuple[mmap.mmap, ...]]
+#: What an index holds (see ``browse.open.Opened``), and the files that are mapped for it.
+Indexed = tuple[
+    Recording, Report, Index, Mapping[int, Sequence[Stretch]], tuple[mmap.mmap, ...]
+]  # fmt: skip
 INDEX = "index"
 ROWS, DATA, ABOUT = "rows.arrow", "data.bin", "about.json"
 GROUPS = ("cpus", "events", "tasks")
@@ -71,7 +75,6 @@ COLUMNS: Mapping[str, str] = {
 }  # fmt: skip
 AXIS_RAW = "axis_raw"  # only if it differs from ts_raw
 _MAX_ABOUT = 256 << 20
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True)
@@ -117,41 +120,19 @@ class About:
     notes: tuple[Diagnostic, ...]
     boot_notes: tuple[tuple[Diagnostic, ...], ...]
     report: Report
-
-
-def marks(fd: int) -> tuple[int, ...]:
-    """Marks that show whether a file was changed since: its size, mtime and ctime (ns).
-
-    The ctime cannot be set to a chosen value.
-    """
-    about = os.fstat(fd)
-    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
-
-
-@contextlib.contextmanager
-def _opened(name: str, directory: int | None, flags: int = 0) -> Iterator[int]:
-    """Open a file or directory that only this user can write; OSError if it is not so."""
-    fd = os.open(name, _OPEN | flags, dir_fd=directory)
-    try:
-        about = os.fstat(fd)
-        kind = stat.S_ISDIR if flags & os.O_DIRECTORY else stat.S_ISREG
-        if not kind(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
-            raise PermissionError(f"{name} is not this user's own")
-        yield fd
-    finally:
-        os.close(fd)
+    coverage: dict[int, tuple[Stretch, ...]]
 
 
 def _mapped(name: str, directory: int, expected: tuple[int, ...]) -> mmap.mmap:
     """A file's bytes, mapped; ValueError if it is empty or was changed."""
-    with _opened(name, directory, os.O_NONBLOCK) as fd:
+    with opened_own(name, directory) as fd:
         if marks(fd) != expected:
             raise ValueError(f"{name} was changed")
         return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
 
 
 def _about(directory: int) -> About:
-    with _opened(ABOUT, directory, os.O_NONBLOCK) as fd, os.fdopen(os.dup(fd), "rb") as file:
+    with opened_own(ABOUT, directory) as fd, os.fdopen(os.dup(fd), "rb") as file:
         digest, _, body = file.read(_MAX_ABOUT).partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise ValueError(f"{ABOUT} is damaged")
@@ -209,6 +190,10 @@ def _check(about: About, session: Session, names: Sequence[str]) -> None:
         raise ValueError("the groups are not those of the events")
     if not boots >= {m.boot for m in about.clock.models} == set(about.sources):
         raise ValueError("clocks of other boots than the session has")
+    for stretches in about.coverage.values():
+        edges = [-ENDLESS, *(ns for s in stretches for ns in (s.start_ns, s.end_ns)), ENDLESS]
+        if any(later < earlier for earlier, later in pairwise(edges)):
+            raise ValueError("stretches of time that are not in order")
 
 
 def _restored(directory: int, session: Session, stamp: str) -> Indexed:
@@ -231,7 +216,8 @@ def _restored(directory: int, session: Session, stamp: str) -> Indexed:
         boot.diagnostics += notes
     groups = [_groups(about.groups[name], columns[name]) for name in GROUPS]
     report = replace(about.report, session=str(session.path))
-    return recording, report, Index.of_groups(recording, *groups), tuple(maps)
+    index = Index.of_groups(recording, *groups)
+    return recording, report, index, about.coverage, tuple(maps)
 
 
 def load(session: Session, stamp: str, directory: Path) -> Indexed | None:
@@ -246,7 +232,7 @@ def load(session: Session, stamp: str, directory: Path) -> Indexed | None:
             RecursionError,
             pa.ArrowException,
         ),
-        _opened(str(directory), None, os.O_DIRECTORY) as fd,
+        opened_own(directory, folder=True) as fd,
     ):
         return _restored(fd, session, stamp)
     return None

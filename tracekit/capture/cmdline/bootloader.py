@@ -1,19 +1,34 @@
 """Where this machine's boot loader takes the kernel's command line from, and how to extend it.
 
 GRUB: ``/etc/default/grub.d/*.cfg``, shell code that grub-mkconfig reads (Debian, Ubuntu and others
-that have the directory). kernel-install: ``/etc/kernel/cmdline``, one line
-(``kernel-install(8)``). For any other loader the user is told what to add by hand.
+that have the directory and whose script names it). GRUB with boot loader entries (Fedora, RHEL):
+grubby, which changes every entry; nothing else there reaches the kernels that are installed.
+kernel-install: ``/etc/kernel/cmdline``, one line (``kernel-install(8)``). For any other loader the
+user is told what to add, and by which command. :func:`read_back` looks whether it has arrived.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from tracekit.errors import UsageError
+from tracekit.errors import SourceError, UsageError
+from tracekit.sysroot import Sysroot
 
-__all__ = ["GRUB_FILE", "KERNEL_CMDLINE", "MARK", "Loader", "find_loader", "parameters"]
+__all__ = [
+    "GRUB_FILE",
+    "KERNEL_CMDLINE",
+    "MARK",
+    "Loader",
+    "entry_lines",
+    "find_loader",
+    "ours",
+    "parameters",
+    "without",
+]
 
 MARK = "# Installed by tracekit setup."  # the first line of our files
 GRUB_FILE = "etc/default/grub.d/tracekit.cfg"
@@ -21,6 +36,22 @@ KERNEL_CMDLINE = "etc/kernel/cmdline"
 _GRUB_DEFAULTS = "etc/default/grub"
 _GRUB_DIRECTORY = "etc/default/grub.d"
 _ENTRIES = ("boot/loader/entries", "efi/loader/entries", "boot/efi/loader/entries")
+_ESPS = ("efi", "boot/efi", "boot")
+_LOADER_INFO = "sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+_ASSIGNMENT = re.compile(r"^[ \t]*(?:export[ \t]+)?(\w+)=(.*)$", re.M)
+_LINUX = re.compile(r"^[ \t]*linux(?:efi)?[ \t]+(\S.*)$", re.M)
+_OPTIONS = re.compile(r"^options[ \t]+(.*)$", re.M)
+#: (what shows it, its name, what to do there)
+_OTHERS = (
+    ("ostree/repo", "rpm-ostree",
+     "run: rpm-ostree kargs, with one --append-if-missing=... for each of them"),
+    ("etc/NIXOS", "NixOS", "add them to boot.kernelParams, then run: nixos-rebuild boot"),
+    ("boot/extlinux/extlinux.conf", "extlinux",
+     "add them to the 'append' lines of /boot/extlinux/extlinux.conf, or where its generator "
+     "takes them from (/etc/default/u-boot: U_BOOT_PARAMETERS, then u-boot-update)"),
+    ("boot/firmware/cmdline.txt", "Raspberry Pi firmware",
+     "add them to the one line of /boot/firmware/cmdline.txt"),
+)  # fmt: skip
 _SIZE = re.compile(r"[1-9][0-9]{0,9}[KMG]?")
 _ALIGN = "2M"  # a huge page, so the direct map is not split for it
 
@@ -29,14 +60,18 @@ _ALIGN = "2M"  # a huge page, so the direct map is not split for it
 class Loader:
     """The boot loader: the file to write, and what makes it take effect.
 
-    ``path`` is relative to the root, None where the user has to do it by hand; ``update`` is the
-    command to run after writing it; ``note`` is advice for the user.
+    ``path`` is relative to the root, None where no file of it is ours to write; ``update`` is the
+    command that makes the parameters take effect, ``undo`` the one after they are taken away, ()
+    where the user has to do it by hand; ``note`` is advice for the user. ``shown`` is where its
+    entries can be read: a ``grub.cfg`` or a directory of entries, None where that is not known.
     """
 
     name: str
     path: str | None
     update: tuple[str, ...]
     note: str
+    undo: tuple[str, ...] = ()
+    shown: str | None = None
 
     def content(self, wanted: str, present: str) -> str:
         """The file's new content; ``present`` is what is in it now ('' if it is not there)."""
@@ -57,43 +92,192 @@ def parameters(size: str) -> str:
     return f"kho=on {regions} trace_instance=tk^traceoff@tkA"
 
 
+_OURS = re.compile(r"kho=on|reserve_mem=[^\s:]+:[^\s:]+:tk[AB]|trace_instance=tk\^traceoff@tkA")
+
+
 def without(cmdline: str) -> str:
     """A command line without what :func:`parameters` adds; comment lines stay, and come first."""
-    ours = re.compile(r"kho=on|reserve_mem=[^\s:]+:[^\s:]+:tk[AB]|trace_instance=tk\^traceoff@tkA")
     comments = [line for line in cmdline.splitlines() if line.startswith("#")]
     lines = [line for line in cmdline.splitlines() if not line.startswith("#")]
-    words = (word for word in " ".join(lines).split() if not ours.fullmatch(word))
+    words = (word for word in " ".join(lines).split() if not _OURS.fullmatch(word))
     return "\n".join((*comments, " ".join(words)))
 
 
-def find_loader(exists: Callable[[str], bool], which: Callable[[str], bool]) -> Loader:
-    """The boot loader; ``exists`` looks for files below the root, ``which`` for programs."""
-    if exists(_GRUB_DEFAULTS) and exists(_GRUB_DIRECTORY):
-        update = ("update-grub",) if which("update-grub") else (
-            "grub-mkconfig", "-o", "/boot/grub/grub.cfg",
-        )  # fmt: skip
-        return Loader("GRUB", GRUB_FILE, update, "takes effect at the next boot through GRUB")
-    if exists(KERNEL_CMDLINE):
-        return Loader(
-            "kernel-install",
-            KERNEL_CMDLINE,
-            ("kernel-install", "add-all"),
-            "the parameters are appended to what is there; takes effect at the next boot",
+def ours(cmdline: str) -> list[str]:
+    """The words of a command line that :func:`parameters` adds, of whatever size."""
+    return [word for word in cmdline.split() if _OURS.fullmatch(word)]
+
+
+class _System:
+    """An installed system as the boot loader's detection sees it."""
+
+    def __init__(self, root: Sysroot, which: Callable[[str], bool]) -> None:
+        self.root = root
+        self.which = which
+
+    def has(self, *paths: str) -> bool:
+        return any(self.root.exists(path) for path in paths)
+
+    def text(self, path: str) -> str:
+        try:
+            return (self.root.get(path) or b"").decode("utf-8", "backslashreplace")
+        except SourceError:
+            return ""
+
+    @property
+    def entries(self) -> str | None:
+        """The directory of boot loader entries, None where there is none."""
+        return next((place for place in _ENTRIES if self.root.exists(place)), None)
+
+    @property
+    def grub_default(self) -> dict[str, str]:
+        """The assignments of ``/etc/default/grub``; the last one of a name counts."""
+        found: dict[str, str] = {}
+        for name, value in _ASSIGNMENT.findall(self.text(_GRUB_DEFAULTS)):
+            found[name] = value.strip("\"' \t")
+        return found
+
+    @property
+    def running(self) -> str:
+        """The loader that started this boot, by the EFI variable it leaves, in lower case."""
+        try:
+            data = self.root.get(_LOADER_INFO) or b""
+        except SourceError:
+            return ""
+        return data[4:].decode("utf-16-le", "replace").strip("\0").lower()
+
+    @property
+    def systemd_boot(self) -> bool:
+        """Whether systemd-boot starts the kernels, as far as can be seen."""
+        if self.running:
+            return "systemd-boot" in self.running
+        installed = self.has(*(f"{esp}/EFI/systemd" for esp in _ESPS))
+        return installed and not self.has("boot/grub/grub.cfg", "boot/grub2/grub.cfg")
+
+
+def _mkconfig(system: _System) -> tuple[tuple[str, ...], str]:
+    """(the command that makes grub.cfg anew, the path of grub.cfg below the root)."""
+    two = system.has("boot/grub2") or (
+        system.which("grub2-mkconfig") and not system.has("boot/grub")
+    )
+    path = f"boot/grub{'2' if two else ''}/grub.cfg"
+    if system.which("update-grub"):
+        return ("update-grub",), path
+    return (f"grub{'2' if two else ''}-mkconfig", "-o", f"/{path}"), path
+
+
+def _with_entries(system: _System, entries: str, wanted: str) -> Loader:
+    """GRUB that reads boot loader entries: Fedora, RHEL and their kin."""
+    stale = {word for line in entry_lines(system.root, entries) for word in ours(line)}
+    change = ("grubby", "--update-kernel=ALL")
+    gone = stale - set(wanted.split())
+    remove = (f"--remove-args={' '.join(sorted(gone))}",) if gone else ()
+    lack = "" if system.which("grubby") else "; it is not installed: install it first"
+    return Loader(
+        "GRUB with boot loader entries",
+        None,
+        (*change, *remove, f"--args={wanted}"),
+        "grubby changes every entry; what is edited by hand, in an entry or in /etc/default/grub, "
+        f"does not reach the next kernel or the present ones{lack}",
+        (*change, f"--remove-args={' '.join(sorted(stale))}") if stale else (),
+        entries,
+    )
+
+
+def _plain_grub(system: _System) -> Loader:
+    """GRUB whose menu grub-mkconfig writes."""
+    update, menu = _mkconfig(system)
+    scripts = [system.text(f"usr/{d}/{n}") for d in ("sbin", "bin")
+               for n in ("grub-mkconfig", "grub2-mkconfig")]  # fmt: skip
+    script = next((text for text in scripts if text), "")
+    if system.has(_GRUB_DIRECTORY) and (not script or "default/grub.d" in script):
+        note = "takes effect at the next boot through GRUB"
+        return Loader("GRUB", GRUB_FILE, update, note, update, menu)
+    note = f"add them to GRUB_CMDLINE_LINUX in /{_GRUB_DEFAULTS}, then run: {shlex.join(update)}"
+    return Loader("GRUB", None, (), note, (), menu)
+
+
+def _kernel_install(system: _System, name: str) -> Loader:
+    if system.which("sdbootutil"):
+        update: tuple[str, ...] = ("sdbootutil", "update-all-entries")
+        note = "the parameters are appended to what is there; takes effect at the next boot"
+    else:
+        update = ("kernel-install", "add-all")
+        note = (
+            "the parameters are appended to what is there; takes effect at the next boot (before "
+            "systemd 255 instead of add-all, for every kernel: kernel-install add VERSION IMAGE)"
         )
-    entries = next((place for place in _ENTRIES if exists(place)), None)
-    if entries is not None:
+    return Loader(name, KERNEL_CMDLINE, update, note, update, system.entries)
+
+
+def _by_hand(system: _System) -> Loader | None:
+    """Loaders that are known, but whose files are left to the user."""
+    if system.has("etc/zipl.conf"):
+        tool = "grubby --update-kernel=ALL --args=...; zipl" if system.entries else "zipl"
+        note = f"add them to parameters= in /etc/zipl.conf or to the entries, then run: {tool}"
+        return Loader("zipl", None, (), note, (), system.entries)
+    for mark, name, note in _OTHERS:
+        if system.has(mark):
+            return Loader(name, None, (), note)
+    return None
+
+
+def find_loader(root: Sysroot, which: Callable[[str], bool], wanted: str) -> Loader:
+    """The boot loader of the system below ``root``, and what brings it the ``wanted`` parameters.
+
+    ``which`` tells whether a program is there.
+    """
+    system = _System(root, which)
+    if (known := _by_hand(system)) is not None:
+        return known
+    entries = system.entries
+    blscfg = system.grub_default.get("GRUB_ENABLE_BLSCFG", "").lower()
+    grub = blscfg == "true" or (blscfg != "false" and system.has("boot/grub2"))
+    if entries is not None and grub and not system.systemd_boot and not which("sdbootutil"):
+        return _with_entries(system, entries, wanted)
+    has_line = system.has(KERNEL_CMDLINE)
+    by_systemd = system.systemd_boot or not system.has(_GRUB_DEFAULTS)
+    if has_line and (by_systemd or which("sdbootutil")):
+        name = "systemd-boot, by kernel-install" if entries else "kernel-install"
+        return _kernel_install(system, name)
+    if system.has(_GRUB_DEFAULTS) and not system.systemd_boot:
+        return _plain_grub(system)
+    if entries is not None or system.systemd_boot:
+        place = f"the entry in /{entries}/" if entries else "the entry of systemd-boot"
         return Loader(
             "systemd-boot",
             None,
             (),
-            f"add them to the 'options' line of the entry in /{entries}/, or put the whole "
+            f"add them to the 'options' line of {place}, or put the whole "
             "command line into /etc/kernel/cmdline and run this again",
-        )
-    if exists(_GRUB_DEFAULTS):
-        return Loader(
-            "GRUB",
-            None,
             (),
-            f"add them to GRUB_CMDLINE_LINUX in /{_GRUB_DEFAULTS} and make grub.cfg anew",
+            entries,
         )
+    if system.has("boot/grub2/grub.cfg", "boot/grub/grub.cfg"):
+        _, menu = _mkconfig(system)
+        note = f"there is no /{_GRUB_DEFAULTS}: add them to the 'linux' lines of /{menu}"
+        return Loader("GRUB", None, (), note, (), menu)
     return Loader("unknown", None, (), "add them to the kernel's command line in the boot loader")
+
+
+def entry_lines(root: Sysroot, shown: str) -> list[str]:
+    """The command line of every entry of ``Loader.shown``, a grub.cfg or a directory of entries.
+
+    Variables of GRUB's environment block are replaced. Raises
+    :class:`~tracekit.errors.SourceError` where they cannot be read.
+    """
+    if PurePosixPath(shown).name == "grub.cfg":
+        text = (root.get(shown) or b"").decode("utf-8", "backslashreplace")
+        return _LINUX.findall(text)
+    values: dict[str, str] = {}
+    for place in ("boot/grub2/grubenv", "boot/grub/grubenv"):
+        block = (root.get(place) or b"").decode("utf-8", "backslashreplace")
+        values |= dict(re.findall(r"^(\w+)=(.*)$", block, re.M))
+    lines: list[str] = []
+    for name in root.names(shown):
+        if name.endswith(".conf"):
+            text = (root.get(f"{shown}/{name}") or b"").decode("utf-8", "backslashreplace")
+            options = " ".join(_OPTIONS.findall(text))
+            if "linux" in text or "efi" in text:
+                lines.append(re.sub(r"\$(\w+)", lambda m: values.get(m[1], m[0]), options))
+    return lines

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tracekit.capture.cmdline.memory_use import Memory
 from tracekit.capture.cmdline.parse import CommandLine, ReserveMem, TraceInstance, parse_cmdline
 from tracekit.errors import UsageError
 
@@ -67,21 +68,56 @@ def _kept(words: Iterable[str], instance: str) -> Iterator[str]:
             yield word
 
 
-def _mentioned(words: Iterable[str], region: str) -> bool:
-    """Whether a parameter other than ours uses the region (``ramoops.mem_name=NAME``)."""
-    return any(
-        word.strip('"').partition("=")[2] == region for word in words if _name(word) not in _OURS
-    )
+def _backup(word: str) -> tuple[str, str] | None:
+    """(instance, whose copy it is) of ``trace_instance=NAME=OTHER``, None for any other word."""
+    if _name(word) != "trace_instance":
+        return None
+    instances = parse_cmdline(word).instances
+    return (instances[0].name, instances[0].backup) if instances and instances[0].backup else None
+
+
+def _with_backups(
+    kept: Sequence[str], ours: Sequence[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """(words to keep, backup instances to put behind ``ours``, those that have lost their source).
+
+    A backup copies an instance that was made before it (``enable_instances()``).
+    """
+    plain = [word for word in kept if _backup(word) is None]
+    made = {i.name for i in parse_cmdline(" ".join((*plain, *ours))).instances}
+    backups: list[str] = []
+    orphans: list[str] = []
+    for word in kept:
+        if (copy := _backup(word)) is None:
+            continue
+        if copy[1] in made:
+            made.add(copy[0])
+            backups.append(word)
+        else:
+            orphans.append(word)
+    return plain, backups, orphans
 
 
 def _other_region(
-    command: CommandLine, words: Sequence[str], current: TraceInstance | None
+    command: CommandLine, memories: Sequence[Memory], current: TraceInstance | None
 ) -> ReserveMem | None:
-    """The region for the next kernel: not in use, and closest in size to the current one."""
-    used = {i.region for i in command.instances}
+    """The region for the next kernel: nobody's, and closest in size to the current one."""
     size = next((m.size for m in command.reserve_mem if current and m.name == current.region), 0)
-    free = [m for m in command.reserve_mem if m.name not in used and not _mentioned(words, m.name)]
+    free = [
+        m for m in command.reserve_mem if all(k.use_of(m.name).kind == "free" for k in memories)
+    ]
     return min(free, key=lambda m: abs(m.size - size), default=None)
+
+
+def _no_other(command: CommandLine, memories: Sequence[Memory]) -> str:
+    uses = {m.name: [k.use_of(m.name) for k in memories] for m in command.reserve_mem}
+    taken = {name: [use.who for use in found if use.foreign] for name, found in uses.items()}
+    others = ", ".join(f"{name} is used by {who[0]}" for name, who in taken.items() if who)
+    return (
+        f"no second region is reserved for tracing{f' ({others})' if others else ''}, so the next "
+        "kernel has none to record its own way out in: add one more reserve_mem= to this kernel's "
+        "command line ('tracekit setup')"
+    )
 
 
 def _quoted(name: str, value: str) -> str:
@@ -106,13 +142,15 @@ def next_cmdline(
     instance: str | None = None,
     clock: str = "x86-tsc",
     events: Sequence[str] = BOOT_EVENTS,
+    memory: Memory | None = None,
 ) -> NextBoot:
     """The command line for the kernel that follows the one booted with ``current``.
 
     ``base`` is the next kernel's command line without tracekit's parameters (default: this
     kernel's); ``instance`` the trace instance recorded in (default: the one on a reserved region);
     ``session`` an absolute path, for the new kernel's ``tracekit recover``; ``clock`` the trace
-    clock of the recording. Raises :class:`~tracekit.errors.UsageError` for a value that cannot be
+    clock of the recording; ``memory`` says who uses which region now (default: what ``current``
+    says of it). Raises :class:`~tracekit.errors.UsageError` for a value that cannot be
     written on a command line.
     """
     command = parse_cmdline(current)
@@ -124,22 +162,23 @@ def next_cmdline(
     if text.count('"') % 2 or any(c < " " for c in text.strip()):
         raise UsageError(f"{text[:80]!r}: an open quote or a line end in a kernel's command line")
     words, init = _words(text)
-    other = _other_region(command, _words(current)[0], mine)
-    warnings: list[str] = []
-
     kept = list(_kept(words, name))
+    memories = (memory or Memory.of(current), Memory.of(" ".join(kept)))
+    other = _other_region(command, memories, mine)
+    warnings: list[str] = []
     present = {m.name for m in parse_cmdline(" ".join(kept)).reserve_mem}
     added = ["kho=on"]
-    for memory, word in _reservations(current):
-        if memory.name not in present:
-            added.append(word)
+    added += [word for reserved, word in _reservations(current) if reserved.name not in present]
     if other is not None:
         flags = dict.fromkeys((*(mine.flags if mine else ()), "traceoff"))
         added.append(f"trace_instance={name}{''.join(f'^{flag}' for flag in flags)}@{other.name}")
     else:
+        warnings.append(_no_other(command, memories))
+    kept, backups, orphans = _with_backups(kept, added)
+    added += backups
+    if orphans:
         warnings.append(
-            "no second region is reserved, so the next kernel has none to record its own way out "
-            "in: add one more reserve_mem= to this kernel's command line ('tracekit setup')"
+            f"{' '.join(orphans)} is left out: the next kernel makes no instance that it could copy"
         )
     if clock != "local":
         added.append(f"trace_clock={clock}")

@@ -25,9 +25,9 @@ __all__ = [
 ]
 
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)([KMGTPEkmgtpe]?)")
-_DIGITS = 20  # of the largest decimal number of 64 bits; Python reads no more than some thousand
 _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
 _LIMIT = 1 << 64
+_DIGITS = 20  # of the largest decimal number of 64 bits; Python reads no more than some thousand
 _NAME = 15  # RESERVE_MEM_NAME_SIZE less the NUL
 _TRUE = ("1", "y", "t", "on")
 _FALSE = ("0", "n", "f", "of")
@@ -177,8 +177,8 @@ def _reserve_mem(value: str) -> ReserveMem | None:
 
 def parse_cmdline(text: str) -> CommandLine:
     """Parse a command line; never raises."""
-    instances: list[TraceInstance] = []
-    reserved: list[ReserveMem] = []
+    instances: dict[str, TraceInstance] = {}
+    reserved: dict[str, ReserveMem] = {}
     events: list[str] = []
     ignored: list[str] = []
     clock: str | None = None
@@ -188,14 +188,14 @@ def parse_cmdline(text: str) -> CommandLine:
         understood = True
         if name == "trace_instance":
             instance = _instance(value)
-            understood = instance is not None and all(i.name != instance.name for i in instances)
+            understood = instance is not None and instance.name not in instances
             if instance is not None and understood:
-                instances.append(instance)
+                instances[instance.name] = instance
         elif name == "reserve_mem":
             memory = _reserve_mem(value)
-            understood = memory is not None and all(m.name != memory.name for m in reserved)
+            understood = memory is not None and memory.name not in reserved
             if memory is not None and understood:
-                reserved.append(memory)
+                reserved[memory.name] = memory
         elif name == "trace_clock":
             clock = value or clock
         elif name == "trace_event":
@@ -207,7 +207,13 @@ def parse_cmdline(text: str) -> CommandLine:
         if not understood:
             ignored.append(f"{name}={value}")
     return CommandLine(
-        text.strip(), tuple(instances), tuple(reserved), clock, tuple(events), kho, tuple(ignored)
+        text.strip(),
+        tuple(instances.values()),
+        tuple(reserved.values()),
+        clock,
+        tuple(events),
+        kho,
+        tuple(ignored),
     )
 
 

@@ -28,11 +28,13 @@ from tracekit.capture.cmdline.bootloader import (
     parameters,
     without,
 )
+from tracekit.capture.cmdline.readback import ReadBack, read_back
 from tracekit.capture.cmdline.session_param import SESSIONS
 from tracekit.errors import SourceError, UsageError
 from tracekit.session.files import Directory, write_all
+from tracekit.sysroot import Sysroot
 
-__all__ = ["UNITS", "Options", "Plan", "apply", "make_plan", "start", "undo"]
+__all__ = ["UNITS", "Options", "Plan", "apply", "check_arrived", "make_plan", "start", "undo"]
 
 #: The units that are installed, and the target that wants each at boot.
 UNITS = {
@@ -42,6 +44,7 @@ UNITS = {
     "tracekit-load.service": "multi-user.target",
 }
 _UNIT_DIRECTORY = "etc/systemd/system"
+_MOST = 1 << 20  # bytes of a file that is looked into
 _WORD = re.compile(r"[A-Za-z0-9_@:=,./+~-]+")  # needs no quotes, neither in systemd nor in a shell
 _PATIENCE = 600  # seconds allowed for update-grub and the like
 
@@ -89,7 +92,7 @@ def _program(command: str | None) -> str:
         words = shlex.split(command)
     else:
         path = shutil.which("tracekit") or shutil.which(sys.argv[0])
-        words = [os.path.abspath(path)] if path else [sys.executable, "-m", "tracekit"]  # noqa: PTH100
+        words = [os.path.abspath(path)] if path else [sys.executable, "-P", "-m", "tracekit"]  # noqa: PTH100
     if not words or not words[0].startswith("/"):
         raise UsageError(f"--program {command!r}: begin with the absolute path of a program")
     return " ".join(_word(word, "--program") for word in words)
@@ -131,18 +134,29 @@ def make_plan(options: Options) -> Plan:
         content[f"{_UNIT_DIRECTORY}/{unit}"] = re.sub(
             r"@([A-Z]+)@", lambda match: values[match[1]], text
         )
-    loader = _loader(options.root)
+    loader = _loader(options.root, wanted)
     if loader.path is not None:
         present = _read(options.root, loader.path) or ""
         content[loader.path] = loader.content(wanted, present)
     return Plan(wanted, loader, content, kernel, initrd)
 
 
-def _loader(root: Path) -> Loader:
+def _loader(root: Path, wanted: str) -> Loader:
     def which(name: str) -> bool:
         return any(_exists(root, f"usr/{place}/{name}") for place in ("sbin", "bin"))
 
-    return find_loader(lambda path: _exists(root, path), which)
+    return find_loader(_system(root), which, wanted)
+
+
+def _system(root: Path) -> Sysroot:
+    if not root.is_dir():
+        raise SourceError(f"{root}: no such directory: --root needs the root of a system")
+    return Sysroot(root)
+
+
+def check_arrived(options: Options, loader: Loader, wanted: str) -> ReadBack:
+    """Look into the boot loader's entries: ``wanted`` as in :func:`readback.read_back`."""
+    return read_back(_system(options.root), loader, wanted)
 
 
 @contextlib.contextmanager
@@ -172,7 +186,7 @@ def _guard(root: Path, rel: str) -> Iterator[None]:
 def _read(root: Path, rel: str) -> str | None:
     with _below(root) as directory, _guard(root, rel):
         try:
-            return directory.read(rel).decode("utf-8", "backslashreplace")
+            return directory.read(rel, _MOST).decode("utf-8", "backslashreplace")
         except FileNotFoundError:
             return None
 
@@ -247,6 +261,8 @@ def apply(options: Options, plan: Plan) -> list[str]:
                 done.append(f"as it was: {options.root / rel}")
                 continue
             _write(options.root, directory, rel, content)
+            if _read(options.root, rel) != content:
+                raise SourceError(f"{options.root / rel}: does not hold what was written to it")
             verb = "wrote" if present[rel] is None else "changed"
             done.append(f"{verb}: {options.root / rel}")
         for unit in UNITS:
@@ -276,8 +292,7 @@ def undo(options: Options) -> tuple[list[str], Loader]:
         if line is not None and without(line).split() != line.split():
             _write(options.root, directory, KERNEL_CMDLINE, without(line) + "\n")
             done.append(f"changed: {options.root / KERNEL_CMDLINE}")
-    loader = _loader(options.root)
-    return done, loader
+    return done, _loader(options.root, "")
 
 
 def start(commands: Sequence[Sequence[str]]) -> list[str]:

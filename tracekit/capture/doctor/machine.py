@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from tracekit.capture.cmdline.memory_use import Memory, carried_regions, read_memory
 from tracekit.capture.cmdline.parse import CommandLine, RegionSpec, TraceInstance, parse_cmdline
+from tracekit.capture.recover.evidence import crash_kernel
 from tracekit.capture.save.kernel import config_text
-from tracekit.errors import ParseError, SourceError
-from tracekit.kho.tree import parse_memblock
+from tracekit.errors import SourceError
 from tracekit.sysroot import KHO_ROOTS, Sysroot, find_tracefs
 
 __all__ = ["Check", "Machine", "State"]
@@ -112,13 +113,17 @@ class Machine:
     @cached_property
     def regions(self) -> list[RegionSpec]:
         """The regions that KHO will hand over, as far as debugfs shows them."""
-        if self.kho is None:
-            return []
-        try:
-            blob = self.get(f"{self.kho}/out/sub_fdts/memblock")
-            return [RegionSpec(r.name, r.address, r.size) for r in parse_memblock(blob or b"")]
-        except ParseError:
-            return []
+        return carried_regions(self.root)
+
+    @property
+    def crash_kernel(self) -> str:
+        """What shows that a crashed kernel left for this one, '' where nothing does."""
+        return crash_kernel(self.root)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Who uses which memory."""
+        return read_memory(self.root)
 
     @property
     def instance(self) -> TraceInstance | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +11,48 @@ from tracekit.capture.cmdline.compose import next_cmdline
 from tracekit.capture.doctor.machine import Check, Machine
 from tracekit.capture.recover.evidence import lockdown_mode
 from tracekit.capture.save import systemd
+from tracekit.capture.save.clocksource import TSC, best_clock, read_tsc_trust
 from tracekit.errors import UsageError
 from tracekit.probes.bcc_module import find_bcc
 
 __all__ = ["CHECKS", "LIVE_CHECKS", "disk", "next_command"]
 
 _AS_ROOT = "run 'tracekit doctor' as root to see"
+_DISABLED = "proc/sys/kernel/kexec_load_disabled"
+_LIMIT = "proc/sys/kernel/kexec_load_limit_reboot"
 _ROOM = 64 << 20  # bytes a session needs besides the regions: symbols, formats, probe records
 _TSC = ("constant_tsc", "nonstop_tsc")
+_DISTRUSTED = (
+    "the recorder takes the clock 'mono' then, which keeps order between CPUs but starts anew in "
+    "the next kernel: the gap is known within bounds only. --clock x86-tsc records the TSC all the "
+    "same, with an error that nobody knows"
+)
+
+
+def _load_limit(m: Machine) -> Check | None:
+    """What the sysctls forbid (``kexec_load_permitted()`` in ``kernel/kexec_core.c``), or None."""
+    loaded = m.text("sys/kernel/kexec_loaded").strip() == "1"
+    still = "; a kernel is loaded already: 'systemctl kexec' boots that" if loaded else ""
+    for rel, forbids in ((_DISABLED, "1"), (_LIMIT, "0")):
+        if m.text(rel).strip() == forbids:
+            return Check(
+                "kexec-file", "failed",
+                f"{m.root.where(rel)} is {forbids}: no kernel can be loaded any more{still}",
+                f"remove kernel.{rel.rpartition('/')[2]} from sysctl.d and whatever else sets it, "
+                "and reboot: it cannot be set back",
+            )  # fmt: skip
+    text = m.text(_LIMIT).strip()
+    if text in ("", "-1"):
+        return None
+    if not text.isdecimal():
+        return Check("kexec-file", "unknown", f"{m.root.where(_LIMIT)} is {text!r}",
+                     "expected -1 or how many loads are left")  # fmt: skip
+    return Check(
+        "kexec-file", "warning",
+        f"{m.root.where(_LIMIT)} is {text}: so many kernels can still be loaded in this boot, and "
+        "every load counts (tracekit-load.service's too)",
+        "raise kernel.kexec_load_limit_reboot in sysctl.d and reboot; it can only be lowered",
+    )  # fmt: skip
 
 
 def kexec_file(m: Machine) -> Check:
@@ -27,14 +62,14 @@ def kexec_file(m: Machine) -> Check:
     if option == "n":
         return Check(name, "failed", "CONFIG_KEXEC_FILE is not set",
                      "boot a kernel that has it: KHO needs kexec -s")  # fmt: skip
-    if m.text("proc/sys/kernel/kexec_load_disabled").strip() == "1":
-        return Check(
-            name, "failed", f"{m.root.where('proc/sys/kernel/kexec_load_disabled')} is 1",
-            "remove kernel.kexec_load_disabled from sysctl.d and reboot: it cannot be set back",
-        )  # fmt: skip
+    limited = _load_limit(m)
+    if limited is not None and limited.state == "failed":
+        return limited
     if m.option("KEXEC_SIG_FORCE") == "y" or lockdown_mode(m.root) not in (None, "none"):
         return Check(name, "warning", "only kernels with a trusted signature can be loaded",
                      "hand over to a kernel signed by your distribution")  # fmt: skip
+    if limited is not None:
+        return limited
     if option is None:
         return Check(name, "unknown", "no config.gz and no /boot/config tells",
                      "'tracekit handover --load-only' finds out")  # fmt: skip
@@ -63,10 +98,7 @@ def debugfs(m: Machine) -> Check:
 def clock(m: Machine) -> Check:
     """A trace clock that keeps counting through the jump."""
     flags = set(m.text("proc/cpuinfo").partition("flags")[2].partition("\n")[0].split())
-    unstable = m.log_lines("Marking TSC unstable", "TSC found unstable")
-    if unstable:
-        return Check("clock", "warning", f"the log says: {unstable[0]}",
-                     "events of both kernels can only be joined by the kernel log")  # fmt: skip
+    trust = read_tsc_trust(m.root)
     if m.tracefs is None:
         return Check("clock", "unknown", "trace_clock cannot be read",
                      _AS_ROOT if m.blind else "mount tracefs")  # fmt: skip
@@ -76,6 +108,10 @@ def clock(m: Machine) -> Check:
             "clock", "warning", "no x86-tsc among the trace clocks: every other restarts",
             "the gap between both kernels is then known within bounds only",
         )  # fmt: skip
+    if trust.trusted is False:
+        return Check(
+            "clock", "warning", f"the kernel does not trust the TSC: {trust.why}", _DISTRUSTED
+        )
     missing = [flag for flag in _TSC if flag not in flags]
     if missing and flags:
         return Check(
@@ -83,7 +119,31 @@ def clock(m: Machine) -> Check:
             "the TSC may change its speed or stop in idle; in a virtual machine let the host pass "
             "the flags on (-cpu host,+invtsc)",
         )  # fmt: skip
-    return Check("clock", "ok", "x86-tsc runs on through the jump")
+    if trust.current and not trust.trusted:
+        return Check(
+            "clock", "warning", trust.why,
+            "if nobody chose that (clocksource=, or by writing to current_clocksource), the kernel "
+            "thinks the TSC worse: look for 'clocksource' and 'tsc' in its log; x86-tsc is "
+            "recorded all the same, for it runs on through the jump",
+        )  # fmt: skip
+    if trust.trusted is None or not flags:
+        unseen = trust.why if trust.trusted is None else "no flags of the CPU in proc/cpuinfo"
+        return Check("clock", "unknown", f"x86-tsc is offered, but {unseen}",
+                     "look into current_clocksource before the gap is believed")  # fmt: skip
+    return Check("clock", "ok", f"x86-tsc runs on through the jump; {trust.why}")
+
+
+def wanted_clock(m: Machine) -> str:
+    """The trace clock that 'tracekit record' will choose."""
+    if m.tracefs is None:
+        return TSC
+    name = m.instance.name if m.instance else ""
+    texts = (m.text(f"{m.tracefs}/instances/{name}/trace_clock") if name else "",
+             m.text(f"{m.tracefs}/trace_clock"))  # fmt: skip
+    text = next((text for text in texts if text.strip()), "")
+    chosen = re.search(r"\[(\S+)\]", text)
+    clocks = tuple(text.replace("[", "").replace("]", "").split())
+    return best_clock(clocks, chosen[1] if chosen else "local", read_tsc_trust(m.root))
 
 
 def headers(m: Machine) -> Check:
@@ -168,7 +228,7 @@ def next_command(m: Machine, session: str) -> Check:
     """The command line 'tracekit handover' would give the next kernel."""
     name = "next-cmdline"
     try:
-        following = next_cmdline(m.command.text, session)
+        following = next_cmdline(m.command.text, session, memory=m.memory, clock=wanted_clock(m))
     except UsageError as error:
         return Check(name, "failed", str(error), "shorten this kernel's command line")
     if following.warnings:

@@ -26,9 +26,15 @@ _AS_ROOT = "run 'tracekit doctor' as root to see"
 
 def kho(m: Machine) -> Check:
     """KHO built in, enabled and working."""
-    option = m.option("KEXEC_HANDOVER")
+    option, on = m.option("KEXEC_HANDOVER"), kho_enabled(m)
     switch = {True: "kho=on", False: "kho=off", None: "no kho="}[m.command.kho]
     summary = f"CONFIG_KEXEC_HANDOVER={option or 'unknown'}, {switch} on the command line"
+    if m.command.kho is None and on:
+        summary += ", on by default (CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT=y)"
+    if m.crash_kernel:
+        return Check("kho", "failed", f"this is a crash kernel: {m.crash_kernel}",
+                     "'tracekit recover' reads the dead kernel's memory here; examine the kernel "
+                     "that is to be recorded, after the next boot")  # fmt: skip
     if option == "n":
         return Check(
             "kho",
@@ -37,6 +43,9 @@ def kho(m: Machine) -> Check:
             "boot a kernel of 6.16 or later that is built with CONFIG_KEXEC_HANDOVER=y and "
             "CONFIG_KEXEC_HANDOVER_DEBUGFS=y; 'tracekit lab' shows all of it in a virtual machine",
         )
+    if m.command.kho is False:
+        return Check("kho", "failed", f"{summary}: it hands nothing on",
+                     f"boot with kho=on instead: {_SETUP}")  # fmt: skip
     if m.kho is not None:
         return Check("kho", "ok", f"{summary}, {m.root.where(m.kho)}/out is there")
     if lines := m.log_lines("disabling kexec handover"):
@@ -44,18 +53,33 @@ def kho(m: Machine) -> Check:
             "kho", "failed", f"{summary}; the log says: {lines[0]}",
             "reserve less for its scratch areas (kho_scratch=), or give the machine more memory",
         )  # fmt: skip
-    if m.command.kho is False or (m.command.kho is None and not m.blind and _debugfs(m)):
+    seen = not m.blind and _debugfs(m)
+    if on is False:
         return Check("kho", "failed", f"{summary}, no {m.root.where('sys/kernel/debug/kho')}",
                      f"boot with kho=on: {_SETUP}")  # fmt: skip
-    if m.command.kho is None:
+    if on is None and seen:
+        return Check("kho", "unknown", f"{summary}, no {m.root.where('sys/kernel/debug/kho')}, "
+                     "which a kernel without CONFIG_KEXEC_HANDOVER_DEBUGFS lacks anyway",
+                     f"boot with kho=on, then nothing is left to chance: {_SETUP}")  # fmt: skip
+    if on is None:
         return Check("kho", "unknown", f"{summary}; debugfs cannot be looked into", _AS_ROOT)
-    if m.blind or not _debugfs(m):
+    if not seen:
         return Check("kho", "unknown", f"{summary}; debugfs cannot be looked into",
                      _AS_ROOT if m.blind else "mount debugfs")  # fmt: skip
     return Check(
         "kho", "warning", f"{summary}, but debugfs does not show it",
+        "it may have been given up at boot: look for 'KHO' in the kernel's log"
+        if m.option("KEXEC_HANDOVER_DEBUGFS") == "y" else
         "build the kernel with CONFIG_KEXEC_HANDOVER_DEBUGFS=y; recover then needs less guessing",
     )  # fmt: skip
+
+
+def kho_enabled(m: Machine) -> bool | None:
+    """Whether KHO is switched on: by ``kho=``, else by its default; None where that is unknown."""
+    if m.command.kho is not None:
+        return m.command.kho
+    default = m.option("KEXEC_HANDOVER_ENABLE_DEFAULT")
+    return None if default is None else default == "y"
 
 
 def _debugfs(m: Machine) -> bool:
@@ -68,7 +92,8 @@ def _place(region: RegionSpec) -> str:
 
 def regions(m: Machine) -> Check:
     """Two regions reserved, so that two kernels can take turns."""
-    wanted = m.command.reserve_mem
+    uses = {memory.name: m.memory.use_of(memory.name) for memory in m.command.reserve_mem}
+    wanted = [memory for memory in m.command.reserve_mem if not uses[memory.name].foreign]
     if lines := m.log_lines("reserve_mem: "):
         return Check("regions", "failed", f"the log says: {'; '.join(lines)}", _SETUP)
     names = {memory.name for memory in wanted}
@@ -82,7 +107,9 @@ def regions(m: Machine) -> Check:
                 "carve-out, which KHO does not carry",
                 f"keep memmap= on the next kernel's command line too; better: {_SETUP}",
             )  # fmt: skip
-        return Check("regions", "failed", "no reserve_mem= on the command line", _SETUP)
+        taken = ", ".join(f"{name} is used by {use.who}" for name, use in uses.items())
+        summary = f"no reserve_mem= for tracing: {taken}" if taken else "no reserve_mem="
+        return Check("regions", "failed", f"{summary} on the command line", _SETUP)
     missing = names - {r.name for r in m.regions}
     if m.regions and missing:
         return Check(
@@ -106,6 +133,10 @@ def instance(m: Machine) -> Check:
             _SETUP,
         )  # fmt: skip
     place = wanted.region or f"{wanted.address:#x}"
+    use = m.memory.use_of(place, wanted.address, wanted.size or 0)
+    if use.foreign or len(use.instances) > 1:
+        return Check("instance", "failed", f"{wanted.name} is on {place}, but so is {use.who}",
+                     f"give it a region of its own: {_SETUP}")  # fmt: skip
     if lines := m.log_lines("Failed to map boot instance", "Invalid boot instance"):
         return Check("instance", "failed", f"the log says: {'; '.join(lines)}",
                      "name a region that reserve_mem= makes on the same command line")  # fmt: skip
@@ -135,13 +166,15 @@ def instance(m: Machine) -> Check:
 
 def ping_pong(m: Machine) -> Check:
     """A region that this kernel leaves alone, for the next one."""
-    used = {i.region for i in m.command.instances if i.region is not None}
-    free = [memory.name for memory in m.command.reserve_mem if memory.name not in used]
+    uses = {memory.name: m.memory.use_of(memory.name) for memory in m.command.reserve_mem}
+    free = [name for name, use in uses.items() if use.kind == "free"]
+    taken = "; ".join(f"{name}: {use.who}" for name, use in uses.items() if use.who)
     if free:
         return Check("other-region", "ok", f"{', '.join(free)} is free for the next kernel")
     return Check(
-        "other-region", "warning", "no region is free for the next kernel's trace instance",
-        f"reserve a second region that no trace_instance= uses: {_SETUP}",
+        "other-region", "warning",
+        "no region is free for the next kernel's trace instance" + (f" ({taken})" if taken else ""),
+        f"reserve a second region that nobody uses: {_SETUP}",
     )  # fmt: skip
 
 

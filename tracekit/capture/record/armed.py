@@ -48,9 +48,11 @@ def _decode(data: bytes) -> Armed | None:
     try:
         document: dict[str, Any] = json.loads(data)
         before = document.pop("before")
+        size = str(before.get("saved_cmdlines_size", ""))  # an older tracekit did not raise it
         state = InstanceState(
-            str(before["tracing_on"]), str(before["clock"]), tuple(map(str, before["events"]))
-        )
+            str(before["tracing_on"]), str(before["clock"]), tuple(map(str, before["events"])),
+            size if size.isascii() and size.isdecimal() else "",
+        )  # fmt: skip
         armed = Armed(**document, before=state)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

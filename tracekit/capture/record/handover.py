@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracekit.capture.cmdline.compose import NextBoot, next_cmdline
+from tracekit.capture.cmdline.memory_use import read_memory
 from tracekit.capture.record.armed import ask_for_release, recording
 from tracekit.capture.record.instance import find_instance
 from tracekit.capture.record.kexec import jump, load
-from tracekit.capture.record.recorder import Options, Recorder, best_clock
+from tracekit.capture.record.recorder import Options, Recorder, recording_clock
 from tracekit.capture.save.remarks import Progress, no_progress
 from tracekit.errors import UsageError
 from tracekit.sysroot import Sysroot
@@ -64,7 +65,8 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
         str(options.session.resolve()),
         base=next_kernel.append,
         instance=instance.name,
-        clock=instance.clock if running else options.clock or best_clock(instance),
+        clock=instance.clock if running else options.clock or recording_clock(root, instance),
+        memory=read_memory(root),
     )
     return Plan(next_kernel, boot, options, running.pid if running else None)
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from tracekit.capture.cmdline.parse import CommandLine, parse_cmdline
+from tracekit.capture.cmdline.memory_use import read_memory
+from tracekit.capture.cmdline.parse import CommandLine, TraceInstance, parse_cmdline
 from tracekit.errors import SourceError, UsageError
 from tracekit.probes.kprobes import GROUP
 from tracekit.sysroot import TRACEFS, Sysroot, find_tracefs
@@ -52,8 +53,11 @@ PRESETS = {
 
 _EVENT = re.compile(r"[\w*?\[\]!-]+(:[\w*?\[\]!-]+)?")
 _WILD = re.compile(r"[*?\[]")
-_CHOSEN = re.compile(r"\[(\S+)\]")
+_CHOSEN = re.compile(r"\[([^\s\[\]]+)\]")
 _ADDRESS = re.compile(r"([0-9a-f]{1,16})\s")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_SIZE = "saved_cmdlines_size"
+_MOST_TASKS = (1 << 15, 1 << 12)  # PID_MAX_DEFAULT; the second with CONFIG_BASE_SMALL
 _STAT = re.compile(r"^(entries|overrun|commit overrun|dropped events): (\d{1,18})$", re.M)
 
 
@@ -64,6 +68,7 @@ class InstanceState:
     tracing_on: str
     clock: str
     events: tuple[str, ...]
+    saved_cmdlines_size: str = ""  # of all of tracefs; '' where the kernel has no such file
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +171,33 @@ class Instance:
     def state(self) -> InstanceState:
         """The settings as they are now, for :meth:`restore`."""
         events = tuple(line for line in self.read("set_event").split() if ":" in line)
-        return InstanceState(self.read("tracing_on").strip() or "0", self.clock, events)
+        size = self._cmdlines_size()
+        return InstanceState(self.read("tracing_on").strip() or "0", self.clock, events, size)
+
+    def _cmdlines_size(self) -> str:
+        size = (self.root.get(f"{self.tracefs}/{_SIZE}") or b"").decode("ascii", "replace").strip()
+        return size if _NUMBER.fullmatch(size) else ""
+
+    def _write_cmdlines_size(self, size: int) -> None:
+        self._write(f"{self.tracefs}/{_SIZE}", str(size), 0)
+
+    def remember_tasks(self) -> bytes:
+        """Have the kernel remember the names of as many tasks as it can.
+
+        Returns ``saved_cmdlines`` as it was before: changing the size empties it
+        (``tracing_resize_saved_cmdlines()``).
+        """
+        size = self._cmdlines_size()
+        names = self.root.get(f"{self.tracefs}/saved_cmdlines") or b""
+        for most in _MOST_TASKS if size else ():
+            if int(size) >= most:
+                break
+            try:
+                self._write_cmdlines_size(most)
+            except SourceError:
+                continue  # more than this kernel's PID_MAX_DEFAULT, or than it has memory for
+            break
+        return names
 
     def enable(self, wanted: Iterable[str]) -> list[str]:
         """Enable events by glob of ``SYSTEM:NAME``; returns the globs that no event matches.
@@ -209,6 +240,7 @@ class Instance:
     def restore(self, state: InstanceState) -> None:
         """Stop recording and restore the events; the record stays in the buffer.
 
+        The names of tasks that the kernel remembers are gone where their number was raised.
         The clock is restored only when the buffer is empty: changing it wipes the buffer
         (``tracing_set_clock()``).
         """
@@ -217,6 +249,9 @@ class Instance:
         self.enable(state.events)
         if self.clock != state.clock and self.stats().entries == 0:
             self.write("trace_clock", state.clock)
+        if state.saved_cmdlines_size not in ("", self._cmdlines_size()):
+            # read, it may say more than may be written: the memory is rounded up
+            self._write_cmdlines_size(min(int(state.saved_cmdlines_size), _MOST_TASKS[0]))
         if state.tracing_on == "1":
             self.write("tracing_on", "1")
 
@@ -258,6 +293,19 @@ def running_command(root: Sysroot) -> CommandLine:
     return parse_cmdline((root.get("proc/cmdline") or b"").decode("utf-8", "replace"))
 
 
+def _check_alone(root: Sysroot, instance: TraceInstance) -> None:
+    """Raise SourceError where somebody else writes to the instance's memory too."""
+    place = instance.region or f"{instance.address:#x}"
+    use = read_memory(root).use_of(place, instance.address, instance.size or 0)
+    others = [other for other in use.instances if other != instance.name]
+    if use.foreign or others:
+        raise SourceError(
+            f"the trace instance {instance.name} lies on {place}, which is used by {use.who}: "
+            "both would write to it. Give the instance a reserve_mem= region of its own "
+            "('tracekit setup' shows how)"
+        )
+
+
 def find_instance(root: Sysroot, wanted: str | None = None) -> Instance:
     """The instance to record in: the one named, else the one the command line puts on a region.
 
@@ -289,4 +337,5 @@ def find_instance(root: Sysroot, wanted: str | None = None) -> Instance:
             f"--instance {name}: it does not lie in a reserved region, so its record would not "
             f"survive the kexec; {', '.join(preserved) or 'no instance'} does"
         )
+    _check_alone(root, next(i for i in command.instances if i.name == name))
     return Instance(root, tracefs, name)

@@ -22,10 +22,11 @@ from tracekit.capture.record.region import region_of
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.recover.regions import recovered_in
 from tracekit.capture.save import systemd
-from tracekit.capture.save.boot_files import Saving, refresh_boot, save_boot
+from tracekit.capture.save.boot_files import Saving, refresh_boot, save_boot, save_symbols
 from tracekit.capture.save.boots import header_address
 from tracekit.capture.save.bpf_store import bpf_records
 from tracekit.capture.save.clocks import sample_trace_clock
+from tracekit.capture.save.clocksource import best_clock, read_tsc_trust
 from tracekit.capture.save.remarks import Progress, Remarks, no_progress
 from tracekit.capture.save.snapshot import open_boot
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError
@@ -34,12 +35,11 @@ from tracekit.session import SessionWriter
 from tracekit.session.files import write_all
 from tracekit.sysroot import Sysroot
 
-__all__ = ["Options", "Recorder", "Status", "best_clock", "cleanup"]
+__all__ = ["Options", "Recorder", "Status", "cleanup", "recording_clock"]
 
 _REFRESH = 10.0  # seconds between savings of what changes
 _COUNTERS = 1.0  # seconds between readings of the per-CPU counters
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
-PREFERRED_CLOCK = "x86-tsc"  # the one that keeps counting through a kexec
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Recorder:
         self.options = options
         self.instance = find_instance(root, options.instance)
         self._globs = globs(options.events)
-        self.clock = options.clock or best_clock(self.instance)
+        self.clock = options.clock or recording_clock(root, self.instance)
         if self.clock not in self.instance.clocks:
             raise SourceError(
                 f"--clock {self.clock}: this kernel has {', '.join(self.instance.clocks)}"
@@ -130,12 +130,23 @@ class Recorder:
         whole = os.fstat(self._part).st_size // RECORD.size * RECORD.size
         os.ftruncate(self._part, whole)  # a killed recorder may have left a torn record
         os.lseek(self._part, 0, os.SEEK_END)
+        names = self.instance.remember_tasks()
         self._arm()
         save_boot(self._saving, self._kernel)  # from here on a kexec may come
+        self._keep_names(names)
         self._writer.finish("snapshot")
+        self._saving = replace(self._saving, at_hand={})  # modules may come and go
         with self._progress("loading the probes", None):
             self.probing = Probing(self.root, self.instance, self.options.bpf, self.remarks)
+        save_symbols(self._saving, anew=True)  # the probes' programs have names, too
         self._save(full=self.probing.mode == "kprobes")  # those events have formats of their own
+
+    def _keep_names(self, before: bytes) -> None:
+        """Save the names that the kernel remembered ``before`` it was told to remember more."""
+        rel = "tracefs/saved_cmdlines"
+        knowledge = self._saving.knowledge
+        if (now := knowledge.earlier(rel)) is not None:
+            knowledge.keep(rel, now, before)
 
     def _recover_first(self) -> None:
         """Recover what the previous kernel left, if nobody has: recording may overwrite it."""
@@ -309,16 +320,16 @@ _OWN_REMARKS = (
 )
 
 
-def best_clock(instance: Instance) -> str:
-    """The clock to record on: where there is one, the one that keeps counting through a kexec."""
-    return PREFERRED_CLOCK if PREFERRED_CLOCK in instance.clocks else instance.clock
+def recording_clock(root: Sysroot, instance: Instance) -> str:
+    """The clock that an instance records on where none is asked for."""
+    return best_clock(instance.clocks, instance.clock, read_tsc_trust(root))
 
 
 def _has_record(writer: SessionWriter, text_address: int) -> bool:
     """Whether the session holds a region that the kernel with this ``_text`` wrote."""
     for rel in writer.names("boots/"):
         if "/regions/" in rel and rel.endswith(".raw"):
-            written = header_address((writer.read(rel) or b"")[:64])
+            written = header_address(writer.head(rel)[:64])
             if written is not None and written[1] == text_address:
                 return True
     return False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from tracekit.capture.cmdline.memory_use import carried_regions
 from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.record.instance import running_command
 from tracekit.capture.recover.evidence import mapped_instances
-from tracekit.errors import ParseError, SourceError
-from tracekit.kho.tree import parse_memblock
-from tracekit.sysroot import KHO_ROOTS, Sysroot
+from tracekit.errors import SourceError
+from tracekit.sysroot import Sysroot
 
 __all__ = ["region_of"]
 
@@ -22,15 +22,10 @@ def region_of(root: Sysroot, instance: str) -> RegionSpec:
     if parameter is not None and parameter.address is not None and parameter.size is not None:
         return RegionSpec(instance, parameter.address, parameter.size)
     name = (parameter.region if parameter else None) or instance
-    for place in KHO_ROOTS:
-        for side in ("out", "in"):
-            try:
-                regions = parse_memblock(root.get(f"{place}/{side}/sub_fdts/memblock") or b"")
-            except ParseError:
-                continue
-            for region in regions:
-                if region.name == name:
-                    return RegionSpec(name, region.address, region.size)
+    for side in ("out", "in"):
+        for region in carried_regions(root, (side,)):
+            if region.name == name:
+                return region
     log = (root.kernel_log() or b"").decode("utf-8", "replace")
     if (mapped := mapped_instances(log).get(instance)) is not None:
         return RegionSpec(name, *mapped)

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from tracekit.capture.cmdline.parse import RegionSpec
-from tracekit.capture.recover.evidence import Previous, why_no_kho
+from tracekit.capture.recover.evidence import (
+    VMCORE,
+    Previous,
+    crash_kernel,
+    why_crash,
+    why_no_kho,
+)
 from tracekit.capture.save.remarks import Remarks
 from tracekit.carriers.elf_core import PhysicalMemory
 from tracekit.errors import NothingToRecover, ParseError, SourceError
@@ -24,7 +30,7 @@ from tracekit.sysroot import KHO_ROOTS, Sysroot
 
 __all__ = ["Core", "Discovery", "discover", "open_cores"]
 
-_CORES = ("proc/vmcore", "proc/kcore")  # a crash kernel's vmcore holds what its kcore does not
+_CORES = (VMCORE, "proc/kcore")  # a crash kernel's vmcore holds what its kcore does not
 _SETUP_KEXEC_KHO = 10  # arch/x86/include/uapi/asm/setup_data.h
 _SETUP_DATA = "sys/kernel/boot_params/setup_data"
 _DT_POINTER = "sys/firmware/devicetree/base/chosen/linux,kho-fdt"
@@ -44,13 +50,17 @@ class Core:
 class Discovery:
     """The regions to fetch, and the KHO data that came (name in ``kho/in/`` -> bytes).
 
-    ``how`` is ``kho memblock`` or ``--region``; ``metadata`` is None where KHO has none.
+    ``how`` is ``kho memblock``, ``vmcore`` or ``--region``; ``metadata`` is None where KHO has
+    none. ``crash`` is what shows that this is a crash kernel, '' where nothing does; ``carried``
+    are the regions that KHO says it brought, whatever is fetched.
     """
 
     how: str
     regions: list[RegionSpec]
     blobs: dict[str, bytes] = field(default_factory=dict)
     metadata: KexecMetadata | None = None
+    crash: str = ""
+    carried: tuple[RegionSpec, ...] = ()
 
 
 def open_cores(root: Sysroot, remarks: Remarks) -> list[Core]:
@@ -156,11 +166,18 @@ def discover(
     ``previous`` is what the session knows of the kernel before this one. Raises
     :class:`~tracekit.errors.NothingToRecover`, which lists all places that were searched.
     """
+    crash = crash_kernel(root)
     blobs = _read_blobs(root, cores, remarks)
+    if crash and VMCORE not in crash:
+        blobs = {}  # what a device tree still names was meant for another kernel
+    crash = "" if blobs else crash
     handover = _handover(blobs, cores, remarks) if blobs else None
-    discovery = Discovery("--region", list(given), blobs, _metadata(blobs, remarks))
+    discovery = Discovery("--region", list(given), blobs, _metadata(blobs, remarks), crash)
     if given:
+        discovery.carried = tuple(_carried(blobs))
         return discovery
+    if crash:
+        return _crashed(discovery, cores, remarks, previous)
     discovery.how = "kho memblock"
     if not blobs:
         pointer = _pointer(root, Remarks())
@@ -196,4 +213,31 @@ def discover(
             "reserve_mem=SIZE:ALIGN:NAME on its command line"
         )
     discovery.regions = [RegionSpec(region.name, region.address, region.size) for region in regions]
+    discovery.carried = tuple(discovery.regions)
+    return discovery
+
+
+def _carried(blobs: dict[str, bytes]) -> list[RegionSpec]:
+    """The regions in KHO's ``memblock`` blob; none where it is absent or damaged."""
+    try:
+        regions = parse_memblock(blobs.get("sub_fdts/memblock", b""), "KHO memblock")
+    except ParseError:
+        return []
+    return [RegionSpec(region.name, region.address, region.size) for region in regions]
+
+
+def _crashed(
+    discovery: Discovery, cores: Sequence[Core], remarks: Remarks, previous: Previous | None
+) -> Discovery:
+    """The regions of the kernel that crashed, where the session says that they lay, in vmcore.
+
+    Raises :class:`~tracekit.errors.NothingToRecover`.
+    """
+    memories = [core.memory for core in cores if core.path == VMCORE]
+    places = previous.places if previous else ()
+    held = [p for p in dict.fromkeys(places) if any(m.holds(p.address, p.size) for m in memories)]
+    if not held:
+        raise NothingToRecover(why_crash(discovery.crash, previous, memories, remarks.diagnostics))
+    discovery.how = "vmcore"
+    discovery.regions = list({place.name: place for place in reversed(held)}.values())[::-1]
     return discovery

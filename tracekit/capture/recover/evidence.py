@@ -11,26 +11,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tracekit.capture.cmdline.parse import CommandLine, RegionSpec, parse_cmdline
+from tracekit.capture.cmdline.parse import CommandLine, RegionSpec, parse_cmdline, split_parameters
 from tracekit.capture.save.boots import header_address
+from tracekit.capture.save.kernel import config_text
 from tracekit.capture.save.remarks import Remarks
 from tracekit.carriers.elf_core import PhysicalMemory
-from tracekit.errors import ParseError, SourceError
+from tracekit.errors import Diagnostic, ParseError, SourceError
 from tracekit.kho.tree import parse_memblock
 from tracekit.sysroot import Sysroot
 
 __all__ = [
+    "VMCORE",
     "Previous",
+    "crash_kernel",
     "lockdown_mode",
     "log_lines",
     "mapped_instances",
     "previous_boot",
     "quote",
     "still_there",
+    "why_crash",
     "why_locked",
     "why_no_kho",
 ]
 
+#: A crashed kernel's memory, as its crash kernel shows it.
+VMCORE = "proc/vmcore"
+_ELFCOREHDR = "sys/firmware/devicetree/base/chosen/linux,elfcorehdr"  # arm64 has no parameter
 _LOCKDOWN = "sys/kernel/security/lockdown"
 _CHOSEN = re.compile(r"\[(\w+)\]")
 _ENTRIES = re.compile(r"^entries: (\d{1,19})$", re.M)
@@ -49,7 +56,8 @@ class Previous:
 
     ``places`` are where its ``reserve_mem`` regions lay; ``entries`` how many events each CPU of
     its instance had when its snapshot was taken: (instance, CPU) -> events. ``handing`` says
-    whether it had KHO data to hand on.
+    whether it had KHO data to hand on, ``kho_default`` whether it is on without ``kho=`` (None:
+    its configuration is not known).
     """
 
     boot: int
@@ -58,6 +66,7 @@ class Previous:
     places: tuple[RegionSpec, ...] = ()
     entries: Mapping[tuple[str, int], int] = field(default_factory=dict)
     handing: bool = False
+    kho_default: bool | None = None
 
     @property
     def name(self) -> str:
@@ -105,7 +114,26 @@ def previous_boot(
             if count is not None:
                 entries[match[1], int(match[2])] = int(count[1])
     handing = any(name.startswith(f"{base}/kho/out/") for name in names)
-    return Previous(boot, kernel, command, tuple(places), entries, handing)
+    config = config_text(read(f"{base}/config.gz") or b"")
+    default = "CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT=y" in config.splitlines() if config else None
+    return Previous(boot, kernel, command, tuple(places), entries, handing, default)
+
+
+def crash_kernel(root: Sysroot) -> str:
+    """What shows that this is a crash kernel, which a panic has brought up; '' where nothing does.
+
+    ``is_kdump_kernel()`` in ``include/linux/crash_dump.h`` asks for an ``elfcorehdr`` too.
+    """
+    try:
+        cmdline = (root.get("proc/cmdline") or b"").decode("utf-8", "replace")
+    except SourceError:
+        cmdline = ""
+    named = [value for name, value in split_parameters(cmdline) if name == "elfcorehdr"]
+    if named:
+        return f"elfcorehdr={named[-1]} is on its command line"
+    if root.exists(_ELFCOREHDR):
+        return f"{root.where(_ELFCOREHDR)} is there"
+    return f"{root.where(VMCORE)} is there" if root.exists(VMCORE) else ""
 
 
 def lockdown_mode(root: Sysroot) -> str | None:
@@ -127,6 +155,38 @@ def why_locked(root: Sysroot) -> str:
         f". The kernel is locked down ({root.where(_LOCKDOWN)}: {mode}), which forbids reading "
         "physical memory: boot without lockdown= (it also follows from Secure Boot)"
     )
+
+
+def why_crash(
+    crash: str,
+    previous: Previous | None,
+    cores: Sequence[PhysicalMemory],
+    remarks: Sequence[Diagnostic],
+) -> str:
+    """Why no region can be read in a crash kernel, in words.
+
+    ``cores`` are what vmcores there are, ``remarks`` say why others cannot be used.
+    """
+    begin = (
+        f"this is a crash kernel ({crash}): a panic brought it up, KHO carries nothing into it, "
+        "and what the old kernel recorded is in /proc/vmcore, if anywhere. "
+    )
+    keep = (
+        "; to keep all of its memory: makedumpfile -E -d 0 /proc/vmcore FILE (an ELF core), before "
+        "the next reboot"
+    )
+    if not cores:
+        why = "; ".join(d.message for d in remarks if d.code == "core-unusable")
+        return f"{begin}It cannot be read: {why or 'it is not there (CONFIG_PROC_VMCORE)'}"
+    places = previous.places if previous else ()
+    if not places:
+        return (
+            f"{begin}The session does not say where the regions lay: name them with --region "
+            f"NAME@ADDRESS:SIZE (the old kernel's log had 'mapped boot instance'){keep}"
+        )
+    lay = ", ".join(f"{p.name} at {p.address:#x}, {p.size} bytes" for p in places)
+    held = "; ".join(core.describe() for core in cores)
+    return f"{begin}It does not hold the regions ({lay}), only {held}{keep}"
 
 
 def still_there(previous: Previous | None, memories: Sequence[PhysicalMemory]) -> list[RegionSpec]:
@@ -152,11 +212,20 @@ def _who_handed_nothing(previous: Previous | None) -> str:
     )
     if previous is None or not previous.kernel.get("known"):
         return f"no kernel handed KHO data to this one: {ways}"
-    if not previous.handing and previous.command.kho is not True:
-        lacking = "had kho=off" if previous.command.kho is False else "had no kho=on"
+    if not previous.handing and previous.command.kho is False:
         return (
-            f"the kernel before this one ({previous.name}) {lacking} on its command line, so it "
+            f"the kernel before this one ({previous.name}) had kho=off on its command line, so it "
             "handed nothing on: boot it with kho=on ('tracekit setup')"
+        )
+    if not previous.handing and previous.command.kho is None:
+        default = {
+            True: "KHO on by default, but its snapshot shows none",
+            False: "no kho=on on its command line, and KHO is off by default in it",
+            None: "no kho=on on its command line, unless KHO is on by default in it",
+        }[previous.kho_default]
+        return (
+            f"the kernel before this one ({previous.name}) had {default}, so it handed nothing on: "
+            "boot it with kho=on ('tracekit setup')"
         )
     return f"the kernel before this one ({previous.name}) had KHO on, but handed nothing on: {ways}"
 

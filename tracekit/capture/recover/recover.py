@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from tracekit.capture.cmdline.memory_use import Memory, Use, read_memory
 from tracekit.capture.cmdline.parse import RegionSpec, parse_cmdline
+from tracekit.capture.recover.attached import older_in, with_writers
+from tracekit.capture.recover.backup import find_backups, save_backup
 from tracekit.capture.recover.chain import (
     Chain,
     check_previous,
@@ -27,7 +30,14 @@ from tracekit.capture.recover.chain import (
 )
 from tracekit.capture.recover.discover import Discovery, discover, open_cores
 from tracekit.capture.recover.evidence import why_locked
-from tracekit.capture.recover.regions import Fetching, SavedRegion, assign, drop_doubles, leftovers
+from tracekit.capture.recover.regions import (
+    UNREADABLE,
+    Fetching,
+    SavedRegion,
+    assign,
+    drop_doubles,
+    leftovers,
+)
 from tracekit.capture.recover.verdict import (
     Contents,
     RegionFacts,
@@ -40,7 +50,7 @@ from tracekit.capture.save.boots import NOBODY, Owner
 from tracekit.capture.save.bpf_store import finish_bpf
 from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
-from tracekit.capture.save.pipes import drain_pipes, finish_pipes
+from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
 from tracekit.capture.save.remarks import Progress, Remarks, no_progress
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
 from tracekit.session import SessionWriter, safe_name
@@ -76,13 +86,27 @@ def _fetch(root: Sysroot, fetching: Fetching, discovery: Discovery) -> list[Save
         raise NothingToRecover(f"{error}{why_locked(root)}") from error
 
 
+def _with_owners(
+    writer: SessionWriter, chain: Chain, regions: Sequence[SavedRegion], how: str
+) -> list[tuple[SavedRegion, Owner]]:
+    """Each region with the boot it is of, and with all its writers where it has several."""
+    owners = owners_of(regions, chain, chain.facts(writer), how)
+    return [
+        with_writers(writer, chain, region, owner, chain.here)
+        for region, owner in zip(regions, owners, strict=True)
+    ]
+
+
 def _facts(
     root: Sysroot,
     writer: SessionWriter,
     chain: Chain,
+    discovery: Discovery,
     pairs: Sequence[tuple[SavedRegion, Owner]],
 ) -> list[RegionFacts]:
     """What is known of every region that was copied."""
+    memory = read_memory(root)
+    carried = {(spec.address, spec.size) for spec in discovery.carried}
     command = parse_cmdline(str(chain.kernel.get("cmdline") or ""))
     try:
         log = (root.kernel_log() or b"").decode("utf-8", "replace")
@@ -91,11 +115,35 @@ def _facts(
     facts = []
     for region, owner in pairs:
         data = writer.read(f"{region.base}.raw") if region.size <= _LOOK_INTO else None
-        contents = Contents("unclear") if data is None else look_into(data)
+        contents = Contents("unclear") if data is None else look_into(data, region.unread)
         spec = RegionSpec(region.name, region.address, region.size)
         recorder = recorder_of(writer, chain, region, owner)
-        facts.append(RegionFacts(spec, contents, owner.boot, chain.here, command, log, recorder))
+        earlier = [
+            i for i, kernel in chain.boots.items() if identity(kernel) in region.writers[:-1]
+        ]
+        older = older_in(writer, earlier, region) if region.writers else {}
+        kept: Literal["kho", "vmcore", "nothing"] = "nothing"
+        if region.carrier == "vmcore":
+            kept = "vmcore"
+        elif any(a <= spec.address and spec.address + spec.size <= a + n for a, n in carried):
+            kept = "kho"
+        use = _use(chain, memory, region, owner)
+        facts.append(
+            RegionFacts(
+                spec, contents, owner.boot, chain.here, command, log, recorder, use, kept, older
+            )
+        )  # fmt: skip
     return facts
+
+
+def _use(chain: Chain, here: Memory, region: SavedRegion, owner: Owner) -> Use:
+    """Who uses a region's memory: by this kernel's word, else by that of the boot that wrote it."""
+    range_, head = (region.name, region.address, region.size), bytes.fromhex(region.header)
+    use = here.use_of(*range_, head)
+    if use.foreign or owner.boot not in chain.boots:
+        return use
+    wrote = Memory.of(str(chain.boots[owner.boot].get("cmdline") or ""))
+    return wrote.use_of(*range_, head)
 
 
 def _explain(
@@ -104,24 +152,36 @@ def _explain(
     chain: Chain,
     discovery: Discovery,
     pairs: Sequence[tuple[SavedRegion, Owner]],
+    copied: bool,
     remarks: Remarks,
 ) -> None:
-    """Remark on what happened to the regions.
+    """Remark on what happened to the regions; ``copied``: this kernel has a copy of one.
 
     Raises :class:`~tracekit.errors.NothingToRecover` when no region that KHO carried has
     anything of an earlier kernel in it; the copies are removed from the session.
     """
-    facts = _facts(root, writer, chain, pairs)
+    facts = _facts(root, writer, chain, discovery, pairs)
     judged = [diagnostic for fact in facts for diagnostic in judge(fact)]
-    if discovery.how != "--region" and not any(fact.holds_recording for fact in facts):
+    recorded = copied or any(fact.holds_recording for fact in facts)
+    if discovery.how != "--region" and not recorded:
         for region, _ in pairs:
             if region.boot is None:
                 writer.remove(f"{region.base}.raw")
                 writer.remove(f"{region.base}.json")
-        raise NothingToRecover(nothing_recorded(facts, judged))
+        unread = [d for d in remarks.diagnostics if d.code == UNREADABLE]
+        locked = why_locked(root) if unread else ""
+        raise NothingToRecover(nothing_recorded(facts, judged, discovery.how, unread) + locked)
     for diagnostic in judged:
         remarks.append(diagnostic)
-    if parse_cmdline(str(chain.kernel.get("cmdline") or "")).kho is False:
+    if discovery.crash:
+        remarks.add(
+            "crash-kernel",
+            "warning",
+            f"boot {chain.here}",
+            f"this is a crash kernel ({discovery.crash}): a panic brought it up, not a handover, "
+            "and the old kernel's memory is in /proc/vmcore; KHO carries nothing into it",
+        )
+    elif discovery.blobs and parse_cmdline(str(chain.kernel.get("cmdline") or "")).kho is False:
         remarks.add(
             "kho-off",
             "warning",
@@ -159,6 +219,8 @@ def _adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) 
     facts = chain.facts(writer)
     for region in leftovers(writer, read_in):
         owner = owner_of_leftover(region, chain, facts)
+        reader = next((i for i, k in chain.boots.items() if identity(k) == region.read_in), -1)
+        region, owner = with_writers(writer, chain, region, owner, reader)
         where = f"region {region.name} in {region.directory}"
         if owner.boot == NOBODY:
             message = "a recover that was killed copied it; nothing tells which boot wrote it"
@@ -179,7 +241,8 @@ def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], discovery: Discove
     """Save the running kernel's side: its trace pages, its formats and names, its KHO data."""
     tracefs = find_tracefs(saving.root)
     markers = sample_trace_clock(saving.root, tracefs) if tracefs is not None else []
-    cpus = drain_pipes(saving, tracefs, kernel) if tracefs is not None else []
+    pipes = own_pipes(saving, tracefs or "")
+    cpus = drain_pipes(saving, pipes, kernel) if tracefs is not None else []
     metadata = asdict(discovery.metadata) if discovery.metadata else None
     save_boot(saving, {**kernel, "kexec_metadata": metadata}, markers)
     for name, data in discovery.blobs.items():
@@ -187,7 +250,7 @@ def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], discovery: Discove
         rel = saving.rel("/".join(("kho/in", *above, safe_name(last))))
         if not saving.writer.has(rel):  # it came from physical memory, not from debugfs
             saving.writer.write(rel, data)
-    finish_pipes(saving, cpus)
+    finish_pipes(saving, pipes, cpus)
 
 
 def recover(
@@ -219,9 +282,10 @@ def recover(
                 cores, writer, discovery.how, identity(kernel), chain.here, about_regions, progress
             )
             saved = _fetch(root, fetching, discovery)
-            owners = owners_of(saved, chain, chain.facts(writer), discovery.how)
-            pairs = list(zip(saved, owners, strict=True))
-            _explain(root, writer, chain, discovery, pairs, about_regions)
+            pairs = _with_owners(writer, chain, saved, discovery.how)
+            owners = [owner for _, owner in pairs]
+            backups = find_backups(root, writer, chain, about_regions)
+            _explain(root, writer, chain, discovery, pairs, bool(backups), about_regions)
         except NothingToRecover:
             _clear_incoming(writer)
             writer.abandon()
@@ -237,13 +301,14 @@ def recover(
             )
             if region.boot is None
             else region.of_boot(owner.boot)
-            for region, owner in zip(saved, owners, strict=True)
+            for (region, _), owner in zip(pairs, owners, strict=True)
         ]  # fmt: skip
+        saving = Saving(root, writer, chain.here, about_boot, progress, at_hand)
+        for backup in backups:
+            save_backup(saving, backup, kernel)
         if any(owner.boot != chain.here for owner in owners):
             check_previous(writer, chain, discovery, about_regions)
-        _save_new_boot(
-            Saving(root, writer, chain.here, about_boot, progress, at_hand), kernel, discovery
-        )
+        _save_new_boot(saving, kernel, discovery)
         drop_doubles(writer)
         _clear_incoming(writer)
         writer.set_diagnostics(None, about_regions.diagnostics)

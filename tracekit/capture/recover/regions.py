@@ -7,20 +7,24 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
 
 from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.recover.discover import Core
 from tracekit.capture.save.boots import HEADER, Owner
 from tracekit.capture.save.remarks import Progress, Remarks
+from tracekit.carriers.elf_core import Unread
 from tracekit.errors import NothingToRecover, SessionError, SourceError
 from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name
 from tracekit.session.compression import Sink
 from tracekit.session.files import dump_json
 from tracekit.session.names import INCOMING
+from tracekit.session.regions import listed_writers, unread_spans
+from tracekit.spans import Span
 
 __all__ = [
+    "UNREADABLE",
     "Fetching",
     "SavedRegion",
     "assign",
@@ -29,12 +33,17 @@ __all__ = [
     "recovered_in",
 ]
 
+UNREADABLE = "region-unreadable"  #: the code of the remark on a region that could not be read
+_LISTED = 8  # spans that a remark names
 _JSON = re.compile(r"/(?:regions|other-copies)/.*\.json$")
 
 
 @dataclass(frozen=True, slots=True)
 class SavedRegion:
     """A region in the session; ``regions/NAME.json`` has all fields but the last two.
+
+    ``unread`` are the (offset, size) of the bytes that could not be read: a filler stands there.
+    ``writers`` identify the boots that recorded into it, oldest first; none where it was one.
 
     ``read_in`` identifies the boot that read it: the same region read in the same boot is never
     copied again. Sizes and addresses are in bytes; ``sha256`` is that of the raw bytes; ``header``
@@ -51,6 +60,8 @@ class SavedRegion:
     sha256: str
     header: str
     owner_evidence: str = ""
+    unread: tuple[Span, ...] = ()
+    writers: tuple[str, ...] = ()
     directory: str = ""
     kept: bool = False
 
@@ -74,7 +85,13 @@ class SavedRegion:
         """The bytes of ``NAME.json``."""
         document = asdict(self)
         del document["directory"], document["kept"]
+        for name in ("unread", "writers"):
+            if not document[name]:
+                del document[name]
         return dump_json(document)
+
+
+_FIELDS = {field.name for field in fields(SavedRegion)} - {"directory", "kept"}
 
 
 class _Tap:
@@ -97,12 +114,14 @@ class _Tap:
 
 
 def _decode(data: bytes | None, directory: str) -> SavedRegion | None:
-    """A ``NAME.json``; None when it is absent or damaged."""
+    """A ``NAME.json``; None when it is absent or damaged. Unknown fields are left out."""
     try:
         document = json.loads(data or b"")
-        region = SavedRegion(**document, directory=directory, kept=True)
+        known = {name: document[name] for name in _FIELDS & document.keys()}
+        known |= {"unread": unread_spans(document), "writers": listed_writers(document)}
+        region = SavedRegion(**known, directory=directory, kept=True)
         bytes.fromhex(region.header)
-    except (ValueError, TypeError, RecursionError):
+    except (AttributeError, ValueError, TypeError, RecursionError):
         return None
     texts = (region.name, region.read_in, region.sha256, region.owner_evidence)
     numbers = (region.address, region.size)
@@ -139,7 +158,7 @@ class Fetching:
                 saved.append(self._already(spec) or self._copy(spec))
             except SourceError as error:
                 failures.append(f"{spec.name}: {error}")
-                self.remarks.add("region-unreadable", "error", f"region {spec.name}", str(error))
+                self.remarks.add(UNREADABLE, "error", f"region {spec.name}", str(error))
         if not saved:
             unusable = [d.message for d in self.remarks.diagnostics if d.code == "core-unusable"]
             raise NothingToRecover("no region could be read: " + "; ".join(failures + unusable))
@@ -173,13 +192,14 @@ class Fetching:
                 f"{spec.size} bytes: more than the {MAX_REGION} of any ring buffer; "
                 "name the part to fetch with --region"
             )
-        core = next((c for c in self.cores if c.memory.holds(spec.address, spec.size)), None)
+        held = [c.memory.held(spec.address, spec.size) for c in self.cores]
+        core = self.cores[held.index(max(held))] if any(held) else None
         if core is None:
-            held = "; ".join(f"{c.memory.source} holds {c.memory.describe()}" for c in self.cores)
+            cores = "; ".join(f"{c.memory.source} holds {c.memory.describe()}" for c in self.cores)
             end = spec.address + spec.size
             raise SourceError(
                 f"physical range {spec.address:#x}-{end:#x} is in no core: "
-                f"{held or 'there is none'}"
+                f"{cores or 'there is none'}"
             )
         directory = f"{INCOMING}{safe_name(self.read_in)}/"
         rel = f"{directory}{safe_name(spec.name)}"
@@ -188,7 +208,9 @@ class Fetching:
             self.writer.stream(f"{rel}.raw", spec.size) as sink,
         ):
             tap = _Tap(sink)
-            core.memory.copy_to(spec.address, spec.size, tap, advance)
+            unread = core.memory.copy_to(spec.address, spec.size, tap, advance)
+        if unread.spans:
+            self._remark_unread(spec, unread)
         region = SavedRegion(
             *spec,
             carrier=core.carrier,
@@ -196,10 +218,23 @@ class Fetching:
             read_in=self.read_in,
             sha256=tap.sha256,
             header=tap.header.hex(),
+            unread=unread.spans,
             directory=directory,
         )
         self.writer.write(f"{rel}.json", region.encode())
         return region
+
+    def _remark_unread(self, spec: RegionSpec, unread: Unread) -> None:
+        missing = sum(size for _, size in unread.spans)
+        listed = ", ".join(f"{start:#x}-{start + n:#x}" for start, n in unread.spans[:_LISTED])
+        more = f" and {len(unread.spans) - _LISTED} more" if len(unread.spans) > _LISTED else ""
+        self.remarks.add(
+            "region-partly-unread",
+            "warning",
+            f"region {spec.name}",
+            f"{missing} of its {spec.size} bytes could not be read: {unread.error}. Missing are "
+            f"the bytes {listed}{more}: what they held is unreadable, the rest is there",
+        )
 
 
 def leftovers(writer: SessionWriter, read_in: str) -> list[SavedRegion]:

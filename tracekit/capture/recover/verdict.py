@@ -14,13 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tracekit.capture.cmdline.memory_use import Use
 from tracekit.capture.cmdline.parse import CommandLine, RegionSpec
 from tracekit.capture.recover.evidence import Previous, log_lines, mapped_instances, quote
+from tracekit.carriers.signatures import PSTORE
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.ring.layout import parse_layout
+from tracekit.spans import Span, overlaps
 
 __all__ = ["Contents", "RegionFacts", "judge", "look_into", "nothing_recorded"]
 
+_PAGE_HEADER = 16  # bytes of a sub-buffer before its events
 _COMMIT = 0x3FFFFFFF  # of a sub-buffer's commit word: bytes of events in it
 _NOT_REVIVED = re.compile(r"KHO reserve-mem '[^']*' has wrong|FDT 'memblock' (has no|is incomp)")
 
@@ -37,20 +41,24 @@ class Contents:
     used: Mapping[int, int] = field(default_factory=dict)
 
 
-def look_into(data: bytes) -> Contents:
-    """Classify a region's bytes. Never raises."""
+def look_into(data: bytes, unread: Sequence[Span] = ()) -> Contents:
+    """Classify a region's bytes, those of ``unread`` not considered. Never raises."""
     try:
-        layout = parse_layout(data, "region")
+        layout = parse_layout(data, "region", unread=unread)
     except ParseError:
-        return Contents("unclear" if any(data) else "blank")
+        return Contents("unclear" if unread or any(data) else "blank")
     view = memoryview(data)
     used = {
         cpu.cpu: sum(
-            int.from_bytes(view[page + 8 : page + 12], "little") & _COMMIT for page in cpu.pages
+            int.from_bytes(view[page + 8 : page + 12], "little") & _COMMIT
+            for page in cpu.pages
+            if not overlaps(unread, page, _PAGE_HEADER)
         )
         for cpu in layout.cpus
     }
-    return Contents("recorded" if any(used.values()) else "empty", used)
+    if any(used.values()):
+        return Contents("recorded", used)
+    return Contents("unclear" if unread else "empty", used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,9 @@ class RegionFacts:
 
     ``owner`` is the boot that wrote it, ``here`` the running one. ``command`` and ``log`` are the
     running kernel's. ``previous`` is the boot whose recording the region was to hold, None where
-    there is none or it is in the session already.
+    there is none or it is in the session already. ``use`` says who else uses it, ``kept`` what
+    kept its memory: KHO, a vmcore, or nothing that is known. ``older``: CPU -> sub-buffers of
+    earlier kernels, where this one has recorded on after them.
     """
 
     spec: RegionSpec
@@ -69,12 +79,20 @@ class RegionFacts:
     command: CommandLine
     log: str
     previous: Previous | None
+    use: Use = field(default_factory=lambda: Use("free"))
+    kept: Literal["kho", "vmcore", "nothing"] = "kho"
+    older: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is somebody else's memory and no ring buffer is in it."""
+        return self.use.foreign and self.contents.kind in ("unclear", "blank")
 
     @property
     def attached(self) -> str | None:
         """The instance of this kernel that is on the region, None where none is."""
         instance = self.command.instance_of(self.spec.name, self.spec.address)
-        if instance is None:
+        if instance is None or self.kept == "vmcore":  # a crash kernel leaves the old memory alone
             return None
         mapped = mapped_instances(self.log).get(instance.name)
         elsewhere = mapped is not None and mapped[0] != self.spec.address
@@ -91,7 +109,8 @@ class RegionFacts:
     @property
     def holds_recording(self) -> bool:
         """Whether there is, or may be, something of an earlier kernel in it."""
-        return self.owner != self.here and self.contents.kind in ("recorded", "unclear")
+        worth = self.contents.kind in ("recorded", "unclear")
+        return self.owner != self.here and worth and not self.foreign
 
 
 def _cpus(numbers: Sequence[int]) -> str:
@@ -107,8 +126,29 @@ def _written(facts: RegionFacts, cpus: Sequence[int]) -> str:
     return f"; the snapshot had counted {count} events there" if count else ""
 
 
-def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
-    """(code, what happened) where this kernel's own instance is on an earlier kernel's region."""
+def _recorded_on(facts: RegionFacts, why: str, next_time: str) -> Diagnostic:
+    """The running kernel recorded on after an earlier one's events."""
+    kept = sorted(facts.older)
+    gone = [
+        cpu for cpu in sorted(facts.contents.used)
+        if cpu not in facts.older and _written(facts, [cpu])
+    ]  # fmt: skip
+    message = (
+        f"{why} and recorded on after its events. Those of {_cpus(kept)} are there, but for the "
+        "sub-buffer that was being written, where this kernel's first record lies"
+    )
+    if gone:
+        message += (
+            f"; {_cpus(gone)} has none left{_written(facts, gone)}: the kernel resets the buffers "
+            "of the CPUs that are online when it enables events"
+        )
+    severity: Literal["error", "warning"] = "error" if gone else "warning"
+    where = f"region {facts.spec.name}"
+    return Diagnostic("region-recorded-on", severity, where, f"{message}. Next time {next_time}")
+
+
+def _reattached(facts: RegionFacts) -> Diagnostic | None:
+    """What happened where this kernel's own instance is on an earlier kernel's region."""
     parameter = f"trace_instance={facts.attached}@{facts.spec.name}"
     why = (
         f"this kernel attached its own trace instance to the region the old one recorded in "
@@ -116,23 +156,32 @@ def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
     )
     next_time = "give the new kernel the other region, as 'tracekit handover' does"
     used = facts.contents.used
+    if facts.older:
+        return _recorded_on(facts, why, next_time)
+
+    def error(code: str, message: str) -> Diagnostic:
+        return Diagnostic(code, "error", f"region {facts.spec.name}", message)
+
     if facts.owner == facts.here and facts.contents.kind == "recorded":
-        return "region-rewritten", (
+        return error(
+            "region-rewritten",
             f"{why} and has recorded over it: the address of _text in its header is this "
-            f"kernel's{_written(facts, sorted(used))}. Next time {next_time}"
+            f"kernel's{_written(facts, sorted(used))}. Next time {next_time}",
         )
     if facts.contents.kind in ("empty", "blank"):
-        return "region-wiped", (
+        return error(
+            "region-wiped",
             f"{why} and cleared it: no CPU has an event left{_written(facts, sorted(used))}. "
-            f"Next time {next_time}"
+            f"Next time {next_time}",
         )
     gone = [cpu for cpu in sorted(used) if not used[cpu]]
     if gone:
         left = ", ".join(f"CPU {cpu}: {n} bytes" for cpu, n in sorted(used.items()) if n)
-        return "region-cpus-wiped", (
+        return error(
+            "region-cpus-wiped",
             f"{why}; {_cpus(gone)} has no event left{_written(facts, gone)}, and left are {left}. "
             "Restoring a trace clock other than 'local' resets the CPUs that are online then, "
-            f"which is CPU 0. Next time {next_time}"
+            f"which is CPU 0. Next time {next_time}",
         )
     return None
 
@@ -140,11 +189,15 @@ def _reattached(facts: RegionFacts) -> tuple[str, str] | None:
 def judge(facts: RegionFacts) -> list[Diagnostic]:
     """Remarks on what happened to a region that was to hold a recording; none if all is well."""
     where = f"region {facts.spec.name}"
+    if facts.foreign:
+        advice = f": {PSTORE}" if facts.use.kind == "ramoops" else ""
+        message = f"it is used by {facts.use.who}, and is no trace; saved as it is{advice}"
+        return [Diagnostic("region-of-others", "info", where, message)]
     remarks: list[Diagnostic] = []
     if facts.recorder is not None and facts.attached is not None:
         happened = _reattached(facts)
         if happened is not None:
-            remarks.append(Diagnostic(happened[0], "error", where, happened[1]))
+            remarks.append(happened)
     elif facts.recorder is not None and facts.contents.kind in ("empty", "blank"):
         remarks.append(
             Diagnostic(
@@ -156,7 +209,17 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
                 "recording (tracing_on, events)? 'tracekit record' sees to both",
             )
         )
-    if facts.owner != facts.here and not _reserved_alike(facts):
+    if facts.owner != facts.here and facts.kept == "nothing":
+        remarks.append(
+            Diagnostic(
+                "region-not-kept",
+                "warning",
+                where,
+                "KHO did not carry it here: nothing that is known has kept its memory from being "
+                "written to since the jump",
+            )
+        )
+    elif facts.owner != facts.here and facts.kept == "kho" and not _reserved_alike(facts):
         lines = log_lines(facts.log, _NOT_REVIVED)
         remarks.append(
             Diagnostic(
@@ -179,8 +242,16 @@ def _reserved_alike(facts: RegionFacts) -> bool:
     return any(not m.align or spec.address % m.align == 0 for m in same)
 
 
-def nothing_recorded(facts: Sequence[RegionFacts], judged: Sequence[Diagnostic]) -> str:
-    """Why regions were carried here and yet hold nothing of an earlier kernel, in words."""
+def nothing_recorded(
+    facts: Sequence[RegionFacts],
+    judged: Sequence[Diagnostic],
+    how: str = "kho memblock",
+    unreadable: Sequence[Diagnostic] = (),
+) -> str:
+    """Why regions were found (``how``: as in ``Discovery``) and yet hold nothing, in words.
+
+    ``unreadable`` are the remarks on regions that could not be read: a recording may be in them.
+    """
     held = {
         "recorded": "only this kernel's own events",
         "empty": "a ring buffer without an event",
@@ -188,14 +259,22 @@ def nothing_recorded(facts: Sequence[RegionFacts], judged: Sequence[Diagnostic])
         "unclear": "no ring buffer of an earlier kernel",
     }
     regions = "; ".join(
-        f"{f.spec.name} ({f.spec.address:#x}, {f.spec.size} bytes) holds {held[f.contents.kind]}"
+        f"{f.spec.name} ({f.spec.address:#x}, {f.spec.size} bytes) "
+        + (f"is used by {f.use.who}" if f.foreign else f"holds {held[f.contents.kind]}")
         for f in facts
     )
+    raw = " ".join(f"--region {f.spec.name}@{f.spec.address:#x}:{f.spec.size:#x}" for f in facts)
+    keep = f". To save the memory as it is all the same: {raw}"
     why = "".join(f". {d.where}: {d.message}" for d in judged if d.severity != "info")
+    begin = "/proc/vmcore has the regions" if how == "vmcore" else "KHO carried regions"
+    if unreadable:
+        unread = "; ".join(f"{d.where}: {d.message}" for d in unreadable)
+        return (
+            f"{begin}, but some could not be read: {unread}. The others hold no recording: "
+            f"{regions}{why}{keep}"
+        )
     hint = (
         ". Was the old kernel recording? It needs trace_instance=NAME^traceoff@REGION on its "
         "command line, and 'tracekit record' to arm it ('tracekit doctor' checks)"
     )
-    raw = " ".join(f"--region {f.spec.name}@{f.spec.address:#x}:{f.spec.size:#x}" for f in facts)
-    keep = f". To save the memory as it is all the same: {raw}"
-    return f"KHO carried regions, but no recording is in them: {regions}{why or hint}{keep}"
+    return f"{begin}, but no recording is in them: {regions}{why or hint}{keep}"

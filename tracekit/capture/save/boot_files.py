@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracekit.capture.save.boots import known_boots
 from tracekit.capture.save.clocks import (
     clock_readings,
     clock_samples,
@@ -16,6 +18,8 @@ from tracekit.capture.save.clocks import (
     valid_sample,
 )
 from tracekit.capture.save.kernel import describe_kernel, remarks_on
+from tracekit.capture.save.kernel_log import joined_log
+from tracekit.capture.save.knowledge import TABLES, Knowledge, event_of
 from tracekit.capture.save.remarks import Progress, Remarks
 from tracekit.errors import SessionError, Severity, SourceError
 from tracekit.session import SessionWriter, safe_name
@@ -28,6 +32,7 @@ __all__ = [
     "refresh_boot",
     "save_boot",
     "save_clocks",
+    "save_symbols",
 ]
 
 _TRACEFS_FILES: Mapping[str, Severity | None] = {
@@ -49,7 +54,7 @@ _TRACEFS_FILES: Mapping[str, Severity | None] = {
     "current_tracer": None,
 }
 _MAX_READINGS = 1 << 10  # the newest are kept; taken where no counter can be read
-_CHANGING = ("saved_cmdlines", "saved_tgids", "kprobe_events")
+_DYNAMIC = re.compile(rb"^[a-z]\d*:(\S+/\S+)", re.M)  # of kprobe_events and its kin
 _INSTANCE_FILES = (
     "trace_clock",
     "current_tracer",
@@ -61,13 +66,11 @@ _INSTANCE_FILES = (
     "trace_options",
     "last_boot_info",
 )
-# session name -> (kernel file, how bad its absence is, compressed)
-_BOOT_FILES: Mapping[str, tuple[str, Severity | None, bool]] = {
-    "kallsyms": ("proc/kallsyms", "warning", True),
-    "modules": ("proc/modules", "info", False),
-    "iomem": ("proc/iomem", "info", False),
-    "cpuinfo": ("proc/cpuinfo", None, False),
-    "config.gz": ("proc/config.gz", None, False),
+# session name -> (kernel file, how bad its absence is)
+_BOOT_FILES: Mapping[str, tuple[str, Severity | None]] = {
+    "iomem": ("proc/iomem", "info"),
+    "cpuinfo": ("proc/cpuinfo", None),
+    "config.gz": ("proc/config.gz", None),
 }
 _FACTS: Mapping[str, tuple[str, Severity | None]] = {
     "version": ("proc/version", "warning"),
@@ -98,6 +101,11 @@ class Saving:
     def rel(self, name: str) -> str:
         """The name in the session of a file of this boot."""
         return f"boots/{self.boot}/{name}"
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What the session knows of this boot."""
+        return Knowledge(self.root, self.writer, self.boot, self.remarks)
 
     def get(self, rel: str, absent: Severity | None = "info") -> bytes | None:
         """A kernel file, see :meth:`Remarks.get`."""
@@ -150,11 +158,17 @@ def _instance_files(saving: Saving, tracefs: str) -> Iterator[tuple[str, str]]:
 
 def _save_tracefs(saving: Saving, tracefs: str) -> int:
     """Save ``tracefs/``; returns how many event formats there were."""
-    formats = 0
+    formats: dict[str, bytes] = {}
+    gone: set[str] = set()
     files = list(_tracefs_files(saving, tracefs))
+    knowledge = saving.knowledge
+
+    def keep(name: str) -> bool:  # what cannot be read today, and pages of the buffer
+        return name.endswith("/trace_pipe_raw") or (knowledge.known and name not in gone)
+
     with (
         saving.progress("saving event formats", len(files)) as advance,
-        saving.writer.tree(saving.rel("tracefs"), keep="trace_pipe_raw") as tree,
+        saving.writer.tree(saving.rel("tracefs"), keep) as tree,
     ):
         for name, rel in files:
             data = saving.get(rel, _TRACEFS_FILES.get(name))
@@ -165,9 +179,50 @@ def _save_tracefs(saving: Saving, tracefs: str) -> int:
                 tree.write(name, data)
             except SessionError as error:
                 saving.remarks.add("name-refused", "warning", rel, str(error))
-            else:
-                formats += name.endswith("/format")
-    return formats
+                continue
+            if name.endswith("/format"):
+                formats[name] = data
+            knowledge.keep(f"tracefs/{name}", data)
+        gone |= knowledge.keep_formats(formats, {name for name, _ in files})
+    return len(formats)
+
+
+def _refresh_tables(saving: Saving, tracefs: str) -> set[str]:
+    """Save the tables of names and events again; returns the ``SYSTEM/NAME`` in them."""
+    dynamic: set[str] = set()
+    for name in TABLES:
+        if (data := saving.get(f"{tracefs}/{name}", None)) is not None:
+            saving.knowledge.save(f"tracefs/{name}", data)
+            if name.endswith("_events"):
+                dynamic |= {event.decode("ascii", "replace") for event in _DYNAMIC.findall(data)}
+    return dynamic
+
+
+def _refresh_formats(saving: Saving, tracefs: str, dynamic: set[str]) -> None:
+    """Save the formats of events that came, and those of ``dynamic`` ones, which may be others."""
+    knowledge = saving.knowledge
+    saved = set(knowledge.saved_formats())
+    there: set[str] = set()
+    formats: dict[str, bytes] = {}
+    for rel in saving.glob(f"{tracefs}/events/*/*"):
+        name = f"{rel.removeprefix(f'{tracefs}/')}/format"
+        if name in saved and "/".join(event_of(name)) not in dynamic:
+            there.add(name)
+        elif (data := saving.get(f"{tracefs}/{name}", None)) is not None:
+            there.add(name)
+            formats[name] = data
+    changed = knowledge.changed(formats)
+    if not there or (not changed and saved <= there):
+        return
+    gone = knowledge.keep_formats(formats, there)
+    with saving.writer.tree(
+        saving.rel("tracefs/events"), lambda name: f"events/{name}" not in gone
+    ) as tree:
+        for name, data in changed.items():
+            try:
+                tree.write(name.removeprefix("events/"), data)
+            except SessionError as error:
+                saving.remarks.add("name-refused", "warning", name, str(error))
 
 
 def _save_kho(saving: Saving) -> None:
@@ -217,22 +272,50 @@ def _save_log(saving: Saving) -> None:
     if log is None:
         saving.remarks.add("file-absent", "info", "dmesg", "the tree has no dmesg; not saved")
     else:
-        saving.writer.write(saving.rel("dmesg"), log)
+        earlier = saving.knowledge.earlier("dmesg") or b""
+        joined, left_out = joined_log(earlier, log)
+        if left_out:
+            message = f"{left_out} lines between the boot's first and the newest are not kept"
+            saving.remarks.add("log-cut", "info", "dmesg", message)
+        saving.writer.write(saving.rel("dmesg"), joined)
+
+
+def save_symbols(saving: Saving, *, anew: bool = False) -> None:
+    """Save the modules, and kallsyms where those changed or where it is asked for ``anew``.
+
+    On a live machine kallsyms takes long to read.
+    """
+    knowledge = saving.knowledge
+    modules = saving.get("proc/modules")
+    anew = anew or modules is None or knowledge.modules_changed(modules)
+    if modules is not None:
+        knowledge.save("modules", modules)
+    if anew and (kallsyms := saving.get("proc/kallsyms", "warning")) is not None:
+        knowledge.save("kallsyms", kallsyms, compressed=True)
 
 
 def refresh_boot(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> None:
-    """Save again what changes while a boot is being recorded: names, counters, clocks, the log."""
+    """Save again what changes while a boot is being recorded.
+
+    Names, events, modules, counters, clocks, the log.
+    """
     save_clocks(saving, markers)
     tracefs = find_tracefs(saving.root)
     if tracefs is not None:
-        for name in _CHANGING:
-            if (data := saving.get(f"{tracefs}/{name}", None)) is not None:
-                saving.writer.write(saving.rel(f"tracefs/{name}"), data)
-        with saving.writer.tree(saving.rel("tracefs/instances")) as tree:
+        _refresh_formats(saving, tracefs, _refresh_tables(saving, tracefs))
+        known = saving.knowledge.known
+        with saving.writer.tree(saving.rel("tracefs/instances"), lambda _: known) as tree:
             for name, rel in _instance_files(saving, tracefs):
                 if (data := saving.get(rel, None)) is not None:
                     tree.write(name.removeprefix("instances/"), data)
+    save_symbols(saving)
     _save_log(saving)
+
+
+def _with_earlier(saving: Saving, kernel: Mapping[str, Any]) -> dict[str, Any]:
+    """``kernel.json``, with what an earlier save knew where this one does not."""
+    earlier = known_boots(saving.writer).get(saving.boot, {})
+    return {k: earlier.get(k, v) if v is None or v == [] else v for k, v in kernel.items()}
 
 
 def save_boot(
@@ -257,10 +340,12 @@ def save_boot(
     else:
         formats = _save_tracefs(saving, tracefs)
     _save_kho(saving)
-    for name, (rel, absent, compressed) in _BOOT_FILES.items():
+    save_symbols(saving, anew="proc/kallsyms" in saving.at_hand)
+    for name, (rel, absent) in _BOOT_FILES.items():
         if (data := saving.get(rel, absent)) is not None:
-            saving.writer.write(saving.rel(name), data, compressed=compressed)
+            saving.knowledge.save(name, data)
     _save_log(saving)
+    kernel = _with_earlier(saving, kernel)
     for remark in remarks_on(kernel, f"boot {saving.boot}"):
         saving.remarks.append(remark)
     saving.writer.write(saving.rel("kernel.json"), dump_json(kernel))

@@ -22,6 +22,7 @@ from tracekit.sysroot import Sysroot
 __all__ = [
     "clock_readings",
     "clock_samples",
+    "last_count",
     "live_samples",
     "marker_sample",
     "merge_markers",
@@ -46,6 +47,16 @@ _LIVE = {
     "realtime": time.CLOCK_REALTIME,
     "tai": time.CLOCK_TAI,
 }
+
+
+def last_count(document: bytes | None) -> int | None:
+    """The highest count of the TSC in the samples of a ``clocks.json``; None without any."""
+    try:
+        samples = json.loads(document or b"{}")["samples"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    listed = samples if isinstance(samples, list) else []
+    return max((entry["tsc_after"] for entry in listed if valid_sample(entry)), default=None)
 
 
 def valid_sample(entry: object) -> bool:

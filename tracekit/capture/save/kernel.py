@@ -27,7 +27,7 @@ _RELEASE = re.compile(r"Linux version (\S+)")
 _CONFIG = re.compile(r"^CONFIG_(\w+)=(.*)$", re.M)
 _CPU = re.compile(r"^cpu\d+\b", re.M)
 _BTIME = re.compile(r"^btime (\d{1,18})$", re.M)
-_CHOSEN = re.compile(r"\[(\S+)\]")
+_CHOSEN = re.compile(r"\[([^\s\[\]]+)\]")
 _CHAR_DATA = re.compile(r"field:\s*char data;\s*offset:(\d{1,6});\s*size:(\d{1,6});")
 _MAX_CONFIG = 16 << 20
 

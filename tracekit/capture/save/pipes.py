@@ -11,21 +11,45 @@ import mmap
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from tracekit.capture.save.boot_files import Saving
 from tracekit.errors import SourceError
-from tracekit.session import MAX_REGION
+from tracekit.session import MAX_REGION, SessionWriter
 
-__all__ = ["drain", "drain_pipes", "finish_pipes"]
+__all__ = ["Pipes", "drain", "drain_pipes", "finish_pipes", "own_pipes"]
 
 _CPU = re.compile(r"cpu\d{1,5}")
 _WINDOW = 256  # pages mapped at a time
 _MAX_SUBBUF_KB = 1 << 10
+_PIECE = 1 << 20
+_HUGE, _HOLLOW = 64 << 20, 64  # bytes of a saved file, and times its size on disk
 
 
-def _part(boot: int, cpu: str) -> str:
-    return f"boots/{boot}/trace_pipe_raw.{cpu}"
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """Pipes to drain: ``place`` is the instance's directory, the tracefs for the global buffer.
+
+    The pages go to ``SESSION/target/cpuN/trace_pipe_raw``; ``part`` begins the names of the files
+    that they are in until then.
+    """
+
+    place: str
+    target: str
+    part: str
+    title: str
+
+    def part_of(self, cpu: str) -> str:
+        """The name of a CPU's file while it is drained."""
+        return f"{self.part}.{cpu}"
+
+
+def own_pipes(saving: Saving, tracefs: str) -> Pipes:
+    """Those of the global buffer of the boot that is saved."""
+    title = "reading the new kernel's own trace buffer"
+    part = f"boots/{saving.boot}/trace_pipe_raw"
+    return Pipes(tracefs, saving.rel("tracefs/per_cpu"), part, title)
 
 
 def _page_size(saving: Saving, tracefs: str, kernel: Mapping[str, object]) -> int:
@@ -89,13 +113,13 @@ def _limit(saving: Saving, tracefs: str) -> int:
     return min(MAX_REGION, 2 * 1024 * max(sizes, default=1 << 16))
 
 
-def drain_pipes(saving: Saving, tracefs: str, kernel: Mapping[str, object]) -> list[str]:
+def drain_pipes(saving: Saving, pipes: Pipes, kernel: Mapping[str, object]) -> list[str]:
     """Drain every CPU's pages into ``.part`` files of the session; returns the CPUs' names."""
-    page = _page_size(saving, tracefs, kernel)
-    limit = _limit(saving, tracefs)
-    paths = saving.glob(f"{tracefs}/per_cpu/cpu[0-9]*/trace_pipe_raw")
+    page = _page_size(saving, pipes.place, kernel)
+    limit = _limit(saving, pipes.place)
+    paths = saving.glob(f"{pipes.place}/per_cpu/cpu[0-9]*/trace_pipe_raw")
     drained: list[str] = []
-    with saving.progress("reading the new kernel's own trace buffer", len(paths)) as advance:
+    with saving.progress(pipes.title, len(paths)) as advance:
         for rel in paths:
             cpu = rel.split("/")[-2]
             try:
@@ -106,15 +130,17 @@ def drain_pipes(saving: Saving, tracefs: str, kernel: Mapping[str, object]) -> l
             advance(1)
             if source is not None:
                 with source:
-                    _drain_cpu(saving, source, cpu, page, limit)
-            if saving.writer.has_part(_part(saving.boot, cpu)):  # an earlier run's will do
+                    _drain_cpu(saving, source, pipes.part_of(cpu), page, limit)
+            if saving.writer.has_part(pipes.part_of(cpu)):  # an earlier run's will do
                 drained.append(cpu)
     return drained
 
 
-def _drain_cpu(saving: Saving, source: BinaryIO, cpu: str, page: int, limit: int) -> None:
-    where = f"trace_pipe_raw of {cpu}"
-    fd = saving.writer.open_part(_part(saving.boot, cpu))
+def _drain_cpu(saving: Saving, source: BinaryIO, part: str, page: int, limit: int) -> None:
+    where = f"trace_pipe_raw of {part.rpartition('.')[2]}"
+    if not saving.root.live:  # holes of a saved file are no record
+        limit = min(limit, max(_HUGE, _HOLLOW * 512 * os.fstat(source.fileno()).st_blocks))
+    fd = saving.writer.open_part(part)
     try:
         exhausted = drain(source, fd, page, saving.root.live, limit)
     except OSError as error:
@@ -127,21 +153,34 @@ def _drain_cpu(saving: Saving, source: BinaryIO, cpu: str, page: int, limit: int
             "pipe-still-filling",
             "warning",
             where,
-            f"it is written to faster than it is read; stopped after {limit} bytes",
+            f"it is written to faster than it is read, or was saved with holes; stopped after "
+            f"{limit} bytes",
         )
 
 
-def finish_pipes(saving: Saving, cpus: list[str]) -> None:
-    """Turn the ``.part`` files into ``tracefs/per_cpu/cpuN/trace_pipe_raw``.
+def finish_pipes(saving: Saving, pipes: Pipes, cpus: list[str]) -> None:
+    """Turn the ``.part`` files into ``cpuN/trace_pipe_raw``.
 
     On a live kernel they are appended to what an earlier run saved, which was consumed.
     """
     writer = saving.writer
     for cpu in cpus:
-        rel = saving.rel(f"tracefs/per_cpu/{cpu}/trace_pipe_raw")
-        pages = writer.read_part(_part(saving.boot, cpu))
-        earlier = (writer.read(rel) or b"") if saving.root.live else b""
+        rel, part = f"{pipes.target}/{cpu}/trace_pipe_raw", pipes.part_of(cpu)
+        if not saving.root.live:
+            _store_part(writer, part, rel)
+            continue
+        pages = writer.read_part(part)
+        earlier = writer.read(rel) or b""
         # A run killed between these two lines has saved the pages already.
         if not (pages and earlier.endswith(pages)):
             writer.write(rel, earlier + pages, compressed=True)
-        writer.remove_part(_part(saving.boot, cpu))
+        writer.remove_part(part)
+
+
+def _store_part(writer: SessionWriter, part: str, rel: str) -> None:
+    """Save a part as ``rel``, a piece at a time."""
+    fd = writer.open_part(part)
+    with os.fdopen(fd, "rb") as file, writer.stream(rel, os.fstat(fd).st_size) as sink:
+        while piece := file.read(_PIECE):
+            sink.write(piece)
+    writer.remove_part(part)

@@ -42,8 +42,6 @@ def open_boot(
     index = boot_of(kernel, boots)
     if index is None:
         return max(boots, default=-1) + 1, kernel, at_hand, False
-    # what recover got from KHO when it saved this boot
-    kernel["kexec_metadata"] = boots[index].get("kexec_metadata")
     return index, kernel, at_hand, True
 
 
@@ -54,10 +52,10 @@ def snapshot(
 ) -> SnapshotResult:
     """Save the boot that ``root`` shows into the session at ``session_path``.
 
-    A boot the session has already (by boot_id) is saved again, with the clock samples of both;
-    any other becomes the next one. Raises :class:`~tracekit.errors.SourceError` when the root has
-    no events to save and :class:`~tracekit.errors.SessionError` when the session cannot be
-    written.
+    A boot the session has already (by boot_id) is saved again, and nothing that the session knew of
+    it is forgotten; any other becomes the next one. Raises
+    :class:`~tracekit.errors.SourceError` when the root has no events to save and
+    :class:`~tracekit.errors.SessionError` when the session cannot be written.
     """
     tracefs = find_tracefs(root)
     if tracefs is None or not root.glob(f"{tracefs}/events/*/*/format"):

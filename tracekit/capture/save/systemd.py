@@ -22,6 +22,7 @@ from typing import Any
 from tracekit.errors import SourceError
 from tracekit.session import SessionWriter
 from tracekit.session.files import Directory, dump_json, write_all
+from tracekit.session.limits import MAX_JSON
 from tracekit.session.names import LEFTOVER
 
 __all__ = [
@@ -127,7 +128,7 @@ def renewed(session: Path, boot: int, ask: Ask = _systemctl) -> bytes:
     """
     directory = Directory(session)
     try:  # by name: a file saved beside a recorder is not in the manifest
-        saved = json.loads(directory.read(milestones(boot)))
+        saved = json.loads(directory.read(milestones(boot), MAX_JSON))
     except (OSError, ValueError, RecursionError):
         saved = None
     finally:
@@ -152,7 +153,7 @@ def _save(session: Path, rel: str, document: dict[str, Any]) -> None:
         above, _, name = rel.rpartition("/")
         part = f"{above}/{LEFTOVER}{name}"
         with directory.guard(rel):
-            fd = directory.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            fd = directory.create(part)
             try:
                 write_all(fd, data)
                 os.fsync(fd)

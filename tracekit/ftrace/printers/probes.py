@@ -44,12 +44,13 @@ def compile_probe(fmt: EventFormat, ctx: Context) -> Render | None:
         return None
     offsets = IpNames(lambda ip: symbol_text(ctx.symbols, ip))
     shows: list[_Show] = [place]
+    position = 0
     for argument in fmt.fields:
         if not argument.name.startswith("__probe_"):
-            match = _ARGUMENT.match(text)
+            match = _ARGUMENT.match(text, position)
             if match is None or match[1] != argument.name:
                 raise FormatError(f"{fmt.full_name}: no {argument.name!r} where one is expected")
-            text = text[match.end() :]
+            position = match.end()
             shows.append(_argument(argument, match[2] or match[3], offsets))
 
     def render(payload: Payload) -> str:

@@ -44,33 +44,41 @@ def stale(spans: Sequence[tuple[int, int, int]]) -> list[int]:
     """The sub-buffers that are of another time than their neighbours.
 
     ``spans`` are (index, first stamp, last stamp) of those with events, in reading order. All but
-    the largest set in which time never runs backwards are returned, but none if that is more than
-    a quarter, because then it may be the clock that was set back, and not those at one end that
-    would fit at the other, because then it may be head or commit that are wrong.
+    the largest set in which time never runs backwards are returned, of several such sets the one
+    that spans less time: what memory held before is far off. None is returned if that would be more
+    than a quarter, because then it may be the clock that was set back, and not those at one end
+    that would fit at the other, because then it may be head or commit that are wrong.
     """
-    ends: list[int] = []  # the earliest end of a chain of each length
-    tops: list[int] = []  # the last member of that chain, as a position in spans
-    before: list[int] = []  # each position's predecessor in its chain
-    for position, (_, first, last) in enumerate(spans):
-        length = bisect_right(ends, first)
-        before.append(tops[length - 1] if length else -1)
-        end = max(first, last)
-        if length == len(ends):
-            ends.append(end)
-            tops.append(position)
-        elif end < ends[length]:
-            ends[length], tops[length] = end, position
-    kept = set()
-    position = tops[-1] if tops else -1
-    while position >= 0:
-        kept.add(position)
-        position = before[position]
-    begin, end = min(kept, default=0), max(kept, default=0)
+    if not spans:
+        return []
+    ahead = [(first, max(first, last)) for _, first, last in spans]
+    back = [(-last, -first) for first, last in reversed(ahead)]
+    early, late = _chain(ahead), [len(spans) - 1 - p for p in reversed(_chain(back))]
+    kept = min(early, late, key=lambda chain: ahead[chain[-1]][1] - ahead[chain[0]][0])
+    begin, end, chosen = kept[0], kept[-1], set(kept)
     odd = [
         index
         for p, (index, first, last) in enumerate(spans)
-        if p not in kept
+        if p not in chosen
         and not (p > end and last <= spans[begin][1])
         and not (p < begin and first >= spans[end][2])
     ]
     return odd if 4 * len(odd) <= len(spans) else []
+
+
+def _chain(spans: Sequence[tuple[int, int]]) -> list[int]:
+    """The positions of a longest chain of (first, last) without a step back, which ends earliest.
+
+    Patience sorting: of the chains of each length the one that ends earliest is remembered.
+    """
+    ends, tops, before = list[int](), list[int](), list[int]()
+    for position, (first, last) in enumerate(spans):
+        length = bisect_right(ends, first)
+        before.append(tops[length - 1] if length else -1)
+        if length == len(ends) or last < ends[length]:
+            ends[length : length + 1] = [last]
+            tops[length : length + 1] = [position]
+    chain = [tops[-1]]
+    while before[chain[-1]] >= 0:
+        chain.append(before[chain[-1]])
+    return chain[::-1]

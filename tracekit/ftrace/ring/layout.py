@@ -20,6 +20,7 @@ from tracekit.binary import Cursor
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.geometry import Geometry, Kind, Meta, find, read_meta, read_slots
+from tracekit.spans import Span, overlaps
 
 __all__ = ["CLOCKS", "CpuBuffer", "RegionLayout", "parse_layout"]
 
@@ -31,6 +32,7 @@ CLOCKS = (
 _MAGIC = 0x0BADFEED
 _MAX_MODULES = 4096
 _MODULE_NAME = 56
+_SCRATCH = 48  # bytes of the global header, and of struct trace_scratch before its modules
 _OFFSET = 0x2030  # buffers_offset with room for 128 modules, as trace.c asks for
 _KIND_615 = Kind("6.15+", 0, 24, 32)
 _KIND_INJECT = Kind("6.15+", 0, 24, 40)  # CONFIG_RING_BUFFER_PERSISTENT_INJECT
@@ -74,6 +76,7 @@ class _Reader:
     data: memoryview
     where: str
     header: HeaderPage
+    unread: Sequence[Span] = ()
     diagnostics: list[Diagnostic] = field(default_factory=list)
     words64: memoryview = field(init=False)
     words32: memoryview = field(init=False)
@@ -92,7 +95,9 @@ class _Reader:
 
 
 def _header_stamp(r: _Reader, page: int) -> tuple[int, int]:
-    """(time stamp, commit) of the sub-buffer at byte ``page``."""
+    """(time stamp, commit) of the sub-buffer at byte ``page``; (2**64 - 1, 0) if it is unread."""
+    if r.unread and overlaps(r.unread, page, r.header.data):
+        return (1 << 64) - 1, 0
     stamp, commit = page + r.header.timestamp, page + r.header.commit
     if stamp % 8 == 0 and commit % 4 == 0:  # always, unless the header page was tampered with
         return r.words64[stamp >> 3], r.words32[commit >> 2] & 0x3FFFFFFF
@@ -103,7 +108,7 @@ def _header_stamp(r: _Reader, page: int) -> tuple[int, int]:
 def _commits(r: _Reader, start: int, size: int, count: int) -> list[int]:
     """The commits of ``count`` sub-buffers of ``size`` bytes from byte ``start`` on, by slot."""
     first = start + r.header.commit
-    if first % 4 or size % 4:
+    if first % 4 or size % 4 or r.unread:
         return [_header_stamp(r, start + slot * size)[1] for slot in range(count)]
     words = r.words32[first >> 2 :: size >> 2][:count]
     return [word & 0x3FFFFFFF for word in words.tolist()]
@@ -147,9 +152,11 @@ def _has_wrapped(
     """
     if slots != tuple(range(len(slots))):
         return None
-    if any(_header_stamp(r, page) == (0, 0) for page in unused):
+    stamps = [_header_stamp(r, page) for page in unused]
+    if (0, 0) in stamps:
         return False
-    return True if head != slots[1] else None
+    unread = any(overlaps(r.unread, page, r.header.data) for page in unused)
+    return True if head != slots[1] and not unread else None
 
 
 def _cpu_buffer(r: _Reader, g: Geometry, cpu: int, base: int) -> CpuBuffer:
@@ -170,6 +177,8 @@ def _cpu_buffer(r: _Reader, g: Geometry, cpu: int, base: int) -> CpuBuffer:
     if len(present) < count:
         r.note("cpu-truncated", place, f"{count - len(present)} of {count} sub-buffers are missing")
     stored = read_meta(r.data, g.kind, g.meta(cpu))
+    if overlaps(r.unread, g.meta(cpu), g.kind.buffers + 4 * count):
+        return unordered("cpu-meta-unread", "the CPU's meta data could not be read")
     if stored is None or not (stored.first or stored.nr_subbufs):
         return unordered("cpu-meta-destroyed", "the CPU's meta data are not valid")
     if (stored.subbuf_size, stored.nr_subbufs) != (size, count):
@@ -213,6 +222,9 @@ def _modules(c: Cursor, end: int, count: int) -> Iterator[tuple[int, str]]:
 
 def _parse_615(r: _Reader) -> tuple[RegionLayout, int, int]:
     """The global header of 6.15 and later: layout without CPUs, first CPU's offset, total size."""
+    if overlaps(r.unread, 0, _SCRATCH):
+        r.note("region-header-unread", "", "its header could not be read")
+        return RegionLayout(_KIND_615.name, None, 0, (), ()), _OFFSET, len(r.data)
     c = r.cursor(8)
     total, offset = c.u64("total size"), c.u64("buffers offset")
     if total != len(r.data):
@@ -259,17 +271,22 @@ def _base(r: _Reader, g: Geometry, cpus: int) -> int:
 
 
 def parse_layout(
-    data: bytes | memoryview, where: str, header: HeaderPage | None = None
+    data: bytes | memoryview,
+    where: str,
+    header: HeaderPage | None = None,
+    unread: Sequence[Span] = (),
 ) -> RegionLayout:
     """Parse a region. ``where`` names it in diagnostics.
 
+    ``unread`` are the spans where the data hold the filler (:func:`~tracekit.spans.filled`).
+
     Raises :class:`~tracekit.errors.ParseError` when no ring buffer is recognized at all.
     """
-    r = _Reader(memoryview(data).cast("B"), where, header or HeaderPage())
+    r = _Reader(memoryview(data).cast("B"), where, header or HeaderPage(), unread)
     if len(r.data) < 0x60:
         raise ParseError(f"{where}: {len(r.data)} bytes are too few for a ring buffer")
     magic, sizes = r.cursor(0).array("I", 2, "magic and struct sizes")
-    quiet = _Reader(r.data, where, r.header)  # its notes count only if the kind is 6.15
+    quiet = _Reader(r.data, where, r.header, unread)  # its notes count only if the kind is 6.15
     layout, offset, total = _parse_615(quiet)
     size = max(total, len(r.data)) if total <= 2 * len(r.data) else len(r.data)
     geometry = find(r.data, _candidates(sizes, offset), size if sizes >> 16 == 24 else len(r.data))
@@ -278,14 +295,15 @@ def parse_layout(
             f"{where}: no persistent ring buffer: magic {magic:#x}, no CPU's meta data are valid"
         )
     g, count = geometry
-    if magic != _MAGIC:
+    header_read = not overlaps(unread, 0, 16)
+    if magic != _MAGIC and header_read:
         r.note("region-magic", "", f"magic {magic:#x} is not {_MAGIC:#x}")
     if g.kind is _KIND_612:
-        text = r.cursor(8).u64("text address")
+        text = r.cursor(8).u64("text address") if header_read else 0
         layout = RegionLayout(g.kind.name, None, text, (), ())
     else:
         r.diagnostics += quiet.diagnostics
-        if sizes != (24 << 16 | g.kind.buffers):
+        if sizes != (24 << 16 | g.kind.buffers) and header_read:
             r.note("region-struct-sizes", "", f"struct sizes {sizes:#x} do not fit the CPUs' data")
         if g.offset != offset:
             r.note("region-buffers-offset", "", f"buffers offset {offset:#x}; {g.offset:#x} fits")

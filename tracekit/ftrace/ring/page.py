@@ -7,8 +7,9 @@ Diagnostic and is counted. Sub-buffers that an intact ring cannot hold (:mod:`.i
 
 from __future__ import annotations
 
+import struct
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,12 +17,17 @@ from tracekit._native import ring
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.format import EventFormat, HeaderPage
 from tracekit.ftrace.ring.integrity import CUT, EMPTY, STALE, doubtful, stale
+from tracekit.spans import Span, overlaps
 
-__all__ = ["PageRow", "RecordHeader", "Records", "read_pages"]
+__all__ = ["PageRow", "RecordHeader", "Records", "committed", "read_pages"]
 
 _UNKNOWN = (1 << 64) - 1
+_U32 = struct.Struct("<I")
+_COMMIT = 0x3FFFFFFF  # of a commit word; the two bits above are flags
 _ROW = 9
 _UNREADABLE = frozenset((1, 2, 3, 5, EMPTY, CUT, STALE))
+_UNREADABLE_AT = 8  # where a row counts them
+_Walked = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 _MAX_NOTED = 16  # diagnostics of one code for one CPU; the rest are counted in one more
 
 _STATUS: dict[int, tuple[str, str]] = {
@@ -144,9 +150,14 @@ def _page_rows(offsets: Sequence[int], raw: bytes) -> Iterator[PageRow]:
         yield row._replace(missed=-1) if row.missed == _UNKNOWN else row
 
 
-def _diagnose(row: PageRow, where: str) -> Iterator[Diagnostic]:
+def _diagnose(row: PageRow, where: str, unread: bool) -> Iterator[Diagnostic]:
     place = f"{where} page at {row.offset:#x}"
-    if row.status:
+    if unread and (row.status or row.unreadable):
+        yield Diagnostic(
+            "page-unread", "warning", place, f"memory could not be read; {row.events} events are"
+            " before that",
+        )  # fmt: skip
+    elif row.status:
         code, message = _STATUS[row.status]
         yield Diagnostic(code, "warning", place, message.format(**row._asdict()))
     if row.missed > 0:
@@ -196,6 +207,35 @@ def _limited(remarks: Iterator[Diagnostic], where: str) -> Iterator[Diagnostic]:
             yield Diagnostic(code, "warning", where, f"... and on {n - _MAX_NOTED} more pages")
 
 
+def committed(
+    data: bytes | memoryview, pages: Iterable[int], subbuf_size: int, header: HeaderPage
+) -> int:
+    """The bytes of records that sub-buffers at byte offsets ``pages`` hold, as far as they say."""
+    at, end = header.commit, len(data) - 4
+    words = (_U32.unpack_from(data, page + at)[0] for page in pages if page + at <= end)
+    return sum(size for word in words if (size := word & _COMMIT) <= subbuf_size)
+
+
+def _without_unread(walked: _Walked, unread: Sequence[Span]) -> _Walked:
+    """What a walk gave, without the records that reach into a span that could not be read."""
+    offsets, lengths = memoryview(walked[1]).cast("Q"), memoryview(walked[2]).cast("I")
+    rows = array("Q", walked[7])
+    keep: list[int] = []
+    begin = 0
+    for row in range(0, len(rows), _ROW):
+        end = begin + rows[row]
+        whole = [n for n in range(begin, end) if not overlaps(unread, offsets[n], lengths[n])]
+        rows[row + _UNREADABLE_AT] += end - begin - len(whole)
+        rows[row] = len(whole)
+        keep += whole
+        begin = end
+    ts, offset, length, type_, flags, preempt, pid = (
+        b"".join(column[n * size : (n + 1) * size] for n in keep)
+        for column, size in zip(walked[:7], (8, 8, 4, 2, 1, 1, 4), strict=True)
+    )
+    return ts, offset, length, type_, flags, preempt, pid, rows.tobytes()
+
+
 def read_pages(
     data: bytes | memoryview,
     pages: Sequence[int],
@@ -205,31 +245,38 @@ def read_pages(
     page_header: HeaderPage,
     record_header: RecordHeader,
     *,
+    unread: Sequence[Span] = (),
     in_turn: bool = False,
 ) -> Records:
     """Walk the sub-buffers at byte offsets ``pages``, each ``subbuf_size`` bytes.
 
-    ``where`` names the source in diagnostics. ``in_turn``: the pages are a ring's, one written
-    after the other; those that a reader was handed may end early. A page that does not lie inside
-    the data is a programming error (ValueError): the layout has checked that.
+    ``where`` names the source in diagnostics; ``unread`` are the spans where the data hold the
+    filler (:func:`~tracekit.spans.filled`): a record that reaches into one is unreadable.
+    ``in_turn``: the pages are a ring's, one written after the other; those that a reader was handed
+    may end early. A page that does not lie inside the data is a programming error (ValueError): the
+    layout has checked that.
     """
     header = (page_header.timestamp, page_header.commit, page_header.data)
 
-    def walk(chosen: Sequence[int]) -> tuple[bytes, ...]:
+    def walk(chosen: Sequence[int]) -> _Walked:
         ranges = array("Q")
         for page in chosen:
             ranges.extend((page, subbuf_size))
-        return ring.walk(data, ranges, header, record_header)
+        walked = ring.walk(data, ranges, header, record_header)
+        return _without_unread(walked, unread) if unread else walked
 
     *columns, raw_rows = walk(pages)
     doubts = _doubts(raw_rows, subbuf_size - page_header.data) if in_turn else {}
-    rows = list(_page_rows(pages, raw_rows)) if _remarkable(raw_rows, doubts) else []
+    remarkable = bool(unread) or _remarkable(raw_rows, doubts)
+    rows = list(_page_rows(pages, raw_rows)) if remarkable else []
     if in_turn and rows:
         rows = _judged(rows, doubts)
         if odd := {row.offset for row in rows if row.status == STALE}:
             *columns, _ = walk([page for page in pages if page not in odd])
         raw_rows = array("Q", [v % (1 << 64) for row in rows for v in row[1:]]).tobytes()
-    remarks = (d for row in rows for d in _diagnose(row, where))
+    remarks = (
+        d for row in rows for d in _diagnose(row, where, overlaps(unread, row.offset, subbuf_size))
+    )
     ts, offset, length, type_, flags, preempt, pid = columns
     return Records(
         cpu,

@@ -1,0 +1,175 @@
+"""Which boot loader an installed system has, the command that works there, and what it boots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tracekit.capture.cmdline.bootloader import GRUB_FILE, KERNEL_CMDLINE, Loader, parameters
+from tracekit.capture.cmdline.bootloader import find_loader as find
+from tracekit.capture.cmdline.readback import read_back
+from tracekit.cli import main
+from tracekit.sysroot import Sysroot
+
+WANTED = parameters("4M")
+ENTRY = "boot/loader/entries/a-7.2.13.conf"
+OPTIONS = "title F\nversion 7.2.13\nlinux /vmlinuz-7.2.13\noptions root=UUID=x ro quiet{}\n"
+BLS = "GRUB_CMDLINE_LINUX=quiet\nGRUB_ENABLE_BLSCFG={}\n"
+LOADER_INFO = "sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+MKCONFIG2 = ("grub2-mkconfig", "-o", "/boot/grub2/grub.cfg")
+MKCONFIG = ("grub-mkconfig", "-o", "/boot/grub/grub.cfg")
+
+
+def system(root: Path, files: dict[str, str | bytes]) -> Sysroot:
+    """An installed system; a name that ends in / is a directory."""
+    for rel, content in files.items():
+        target = root / rel
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if rel.endswith("/"):
+            target.mkdir(exist_ok=True)
+        elif isinstance(content, bytes):
+            target.write_bytes(content)
+        else:
+            target.write_text(content)
+    return Sysroot(root)
+
+
+def loader_of(root: Sysroot, wanted: str = WANTED) -> Loader:
+    return find(root, lambda n: any(root.exists(f"usr/{d}/{n}") for d in ("sbin", "bin")), wanted)
+
+
+DEBIAN = {"etc/default/grub": "", "etc/default/grub.d/": "", "boot/grub/": ""}
+FEDORA = {"etc/default/grub": BLS.format("true"), "boot/grub2/": "", ENTRY: OPTIONS.format("")}
+SYSTEMD = {"boot/EFI/systemd/systemd-bootx64.efi": "", ENTRY: OPTIONS.format("")}
+LINE = {KERNEL_CMDLINE: "root=UUID=x ro quiet\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "path", "update"),
+    [
+        (DEBIAN, "GRUB", GRUB_FILE, MKCONFIG),
+        (DEBIAN | {"usr/sbin/update-grub": ""}, "GRUB", GRUB_FILE, ("update-grub",)),
+        (DEBIAN | LINE, "GRUB", GRUB_FILE, MKCONFIG),
+        ({"etc/default/grub": ""}, "GRUB", None, ()),
+        ({"etc/default/grub": "", "boot/grub2/grub.cfg": ""}, "GRUB", None, ()),
+        (
+            {"etc/default/grub": "", "etc/default/grub.d/": "", "boot/grub2/": ""},
+            "GRUB", GRUB_FILE, MKCONFIG2,
+        ),
+        (
+            DEBIAN | {"usr/sbin/grub-mkconfig": "#!/bin/sh\n. /etc/default/grub\n"},
+            "GRUB", None, (),
+        ),
+        (
+            FEDORA | {"etc/default/grub": BLS.format("false"), "etc/default/grub.d/": ""},
+            "GRUB", GRUB_FILE, MKCONFIG2,
+        ),
+        (SYSTEMD | LINE, "systemd-boot, by kernel-install", KERNEL_CMDLINE,
+         ("kernel-install", "add-all")),
+        (SYSTEMD | LINE | {"usr/bin/sdbootutil": ""}, "systemd-boot, by kernel-install",
+         KERNEL_CMDLINE, ("sdbootutil", "update-all-entries")),
+        (LINE, "kernel-install", KERNEL_CMDLINE, ("kernel-install", "add-all")),
+        (SYSTEMD, "systemd-boot", None, ()),
+        ({ENTRY: ""}, "systemd-boot", None, ()),
+        (SYSTEMD | {"etc/default/grub": ""} | LINE, "systemd-boot, by kernel-install",
+         KERNEL_CMDLINE, ("kernel-install", "add-all")),
+        ({"boot/grub/grub.cfg": ""}, "GRUB", None, ()),
+        ({"etc/zipl.conf": "", ENTRY: ""}, "zipl", None, ()),
+        (FEDORA | {"ostree/repo/": ""}, "rpm-ostree", None, ()),
+        ({"etc/NIXOS": "", ENTRY: ""}, "NixOS", None, ()),
+        ({"boot/extlinux/extlinux.conf": ""}, "extlinux", None, ()),
+        ({}, "unknown", None, ()),
+    ],
+)  # fmt: skip
+def test_boot_loaders(
+    tmp_path: Path, files: dict[str, str], name: str, path: str | None, update: tuple[str, ...]
+) -> None:
+    loader = loader_of(system(tmp_path, files))
+    assert (loader.name, loader.path, loader.update) == (name, path, update)
+    assert loader.note
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, LINE, {"etc/default/grub.d/": ""}, {"usr/sbin/grubby": ""}, {"etc/default/grub": ""}],
+)
+def test_grub_with_entries_is_changed_by_grubby(tmp_path: Path, more: dict[str, str]) -> None:
+    loader = loader_of(system(tmp_path, FEDORA | more))
+    assert (loader.name, loader.path) == ("GRUB with boot loader entries", None)
+    assert loader.update == ("grubby", "--update-kernel=ALL", f"--args={WANTED}")
+    assert loader.undo == ()
+    assert ("install it" in loader.note) == ("usr/sbin/grubby" not in more)
+
+
+def test_what_grubby_takes_away_again(tmp_path: Path) -> None:
+    bigger = parameters("64M")
+    root = system(tmp_path, FEDORA | {ENTRY: OPTIONS.format(f" {WANTED} reserve_mem=1M:2M:mine")})
+    regions = "reserve_mem=4M:2M:tkA reserve_mem=4M:2M:tkB"
+    assert loader_of(root, bigger).update[2:] == (f"--remove-args={regions}", f"--args={bigger}")
+    undo = loader_of(root, "").undo
+    assert undo[:2] == ("grubby", "--update-kernel=ALL")
+    assert set(undo[2].removeprefix("--remove-args=").split()) == set(WANTED.split())
+
+
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [("systemd-boot 255", "systemd-boot, by kernel-install"), ("GRUB 2.12", "GRUB")],
+)
+def test_the_loader_that_started_this_boot_decides(tmp_path: Path, info: str, name: str) -> None:
+    both = DEBIAN | SYSTEMD | LINE
+    started: dict[str, str | bytes] = {LOADER_INFO: b"\6\0\0\0" + f"{info}\0".encode("utf-16-le")}
+    assert loader_of(system(tmp_path, both | started)).name == name
+
+
+# -- read back --------------------------------------------------------------------------------
+
+
+def test_entries_are_read_back(tmp_path: Path) -> None:
+    root = system(tmp_path, FEDORA)
+    loader = loader_of(root)
+    back = read_back(root, loader, WANTED)
+    assert back.good is False and "of 1 entries in /boot/loader/entries none has all" in back.found
+    system(tmp_path, {ENTRY: OPTIONS.format(f" {WANTED}")})
+    assert read_back(root, loader, WANTED).good is True
+    assert read_back(root, loader, "").good is False
+    system(tmp_path, {ENTRY.replace("a-", "b-"): OPTIONS.format("")})
+    assert "1 of 2 entries" in read_back(root, loader, WANTED).found
+    system(tmp_path, {ENTRY: OPTIONS.format(f" {WANTED} reserve_mem=64M:2M:tkA")})
+    assert read_back(root, loader, WANTED).good is False
+    system(tmp_path, {ENTRY: OPTIONS.format("")})
+    assert read_back(root, loader, "").good is True
+
+
+def test_entries_with_a_variable_and_a_line_for_later_kernels(tmp_path: Path) -> None:
+    files = FEDORA | LINE | {ENTRY: "linux /vmlinuz\noptions $kernelopts\n"}
+    root = system(tmp_path, files | {"boot/grub2/grubenv": f"# GRUB\nkernelopts=ro {WANTED}\n####"})
+    back = read_back(root, loader_of(root), WANTED)
+    assert back.good is True and "/etc/kernel/cmdline lacks kho=on" in back.found
+
+
+def test_grub_cfg_is_read_back(tmp_path: Path) -> None:
+    menu = "menuentry 'L' {{\n\tlinux\t/vmlinuz-7.2.13 root=UUID=x ro {}\n\tinitrd /i\n}}\n"
+    root = system(tmp_path, DEBIAN | {"boot/grub/grub.cfg": menu.format("quiet")})
+    assert read_back(root, loader_of(root), WANTED).good is False
+    system(tmp_path, {"boot/grub/grub.cfg": menu.format(f"quiet {WANTED}")})
+    assert read_back(root, loader_of(root), WANTED).good is True
+
+
+def test_what_cannot_be_read_back(tmp_path: Path) -> None:
+    root = system(tmp_path, {"boot/loader/entries/": "", **LINE})
+    assert read_back(root, loader_of(root), WANTED).good is None
+    assert read_back(root, Loader("unknown", None, (), ""), WANTED).good is None
+
+
+def test_setup_says_what_to_run_in_an_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system(tmp_path / "root", FEDORA)
+    command = ["setup", "--root", str(tmp_path / "root"), "--program", "/usr/bin/tracekit"]
+    assert main([*command, "--apply"]) == 0
+    said = "in the installed system run: grubby --update-kernel=ALL '--args=kho=on "
+    assert said in capsys.readouterr().err
+    system(tmp_path / "root", {ENTRY: OPTIONS.format(f" {WANTED}")})
+    assert main([*command, "--undo"]) == 0
+    assert "grubby --update-kernel=ALL '--remove-args=kho=on " in capsys.readouterr().err

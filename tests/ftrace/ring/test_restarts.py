@@ -1,0 +1,50 @@
+"""Where a ring passes from one kernel's stamps to the next one's."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracekit.ftrace.ring.restarts import restarts, split_at
+
+ascending = st.lists(st.integers(1, 1 << 40), min_size=1, max_size=30).map(sorted)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "sure", "doubtful"),
+    [
+        ([], [], []),
+        ([5, 6, 7], [], []),
+        ([50, 60, 1, 2], [2], []),
+        ([50, 60, 1], [2], []),  # nothing undoes it
+        ([50, 60, 1, 70], [], [2]),  # a stale one, or a quiet new kernel
+        ([50, 60, 1, 2, 70], [2], []),
+        ([50, 60, 1, 9, 2, 3], [2, 4], []),  # three kernels
+        ([50, 60, 10, 20, 5, 30, 40], [2], [4]),
+        ([7, 7, 7], [], []),
+    ],
+)
+def test_steps_back(stamps: list[int], sure: list[int], doubtful: list[int]) -> None:
+    assert restarts(stamps) == (sure, doubtful)
+
+
+@given(ascending, ascending)
+def test_one_kernel_after_another(old: list[int], new: list[int]) -> None:
+    """Whatever they recorded: the place is found, doubted, or there is no step back."""
+    sure, doubtful = restarts([*old, *new])
+    if new[0] >= old[-1]:
+        assert (sure, doubtful) == ([], [])
+    elif len(new) > 1 and new[1] >= old[-1]:
+        assert (sure, doubtful) == ([], [len(old)])
+    else:
+        assert (sure, doubtful) == ([len(old)], [])
+
+
+@given(st.lists(st.integers(0, 1 << 64), max_size=40))
+def test_nothing_is_lost_in_splitting(stamps: list[int]) -> None:
+    sure, doubtful = restarts(stamps)
+    assert not set(sure) & set(doubtful)
+    parts = split_at(stamps, sure)
+    assert [stamp for part in parts for stamp in part] == stamps
+    assert len(parts) == len(sure) + 1

@@ -1,0 +1,107 @@
+"""Where exports go: a file that is replaced when it is whole, standard output, a pipe, a device.
+
+The name says how a file is compressed, and must not say that it is something else than it will be.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import BinaryIO, Literal, cast
+
+from tracekit.errors import SourceError, UsageError
+from tracekit.session.compression import compressor
+from tracekit.session.parts import replacing
+
+__all__ = ["Form", "check_target", "opened_target", "replaced_file"]
+
+Form = Literal["csv", "parquet"]
+_COMPRESSED = (".gz", ".zst")
+_OTHERS = frozenset({
+    ".7z", ".br", ".bz2", ".lz", ".lz4", ".lzma", ".lzo", ".rar", ".s2", ".snappy", ".sz", ".tar",
+    ".tbz", ".tbz2", ".tgz", ".txz", ".tzst", ".xz", ".z", ".zip", ".zstd",
+})  # fmt: skip
+_SPREADSHEETS = frozenset({".numbers", ".ods", ".xls", ".xlsb", ".xlsm", ".xlsx"})
+_MEANT: dict[Form, frozenset[str]] = {
+    "csv": frozenset({".parquet", ".pq", ".arrow", ".feather", ".json", ".jsonl", ".svg"}),
+    "parquet": frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".arrow", ".feather", ".svg"}),
+}
+_NAMES = {"csv": "CSV", "parquet": "Parquet"}
+
+
+def check_target(target: Path, form: Form) -> str:
+    """How the file is to be compressed: ``.gz``, ``.zst`` or ''.
+
+    Raises :class:`~tracekit.errors.UsageError` for a name that says something else than what the
+    file would hold, and for Parquet on standard output.
+    """
+    if str(target) == "-":
+        if form == "parquet":
+            raise UsageError("-o -: Parquet needs a file, it is not written in order: name one")
+        return ""
+    name = PurePath(target.name)
+    last = name.suffix.lower()
+    if form == "parquet" and last in (*_COMPRESSED, *_OTHERS):
+        raise UsageError(
+            f"{target}: Parquet is compressed inside (zstd): name it {name.stem}, without {last}"
+        )
+    if last in _OTHERS:
+        raise UsageError(
+            f"{target}: CSV is not compressed as {last}, only as .gz or .zst: "
+            f"name it {name.stem}.gz, or write -o - and compress it"
+        )
+    suffix = last if last in _COMPRESSED else ""
+    inner = PurePath(name.stem).suffix.lower() if suffix else last
+    if inner in _OTHERS or inner in _SPREADSHEETS or inner in _MEANT[form]:
+        raise UsageError(
+            f"{target}: what is written is {_NAMES[form]}, not {inner}: name it "
+            f"{PurePath(name.stem).stem if suffix else name.stem}.{form}{suffix}"
+        )
+    return suffix
+
+
+@contextmanager
+def replaced_file(target: Path) -> Iterator[BinaryIO]:
+    """A file that replaces ``target``, which the user named, when it is whole.
+
+    A symbolic link is followed; what is not a plain file is not replaced. Raises
+    :class:`~tracekit.errors.TracekitError`.
+    """
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is not a plain file: name one that is, or one to be made")
+    try:
+        with replacing(target) as part:
+            yield part
+    except OSError as error:
+        raise SourceError(f"{target}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _raw(target: Path) -> Iterator[BinaryIO]:
+    if str(target) == "-":
+        yield sys.stdout.buffer
+    elif target.exists() and not target.is_file():
+        with target.open("wb") as out:
+            yield out
+    else:
+        with replaced_file(target) as part:
+            yield part
+
+
+@contextmanager
+def opened_target(target: Path, form: Form) -> Iterator[BinaryIO]:
+    """A stream into a plain file, ``-`` (standard output), a pipe or a device.
+
+    It compresses where the name says so. Raises :class:`~tracekit.errors.TracekitError`.
+    """
+    suffix = check_target(target, form)
+    with _raw(target) as raw:
+        if not suffix:
+            yield raw
+            return
+        sink = compressor(raw, suffix)
+        yield cast(BinaryIO, sink)
+        sink.close()

@@ -1,0 +1,39 @@
+"""How tracekit starts another Python: with this one's modules, none from the working directory.
+
+``python -m`` and ``python -c`` look for modules in the working directory first, which may be a
+session from elsewhere, with a ``numpy.py`` in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["leave_working_directory", "python_command"]
+
+# -I: no working directory, no PYTHON* variables. What those said is in this process's sys.path.
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1));"
+    "from {module} import main; sys.exit(main())"
+)
+
+
+def python_command(module: str, arguments: Sequence[str]) -> list[str]:
+    """The command that calls ``main()`` of ``module`` in a new process, with these arguments.
+
+    It finds modules where this process does, less what depends on the working directory.
+    """
+    import json
+
+    path = json.dumps([entry for entry in sys.path if entry.startswith("/")])
+    return [sys.executable, "-I", "-c", _START.format(module=module), path, *arguments]
+
+
+def leave_working_directory(package: str) -> None:
+    """Take away what ``python -m`` put in front of ``sys.path``, unless ``package`` is there.
+
+    ``package`` is the directory of the package that runs.
+    """
+    if not sys.flags.safe_path and sys.path[0] != os.path.dirname(package):  # noqa: PTH120
+        del sys.path[0]

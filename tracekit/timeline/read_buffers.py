@@ -1,0 +1,260 @@
+"""The recorded buffers of a boot: its regions, the kernel's copies of them, and trace pipes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from tracekit.capture.save.kernel import identity
+from tracekit.errors import ParseError, SessionError
+from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
+from tracekit.ftrace.ring.page import Records, committed, read_pages
+from tracekit.session.regions import RegionBytes, read_region, region_writers
+from tracekit.spans import Span
+from tracekit.timeline.backup import Backup, read_backups
+from tracekit.timeline.boot import Boot, Buffer, Extent
+from tracekit.timeline.saved.counters import Counters, parse_stats, read_counters
+from tracekit.timeline.saved.foreign import whose_region
+from tracekit.timeline.shared import CpuShares, share_out, writer_of
+from tracekit.timeline.shared_losses import lost_to_the_next
+
+__all__ = ["read_buffers"]
+
+_SUBBUF_SIZES = frozenset(1 << bits for bits in range(12, 21))
+_PIPE = re.compile(r"/tracefs/per_cpu/cpu([0-9]{1,4})/trace_pipe_raw$")
+_RAW = re.compile(r"boots/([0-9]{1,4})/regions/[^/]+\.raw")
+
+
+def read_buffers(boot: Boot) -> tuple[Buffer, ...]:
+    """Read and decode all buffers that this boot recorded, at each call."""
+    buffers = [_region(boot, path) for path in _regions(boot)]
+    found = [buffer for buffer in buffers if buffer is not None]
+    for backup in read_backups(boot):
+        found = _with_backup(boot, found, backup)
+    paths = boot.session.list(f"boots/{boot.index}/tracefs/per_cpu/")
+    pipes = {int(m[1]): path for path in paths if (m := _PIPE.search(path))}
+    if pipes:
+        found.append(_pages(boot, "trace_pipe_raw", "", pipes))
+    return tuple(found)
+
+
+def _regions(boot: Boot) -> list[str]:
+    """The regions that this boot wrote, and those of earlier boots that it recorded into."""
+    me = identity(boot.kernel)
+    own: list[str] = []
+    others: dict[str, str] = {}
+    for path in boot.session.list("boots/"):
+        match = _RAW.fullmatch(path)
+        if match is None:
+            continue
+        if int(match[1]) == boot.index:
+            own.append(path)
+        elif me and me in region_writers(boot.session, path):
+            others[path.rsplit("/", 1)[1]] = path  # the copy that a later boot made has more
+    names = {path.rsplit("/", 1)[1] for path in own}
+    return [*own, *(path for name, path in others.items() if name not in names)]
+
+
+def _region(boot: Boot, path: str) -> Buffer | None:
+    name = path.rsplit("/", maxsplit=1)[-1].removesuffix(".raw")
+    where = f"{boot.where} region {name}"
+    try:
+        region = read_region(boot.session, path)
+        layout = parse_layout(region.data, where, boot.header_page, region.unread)
+    except (ParseError, SessionError) as error:
+        cmdline = str(boot.kernel.get("cmdline") or "")
+        if whose := whose_region(boot.session, boot.index, name, cmdline):
+            boot.note("region-of-others", f"region {name}", whose, "info")
+        else:
+            boot.note("region-unusable", f"region {name}", str(error))
+        return None
+    if boot.cpus > len(layout.cpus):
+        boot.note(
+            "cpus-missing", f"region {name}",
+            f"{boot.cpus} CPUs were online, the region holds buffers of {len(layout.cpus)}",
+        )  # fmt: skip
+    writers = region_writers(boot.session, path)
+    if len(writers) > 1:
+        return _shared(boot, path, name, region, layout, writers)
+    return _decoded(boot, path, name, region.data, region.unread, layout)
+
+
+def _decoded(
+    boot: Boot, path: str, name: str, data: bytes, unread: Sequence[Span], layout: RegionLayout
+) -> Buffer:
+    where = f"{boot.where} region {name}"
+    used = (committed(data, c.pages, c.subbuf_size, boot.header_page) for c in layout.cpus)
+    boot.session.budget.filled(path, sum(used))
+    records = tuple(
+        read_pages(
+            data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
+            boot.header_page, boot.record_header, unread=unread, in_turn=True,
+        )
+        for cpu in layout.cpus
+    )  # fmt: skip
+    instance = boot.instance_on(name)
+    clock = layout.clock or boot.trace_clock(instance)
+    remarks = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
+    extents = tuple(
+        Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
+    )
+    return Buffer(
+        name, instance, clock, data, records, layout, remarks, extents,
+        counters=_counters(boot, instance, records),
+    )  # fmt: skip
+
+
+def _counters(boot: Boot, instance: str, records: Iterable[Records]) -> dict[int, Counters]:
+    place = f"tracefs/instances/{instance}" if instance else "tracefs"
+    texts = ((r, boot.text(f"{place}/per_cpu/cpu{r.cpu}/stats")) for r in records)
+    read = {r.cpu: read_counters(text, r) for r, text in texts if text}
+    return {cpu: counters for cpu, counters in read.items() if counters}
+
+
+def _shared(
+    boot: Boot,
+    path: str,
+    name: str,
+    region: RegionBytes,
+    layout: RegionLayout,
+    writers: Sequence[str],
+) -> Buffer:
+    """The part of a region, which several boots recorded into, that is the given one's."""
+    indices = _indices(boot)
+    clock = layout.clock or boot.trace_clock(boot.instance_on(name))
+    known = [writer_of(boot.session, indices.get(w), name, clock) for w in writers]
+    shares = share_out(region.data, layout, boot.header_page, known, clock, region.unread)
+    me = identity(boot.kernel)
+    number = writers.index(me) if me in writers else 0
+    newest = number == len(writers) - 1
+    if newest:
+        _remark_on(boot, name, shares)
+    cpus = tuple(
+        replace(
+            cpu,
+            pages=share.parts[number],
+            # what a later kernel overwrote of an earlier one's record is none of its own
+            wrapped=False if newest and any(share.parts[:number]) else cpu.wrapped,
+        )
+        for cpu, share in zip(layout.cpus, shares, strict=True)
+    )
+    buffer = _decoded(
+        boot, path, name, region.data, region.unread, replace(layout, cpus=cpus)
+    )  # fmt: skip
+    if newest:
+        later = {c.cpu: (0 if c.wrapped is False else None, False) for c in cpus}
+        return replace(buffer, lost=later)
+    return replace(buffer, lost=_losses(boot, buffer, layout, None))
+
+
+def _losses(
+    boot: Boot, buffer: Buffer, layout: RegionLayout, backup: Backup | None
+) -> dict[int, tuple[int | None, bool]]:
+    """What is lost of each CPU, by the counters of the next kernel's copy or the snapshot's."""
+    wrapped = {cpu.cpu: cpu.wrapped for cpu in layout.cpus}
+    stats = f"tracefs/instances/{buffer.instance}/per_cpu/cpu{{}}/stats"
+    return {
+        records.cpu: lost_to_the_next(
+            records,
+            backup.counted.get(records.cpu) if backup else None,
+            parse_stats(boot.text(stats.format(records.cpu))),
+            wrapped.get(records.cpu),
+        )
+        for records in buffer.records
+    }
+
+
+def _indices(boot: Boot) -> dict[str, int]:
+    """The boots of the session by what identifies them."""
+    indices: dict[str, int] = {}
+    for index in boot.session.boots:
+        try:
+            indices[identity(boot.session.kernel(index))] = index
+        except SessionError:
+            continue
+    indices.pop("", None)
+    return indices
+
+
+def _remark_on(boot: Boot, name: str, shares: Sequence[CpuShares]) -> None:
+    for cpu, share in enumerate(shares):
+        if not share.told:
+            boot.note(
+                "region-not-split", f"region {name} cpu {cpu}",
+                f"several boots recorded into it, and nothing tells where one ends: its "
+                f"{len(share.strange)} sub-buffers are not shown",
+            )  # fmt: skip
+        elif share.strange:
+            boot.note(
+                "region-of-others", f"region {name} cpu {cpu}",
+                f"its {len(share.strange)} oldest sub-buffers are of a boot that is not in the "
+                "session: they are not shown",
+            )  # fmt: skip
+
+
+def _with_backup(boot: Boot, buffers: list[Buffer], backup: Backup) -> list[Buffer]:
+    """The buffers, with what only the kernel's copy of one of them has.
+
+    Of every CPU that of the two is taken which has more events; if they have as many, the region's.
+    """
+    copy = _pages(boot, backup.name, backup.of, backup.pages) if backup.pages else None
+    result: list[Buffer] = []
+    for buffer in buffers:
+        if buffer.layout is None or buffer.instance != backup.of:
+            result.append(buffer)
+            continue
+        more: set[int] = set()
+        if copy is not None:
+            counts = {r.cpu: len(r) for r in buffer.records}
+            more = {r.cpu for r in copy.records if len(r) > counts.get(r.cpu, 0)}
+            taken = replace(copy, records=tuple(r for r in copy.records if r.cpu in more))
+            lost = _losses(boot, taken, buffer.layout, backup)
+            result.append(replace(taken, lost=lost, clock=buffer.clock))
+            copy = None
+        rest = replace(buffer, records=tuple(r for r in buffer.records if r.cpu not in more))
+        if buffer.lost:
+            rest = replace(rest, lost=_losses(boot, rest, buffer.layout, backup))
+        result.append(rest)
+    return [*result, copy] if copy is not None else result
+
+
+def _pages(boot: Boot, name: str, instance: str, paths: Mapping[int, str]) -> Buffer:
+    """A buffer as pages that user space read from ``trace_pipe_raw``."""
+    size = boot.header_page.subbuf_size
+    if size not in _SUBBUF_SIZES:
+        boot.note("header-page-invalid", "", f"sub-buffers of {size} bytes; 4096 is assumed")
+        size = 4096
+    parts: list[bytes] = []
+    extents: list[Extent] = []
+    start = 0
+    for cpu, path in sorted(paths.items()):
+        try:
+            raw = boot.session.read(path)
+        except SessionError as error:
+            boot.note("pipe-unreadable", f"cpu {cpu}", str(error))
+            continue
+        whole = len(raw) // size * size
+        if whole != len(raw):
+            boot.note(
+                "pipe-truncated", f"cpu {cpu}", f"{len(raw)} bytes are not whole pages of {size}"
+            )
+        parts.append(raw[:whole])
+        extents.append(Extent(path, cpu, start, size, whole // size, 0))
+        start += whole
+    data = b"".join(parts)
+    used = committed(data, range(0, len(data), size), size, boot.header_page)
+    boot.session.budget.filled(f"{boot.where} {name}", used)
+    records = tuple(
+        read_pages(
+            data, range(e.start, e.start + e.count * size, size), size, e.cpu,
+            f"{boot.where} {name} cpu {e.cpu}", boot.header_page, boot.record_header,
+        )
+        for e in extents
+    )  # fmt: skip
+    remarks = tuple(d for r in records for d in r.diagnostics)
+    clock = boot.trace_clock(instance)
+    return Buffer(
+        name, instance, clock, data, records, None, remarks, tuple(extents),
+        counters=_counters(boot, instance, records),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What a boot's saved files say: names, formats, counters."""

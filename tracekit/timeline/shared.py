@@ -1,0 +1,183 @@
+"""A region that several kernels recorded into, one after the other: whose each sub-buffer is.
+
+``regions/NAME.json`` lists the boots in ``writers``, oldest first, ``''`` for one that is unknown.
+A kernel that attaches a region again with events to record (``trace_instance=NAME@REGION,EVENT``)
+resets the buffers of the CPUs that are online then; those of CPUs that come up later keep what the
+kernel before left, but for the sub-buffer that was being written (:mod:`tracekit.ftrace.ring.
+restarts`). ``instances/NAME`` of a ``trace_instance=NAME=OTHER`` is the kernel's own copy of what
+was there at its start, and its counters tell how many events those were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tracekit.clocks.fit import read_samples
+from tracekit.clocks.kernel_log import read_kernel_log
+from tracekit.errors import SessionError
+from tracekit.ftrace.format import HeaderPage
+from tracekit.ftrace.ring.layout import CpuBuffer, RegionLayout
+from tracekit.ftrace.ring.restarts import restarts, split_at
+from tracekit.session import Session
+from tracekit.spans import Span, overlaps
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.saved.counters import parse_stats
+
+__all__ = ["CpuShares", "Writer", "share_out", "writer_of"]
+
+_COMMIT = 0x3FFFFFFF
+_MICROSECOND = 1000  # ns; the kernel shows the oldest event's stamp rounded to it
+_GOES_ON = "x86-tsc"  # the only trace clock that a kexec does not set back
+
+Stats = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """What is known of one of the boots that recorded into the region.
+
+    ``stats(cpu)``: the instance's counters as they were last saved; ``zero``: where the kernel
+    began on the region's clock, if that clock did not start anew (units of the clock).
+    """
+
+    stats: Callable[[int], Stats] = field(default=lambda _: {})
+    zero: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CpuShares:
+    """The sub-buffers of one CPU by writer; ``strange`` are those of none of them.
+
+    ``told``: False where nothing tells whose they are.
+    """
+
+    parts: tuple[tuple[int, ...], ...]
+    strange: tuple[int, ...] = ()
+    told: bool = True
+
+
+def writer_of(session: Session, index: int | None, region: str, clock: str | None) -> Writer:
+    """What the session knows of the boot ``index`` as a writer of a region; None: not in it."""
+    if index is None:
+        return Writer()
+    boot = Boot(session, index)
+    instance = boot.instance_on(region)
+
+    def stats(cpu: int) -> Stats:
+        return parse_stats(boot.text(f"tracefs/instances/{instance}/per_cpu/cpu{cpu}/stats"))
+
+    return Writer(stats, _zero(boot) if clock == _GOES_ON else None)
+
+
+def _zero(boot: Boot) -> int | None:
+    """The TSC's count where the boot's CLOCK_MONOTONIC began; None where nothing tells.
+
+    Its own calibration is good enough: no CPU but the first is up for long after that.
+    """
+    log = read_kernel_log(boot.text("dmesg"))
+    khz = log.refined_khz or log.detected_khz
+    try:
+        samples, _ = read_samples(boot.session.json(f"boots/{boot.index}/clocks.json")["samples"])
+    except (SessionError, KeyError, TypeError):
+        return None
+    pairs = samples.get("mono", ())
+    return pairs[0].before - pairs[0].ns * khz // 1_000_000 if pairs and khz else None
+
+
+def _stamps(
+    data: memoryview, pages: Sequence[int], header: HeaderPage, unread: Sequence[Span]
+) -> list[int]:
+    """The pages' time stamps; an unread one has that of the page before it."""
+    stamps: list[int] = []
+    for page in pages:
+        at = page + header.timestamp
+        stamp = int.from_bytes(data[at : at + 8], "little")
+        if overlaps(unread, page, header.data):
+            stamp = stamps[-1] if stamps else 0
+        stamps.append(stamp)
+    return stamps
+
+
+def _used(data: memoryview, pages: Sequence[int], header: HeaderPage) -> list[int]:
+    """The pages that hold events."""
+    at = header.commit
+    return [p for p in pages if int.from_bytes(data[p + at : p + at + 4], "little") & _COMMIT]
+
+
+def _is_first(stamp: int, stats: Stats) -> bool:
+    """Whether a first sub-buffer is what the counters say was the oldest."""
+    oldest = stats.get("oldest event ts")
+    return bool(stats.get("entries")) and oldest is not None and abs(stamp - oldest) <= _MICROSECOND
+
+
+def _single_owner(cpu: CpuBuffer, stamp: int, writers: Sequence[Writer]) -> int:
+    """The writer of a CPU's sub-buffers if they are all of one."""
+    for number, writer in enumerate(writers[:-1]):
+        if _is_first(stamp, writer.stats(cpu.cpu)):
+            return number
+    newest, before = writers[-1].stats(cpu.cpu), writers[-2].stats(cpu.cpu)
+    # Writing into a full ring overruns it, so the newest has not written; it counts its own only.
+    full = cpu.wrapped is True and bool(before.get("entries"))
+    return len(writers) - 2 if full and newest.get("overrun") == 0 else len(writers) - 1
+
+
+def _by_zero(stamps: Sequence[int], writers: Sequence[Writer]) -> list[int] | None:
+    """Where each later writer's sub-buffers begin, on a clock that went on; None if not known."""
+    zeros = [writer.zero for writer in writers[1:] if writer.zero is not None]
+    if len(zeros) < len(writers) - 1 or zeros != sorted(zeros):
+        return None
+    later = ((i for i, stamp in enumerate(stamps) if stamp >= zero) for zero in zeros)
+    return [next(places, len(stamps)) for places in later]
+
+
+def _shares_of(
+    pages: Sequence[int],
+    stamps: Sequence[int],
+    cpu: CpuBuffer,
+    writers: Sequence[Writer],
+    goes_on: bool,
+) -> CpuShares:
+    """Share out ``pages``, the used ones of a CPU, and ``stamps``, theirs."""
+    nothing: list[tuple[int, ...]] = [()] * len(writers)
+    if not pages:
+        return CpuShares((*nothing[:-1], cpu.pages))
+    if not cpu.ordered:
+        return CpuShares(tuple(nothing), cpu.pages, told=False)
+    sure, doubtful = restarts(stamps)
+    if goes_on and not sure:  # else firmware has reset the TSC
+        places = _by_zero(stamps, writers)
+        if places is None:
+            return CpuShares(tuple(nothing), cpu.pages, told=False)
+        return CpuShares(tuple(split_at(pages, places)))
+    if not sure and doubtful and len(writers) == 2:
+        sure = doubtful[:1] if _is_first(stamps[0], writers[0].stats(cpu.cpu)) else []
+    parts = split_at(pages, sure)
+    if len(parts) == 1:
+        nothing[_single_owner(cpu, stamps[0], writers)] = tuple(pages)
+        return CpuShares(tuple(nothing))
+    strange = [page for part in parts[: -len(writers)] for page in part]
+    known = parts[-len(writers) :]
+    return CpuShares((*nothing[len(known) :], *known), tuple(strange))
+
+
+def share_out(
+    data: bytes,
+    layout: RegionLayout,
+    header: HeaderPage,
+    writers: Sequence[Writer],
+    clock: str | None,
+    unread: Sequence[Span] = (),
+) -> list[CpuShares]:
+    """The shares of each of the region's CPUs; ``writers`` are two or more, oldest first.
+
+    ``unread`` are the spans of ``data`` that could not be read.
+    """
+    view = memoryview(data)
+    goes_on = clock == _GOES_ON
+    shares = []
+    for cpu in layout.cpus:
+        pages = _used(view, cpu.pages, header)
+        stamps = _stamps(view, pages, header, unread)
+        shares.append(_shares_of(pages, stamps, cpu, writers, goes_on))
+    return shares
