@@ -23,6 +23,7 @@ from tracekit.browse.kho_tree import Item, KhoItems, read_kho_tree, size_text
 from tracekit.browse.region_fill import region_fill
 from tracekit.errors import SessionError
 from tracekit.recording import Recording
+from tracekit.session.limits import Budget
 from tracekit.timeline.read_buffers import read_buffers
 
 needs_dtc = pytest.mark.skipif(
@@ -171,6 +172,7 @@ class Files:
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
+        self.budget = Budget("session", lambda: 1 << 30)
 
     def list(self, prefix: str = "") -> list[str]:
         return sorted(name for name in self.files if name.startswith(prefix))

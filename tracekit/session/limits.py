@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 
 from tracekit.errors import SessionError, TooLarge
@@ -49,6 +50,27 @@ def _by_user() -> int:
     return int(size[1]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[size[2]] if size else 0
 
 
+class _Sums:
+    """Sizes by name, and their sum; files are read in several threads."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self.total = 0
+
+    def others(self, name: str) -> int:
+        """The sum without that of ``name``."""
+        with self._lock:
+            return self.total - self._sizes.get(name, 0)
+
+    def note(self, name: str, size: int) -> int:
+        """Note a size, in place of an earlier one of that name; returns the sum."""
+        with self._lock:
+            self.total += size - self._sizes.get(name, 0)
+            self._sizes[name] = size
+            return self.total
+
+
 class Budget:
     """What the files of one session may unpack to together.
 
@@ -58,8 +80,7 @@ class Budget:
     def __init__(self, what: str, stored: Callable[[], int]) -> None:
         self._what = what
         self._stored = stored
-        self._unpacked: dict[str, int] = {}
-        self._filled: dict[str, int] = {}
+        self._unpacked, self._filled = _Sums(), _Sums()
 
     def _more(self) -> int:
         """What is allowed where as much is on disk, or the user says so."""
@@ -77,7 +98,7 @@ class Budget:
 
         What is on disk is only looked at for the second.
         """
-        others = sum(size for other, size in list(self._unpacked.items()) if other != name)
+        others = self._unpacked.others(name)
         always = max(0, min(wanted, _UNPACKED - others))
         yield always
         if always < wanted and (more := min(wanted, self._more() - others)) > always:
@@ -89,11 +110,10 @@ class Budget:
 
     def unpacked(self, name: str, size: int) -> None:
         """Note what file ``name`` has unpacked to."""
-        self._unpacked[name] = size
+        self._unpacked.note(name, size)
 
     def filled(self, name: str, size: int) -> None:
         """Note that ``name`` holds so many bytes of events; raises :class:`TooLarge`."""
-        self._filled[name] = size
-        total = sum(self._filled.values())
+        total = self._filled.note(name, size)
         if total > _FILLED and total > self._more():
             raise self._exceeded(f"it holds {total:,} bytes of recorded events")

@@ -111,5 +111,5 @@ class LaneDetails(Widget):
             if then is None or then.start_ns >= next_ns:
                 return f"{text}  next in {duration(next_ns - model.cursor_ns)}"
         if then is not None and state.lane.kind == "cpu":
-            text += f"  then {then.note}"
+            text += f"  then {one_line(then.note)}"
         return text

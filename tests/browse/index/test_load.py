@@ -67,7 +67,6 @@ def test_a_session_may_move_with_its_index(small: Path, tmp_path: Path) -> None:
 def test_a_copied_index_is_not_believed(small: Path, tmp_path: Path) -> None:
     open_recording(small, quiet, many=0)
     shutil.copytree(small, tmp_path / "copy")  # with the times of change, as tar keeps them
-    assert stamp(Session.open(small)) == stamp(Session.open(tmp_path / "copy"))
     assert kept_in(tmp_path / "copy") is None
 
 

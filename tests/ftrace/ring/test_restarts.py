@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.ftrace.ring.restarts import restarts, split_at
+from tracekit.ftrace.ring.restarts import one_is_off, restarts, split_at
 
 ascending = st.lists(st.integers(1, 1 << 40), min_size=1, max_size=30).map(sorted)
 
@@ -48,3 +48,9 @@ def test_nothing_is_lost_in_splitting(stamps: list[int]) -> None:
     parts = split_at(stamps, sure)
     assert [stamp for part in parts for stamp in part] == stamps
     assert len(parts) == len(sure) + 1
+
+
+def test_one_of_another_time_is_told_from_a_restart() -> None:
+    assert one_is_off([1, 2, 9, 3, 4]) and one_is_off([5, 6, 1, 7])
+    assert not one_is_off([1, 2, 3]) and not one_is_off([5, 1]) and not one_is_off([5, 6, 7, 1, 2])
+    assert not one_is_off([]) and not one_is_off([9, 1, 2])

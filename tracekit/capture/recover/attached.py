@@ -19,7 +19,7 @@ from tracekit.capture.save.clocks import last_count
 from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError
 from tracekit.ftrace.ring.layout import parse_layout
-from tracekit.ftrace.ring.restarts import restarts
+from tracekit.ftrace.ring.restarts import one_is_off, restarts
 from tracekit.session import SessionWriter
 from tracekit.spans import overlaps
 
@@ -30,10 +30,14 @@ _COMMIT = 0x3FFFFFFF
 _HEADER = 16  # bytes of a sub-buffer before its events
 
 
-def older_subbufs(region: SavedRegion, data: bytes, before: int | None) -> dict[int, int]:
+def older_subbufs(
+    region: SavedRegion, data: bytes, before: int | None, *, lone: bool = False
+) -> dict[int, int]:
     """CPU -> its sub-buffers of earlier boots; only CPUs that have some. Never raises.
 
-    ``before`` is a count of the TSC in an earlier boot, for a buffer that is stamped by it.
+    ``before`` is a count of the TSC in an earlier boot, for a buffer that is stamped by it. Where
+    no earlier boot is known to have recorded into it (``lone``), one sub-buffer of another time is
+    more likely damage.
     """
     try:
         layout = parse_layout(data, "region", unread=region.unread)
@@ -45,6 +49,8 @@ def older_subbufs(region: SavedRegion, data: bytes, before: int | None) -> dict[
         if cpu.ordered
     }
     older = {cpu: max(restarts(of_cpu)[0], default=0) for cpu, of_cpu in stamps.items()}
+    if lone:
+        older.update(dict.fromkeys((c for c, of_cpu in stamps.items() if one_is_off(of_cpu)), 0))
     newest = max((stamp for of_cpu in stamps.values() for stamp in of_cpu), default=0)
     # A TSC that is behind after all has been reset by firmware: then the stamps step back, too.
     if layout.clock == _GOES_ON and before is not None and newest > before:
@@ -92,7 +98,8 @@ def older_in(writer: SessionWriter, earlier: Sequence[int], region: SavedRegion)
     """:func:`older_subbufs` of a region in the session that the boots ``earlier`` recorded into."""
     counts = [last_count(writer.read(f"boots/{i}/clocks.json")) for i in earlier]
     before = max((count for count in counts if count is not None), default=None)
-    return older_subbufs(region, writer.read(f"{region.base}.raw") or b"", before)
+    data = writer.read(f"{region.base}.raw") or b""
+    return older_subbufs(region, data, before, lone=not earlier)
 
 
 def _attached(kernel: Mapping[str, Any], region: SavedRegion) -> bool:

@@ -10,8 +10,9 @@ start anew at a boot, so there the sub-buffers' time stamps step back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-__all__ = ["restarts", "split_at"]
+__all__ = ["one_is_off", "restarts", "split_at"]
 
 
 def restarts(stamps: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -31,6 +32,15 @@ def restarts(stamps: Sequence[int]) -> tuple[list[int], list[int]]:
                 continue
         level = stamp
     return sure, doubtful
+
+
+def one_is_off(stamps: Sequence[int]) -> bool:
+    """Whether the stamps never step back once one of them, between two others, is left out."""
+    step = next((i for i in range(1, len(stamps)) if stamps[i] < stamps[i - 1]), None)
+    if step is None:
+        return False
+    without = ([*stamps[:i], *stamps[i + 1 :]] for i in (step - 1, step) if 0 < i < len(stamps) - 1)
+    return any(all(a <= b for a, b in pairwise(rest)) for rest in without)
 
 
 def split_at(pages: Sequence[int], places: Sequence[int]) -> list[tuple[int, ...]]:
