@@ -93,6 +93,7 @@ def test_the_tree_is_what_dtc_shows(name: str, session: Callable[[str], Path]) -
     assert not any(item.amiss for _, item in every((jump,)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HANDOVERS)
 def test_regions_are_filled_as_decoding_found_them(
     name: str, session: Callable[[str], Path]
@@ -119,6 +120,7 @@ def test_regions_are_filled_as_decoding_found_them(
     assert regions[0].fills[0].committed > 0
 
 
+@pytest.mark.slow
 def test_fill_is_the_same_from_the_file(session: Callable[[str], Path]) -> None:
     """What an index that is kept has no layout of is read from the region itself."""
     recording = tracekit.open(session(HANDOVERS[0]))

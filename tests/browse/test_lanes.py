@@ -32,6 +32,7 @@ from tracekit.browse.running_tasks import turns_in
 from tracekit.query.selection import Selection
 from tracekit.report.devices import Device
 
+UNKNOWN = dict.fromkeys(("gap_ns", "gap_error_ns", "gap_earliest_ns", "gap_latest_ns"))
 PIECE = 5  # rows that a search looks at, at a time: so that borders of pieces are met
 
 
@@ -107,10 +108,7 @@ def test_the_edges_of_boots_are_found_even_where_they_overlap(overlap: bool) -> 
     axis = SimpleNamespace(ts_ns=np.arange(7) * 10 - 20, diagnostics=found)
     rows = SimpleNamespace(boot=boots, cpu=np.zeros(7, np.uint16))
     recording = cast("Any", SimpleNamespace(rows=rows, axis=axis, kinds=(), event_names=()))
-    jumps = [
-        SimpleNamespace(new=boot, jump_ns=-25 + boot, gap_ns=None, gap_error_ns=None)
-        for boot in range(4)
-    ]
+    jumps = [SimpleNamespace(new=boot, jump_ns=-25 + boot, **UNKNOWN) for boot in range(4)]
     firsts = [(-25 + b, axis.ts_ns[boots == b][0]) for b in range(3)]  # of the fourth there is none
     found_dark = dark_parts(recording, cast("Any", SimpleNamespace(handovers=jumps)))
     assert [(dark.start_ns, dark.end_ns) for dark in found_dark] == firsts
@@ -122,7 +120,7 @@ def test_the_edges_of_boots_are_found_even_where_they_overlap(overlap: bool) -> 
     (lane,) = make_lanes(recording, report, index)  # what never returned lasts to the boot's end
     ends = {span.label: span.end_ns for span in lane.spans}
     assert ends == {f"of {b}": axis.ts_ns[boots == b][-1] for b in range(3)} | {"of 3": 0}
-    jump = SimpleNamespace(new=1, jump_ns=-15, gap_ns=None, gap_error_ns=None)
+    jump = SimpleNamespace(new=1, jump_ns=-15, **UNKNOWN)
     (dark,) = dark_parts(recording, cast("Any", SimpleNamespace(handovers=[jump])))
     assert (dark.start_ns, dark.end_ns, dark.length_ns) == (-15, 0 if overlap else 10, None)
 

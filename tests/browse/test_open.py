@@ -81,7 +81,10 @@ def same_axis(one: Opened, other: Opened) -> None:
         assert a.interval(rows, x, y) == b.interval(other.recording.rows, x, y)
 
 
-@pytest.mark.parametrize("name", [*NAMES, SHIPPED])
+@pytest.mark.parametrize(
+    "name",
+    [NAMES[0], SHIPPED, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])],
+)
 def test_a_kept_session_answers_as_a_decoded_one(place: Callable[[str], Path], name: str) -> None:
     path = place(name)
     found = kept_in(path)
@@ -93,6 +96,7 @@ def test_a_kept_session_answers_as_a_decoded_one(place: Callable[[str], Path], n
     assert not leftovers(path) and not remarks(again)
 
 
+@pytest.mark.slow
 def test_what_the_kernel_itself_shows_of_a_kept_session(place: Callable[[str], Path]) -> None:
     path = place(SHIPPED)
     found, plain = kept_in(path), open_recording(path, quiet, many=NEVER)
@@ -101,6 +105,7 @@ def test_what_the_kernel_itself_shows_of_a_kept_session(place: Callable[[str], P
     assert found.recording.as_traced.table().equals(plain.recording.as_traced.table())
 
 
+@pytest.mark.slow
 def test_mapped_memory_can_be_let_go_of(place: Callable[[str], Path]) -> None:
     found = kept_in(place("same-boot-wide-7.2"))
     assert found is not None and len(found.maps) == 2
@@ -111,6 +116,7 @@ def test_mapped_memory_can_be_let_go_of(place: Callable[[str], Path]) -> None:
     open_recording(place("same-boot-7.2"), quiet).release()  # decoded: there is nothing to let go
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, b"", bytes(1 << 20), b"no ring buffer" * 1000])
 def test_a_session_without_a_readable_event(small: Path, content: bytes | None) -> None:
     region = small / "boots" / "0" / "regions" / "tkA.raw.zst"
@@ -130,6 +136,7 @@ def test_a_small_session_keeps_no_index(small: Path) -> None:
     assert not (small / INDEX).exists() and not leftovers(small) and not remarks(opened)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*NAMES, SHIPPED])
 def test_the_guess_at_the_number_of_events_is_not_too_low(
     place: Callable[[str], Path], name: str
@@ -183,6 +190,7 @@ def test_a_killed_interface_leaves_nothing_that_is_believed(
     assert len(again.recording) == 20 * 5018 and kept_in(path) is not None
 
 
+@pytest.mark.slow
 def test_two_at_once_do_not_disturb_each_other(longer: Callable[[], Path]) -> None:
     path = longer()
     command = [sys.executable, "-c", OPENER, str(path)]
@@ -223,6 +231,7 @@ def test_links_in_a_session_are_not_written_through(small: Path, tmp_path: Path)
     assert not (small / INDEX).is_symlink() and not leftovers(small)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["boots/0", INDEX, f".{INDEX}.part-1"])
 def test_directories_of_any_depth_are_no_danger(small: Path, scratch: Path, where: str) -> None:
     made = [small / where]

@@ -75,6 +75,7 @@ def agree(times: Times, walked: tuple[Any, Any, Any, Any]) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [3, 1 << 13])
 def test_times_are_those_of_a_walk(
     recording: Recording, piece: int, monkeypatch: pytest.MonkeyPatch

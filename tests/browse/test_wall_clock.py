@@ -63,6 +63,7 @@ def test_where_nothing_tells_it_is_unknown(copy: Path) -> None:
     assert found(copy) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ns", [-1, 1 << 70, "now", None, 1.5])
 def test_readings_that_make_no_sense_are_not_used(copy: Path, ns: object) -> None:
     for boot in found(copy):

@@ -36,6 +36,7 @@ def on_a_terminal(*words: object) -> bytes:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     ["report {s}", "report {s} --json", "events {s}", "events {s} --format kernel",

@@ -33,6 +33,7 @@ def test_a_reader_that_goes_away_leaves_exit_code_0(path: Path) -> None:
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["events", "report", "report --json"])
 def test_a_full_disk_is_said(path: Path, command: str) -> None:
     name, *options = command.split()
@@ -121,6 +122,7 @@ def test_another_pipe_that_broke_is_an_error(path: Path) -> None:
     assert (done.returncode, done.stderr) == (3, "tracekit: Broken pipe\n")
 
 
+@pytest.mark.slow
 def test_twelve_open_files_are_enough(tmp_path: Path) -> None:
     tree, session = make_tree(tmp_path / "tree", two_cpus().data), tmp_path / "S"
     region = f"tkA@{ADDRESS:#x}:{len(two_cpus().data):#x}"
@@ -145,6 +147,7 @@ def test_too_few_open_files_are_said(path: Path, files: int) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_nobody_else_may_write_what_is_made(tmp_path: Path) -> None:
     tree, made = make_tree(tmp_path / "tree", two_cpus().data), tmp_path / "made"
     region, session = f"tkA@{ADDRESS:#x}:{len(two_cpus().data):#x}", made / "deep" / "S"
@@ -171,6 +174,7 @@ def test_a_stream_without_unicode(path: Path) -> None:
     assert "7.2.13" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", ["60", "72", "80", "200"])
 def test_numbers_are_never_cut(path: Path, columns: str) -> None:
     done = bash(f"script -qec '{TRACEKIT} report {path}' /dev/null", COLUMNS=columns, NO_COLOR="1")

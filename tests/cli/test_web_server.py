@@ -228,6 +228,7 @@ def is_alive(process: Path) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_interface_outlives_its_server(tmp_path: Path, number: signal.Signals) -> None:
     async def run(served: Served) -> list[Path]:

@@ -21,6 +21,7 @@ def _raising(data: bytes) -> None:
     raise KeyError("boom")
 
 
+@pytest.mark.slow
 def test_more_time_than_the_bytes_allow_is_a_finding() -> None:
     with pytest.raises(TooSlow, match="spinning"):
         examine(Target("spinning", _spinning), b"ab")

@@ -134,6 +134,7 @@ TOO_LARGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TOO_LARGE)
 def test_a_session_made_to_exhaust_memory_is_refused(hostile: Path, kind: str) -> None:
     TOO_LARGE[kind](hostile)
@@ -195,6 +196,7 @@ REMARKED: dict[str, Callable[[Path], object]] = {
 HEAVY = ("lists in a document",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [pytest.param(k, marks=pytest.mark.slow) if k in HEAVY else k for k in REMARKED]
 )
@@ -267,6 +269,7 @@ def test_the_user_may_allow_more(hostile: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(Session.open(hostile).read(RAW)) == 600 << 20
 
 
+@pytest.mark.slow
 def test_many_files_are_as_one_large_one(made: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(made, tmp_path / "session")
     bomb = zeros(31 << 20)

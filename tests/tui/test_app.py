@@ -253,6 +253,7 @@ def test_a_session_without_a_boot(tmp_path: Path, size: tuple[int, int]) -> None
     drive(script, tmp_path, size)
 
 
+@pytest.mark.slow
 def test_a_half_recovered_session_says_what_is_missing(copy: Path) -> None:
     _without(copy, "boots/0/regions/*", "boots/1/tracefs/per_cpu/cpu1/*", "boots/1/kernel.json")
 
@@ -267,6 +268,7 @@ def test_a_half_recovered_session_says_what_is_missing(copy: Path) -> None:
     drive(script, copy, (120, 60))
 
 
+@pytest.mark.slow
 def test_a_session_of_garbage(copy: Path) -> None:
     for number, path in enumerate(sorted(copy.rglob("*"))):
         if path.is_file() and path.name != "manifest.json" and number % 2:
@@ -280,6 +282,7 @@ def test_a_session_of_garbage(copy: Path) -> None:
     drive(script, copy)
 
 
+@pytest.mark.slow
 def test_sizes_change_under_way() -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         for size in ((60, 20), (250, 80), (80, 24), (20, 5), (139, 30), (141, 30)):

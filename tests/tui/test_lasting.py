@@ -58,6 +58,7 @@ def _widgets() -> Counter[str]:
     return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, Widget))
 
 
+@pytest.mark.slow
 def test_going_to_and_fro_leaves_no_widgets_behind() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         async def tour() -> Counter[str]:

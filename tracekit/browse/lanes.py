@@ -62,13 +62,14 @@ class Dark:
     """Where nothing is recorded: from a kernel's last event (the jump) to the next one's first.
 
     ``length_ns`` and ``error_ns`` are None if they are not known: the stretch is drawn, but its
-    length on the axis means nothing.
+    length on the axis means nothing. ``bounds`` are those of the length.
     """
 
     start_ns: int
     end_ns: int
     length_ns: int | None
     error_ns: int | None
+    bounds: tuple[int | None, int | None] = (None, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +301,8 @@ def dark_parts(recording: Recording, report: Report) -> list[Dark]:
     for h in report.handovers:
         first, last = _boot_edges(recording, h.new)
         if h.jump_ns is not None and last > first and int(ts[first]) >= h.jump_ns:
-            parts.append(Dark(h.jump_ns, int(ts[first]), h.gap_ns, h.gap_error_ns))
+            bounds = h.gap_earliest_ns, h.gap_latest_ns
+            parts.append(Dark(h.jump_ns, int(ts[first]), h.gap_ns, h.gap_error_ns, bounds))
     return parts
 
 

@@ -14,7 +14,7 @@ from rich.style import Style
 from tracekit.browse.lanes import SWITCH, Dark, Lane, Span
 from tracekit.browse.running_tasks import Turns, turns_in
 from tracekit.query.selection import among
-from tracekit.text import duration, error_bound
+from tracekit.text import duration, measured
 from tui.theme import EIGHTHS, RAMP, Look
 from tui.timeline.cell_row import CellRow, one_line
 from tui.timeline.missing import Missing
@@ -52,8 +52,8 @@ def _dark_texts(dark: Dark) -> list[str]:
     """How long it is dark: the longest text first."""
     if dark.length_ns is None:
         return [" dark, length unknown ", " dark "]
-    short = f" dark {duration(dark.length_ns)} "
-    return [f"{short}{error_bound(dark.error_ns)} ", short]
+    length, error = measured(dark.length_ns, dark.error_ns, dark.bounds)
+    return [f" dark {length} {error} " if error else f" dark {length} ", f" dark {length} "]
 
 
 class LanePainter:

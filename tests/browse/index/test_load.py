@@ -34,6 +34,7 @@ from tracekit.session.derived import stamp
 from tracekit.session.owned import marks
 
 
+@pytest.mark.slow
 def test_a_kept_recording_touches_only_what_is_asked_for(place: Callable[[str], Path]) -> None:
     found = kept_in(place("same-boot-wide-7.2"))
     assert found is not None
@@ -42,6 +43,7 @@ def test_a_kept_recording_touches_only_what_is_asked_for(place: Callable[[str], 
     assert all(isinstance(b.data, memoryview) and b.data.readonly for b in found.recording.buffers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed", ["manifest.json", "boots/0/kernel.json", "boots/0/regions/tkA.raw.zst", "boots/new"]
 )

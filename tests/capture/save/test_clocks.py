@@ -114,6 +114,7 @@ def test_merging() -> None:
     assert merge_samples([a], [a | {"source": "copy"}]) == [a]
 
 
+@pytest.mark.slow
 def test_samples_of_months_are_thinned() -> None:
     """No more than are useful: the ends, and the narrowest of each stretch between."""
     kept: list[Any] = []

@@ -281,6 +281,7 @@ def test_a_refresh_without_news_writes_nothing_but_counters(tmp_path: Path) -> N
 # -- killed ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_snapshot_killed_at_every_step(tmp_path: Path) -> None:
     """The run after it has all that a run without a kill has, to the byte."""
     some = [n for n in SECOND if n.endswith(("cmdlines", "format", "dmesg"))]

@@ -114,6 +114,7 @@ REAL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "boot", "region", "events"), REAL)
 def test_a_real_region_written_again_is_the_same_bytes(capture, name, boot, region, events):
     real = real_regions(capture(name) / boot)[region]

@@ -45,6 +45,7 @@ EVERYTHING = ("j", "G", "g", "pagedown", "l", "t", "t", "t", "i", "e", "E", "y",
               "c", "escape", "tab", "j", "tab", "i", "enter")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (250, 80)])
 @pytest.mark.parametrize("count", [0, 1])
 def test_empty_and_one_event(tmp_path: Path, count: int, size: tuple[int, int]) -> None:

@@ -233,6 +233,7 @@ def test_completion(text: str, completed: str | None) -> None:
     assert completion(text, names, ["", "odd\x1b[2J", "odd one", "kexec"]) == completed
 
 
+@pytest.mark.slow
 def test_filters_are_saved_chosen_and_deleted(
     session: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -288,6 +289,7 @@ def test_a_filter_keeps_the_cursor_near() -> None:
     drive(script)
 
 
+@pytest.mark.slow
 def test_a_filter_that_is_worked_on_leaves_the_cursor_where_it_was_moved_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

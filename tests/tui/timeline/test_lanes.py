@@ -268,6 +268,7 @@ def test_lost_events_are_at_the_name_of_their_cpu(tmp_path: Path) -> None:
     timeline(script, make_session(tmp_path, layout_615([ring_of(3000)])))
 
 
+@pytest.mark.slow
 def test_many_cpus_scroll(tmp_path: Path) -> None:
     async def script(app: TracekitApp, pilot: Piloted, model: Model, state: LaneState) -> None:
         assert len(state.lanes) == 256
