@@ -44,11 +44,7 @@ test-slow:
 	@.ci/prepare test
 	$(BIN)/pytest -n 2 --dist loadgroup -m slow
 
-test-soak-lab:
-	@.ci/prepare test
-	$(BIN)/pytest -m soak
-
-lab:
+test-lab:
 	@.ci/prepare test
 	$(BIN)/pytest -m lab
 
@@ -71,11 +67,7 @@ bench:
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/interface.py
 
-bench-soak-lab:
-	@.ci/prepare test
-	$(BIN)/pytest -m soak
-
-lab:
+bench-lab:
 	@.ci/prepare test
 	$(BIN)/python benchmarks/handover_cost.py
 
