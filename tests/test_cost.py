@@ -121,6 +121,7 @@ assert parse_manifest(json.dumps(made).encode(), "S").boots == list(range(256))
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_time_grows_with_the_size(case: str) -> None:
     code = BEFORE + CASES[case]

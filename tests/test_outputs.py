@@ -18,14 +18,8 @@ from tests.support.outputs import digests
 
 GOLDEN = Path(__file__).with_name("outputs.json")
 DEMO = "handover.tar.zst"
-CAPTURES = (
-    "handover-7.2-to-7.3-tsc",
-    *(
-        pytest.param(name, marks=pytest.mark.slow)
-        for name in ("handover-7.2-tsc", "same-boot-7.2", "same-boot-wide-7.2")
-    ),
-    DEMO,
-)
+SLOW = ("handover-7.2-to-7.3-tsc", "handover-7.2-tsc", "same-boot-7.2", "same-boot-wide-7.2")
+CAPTURES = (DEMO, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW))
 
 
 @pytest.mark.parametrize("name", CAPTURES)

@@ -268,6 +268,7 @@ def test_a_session_that_cannot_be_written(
     assert opened.recording.table().equals(plain.recording.table())
 
 
+@pytest.mark.slow
 def test_an_archive_is_indexed_aside(scratch: Path) -> None:
     shipped = Path(str(files("tracekit") / "demo" / "handover.tar.zst"))
     opened = open_recording(shipped, quiet, many=0)

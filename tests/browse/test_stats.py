@@ -25,7 +25,7 @@ SWITCH = "sched:sched_switch"
 SESSIONS = (
     "shipped",
     "handover-7.2-to-7.3-tsc",
-    "handover-7.2-tsc",
+    pytest.param("handover-7.2-tsc", marks=pytest.mark.slow),
     pytest.param("same-boot-wide-7.2", marks=pytest.mark.slow),
 )
 

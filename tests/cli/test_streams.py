@@ -79,12 +79,14 @@ def test_nobody_reads_it(path: Path, words: str, code: int) -> None:
     assert code or not done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "code"), COMMANDS)
 def test_closed_streams(path: Path, words: str, code: int) -> None:
     done = bash(f"tracekit {words.format(session=path)} <&- >&- 2>&-")
     assert (done.returncode, done.stderr) == (code, "")
 
 
+@pytest.mark.slow
 def test_closed_streams_do_not_become_files(path: Path, tmp_path: Path) -> None:
     for name, closed in (("as", ""), ("is", "2>&-"), ("none", "<&- >&- 2>&-")):
         out = tmp_path / name

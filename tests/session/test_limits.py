@@ -156,6 +156,7 @@ def test_every_command_refuses_it(hostile: Path, command: str, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_archive_is_no_way_around_it(hostile: Path, tmp_path: Path) -> None:
     """Zeros in the archive, and a region that unpacks to 4 GiB in one that does not."""
     sparse(hostile / RAW, 1 << 29)
@@ -281,6 +282,7 @@ def test_many_files_are_as_one_large_one(made: Path, tmp_path: Path) -> None:
     assert code == 4 and "bytes on disk" in said
 
 
+@pytest.mark.slow
 def test_the_interface_refuses_it_too(hostile: Path) -> None:
     """The process that builds an index, and this one."""
     (hostile / f"{RAW}.zst").write_bytes(zeros(4 * GIB))

@@ -83,6 +83,7 @@ def test_no_key_is_lost_when_what_it_was_for_goes_away() -> None:
 # -- what names them --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (250, 80)])
 def test_the_line_of_keys_begins_with_help_and_quit_and_cuts_none(size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:

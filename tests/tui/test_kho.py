@@ -60,6 +60,7 @@ def test_snapshot(size: tuple[int, int]) -> None:
     kho(script, size=size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (160, 48), (250, 80)])
 def test_the_tree_and_a_regions_fill_are_seen(size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted, tree: ItemTree) -> None:

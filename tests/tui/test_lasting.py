@@ -29,6 +29,7 @@ async def _rests(app: TracekitApp, pilot: Pilot[Any]) -> None:
     await until(pilot, lambda: not any(w.is_running for w in app.workers), "no job runs")
 
 
+@pytest.mark.slow
 def test_symbols_are_not_read_while_keys_wait(
     session: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

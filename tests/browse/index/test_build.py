@@ -66,6 +66,7 @@ def test_the_builder_goes_when_it_is_not_wanted(longer: Callable[[], Path]) -> N
     os.close(fd)
 
 
+@pytest.mark.slow
 def test_the_disk_is_not_filled_to_the_last_byte(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,7 @@ def last_value(rows: bytes, column: str) -> tuple[int, int]:
     return at, size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["kind", "buffer", "offset", "length", "comm"])
 def test_a_value_out_of_bounds_is_a_clear_error(place: Callable[[str], Path], column: str) -> None:
     path = place("same-boot-7.2")

@@ -54,7 +54,7 @@ def libc(text: str, value: int) -> str:
     return out.value.decode()
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     FLAGS,
     st.none() | st.integers(1, 40),
@@ -79,7 +79,7 @@ def test_integers_as_the_c_library_prints_them(flags, width, precision, length, 
     assert printed(text, value) == libc(text, value)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     FLAGS,
     st.none() | st.integers(1, 40),

@@ -28,7 +28,7 @@ from tracekit.ftrace.ring.page import RecordHeader, read_pages
 
 RELAXED = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -247,6 +247,7 @@ def test_no_rows_are_an_empty_file(recording: Recording, directory: Path) -> Non
     assert pq.read_table(directory / "none.parquet").column_names == list(COLUMNS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["CPUs", "Tasks", "Events", "Devices", "Initcalls"])
 def test_a_table_is_written_as_values(directory: Path, table: str) -> None:
     """In the order it is shown in; times are ns, not texts."""

@@ -140,6 +140,7 @@ def test_typing_goes_on_while_a_filter_is_worked_on(monkeypatch: pytest.MonkeyPa
     drive(script)
 
 
+@pytest.mark.slow
 def test_the_count_and_the_picture_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         model = model_of(app)

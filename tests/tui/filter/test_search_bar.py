@@ -128,6 +128,7 @@ def test_the_search_is_in_what_the_filter_leaves() -> None:
     drive(script)
 
 
+@pytest.mark.slow
 def test_the_first_match_does_not_wait_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Semaphore(0)
 

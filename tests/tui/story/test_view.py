@@ -144,6 +144,7 @@ def test_one_boot_says_that_there_is_no_handover(session: Callable[[str], Path])
     drive(script, session("same-boot-7.2"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [40, 60, 80, 140])
 def test_every_part_of_the_blackout_is_labelled(width: int) -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:

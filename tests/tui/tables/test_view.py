@@ -58,6 +58,7 @@ def test_snapshot(size: tuple[int, int], title: str) -> None:
     tables(script, size=size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (250, 80)])
 def test_every_table_fits(size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
@@ -169,6 +170,7 @@ def test_an_unknown_value_is_last_either_way() -> None:
     assert [sheet.rows[i] for i in sheet.order] == [1, 2, 3, None, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", ["CPUs", "Tasks", "Events"])
 def test_enter_goes_to_the_first_event(title: str) -> None:
     async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
@@ -209,6 +211,7 @@ def test_enter_shows_the_call(title: str) -> None:
     tables(script)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("title", "where"),
     [

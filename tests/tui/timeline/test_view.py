@@ -209,6 +209,7 @@ def test_enter_shows_the_event_in_the_table() -> None:
     timeline(script)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (250, 80)])
 @pytest.mark.parametrize("events", [0, 1, 2])
 def test_hardly_any_events(events: int, size: tuple[int, int], tmp_path: Path) -> None:
