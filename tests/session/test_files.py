@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,17 @@ def test_a_full_disk_is_a_session_error(path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(os, "write", full)
         with pytest.raises(SessionError, match=r"No space left on device.*run the same command"):
             writer.write("boots/0/dmesg", b"x")
+
+
+def test_reading_takes_no_more_memory_than_the_file(tmp_path: Path) -> None:
+    """A limit of 4 GiB must not be allocated: the machine may have less."""
+    code = (
+        "import os, resource, sys; from tracekit.session import Session, SessionWriter;"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30));"
+        "writer = SessionWriter.open(sys.argv[1]).__enter__();"
+        "fd = writer.open_part('boots/0/bpf.bin'); os.write(fd, b'12'); os.close(fd);"
+        "writer.write('boots/0/regions/tkA.raw', b'34'); writer.finish('writing');"
+        "assert writer.read_part('boots/0/bpf.bin') == b'12';"
+        "assert Session.open(sys.argv[1]).read('boots/0/regions/tkA.raw') == b'34'"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "s"], check=True)

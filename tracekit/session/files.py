@@ -192,9 +192,10 @@ class Directory:
     def read(self, rel: str, limit: int) -> bytes:
         """The whole file, as it is stored; OSError if it has more than ``limit`` bytes."""
         with os.fdopen(self.open(rel), "rb") as file:
-            if os.fstat(file.fileno()).st_size > limit:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
                 raise OSError(errno.EFBIG, f"more than {limit:,} bytes")
-            return file.read(limit)
+            return file.read(size)  # as many bytes are allocated as are asked for
 
     def hollow(self, rel: str) -> bool:
         """Whether a file is one that nobody writes: huge, and next to nothing of it on disk."""

@@ -87,7 +87,7 @@ def _read(path: Path, limit: int) -> bytes:
                 f"{path}: {size:,} bytes, more than {limit:,}: it is damaged or made to exhaust "
                 "memory"
             )
-        return file.read(limit)
+        return file.read(size)  # as many bytes are allocated as are asked for
 
 
 class ArchiveStore:
