@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,24 @@ def test_stats_of_real_clocks() -> None:
         "entries": 1932, "overrun": 3, "oldest event ts": 25_762_837_000, "now ts": 30_931_793_000,
     }  # fmt: skip
     assert parse_stats("now ts: 74467173516\nrubbish\n\0: 1\n") == {"now ts": 74467173516}
+
+
+@pytest.mark.parametrize(
+    ("unread", "more_read", "counted"), [(0, 0, True), (2, 0, True), (0, 5, False)]
+)
+def test_pages_that_were_handed_out(
+    unread: int, more_read: int, counted: bool, session: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """What is unread came after them; what somebody else has read is not among them."""
+    path = tmp_path / "s"
+    shutil.copytree(session("handover-7.2-tsc"), path)
+    found = {cpu.cpu: cpu.events for cpu in tracekit.open(path).report().boots[1].cpus}
+    for cpu, events in found.items():
+        text = stats(unread, 0, 0).replace("read events: 0", f"read events: {events + more_read}")
+        text = text.replace("now ts:     0.000000", f"now ts: {1 << 62}")
+        place = path / f"boots/1/tracefs/per_cpu/cpu{cpu}/stats"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    boot = tracekit.open(path).report().boots[1]
+    assert [cpu.counted for cpu in boot.cpus] == [counted] * len(found)
+    assert boot.lost == 0

@@ -92,14 +92,19 @@ def _of_ring(ring: CpuBuffer, records: Records, counters: Counters | None) -> Cp
 
 
 def _of_pages(records: Records, counters: Counters | None) -> CpuAccount:
-    """Of pages handed out by the kernel, which flags what it lost."""
+    """Of pages handed out by the kernel, which flags what it lost.
+
+    What it counts as read has to be among them. What it counts as unread may have come after the
+    last page that was read: reading takes the oldest first.
+    """
     seen = _seen_to_be_lost(list(records.pages()) if records.diagnostics else [])
     lost, at_least, counted = seen, records.missed_unknown > 0 or records.unreadable > 0, False
     if counters is not None:
         if counters.overrun > seen:
             lost, at_least = counters.overrun, records.unreadable > 0
         lost += counters.dropped
-        counted = not at_least and counters.entries + counters.read == counters.found
+        all_read = counters.read <= counters.found <= counters.read + counters.entries
+        counted = not at_least and all_read
     return CpuAccount(
         records.cpu, "", len(records), lost, at_least and lost > 0, records.unreadable, counted
     )
