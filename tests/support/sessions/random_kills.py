@@ -7,6 +7,7 @@ nobody disturbed, and what is left beside them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -69,6 +70,8 @@ def jobs(tree: Path) -> list[Job]:
 def child(job: Job, place: Path) -> int:
     pid = os.fork()
     if pid:
+        with contextlib.suppress(OSError):  # whichever of the two comes first
+            os.setpgid(pid, pid)
         return pid
     os.setpgid(0, 0)
     status = 1
@@ -82,7 +85,7 @@ def child(job: Job, place: Path) -> int:
 def killed(job: Job, place: Path, after: float) -> None:
     pid = child(job, place)
     time.sleep(after)
-    os.kill(pid, signal.SIGKILL)
+    os.killpg(pid, signal.SIGKILL)  # the index builder is a child of its own
     os.waitpid(pid, 0)
 
 
