@@ -64,6 +64,7 @@ def from_dtc(path: Path) -> dict[str, dict[str, bytes]]:
     return found
 
 
+@pytest.mark.slow
 @needs_dtc
 @pytest.mark.parametrize("name", HANDOVERS)
 def test_the_tree_is_what_dtc_shows(name: str, session: Callable[[str], Path]) -> None:

@@ -83,7 +83,7 @@ def same_axis(one: Opened, other: Opened) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [NAMES[0], SHIPPED, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])],
+    [SHIPPED, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES)],
 )
 def test_a_kept_session_answers_as_a_decoded_one(place: Callable[[str], Path], name: str) -> None:
     path = place(name)
@@ -203,6 +203,7 @@ class Enough(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 2, 4, 8])
 def test_what_progress_raises_ends_it_at_once(longer: Callable[[], Path], after: int) -> None:
     path, calls = longer(), []
@@ -247,6 +248,7 @@ def test_directories_of_any_depth_are_no_danger(small: Path, scratch: Path, wher
             directory.rmdir()
 
 
+@pytest.mark.slow
 def test_a_session_that_cannot_be_written(
     small: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

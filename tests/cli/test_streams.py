@@ -71,6 +71,7 @@ def run(words: list[str], **streams: int) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "code"), COMMANDS)
 def test_nobody_reads_it(path: Path, words: str, code: int) -> None:
     done = run(words.format(session=path).split(), **broken(1))
@@ -185,6 +186,7 @@ def test_numbers_are_never_cut(path: Path, columns: str) -> None:
         assert number in done.stdout
 
 
+@pytest.mark.slow
 def test_a_pipe_and_a_link_stay_what_they_are(path: Path, tmp_path: Path) -> None:
     fifo, link, real = tmp_path / "fifo", tmp_path / "link", tmp_path / "real"
     os.mkfifo(fifo)

@@ -329,7 +329,7 @@ def test_most_of_the_expressions_find_something(recording: Recording, names: Nam
 _CONDITIONS = [text for text in EXPRESSIONS if text]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.lists(st.sampled_from(_CONDITIONS), min_size=1, max_size=3),
     st.sampled_from([" and ", " or "]),

@@ -55,6 +55,7 @@ def test_tabs_can_be_clicked() -> None:
     drive(script)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_it_can_begin_with_any_view(view: str) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
@@ -133,6 +134,7 @@ def test_the_palette_goes_to_a_phase() -> None:
     drive(script)
 
 
+@pytest.mark.slow
 def test_a_bookmark_is_kept_in_the_session(copy: Path) -> None:
     async def note(app: TracekitApp, pilot: Piloted) -> None:
         assert app.model is not None
@@ -186,6 +188,7 @@ def test_a_message_takes_the_place_of_the_one_before() -> None:
     drive(script)
 
 
+@pytest.mark.slow
 def test_escape_leaves_the_bookmarks_alone(copy: Path) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         assert app.model is not None

@@ -25,7 +25,7 @@ async def _look(address: str, profile: Path) -> None:
         await page.until("document.body.classList.contains('-closed')")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("localhost", marks=pytest.mark.slow)])
 def test_a_browser_shows_it_and_takes_keys(tmp_path: Path, host: str) -> None:
     with serving(cwd=tmp_path) as (address, _):
         asyncio.run(_look(address.replace("127.0.0.1", host), tmp_path / "profile"))

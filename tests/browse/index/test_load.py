@@ -79,10 +79,9 @@ def test_a_copied_index_is_not_believed(small: Path, tmp_path: Path) -> None:
     "damage",
     [
         "flip",
-        "fifo",
         *(
             pytest.param(d, marks=pytest.mark.slow)
-            for d in ("cut", "grow", "empty", "gone", "link", "open")
+            for d in ("fifo", "cut", "grow", "empty", "gone", "link", "open")
         ),
     ],
 )

@@ -57,7 +57,10 @@ def golden(boot: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize(
     ("name", "total", "compared"),
-    [("same-boot-7.2", 5018, 4691), ("same-boot-wide-7.2", 101519, 97090)],
+    [
+        ("same-boot-7.2", 5018, 4691),
+        pytest.param("same-boot-wide-7.2", 101519, 97090, marks=pytest.mark.slow),
+    ],
 )
 def test_every_event_as_the_kernel_printed_it(capture, name, total, compared):
     boot = capture(name) / "old"

@@ -164,7 +164,10 @@ def as_the_kernel(boot: Path, only: frozenset[str]) -> tuple[str, str, list[tupl
 
 @pytest.mark.parametrize(
     ("name", "events", "ours"),
-    [("same-boot-7.2", 5018, 327), ("same-boot-wide-7.2", 101_519, 4429)],
+    [
+        ("same-boot-7.2", 5018, 327),
+        pytest.param("same-boot-wide-7.2", 101_519, 4429, marks=pytest.mark.slow),
+    ],
 )
 def test_the_same_bytes_as_the_kernel_printed_them(capture, name, events, ours):
     systems = frozenset({"ftrace", "syscalls", "handover"})

@@ -142,6 +142,7 @@ def test_sorting_keeps_the_row_that_is_selected() -> None:
     tables(script)
 
 
+@pytest.mark.slow
 def test_moving() -> None:
     async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
         await to(pilot, view, "Initcalls")
@@ -194,6 +195,7 @@ def test_enter_goes_to_the_first_event(title: str) -> None:
     tables(script)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", ["Devices", "Initcalls"])
 def test_enter_shows_the_call(title: str) -> None:
     async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
