@@ -64,6 +64,12 @@ def test_the_session_is_hostile_enough(hostile: Path) -> None:
     assert "\nrecord complete" not in report.replace("\r", "")
 
 
+def test_events_as_text_may_go_through_a_pager(hostile: Path) -> None:
+    command = [sys.executable, "-m", "tracekit", "events", str(hostile)]
+    piped = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    assert piped.strip() and not leaks(piped)
+
+
 def test_a_report_in_a_pipe_is_text_too(hostile: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tracekit", "report", str(hostile)], capture_output=True, check=True

@@ -40,8 +40,8 @@ def _write(blocks: Iterable[bytes], total: int) -> None:
     type=click.Choice(["text", "kernel", "json"]),
     default="text",
     show_default=True,
-    help="text: seconds from the jump; kernel: as the kernel's own trace file; json: one object"
-    " a line, with typed fields.",
+    help="text: seconds from the jump; kernel: as the kernel's own trace file, in a pipe byte for"
+    " byte; json: one object a line, with typed fields.",
 )
 def command(session: str, form: str, **filters: Any) -> None:
     """Stream the events of SESSION, oldest first.
@@ -61,8 +61,9 @@ def command(session: str, form: str, **filters: Any) -> None:
 
     if form == "json":
         blocks = json_blocks(recording, wanted)
-    else:
+    elif form == "text" or sys.stdout.isatty():  # a pager behind a pipe shows it on a terminal, too
         write = kernel_blocks if form == "kernel" else text_blocks
-        clean = {"clean": printable} if sys.stdout.isatty() else {}
-        blocks = write(recording, wanted, **clean)
+        blocks = write(recording, wanted, clean=printable)
+    else:
+        blocks = kernel_blocks(recording, wanted)
     _write(blocks, len(recording))
