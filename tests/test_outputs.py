@@ -22,6 +22,7 @@ SLOW = ("handover-7.2-to-7.3-tsc", "handover-7.2-tsc", "same-boot-7.2", "same-bo
 CAPTURES = (DEMO, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CAPTURES)
 def test_outputs_are_as_they_were(name: str, session: Callable[[str], Path]) -> None:
     if name == DEMO:

@@ -81,6 +81,7 @@ def same_axis(one: Opened, other: Opened) -> None:
         assert a.interval(rows, x, y) == b.interval(other.recording.rows, x, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [SHIPPED, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES)],
@@ -148,6 +149,7 @@ def test_the_guess_at_the_number_of_events_is_not_too_low(
     assert open_recording(place(name), quiet, many=traced).maps  # it is not too small for an index
 
 
+@pytest.mark.slow
 def test_a_region_that_does_not_say_its_size_counts_as_compressed(small: Path) -> None:
     """Where zstandard is not installed, regions are gzip files."""
     region = small / "boots/0/regions/tkA.raw"

@@ -74,6 +74,7 @@ def test_a_package_that_is_broken(path: Path, tmp_path: Path) -> None:
     assert "libarrow.so.2300" in said and "cannot be loaded" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c != "show"])
 @pytest.mark.parametrize("error", ["MemoryError()", "RecursionError('maximum recursion depth')"])
 def test_memory_and_depth(command: str, error: str, path: Path, tmp_path: Path) -> None:

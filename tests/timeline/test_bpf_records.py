@@ -297,6 +297,7 @@ _RECORDS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(_RECORDS, st.binary(max_size=RECORD.size - 1))
 def test_any_file_is_decoded_and_accounted_for(

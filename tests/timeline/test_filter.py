@@ -70,6 +70,7 @@ FILTERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FILTERS)
 def test_a_filter_keeps_what_it_says(
     what: str, recording: Recording, rows: list[dict[str, object]]

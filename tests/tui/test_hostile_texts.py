@@ -29,6 +29,7 @@ WALK = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_view_leaks(hostile: Path) -> None:
     seen = ""
 

@@ -68,6 +68,7 @@ def test_keys_go_to_what_the_key_before_opened_or_closed() -> None:
     drive(script)
 
 
+@pytest.mark.slow
 def test_no_key_is_lost_when_what_it_was_for_goes_away() -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         for _ in range(5):

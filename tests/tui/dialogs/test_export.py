@@ -219,6 +219,7 @@ def recording(session: Callable[[str], Path]) -> Iterator[Recording]:
     yield tracekit.open(session("handover-7.2-to-7.3-tsc"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
 def test_rows_are_written_as_a_filter_that_finds_them(
     recording: Recording, directory: Path, write: Any, monkeypatch: pytest.MonkeyPatch

@@ -145,6 +145,7 @@ def test_it_waits_until_the_cursor_rests(monkeypatch: pytest.MonkeyPatch) -> Non
     detailed(script)
 
 
+@pytest.mark.slow
 def test_it_is_beside_the_table_or_below_it() -> None:
     for size, beside in (((60, 20), False), ((80, 24), False), ((120, 40), True)):
 

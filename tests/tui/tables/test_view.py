@@ -48,6 +48,7 @@ async def to(pilot: Piloted, view: TablesView, title: str) -> None:
     raise AssertionError(f"there is no table {title}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
 @pytest.mark.parametrize("title", ["CPUs", "Tasks", "Events", "Devices", "Initcalls"])
 def test_snapshot(size: tuple[int, int], title: str) -> None:

@@ -38,6 +38,7 @@ def legend(app: TracekitApp) -> str:
     return str(app.query_one(LaneDetails).render()).splitlines()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", MADE)
 def test_it_looks_as_it_did(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
