@@ -77,7 +77,9 @@ def by_then(stamps: Counter[tuple[int, int]], taken: dict[int, int]) -> int:
     return sum(n for (cpu, ts), n in stamps.items() if ts <= taken.get(cpu, -1))
 
 
-@pytest.mark.parametrize("tries", [3, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "tries", [pytest.param(3, marks=pytest.mark.slow), pytest.param(40, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", CAPTURES)
 def test_what_is_gone_is_said(name: str, tries: int, session: Callable[[str], Path]) -> None:
     """``tries`` damages of each kind."""
