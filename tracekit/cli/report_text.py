@@ -239,8 +239,7 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     several = len(report.handovers) > 1
     for number, h in enumerate(report.handovers):
         which = f"Boot {h.old} → {h.new}: where" if several else "Where"
-        zero = "the jump" if h.jump_seen else "the old kernel's last recorded event"
-        yield f"{which} the time went (0 is {zero})", [_phases(report, number)]
+        yield f"{which} the time went (0 is {h.zero})", [_phases(report, number)]
     if report.devices:
         yield "Slowest device shutdowns", list(_devices(report))
     if report.initcalls:

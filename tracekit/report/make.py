@@ -103,6 +103,11 @@ class HandoverReport:
     blackout_ns: int | None
     blackout_error_ns: int | None
 
+    @property
+    def zero(self) -> str:
+        """What stands at ``jump_ns``."""
+        return "the jump" if self.jump_seen else "the old kernel's last recorded event"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -131,10 +136,7 @@ class Report:
     @property
     def zero(self) -> str:
         """What stands at 0 of the session's axis."""
-        if not self.handovers:
-            return "the last event"
-        seen = self.handovers[-1].jump_seen
-        return "the jump" if seen else "the old kernel's last recorded event"
+        return self.handovers[-1].zero if self.handovers else "the last event"
 
     @property
     def events(self) -> int:

@@ -71,8 +71,7 @@ def _handover_lines(report: Report, number: int) -> _Lines:
     slowest = _slowest(report, number)
     axis = _axis(_blackout(report, number))
     phases = [p for p in report.phases if p.handover == number]
-    zero = "the jump" if h.jump_seen else "the old kernel's last recorded event"
-    heading = Heading(f"{which} the time went (0 is {zero})", axis)
+    heading = Heading(f"{which} the time went (0 is {h.zero})", axis)
     return [heading, *(_phase_bar(p, h, p is slowest) for p in phases), None]
 
 
