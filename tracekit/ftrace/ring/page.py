@@ -174,9 +174,9 @@ def _columns(raw: bytes) -> tuple[list[int], ...]:
     return tuple(flat[column::_ROW].tolist() for column in (1, 3, 4, 5, 6))
 
 
-def _remarkable(raw: bytes, doubts: Mapping[int, int]) -> bool:
-    """Whether any page needs a diagnostic; most often none does."""
-    status, missed, _, first, last = _columns(raw)
+def _remarkable(columns: Sequence[list[int]], doubts: Mapping[int, int]) -> bool:
+    """Whether any page needs a diagnostic; most often none does. ``columns``: :func:`_columns`."""
+    status, missed, _, first, last = columns
     backwards = any(b < a for a, b in zip(last, first[1:], strict=False))
     return bool(doubts) or any(status) or any(missed) or backwards
 
@@ -266,8 +266,9 @@ def read_pages(
         return _without_unread(walked, unread) if unread else walked
 
     *columns, raw_rows = walk(pages)
-    doubts = _doubts(raw_rows, subbuf_size - page_header.data) if in_turn else {}
-    remarkable = bool(unread) or _remarkable(raw_rows, doubts)
+    said = _columns(raw_rows)
+    doubts = _doubts(said, subbuf_size - page_header.data) if in_turn else {}
+    remarkable = bool(unread) or _remarkable(said, doubts)
     rows = list(_page_rows(pages, raw_rows)) if remarkable else []
     if in_turn and rows:
         rows = _judged(rows, doubts)
@@ -297,8 +298,8 @@ def read_pages(
     )
 
 
-def _doubts(raw: bytes, room: int) -> dict[int, int]:
-    _, missed, commits, stamps, _ = _columns(raw)
+def _doubts(columns: Sequence[list[int]], room: int) -> dict[int, int]:
+    _, missed, commits, stamps, _ = columns
     return doubtful(list(zip(commits, missed, stamps, strict=True)), room)
 
 
