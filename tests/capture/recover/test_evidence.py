@@ -28,12 +28,12 @@ from tests.support.sessions.handed_over import (
     ring,
     run,
 )
-from tracekit.capture.cmdline.parse import parse_region
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.recover.verdict import look_into
 from tracekit.capture.save.remarks import Progress
 from tracekit.capture.save.snapshot import snapshot
 from tracekit.errors import NothingToRecover
+from tracekit.parameters import parse_region
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from tracekit.capture.doctor.machine import Check, Machine
-from tracekit.capture.recover.evidence import lockdown_mode, mapped_instances
-from tracekit.carriers.elf_core import PhysicalMemory
+from tracekit.capture.doctor.check import Check
+from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.machine import Machine, lockdown_mode, mapped_instances
 from tracekit.errors import SourceError
 
 if TYPE_CHECKING:
-    from tracekit.capture.cmdline.parse import RegionSpec
+    from tracekit.parameters import RegionSpec
 
 __all__ = ["CHECKS"]
 
@@ -189,7 +189,7 @@ def kcore(m: Machine) -> Check:
                     "kcore", "failed", f"no {m.root.where(rel)}",
                     "build the kernel with CONFIG_PROC_KCORE=y",
                 )  # fmt: skip
-            memory = PhysicalMemory(stack.enter_context(stream), m.root.where(rel))
+            memory = ElfCore(stack.enter_context(stream), m.root.where(rel))
         except SourceError as error:
             if m.blind:
                 return Check("kcore", "unknown", "only root may read it", _AS_ROOT)

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tracekit.capture.cmdline.parse import parse_cmdline
 from tracekit.capture.recover.chain import Chain
 from tracekit.capture.recover.regions import SavedRegion
 from tracekit.capture.save.boots import NOBODY, Owner, header_address
@@ -20,6 +19,7 @@ from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.ftrace.ring.restarts import one_is_off, restarts
+from tracekit.parameters import parse_cmdline
 from tracekit.session import SessionWriter
 from tracekit.spans import overlaps
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tracekit.capture.cmdline.parse import parse_cmdline
 from tracekit.capture.cmdline.session_param import named_session
 from tracekit.capture.recover.discover import Discovery
 from tracekit.capture.recover.evidence import Previous, previous_boot
@@ -24,6 +23,7 @@ from tracekit.capture.save.boots import (
 )
 from tracekit.capture.save.kernel import identity
 from tracekit.capture.save.remarks import Remarks
+from tracekit.parameters import parse_cmdline
 from tracekit.session import SessionWriter, safe_name
 
 __all__ = [

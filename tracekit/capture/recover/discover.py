@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.recover.evidence import (
-    VMCORE,
     Previous,
-    crash_kernel,
     why_crash,
     why_no_kho,
 )
 from tracekit.capture.save.remarks import Remarks
-from tracekit.carriers.elf_core import PhysicalMemory
+from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.machine import VMCORE, crash_kernel
+from tracekit.carriers.memory import PhysicalMemory
 from tracekit.errors import NothingToRecover, ParseError, SourceError
 from tracekit.kho.tree import (
     KexecMetadata,
@@ -26,6 +25,7 @@ from tracekit.kho.tree import (
     parse_setup_data,
     parse_tree,
 )
+from tracekit.parameters import RegionSpec
 from tracekit.sysroot import KHO_ROOTS, Sysroot
 
 __all__ = ["Core", "Discovery", "discover", "open_cores"]
@@ -71,7 +71,7 @@ def open_cores(root: Sysroot, remarks: Remarks) -> list[Core]:
         try:
             stream = root.open_binary(rel)
             if stream is not None:
-                memory = PhysicalMemory(stream, root.where(rel))
+                memory = ElfCore(stream, root.where(rel))
                 cores.append(Core(rel.rpartition("/")[2], rel, memory))
         except SourceError as error:
             if stream is not None:

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tracekit.capture.cmdline.memory_use import Memory, Use, read_memory
-from tracekit.capture.cmdline.parse import RegionSpec, parse_cmdline
 from tracekit.capture.recover.attached import older_in, with_writers
 from tracekit.capture.recover.backup import find_backups, save_backup
 from tracekit.capture.recover.chain import (
@@ -52,7 +50,9 @@ from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
 from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
 from tracekit.capture.save.remarks import Progress, Remarks, no_progress
+from tracekit.carriers.memory_use import Memory, Use, read_memory
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
+from tracekit.parameters import RegionSpec, parse_cmdline
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json
 from tracekit.session.names import INCOMING

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
 
-from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.recover.discover import Core
 from tracekit.capture.save.boots import HEADER, Owner
 from tracekit.capture.save.remarks import Progress, Remarks
-from tracekit.carriers.elf_core import Unread
+from tracekit.carriers.memory import Unread
 from tracekit.errors import NothingToRecover, SessionError, SourceError
+from tracekit.parameters import RegionSpec
 from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name
 from tracekit.session.compression import Sink
 from tracekit.session.files import dump_json

@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tracekit.capture.cmdline.memory_use import Use
-from tracekit.capture.cmdline.parse import CommandLine, RegionSpec
-from tracekit.capture.recover.evidence import Previous, log_lines, mapped_instances, quote
+from tracekit.capture.recover.evidence import Previous, log_lines, quote
+from tracekit.carriers.machine import mapped_instances
+from tracekit.carriers.memory_use import Use
 from tracekit.carriers.signatures import PSTORE
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.ring.layout import parse_layout
+from tracekit.parameters import CommandLine, RegionSpec
 from tracekit.spans import Span, overlaps
 
 __all__ = ["Contents", "RegionFacts", "judge", "look_into", "nothing_recorded"]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracekit.capture.cmdline.parse import CommandLine, parse_cmdline
 from tracekit.capture.save.kernel import identity, symbol_address
+from tracekit.parameters import CommandLine, parse_cmdline
 from tracekit.session import SessionWriter
 
 __all__ = [

@@ -1,44 +1,48 @@
-"""The machine that the doctor's checks examine, and the result of a check.
-
-A check is a function of :class:`Machine`, which reads kernel files below a root: the live
-machine's or a saved tree's. What only the user root could see has the state ``unknown``.
-"""
+"""The machine below a root, live or a saved tree, as carriers and the doctor's checks see it."""
 
 from __future__ import annotations
 
 import os
 import re
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
 
-from tracekit.capture.cmdline.memory_use import Memory, carried_regions, read_memory
-from tracekit.capture.cmdline.parse import CommandLine, RegionSpec, TraceInstance, parse_cmdline
-from tracekit.capture.recover.evidence import crash_kernel
-from tracekit.capture.save.kernel import config_text
+from tracekit.carriers.memory_use import Memory, carried_regions, read_memory
 from tracekit.errors import SourceError
+from tracekit.parameters import (
+    CommandLine,
+    RegionSpec,
+    TraceInstance,
+    parse_cmdline,
+    split_parameters,
+)
 from tracekit.sysroot import KHO_ROOTS, Sysroot, find_tracefs
 
-__all__ = ["Check", "Machine", "State"]
+__all__ = [
+    "LOCKDOWN",
+    "VMCORE",
+    "Machine",
+    "config_text",
+    "crash_kernel",
+    "lockdown_mode",
+    "mapped_instances",
+]
 
-State = Literal["ok", "warning", "failed", "unknown"]
-
+#: A crashed kernel's memory, as its crash kernel shows it.
+VMCORE = "proc/vmcore"
+_ELFCOREHDR = "sys/firmware/devicetree/base/chosen/linux,elfcorehdr"  # arm64 has no parameter
+#: Which kind of kernel lockdown is in force.
+LOCKDOWN = "sys/kernel/security/lockdown"
+_CHOSEN = re.compile(r"\[(\w+)\]")
 _RELEASE = re.compile(r"Linux version (\S+)")
 _OPTION = re.compile(r"^CONFIG_(\w+)=(.*)$", re.M)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One precondition: what was found, and what to do about it ('' where there is nothing)."""
-
-    id: str
-    state: State
-    found: str
-    remedy: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON form: keys ``id``, ``state``, ``found``, ``do``."""
-        return {"id": self.id, "state": self.state, "found": self.found, "do": self.remedy}
+_MAX_CONFIG = 16 << 20
+# enable_instances() in kernel/trace/trace.c
+_MAPPED = re.compile(
+    r"Tracing: mapped boot instance (\S+) at physical memory (0x[0-9a-f]{1,16}) "
+    r"of size (0x[0-9a-f]{1,16})"
+)
 
 
 @dataclass
@@ -78,8 +82,9 @@ class Machine:
     def config(self) -> dict[str, str] | None:
         """The options that are set (``KEXEC_FILE`` -> ``y``), None when they are not known."""
         text = config_text(self.get("proc/config.gz") or b"")
-        if not text and self.release:
-            text = self.text(f"boot/config-{self.release}")
+        places = (f"boot/config-{self.release}", f"lib/modules/{self.release}/config")
+        for place in places if self.release else ():
+            text = text or self.text(place)
         return dict(_OPTION.findall(text)) or None
 
     @cached_property
@@ -141,3 +146,45 @@ class Machine:
         """The first few lines of the log that contain one of the texts."""
         lines = (line for line in self.log.splitlines() if any(w in line for w in wanted))
         return [" ".join(line.split())[:200] for line in lines][:3]
+
+
+def mapped_instances(log: str) -> dict[str, tuple[int, int]]:
+    """Instance -> (physical address, size) of the memory the kernel's log says it maps."""
+    return {m[1]: (int(m[2], 16), int(m[3], 16)) for m in _MAPPED.finditer(log)}
+
+
+def crash_kernel(root: Sysroot) -> str:
+    """What shows that this is a crash kernel, which a panic has brought up; '' where nothing does.
+
+    ``is_kdump_kernel()`` in ``include/linux/crash_dump.h`` asks for an ``elfcorehdr`` too.
+    """
+    try:
+        cmdline = (root.get("proc/cmdline") or b"").decode("utf-8", "replace")
+    except SourceError:
+        cmdline = ""
+    named = [value for name, value in split_parameters(cmdline) if name == "elfcorehdr"]
+    if named:
+        return f"elfcorehdr={named[-1]} is on its command line"
+    if root.exists(_ELFCOREHDR):
+        return f"{root.where(_ELFCOREHDR)} is there"
+    return f"{root.where(VMCORE)} is there" if root.exists(VMCORE) else ""
+
+
+def lockdown_mode(root: Sysroot) -> str | None:
+    """``none``, ``integrity`` or ``confidentiality``; None where the kernel does not say."""
+    try:
+        text = (root.get(LOCKDOWN) or b"").decode("ascii", "replace")
+    except SourceError:
+        return None
+    chosen = _CHOSEN.search(text)
+    return chosen[1] if chosen else None
+
+
+def config_text(config_gz: bytes) -> str:
+    """The text of ``/proc/config.gz``; '' when it is damaged or absurdly large."""
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        text = stream.decompress(config_gz, _MAX_CONFIG)
+    except zlib.error:
+        return ""
+    return text.decode("utf-8", "backslashreplace") if stream.eof else ""
