@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracekit.capture.record.instance import Instance
-from tracekit.capture.save.remarks import Remarks
 from tracekit.probes.kprobes import GROUP, plan_kprobes
 from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
+from tracekit.remarks import Remarks
 from tracekit.session.files import dump_json
 from tracekit.sysroot import Sysroot
 
