@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tracekit.carriers.carrier import Arrival, Found, Promise, Source, Verdict
 from tracekit.carriers.evidence import still_there
+from tracekit.carriers.kho_regions import KhoRegions
 from tracekit.carriers.machine import Machine
 from tracekit.errors import NothingToRecover
 from tracekit.parameters import RegionSpec
@@ -28,7 +29,7 @@ class LeftInPlace:
         command = machine.command
         reserved = {m.name for m in command.reserve_mem}
         mine = next((i for i in command.instances if i.region in reserved), None)
-        if mine is None or machine.kho is not None or machine.kho_enabled:
+        if mine is None or KhoRegions().describe(machine).state in ("in use", "unknown"):
             return Verdict(self.name, "no", "there is no need for it", self.promise)
         why = f"{mine.name} is on {mine.region}, which no KHO hands on: the next kernel takes it"
         return Verdict(self.name, "in use", why, self.promise, "tracekit setup")
