@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine_trees import new_machine
-from tracekit.capture.cmdline.session_param import named_session, session_from_cmdline
+from tracekit.capture.cmdline.session_param import (
+    default_session,
+    luo_directory,
+    luo_from_cmdline,
+    luo_name,
+    named_session,
+    session_from_cmdline,
+)
 from tracekit.cli import main
 from tracekit.errors import UsageError
 from tracekit.sysroot import Sysroot
@@ -63,3 +70,31 @@ def test_recover_wants_it_named_for_a_tree(
     assert main(["recover", "--sysroot", str(tree), "--wait-userspace", str(tmp_path / "S")]) == 2
     assert "for the running machine" in capsys.readouterr().err
     assert not (tmp_path / "S").exists()
+
+
+# -- sessions that cross in memory ------------------------------------------------------------
+
+
+def test_names_of_sessions_in_memory() -> None:
+    assert luo_name("luo:lab") == "lab"
+    assert luo_name("/srv/luo:lab") is None and luo_name(None) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "..", "a b", "a=b", "a" * 49, "systemd", "tracekit-canary", 'a"', "ä"]
+)
+def test_names_that_no_session_in_memory_can_have(name: str) -> None:
+    with pytest.raises(UsageError, match="a session is called luo:NAME"):
+        luo_name(f"luo:{name}")
+
+
+def test_where_a_session_that_came_in_memory_is(tmp_path: Path) -> None:
+    """One directory a boot: recover, and what records there, find the same."""
+    machine = root(tmp_path, "kho=on tracekit.session=luo:lab")
+    (tmp_path / "proc/sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text("../../1234-5678\n")
+    assert luo_from_cmdline(machine) == "lab"
+    expected = Path("/var/lib/tracekit/lab-1234")
+    assert luo_directory(machine, "lab") == default_session(machine) == expected
+    assert session_from_cmdline(machine) == str(expected)
+    assert luo_directory(machine, "new") == Path("/run/tracekit/new-1234")
