@@ -94,7 +94,7 @@ def test_where_a_session_that_came_in_memory_is(tmp_path: Path) -> None:
     (tmp_path / "proc/sys/kernel/random").mkdir(parents=True)
     (tmp_path / "proc/sys/kernel/random/boot_id").write_text("../../1234-5678\n")
     assert luo_from_cmdline(machine) == "lab"
-    expected = Path("/var/lib/tracekit/lab-1234")
+    expected = Path("/var/lib/tracekit/lab-12345678")
     assert luo_directory(machine, "lab") == default_session(machine) == expected
     assert session_from_cmdline(machine) == str(expected)
-    assert luo_directory(machine, "new") == Path("/run/tracekit/new-1234")
+    assert luo_directory(machine, "new") == Path("/run/tracekit/new-12345678")
