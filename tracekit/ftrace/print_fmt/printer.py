@@ -22,8 +22,9 @@ from tracekit.ftrace.kernel_printf import vsprintf
 from tracekit.ftrace.kernel_printf.ctype import INT, U64, IntType
 from tracekit.ftrace.kernel_printf.pointers import READERS, TooShort, address_text
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
-from tracekit.ftrace.print_fmt import calls, nodes, parse
+from tracekit.ftrace.print_fmt import calls, nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.split import parse_print_fmt
 from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Text, Unresolved, Value, as_type
 
 __all__ = ["CONSTANTS", "TRUNCATED", "Render", "compile_print_fmt", "fallback"]
@@ -93,14 +94,21 @@ class _Printer:
         """Compile one conversion with its arguments."""
         slots = self.compiler.slots
         slots.need = 0
+        template, show = self._shown(conversion, stars, arg)
+        return _Piece(template, show, slots.need)
+
+    def _shown(
+        self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node
+    ) -> tuple[str, _Show]:
+        """A Python template and what fills it."""
         try:
             if stars:
-                template, show = "%s", self._starred(conversion, stars, arg)
-            else:
-                template, show = self._plain(conversion, arg)
+                return "%s", self._starred(conversion, stars, arg)
+            return self._plain(conversion, arg)
         except Unresolved as missing:
-            template, show = "%s", _marker(missing)
-        return _Piece(template, show, slots.need)
+            if isinstance(arg, nodes.Cond):  # unlike results, or only one branch is unknown
+                return "%s", self._either(conversion, stars, arg)
+            return "%s", self._unknown_call(arg) or _marker(missing)
 
     def _starred(
         self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node
@@ -123,12 +131,7 @@ class _Printer:
 
     def _plain(self, conversion: Conversion, arg: nodes.Node) -> tuple[str, _Show]:
         """Compile ``arg`` for a conversion of fixed size: a Python template and what fills it."""
-        try:
-            value = self._argument(conversion, arg)
-        except Unresolved as missing:
-            if isinstance(arg, nodes.Cond):  # perhaps only one branch is unknown
-                return "%s", self._either(conversion, arg)
-            return "%s", self._unknown_call(arg) or _marker(missing)
+        value = self._argument(conversion, arg)
         if isinstance(value, Number) and conversion.kind in "duxX":
             template = vsprintf.int_template(conversion)
             if template is not None:
@@ -141,16 +144,14 @@ class _Printer:
             return self.compiler.dynamic(f.name)[0]
         return self.compiler.value(arg)
 
-    def _either(self, conversion: Conversion, arg: nodes.Cond) -> _Show:
-        test = self.compiler.truth(arg.test)
-        shows = []
-        for branch in (arg.other, arg.then):
-            try:
-                template, show = self._plain(conversion, branch)
-            except Unresolved as missing:
-                template, show = "%s", _marker(missing)
-            shows.append((template, show))
-        ask = test.get
+    def _either(
+        self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Cond
+    ) -> _Show:
+        try:
+            ask = self.compiler.truth(arg.test).get
+        except Unresolved as missing:
+            return _marker(missing)
+        shows = [self._shown(conversion, stars, branch) for branch in (arg.other, arg.then)]
 
         def text(env: Env) -> str:
             template, show = shows[bool(ask(env))]
@@ -328,7 +329,7 @@ def compile_print_fmt(
     :func:`fallback` then.
     """
     try:
-        text, args = parse.parse_print_fmt(fmt.print_fmt, fmt.full_name)
+        text, args = parse_print_fmt(fmt.print_fmt, fmt.full_name)
         printer = _Printer(fmt, ctx, {**CONSTANTS, **(constants or {})})
         return _renderer(printer, _pieces(printer, text, args))
     except RecursionError:
