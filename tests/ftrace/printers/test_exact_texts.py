@@ -92,6 +92,7 @@ def test_labels_of_the_kernel_are_addresses() -> None:
         ("__cpu_to_be16((u16)REC->n)", "403"),
         ("__be32_to_cpu(REC->n)", "4030201"),
         ("__le32_to_cpu(REC->n)", "1020304"),
+        ("pmd_val(native_make_pmd(REC->n))", "1020304"),
     ],
 )
 def test_byte_order(call: str, expected: str) -> None:

@@ -115,12 +115,19 @@ def _byte_order() -> Iterator[tuple[str, _Build]]:
         yield f"__{name}", _swapped(size)
 
 
+def _page_table_entries() -> Iterator[str]:
+    """Functions between an entry and the number that it is: ``asm/pgtable_types.h``."""
+    for level in ("pte", "pmd", "pud", "p4d", "pgd"):
+        yield from (f"{level}_val", f"native_{level}_val", f"__{level}", f"native_make_{level}")
+
+
 #: name -> (function that compiles it, fewest arguments, most arguments)
 INTEGER_FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     **_bits("ffs", _first_set),
     **_bits("ctz", _trailing_zeros),
     **_bits("popcount", int.bit_count),
     **{name: (build, 1, 1) for name, build in _byte_order()},
+    **{name: (_plain(8), 1, 1) for name in _page_table_entries()},
     **{
         name: (mapped(lambda value: value, LONG, LONG), 1, 1) for name in ("ktime_to_ns", "PTR_ERR")
     },

@@ -24,10 +24,11 @@ from tracekit.ftrace.kernel_printf.pointers import READERS, TooShort, address_te
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import calls, nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.constants import CONSTANTS
 from tracekit.ftrace.print_fmt.split import parse_print_fmt
 from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Text, Unresolved, Value, as_type
 
-__all__ = ["CONSTANTS", "TRUNCATED", "Render", "compile_print_fmt", "fallback"]
+__all__ = ["TRUNCATED", "Render", "compile_print_fmt", "fallback"]
 
 Render = Callable[[memoryview | bytes], str]
 _Show = Callable[[Env], Any]
@@ -42,36 +43,6 @@ _MARKER = 60  # longest name shown in a placeholder, characters
 _SHOWN_ARGUMENTS = 8
 _PAGE_SIZE = 4096
 _ERROR_FLOOR = (1 << 64) - 4095
-
-#: Names that kernels leave unexpanded in their formats and whose values have not changed since
-#: they were introduced. (The ``I_*`` inode flags have, so they are not here.)
-CONSTANTS: Mapping[str, int] = {
-    "true": 1, "false": 0, "NULL": 0,
-    # Start of the struct page array, different in every boot. Pages are only printed with %p,
-    # which the kernel hashes into an identifier; here the offset in the array identifies a page.
-    "vmemmap_base": 0,
-    # enum in include/net/tcp_states.h
-    "TCP_ESTABLISHED": 1, "TCP_SYN_SENT": 2, "TCP_SYN_RECV": 3, "TCP_FIN_WAIT1": 4,
-    "TCP_FIN_WAIT2": 5, "TCP_TIME_WAIT": 6, "TCP_CLOSE": 7, "TCP_CLOSE_WAIT": 8,
-    "TCP_LAST_ACK": 9, "TCP_LISTEN": 10, "TCP_CLOSING": 11, "TCP_NEW_SYN_RECV": 12,
-    # enum in include/uapi/linux/ioprio.h
-    "IOPRIO_CLASS_NONE": 0, "IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3,
-    "IOPRIO_CLASS_INVALID": 7,
-    # enum hrtimer_mode, include/linux/hrtimer.h
-    "HRTIMER_MODE_ABS": 0, "HRTIMER_MODE_REL": 1,
-    "HRTIMER_MODE_ABS_PINNED": 2, "HRTIMER_MODE_REL_PINNED": 3,
-    "HRTIMER_MODE_ABS_SOFT": 4, "HRTIMER_MODE_REL_SOFT": 5,
-    "HRTIMER_MODE_ABS_PINNED_SOFT": 6, "HRTIMER_MODE_REL_PINNED_SOFT": 7,
-    "HRTIMER_MODE_ABS_HARD": 8, "HRTIMER_MODE_REL_HARD": 9,
-    "HRTIMER_MODE_ABS_PINNED_HARD": 10, "HRTIMER_MODE_REL_PINNED_HARD": 11,
-    # enum pm_qos_req_action, include/linux/pm_qos.h
-    "PM_QOS_ADD_REQ": 0, "PM_QOS_UPDATE_REQ": 1, "PM_QOS_REMOVE_REQ": 2,
-    # enum vmscan_throttle_state, include/linux/mmzone.h
-    "VMSCAN_THROTTLE_WRITEBACK": 0, "VMSCAN_THROTTLE_ISOLATED": 1,
-    "VMSCAN_THROTTLE_NOPROGRESS": 2, "VMSCAN_THROTTLE_CONGESTED": 3,
-    # enum in include/linux/printk.h
-    "DUMP_PREFIX_NONE": 0, "DUMP_PREFIX_ADDRESS": 1, "DUMP_PREFIX_OFFSET": 2,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
