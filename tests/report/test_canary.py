@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.sessions.live import MS, PCI, START, a_device, report_of, way_out
-from tracekit.carriers.canary import PAGE, Canary, Change, Findings, Physical
 from tracekit.cli import main
 from tracekit.report.make import Report
+from tracekit.session.canary import PAGE, Canary, Change, Findings, Physical
 
 SEED = "00" * 32
 

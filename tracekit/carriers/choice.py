@@ -6,7 +6,7 @@ from tracekit.carriers.carrier import Carrier, Verdict
 from tracekit.carriers.carve_out import CarveOut
 from tracekit.carriers.kho_regions import KhoRegions
 from tracekit.carriers.left_in_place import LeftInPlace
-from tracekit.carriers.luo_memfd import LuoMemfd
+from tracekit.carriers.luo.memfd import LuoMemfd
 from tracekit.carriers.machine import Machine
 from tracekit.carriers.vmcore import Vmcore
 from tracekit.errors import UsageError

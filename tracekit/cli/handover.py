@@ -64,9 +64,8 @@ def command(
       tracekit handover --kernel ... --via systemctl    stops services first
       tracekit handover --kernel ... -o luo:NAME        no disk: the session crosses in memory
     """
-    from tracekit.capture.record.cargo import NOTHING, Cargo
+    from tracekit.capture.record.cargo import NOTHING, Cargo, parse_wanted
     from tracekit.capture.record.handover import Next, handover, plan
-    from tracekit.carriers.canary import parse_wanted
     from tracekit.sysroot import Sysroot
 
     if reuse_cmdline and append is not None:

@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.capture.record.cargo import NOTHING, Cargo, check_cargo, spans
-from tracekit.carriers.canary import Physical, Wanted
+from tracekit.capture.record.cargo import (
+    NOTHING,
+    Cargo,
+    Wanted,
+    check_cargo,
+    parse_wanted,
+    spans,
+)
 from tracekit.errors import UsageError
+from tracekit.session.canary import Physical
 from tracekit.sysroot import Sysroot
 
 MIB = 1 << 20
@@ -72,6 +79,27 @@ def test_memory_that_is_in_use(tmp_path: Path) -> None:
     machine = root(tmp_path, CARVED, iomem="00100000-7fffffff : System RAM\n")
     with pytest.raises(UsageError, match="calls 0x60000000 System RAM, not Reserved"):
         check_cargo(machine, Cargo(canary=Wanted(MIB)))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("64M", Wanted(64 << 20)),
+        ("4096", Wanted(4096)),
+        ("64M@0x60000000", Wanted(64 << 20, 0x60000000)),
+        ("1G@1G", Wanted(1 << 30, 1 << 30)),
+    ],
+)
+def test_size_and_place(text: str, wanted: Wanted) -> None:
+    assert parse_wanted(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "64MB", "0", "1000", "64M@", "64M@x", "4K@1", "2T", "-4K"]
+)
+def test_sizes_that_make_no_sense(text: str) -> None:
+    with pytest.raises(UsageError, match="--canary"):
+        parse_wanted(text)
 
 
 PRESENT = 1 << 63

@@ -12,14 +12,14 @@ import numpy as np
 
 from tracekit.browse.index.codec import decode, encode
 from tracekit.browse.index.load import About
-from tracekit.carriers.canary import read_document
-from tracekit.carriers.systemd_store import stored
+from tracekit.carriers.luo.systemd_store import stored
 from tracekit.clocks.evidence import BootClocks
 from tracekit.clocks.fit import read_samples
 from tracekit.errors import SessionError
 from tracekit.probes.records import RECORD
 from tracekit.report.systemd import read_systemd
 from tracekit.session import Session
+from tracekit.session.canary import read_document
 from tracekit.session.limits import Oversized
 from tracekit.session.manifest import Manifest, parse_manifest
 from tracekit.session.names import check_relative, safe_name, strip_suffix

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from tracekit.capture.save.boots import known_boots
 from tracekit.capture.save.kernel import identity
-from tracekit.carriers.canary import (
+from tracekit.carriers.carve_out import DEVICE, covering
+from tracekit.carriers.device_memory import DeviceMemory
+from tracekit.carriers.luo.memfd import LiveUpdate
+from tracekit.errors import ParseError, SourceError
+from tracekit.parameters import RegionSpec
+from tracekit.session import SessionWriter
+from tracekit.session.canary import (
     LUO_SESSION,
     LUO_TOKEN,
     Canary,
@@ -18,12 +24,6 @@ from tracekit.carriers.canary import (
     examine,
     read_document,
 )
-from tracekit.carriers.carve_out import DEVICE, covering
-from tracekit.carriers.device_memory import DeviceMemory
-from tracekit.carriers.luo_memfd import LiveUpdate
-from tracekit.errors import ParseError, SourceError
-from tracekit.parameters import RegionSpec
-from tracekit.session import SessionWriter
 from tracekit.sysroot import Sysroot
 
 __all__ = ["FILE", "check_canary"]

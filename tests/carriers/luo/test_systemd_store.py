@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracekit.carriers.systemd_store import Stored, listed, passed_fds, stored
+from tracekit.carriers.luo.systemd_store import Stored, listed, passed_fds, stored
 from tracekit.errors import SourceError
 
 ENTRIES = [

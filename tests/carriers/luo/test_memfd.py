@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tracekit.carriers.choice import verdicts
-from tracekit.carriers.luo_memfd import LiveUpdate, LuoMemfd, LuoSession, session_name_fits
+from tracekit.carriers.luo.memfd import LiveUpdate, LuoMemfd, LuoSession, session_name_fits
 from tracekit.carriers.machine import Machine
 from tracekit.errors import SourceError
 from tracekit.sysroot import Sysroot

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracekit.carriers.canary import (
+from tracekit.errors import ParseError
+from tracekit.session.canary import (
     PAGE,
     Canary,
     Change,
     Findings,
     Physical,
-    Wanted,
     chunks,
     examine,
-    parse_wanted,
     read_document,
 )
-from tracekit.errors import ParseError, UsageError
 
 SEED = bytes(range(32))
 PAGES = 300  # more than are filled at a time
@@ -104,27 +101,6 @@ def test_every_change_is_counted(writes: list[tuple[int, bytes]]) -> None:
     assert len(differ) <= findings.changed <= 9 * len(differ)
     inside = {i for c in findings.changes for i in range(c.offset, c.offset + c.size)}
     assert differ <= inside and len(inside) == findings.changed
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("64M", Wanted(64 << 20)),
-        ("4096", Wanted(4096)),
-        ("64M@0x60000000", Wanted(64 << 20, 0x60000000)),
-        ("1G@1G", Wanted(1 << 30, 1 << 30)),
-    ],
-)
-def test_size_and_place(text: str, wanted: Wanted) -> None:
-    assert parse_wanted(text) == wanted
-
-
-@pytest.mark.parametrize(
-    "text", ["", "x", "64MB", "0", "1000", "64M@", "64M@x", "4K@1", "2T", "-4K"]
-)
-def test_sizes_that_make_no_sense(text: str) -> None:
-    with pytest.raises(UsageError, match="--canary"):
-        parse_wanted(text)
 
 
 def test_the_file() -> None:
