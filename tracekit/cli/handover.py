@@ -90,7 +90,8 @@ def command(
             "cmdline": planned.boot.cmdline,
             "instance": planned.boot.instance,
             "region": planned.boot.region,
-            "session": str(planned.options.session),
+            "session": f"luo:{cargo.session}" if cargo.session else str(planned.options.session),
+            "canary": canary,
             "recorder": planned.recorder,
             "via": via,
         }

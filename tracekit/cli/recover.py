@@ -75,16 +75,23 @@ def _target(root: Sysroot, session: str | None) -> str:
         session_from_cmdline,
     )
     from tracekit.capture.recover.luo_session import receive
+    from tracekit.errors import TracekitError
     from tracekit.remarks import Remarks
 
     asked = luo_name(session)
     name = asked or (luo_from_cmdline(root) if root.live else None)
     if name is None:
         return session or session_from_cmdline(root)
-    target = Path(session) if session and asked is None else luo_directory(root, name)
+    chosen = session if asked is None else None
+    target = Path(chosen) if chosen else luo_directory(root, name)
     remarks = Remarks()
-    if receive(root, name, target, remarks):
-        say(f"fetched the session luo:{name} into {target}")
+    try:
+        if receive(root, name, target, remarks):
+            say(f"fetched the session luo:{name} into {target}")
+    except TracekitError as error:
+        if chosen is None:
+            raise
+        say(f"warning: {error}; recovering into {chosen} without it")
     say_diagnostics(remarks.diagnostics)
     return str(target)
 

@@ -98,3 +98,21 @@ def test_where_a_session_that_came_in_memory_is(tmp_path: Path) -> None:
     assert luo_directory(machine, "lab") == default_session(machine) == expected
     assert session_from_cmdline(machine) == str(expected)
     assert luo_directory(machine, "new") == Path("/run/tracekit/new-12345678")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["snapshot", "-o", "luo:lab"], "a snapshot goes to a directory"),
+        (["record", "-o", "luo:lab"], "record with -o DIR on a tmpfs"),
+        (["handover", "--kernel", "k", "-o", "luo:lab", "--via", "systemctl"], "--via kexec"),
+        (["handover", "--kernel", "k", "--canary", "1M", "--load-only"], "no --load-only"),
+        (["handover", "--kernel", "k", "--canary", "1"], "whole pages"),
+        (["handover", "--kernel", "k", "--session", "luo:a/b"], "a session is called luo:NAME"),
+    ],
+)
+def test_what_a_session_in_memory_is_not_for(
+    words: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert why in " ".join(capsys.readouterr().err.split())
