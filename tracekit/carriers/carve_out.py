@@ -134,17 +134,17 @@ class CarveOut:
         if "Crash kernel" in wrong:
             why = f"{where}, inside the memory of the crash kernel, which is loaded over it"
             remedy = (
-                "move it: tracekit setup --carrier carveout --address ADDRESS, outside of what "
+                "tracekit setup --carrier carveout, which chooses an address outside of what "
                 "/proc/iomem calls Crash kernel"
             )
-            return Verdict(self.name, "no", why, self.promise, remedy)
+            return Verdict(self.name, "possible", why, self.promise, remedy)
         if wrong:
             remedy = (
                 f"put memmap= back on the command line, with the $ that reaches the kernel: "
                 f"memmap={size >> 10}K${address:#x}"
             )
             why = f"{where}, which /proc/iomem calls {', '.join(wrong)}: nothing keeps it"
-            return Verdict(self.name, "no", why, self.promise, remedy)
+            return Verdict(self.name, "possible", why, self.promise, remedy)
         mode = lockdown_mode(machine.root)
         if mode not in (None, "none"):
             why = f"{where}; the kernel is locked down ({mode}): {LOCKED}"

@@ -74,8 +74,8 @@ def command(sysroot: str, session: str | None, as_json: bool) -> None:
 
     Looks at everything that recording, the jump and recovering need, and says what to do about
     what is missing; then which ways the machine has for memory to survive, what each promises, and
-    which one is taken (*). Changes nothing. Exit code 0: ready; 1: something has failed. Not as root it
-    says what it could not see.
+    which one is taken (*). Changes nothing. Exit code 0: ready; 1: something has failed. Not as
+    root it says what it could not see.
     """
     from tracekit.capture.cmdline.session_param import default_session
     from tracekit.capture.doctor.examine import carriers, examine

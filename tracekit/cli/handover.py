@@ -32,6 +32,11 @@ __all__ = ["command"]
     help="kexec: jump at once; systemctl: stop user space in order first.",
 )  # fmt: skip
 @click.option(
+    "--carrier", type=click.Choice(["kho", "carveout"]),
+    help="The way the memory survives. Default: the one that the trace instance lies on.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Jump even where the record cannot survive.")
+@click.option(
     "--load-only", is_flag=True, help="Load the next kernel and leave the jump to others."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
@@ -39,19 +44,20 @@ __all__ = ["command"]
 @record_options
 def command(
     kernel: Path, initrd: Path | None, append: str | None, reuse_cmdline: bool, via: str,
-    load_only: bool, dry_run: bool, as_json: bool, **options: Any,
+    carrier: str | None, force: bool, load_only: bool, dry_run: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Record this kernel's way out and jump to the next one.
 
     Arms the recorder (or uses 'tracekit record' where it runs), loads the next kernel, takes the
-    last snapshot and jumps. The next kernel's command line is written for you: KHO on, the same
-    reserved regions, the region that this boot does not use for the new trace instance, its boot
-    recorded from the first initcall on, and the session, so that there
+    last snapshot and jumps. The next kernel's command line is written for you: KHO on and the same
+    reserved regions, or the same carve-out (memmap=); the region that this boot does not use for
+    the new trace instance, its boot recorded from the first initcall on, and the session, so that
+    there
 
     \b
       tracekit recover
 
-    needs no argument.
+    needs no argument. A jump that the record cannot survive is refused.
 
     \b
       tracekit handover --kernel /boot/vmlinuz-7.3 --initrd /boot/initrd-7.3 -o SESSION
@@ -66,7 +72,7 @@ def command(
     if as_json and not dry_run:
         raise click.UsageError("--json shows what --dry-run would do: give both")
     root = Sysroot()
-    planned = plan(root, Next(kernel, initrd, append), to_options(**options))
+    planned = plan(root, Next(kernel, initrd, append, carrier, force), to_options(**options))
     for warning in planned.boot.warnings:
         say(f"warning: {warning}")
     if dry_run:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tracekit.capture.cmdline.bootloader import GRUB_FILE, KERNEL_CMDLINE, Loader, parameters
+from tracekit.capture.cmdline.bootloader import GRUB_FILE, KERNEL_CMDLINE, Loader
 from tracekit.capture.cmdline.bootloader import find_loader as find
 from tracekit.capture.cmdline.readback import read_back
+from tracekit.capture.cmdline.wanted import kho_parameters as parameters
 from tracekit.cli import main
 from tracekit.sysroot import Sysroot
 
@@ -166,7 +167,8 @@ def test_setup_says_what_to_run_in_an_image(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     system(tmp_path / "root", FEDORA)
-    command = ["setup", "--root", str(tmp_path / "root"), "--program", "/usr/bin/tracekit"]
+    root = ["--root", str(tmp_path / "root")]
+    command = ["setup", *root, "--program", "/usr/bin/tracekit", "--carrier", "kho"]
     assert main([*command, "--apply"]) == 0
     said = "in the installed system run: grubby --update-kernel=ALL '--args=kho=on "
     assert said in capsys.readouterr().err

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK, parameters
+from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK
 from tracekit.capture.cmdline.setup import UNITS, Options, apply, make_plan, start, undo
+from tracekit.capture.cmdline.wanted import kho_parameters as parameters
 from tracekit.cli import main
 from tracekit.errors import SourceError, UsageError
 from tracekit.parameters import parse_cmdline
@@ -35,7 +36,7 @@ def system(tmp_path: Path, *paths: str) -> Path:
 
 
 def options(root: Path) -> Options:
-    return Options(root, kernel="/boot/vmlinuz-7.3.4", program="/usr/bin/tracekit")
+    return Options(root, kernel="/boot/vmlinuz-7.3.4", program="/usr/bin/tracekit", carrier="kho")
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -229,6 +230,8 @@ def test_the_command_shows_and_installs(tmp_path: Path, capsys: pytest.CaptureFi
         "/boot/k",
         "--program",
         "/usr/bin/tracekit",
+        "--carrier",
+        "kho",
     ]
     assert main(command) == 0
     shown = capsys.readouterr().out

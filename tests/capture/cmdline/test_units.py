@@ -30,7 +30,7 @@ def units(tmp_path: Path) -> dict[str, Path]:
     """Every unit as it is installed, by name."""
     (tmp_path / "root").mkdir()
     program = shutil.which("true")
-    plan = make_plan(Options(tmp_path / "root", kernel="/boot/k", program=program))
+    plan = make_plan(Options(tmp_path / "root", kernel="/boot/k", program=program, carrier="kho"))
     found = {}
     for name in UNITS:
         found[name] = tmp_path / name

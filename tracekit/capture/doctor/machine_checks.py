@@ -102,7 +102,9 @@ def debugfs(m: Machine) -> Check:
     """Debugfs, where KHO shows its data."""
     found = _mounted(m, "debugfs", "sys/kernel/debug", m.root.exists("sys/kernel/debug"))
     if found.state == "failed" and on_carve_out(m):
-        return Check("debugfs", "ok", f"{found.found}, and not needed: a carve-out has no data there")
+        return Check(
+            "debugfs", "ok", f"{found.found}, and not needed: a carve-out has no data there"
+        )
     return found
 
 

@@ -124,7 +124,7 @@ def instance(m: Machine) -> Check:
                      f"give it a region of its own: {_SETUP}")  # fmt: skip
     if lines := m.log_lines("Failed to map boot instance", "Invalid boot instance"):
         return Check("instance", "failed", f"the log says: {'; '.join(lines)}",
-                     "name memory that reserve_mem= or memmap= keeps on the same command line")  # fmt: skip
+                     "name memory that reserve_mem= or memmap= keeps")  # fmt: skip
     if m.tracefs is None:
         return Check(
             "instance", "unknown",

@@ -7,13 +7,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tracekit.capture.cmdline.compose import NextBoot, next_cmdline
+from tracekit.capture.cmdline.compose import NextBoot, next_cmdline, preserved_instance
 from tracekit.capture.record.armed import ask_for_release, recording
-from tracekit.capture.record.instance import find_instance
+from tracekit.capture.record.instance import find_instance, running_command
 from tracekit.capture.record.kexec import jump, load
 from tracekit.capture.record.recorder import Options, Recorder, recording_clock
+from tracekit.carriers.choice import for_jump
+from tracekit.carriers.machine import Machine
 from tracekit.carriers.memory_use import read_memory
 from tracekit.errors import UsageError
+from tracekit.parameters import TraceInstance
 from tracekit.remarks import Progress, no_progress
 from tracekit.sysroot import Sysroot
 
@@ -24,12 +27,15 @@ __all__ = ["Next", "Plan", "handover", "plan"]
 class Next:
     """The next kernel: its image, its initramfs, and what its command line is made from.
 
-    ``append`` replaces this kernel's command line (None: it is used again).
+    ``append`` replaces this kernel's command line (None: it is used again). ``carrier`` is the one
+    that must be in use (None: whatever is); ``force`` jumps even where the record cannot survive.
     """
 
     kernel: Path
     initrd: Path | None = None
     append: str | None = None
+    carrier: str | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +65,38 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
                 f"-o {running.session}, or stop it first"
             )
         options = replace(options, instance=running.instance)
-    instance = find_instance(root, options.instance)
+    carrier = next_kernel.carrier
+    mine = preserved_instance(running_command(root), options.instance, carrier)
+    instance = find_instance(root, mine.name if mine else options.instance)
+    warnings = _survives(root, next_kernel, mine) if mine else ()
     boot = next_cmdline(
         root.text("proc/cmdline").strip(),
         str(options.session.resolve()),
         base=next_kernel.append,
         instance=instance.name,
+        carrier=carrier if mine else None,
         clock=instance.clock if running else options.clock or recording_clock(root, instance),
         memory=read_memory(root),
     )
+    boot = replace(boot, warnings=(*warnings, *boot.warnings))
+    options = replace(options, instance=instance.name)
     return Plan(next_kernel, boot, options, running.pid if running else None)
+
+
+def _survives(root: Sysroot, following: Next, instance: TraceInstance) -> tuple[str, ...]:
+    """Warnings on what becomes of the record in the jump.
+
+    Raises :class:`~tracekit.errors.UsageError` where it cannot survive, unless that is forced.
+    """
+    try:
+        verdict = for_jump(Machine(root), instance, following.carrier)
+    except UsageError as error:
+        if not following.force:
+            raise
+        return (f"forced: {error}",)
+    if verdict.state == "unknown":
+        return (f"whether the record survives is not known: {verdict.why}",)
+    return ()
 
 
 def handover(

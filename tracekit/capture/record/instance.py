@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from tracekit.carriers.carve_out import covering
 from tracekit.carriers.memory_use import read_memory
 from tracekit.errors import SourceError, UsageError
 from tracekit.parameters import CommandLine, TraceInstance, parse_cmdline
@@ -301,8 +302,17 @@ def _check_alone(root: Sysroot, instance: TraceInstance) -> None:
     if use.foreign or others:
         raise SourceError(
             f"the trace instance {instance.name} lies on {place}, which is used by {use.who}: "
-            "both would write to it. Give the instance a reserve_mem= region of its own "
-            "('tracekit setup' shows how)"
+            "both would write to it. Give the instance a region of its own ('tracekit setup' shows "
+            "how)"
+        )
+    if instance.address is None:
+        return
+    names = covering((root.get("proc/iomem") or b"").decode(), instance.address, instance.size or 0)
+    if wrong := [name for name in names if name != "Reserved"]:
+        raise SourceError(
+            f"the trace instance {instance.name} lies on {place}, which /proc/iomem calls "
+            f"{', '.join(wrong)}: nothing keeps it, and recording would overwrite what lies there. "
+            "Was memmap= lost on the command line? 'tracekit setup --carrier carveout' writes it"
         )
 
 
@@ -323,7 +333,8 @@ def find_instance(root: Sysroot, wanted: str | None = None) -> Instance:
     if name is None:
         raise SourceError(
             "no trace instance lies in memory that survives a kexec: this kernel's command line "
-            "has no trace_instance=NAME@REGION: 'tracekit setup' prints what to add, "
+            "has no trace_instance=NAME@REGION or @ADDRESS:SIZE: 'tracekit setup' prints what to "
+            "add, "
             "'tracekit doctor' checks the rest"
         )
     if "/" in name or not root.exists(f"{tracefs}/instances/{name}"):
