@@ -189,7 +189,7 @@ def test_a_carve_out_that_is_system_ram(tmp_path: Path) -> None:
     machine = facts(tmp_path, replace(lost, files={"proc/iomem": ALL_RAM.encode()}))
     (verdict,) = [v for v in verdicts(machine) if v.carrier == "carveout"]
     assert verdict.state == "possible" and "memmap=64K$0x70000000" in verdict.remedy
-    with pytest.raises(UsageError, match="would not survive the jump: .* nothing keeps it"):
+    with pytest.raises(UsageError, match=r"would not survive the jump: .* nothing keeps it"):
         for_jump(machine, machine.command.instances[0])
 
 

@@ -70,7 +70,7 @@ def to_options(
     from tracekit.sysroot import Sysroot
 
     path = Path(session) if session else default_session(Sysroot())
-    return Options(path, events, instance, clock, not no_bpf, discard)
+    return Options(path, events, instance, clock, not no_bpf, discard, session is None)
 
 
 def _line(status: Status) -> str:
@@ -207,6 +207,7 @@ def command(cleanup: bool, last_snapshot: bool, as_json: bool, **options: Any) -
     signals.armed()
     recorder.stand_by()
     say_diagnostics(recorder.diagnostics)
+    wanted = recorder.options
     say(
         f"recording into {wanted.session}: instance {recorder.instance.name}, clock "
         f"{recorder.clock}, probes: {recorder.probing.mode}\n"

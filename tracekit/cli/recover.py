@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
+from tracekit.cli.common import detail, progress, say, say_diagnostics, show, sysroot_option
 
 if TYPE_CHECKING:
     from tracekit.capture.recover.recover import RecoverResult
+    from tracekit.sysroot import Sysroot
 
 __all__ = ["command"]
 
@@ -36,6 +37,23 @@ def _print_json(result: RecoverResult) -> None:
         "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
     }
     click.echo(json.dumps(document, indent=2))
+
+
+def _show_pending(root: Sysroot, session: str | None) -> None:
+    """Print the session that a recover would write to; raises where there is none."""
+    from tracekit.capture.cmdline.session_param import (
+        named_session,
+        session_from_cmdline,
+        waiting_session,
+    )
+    from tracekit.errors import TracekitError
+
+    if named_session(root.text("proc/cmdline")) is not None:
+        show(session or session_from_cmdline(root))
+    elif (waiting := waiting_session(root, session)) is not None:
+        show(str(waiting))
+    else:
+        raise TracekitError("no session waits to be recovered")
 
 
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
@@ -71,6 +89,11 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     metavar="SECONDS",
     help="Of --wait-userspace.",
 )
+@click.option(
+    "--pending",
+    is_flag=True,
+    help="Only print the session that waits to be recovered; exit code 1 where there is none.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.argument("session", required=False, type=click.Path(readable=False))
 def command(
@@ -78,6 +101,7 @@ def command(
     regions: tuple[str, ...],
     wait_userspace: bool,
     timeout: float,
+    pending: bool,
     as_json: bool,
     session: str | None,
 ) -> None:
@@ -85,7 +109,9 @@ def command(
 
     The raw memory is copied first, byte for byte; then what the new kernel has to say: its own
     trace, KHO data, symbols, log and clocks. Killed at any point, run it again. Without SESSION it
-    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=).
+    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=);
+    after a reboot, a panic or in a crash kernel the newest below /var/lib/tracekit that was
+    recorded into memory which this kernel has been left.
 
     \b
       tracekit recover                                           on the machine, as root
@@ -93,9 +119,10 @@ def command(
       tracekit recover --sysroot new SESSION                     from a saved tree
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
     """
-    from tracekit.capture.cmdline.session_param import session_from_cmdline
+    from tracekit.capture.cmdline.session_param import find_session
     from tracekit.capture.recover.recover import recover
-    from tracekit.errors import UsageError
+    from tracekit.capture.save.systemd import notify_ready
+    from tracekit.errors import NothingToRecover, UsageError
     from tracekit.parameters import parse_region
     from tracekit.sysroot import Sysroot
 
@@ -106,7 +133,15 @@ def command(
     if session is None and not root.live:
         raise UsageError("with --sysroot name the session's directory too")
     root.need_root("recover")
-    result = recover(root, session or session_from_cmdline(root), wanted, progress)
+    if pending:
+        _show_pending(root, session)
+        return
+    try:
+        result = recover(root, find_session(root, session), wanted, progress)
+    except NothingToRecover as error:
+        if wait_userspace:  # the unit has done what it could
+            notify_ready(f"nothing to recover: {str(error).splitlines()[0][:200]}")
+        raise
     say_diagnostics(result.diagnostics)
     for region in result.regions:
         state = "kept from an earlier run" if region.kept else "copied"

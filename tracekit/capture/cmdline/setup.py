@@ -142,6 +142,7 @@ def make_plan(options: Options) -> Plan:
     values = {
         "TRACEKIT": _program(options.program),
         "OUTPUT": f" -o {session}" if session else "",
+        "SESSION": f" {session}" if session else "",
         "SESSIONS": session or str(SESSIONS),
         "KERNEL": kernel,
         "INITRD": f" --initrd {initrd}" if initrd else "",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tracekit.capture.cmdline.session_param import named_session
+from tracekit.capture.cmdline.session_param import named_session, waiting_session
 from tracekit.capture.record.armed import Armed, ArmedFile
 from tracekit.capture.record.instance import Instance, Stats, find_instance, globs
 from tracekit.capture.record.probes import Probing, define_kprobes, enable_kprobes
@@ -44,7 +44,11 @@ _BOOT_ID = "proc/sys/kernel/random/boot_id"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to record, and where."""
+    """What to record, and where.
+
+    ``follow``: nobody named the session, so it is that of the kernel before where its record is
+    recovered first.
+    """
 
     session: Path
     events: tuple[str, ...] = ("handover",)
@@ -52,6 +56,7 @@ class Options:
     clock: str | None = None
     bpf: bool = True
     discard: bool = False
+    follow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,12 @@ class Recorder:
         """Recover what the previous kernel left, if nobody has: recording may overwrite it."""
         root, session = self.root, self.options.session
         named = named_session(root.text("proc/cmdline"))
-        if named is None or Path(named) != session.absolute() or not session.exists():
+        if named is None:  # a reboot or a panic was in between
+            waiting = waiting_session(root)
+            if waiting is None:
+                return
+            session = waiting
+        elif Path(named) != session.absolute() or not session.exists():
             return
         if recovered_in(session, root.text(_BOOT_ID).strip()):
             return
@@ -164,6 +174,8 @@ class Recorder:
         except NothingToRecover as error:
             self.remarks.add("nothing-recovered", "warning", str(session), str(error))
         else:
+            if self.options.follow:
+                self.options = replace(self.options, session=session)
             message = f"recovered boot {result.boot - 1} first"
             self.remarks.add("recovered-first", "info", str(session), message)
 
