@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from tracekit.capture.cmdline.bootloader import KERNEL_CMDLINE, Loader, entry_lines
 from tracekit.capture.cmdline.wanted import ours
@@ -26,12 +27,18 @@ class ReadBack:
     broken: tuple[str, ...] = ()
 
 
-def _broken(words: Iterable[str], line: Iterable[str], menu: bool) -> Iterator[str]:
+def _mark(loader: Loader) -> str:
+    """What may stand before an address: GRUB expands ``$``, though in its menu not ``\\$``."""
+    if PurePosixPath(loader.shown or "").name == "grub.cfg":
+        return r"\\\$|[%@#!]"
+    return r"[%@#!]" if loader.name.startswith("GRUB") else r"[$%@#!]"
+
+
+def _broken(words: Iterable[str], line: Iterable[str], mark: str) -> Iterator[str]:
     """The ``memmap=`` of a line that have our size, but neither our address nor any other.
 
-    In a ``menu``, GRUB's, nothing but ``\\$`` gives the kernel a ``$``.
+    ``mark`` matches what may stand before an address.
     """
-    mark = r"\\\$|[%@#!]" if menu else r"[$%@#!]"
     for word in words:
         size = re.match(r"memmap=[0-9]+[KMG]?", word)
         for present in line if size else ():
@@ -76,8 +83,8 @@ def read_back(root: Sysroot, loader: Loader, wanted: str) -> ReadBack:
         if left:
             return ReadBack(False, f"entries in {where} still have {' '.join(left)}")
         return ReadBack(True, f"no entry in {where} has them any more")
-    menu = where.endswith("/grub.cfg")
-    broken = [word for line in lines for word in _broken(words, line.split(), menu)]
+    mark = _mark(loader)
+    broken = [word for line in lines for word in _broken(words, line.split(), mark)]
     if broken:
         listed = ", ".join(dict.fromkeys(broken))
         found = f"entries in {where} have {listed}, with which no kernel comes up: the $ is lost"
