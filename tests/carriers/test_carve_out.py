@@ -204,3 +204,28 @@ def test_reserved_memory_without_kho_is_luck(tmp_path: Path) -> None:
     states = {v.carrier: v.state for v in verdicts(machine)}
     assert (states["kho"], states["luck"], states["carveout"]) == ("no", "in use", "possible")
     assert choose(machine).carrier == "carveout"
+    with pytest.raises(UsageError, match=r"would not survive the jump.*--force"):
+        for_jump(machine, machine.command.instances[0])
+
+
+def test_what_survives_a_jump(tmp_path: Path) -> None:
+    machine = facts(tmp_path, replace(before(), files={"proc/iomem": IOMEM.encode()}))
+    mine = machine.command.instances[0]
+    assert for_jump(machine, mine).state == "in use"
+    assert for_jump(machine, mine, "carveout").carrier == "carveout"
+    with pytest.raises(UsageError, match=r"lies on 0x70000000, and so on the carrier carveout"):
+        for_jump(machine, mine, "kho")
+
+
+def test_whether_kho_is_there_may_not_be_seen(tmp_path: Path) -> None:
+    """kho=on alone proves nothing: a kernel without KHO ignores it, and logs rotate."""
+    machine = facts(tmp_path, old_machine())
+    assert machine.command.kho is True
+    assert for_jump(machine, machine.command.instances[0]).state == "unknown"
+
+
+def test_in_the_crash_kernels_memory(tmp_path: Path) -> None:
+    iomem = f"{ALL_RAM}  {A:08x}-{A + REGION:08x} : Crash kernel\n".encode()
+    machine = facts(tmp_path, replace(before(), files={"proc/iomem": iomem}))
+    with pytest.raises(UsageError, match=r"inside the memory of the crash kernel.*tracekit setup"):
+        for_jump(machine, machine.command.instances[0])

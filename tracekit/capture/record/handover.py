@@ -66,7 +66,9 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
             )
         options = replace(options, instance=running.instance)
     carrier = next_kernel.carrier
-    mine = preserved_instance(running_command(root), options.instance, carrier)
+    command = running_command(root)
+    mine = preserved_instance(command, options.instance, carrier)
+    mine = mine or preserved_instance(command, options.instance)
     instance = find_instance(root, mine.name if mine else options.instance)
     warnings = _survives(root, next_kernel, mine) if mine else ()
     boot = next_cmdline(

@@ -109,7 +109,7 @@ class Recorder:
             )  # fmt: skip
             _put_back(root, self._file, progress, options.discard)
         self._recover_first()
-        self._writer = SessionWriter.open(options.session)
+        self._writer = SessionWriter.open(self.options.session)
         try:
             self._start()
         except BaseException:
