@@ -100,6 +100,29 @@ def test_append_cannot_lose_the_carve_out(tmp_path: Path) -> None:
     assert cmdline.startswith(f"console=ttyS0 memmap=128K${A:#x} ")
 
 
+@pytest.mark.parametrize(
+    ("info", "entries", "moved"),
+    [
+        (b"text delta:\t-5\ndata delta:\t7\n", 3, True),
+        (b"text delta:\t-5\ndata delta:\t7\n", 0, False),
+        (b"text delta:\t0\ndata delta:\t0\n", 3, False),
+        (b"# Current\n", 3, False),
+    ],
+)
+def test_another_kernels_record_without_its_address(
+    tmp_path: Path, info: bytes, entries: int, moved: bool
+) -> None:
+    """6.12 to 6.14 say how far the kernel has moved."""
+    stats = b"entries: %d\noverrun: 0\n" % entries
+    files = {f"{TK}/last_boot_info": info, f"{TK}/per_cpu/cpu0/stats": stats}
+    root = tree(tmp_path / "tree", replace(old_machine(), files=files))
+    assert Instance(root, TRACEFS, "tk").moved() == moved
+    options = Options(tmp_path / "S", events=("sys:*",), clock="local", bpf=False)
+    if moved:
+        with pytest.raises(SourceError, match=r"still holds another kernel's record, and .*"):
+            Recorder(root, options)
+
+
 class Kernels(Instance):
     """``trace_clock`` as the kernel has it: the chosen one stands in brackets."""
 

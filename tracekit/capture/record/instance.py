@@ -56,6 +56,7 @@ _EVENT = re.compile(r"[\w*?\[\]!-]+(:[\w*?\[\]!-]+)?")
 _WILD = re.compile(r"[*?\[]")
 _CHOSEN = re.compile(r"\[([^\s\[\]]+)\]")
 _ADDRESS = re.compile(r"([0-9a-f]{1,16})\s")
+_DELTA = re.compile(r"^text delta:\s*(-?[0-9]{1,20})$", re.M)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _SIZE = "saved_cmdlines_size"
 _MOST_TASKS = (1 << 15, 1 << 12)  # PID_MAX_DEFAULT; the second with CONFIG_BASE_SMALL
@@ -166,6 +167,15 @@ class Instance:
         address = _ADDRESS.match(self.read("last_boot_info"))
         holds = address and address[1].strip("0") and self.stats().entries > 0
         return address[1] if address and holds else None
+
+    def moved(self) -> bool:
+        """Whether 6.12 to 6.14 show that what is in the buffer is another kernel's.
+
+        They have no address, but how far ``_text`` has moved since (``tracing_last_boot_read()`` in
+        ``kernel/trace/trace.c``); without KASLR that is 0 and tells nothing.
+        """
+        delta = _DELTA.search(self.read("last_boot_info"))
+        return bool(delta and int(delta[1]) and self.stats().entries > 0)
 
     # -- recording ----------------------------------------------------------------------------
 

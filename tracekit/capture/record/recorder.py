@@ -161,7 +161,7 @@ class Recorder:
         root, session = self.root, self.options.session
         named = named_session(root.text("proc/cmdline"))
         if named is None:  # a reboot or a panic was in between
-            waiting = waiting_session(root)
+            waiting = waiting_session(root, str(session)) or waiting_session(root)
             if waiting is None:
                 return
             session = waiting
@@ -182,11 +182,16 @@ class Recorder:
     def _keep_earlier_record(self) -> None:
         """Refuse to wipe another boot's record that nobody has fetched."""
         address = self.instance.earlier_boot()
-        if address is None or self.options.discard or _has_record(self._writer, int(address, 16)):
+        if self.options.discard or (address is None and not self.instance.moved()):
             return
+        if address is not None and _has_record(self._writer, int(address, 16)):
+            return
+        if address is None and recovered_in(self._writer.path, self.root.text(_BOOT_ID).strip()):
+            return
+        where = f" (_text at {address})" if address else ""
         raise SourceError(
-            f"the buffer of {self.instance.name} still holds another kernel's record (_text at "
-            f"{address}), and {self._writer.path} has no copy of it: run 'tracekit recover "
+            f"the buffer of {self.instance.name} still holds another kernel's record{where}, and "
+            f"{self._writer.path} has no copy of it: run 'tracekit recover "
             f"{self._writer.path}' first, or record with --discard"
         )
 
