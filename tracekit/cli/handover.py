@@ -31,10 +31,6 @@ __all__ = ["command"]
     "--via", type=click.Choice(["kexec", "systemctl"]), default="kexec", show_default=True,
     help="kexec: jump at once; systemctl: stop user space in order first.",
 )  # fmt: skip
-@click.option(
-    "--carrier", type=click.Choice(["kho", "carveout"]),
-    help="The way the memory survives. Default: the one that the trace instance lies on.",
-)  # fmt: skip
 @click.option("--force", is_flag=True, help="Jump even where the record cannot survive.")
 @click.option(
     "--load-only", is_flag=True, help="Load the next kernel and leave the jump to others."
@@ -44,7 +40,7 @@ __all__ = ["command"]
 @record_options
 def command(
     kernel: Path, initrd: Path | None, append: str | None, reuse_cmdline: bool, via: str,
-    carrier: str | None, force: bool, load_only: bool, dry_run: bool, as_json: bool, **options: Any,
+    force: bool, load_only: bool, dry_run: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Record this kernel's way out and jump to the next one.
 
@@ -72,7 +68,7 @@ def command(
     if as_json and not dry_run:
         raise click.UsageError("--json shows what --dry-run would do: give both")
     root = Sysroot()
-    planned = plan(root, Next(kernel, initrd, append, carrier, force), to_options(**options))
+    planned = plan(root, Next(kernel, initrd, append, force), to_options(**options))
     for warning in planned.boot.warnings:
         say(f"warning: {warning}")
     if dry_run:

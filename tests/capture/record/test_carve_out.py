@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.machine_trees import OLD_TEXT, Live, Machine, new_machine, old_machine
 from tests.support.sessions.handed_over import ring
+from tracekit.capture.record.chosen import chosen_instance, survival
 from tracekit.capture.record.handover import Next, plan
 from tracekit.capture.record.instance import Instance, find_instance
 from tracekit.capture.record.recorder import Options, Recorder
@@ -50,9 +51,12 @@ def images(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "vmlinuz", tmp_path / "initrd"
 
 
-def planned(tmp_path: Path, root: Live, **asked: object) -> tuple[str, tuple[str, ...]]:
+def planned(
+    tmp_path: Path, root: Live, carrier: str | None = None, **asked: object
+) -> tuple[str, tuple[str, ...]]:
+    options = Options(tmp_path / "S", carrier=carrier)
     following = Next(*images(tmp_path), **asked)  # type: ignore[arg-type]
-    boot = plan(root, following, Options(tmp_path / "S")).boot
+    boot = plan(root, following, options).boot
     return boot.cmdline, boot.warnings
 
 
@@ -136,8 +140,8 @@ class Kernels(Instance):
 
 def recorder(root: Live, monkeypatch: pytest.MonkeyPatch, options: Options) -> Recorder:
     monkeypatch.setattr(
-        "tracekit.capture.record.recorder.find_instance",
-        lambda root, wanted=None: Kernels(root, TRACEFS, "tk"),
+        "tracekit.capture.record.recorder.chosen_instance",
+        lambda root, *_: Kernels(root, TRACEFS, "tk"),
     )
     return Recorder(root, options)
 
@@ -189,3 +193,25 @@ def test_pending(
     assert capsys.readouterr().out == f"{waiting}\n"
     assert main([*command, str(tmp_path / "absent")]) == 1
     assert "no session waits" in capsys.readouterr().err
+
+
+def test_a_record_that_nothing_keeps_is_remarked_on(tmp_path: Path) -> None:
+    """It is of use until Ctrl-C."""
+    cmdline = old_machine().cmdline.replace("kho=on", "kho=off")
+    root = tree(tmp_path / "tree", old_machine(), cmdline)
+    options = Options(tmp_path / "S", events=("sys:*",), clock="local", bpf=False)
+    recording = Recorder(root, options)
+    recording.release()
+    recording.probing.close()
+    (remark,) = [d for d in recording.diagnostics if d.code == "record-not-kept"]
+    assert "would not survive the jump" in remark.message
+
+
+def test_the_carrier_chooses_the_instance(tmp_path: Path) -> None:
+    both = f"{old_machine().cmdline} {CARVED.replace('=tk^', '=t2^')}"
+    files = {f"{TRACEFS}/instances/t2/trace_clock": b"[local]\n"}
+    root = tree(tmp_path / "tree", replace(old_machine(), files=files), both)
+    assert chosen_instance(root, None, None).name == "tk"
+    assert chosen_instance(root, None, "carveout").name == "t2"
+    with pytest.raises(UsageError, match="--carrier kho: t2 lies on 0x70000000"):
+        survival(root, "t2", "kho")

@@ -7,16 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tracekit.capture.cmdline.compose import NextBoot, next_cmdline, preserved_instance
+from tracekit.capture.cmdline.compose import NextBoot, next_cmdline
 from tracekit.capture.record.armed import ask_for_release, recording
-from tracekit.capture.record.instance import find_instance, running_command
+from tracekit.capture.record.chosen import chosen_instance, survival
 from tracekit.capture.record.kexec import jump, load
 from tracekit.capture.record.recorder import Options, Recorder, recording_clock
-from tracekit.carriers.choice import for_jump
-from tracekit.carriers.machine import Machine
 from tracekit.carriers.memory_use import read_memory
 from tracekit.errors import UsageError
-from tracekit.parameters import TraceInstance
 from tracekit.remarks import Progress, no_progress
 from tracekit.sysroot import Sysroot
 
@@ -27,14 +24,13 @@ __all__ = ["Next", "Plan", "handover", "plan"]
 class Next:
     """The next kernel: its image, its initramfs, and what its command line is made from.
 
-    ``append`` replaces this kernel's command line (None: it is used again). ``carrier`` is the one
-    that must be in use (None: whatever is); ``force`` jumps even where the record cannot survive.
+    ``append`` replaces this kernel's command line (None: it is used again). ``force`` jumps even
+    where the record cannot survive.
     """
 
     kernel: Path
     initrd: Path | None = None
     append: str | None = None
-    carrier: str | None = None
     force: bool = False
 
 
@@ -65,18 +61,14 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
                 f"-o {running.session}, or stop it first"
             )
         options = replace(options, instance=running.instance)
-    carrier = next_kernel.carrier
-    command = running_command(root)
-    mine = preserved_instance(command, options.instance, carrier)
-    mine = mine or preserved_instance(command, options.instance)
-    instance = find_instance(root, mine.name if mine else options.instance)
-    warnings = _survives(root, next_kernel, mine) if mine else ()
+    instance = chosen_instance(root, options.instance, options.carrier)
+    warnings = _survives(root, instance.name, options.carrier, next_kernel.force)
     boot = next_cmdline(
         root.text("proc/cmdline").strip(),
         str(options.session.resolve()),
         base=next_kernel.append,
         instance=instance.name,
-        carrier=carrier if mine else None,
+        carrier=options.carrier,
         clock=instance.clock if running else options.clock or recording_clock(root, instance),
         memory=read_memory(root),
     )
@@ -85,18 +77,18 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
     return Plan(next_kernel, boot, options, running.pid if running else None)
 
 
-def _survives(root: Sysroot, following: Next, instance: TraceInstance) -> tuple[str, ...]:
+def _survives(root: Sysroot, name: str, carrier: str | None, force: bool) -> tuple[str, ...]:
     """Warnings on what becomes of the record in the jump.
 
     Raises :class:`~tracekit.errors.UsageError` where it cannot survive, unless that is forced.
     """
     try:
-        verdict = for_jump(Machine(root), instance, following.carrier)
+        verdict = survival(root, name, carrier)
     except UsageError as error:
-        if not following.force:
+        if not force:
             raise
         return (f"forced: {error}",)
-    if verdict.state == "unknown":
+    if verdict is not None and verdict.state == "unknown":
         return (f"whether the record survives is not known: {verdict.why}",)
     return ()
 
