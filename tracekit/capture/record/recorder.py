@@ -187,7 +187,7 @@ class Recorder:
         else:
             if self.options.follow:
                 self.options = replace(self.options, session=session)
-            message = f"recovered boot {result.boot - 1} first"
+            message = f"recovered boot {(result.boot or 1) - 1} first"
             self.remarks.add("recovered-first", "info", str(session), message)
 
     def _arm(self) -> None:
