@@ -91,6 +91,16 @@ def _recover(
         raise
 
 
+def _tell(result: RecoverResult) -> None:
+    """What has been recovered, in words."""
+    say_diagnostics(result.diagnostics)
+    for region in result.regions:
+        state = "kept from an earlier run" if region.kept else "copied"
+        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
+        detail(f"  {region.owner_evidence}")
+    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
+
+
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     from tracekit.capture.save import systemd
 
@@ -206,12 +216,7 @@ def command(
         files = ", or copy the device into a file and name that" if whole or wanted else ""
         root.need_root("recover", f", or give --sysroot a saved tree{files}")
         result = _recover(root, session, wanted, whole, wait_userspace)
-    say_diagnostics(result.diagnostics)
-    for region in result.regions:
-        state = "kept from an earlier run" if region.kept else "copied"
-        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
-        detail(f"  {region.owner_evidence}")
-    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
+    _tell(result)
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:
