@@ -9,6 +9,7 @@ System RAM may be mapped in spite of STRICT_DEVMEM (``devmem_is_allowed()``,
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from tracekit.carriers.carrier import Arrival, Found, Promise, Source, Verdict
@@ -48,9 +49,10 @@ def halves(command: CommandLine) -> Iterator[tuple[int, int]]:
 
     A carve-out in which a trace instance lies is cut into pieces of that instance's size.
     """
-    instances = [(i.address, i.size) for i in command.instances if i.address and i.size]
+    instances = sorted((i.address, i.size) for i in command.instances if i.address and i.size)
     for start, size in sorted(_joined(command)):
-        inside = sorted(i for i in instances if start <= i[0] and sum(i) <= start + size)
+        first, last = (bisect_left(instances, (at, 0)) for at in (start, start + size))
+        inside = [i for i in instances[first:last] if sum(i) <= start + size]
         at = start
         for address, length in inside:
             yield from _cut(at, address, length)
