@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tracekit.carriers.dumps.signatures import PSTORE
 from tracekit.carriers.evidence import Previous, log_lines, quote
 from tracekit.carriers.machine import mapped_instances
 from tracekit.carriers.memory_use import Use
-from tracekit.carriers.signatures import PSTORE
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.parameters import CommandLine, RegionSpec
