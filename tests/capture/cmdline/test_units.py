@@ -114,7 +114,7 @@ def test_recover_makes_no_call_that_its_unit_forbids(
 
 
 def test_recover_is_started_after_every_way_down(units: dict[str, Path]) -> None:
-    """A kexec, a reboot or panic with a carve-out, a crash kernel; and only where something waits."""
+    """A kexec, a reboot or panic with a carve-out, a crash kernel; only where something waits."""
     text = units["tracekit-recover.service"].read_text()
     conditions = re.findall(r"^ConditionKernelCommandLine=(.*)$", text, re.M)
     assert conditions == ["|tracekit.session", "|memmap", "|elfcorehdr"]
