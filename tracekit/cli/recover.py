@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
+from tracekit.cli.common import detail, progress, say, say_diagnostics, show, sysroot_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tracekit.capture.recover.recover import RecoverResult
+    from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
     from tracekit.session.canary import Canary
     from tracekit.sysroot import Sysroot
 
@@ -45,6 +48,23 @@ def _print_json(result: RecoverResult, canary: Canary | None) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def _show_pending(root: Sysroot, session: str | None) -> None:
+    """Print the session that a recover would write to; raises where there is none."""
+    from tracekit.capture.cmdline.session_param import (
+        named_session,
+        session_from_cmdline,
+        waiting_session,
+    )
+    from tracekit.errors import TracekitError
+
+    if named_session(root.text("proc/cmdline")) is not None:
+        show(session or session_from_cmdline(root))
+    elif (waiting := waiting_session(root, session)) is not None:
+        show(str(waiting))
+    else:
+        raise TracekitError("no session waits to be recovered")
+
+
 def _saved(result: RecoverResult) -> str:
     if result.boot is not None:
         return f"boot {result.boot}, kernel {result.release}, in {result.session}"
@@ -52,6 +72,38 @@ def _saved(result: RecoverResult) -> str:
         f"the regions alone, in {result.session}: they are from files, and this kernel need not "
         "be the one that came after (if it is: --same-machine)"
     )
+
+
+def _recover(
+    root: Sysroot,
+    session: str | None,
+    wanted: Sequence[RegionSpec | FileRegion],
+    whole: MemoryFile | None,
+    in_unit: bool,
+) -> tuple[RecoverResult, Canary | None]:
+    """Recover what came to this kernel; systemd hears of it where nothing has."""
+    from tracekit.capture.recover.recover import recover
+    from tracekit.capture.save.systemd import notify_ready
+    from tracekit.errors import NothingToRecover
+
+    try:
+        target = _target(root, session)
+        canary = _look_after_canary(root, target)
+        return recover(root, target, wanted, progress, whole), canary
+    except NothingToRecover as error:
+        if in_unit:  # it has done what it could
+            notify_ready(f"nothing to recover: {str(error).splitlines()[0][:200]}")
+        raise
+
+
+def _tell(result: RecoverResult) -> None:
+    """What has been recovered, in words."""
+    say_diagnostics(result.diagnostics)
+    for region in result.regions:
+        state = "kept from an earlier run" if region.kept else "copied"
+        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
+        detail(f"  {region.owner_evidence}")
+    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
 
 
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
@@ -69,10 +121,10 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
 def _target(root: Sysroot, session: str | None) -> str:
     """Where the session is, fetched from memory first if it crossed there."""
     from tracekit.capture.cmdline.session_param import (
+        find_session,
         luo_directory,
         luo_from_cmdline,
         luo_name,
-        session_from_cmdline,
     )
     from tracekit.capture.recover.luo_session import receive
     from tracekit.errors import TracekitError
@@ -81,7 +133,7 @@ def _target(root: Sysroot, session: str | None) -> str:
     asked = luo_name(session)
     name = asked or (luo_from_cmdline(root) if root.live else None)
     if name is None:
-        return session or session_from_cmdline(root)
+        return find_session(root, session)
     chosen = session if asked is None else None
     target = Path(chosen) if chosen else luo_directory(root, name)
     remarks = Remarks()
@@ -114,12 +166,6 @@ def _look_after_canary(root: Sysroot, target: str) -> Canary | None:
         say(f"warning: the canary changed: {findings.changed} bytes of {size}, in {findings.places}"
             " places: the report shows where")  # fmt: skip
     return canary
-
-
-def _crossed(root: Sysroot, session: str | None) -> tuple[str, Canary | None]:
-    """(the session's directory, the canary): what crossed besides the record, fetched and seen."""
-    target = _target(root, session)
-    return target, _look_after_canary(root, target)
 
 
 @click.command()
@@ -156,6 +202,11 @@ def _crossed(root: Sysroot, session: str | None) -> tuple[str, Canary | None]:
     metavar="SECONDS",
     help="Of --wait-userspace.",
 )
+@click.option(
+    "--pending",
+    is_flag=True,
+    help="Only print the session that waits to be recovered; exit code 1 where there is none.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.argument("session", required=False, type=click.Path(readable=False))
 def command(
@@ -165,6 +216,7 @@ def command(
     same_machine: bool,
     wait_userspace: bool,
     timeout: float,
+    pending: bool,
     as_json: bool,
     session: str | None,
 ) -> None:
@@ -172,9 +224,10 @@ def command(
 
     The raw memory is copied first, byte for byte; then what the new kernel has to say: its own
     trace, KHO data, symbols, log and clocks. Killed at any point, run it again. Without SESSION it
-    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=). A
-    session that crossed in memory (luo:NAME) is fetched into a new directory first: SESSION, or one
-    below /var/lib/tracekit. A canary is looked at.
+    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=);
+    after a reboot, a panic or in a crash kernel the newest below /var/lib/tracekit that was
+    recorded into memory which this kernel has been left. A session that crossed in memory
+    (luo:NAME) is fetched into a new directory first: SESSION, or one below /var/lib/tracekit.
 
     \b
       tracekit recover                                           on the machine, as root
@@ -189,7 +242,6 @@ def command(
     file of that name exists.
     """
     from tracekit.capture.recover.elsewhere import is_elsewhere, recover_files
-    from tracekit.capture.recover.recover import recover
     from tracekit.errors import UsageError
     from tracekit.parameters import RegionSpec, parse_memory, parse_region
     from tracekit.sysroot import Sysroot
@@ -210,20 +262,18 @@ def command(
         raise UsageError("--wait-userspace is for the running machine, not for a saved tree")
     if session is None and not root.live:
         raise UsageError("with --sysroot name the session's directory too")
+    if pending:
+        root.need_root("recover --pending")
+        _show_pending(root, session)
+        return
     canary = None
     if elsewhere:
         result = recover_files(str(session), wanted, progress, whole)
     else:
         files = ", or copy the device into a file and name that" if whole or wanted else ""
         root.need_root("recover", f", or give --sysroot a saved tree{files}")
-        session, canary = _crossed(root, session)
-        result = recover(root, session, wanted, progress, whole)
-    say_diagnostics(result.diagnostics)
-    for region in result.regions:
-        state = "kept from an earlier run" if region.kept else "copied"
-        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
-        detail(f"  {region.owner_evidence}")
-    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
+        result, canary = _recover(root, session, wanted, whole, wait_userspace)
+    _tell(result)
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:
