@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tracekit.capture.doctor.check import Check
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.carriers.machine import Machine, lockdown_mode, mapped_instances
 from tracekit.errors import SourceError
 
