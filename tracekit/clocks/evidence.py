@@ -15,7 +15,7 @@ from tracekit.clocks.anchors import Anchor, place_on_tsc
 from tracekit.clocks.counter_rate import LIMIT_PPM, SessionRate
 from tracekit.clocks.fit import Bracket, LineFit, best_fit, fit_clock, in_order, read_samples
 from tracekit.clocks.kernel_log import KernelLog, read_kernel_log
-from tracekit.clocks.model import UNITS, Unit
+from tracekit.clocks.model import UNITS, UNKNOWN, Unit
 from tracekit.clocks.rates import Rate
 from tracekit.errors import Diagnostic
 
@@ -155,6 +155,12 @@ def _remarks(boot: BootEvidence, trace_clock: str) -> list[Diagnostic]:
     remarks = []
     if trace_clock not in UNITS:
         message = f"the trace clock {trace_clock!r} is not known; its stamps are taken for ns"
+        remarks.append(Diagnostic("clock-unknown", "warning", boot.where, message))
+    elif trace_clock == UNKNOWN:
+        message = (
+            "nothing in the session tells which trace clock stamped the events: they are in order, "
+            "but no time is known"
+        )
         remarks.append(Diagnostic("clock-unknown", "warning", boot.where, message))
     elif trace_clock == "counter":
         message = "the trace clock counts events: it gives their order, no time"

@@ -14,6 +14,7 @@ from tracekit.clocks.align import session_rate_of
 from tracekit.clocks.counter_rate import SessionRate
 from tracekit.clocks.evidence import BootClockInput, BootClocks
 from tracekit.clocks.fit import Bracket
+from tracekit.clocks.model import UNKNOWN
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import SessionError
 from tracekit.timeline.boot import Boot, Buffer
@@ -75,7 +76,7 @@ def _clocks_of(part: BootPart, merged: Merged) -> BootClocks:
 def _buffers_of(part: BootPart) -> _Buffers:
     clocks, events = dict[int, str](), Counter[str]()
     for number, buffer in enumerate(part.buffers, part.first):
-        clock = buffer.clock or "local"
+        clock = buffer.clock or UNKNOWN
         events[clock] += len(buffer)
         of_probes = buffer.layout is None and not buffer.records and len(buffer.data) > 0
         if len(buffer) or of_probes:

@@ -10,7 +10,7 @@ from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
 from tracekit.ftrace.ring.page import Records, committed, read_pages
-from tracekit.session.regions import RegionBytes, read_region, region_writers
+from tracekit.session.regions import RegionBytes, read_region, region_address, region_writers
 from tracekit.spans import Span
 from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
@@ -66,6 +66,9 @@ def _region(boot: Boot, path: str) -> Buffer | None:
         cmdline = str(boot.kernel.get("cmdline") or "")
         if whose := whose_region(boot.session, boot.index, name, cmdline):
             boot.note("region-of-others", f"region {name}", whose, "info")
+        elif _never_used(boot, path, name):
+            message = "nothing but zeros, and no trace instance of this boot was on it"
+            boot.note("region-blank", f"region {name}", message, "info")
         else:
             boot.note("region-unusable", f"region {name}", str(error))
         return None
@@ -78,6 +81,17 @@ def _region(boot: Boot, path: str) -> Buffer | None:
     if len(writers) > 1:
         return _shared(boot, path, name, region, layout, writers)
     return _decoded(boot, path, name, region.data, region.unread, layout)
+
+
+def _never_used(boot: Boot, path: str, name: str) -> bool:
+    """Whether a region is as empty as it has to be: the half that is kept for another kernel."""
+    if not boot.kernel.get("known") or boot.instance_on(name, region_address(boot.session, path)):
+        return False
+    try:
+        region = read_region(boot.session, path)
+    except SessionError:
+        return False
+    return not region.unread and region.data.count(0) == len(region.data)
 
 
 def _decoded(
@@ -93,16 +107,24 @@ def _decoded(
         )
         for cpu in layout.cpus
     )  # fmt: skip
-    instance = boot.instance_on(name)
-    clock = layout.clock or boot.trace_clock(instance)
+    instance = boot.instance_on(name, region_address(boot.session, path))
+    clock = _clock_of(boot, layout, instance)
     remarks = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
     extents = tuple(
         Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
     )
     return Buffer(
         name, instance, clock, data, records, layout, remarks, extents,
-        counters=_counters(boot, instance, records),
+        counters=_counters(boot, instance, records) if instance else {},
     )  # fmt: skip
+
+
+def _clock_of(boot: Boot, layout: RegionLayout, instance: str) -> str | None:
+    """The trace clock of a region: the region's own word, else that of the instance on it.
+
+    The layout of 6.12 to 6.14 has no clock in it; without a known instance nothing tells.
+    """
+    return layout.clock or (boot.trace_clock(instance) if instance else None)
 
 
 def _counters(boot: Boot, instance: str, records: Iterable[Records]) -> dict[int, Counters]:
@@ -122,8 +144,9 @@ def _shared(
 ) -> Buffer:
     """The part of a region, which several boots recorded into, that is the given one's."""
     indices = _indices(boot)
-    clock = layout.clock or boot.trace_clock(boot.instance_on(name))
-    known = [writer_of(boot.session, indices.get(w), name, clock) for w in writers]
+    address = region_address(boot.session, path)
+    clock = _clock_of(boot, layout, boot.instance_on(name, address))
+    known = [writer_of(boot.session, indices.get(w), name, address, clock) for w in writers]
     shares = share_out(region.data, layout, boot.header_page, known, clock, region.unread)
     me = identity(boot.kernel)
     number = writers.index(me) if me in writers else 0

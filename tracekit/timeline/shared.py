@@ -57,12 +57,14 @@ class CpuShares:
     told: bool = True
 
 
-def writer_of(session: Session, index: int | None, region: str, clock: str | None) -> Writer:
+def writer_of(
+    session: Session, index: int | None, region: str, address: int | None, clock: str | None
+) -> Writer:
     """What the session knows of the boot ``index`` as a writer of a region; None: not in it."""
     if index is None:
         return Writer()
     boot = Boot(session, index)
-    instance = boot.instance_on(region)
+    instance = boot.instance_on(region, address)
 
     def stats(cpu: int) -> Stats:
         return parse_stats(boot.text(f"tracefs/instances/{instance}/per_cpu/cpu{cpu}/stats"))
