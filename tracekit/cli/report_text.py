@@ -54,10 +54,11 @@ def _table(*columns: tuple[str, str]) -> Table:
 def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
     releases = {b.index: printable(b.release) for b in report.boots}
     yield Text(f"Linux {releases[h.old]} → {releases[h.new]}", style="bold")
+    yield Text(f"  way down  {printable(on_one_line(h.way.text))}")
     facts = _table(("", "t"), ("", "n"), ("", "n"), ("", "t"))
     cycles = f" = {h.gap_raw:,} cycles" if h.gap_raw is not None else ""
     took, error = measured(h.blackout_ns, h.blackout_error_ns)
-    what = "reboot call to first user process"
+    what = f"{h.way.begin} to first user process"
     facts.add_row("  blackout", Text(took, style="bold red"), error, what)
     took, error = measured(h.gap_ns, h.gap_error_ns, (h.gap_earliest_ns, h.gap_latest_ns))
     what = f"last old event to first new one{cycles}"
@@ -225,6 +226,24 @@ def _last_events(report: Report) -> Iterator[RenderableType]:
         yield Group(Text(f"CPU {cpu}", style="bold"), *lines)
 
 
+def _unfinished(h: HandoverReport) -> Iterator[RenderableType]:
+    """What each CPU had begun and not ended."""
+    for cpu in h.unfinished:
+        task = "idle" if cpu.pid == 0 else printable(f"{cpu.comm or '<...>'}-{cpu.pid}")
+        since = f" since {duration(cpu.since_ns)}" if cpu.since_ns is not None else ""
+        head = Text(f"CPU {cpu.cpu}  ", style="bold")
+        head.append(task, style="green").append(f"{since}, last event {duration(cpu.last_ns)}")
+        lines = [head]
+        for one in cpu.open:
+            line = Text(f"{duration(one.since_ns):>10}  ", no_wrap=True, overflow="ellipsis")
+            line.append(f"{one.what}: ", style="bold red")
+            if (one.pid, one.comm) != (cpu.pid, cpu.comm):
+                line.append(printable(f"{one.comm or '<...>'}-{one.pid}  "), style="green")
+            line.append(f"{printable(one.event)}  ", style="cyan")
+            lines.append(line.append(printable(one.args).replace("\n", " ")))
+        yield Group(*lines)
+
+
 def _diagnostics(report: Report) -> Iterator[RenderableType]:
     # what was not probed is in the section "Record"
     remarks = [d for d in report.diagnostics if d.code != "probe-absent" or not report.probes]
@@ -237,6 +256,10 @@ def _diagnostics(report: Report) -> Iterator[RenderableType]:
 
 def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     several = len(report.handovers) > 1
+    for h in report.handovers:
+        if h.unfinished:
+            where = f"Boot {h.old}: what" if several else "What"
+            yield f"{where} each CPU had begun and not ended", list(_unfinished(h))
     for number, h in enumerate(report.handovers):
         which = f"Boot {h.old} → {h.new}: where" if several else "Where"
         yield f"{which} the time went (0 is {h.zero})", [_phases(report, number)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.errors import Diagnostic
+from tracekit.report.arrival import Arrival, arrival_of
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
 from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
@@ -18,7 +19,9 @@ from tracekit.report.observations import observe_entering, observe_leaving
 from tracekit.report.phases import Handover, Phase, handover_between
 from tracekit.report.probes import ProbeReport, probe_report
 from tracekit.report.systemd import Unit, read_systemd, unit_starts
+from tracekit.report.unfinished import CpuUnfinished, unfinished
 from tracekit.report.verdict import Verdict, judge
+from tracekit.report.way_words import WayReport, way_report
 from tracekit.text import count_lost
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
@@ -85,15 +88,19 @@ class LastEvent:
 @dataclass(frozen=True, slots=True)
 class HandoverReport:
     """One jump. ``gap``: last event of the old kernel to the first of the new one; ``blackout``:
-    reboot call to the first user-space process. None if it was not observed. ``gap_earliest_ns``
+    ``way.begin`` to the first user-space process. None if it was not observed. ``gap_earliest_ns``
     and ``gap_latest_ns`` bound the gap, and ``gap_method`` says what they rest on. ``jump_seen``:
-    the old kernel was recorded up to ``machine_kexec()``, so that its last event is the jump.
+    the old kernel was recorded up to the last function of its way down, so that its last event is
+    the jump. ``unfinished``: what each CPU had begun and not ended, where the way down was a panic
+    or was not seen to its end.
     """
 
     old: int
     new: int
     jump_ns: int | None
     jump_seen: bool
+    way: WayReport
+    unfinished: tuple[CpuUnfinished, ...]
     gap_ns: int | None
     gap_error_ns: int | None
     gap_raw: int | None
@@ -106,7 +113,9 @@ class HandoverReport:
     @property
     def zero(self) -> str:
         """What stands at ``jump_ns``."""
-        return "the jump" if self.jump_seen else "the old kernel's last recorded event"
+        if not self.jump_seen:
+            return "the old kernel's last recorded event"
+        return "the jump" if self.way.name in ("kexec", "panic") else f"the {self.way.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,20 +265,23 @@ def _cycles(events: Events, h: Handover) -> int | None:
     return first - last if events.axis.native(rows.buffer[ends]).all() else None
 
 
-def _handover_report(events: Events, h: Handover) -> HandoverReport:
+def _handover_report(events: Events, h: Handover, arrival: Arrival) -> HandoverReport:
     axis, rows = events.axis, events.rows
+    way = way_report(events, h.old, h.down, arrival, recorded=h.last_old is not None)
     gap: tuple[int | None, int | None] = (None, None)
     blackout = gap
     if h.last_old is not None and h.first_new is not None:
         gap = axis.interval(rows, h.last_old, h.first_new)
-    if h.reboot is not None and h.user is not None:
-        blackout = axis.interval(rows, h.reboot, h.user)
+    if h.begun is not None and h.user is not None:
+        blackout = axis.interval(rows, h.begun, h.user)
     bounds = next((g for g in axis.clock.gaps if g.boot == h.old), None)
     return HandoverReport(
         old=h.old,
         new=h.new,
         jump_ns=int(axis.ts_ns[h.last_old]) if h.last_old is not None else None,
-        jump_seen=any(p.name == "machine_kexec" and p.observed for p in h.phases),
+        jump_seen=way.left,
+        way=way,
+        unfinished=() if way.usual else unfinished(events, events.boot(h.old), h.down),
         gap_ns=gap[0],
         gap_error_ns=gap[1],
         gap_raw=_cycles(events, h) if gap[0] is not None else None,
@@ -307,9 +319,10 @@ def make_report(events: Events) -> Report:
         probes += [probed] if probed else []
         boot_remarks += remarks
     systemd = {boot.index: read_systemd(boot) for boot in events.boots}
+    arrivals = {boot.index: arrival_of(boot) for boot in events.boots}
     jumps = [
         handover_between(
-            observe_leaving(events, old, systemd[old.index]),
+            observe_leaving(events, old, systemd[old.index], arrivals[new.index]),
             observe_entering(events, new, systemd[new.index]),
         )
         for old, new in pairwise(events.boots)
@@ -331,7 +344,7 @@ def make_report(events: Events) -> Report:
         verdict=verdict,
         common_clock=axis.common,
         boots=tuple(boots),
-        handovers=tuple(_handover_report(events, h) for h in jumps),
+        handovers=tuple(_handover_report(events, h, arrivals[h.new]) for h in jumps),
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)

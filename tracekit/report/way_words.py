@@ -1,0 +1,121 @@
+"""The way down in words: what is known of it, and from where."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracekit.report.arrival import Arrival
+from tracekit.report.milestones import PANICKED
+from tracekit.report.ways import KEXEC, NOT_SEEN, Down
+from tracekit.timeline.boot import Boot
+from tracekit.timeline.events import Events
+
+__all__ = ["WayReport", "way_report"]
+
+_CONSOLE = "printk:console"
+_REASON = re.compile(rf"^(?:\[[^\]\n]*\] *)*{PANICKED}(?:: (.*))?$", re.M)
+#: What firmware told of the reset before: print_s5_reset_status_mmio(), arch/x86/kernel/cpu/amd.c.
+_TOLD = re.compile(r"Previous system reset reason .*")
+_BEGIN = {"panic": "panic", "emergency restart": "emergency restart"}
+
+
+@dataclass(frozen=True, slots=True)
+class WayReport:
+    """How the old kernel went down.
+
+    ``name``: kexec, reboot, power off, halt, panic, emergency restart, shutdown (what for is not
+    known) or "not seen". ``left``: it was recorded up to the last function of that way; ``last``
+    is the last one that was seen. ``reason`` is a panic's, ``arrival`` how the next kernel came up
+    (kexec, crash kernel, boot loader, unknown). ``begin`` is where its user space ended, ``text``
+    all of this in words.
+    """
+
+    name: str
+    left: bool
+    last: str
+    reason: str
+    arrival: str
+    begin: str
+    text: str
+
+    @property
+    def usual(self) -> bool:
+        """Whether it went as it should: a way that was seen to its end, and no panic."""
+        return self.left and self.name != "panic"
+
+
+def _printed_reason(events: Events, boot: int) -> str | None:
+    """A panic's reason by what the kernel printed into the record; None if it printed none."""
+    kinds = [i for i, k in enumerate(events.kinds) if k.boot == boot and k.name == _CONSOLE]
+    rows = np.flatnonzero(np.isin(events.rows.kind, kinds))
+    found = None
+    for _, values in events.values(rows, "msg"):
+        for text in values.to_pylist():
+            if isinstance(text, str) and (match := _REASON.match(text.rstrip("\n"))):
+                found = match[1] or ""
+    return found
+
+
+def _reason(events: Events, boot: Boot) -> str:
+    printed = _printed_reason(events, boot.index)
+    if printed is not None:
+        return printed.strip()
+    logged = [match[1] or "" for match in _REASON.finditer(boot.text("dmesg"))]
+    return logged[-1].strip() if logged else ""
+
+
+def _came_up(arrival: Arrival) -> str:
+    words = {
+        "kexec": "the next kernel was started by kexec",
+        "crash kernel": "the next kernel is a crash kernel",
+        "boot loader": "the next kernel was started by firmware",
+    }
+    return f"{words[arrival.kind]} ({arrival.evidence})" if arrival.kind in words else ""
+
+
+def _not_seen(recorded: bool, arrival: Arrival, told: str) -> str:
+    begin = "the old kernel was never seen to go down" if recorded else "nothing of it was recorded"
+    came = _came_up(arrival) or "how the next kernel came up is not known"
+    if arrival.kind == "boot loader":
+        came += ": power loss, a reset, a watchdog, or a way down that was not recorded"
+    return "; ".join(part for part in (begin, came, told) if part)
+
+
+def _contradicted(down: Down, arrival: Arrival) -> str:
+    """What does not fit between the way down and the way up, in words."""
+    if down.way is KEXEC and down.left and arrival.kind in ("boot loader", "crash kernel"):
+        return f"but {_came_up(arrival)}: the one that kexec started left no record here"
+    if down.recorded and down.way.name != "panic" and arrival.kind == "crash kernel":
+        return f"but {_came_up(arrival)}: a panic on the way"
+    if down.way.name not in ("kexec", "panic", "shutdown") and arrival.kind == "kexec":
+        return f"but {_came_up(arrival)}: others ran in between"
+    return ""
+
+
+def way_report(
+    events: Events, boot: int, down: Down, arrival: Arrival, *, recorded: bool
+) -> WayReport:
+    """What is known of how ``boot`` went down; ``recorded``: whether it has any event."""
+    old, name = events.boot(boot), down.way.name
+    reason = _reason(events, old) if name == "panic" else ""
+    after = next((b for b in events.boots if b.index > boot), None)
+    told = _TOLD.search(after.text("dmesg")) if after is not None and not down.left else None
+    said = f"the next kernel's log says '{told[0]}'" if told else ""
+    if down.way is NOT_SEEN:
+        text = _not_seen(recorded, arrival, said)
+    elif not down.recorded:
+        head = f"{name}: {reason}" if reason else name
+        text = f"{head}; nothing in the record marks it, but {_came_up(arrival)}"
+    else:
+        head = f"{name}: {reason}" if reason else name
+        how = "recorded up to" if down.left else "not seen to its end: the last step recorded is"
+        parts = [head, f"{how} {down.last}" if down.last else "", _contradicted(down, arrival)]
+        if name == "panic" and not parts[2]:
+            parts[2] = _came_up(arrival)
+        text = "; ".join(part for part in (*parts, said) if part)
+    return WayReport(
+        name, down.left, down.last, reason, arrival.kind, _BEGIN.get(name, "reboot call"), text
+    )
