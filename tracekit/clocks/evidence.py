@@ -32,13 +32,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class BootEvidence:
-    """The checked samples and log of a boot. ``fit``: of the clock that shows a rate best."""
+    """The checked samples and log of a boot. ``fit``: of the clock that shows a rate best.
+
+    ``by_firmware``: see :class:`BootClocks`.
+    """
 
     index: int
     log: KernelLog
     brackets: Mapping[str, Sequence[Bracket]]
     fit: LineFit | None
     notes: tuple[Diagnostic, ...]
+    by_firmware: bool = False
 
     @property
     def where(self) -> str:
@@ -56,11 +60,13 @@ class BootClocks:
     """The saved clock data of one boot.
 
     ``samples``: the untrusted contents of ``clocks.json`` and ``clocks-last.json``.
+    ``by_firmware``: it came up through firmware, which may have reset the counter.
     """
 
     index: int
     samples: Sequence[object] = ()
     dmesg: str = ""
+    by_firmware: bool = False
 
     @cached_property
     def evidence(self) -> BootEvidence:
@@ -74,6 +80,7 @@ class BootClocks:
             brackets,
             fit,
             fit.diagnostics if fit else notes,
+            self.by_firmware,
         )
 
 

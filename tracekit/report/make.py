@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from tracekit.errors import Diagnostic
-from tracekit.report.arrival import Arrival, arrival_of
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
 from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
@@ -23,6 +22,7 @@ from tracekit.report.unfinished import CpuUnfinished, unfinished
 from tracekit.report.verdict import Verdict, judge
 from tracekit.report.way_words import WayReport, way_report
 from tracekit.text import count_lost
+from tracekit.timeline.arrival import Arrival, arrival_of
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.undecodable import undecodable

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tracekit.errors import Diagnostic
-from tracekit.report.arrival import Arrival
 from tracekit.report.initcalls import Initcall, initcall_levels, initcalls
 from tracekit.report.milestones import find_marks
 from tracekit.report.systemd import Systemd, shutdown_begin, shutdown_exec, startup_end
 from tracekit.report.time_zero import TimeZero, time_zero
 from tracekit.report.ways import Down, way_down
+from tracekit.timeline.arrival import Arrival
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.report.arrival import Arrival
 from tracekit.report.milestones import PANICKED
 from tracekit.report.ways import KEXEC, NOT_SEEN, Down
+from tracekit.timeline.arrival import Arrival
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.report.arrival import Arrival
 from tracekit.report.milestones import last_calls
+from tracekit.timeline.arrival import Arrival
 
 __all__ = ["KEXEC", "NOT_SEEN", "PANIC", "SOME", "Down", "Way", "way_down"]
 

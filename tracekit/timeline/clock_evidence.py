@@ -17,6 +17,7 @@ from tracekit.clocks.fit import Bracket
 from tracekit.clocks.model import UNKNOWN
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import SessionError
+from tracekit.timeline.arrival import arrival_of
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bpf_records import MONOTONIC
 from tracekit.timeline.markers import marker_samples
@@ -70,7 +71,8 @@ def _clocks_of(part: BootPart, merged: Merged) -> BootClocks:
     samples = document.get("samples")
     marks = marker_samples(boot, document.get("markers"), merged.rows, merged.kinds, merged.buffers)
     all_samples = [*(samples if isinstance(samples, list) else ()), *marks]
-    return BootClocks(boot.index, all_samples, boot.text("dmesg"))
+    by_firmware = arrival_of(boot).kind == "boot loader"
+    return BootClocks(boot.index, all_samples, boot.text("dmesg"), by_firmware)
 
 
 def _buffers_of(part: BootPart) -> _Buffers:
