@@ -10,13 +10,13 @@ from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
 from tracekit.ftrace.ring.page import Records, committed, read_pages
-from tracekit.session.regions import RegionBytes, read_region, region_address, region_writers
+from tracekit.session.regions import RegionBytes, read_region, region_address
 from tracekit.spans import Span
 from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.saved.counters import Counters, parse_stats, read_counters
 from tracekit.timeline.saved.foreign import whose_region
-from tracekit.timeline.shared import CpuShares, share_out, writer_of
+from tracekit.timeline.shared import CpuShares, share_out, writer_of, writers_in
 from tracekit.timeline.shared_losses import lost_to_the_next
 
 __all__ = ["read_buffers"]
@@ -50,7 +50,7 @@ def _regions(boot: Boot) -> list[str]:
             continue
         if int(match[1]) == boot.index:
             own.append(path)
-        elif me and me in region_writers(boot.session, path):
+        elif me and me in writers_in(boot.session, path):
             others[path.rsplit("/", 1)[1]] = path  # the copy that a later boot made has more
     names = {path.rsplit("/", 1)[1] for path in own}
     return [*own, *(path for name, path in others.items() if name not in names)]
@@ -77,7 +77,7 @@ def _region(boot: Boot, path: str) -> Buffer | None:
             "cpus-missing", f"region {name}",
             f"{boot.cpus} CPUs were online, the region holds buffers of {len(layout.cpus)}",
         )  # fmt: skip
-    writers = region_writers(boot.session, path)
+    writers = writers_in(boot.session, path)
     if len(writers) > 1:
         return _shared(boot, path, name, region, layout, writers)
     return _decoded(boot, path, name, region.data, region.unread, layout)
