@@ -230,12 +230,16 @@ def _unfinished(h: HandoverReport) -> Iterator[RenderableType]:
     """What each CPU had begun and not ended."""
     for cpu in h.unfinished:
         task = "idle" if cpu.pid == 0 else printable(f"{cpu.comm or '<...>'}-{cpu.pid}")
-        since = f" since {duration(cpu.since_ns)}" if cpu.since_ns is not None else ""
+        since = "" if cpu.since_ns is None else f" since {duration(h.from_jump(cpu.since_ns))}"
         head = Text(f"CPU {cpu.cpu}  ", style="bold")
-        head.append(task, style="green").append(f"{since}, last event {duration(cpu.last_ns)}")
+        head.append(task, style="green").append(
+            f"{since}, last event {duration(h.from_jump(cpu.last_ns))}"
+        )
         lines = [head]
         for one in cpu.open:
-            line = Text(f"{duration(one.since_ns):>10}  ", no_wrap=True, overflow="ellipsis")
+            line = Text(
+                f"{duration(h.from_jump(one.since_ns)):>10}  ", no_wrap=True, overflow="ellipsis"
+            )
             line.append(f"{one.what}: ", style="bold red")
             if (one.pid, one.comm) != (cpu.pid, cpu.comm):
                 line.append(printable(f"{one.comm or '<...>'}-{one.pid}  "), style="green")

@@ -110,6 +110,10 @@ class HandoverReport:
     blackout_ns: int | None
     blackout_error_ns: int | None
 
+    def from_jump(self, ns: int | None) -> int | None:
+        """A time of the session's axis relative to ``jump_ns``, where there is one."""
+        return ns if ns is None or self.jump_ns is None else ns - self.jump_ns
+
     @property
     def zero(self) -> str:
         """What stands at ``jump_ns``."""

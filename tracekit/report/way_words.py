@@ -112,7 +112,9 @@ def way_report(
     else:
         head = f"{name}: {reason}" if reason else name
         how = "recorded up to" if down.left else "not seen to its end: the last step recorded is"
-        parts = [head, f"{how} {down.last}" if down.last else "", _contradicted(down, arrival)]
+        if down.last:
+            head += f"{'; ' if reason else ', '}{how} {down.last}"
+        parts = ["", head, _contradicted(down, arrival)]
         if name == "panic" and not parts[2]:
             parts[2] = _came_up(arrival)
         text = "; ".join(part for part in (*parts, said) if part)

@@ -168,7 +168,12 @@ def _shared(
     if newest:
         later = {c.cpu: (0 if c.wrapped is False else None, False) for c in cpus}
         return replace(buffer, lost=later)
-    return replace(buffer, lost=_losses(boot, buffer, layout, None))
+    touched = {
+        c.cpu for c, s in zip(layout.cpus, shares, strict=True) if any(s.parts[number + 1 :])
+    }
+    losses = _losses(boot, buffer, layout, None)
+    intact = {r.cpu for r in buffer.records if len(r)} - touched
+    return replace(buffer, lost={cpu: v for cpu, v in losses.items() if cpu not in intact})
 
 
 def _losses(
