@@ -28,7 +28,7 @@ def forget_instance(path: Path) -> None:
 def test_the_instance_is_found_by_address(copy: Path) -> None:
     """The global buffer of that kernel is on another clock."""
     assert "[local]" in (copy / "boots/0/tracefs/trace_clock").read_text()
-    (buffer,) = [b for b in tracekit.open(copy).buffers if b.layout is not None]
+    buffer = next(b for b in tracekit.open(copy).buffers if b.layout is not None)
     assert (buffer.name, buffer.instance, buffer.clock) == ("carveout-70000000", "tk", "x86-tsc")
     assert set(buffer.counters) == {0, 1}
 
