@@ -194,6 +194,20 @@ def test_the_reason_of_a_panic(tmp_path: Path) -> None:
     assert jump.way.reason == "VFS: Unable to mount root fs"
 
 
+def test_the_last_alarm_of_a_kernel_that_hung(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {CONSOLE: console_format()}
+    lines = ["watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [x:1]", "Modules linked in:"]
+    events = [(START + n * MS, console(line)) for n, line in enumerate(lines)]
+    log = "[    0.1] x86/amd: Previous system reset reason [0x00080800]: software wrote 0x6\n"
+    after = next_boot(loader=0x21)
+    after.files["dmesg"] = log
+    boots = [BootFiles(region(events), files=files), after]
+    (jump,) = tracekit.open(write_session(tmp_path / "s", boots)).report().handovers
+    assert jump.way.name == "not seen"
+    assert f"it had printed '{lines[0]}'" in jump.way.text
+    assert "Previous system reset reason [0x00080800]" in jump.way.text
+
+
 def test_nothing_tells() -> None:
     down = way_down({}, Arrival())
     assert (down.way, down.left, down.last) == (NOT_SEEN, False, "")

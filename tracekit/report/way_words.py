@@ -19,6 +19,12 @@ _CONSOLE = "printk:console"
 _REASON = re.compile(rf"^(?:\[[^\]\n]*\] *)*{PANICKED}(?:: (.*))?$", re.M)
 #: What firmware told of the reset before: print_s5_reset_status_mmio(), arch/x86/kernel/cpu/amd.c.
 _TOLD = re.compile(r"Previous system reset reason .*")
+#: What a kernel prints that will not go on: watchdog_timer_fn(), watchdog_hardlockup_check(),
+#: check_hung_task(), print_cpu_stall(), and what die() and its kin print.
+_ALARM = re.compile(
+    r".*(BUG: |Oops|general protection fault|hard LOCKUP|blocked for more than|stalls? on CPU"
+    r"|self-detected stall|detected stalls).*"
+)
 _BEGIN = {"panic": "panic", "emergency restart": "emergency restart"}
 
 
@@ -47,22 +53,23 @@ class WayReport:
         return self.left and self.name != "panic"
 
 
-def _printed_reason(events: Events, boot: int) -> str | None:
-    """A panic's reason by what the kernel printed into the record; None if it printed none."""
+def _last_printed(events: Events, boot: int, wanted: re.Pattern[str]) -> re.Match[str] | None:
+    """The last line that the kernel printed into the record and that matches from its begin."""
     kinds = [i for i, k in enumerate(events.kinds) if k.boot == boot and k.name == _CONSOLE]
     rows = np.flatnonzero(np.isin(events.rows.kind, kinds))
-    found = None
-    for _, values in events.values(rows, "msg"):
-        for text in values.to_pylist():
-            if isinstance(text, str) and (match := _REASON.match(text.rstrip("\n"))):
-                found = match[1] or ""
-    return found
+    found: tuple[int, re.Match[str]] | None = None
+    for part, values in events.values(rows, "msg"):
+        for at, text in zip(part.tolist(), values.to_pylist(), strict=True):
+            match = wanted.match(text.rstrip("\n")) if isinstance(text, str) else None
+            if match and (found is None or at > found[0]):
+                found = at, match
+    return found[1] if found else None
 
 
 def _reason(events: Events, boot: Boot) -> str:
-    printed = _printed_reason(events, boot.index)
+    printed = _last_printed(events, boot.index, _REASON)
     if printed is not None:
-        return printed.strip()
+        return (printed[1] or "").strip()
     logged = [match[1] or "" for match in _REASON.finditer(boot.text("dmesg"))]
     return logged[-1].strip() if logged else ""
 
@@ -103,7 +110,15 @@ def way_report(
     reason = _reason(events, old) if name == "panic" else ""
     after = next((b for b in events.boots if b.index > boot), None)
     told = _TOLD.search(after.text("dmesg")) if after is not None and not down.left else None
-    said = f"the next kernel's log says '{told[0]}'" if told else ""
+    alarm = None if down.left or name == "panic" else _last_printed(events, boot, _ALARM)
+    said = "; ".join(
+        text
+        for text in (
+            f"it had printed '{alarm[0].strip()}'" if alarm else "",
+            f"the next kernel's log says '{told[0]}'" if told else "",
+        )
+        if text
+    )
     if down.way is NOT_SEEN:
         text = _not_seen(recorded, arrival, said)
     elif not down.recorded:
