@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,6 +108,26 @@ def test_a_device_that_never_shut_down(tmp_path: Path) -> None:
     last = cpu.open[-1]
     assert (last.event, last.what) == ("device:shutdown", "call") and "0000:00:1f.2" in last.args
     assert ("last step of the way down", "kexec:device_shutdown") in names(cpu)
+
+
+@pytest.mark.parametrize(("reader", "told"), [("file", True), ("the boot itself", False)])
+def test_a_record_out_of_a_file_has_no_kernel_after_it(
+    tmp_path: Path, reader: str, told: bool
+) -> None:
+    kernel = {"release": "7.0.0", "known": True, "boot_id": "the boot itself", "cpus": 1,
+              "page_size": 4096, "trace_instances": [{"name": "tk", "region": "tkA"}]}  # fmt: skip
+    files = {
+        **FILES, "kernel.json": json.dumps(kernel),
+        "regions/tkA.json": json.dumps({"read_in": reader}),
+    }  # fmt: skip
+    events = [at(0, "initcall/initcall_start", 1), at(1, "initcall/initcall_finish", 1),
+              at(2, "initcall/initcall_start", 2)]  # fmt: skip
+    path = write_session(tmp_path / "s", [BootFiles(region(events), files=files)])
+    ending = tracekit.open(path).report().ending
+    assert (ending is not None) == told
+    if ending is not None:
+        assert ending.way.name == "not seen" and "no kernel after it" in ending.way.text
+        assert names(ending.unfinished[0]) == [("initcall", "initcall:initcall_start")]
 
 
 def test_a_kernel_that_left_as_it_should_has_no_such_list(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
+from tracekit.report.unfinished import CpuUnfinished
 from tracekit.text import (
     count_lost,
     duration,
@@ -226,19 +227,21 @@ def _last_events(report: Report) -> Iterator[RenderableType]:
         yield Group(Text(f"CPU {cpu}", style="bold"), *lines)
 
 
-def _unfinished(h: HandoverReport) -> Iterator[RenderableType]:
-    """What each CPU had begun and not ended."""
-    for cpu in h.unfinished:
+def _unfinished(
+    cpus: Sequence[CpuUnfinished], from_zero: Callable[[int | None], int | None] = lambda ns: ns
+) -> Iterator[RenderableType]:
+    """What each CPU had begun and not ended; ``from_zero`` makes its times those shown."""
+    for cpu in cpus:
         task = "idle" if cpu.pid == 0 else printable(f"{cpu.comm or '<...>'}-{cpu.pid}")
-        since = "" if cpu.since_ns is None else f" since {duration(h.from_jump(cpu.since_ns))}"
+        since = "" if cpu.since_ns is None else f" since {duration(from_zero(cpu.since_ns))}"
         head = Text(f"CPU {cpu.cpu}  ", style="bold")
         head.append(task, style="green").append(
-            f"{since}, last event {duration(h.from_jump(cpu.last_ns))}"
+            f"{since}, last event {duration(from_zero(cpu.last_ns))}"
         )
         lines = [head]
         for one in cpu.open:
             line = Text(
-                f"{duration(h.from_jump(one.since_ns)):>10}  ", no_wrap=True, overflow="ellipsis"
+                f"{duration(from_zero(one.since_ns)):>10}  ", no_wrap=True, overflow="ellipsis"
             )
             line.append(f"{one.what}: ", style="bold red")
             if (one.pid, one.comm) != (cpu.pid, cpu.comm):
@@ -263,7 +266,16 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     for h in report.handovers:
         if h.unfinished:
             where = f"Boot {h.old}: what" if several else "What"
-            yield f"{where} each CPU had begun and not ended", list(_unfinished(h))
+            yield (
+                f"{where} each CPU had begun and not ended",
+                list(_unfinished(h.unfinished, h.from_jump)),
+            )
+    if report.ending and report.ending.unfinished:
+        where = f"Boot {report.ending.boot}: what" if report.handovers else "What"
+        yield (
+            f"{where} each CPU had begun and not ended",
+            list(_unfinished(report.ending.unfinished)),
+        )
     for number, h in enumerate(report.handovers):
         which = f"Boot {h.old} → {h.new}: where" if several else "Where"
         yield f"{which} the time went (0 is {h.zero})", [_phases(report, number)]
@@ -289,6 +301,9 @@ def render_report(report: Report, console: Console) -> None:
     if not report.handovers:
         names = ", ".join(printable(b.release) for b in report.boots) or "no boot"
         console.print(Text(f"Linux {names}: one boot, no jump in this session", style="bold"))
+    if report.ending:
+        boot = f" (boot {report.ending.boot})" if report.handovers else ""
+        console.print(Text(f"  way down{boot}  {printable(on_one_line(report.ending.way.text))}"))
     console.print(_record(report))
     for title, parts in _sections(report):
         console.print(Text(f"\n{title}", style="bold"))

@@ -20,7 +20,7 @@ from tracekit.report.probes import ProbeReport, probe_report
 from tracekit.report.systemd import Unit, read_systemd, unit_starts
 from tracekit.report.unfinished import CpuUnfinished, unfinished
 from tracekit.report.verdict import Verdict, judge
-from tracekit.report.way_words import WayReport, way_report
+from tracekit.report.way_words import EndingReport, WayReport, ending, way_report
 from tracekit.text import count_lost
 from tracekit.timeline.arrival import Arrival, arrival_of
 from tracekit.timeline.boot import Boot
@@ -128,6 +128,8 @@ class Report:
 
     ``verdict`` is what may be said of the record (:mod:`tracekit.report.verdict`), ``complete``
     whether that is "complete".
+    ``ending`` is how the record of the last boot ends, where another boot or another machine read
+    it: None where that boot is the one that recovered the others.
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
     ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
     """
@@ -138,6 +140,7 @@ class Report:
     common_clock: bool
     boots: tuple[BootReport, ...]
     handovers: tuple[HandoverReport, ...]
+    ending: EndingReport | None
     phases: tuple[Phase, ...]
     initcalls: tuple[Initcall, ...]
     devices: tuple[Device, ...]
@@ -349,6 +352,7 @@ def make_report(events: Events) -> Report:
         common_clock=axis.common,
         boots=tuple(boots),
         handovers=tuple(_handover_report(events, h, arrivals[h.new]) for h in jumps),
+        ending=ending(events),
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)

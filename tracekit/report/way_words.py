@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracekit.report.milestones import PANICKED
-from tracekit.report.ways import KEXEC, NOT_SEEN, Down
+from tracekit.capture.save.kernel import identity
+from tracekit.report.milestones import PANICKED, find_marks
+from tracekit.report.unfinished import CpuUnfinished, unfinished
+from tracekit.report.ways import KEXEC, NOT_SEEN, Down, way_down
+from tracekit.session.regions import region_reader
 from tracekit.timeline.arrival import Arrival
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 
-__all__ = ["WayReport", "way_report"]
+__all__ = ["EndingReport", "WayReport", "ending", "way_report"]
 
 _CONSOLE = "printk:console"
 _REASON = re.compile(rf"^(?:\[[^\]\n]*\] *)*{PANICKED}(?:: (.*))?$", re.M)
@@ -53,6 +56,15 @@ class WayReport:
         return self.left and self.name != "panic"
 
 
+@dataclass(frozen=True, slots=True)
+class EndingReport:
+    """How the record of the last boot ends, which others read: as of a handover's old kernel."""
+
+    boot: int
+    way: WayReport
+    unfinished: tuple[CpuUnfinished, ...]
+
+
 def _last_printed(events: Events, boot: int, wanted: re.Pattern[str]) -> re.Match[str] | None:
     """The last line that the kernel printed into the record and that matches from its begin."""
     kinds = [i for i, k in enumerate(events.kinds) if k.boot == boot and k.name == _CONSOLE]
@@ -83,10 +95,13 @@ def _came_up(arrival: Arrival) -> str:
     return f"{words[arrival.kind]} ({arrival.evidence})" if arrival.kind in words else ""
 
 
-def _not_seen(recorded: bool, arrival: Arrival, told: str) -> str:
+def _not_seen(recorded: bool, arrival: Arrival | None, told: str) -> str:
     begin = "the old kernel was never seen to go down" if recorded else "nothing of it was recorded"
-    came = _came_up(arrival) or "how the next kernel came up is not known"
-    if arrival.kind == "boot loader":
+    if arrival is None:
+        begin, came = "it was never seen to go down", "no kernel after it is in the session"
+    else:
+        came = _came_up(arrival) or "how the next kernel came up is not known"
+    if arrival is not None and arrival.kind == "boot loader":
         came += ": power loss, a reset, a watchdog, or a way down that was not recorded"
     return "; ".join(part for part in (begin, came, told) if part)
 
@@ -100,6 +115,21 @@ def _contradicted(down: Down, arrival: Arrival) -> str:
     if down.way.name not in ("kexec", "panic", "shutdown") and arrival.kind == "kexec":
         return f"but {_came_up(arrival)}: others ran in between"
     return ""
+
+
+def ending(events: Events) -> EndingReport | None:
+    """How the record of the last boot ends; None where that boot read its regions itself."""
+    boot = events.boots[-1] if events.boots else None
+    if boot is None or not bool(np.any(events.rows.boot == boot.index)):
+        return None
+    own = {identity(boot.kernel), ""}
+    listed = boot.session.list(f"boots/{boot.index}/regions/")
+    paths = [path for path in listed if path.endswith(".raw")]
+    if all(region_reader(boot.session, path) in own for path in paths):
+        return None
+    down = way_down(find_marks(events, boot), Arrival())
+    way = way_report(events, boot.index, down, Arrival(), recorded=True)
+    return EndingReport(boot.index, way, () if way.usual else unfinished(events, boot, down))
 
 
 def way_report(
@@ -120,7 +150,7 @@ def way_report(
         if text
     )
     if down.way is NOT_SEEN:
-        text = _not_seen(recorded, arrival, said)
+        text = _not_seen(recorded, arrival if after else None, said)
     elif not down.recorded:
         head = f"{name}: {reason}" if reason else name
         text = f"{head}; nothing in the record marks it, but {_came_up(arrival)}"

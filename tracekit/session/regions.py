@@ -14,6 +14,7 @@ __all__ = [
     "listed_writers",
     "read_region",
     "region_address",
+    "region_reader",
     "region_writers",
     "unread_spans",
 ]
@@ -62,6 +63,12 @@ def region_address(session: Session, path: str) -> int | None:
     """The physical address of the region whose bytes are in ``path``; None if it is not known."""
     address = _about(session, path).get("address")
     return address if type(address) is int and address > 0 else None
+
+
+def region_reader(session: Session, path: str) -> str:
+    """What identifies the boot that read the region: ``file`` for none, '' if it is not known."""
+    reader = _about(session, path).get("read_in")
+    return reader if isinstance(reader, str) else ""
 
 
 def listed_writers(document: Mapping[str, Any]) -> tuple[str, ...]:
