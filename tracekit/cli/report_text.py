@@ -26,6 +26,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 22  # cells
 _SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _MOST = 10  # of the slowest of a kind
+_OPEN = 12  # things a CPU had begun, the newest
 _LISTED = 20  # diagnostics; --json has them all
 
 
@@ -239,7 +240,9 @@ def _unfinished(
             f"{since}, last event {duration(from_zero(cpu.last_ns))}"
         )
         lines = [head]
-        for one in cpu.open:
+        if (more := len(cpu.open) - _OPEN) > 0:
+            lines.append(Text(f"  … {more} begun earlier: --json has them all", style="dim"))
+        for one in cpu.open[-_OPEN:]:
             line = Text(
                 f"{duration(from_zero(one.since_ns)):>10}  ", no_wrap=True, overflow="ellipsis"
             )

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.probes.kprobes import GROUP
 from tracekit.probes.records import KINDS
 from tracekit.report.milestones import kprobes
 from tracekit.report.ways import Down
@@ -127,7 +128,8 @@ class _Record:
         return np.array(still, np.int64)
 
 
-_PROBED = frozenset(kind.event.partition(":")[0] for kind in KINDS.values()) - {"ring_buffer"}
+#: Events of tracekit's own probes: where it records a begin, it records the end.
+_PROBED = frozenset([GROUP, *(kind.event.partition(":")[0] for kind in KINDS.values())])
 
 
 def _enabled(boot: Boot) -> Iterator[str]:

@@ -160,7 +160,7 @@ def way_report(
         if down.last:
             head += f"{'; ' if reason else ', '}{how} {down.last}"
         parts = ["", head, _contradicted(down, arrival)]
-        if name == "panic" and not parts[2]:
+        if (name == "panic" or not down.left) and not parts[2]:
             parts[2] = _came_up(arrival)
         text = "; ".join(part for part in (*parts, said) if part)
     return WayReport(
