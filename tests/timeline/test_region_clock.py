@@ -19,10 +19,23 @@ def copy(session: Callable[[str], Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(session(CAPTURE), tmp_path / "s"))
 
 
-def forget_instance(path: Path) -> None:
-    """As where the command line was not saved."""
+def change(path: Path, **facts: object) -> None:
+    """Change what is known of boot 0."""
     kernel = json.loads((path / "boots/0/kernel.json").read_text())
-    (path / "boots/0/kernel.json").write_text(json.dumps(kernel | {"trace_instances": []}))
+    (path / "boots/0/kernel.json").write_text(json.dumps(kernel | facts))
+
+
+@pytest.mark.parametrize("lost", ["file", "instance"])
+def test_all_others_are_excluded(copy: Path, lost: str) -> None:
+    """104 s in ns of a boot that lasted 43 s at most."""
+    if lost == "file":
+        (copy / "boots/0/tracefs/instances/tk/trace_clock").unlink()
+    else:
+        change(copy, trace_instances=[])
+    report = tracekit.open(copy).report()
+    assert report.boots[0].clock == "x86-tsc" and report.common_clock
+    (note,) = [d for d in report.diagnostics if d.code == "clock-by-exclusion"]
+    assert "would be 104 s in ns, but the boot lasted at most 48 s" in note.message
 
 
 def test_the_instance_is_found_by_address(copy: Path) -> None:
@@ -38,7 +51,8 @@ def test_nothing_tells(copy: Path, lost: str) -> None:
     if lost == "file":
         (copy / "boots/0/tracefs/instances/tk/trace_clock").unlink()
     else:
-        forget_instance(copy)
+        change(copy, trace_instances=[])
+    change(copy, btime_s=1795842040 - 90)  # then it may have been 104 s
     report = tracekit.open(copy).report()
     old = report.boots[0]
     assert (old.clock, old.events, old.clock_error_ns) == ("unknown", 91_054, None)

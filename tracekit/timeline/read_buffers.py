@@ -14,6 +14,7 @@ from tracekit.session.regions import RegionBytes, read_region, region_address
 from tracekit.spans import Span
 from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
+from tracekit.timeline.region_clock import clock_of
 from tracekit.timeline.saved.counters import Counters, parse_stats, read_counters
 from tracekit.timeline.saved.foreign import whose_region
 from tracekit.timeline.shared import CpuShares, share_out, writer_of, writers_in
@@ -117,7 +118,7 @@ def _decoded(
         for cpu in layout.cpus
     )  # fmt: skip
     instance = boot.instance_on(name, region_address(boot.session, path))
-    clock = _clock_of(boot, layout, instance)
+    clock = clock_of(boot, layout, data, instance)
     remarks = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
     extents = tuple(
         Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
@@ -126,14 +127,6 @@ def _decoded(
         name, instance, clock, data, records, layout, remarks, extents,
         counters=_counters(boot, instance, records) if instance else {},
     )  # fmt: skip
-
-
-def _clock_of(boot: Boot, layout: RegionLayout, instance: str) -> str | None:
-    """The trace clock of a region: the region's own word, else that of the instance on it.
-
-    The layout of 6.12 to 6.14 has no clock in it; without a known instance nothing tells.
-    """
-    return layout.clock or (boot.trace_clock(instance) if instance else None)
 
 
 def _counters(boot: Boot, instance: str, records: Iterable[Records]) -> dict[int, Counters]:
@@ -154,7 +147,7 @@ def _shared(
     """The part of a region, which several boots recorded into, that is the given one's."""
     indices = _indices(boot)
     address = region_address(boot.session, path)
-    clock = _clock_of(boot, layout, boot.instance_on(name, address))
+    clock = clock_of(boot, layout, region.data, boot.instance_on(name, address))
     known = [writer_of(boot.session, indices.get(w), name, address, clock) for w in writers]
     shares = share_out(region.data, layout, boot.header_page, known, clock, region.unread)
     me = identity(boot.kernel)
