@@ -22,7 +22,7 @@ from tests.support.sessions.ways import CONSOLE, console, console_format, next_b
 from tracekit.cli import main
 from tracekit.report.make import Report
 from tracekit.report.ways import NOT_SEEN, way_down
-from tracekit.timeline.arrival import Arrival
+from tracekit.timeline.started_by import StartedBy
 
 CARVE_OUT, PANIC = "stock-6.12-carveout-tsc", "stock-6.12-panic-tsc"
 
@@ -46,7 +46,7 @@ def test_a_kexec_between_two_halves_of_a_carve_out(session: Callable[[str], Path
     old = recording.rows.of_boot(0)
     assert int(recording.rows.ts_raw[old][-1]) == 104_410_883_408
     (jump,) = report.handovers
-    assert (jump.way.name, jump.way.left, jump.way.arrival) == ("kexec", True, "kexec")
+    assert (jump.way.name, jump.way.left, jump.way.started_by) == ("kexec", True, "kexec")
     assert jump.gap_raw == 9_433_763_274 and jump.unfinished == ()
     assert jump.gap_error_ns is not None and jump.gap_error_ns < 10_000
     load = next(p for p in report.phases if p.name == "kexec load")
@@ -65,7 +65,7 @@ def test_a_panic_into_a_crash_kernel(session: Callable[[str], Path]) -> None:
     assert (jump.way.name, jump.way.left, jump.way.reason) == (
         "panic", True, "sysrq triggered crash",
     )  # fmt: skip
-    assert (jump.way.arrival, jump.way.begin) == ("crash kernel", "panic")
+    assert (jump.way.started_by, jump.way.begin) == ("crash kernel", "panic")
     assert observed(report) == [
         "kexec load", "panic", "crash kexec", "crash shutdown", "machine_kexec",
     ]  # fmt: skip
@@ -154,7 +154,7 @@ def test_a_call_that_came_back_is_no_way_down(tmp_path: Path) -> None:
 def test_a_power_cut(tmp_path: Path) -> None:
     boots = [BootFiles(region([(START, mark("still up"))])), next_boot(loader=0x72)]
     (jump,) = tracekit.open(write_session(tmp_path / "s", boots)).report().handovers
-    assert (jump.way.name, jump.way.arrival) == ("not seen", "boot loader")
+    assert (jump.way.name, jump.way.started_by) == ("not seen", "boot loader")
     assert "never seen to go down" in jump.way.text and "power loss" in jump.way.text
     assert "GRUB" in jump.way.text
     (cpu,) = jump.unfinished
@@ -209,5 +209,5 @@ def test_the_last_alarm_of_a_kernel_that_hung(tmp_path: Path) -> None:
 
 
 def test_nothing_tells() -> None:
-    down = way_down({}, Arrival())
+    down = way_down({}, StartedBy())
     assert (down.way, down.left, down.last) == (NOT_SEEN, False, "")

@@ -36,7 +36,7 @@ def test_nothing_was_recorded_on_top(trees: Path, tmp_path: Path) -> None:
     report = recording.report()
     assert [(b.events, b.clock) for b in report.boots] == [(91_054, "x86-tsc"), (1_548, "x86-tsc")]
     (jump,) = report.handovers
-    assert jump.way.arrival == "boot loader" and jump.gap_raw == NEW_BEGAN - LAST_OLD
+    assert jump.way.started_by == "boot loader" and jump.gap_raw == NEW_BEGAN - LAST_OLD
     codes = {d.code for d in report.diagnostics}
     assert not codes & {"region-rewritten", "region-recorded-on", "region-not-kept"}
 

@@ -22,9 +22,9 @@ from tracekit.report.unfinished import CpuUnfinished, unfinished
 from tracekit.report.verdict import Verdict, judge
 from tracekit.report.way_words import EndingReport, WayReport, ending, way_report
 from tracekit.text import count_lost
-from tracekit.timeline.arrival import Arrival, arrival_of
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
+from tracekit.timeline.started_by import StartedBy, started_by
 from tracekit.timeline.undecodable import undecodable
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
@@ -272,9 +272,9 @@ def _cycles(events: Events, h: Handover) -> int | None:
     return first - last if events.axis.native(rows.buffer[ends]).all() else None
 
 
-def _handover_report(events: Events, h: Handover, arrival: Arrival) -> HandoverReport:
+def _handover_report(events: Events, h: Handover, starter: StartedBy) -> HandoverReport:
     axis, rows = events.axis, events.rows
-    way = way_report(events, h.old, h.down, arrival, recorded=h.last_old is not None)
+    way = way_report(events, h.old, h.down, starter, recorded=h.last_old is not None)
     gap: tuple[int | None, int | None] = (None, None)
     blackout = gap
     if h.last_old is not None and h.first_new is not None:
@@ -326,10 +326,10 @@ def make_report(events: Events) -> Report:
         probes += [probed] if probed else []
         boot_remarks += remarks
     systemd = {boot.index: read_systemd(boot) for boot in events.boots}
-    arrivals = {boot.index: arrival_of(boot) for boot in events.boots}
+    starters = {boot.index: started_by(boot) for boot in events.boots}
     jumps = [
         handover_between(
-            observe_leaving(events, old, systemd[old.index], arrivals[new.index]),
+            observe_leaving(events, old, systemd[old.index], starters[new.index]),
             observe_entering(events, new, systemd[new.index]),
         )
         for old, new in pairwise(events.boots)
@@ -351,7 +351,7 @@ def make_report(events: Events) -> Report:
         verdict=verdict,
         common_clock=axis.common,
         boots=tuple(boots),
-        handovers=tuple(_handover_report(events, h, arrivals[h.new]) for h in jumps),
+        handovers=tuple(_handover_report(events, h, starters[h.new]) for h in jumps),
         ending=ending(events),
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(

@@ -18,9 +18,9 @@ from tracekit.report.milestones import find_marks
 from tracekit.report.systemd import Systemd, shutdown_begin, shutdown_exec, startup_end
 from tracekit.report.time_zero import TimeZero, time_zero
 from tracekit.report.ways import Down, way_down
-from tracekit.timeline.arrival import Arrival
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
+from tracekit.timeline.started_by import StartedBy
 
 __all__ = ["BootClock", "Entering", "Instant", "Leaving", "observe_entering", "observe_leaving"]
 
@@ -92,7 +92,7 @@ def _instant(events: Events, row: int) -> Instant:
     return Instant(row, int(events.axis.ts_ns[row]))
 
 
-def observe_leaving(events: Events, boot: Boot, systemd: Systemd, next_one: Arrival) -> Leaving:
+def observe_leaving(events: Events, boot: Boot, systemd: Systemd, next_one: StartedBy) -> Leaving:
     """Gather the observations of an old kernel; ``next_one`` is how the next came up."""
     rows = np.flatnonzero(events.rows.boot == boot.index)
     clock = _clock_of(events, boot.index)

@@ -12,9 +12,9 @@ from tracekit.report.milestones import PANICKED, find_marks
 from tracekit.report.unfinished import CpuUnfinished, unfinished
 from tracekit.report.ways import KEXEC, NOT_SEEN, Down, way_down
 from tracekit.session.regions import region_reader
-from tracekit.timeline.arrival import Arrival
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
+from tracekit.timeline.started_by import StartedBy
 
 __all__ = ["EndingReport", "WayReport", "ending", "way_report"]
 
@@ -37,8 +37,8 @@ class WayReport:
 
     ``name``: kexec, reboot, power off, halt, panic, emergency restart, shutdown (what for is not
     known) or "not seen". ``left``: it was recorded up to the last function of that way; ``last``
-    is the last one that was seen. ``reason`` is a panic's, ``arrival`` how the next kernel came up
-    (kexec, crash kernel, boot loader, unknown). ``begin`` is where its user space ended, ``text``
+    is the last one that was seen. ``reason`` is that of a panic, ``started_by`` how the next one came
+    up (kexec, crash kernel, boot loader, unknown). ``begin`` is where its user space ended, ``text``
     all of this in words.
     """
 
@@ -46,7 +46,7 @@ class WayReport:
     left: bool
     last: str
     reason: str
-    arrival: str
+    started_by: str
     begin: str
     text: str
 
@@ -86,34 +86,34 @@ def _reason(events: Events, boot: Boot) -> str:
     return logged[-1].strip() if logged else ""
 
 
-def _came_up(arrival: Arrival) -> str:
+def _came_up(starter: StartedBy) -> str:
     words = {
         "kexec": "the next kernel was started by kexec",
         "crash kernel": "the next kernel is a crash kernel",
         "boot loader": "the next kernel was started by firmware",
     }
-    return f"{words[arrival.kind]} ({arrival.evidence})" if arrival.kind in words else ""
+    return f"{words[starter.kind]} ({starter.evidence})" if starter.kind in words else ""
 
 
-def _not_seen(recorded: bool, arrival: Arrival | None, told: str) -> str:
+def _not_seen(recorded: bool, starter: StartedBy | None, told: str) -> str:
     begin = "the old kernel was never seen to go down" if recorded else "nothing of it was recorded"
-    if arrival is None:
+    if starter is None:
         begin, came = "it was never seen to go down", "no kernel after it is in the session"
     else:
-        came = _came_up(arrival) or "how the next kernel came up is not known"
-    if arrival is not None and arrival.kind == "boot loader":
+        came = _came_up(starter) or "how the next kernel came up is not known"
+    if starter is not None and starter.kind == "boot loader":
         came += ": power loss, a reset, a watchdog, or a way down that was not recorded"
     return "; ".join(part for part in (begin, came, told) if part)
 
 
-def _contradicted(down: Down, arrival: Arrival) -> str:
+def _contradicted(down: Down, starter: StartedBy) -> str:
     """What does not fit between the way down and the way up, in words."""
-    if down.way is KEXEC and down.left and arrival.kind in ("boot loader", "crash kernel"):
-        return f"but {_came_up(arrival)}: the one that kexec started left no record here"
-    if down.recorded and down.way.name != "panic" and arrival.kind == "crash kernel":
-        return f"but {_came_up(arrival)}: a panic on the way"
-    if down.way.name not in ("kexec", "panic", "shutdown") and arrival.kind == "kexec":
-        return f"but {_came_up(arrival)}: others ran in between"
+    if down.way is KEXEC and down.left and starter.kind in ("boot loader", "crash kernel"):
+        return f"but {_came_up(starter)}: the one that kexec started left no record here"
+    if down.recorded and down.way.name != "panic" and starter.kind == "crash kernel":
+        return f"but {_came_up(starter)}: a panic on the way"
+    if down.way.name not in ("kexec", "panic", "shutdown") and starter.kind == "kexec":
+        return f"but {_came_up(starter)}: others ran in between"
     return ""
 
 
@@ -127,13 +127,13 @@ def ending(events: Events) -> EndingReport | None:
     paths = [path for path in listed if path.endswith(".raw")]
     if all(region_reader(boot.session, path) in own for path in paths):
         return None
-    down = way_down(find_marks(events, boot), Arrival())
-    way = way_report(events, boot.index, down, Arrival(), recorded=True)
+    down = way_down(find_marks(events, boot), StartedBy())
+    way = way_report(events, boot.index, down, StartedBy(), recorded=True)
     return EndingReport(boot.index, way, () if way.usual else unfinished(events, boot, down))
 
 
 def way_report(
-    events: Events, boot: int, down: Down, arrival: Arrival, *, recorded: bool
+    events: Events, boot: int, down: Down, starter: StartedBy, *, recorded: bool
 ) -> WayReport:
     """What is known of how ``boot`` went down; ``recorded``: whether it has any event."""
     old, name = events.boot(boot), down.way.name
@@ -150,19 +150,19 @@ def way_report(
         if text
     )
     if down.way is NOT_SEEN:
-        text = _not_seen(recorded, arrival if after else None, said)
+        text = _not_seen(recorded, starter if after else None, said)
     elif not down.recorded:
         head = f"{name}: {reason}" if reason else name
-        text = f"{head}; nothing in the record marks it, but {_came_up(arrival)}"
+        text = f"{head}; nothing in the record marks it, but {_came_up(starter)}"
     else:
         head = f"{name}: {reason}" if reason else name
         how = "recorded up to" if down.left else "not seen to its end: the last step recorded is"
         if down.last:
             head += f"{'; ' if reason else ', '}{how} {down.last}"
-        parts = ["", head, _contradicted(down, arrival)]
+        parts = ["", head, _contradicted(down, starter)]
         if (name == "panic" or not down.left) and not parts[2]:
-            parts[2] = _came_up(arrival)
+            parts[2] = _came_up(starter)
         text = "; ".join(part for part in (*parts, said) if part)
     return WayReport(
-        name, down.left, down.last, reason, arrival.kind, _BEGIN.get(name, "reboot call"), text
+        name, down.left, down.last, reason, starter.kind, _BEGIN.get(name, "reboot call"), text
     )

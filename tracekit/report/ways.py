@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracekit.report.milestones import last_calls
-from tracekit.timeline.arrival import Arrival
+from tracekit.timeline.started_by import StartedBy
 
 __all__ = ["KEXEC", "NOT_SEEN", "PANIC", "SOME", "Down", "Way", "way_down"]
 
@@ -165,12 +165,12 @@ def _last(marked: _Marks, names: Sequence[str] | frozenset[str]) -> int:
     return max((int(rows[-1]) for name in names for rows in marked.get(name, ())), default=-1)
 
 
-def _by_arrival(arrival: Arrival, otherwise: Way) -> Way:
+def _by_starter(starter: StartedBy, otherwise: Way) -> Way:
     ways = {"crash kernel": PANIC, "kexec": KEXEC, "boot loader": _REBOOT}
-    return ways.get(arrival.kind, otherwise)
+    return ways.get(starter.kind, otherwise)
 
 
-def _begun(marked: _Marks, given_up: int, arrival: Arrival) -> Way | None:
+def _begun(marked: _Marks, given_up: int, starter: StartedBy) -> Way | None:
     """The way that the record itself tells of; None where it tells of none."""
     since = {way: _last(marked, way.own) for way in _CHOSEN}
     since = {way: row for way, row in since.items() if row > (-1 if way is PANIC else given_up)}
@@ -178,34 +178,34 @@ def _begun(marked: _Marks, given_up: int, arrival: Arrival) -> Way | None:
         way = max(since, key=lambda way: since[way])
         return PANIC if way is _EMERGENCY and PANIC in since else way
     if _last(marked, ["machine_kexec"]) > given_up:
-        return PANIC if arrival.kind == "crash kernel" else KEXEC
+        return PANIC if starter.kind == "crash kernel" else KEXEC
     if _last(marked, ["machine_emergency_restart"]) > given_up:
         return _EMERGENCY
     called = [w for w in _CHOSEN[:4] if _last(marked, [w.begin]) > given_up]
     if len(called) == 1:
         return called[0]
     if called or _last(marked, [name for name, _ in _SHUTDOWN]) > given_up:
-        return _by_arrival(arrival, SOME)
+        return _by_starter(starter, SOME)
     return None
 
 
-def _after_panic(marked: _Marks, arrival: Arrival) -> Way:
+def _after_panic(marked: _Marks, starter: StartedBy) -> Way:
     """What followed a panic: a crash kernel, a restart, or nothing that is known."""
-    if arrival.kind == "crash kernel" or _last(marked, ["machine_crash_shutdown"]) >= 0:
+    if starter.kind == "crash kernel" or _last(marked, ["machine_crash_shutdown"]) >= 0:
         return PANIC
     restarted = _last(marked, ["emergency_restart", "machine_emergency_restart"])
-    if restarted > _last(marked, ["panic"]) or arrival.kind != "unknown":
+    if restarted > _last(marked, ["panic"]) or starter.kind != "unknown":
         return _PANIC_RESTART
     return _PANIC_ALONE
 
 
-def way_down(marked: _Marks, arrival: Arrival) -> Down:
-    """Which way a boot went down; ``arrival`` is how the next one came up."""
+def way_down(marked: _Marks, starter: StartedBy) -> Down:
+    """Which way a boot went down; ``starter`` is how the next one came up."""
     given_up = _last(marked, ("reboot returned", "kernel_kexec returned"))
-    way = _begun(marked, given_up, arrival)
+    way = _begun(marked, given_up, starter)
     recorded = way is not None
     if way is None:
-        way = NOT_SEEN if arrival.kind == "boot loader" else _by_arrival(arrival, NOT_SEEN)
+        way = NOT_SEEN if starter.kind == "boot loader" else _by_starter(starter, NOT_SEEN)
     if way is PANIC:
-        way = _after_panic(marked, arrival)
+        way = _after_panic(marked, starter)
     return Down(way, last_calls(marked, way.path), recorded)

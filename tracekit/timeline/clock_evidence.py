@@ -17,13 +17,13 @@ from tracekit.clocks.fit import Bracket
 from tracekit.clocks.model import UNKNOWN
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import SessionError
-from tracekit.timeline.arrival import arrival_of
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bpf_records import MONOTONIC
 from tracekit.timeline.markers import marker_samples
 from tracekit.timeline.merge import BootPart, Merged
 from tracekit.timeline.rows import Rows
 from tracekit.timeline.saved.bpf_format import PROBE_FILE
+from tracekit.timeline.started_by import started_by
 
 __all__ = ["Source", "one_clock_a_boot"]
 
@@ -71,7 +71,7 @@ def _clocks_of(part: BootPart, merged: Merged) -> BootClocks:
     samples = document.get("samples")
     marks = marker_samples(boot, document.get("markers"), merged.rows, merged.kinds, merged.buffers)
     all_samples = [*(samples if isinstance(samples, list) else ()), *marks]
-    by_firmware = arrival_of(boot).kind == "boot loader"
+    by_firmware = started_by(boot).kind == "boot loader"
     return BootClocks(boot.index, all_samples, boot.text("dmesg"), by_firmware)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tracekit.timeline.boot import Boot
 
-__all__ = ["Arrival", "arrival_of"]
+__all__ = ["StartedBy", "started_by"]
 
 _KEXEC = 0xD  # the high digit of type_of_loader, Documentation/arch/x86/boot.rst
 _LOADERS = {
@@ -17,25 +17,25 @@ _LOADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class StartedBy:
     """``kind``, and in words what tells it: '' where nothing does."""
 
     kind: Literal["kexec", "crash kernel", "boot loader", "unknown"] = "unknown"
     evidence: str = ""
 
 
-def arrival_of(boot: Boot) -> Arrival:
+def started_by(boot: Boot) -> StartedBy:
     """How ``boot`` came up, as far as its saved side tells."""
     for word in str(boot.kernel.get("cmdline") or "").split():
         if word.startswith("elfcorehdr="):  # crash_setup_memmap_entries() and its kin add it
-            return Arrival("crash kernel", f"{word} is on its command line")
+            return StartedBy("crash kernel", f"{word} is on its command line")
     loader = boot.kernel.get("boot_loader")
     if isinstance(loader, int) and 0 < loader <= 0xFF:
         if loader >> 4 == _KEXEC:
-            return Arrival("kexec", f"its boot parameters name kexec as the loader ({loader:#x})")
+            return StartedBy("kexec", f"its boot parameters name kexec as the loader ({loader:#x})")
         name = _LOADERS.get(loader >> 4, "one that is not known")
         what = f"its boot parameters name a boot loader: {name} ({loader:#x})"
-        return Arrival("boot loader", what)
+        return StartedBy("boot loader", what)
     if boot.kernel.get("kexec_metadata") or boot.session.list(f"boots/{boot.index}/kho/in/"):
-        return Arrival("kexec", "KHO data came with it")
-    return Arrival()
+        return StartedBy("kexec", "KHO data came with it")
+    return StartedBy()
