@@ -37,9 +37,9 @@ class WayReport:
 
     ``name``: kexec, reboot, power off, halt, panic, emergency restart, shutdown (what for is not
     known) or "not seen". ``left``: it was recorded up to the last function of that way; ``last``
-    is the last one that was seen. ``reason`` is that of a panic, ``started_by`` how the next one came
-    up (kexec, crash kernel, boot loader, unknown). ``begin`` is where its user space ended, ``text``
-    all of this in words.
+    is the last one that was seen. ``reason`` is that of a panic. ``started_by``: how the next one
+    came up (kexec, crash kernel, boot loader, unknown). ``begin`` is where its user space ended,
+    ``text`` all of this in words.
     """
 
     name: str
