@@ -270,7 +270,6 @@ def test_a_saved_tree_cannot_be_probed(tree: Path) -> None:
     [
         ({"sys/kernel/security/lockdown": b"none integrity [confidentiality]\n"}, "lockdown"),
         ({}, "CONFIG_KPROBE_EVENTS"),
-        ({"sys/bus/event_source/devices/kprobe/type": b"8\n"}, "no headers of kernel"),
     ],
 )
 def test_what_stands_against_probes_is_said(

@@ -13,16 +13,22 @@ import os
 import resource
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tracekit.errors import TracekitError
 from tracekit.probes.arguments import Source, resolve
 from tracekit.probes.bcc_module import import_bcc
-from tracekit.probes.kernel import Missing, ProbedKernel, page_shift, shutdown_functions
+from tracekit.probes.compiler import (
+    Compiled,
+    ProbesUnavailable,
+    captured,
+    compile_programs,
+    unavailable,
+)
+from tracekit.probes.headers import Headers, header_choices
+from tracekit.probes.kernel import Missing, ProbedKernel, shutdown_functions
 from tracekit.probes.records import KINDS, RECORD, Kind
 from tracekit.probes.stats import counter_records
 from tracekit.sysroot import Sysroot
@@ -30,11 +36,6 @@ from tracekit.sysroot import Sysroot
 __all__ = ["SUBJECTS", "LoadedProbe", "Probes", "ProbesUnavailable", "load_probes"]
 
 SUBJECTS = ("kexec", "devices", "kho", "ring_buffer")
-
-_SOURCES = Path(__file__).parent / "bpf"
-_RING_PAGES = 1024  # of the BPF ring buffer: some 27,000 records
-# 7.x headers have anonymous members of a named struct type, as the kernel's own Makefile allows
-_CFLAGS = ("-fms-extensions", "-Wno-microsoft-anon-tag", "-w")
 
 # struct tk_function of bpf/common.h: kind, flags, 5 x struct tk_source
 _FUNCTION = struct.Struct("<HH" + "BBBBiI" * 5)
@@ -54,10 +55,6 @@ _COUNTED = {
 }
 
 
-class ProbesUnavailable(TracekitError):
-    """No BPF probe can be loaded here; the message says why and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedProbe:
     """A probe that is attached."""
@@ -70,89 +67,39 @@ class LoadedProbe:
         return {"event": self.event, "function": self.function}
 
 
-def _unavailable(problem: str, advice: str) -> ProbesUnavailable:
-    return ProbesUnavailable(f"BPF probes: {problem}: {advice}, or go without with --no-bpf")
-
-
 def _check(root: Sysroot) -> None:
     """Raise :class:`ProbesUnavailable` where loading is bound to fail."""
     if not root.live:
         raise ProbesUnavailable("BPF probes: only the running kernel can be probed, not a tree")
     if os.geteuid() != 0:
-        raise _unavailable("only root may load them", "run with sudo")
+        raise unavailable("only root may load them", "run with sudo")
     if b"[confidentiality]" in (root.get("sys/kernel/security/lockdown") or b""):
-        raise _unavailable("kernel lockdown is 'confidentiality'", "boot with lockdown=integrity")
+        raise unavailable("kernel lockdown is 'confidentiality'", "boot with lockdown=integrity")
     if not root.exists("sys/bus/event_source/devices/kprobe/type"):
-        raise _unavailable("no kprobe perf events", "the kernel needs CONFIG_KPROBE_EVENTS")
-    release = os.uname().release
-    if not root.exists(f"lib/modules/{release}/build/include") and not root.exists(
-        "sys/kernel/kheaders.tar.xz"
-    ):
-        raise _unavailable(
-            f"no headers of kernel {release}",
-            f"install linux-headers-{release} or 'modprobe kheaders' (CONFIG_IKHEADERS)",
-        )
+        raise unavailable("no kprobe perf events", "the kernel needs CONFIG_KPROBE_EVENTS")
+
+
+def _headers(root: Sysroot) -> tuple[Headers, ...]:
+    uname = os.uname()
+    if choices := header_choices(root, uname.release, uname.machine):
+        return choices
+    raise unavailable(
+        f"no headers of kernel {uname.release}, and tracekit has none for {uname.machine}",
+        f"install linux-headers-{uname.release} or 'modprobe kheaders' (CONFIG_IKHEADERS)",
+    )
 
 
 def _bcc() -> Any:
     try:
         bcc = import_bcc()
     except (ImportError, OSError) as error:  # OSError: no libbcc
-        raise _unavailable(
+        raise unavailable(
             f"Python's bcc module cannot be imported ({error})",
             "install python3-bpfcc (Debian 13 or newer) or python3-bcc",
         ) from error
     if not hasattr(bcc, "BPF"):
-        raise _unavailable(f"{bcc.__file__} is another package", "remove it; BCC is not on PyPI")
+        raise unavailable(f"{bcc.__file__} is another package", "remove it; BCC is not on PyPI")
     return bcc
-
-
-@contextlib.contextmanager
-def _captured() -> Iterator[list[str]]:
-    """Captures what C++ code writes to descriptor 2 in the list that is yielded."""
-    lines: list[str] = []
-    saved, sink = os.dup(2), os.memfd_create("bcc", os.MFD_CLOEXEC)
-    os.dup2(sink, 2)
-    try:
-        yield lines
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        lines += os.pread(sink, 1 << 16, 0).decode("utf-8", "backslashreplace").splitlines()
-        os.close(sink)
-
-
-def _source_text(subjects: Sequence[str]) -> str:
-    names = ("records.h", "common.h", *(f"{subject}.c" for subject in subjects))
-    try:
-        return "\n".join((_SOURCES / name).read_text("utf-8") for name in names)
-    except OSError as error:
-        raise _unavailable(
-            f"{error.filename}: {error.strerror}", "the installation lacks bpf/; install again"
-        ) from error
-
-
-def _cflags(kernel: ProbedKernel) -> list[str]:
-    macros = {f"TK_KIND_{k.event.replace(':', '_').upper()}": k.id for k in KINDS.values()}
-    macros |= {"TK_RING_PAGES": _RING_PAGES, "TK_PAGE_SHIFT": page_shift()}
-    macros |= kernel.device_macros()
-    if kernel.choose(("kho_radix_add_key",)):
-        macros["TK_KHO_KEY"] = 1
-    return [*_CFLAGS, *(f"-D{name}={value}" for name, value in macros.items())]
-
-
-def _compile(bcc: Any, kernel: ProbedKernel, subjects: Sequence[str]) -> Any:
-    text, cflags = _source_text(subjects), _cflags(kernel)
-    with _captured() as output:
-        try:
-            return bcc.BPF(text=text.encode(), cflags=cflags)
-        except Exception as error:  # BCC raises nothing more special
-            problem = error
-    errors = [line for line in output if "error:" in line] or output[-3:] or [str(problem)]
-    raise _unavailable(
-        f"BCC {getattr(bcc, '__version__', '?')} cannot compile them: {'; '.join(errors[:3])}",
-        "a BCC as new as the kernel and the headers of the running kernel are needed",
-    ) from problem
 
 
 def _packed(kind: Kind, function: str, kernel: ProbedKernel) -> bytes:
@@ -184,7 +131,7 @@ class _Attacher:
 
     def _try(self, event: str, function: str, steps: Sequence[tuple[str, str]]) -> bool:
         """Call BPF methods ``(name, program)``; False and a :class:`Missing` where one fails."""
-        with _captured() as output:
+        with captured() as output:
             try:
                 for method, program in steps:
                     getattr(self._bpf, method)(function.encode(), fn_name=program.encode())
@@ -262,9 +209,15 @@ class Probes:
     """Probes that are attached, until :meth:`close` or the end of the ``with`` block."""
 
     def __init__(
-        self, bpf: Any, root: Sysroot, instance: str, attacher: _Attacher, counted: frozenset[str]
+        self,
+        compiled: Compiled,
+        root: Sysroot,
+        instance: str,
+        attacher: _Attacher,
+        counted: frozenset[str],
     ) -> None:
-        self._bpf = bpf
+        self._bpf = bpf = compiled.bpf
+        self.headers = compiled.headers
         self._root = root
         self._instance = instance
         self._counted = counted
@@ -306,6 +259,7 @@ class Probes:
         return {
             "version": 1,
             "mode": "bpf",
+            "headers": self.headers.place,
             "probes": [probe.as_dict() for probe in self.loaded],
             "missing": [probe.as_dict() for probe in self.missing],
             "lost": self.lost,
@@ -347,16 +301,16 @@ def load_probes(root: Sysroot, subjects: Sequence[str] = SUBJECTS, instance: str
     bcc = _bcc()
     kernel = ProbedKernel.read(root)
     if not any(kernel.addresses.values()):
-        raise _unavailable("/proc/kallsyms hides addresses", "sysctl kernel.kptr_restrict=1")
-    bpf = _compile(bcc, kernel, subjects)
+        raise unavailable("/proc/kallsyms hides addresses", "sysctl kernel.kptr_restrict=1")
+    compiled = compile_programs(bcc, kernel, subjects, _headers(root))
     _raise_limit()
-    attacher = _Attacher(bpf, kernel)
+    attacher = _Attacher(compiled.bpf, kernel)
     try:
         counted = attacher.counters() if "ring_buffer" in subjects else frozenset[str]()
         for kind in KINDS.values():
             if kind.subject in subjects:
                 attacher.kind(kind)
-        return Probes(bpf, root, instance, attacher, counted)
+        return Probes(compiled, root, instance, attacher, counted)
     except BaseException:
-        bpf.cleanup()
+        compiled.bpf.cleanup()
         raise
