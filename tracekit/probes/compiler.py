@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tracekit.errors import TracekitError
+from tracekit.probes.control import control_macros
 from tracekit.probes.headers import Headers
 from tracekit.probes.kernel import ProbedKernel, page_shift
 from tracekit.probes.records import KINDS
@@ -65,7 +66,7 @@ def _source_text(subjects: Sequence[str]) -> str:
 def _cflags(kernel: ProbedKernel) -> list[str]:
     macros = {f"TK_KIND_{k.event.replace(':', '_').upper()}": k.id for k in KINDS.values()}
     macros |= {"TK_RING_PAGES": _RING_PAGES, "TK_PAGE_SHIFT": page_shift()}
-    macros |= kernel.device_macros()
+    macros |= kernel.device_macros() | control_macros(kernel)
     if kernel.choose(("kho_radix_add_key",)):
         macros["TK_KHO_KEY"] = 1
     return [*_CFLAGS, *(f"-D{name}={value}" for name, value in macros.items())]

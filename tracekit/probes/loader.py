@@ -12,7 +12,6 @@ import ctypes
 import os
 import resource
 import struct
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -27,28 +26,34 @@ from tracekit.probes.compiler import (
     compile_programs,
     unavailable,
 )
+from tracekit.probes.control import PROGRAMS, control_macros, no_offsets
 from tracekit.probes.headers import Headers, header_choices
 from tracekit.probes.kernel import Missing, ProbedKernel, shutdown_functions
 from tracekit.probes.records import KINDS, RECORD, Kind
-from tracekit.probes.stats import counter_records
+from tracekit.probes.stats import Counters
 from tracekit.sysroot import Sysroot
 
 __all__ = ["SUBJECTS", "LoadedProbe", "Probes", "ProbesUnavailable", "load_probes"]
 
-SUBJECTS = ("kexec", "devices", "kho", "ring_buffer")
+SUBJECTS = ("kexec", "devices", "kho", "ring_buffer", "control")
 
 # struct tk_function of bpf/common.h: kind, flags, 5 x struct tk_source
 _FUNCTION = struct.Struct("<HH" + "BBBBiI" * 5)
 _NOTHING = Source(0)
 _RETURNS_INT, _PERSIST, _PERSIST_DOWN, _DOWN, _ONLY_DOWN = 1, 2, 4, 8, 16
-_PERSISTS = {"kexec": _PERSIST, "devices": _PERSIST, "kho": _PERSIST_DOWN}
+_PERSISTS = {
+    "kexec": _PERSIST, "devices": _PERSIST, "control": _PERSIST, "kho": _PERSIST_DOWN,
+}  # fmt: skip
 
 #: Programs of bpf/ that are not tk_call, by event.
 _PROGRAMS = {
     "device:shutdown": "tk_device",
     "kho:preserve": "tk_preserve",
     "kho:unpreserve": "tk_unpreserve",
+    **PROGRAMS,
 }
+#: What the program of another event records as well.
+_SHARED = {"tracefs:truncate": "tracefs:open"}
 _COUNTED = {
     "page_crossings": ("tk_page_crossing", ("rb_move_tail",)),
     "reader_swaps": ("tk_reader_swap", ("__rb_get_reader_page", "rb_get_reader_page")),
@@ -170,10 +175,22 @@ class _Attacher:
             reason = self._kernel.btf_reason or "BTF lacks a member of struct device"
             self.missing.append(Missing("device:shutdown names", (), reason))
 
+    def _shares(self, kind: Kind) -> bool:
+        """Whether the program of another kind that is attached records this one as well."""
+        other = _SHARED.get(kind.event)
+        probe = next((p for p in self.loaded if p.event == other), None)
+        if probe is not None:
+            self.loaded.append(LoadedProbe(kind.event, probe.function))
+        return probe is not None
+
     def kind(self, kind: Kind) -> None:
         """Attach one kind to the first of its functions that can be probed."""
         if kind.event == "device:shutdown":
             self.devices(kind)
+        elif kind.event.startswith("tracefs:") and not control_macros(self._kernel):
+            self.missing.append(no_offsets(kind, self._kernel))
+        elif self._shares(kind):
+            pass
         elif kind.functions and ":" in kind.functions[0]:
             self.tracepoint(kind)
         elif kind.functions:
@@ -218,8 +235,7 @@ class Probes:
     ) -> None:
         self._bpf = bpf = compiled.bpf
         self.headers = compiled.headers
-        self._root = root
-        self._instance = instance
+        self._counters = Counters(root, instance)
         self._counted = counted
         self._chunks: list[bytes] = []
         self._lost = 0
@@ -231,11 +247,15 @@ class Probes:
         self._chunks.append(ctypes.string_at(data, min(size, RECORD.size)))
 
     def poll(self, timeout_ms: int) -> bytes:
-        """The records since the last call; waits up to ``timeout_ms`` for the first."""
+        """The records since the last call; waits up to ``timeout_ms`` for the first.
+
+        Behind those of control files come ``ring_buffer:deltas`` of the instances they belong to.
+        """
         self._bpf.ring_buffer_poll(timeout_ms)
         self._bpf.ring_buffer_consume()
         chunks, self._chunks = self._chunks, []
-        return b"".join(chunks)
+        records = b"".join(chunks)
+        return records + self._counters.deltas(records)
 
     def _cpus(self) -> list[Any]:
         """``struct tk_cpu`` of every possible CPU."""
@@ -245,7 +265,7 @@ class Probes:
         """``ring_buffer:counters`` records of the instance, one per CPU, as of now."""
         cpus = self._cpus()
         counted = {label: [getattr(cpu, label) for cpu in cpus] for label in self._counted}
-        return counter_records(self._root, self._instance, time.monotonic_ns(), counted)
+        return self._counters.totals(counted)
 
     @property
     def lost(self) -> int:

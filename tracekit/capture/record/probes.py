@@ -10,6 +10,7 @@ from tracekit.capture.record.instance import Instance
 from tracekit.capture.save.remarks import Remarks
 from tracekit.probes.kprobes import GROUP, plan_kprobes
 from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
+from tracekit.probes.stats import Counters
 from tracekit.session.files import dump_json
 from tracekit.sysroot import Sysroot
 
@@ -21,7 +22,11 @@ _PRINTK_EVENT = "bpf_trace:bpf_trace_printk"
 def define_kprobes(root: Sysroot, instance: Instance) -> Mapping[str, Any]:
     """Define kprobe events on the kexec path; describes them for ``bpf.json``."""
     plan = plan_kprobes(root)
-    return plan.describe(dict(instance.add_kprobes(plan.lines)))
+    refused = dict(instance.add_kprobes(plan.lines))
+    for line, (event, wanted) in plan.filters.items():
+        if line not in refused and (why := instance.filter_kprobe(event, wanted)):
+            refused[line] = why
+    return plan.describe(refused)
 
 
 def enable_kprobes(instance: Instance) -> None:
@@ -34,6 +39,7 @@ class Probing:
 
     def __init__(self, root: Sysroot, instance: Instance, bpf: bool, remarks: Remarks) -> None:
         self._probes: Probes | None = None
+        self._counters = Counters(root, instance.name)
         why = "--no-bpf"
         if bpf:
             try:
@@ -70,7 +76,7 @@ class Probing:
 
     def counters(self) -> bytes:
         """One record per CPU of the events that are only counted."""
-        return self._probes.counters() if self._probes else b""
+        return self._probes.counters() if self._probes else self._counters.totals({})
 
     def _describe(self) -> Mapping[str, Any]:
         return self._probes.describe() if self._probes else self._description
