@@ -311,9 +311,15 @@ def _raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def load_probes(root: Sysroot, subjects: Sequence[str] = SUBJECTS, instance: str = "tk") -> Probes:
+def load_probes(
+    root: Sysroot,
+    subjects: Sequence[str] = SUBJECTS,
+    instance: str = "tk",
+    headers: Sequence[Headers] = (),
+) -> Probes:
     """Compile and attach the probes of ``subjects``; counters are those of trace ``instance``.
 
+    ``headers``: the trees to compile with, instead of what :func:`header_choices` finds.
     Raises :class:`ProbesUnavailable` where none can be loaded. A single one that cannot be
     attached is in :attr:`Probes.missing`, and the rest still load.
     """
@@ -322,7 +328,7 @@ def load_probes(root: Sysroot, subjects: Sequence[str] = SUBJECTS, instance: str
     kernel = ProbedKernel.read(root)
     if not any(kernel.addresses.values()):
         raise unavailable("/proc/kallsyms hides addresses", "sysctl kernel.kptr_restrict=1")
-    compiled = compile_programs(bcc, kernel, subjects, _headers(root))
+    compiled = compile_programs(bcc, kernel, subjects, headers or _headers(root))
     _raise_limit()
     attacher = _Attacher(compiled.bpf, kernel)
     try:
