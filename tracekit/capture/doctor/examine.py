@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tracekit.capture.doctor import machine_checks, memory_checks
-from tracekit.capture.doctor.machine import Check, Machine
+from tracekit.capture.doctor import machine_checks, memory_checks, probe_checks
+from tracekit.capture.doctor.check import Check
+from tracekit.carriers.machine import Machine
 from tracekit.sysroot import Sysroot
 
 __all__ = ["examine"]
@@ -17,7 +18,8 @@ def examine(root: Sysroot, session: str) -> list[Check]:
     checks: Iterable[Callable[[Machine], Check]] = (
         *memory_checks.CHECKS,
         *machine_checks.CHECKS,
-        *(machine_checks.LIVE_CHECKS if root.live else ()),
+        *probe_checks.CHECKS,
+        *((*machine_checks.LIVE_CHECKS, *probe_checks.LIVE_CHECKS) if root.live else ()),
     )
     results = [check(machine) for check in checks]
     if root.live:
