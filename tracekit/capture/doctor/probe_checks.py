@@ -76,7 +76,7 @@ def probes(m: Machine) -> Check:
     """Which kind of probes 'tracekit record' will have here."""
     option, seen = m.option("KPROBE_EVENTS"), m.root.exists(_KPROBES)
     if option is None and not seen and not m.root.live:
-        return Check("probes", "unknown", f"no configuration tells, {m.root.where(_KPROBES)} neither",
+        return Check("probes", "unknown", f"no configuration and no {m.root.where(_KPROBES)}",
                      "'tracekit doctor' on the running kernel finds out")  # fmt: skip
     if option == "n" or (m.root.live and not seen):
         return Check("probes", "warning", "CONFIG_KPROBE_EVENTS is not set: no probes at all",
