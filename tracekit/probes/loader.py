@@ -12,6 +12,7 @@ import ctypes
 import os
 import resource
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -255,17 +256,21 @@ class Probes:
         self._bpf.ring_buffer_consume()
         chunks, self._chunks = self._chunks, []
         records = b"".join(chunks)
-        return records + self._counters.deltas(records)
+        self._counters.note(records)
+        return records + self._counters.due(time.monotonic())
 
     def _cpus(self) -> list[Any]:
         """``struct tk_cpu`` of every possible CPU."""
         return list(self._bpf["tk_cpus"][0])
 
     def counters(self) -> bytes:
-        """``ring_buffer:counters`` records of the instance, one per CPU, as of now."""
+        """``ring_buffer:counters`` records of the instance, one per CPU, as of now.
+
+        And the ``ring_buffer:deltas`` that :meth:`poll` still owes.
+        """
         cpus = self._cpus()
         counted = {label: [getattr(cpu, label) for cpu in cpus] for label in self._counted}
-        return self._counters.totals(counted)
+        return self._counters.totals(counted) + self._counters.deltas()
 
     @property
     def lost(self) -> int:

@@ -20,6 +20,7 @@ _STAT = re.compile(r"^(entries|overrun|read events): (\d{1,19})$", re.M)
 _CHOSEN = re.compile(r"\[([^\s\[\]]+)\]")
 _MASK = (1 << 64) - 1
 _UNKNOWN = _MASK  # -1, as the values are signed
+_PAUSE = 1.0  # seconds between two readings for changes; more in a long recording
 
 
 class _Counts(NamedTuple):
@@ -32,7 +33,8 @@ class _Counts(NamedTuple):
 class Counters:
     """Reads ``per_cpu/cpuN/stats`` (``kernel/trace/trace.c``) of an instance and of the top one.
 
-    Not of others: they cannot be removed while somebody has a file of theirs open.
+    Not of others: they cannot be removed while somebody has a file of theirs open. ``begun``: when
+    this was made (CLOCK_MONOTONIC, seconds).
     """
 
     def __init__(self, root: Sysroot, instance: str) -> None:
@@ -41,6 +43,9 @@ class Counters:
         self._tracefs = tracefs(root)
         # By instance, by CPU: what was reported last, or was there when the recording began.
         self._last = {name: dict(self._counts(name)) for name in (instance, "")}
+        self.begun = time.monotonic()
+        self._pending: dict[str, None] = {}  # instances that were changed since they were read
+        self._next = self.begun
 
     def _top(self, instance: str) -> str:
         return f"{self._tracefs}/instances/{instance}" if instance else self._tracefs
@@ -92,16 +97,32 @@ class Counters:
             values[cpu] = (*counts, pages, swaps)
         return self._records(_TOTALS, self._instance, values)
 
-    def deltas(self, records: bytes) -> bytes:
-        """``ring_buffer:deltas`` records of the instances whose control files ``records`` tell of.
+    def note(self, records: bytes) -> None:
+        """Remember which instances' control files ``records`` tell of."""
+        for at in range(0, len(records), RECORD.size):
+            record = unpack(records, at)
+            if record.kind in _CONTROL and record.driver in self._last:
+                self._pending[record.driver] = None
+
+    def due(self, now: float) -> bytes:
+        """:meth:`deltas`, but for a second after the last ones (CLOCK_MONOTONIC, seconds) none.
+
+        Somebody who changes the tracers all the time must not fill the session with counts.
+        """
+        if not self._pending or now < self._next:
+            return b""
+        self._next = now + max(_PAUSE, (now - self.begun) / 1000)
+        return self.deltas()
+
+    def deltas(self) -> bytes:
+        """``ring_buffer:deltas`` records of the instances that were changed since they were read.
 
         One per CPU: written and overrun, each as it is now and by how much it grew since such a
         record of the instance came last, or since the recording began. Negative where the buffer
         was emptied in between.
         """
-        found = (unpack(records, at) for at in range(0, len(records), RECORD.size))
-        touched = {record.driver for record in found if record.kind in _CONTROL}
-        return b"".join(self._deltas(name) for name in self._last if name in touched)
+        pending, self._pending = self._pending, {}
+        return b"".join(self._deltas(name) for name in pending)
 
     def _deltas(self, instance: str) -> bytes:
         values, last = {}, self._last[instance]

@@ -58,7 +58,7 @@ class Probing:
         """``earlier`` is the ``bpf.json`` of a recording of the same boot before this one."""
         self._lost_before = _lost(earlier)
         self._probes: Probes | None = None
-        self._counters = Counters(root, instance.name)
+        self._counters: Counters | None = None
         why = "--no-bpf"
         if bpf:
             try:
@@ -73,6 +73,7 @@ class Probing:
         if self._probes is None:
             self._description = {**define_kprobes(root, instance), "reason": why}
             enable_kprobes(instance)
+            self._counters = Counters(root, instance.name)
         for entry in self._describe().get("missing", ()):
             remarks.add("probe-absent", "info", str(entry["event"]), str(entry["reason"]))
 
@@ -95,7 +96,9 @@ class Probing:
 
     def counters(self) -> bytes:
         """One record per CPU of the events that are only counted."""
-        return self._probes.counters() if self._probes else self._counters.totals({})
+        if self._probes is not None:
+            return self._probes.counters()
+        return self._counters.totals({}) if self._counters else b""
 
     def _describe(self) -> Mapping[str, Any]:
         return self._probes.describe() if self._probes else self._description
