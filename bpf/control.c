@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What is done to the tracers through tracefs, seen from the file system: kernel/trace/ itself may
- * not be probed on most kernels. Values are written, files that O_TRUNC empties are opened with it,
+ * What others than the recorder do to the tracers through tracefs, seen from the file system:
+ * kernel/trace/ itself may not be probed on most kernels. Values are written, files that O_TRUNC empties are opened with it,
  * and those that consume events or shrink the buffer when closed are opened and closed. Offsets
  * come from BTF; without it none of these programs is attached.
  */
@@ -27,7 +27,8 @@ static inline int tk_in_tracefs(u64 inode)
 {
 	u64 super = inode ? tk_read(inode + TK_INODE_SB) : 0;
 
-	return super && tk_read(super + TK_SUPER_MAGIC) == TK_TRACEFS_MAGIC;
+	return super && tk_read(super + TK_SUPER_MAGIC) == TK_TRACEFS_MAGIC &&
+	       bpf_get_current_pid_tgid() >> 32 != TK_RECORDER;
 }
 
 static inline struct tk_words tk_name_of(u64 dentry)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tracekit.capture.record.instance import Instance, find_instance
+from tracekit.capture.record.probes import define_kprobes
 from tracekit.probes.kprobes import plan_kprobes
 from tracekit.probes.loader import Probes, load_probes
 from tracekit.probes.records import KINDS, RECORD, Record, parse_compact, unpack
@@ -126,7 +127,8 @@ def with_bpf(root: Sysroot, instance: Instance) -> dict[str, Any]:
 
 def with_kprobe_events(root: Sysroot, instance: Instance) -> dict[str, Any]:
     lines = plan_kprobes(root).lines
-    refused = instance.add_kprobes(lines)
+    described = define_kprobes(root, instance)
+    refused = [m for m in described["missing"] if "refused" in m["reason"]]
     instance.clear()
     instance.enable(["tracekit:*"])
     instance.write("tracing_on", "1")

@@ -66,6 +66,7 @@ def _source_text(subjects: Sequence[str]) -> str:
 def _cflags(kernel: ProbedKernel) -> list[str]:
     macros = {f"TK_KIND_{k.event.replace(':', '_').upper()}": k.id for k in KINDS.values()}
     macros |= {"TK_RING_PAGES": _RING_PAGES, "TK_PAGE_SHIFT": page_shift()}
+    macros["TK_RECORDER"] = os.getpid()
     macros |= kernel.device_macros() | control_macros(kernel)
     if kernel.choose(("kho_radix_add_key",)):
         macros["TK_KHO_KEY"] = 1

@@ -2,12 +2,14 @@
 
 ``kernel/trace/`` itself may be probed only with CONFIG_KPROBE_EVENTS_ON_NOTRACE, which
 distributions lack. The file system above it can be probed everywhere: ``vfs_write()``,
-``vfs_open()`` and ``__fput()``, of which only what happens in tracefs is kept. The BPF programs are
-in ``bpf/control.c``; here are the offsets they need, and the kprobe events that stand in for them.
+``vfs_open()`` and ``__fput()``. Kept is what others than the recorder do in tracefs. The BPF
+programs are in ``bpf/control.c``; here are the offsets they need, and the kprobe events that stand
+in for them.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -97,5 +99,6 @@ def control_event(kind: Kind, kernel: ProbedKernel) -> ControlEvent | None:
     if not at:
         return None
     name = kind.event.replace(":", "_")
-    wanted = f"magic == {_MAGIC:#x} && {_FILTERS[kind.event]}"
+    others = f"common_pid != {os.getpid()}"  # what the recorder does itself is left out
+    wanted = f"magic == {_MAGIC:#x} && {others} && {_FILTERS[kind.event]}"
     return ControlEvent(name, tuple(_arguments(kind.event, at)), wanted)
