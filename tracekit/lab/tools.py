@@ -24,6 +24,7 @@ _PACKAGES = {
     "bc": "bc",
     "bison": "bison",
     "busybox": "busybox-static",
+    "depmod": "kmod",
     "dpkg-deb": "dpkg",
     "flex": "flex",
     "gcc": "gcc",
@@ -40,6 +41,7 @@ _PACKAGES = {
     "sqfstar": "squashfs-tools",
     "tar": "tar",
     "xz": "xz-utils",
+    "zstd": "zstd",
 }
 _HEADERS = {"gelf.h": "libelf-dev"}
 _KEPT = 30  # lines of a tool or of the guest that an error shows
