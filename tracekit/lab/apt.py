@@ -52,9 +52,11 @@ class Apt:
         self._options = [part for k, v in settings.items() for part in ("-o", f"{k}={v}")]
 
     def get(self, *words: str, cwd: Path) -> None:
+        """Run apt-get; what it downloads lies in ``cwd``."""
         run([self._tools["apt-get"], *self._options, "-q", *words], cwd=cwd)
 
     def cache(self, *words: str) -> list[str]:
+        """The lines that apt-cache prints."""
         return run([self._tools["apt-cache"], *self._options, *words])
 
     def download(self, package: str, directory: Path) -> Path:
@@ -81,7 +83,7 @@ def _source(suite: str) -> str:
 
 
 def fresh(place: Path, suites: Iterable[str], say: Say) -> Apt:
-    """apt for these suites, its lists as they are at the mirror now."""
+    """An apt for these suites, its lists as they are at the mirror now."""
     suites = tuple(suites)
     say(f"reading the package lists of Debian {' and '.join(suites)}")
     apt = Apt(place, suites)

@@ -1,7 +1,7 @@
 """Builds a lab kernel from Debian's ``linux-source-X.Y`` with the configuration that ships.
 
-apt fetches it, so its signature is checked (:mod:`tracekit.lab.apt`). Each step's result is kept, so
-a build that was killed continues where it was.
+apt fetches it, so its signature is checked (:mod:`tracekit.lab.apt`). Each step's result is kept,
+so a build that was killed continues where it was.
 """
 
 from __future__ import annotations

@@ -107,7 +107,13 @@ class Kernel:
     suite: str = ""
 
     @property
+    def name(self) -> str:
+        """What :func:`find` takes for it."""
+        return f"{STOCK}{self.release}" if self.stock else self.release
+
+    @property
     def stock(self) -> bool:
+        """Whether a distribution built it."""
         return self.directory is not None
 
 
@@ -138,7 +144,8 @@ def find(wanted: str, lab: Path) -> Kernel:
     if fitting:
         return fitting[-1]
     names = ", ".join(f"{STOCK}{k.suite} ({k.release})" for k in there)
+    buildable = f"{STOCK}trixie" if name[:1].isdigit() else wanted
     raise LabError(
         f"no kernel {wanted} in the lab; its stock kernels: {names or 'none'}\n"
-        f"next: tracekit lab build --kernel {wanted if not name[:1].isdigit() else f'{STOCK}trixie'}"
+        f"next: tracekit lab build --kernel {buildable}"
     )

@@ -16,7 +16,7 @@ from tracekit.lab.machine import BASE_CMDLINE, Plan, first_cmdline
 
 __all__ = [
     "CARRIERS", "CRASH_CMDLINE", "SESSION", "WAYS", "Carrier", "Journey", "Way", "carve_out",
-    "carved", "goodbye", "plan", "recorder",
+    "carved", "first", "goodbye", "plan", "recorder",
 ]  # fmt: skip
 
 Carrier = Literal["kho", "carveout"]
@@ -125,8 +125,8 @@ def plan(journey: Journey) -> Plan:
         if journey.new_cpus not in (None, journey.cpus):
             raise UsageError("after a reboot there are as many CPUs as before")
     return Plan(
-        kernel=_name(journey.old),
-        others=(_name(journey.new),),
+        kernel=journey.old.name,
+        others=(journey.new.name,),
         scripts=(goodbye(journey), "tracekit recover\n"),
         cmdline=first(journey),
         cpus=max(journey.cpus, journey.new_cpus or 0),
@@ -135,7 +135,3 @@ def plan(journey: Journey) -> Plan:
         restarts=journey.down == "reboot",
         panics=int(journey.down == "panic"),
     )
-
-
-def _name(kernel: Kernel) -> str:
-    return f"debian:{kernel.release}" if kernel.stock else kernel.release
