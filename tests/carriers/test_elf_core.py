@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.elf_core_writer import NO_ADDRESS, PT_DYNAMIC, PT_NOTE, Segment, write_core
-from tracekit.carriers.elf_core import CHUNK, PhysicalMemory
+from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.memory import CHUNK
 from tracekit.errors import SourceError
 
 
-def memory(core: bytes) -> PhysicalMemory:
-    return PhysicalMemory(io.BytesIO(core), "core")
+def memory(core: bytes) -> ElfCore:
+    return ElfCore(io.BytesIO(core), "core")
 
 
 def pattern(size: int, seed: int = 0) -> bytes:
@@ -27,7 +28,7 @@ def pattern(size: int, seed: int = 0) -> bytes:
 
 def test_a_capture(capture: Callable[[str], Path]) -> None:
     path = capture("handover-7.2-tsc") / "new/proc/kcore"
-    with path.open("rb", buffering=0) as file, PhysicalMemory(file, "kcore") as core:
+    with path.open("rb", buffering=0) as file, ElfCore(file, "kcore") as core:
         assert [(r.address, r.size) for r in core.ranges] == [
             (2099249152, 4 << 20),
             (2103443456, 4 << 20),
@@ -129,7 +130,7 @@ def test_a_read_error_is_a_source_error() -> None:
             return super().read(size)
 
     stream = Failing(write_core([Segment(0x1000, b"abc")]))
-    core = PhysicalMemory(stream, "core")
+    core = ElfCore(stream, "core")
     stream.broken = True
     with pytest.raises(SourceError, match="Input/output error"):
         core.read(0x1000, 3)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.elf_core_writer import Segment, write_core
-from tracekit.carriers.elf_core import CHUNK, PhysicalMemory
+from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.memory import CHUNK
 from tracekit.errors import SourceError
 from tracekit.spans import filler, join_spans
 
@@ -41,7 +42,7 @@ def pattern(size: int) -> bytes:
     return bytes(i * 7 % 251 for i in range(size))
 
 
-def copied(memory: PhysicalMemory, address: int, size: int) -> tuple[bytes, list[tuple[int, int]]]:
+def copied(memory: ElfCore, address: int, size: int) -> tuple[bytes, list[tuple[int, int]]]:
     out = io.BytesIO()
     seen: list[int] = []
     unread = memory.copy_to(address, size, out, seen.append)
@@ -72,7 +73,7 @@ def test_only_the_pages_that_fail_are_missing(
     data = len(core) - len(whole)
     ranges = [(data + n * PAGE, data + (n + count) * PAGE) for n, count in bad]
     stream = Faulty(core, [], short)
-    memory = PhysicalMemory(stream, "core")
+    memory = ElfCore(stream, "core")
     stream.bad = ranges
     spans = [
         (max(first, n * PAGE) - first, min(first + size, (n + 1) * PAGE) - max(first, n * PAGE))
@@ -95,7 +96,7 @@ def test_a_read_error_far_into_a_large_range() -> None:
     whole = pattern(PAGE) * (3 * CHUNK // PAGE)
     core = write_core([Segment(BASE, whole)])
     bad = len(core) - len(whole) + CHUNK + 5 * PAGE
-    memory = PhysicalMemory(Faulty(core, [(bad, bad + 1)]), "core")
+    memory = ElfCore(Faulty(core, [(bad, bad + 1)]), "core")
     spans = [(CHUNK + 5 * PAGE, PAGE)]
     assert copied(memory, BASE, len(whole)) == (with_filler(whole, spans), spans)
     assert memory.read(BASE, CHUNK) == whole[:CHUNK]
@@ -107,7 +108,7 @@ def test_a_core_that_was_cut_off_in_the_range() -> None:
     whole = pattern(3 * PAGE)
     core = write_core([Segment(BASE, whole)])[: -PAGE - 100]
     spans = [(2 * PAGE - 100, PAGE + 100)]
-    memory = PhysicalMemory(io.BytesIO(core), "core")
+    memory = ElfCore(io.BytesIO(core), "core")
     assert copied(memory, BASE, 3 * PAGE) == (with_filler(whole, spans), spans)
 
 
@@ -115,7 +116,7 @@ def test_segments_that_hold_parts_of_the_range() -> None:
     """Before the first, between two, and after the last nothing holds it."""
     whole = pattern(9 * PAGE)
     parts = [Segment(BASE + n * PAGE, whole[n * PAGE : (n + 1) * PAGE]) for n in (2, 5)]
-    memory = PhysicalMemory(io.BytesIO(write_core(parts)), "core")
+    memory = ElfCore(io.BytesIO(write_core(parts)), "core")
     spans = [(0, 2 * PAGE), (3 * PAGE, 2 * PAGE), (6 * PAGE, 3 * PAGE)]
     assert copied(memory, BASE, 9 * PAGE) == (with_filler(whole, spans), spans)
     assert memory.held(BASE, 9 * PAGE) == 2 * PAGE
@@ -132,7 +133,7 @@ def test_a_read_that_would_block() -> None:
             return super().read(size) if self.ready else None  # type: ignore[return-value]
 
     stream = Blocking(write_core([Segment(BASE, b"abc")]))
-    memory = PhysicalMemory(stream, "core")
+    memory = ElfCore(stream, "core")
     stream.ready = False
     with pytest.raises(SourceError, match="would block"):
         memory.copy_to(BASE, 3, io.BytesIO())

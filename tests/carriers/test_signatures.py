@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.carriers.elf_core import PhysicalMemory
+from tracekit.carriers.elf_core import ElfCore
 from tracekit.carriers.signatures import HEAD, identify
 from tracekit.errors import SourceError
 
@@ -28,7 +28,7 @@ def test_a_core_that_is_something_else(head: bytes, kind: str, part: str) -> Non
     found = identify(head)
     assert found is not None and found.kind == kind
     with pytest.raises(SourceError) as caught:
-        PhysicalMemory(io.BytesIO(head + bytes(4096)), "proc/vmcore")
+        ElfCore(io.BytesIO(head + bytes(4096)), "proc/vmcore")
     assert str(caught.value).startswith("proc/vmcore: not an ELF core: it is ")
     assert found.name in str(caught.value) and part in str(caught.value)
 

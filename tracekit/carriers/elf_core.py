@@ -2,291 +2,76 @@
 
 A PT_LOAD segment holds the physical range [p_paddr, p_paddr + p_filesz) at file offset p_offset;
 ``p_paddr == 2**64 - 1`` marks ranges without one (``read_kcore_iter()`` in ``fs/proc/kcore.c``
-writes it for vmalloc and module memory). Offline, poisoned and unaccepted pages read as zeros. A
-page that faults is an error (EFAULT, EIO) of the whole read() it lies in, so what cannot be read at
-once is read page by page, and only the pages that fail are missing.
+writes it for vmalloc and module memory). Offline, poisoned and unaccepted pages read as zeros.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import accumulate
-from types import TracebackType
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO
 
+from tracekit.carriers.memory import PhysicalMemory, Range
 from tracekit.carriers.signatures import HEAD, identify
 from tracekit.errors import SourceError
-from tracekit.spans import Span, filler, join_spans
 
-__all__ = ["CHUNK", "PhysicalMemory", "Range", "Unread"]
+__all__ = ["ElfCore"]
 
-CHUNK = 1 << 20  # bytes copied at a time
-_PAGE = 4096  # the smallest unit that memory fails in
 _NO_ADDRESS = (1 << 64) - 1
 _MAX_SEGMENTS = 1 << 16  # PN_XNUM would take the count from elsewhere; no kernel writes that many
 _MAX_OFFSET = (1 << 63) - 1
 _HEADER = 56  # sizeof(Elf64_Phdr)
-_LISTED = 8
 
 
-class _Writer(Protocol):
-    def write(self, data: bytes, /) -> object: ...
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Range:
-    """A physical range of the core: first byte, size in bytes, and where it is in the file."""
-
-    address: int
-    size: int
-    offset: int
-
-    @property
-    def end(self) -> int:
-        """The first byte after the range."""
-        return self.address + self.size
-
-
-def _further(one: Range, other: Range) -> Range:
-    return max(one, other, key=lambda r: r.end)
-
-
-class Unread(NamedTuple):
-    """What of a range could not be read: spans of bytes from its begin, and the first error."""
-
-    spans: tuple[Span, ...] = ()
-    error: str = ""
-
-
-class PhysicalMemory:
-    """The physical memory an ELF core holds. Closing it closes the file.
-
-    ``ranges`` are its segments in order of address; they may touch or overlap.
-    """
+class ElfCore(PhysicalMemory):
+    """The physical memory an ELF core holds; ``ranges`` are its segments."""
 
     def __init__(self, stream: BinaryIO, source: str) -> None:
         """Read the program headers of ``stream``; ``source`` names it in errors.
 
         Raises :class:`~tracekit.errors.SourceError` when it is not a 64-bit little-endian ELF core.
         """
-        self.source = source
-        self._stream = stream
-        self.ranges = tuple(sorted(self._segments()))
-        self._starts = [r.address for r in self.ranges]
-        # the range that reaches furthest, of this one and those before it
-        self._furthest = list(accumulate(self.ranges, _further))
+        super().__init__(stream, source, _segments(stream, source))
 
-    def __enter__(self) -> PhysicalMemory:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stream.close()
+def _segments(stream: BinaryIO, source: str) -> list[Range]:
+    from elftools.common.utils import struct_parse
+    from elftools.elf.elffile import ELFFile
 
-    def _segments(self) -> list[Range]:
-        from elftools.common.utils import struct_parse
-        from elftools.elf.elffile import ELFFile
-
-        try:
-            elf = ELFFile(self._stream)
-            count, first, step = elf["e_phnum"], elf["e_phoff"], elf["e_phentsize"]
-            usable = elf.elfclass == 64 and elf.little_endian and elf["e_type"] == "ET_CORE"
-            # One that overlaps the next would make 65,535 headers of a file of some bytes.
-            usable &= step == _HEADER or not count
-            if not usable or count > _MAX_SEGMENTS:
-                raise SourceError(
-                    f"{self.source}: not a core this reads: {elf.elfclass}-bit, {elf['e_type']}, "
-                    f"{count} segments with headers of {step} bytes"
-                )
-            # The headers alone: get_segment() would follow what untrusted segments point to.
-            headers = [
-                struct_parse(elf.structs.Elf_Phdr, self._stream, first + number * step)
-                for number in range(count)
-            ]
-        except SourceError:
-            raise
-        except Exception as error:  # pyelftools on rubbish raises nearly anything
-            raise SourceError(f"{self.source}: not an ELF core: {self._what(error)}") from error
-        return [
-            Range(header["p_paddr"], size, header["p_offset"])
-            for header in headers
-            if header["p_type"] == "PT_LOAD"
-            and header["p_paddr"] != _NO_ADDRESS
-            and (size := min(header["p_filesz"], header["p_memsz"])) > 0
-            and header["p_paddr"] + size <= 1 << 64
-            and header["p_offset"] + size <= _MAX_OFFSET
-        ]
-
-    def _what(self, error: Exception) -> str:
-        """What the file is instead, and the next step; ``error`` where that is not known."""
-        try:
-            self._stream.seek(0)
-            known = identify(self._stream.read(HEAD))
-        except OSError:
-            known = None
-        return f"it is {known.name}: {known.remedy}" if known else str(error)
-
-    def _pieces(self, address: int, size: int) -> Iterator[tuple[int | None, int]]:
-        """(file offset, size) of the pieces that make up a range; offset None: not in the core."""
-        position, end = address, address + size
-        while position < end:
-            after = bisect_right(self._starts, position)
-            best = self._furthest[after - 1] if after else None
-            if best is not None and position < best.end:
-                stop = min(end, best.end)
-                yield best.offset + (position - best.address), stop - position
-            else:
-                stop = min(end, self._starts[after]) if after < len(self._starts) else end
-                yield None, stop - position
-            position = stop
-
-    def _absent(self, address: int, size: int, missing: int) -> str:
-        return (
-            f"{self.source}: physical range {address:#x}-{address + size:#x} is not wholly in it: "
-            f"nothing holds {missing:#x}. It holds {self.describe()}"
-        )
-
-    def describe(self) -> str:
-        """The ranges in words, for messages."""
-        listed = [f"{r.address:#x}-{r.end:#x}" for r in self.ranges[:_LISTED]]
-        more = len(self.ranges) - _LISTED
-        return (", ".join(listed) or "no physical memory") + (
-            f" and {more} more" if more > 0 else ""
-        )
-
-    def holds(self, address: int, size: int) -> bool:
-        """True when the whole range is in the core."""
-        return self.held(address, size) == size
-
-    def held(self, address: int, size: int) -> int:
-        """How many bytes of the range are in the core."""
-        pieces = self._pieces(address, size)
-        return sum(length for offset, length in pieces if offset is not None)
-
-    def _read_at(self, offset: int, size: int) -> bytes:
-        """At most ``size`` bytes of the file; none where it ends."""
-        try:
-            self._stream.seek(offset)
-            data = self._stream.read(size)
-        except OSError as error:
+    try:
+        elf = ELFFile(stream)
+        count, first, step = elf["e_phnum"], elf["e_phoff"], elf["e_phentsize"]
+        usable = elf.elfclass == 64 and elf.little_endian and elf["e_type"] == "ET_CORE"
+        # One that overlaps the next would make 65,535 headers of a file of some bytes.
+        usable &= step == _HEADER or not count
+        if not usable or count > _MAX_SEGMENTS:
             raise SourceError(
-                f"{self.source}: reading {size} bytes at offset {offset:#x}: "
-                f"{error.strerror or error}"
-            ) from error
-        if data is None:  # what read() of a raw stream gives for EAGAIN
-            raise SourceError(f"{self.source}: reading at offset {offset:#x} would block")
-        return data
-
-    def _cut_off(self, offset: int) -> str:
-        return f"{self.source}: ends before offset {offset:#x}: it was cut off"
-
-    def read(self, address: int, size: int) -> bytes:
-        """``size`` bytes at physical ``address``.
-
-        Raises :class:`~tracekit.errors.SourceError` when the core does not hold them all.
-        """
-        parts: list[bytes] = []
-        pieces = list(self._pieces(address, size))
-        position = address
-        for offset, length in pieces:
-            if offset is None:
-                raise SourceError(self._absent(address, size, position))
-            position += length
-        for offset, length in pieces:
-            done = 0
-            while offset is not None and done < length:
-                data = self._read_at(offset + done, min(CHUNK, length - done))
-                if not data:
-                    raise SourceError(self._cut_off(offset + done))
-                parts.append(data)
-                done += len(data)
-        return b"".join(parts)
-
-    def copy_to(
-        self,
-        address: int,
-        size: int,
-        writer: _Writer,
-        progress: Callable[[int], object] = lambda _: None,
-    ) -> Unread:
-        """Stream a physical range into ``writer``, at most :data:`CHUNK` bytes at a time.
-
-        What cannot be read is filled (:func:`~tracekit.spans.filler`) and returned. ``progress``
-        is called with the size of each chunk. Raises :class:`~tracekit.errors.SourceError` when
-        less than a page of the range can be read.
-        """
-        copying = _Copying(writer, progress)
-        position = address
-        for offset, length in self._pieces(address, size):
-            if offset is None:
-                copying.skip(length, self._absent(address, size, position))
-            else:
-                self._copy_piece(copying, offset, length, position)
-            position += length
-        if copying.read < min(size, _PAGE):
-            raise SourceError(copying.error)
-        return Unread(join_spans(copying.spans), copying.error)
-
-    def _copy_piece(self, copying: _Copying, offset: int, length: int, address: int) -> None:
-        """Copy what lies at ``offset`` of the file and at physical ``address``."""
-        done = careful_until = 0
-        while done < length:
-            to_page_end = _PAGE - (address + done) % _PAGE
-            want = min(to_page_end if done < careful_until else CHUNK, length - done)
-            try:
-                data = self._read_at(offset + done, want)
-            except SourceError as error:
-                if done < careful_until:
-                    copying.skip(want, str(error))
-                    done += want
-                else:
-                    careful_until = done + want
-                continue
-            if not data:
-                copying.skip(length - done, self._cut_off(offset + done))
-                return
-            copying.write(data)
-            done += len(data)
+                f"{source}: not a core this reads: {elf.elfclass}-bit, {elf['e_type']}, "
+                f"{count} segments with headers of {step} bytes"
+            )
+        # The headers alone: get_segment() would follow what untrusted segments point to.
+        headers = [
+            struct_parse(elf.structs.Elf_Phdr, stream, first + number * step)
+            for number in range(count)
+        ]
+    except SourceError:
+        raise
+    except Exception as error:  # pyelftools on rubbish raises nearly anything
+        raise SourceError(f"{source}: not an ELF core: {_what(stream, error)}") from error
+    return [
+        Range(header["p_paddr"], size, header["p_offset"])
+        for header in headers
+        if header["p_type"] == "PT_LOAD"
+        and header["p_paddr"] != _NO_ADDRESS
+        and (size := min(header["p_filesz"], header["p_memsz"])) > 0
+        and header["p_paddr"] + size <= 1 << 64
+        and header["p_offset"] + size <= _MAX_OFFSET
+    ]
 
 
-class _Copying:
-    """A copy in progress: where it goes, how far it is, and what could not be read."""
-
-    def __init__(self, writer: _Writer, progress: Callable[[int], object]) -> None:
-        self._writer = writer
-        self._progress = progress
-        self._done = 0  # bytes written
-        self._reached = 0  # bytes written, and those at the begin that are still to be filled
-        self.read = 0
-        self.spans: list[Span] = []
-        self.error = ""
-
-    def write(self, data: bytes) -> None:
-        if not self.read and self.spans:
-            self._fill_to(self._reached)
-        self.read += len(data)
-        self._put(data)
-        self._reached = self._done
-
-    def skip(self, size: int, error: str) -> None:
-        """Fill ``size`` bytes that could not be read; not before anything has been read."""
-        self.error = self.error or error
-        self.spans.append((self._reached, size))
-        self._reached += size
-        if self.read:
-            self._fill_to(self._reached)
-
-    def _fill_to(self, end: int) -> None:
-        while self._done < end:
-            self._put(filler(self._done, min(CHUNK, end - self._done)))
-
-    def _put(self, data: bytes) -> None:
-        self._writer.write(data)
-        self._done += len(data)
-        self._progress(len(data))
+def _what(stream: BinaryIO, error: Exception) -> str:
+    """What the file is instead, and the next step; ``error`` where that is not known."""
+    try:
+        stream.seek(0)
+        known = identify(stream.read(HEAD))
+    except OSError:
+        known = None
+    return f"it is {known.name}: {known.remedy}" if known else str(error)

@@ -10,7 +10,7 @@ import click
 from tracekit.cli.common import say, show, sysroot_option
 
 if TYPE_CHECKING:
-    from tracekit.capture.doctor.machine import Check
+    from tracekit.capture.doctor.check import Check
 
 __all__ = ["command"]
 

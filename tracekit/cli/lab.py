@@ -239,7 +239,7 @@ def _check_new(session: Path) -> None:
 
 
 def _check_size(text: str) -> int:
-    from tracekit.capture.cmdline.parse import memparse
+    from tracekit.parameters import memparse
 
     parsed = memparse(text)
     if parsed is None or parsed[1] or not 1 << 16 <= parsed[0] <= 1 << 28:

@@ -93,10 +93,10 @@ def command(
       tracekit recover --sysroot new SESSION                     from a saved tree
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
     """
-    from tracekit.capture.cmdline.parse import parse_region
     from tracekit.capture.cmdline.session_param import session_from_cmdline
     from tracekit.capture.recover.recover import recover
     from tracekit.errors import UsageError
+    from tracekit.parameters import parse_region
     from tracekit.sysroot import Sysroot
 
     wanted = [parse_region(text) for text in regions]

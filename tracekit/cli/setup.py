@@ -32,9 +32,9 @@ def _show(plan: Plan) -> None:
 def _make_effective(options: Options, plan: Plan, no_start: bool) -> None:
     """On the live machine: the boot loader takes the command line, systemd the units."""
     from tracekit.capture.cmdline import setup
-    from tracekit.capture.cmdline.parse import parse_cmdline
     from tracekit.capture.save import systemd
     from tracekit.errors import TracekitError
+    from tracekit.parameters import parse_cmdline
 
     update = plan.loader.update
     by_hand = f"boot loader: {plan.loader.name}: {plan.loader.note}:\n  {plan.parameters}"

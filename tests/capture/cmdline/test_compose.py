@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit.capture.cmdline.compose import MAX_CMDLINE, next_cmdline
-from tracekit.capture.cmdline.parse import parse_cmdline
 from tracekit.errors import UsageError
+from tracekit.parameters import parse_cmdline
 
 FIRST = (
     "BOOT_IMAGE=/vmlinuz root=/dev/vda1 ro quiet kho=on reserve_mem=4M:2M:tkA "

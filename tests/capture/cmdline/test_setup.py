@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK, parameters
-from tracekit.capture.cmdline.parse import parse_cmdline
 from tracekit.capture.cmdline.setup import UNITS, Options, apply, make_plan, start, undo
 from tracekit.cli import main
 from tracekit.errors import SourceError, UsageError
+from tracekit.parameters import parse_cmdline
 
 UNIT_DIRECTORY = "etc/systemd/system"
 

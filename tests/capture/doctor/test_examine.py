@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine_trees import REGION, TKA, TKB, Machine, kho_files, old_machine
+from tracekit.capture.doctor.check import Check
 from tracekit.capture.doctor.examine import examine
-from tracekit.capture.doctor.machine import Check
 from tracekit.cli import main
 from tracekit.sysroot import Sysroot
 

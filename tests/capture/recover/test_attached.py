@@ -20,8 +20,8 @@ from tests.support.machine_trees import (
 )
 from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.sessions.recovering import codes, owners, prepare, run
-from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.errors import NothingToRecover
+from tracekit.parameters import RegionSpec
 from tracekit.session import Session, SessionWriter
 
 RESERVED = "kho=on reserve_mem=64K:4K:tkA"

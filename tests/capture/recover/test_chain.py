@@ -21,9 +21,9 @@ from tests.support.machine_trees import (
     region_612,
 )
 from tests.support.sessions.recovering import codes, owners, prepare, run
-from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.save.snapshot import snapshot
+from tracekit.parameters import RegionSpec
 from tracekit.sysroot import Sysroot
 
 

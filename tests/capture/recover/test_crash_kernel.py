@@ -17,9 +17,9 @@ from tests.support.sessions.handed_over import (
     ring,
     run,
 )
-from tracekit.capture.cmdline.parse import parse_region
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.save.snapshot import snapshot
+from tracekit.parameters import parse_region
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 from tracekit.timeline.boot import Boot

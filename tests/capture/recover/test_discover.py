@@ -20,9 +20,9 @@ from tests.support.machine_trees import (
     region,
 )
 from tests.support.sessions.recovering import codes, owners, prepare, run
-from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.recover.recover import recover
 from tracekit.errors import NothingToRecover, UsageError
+from tracekit.parameters import RegionSpec
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 

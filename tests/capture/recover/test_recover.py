@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.machine_trees import OLD_TEXT, PAGE, new_machine, noise, region
 from tests.support.sessions.recovering import codes, owners, prepare, run
-from tracekit.capture.cmdline.parse import parse_region
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.save.snapshot import snapshot
+from tracekit.parameters import parse_region
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 

@@ -19,8 +19,8 @@ from tests.support.machine_trees import (
     region,
 )
 from tests.support.sessions.recovering import codes, owners, prepare, run
-from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.recover.recover import recover
+from tracekit.parameters import RegionSpec
 from tracekit.session import Session, SessionWriter
 from tracekit.sysroot import Sysroot
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from tracekit.capture.save.kernel import (
     UNKNOWN_KERNEL,
     build_id,
-    config_text,
     describe_kernel,
     identity,
     online_cpus,
     symbol_address,
 )
+from tracekit.carriers.machine import config_text
 
 
 @given(st.binary(max_size=200))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 
-from tracekit.carriers.elf_core import PhysicalMemory
+from tracekit.carriers.elf_core import ElfCore
 from tracekit.errors import Diagnostic, ParseError, SourceError
 from tracekit.kho.fdt import Node, parse_fdt
 from tracekit.kho.luo import parse_luo
@@ -54,7 +54,7 @@ def elf_core(data: bytes) -> None:
 
     Raises :class:`~tracekit.errors.SourceError`.
     """
-    with PhysicalMemory(io.BytesIO(data), "fuzz") as memory:
+    with ElfCore(io.BytesIO(data), "fuzz") as memory:
         assert memory.describe()
         for each in memory.ranges[:4]:
             assert each.size > 0 and each.end <= _U64

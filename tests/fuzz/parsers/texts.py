@@ -8,9 +8,8 @@ import struct
 
 from tracekit.capture.cmdline.bootloader import without
 from tracekit.capture.cmdline.compose import next_cmdline
-from tracekit.capture.cmdline.parse import parse_cmdline, parse_region, split_parameters
 from tracekit.capture.cmdline.session_param import named_session
-from tracekit.capture.recover.evidence import mapped_instances
+from tracekit.carriers.machine import mapped_instances
 from tracekit.clocks.kernel_log import read_kernel_log
 from tracekit.errors import FormatError, UsageError
 from tracekit.ftrace.context import NoSymbols
@@ -18,6 +17,7 @@ from tracekit.ftrace.format import parse_header_page
 from tracekit.ftrace.kernel_printf.vsprintf import parse_format_string
 from tracekit.ftrace.printers.binprintf import binary_text
 from tracekit.ftrace.symbols import Symbols
+from tracekit.parameters import parse_cmdline, parse_region, split_parameters
 from tracekit.probes.kernel import ProbedKernel
 from tracekit.query.expr import comparisons, parse, parse_number
 from tracekit.sysroot import format_kmsg

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.machine_trees import Machine, new_machine, old_machine
-from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.recover.recover import RecoverResult, recover
 from tracekit.capture.save.snapshot import SnapshotResult, snapshot
+from tracekit.parameters import RegionSpec
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 

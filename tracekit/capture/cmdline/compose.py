@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tracekit.capture.cmdline.memory_use import Memory
-from tracekit.capture.cmdline.parse import CommandLine, ReserveMem, TraceInstance, parse_cmdline
+from tracekit.carriers.memory_use import Memory
 from tracekit.errors import UsageError
+from tracekit.parameters import CommandLine, ReserveMem, TraceInstance, parse_cmdline
 
 __all__ = ["BOOT_EVENTS", "MAX_CMDLINE", "SESSION_PARAMETER", "NextBoot", "next_cmdline"]
 

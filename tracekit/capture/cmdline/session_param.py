@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tracekit.capture.cmdline.compose import SESSION_PARAMETER
-from tracekit.capture.cmdline.parse import split_parameters
 from tracekit.errors import UsageError
+from tracekit.parameters import split_parameters
 from tracekit.sysroot import Sysroot
 
 __all__ = ["SESSIONS", "default_session", "named_session", "session_from_cmdline"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from tracekit.capture.doctor import machine_checks, memory_checks
-from tracekit.capture.doctor.machine import Check, Machine
+from tracekit.capture.doctor.check import Check
+from tracekit.carriers.machine import Machine
 from tracekit.sysroot import Sysroot
 
 __all__ = ["examine"]

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tracekit.capture.cmdline.compose import next_cmdline
-from tracekit.capture.doctor.machine import Check, Machine
-from tracekit.capture.recover.evidence import lockdown_mode
+from tracekit.capture.doctor.check import Check
 from tracekit.capture.save import systemd
 from tracekit.capture.save.clocksource import TSC, best_clock, read_tsc_trust
+from tracekit.carriers.machine import Machine, lockdown_mode
 from tracekit.errors import UsageError
 from tracekit.probes.bcc_module import find_bcc
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from tracekit.capture.cmdline.memory_use import read_memory
-from tracekit.capture.cmdline.parse import CommandLine, TraceInstance, parse_cmdline
+from tracekit.carriers.memory_use import read_memory
 from tracekit.errors import SourceError, UsageError
+from tracekit.parameters import CommandLine, TraceInstance, parse_cmdline
 from tracekit.probes.kprobes import GROUP
 from tracekit.sysroot import TRACEFS, Sysroot, find_tracefs
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tracekit.capture.cmdline.memory_use import carried_regions
-from tracekit.capture.cmdline.parse import RegionSpec
 from tracekit.capture.record.instance import running_command
-from tracekit.capture.recover.evidence import mapped_instances
+from tracekit.carriers.machine import mapped_instances
+from tracekit.carriers.memory_use import carried_regions
 from tracekit.errors import SourceError
+from tracekit.parameters import RegionSpec
 from tracekit.sysroot import Sysroot
 
 __all__ = ["region_of"]

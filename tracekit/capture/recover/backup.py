@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracekit.capture.cmdline.parse import parse_cmdline
 from tracekit.capture.recover.chain import Chain
 from tracekit.capture.save.boot_files import Saving
 from tracekit.capture.save.kernel import identity
 from tracekit.capture.save.pipes import Pipes, drain_pipes, finish_pipes
-from tracekit.capture.save.remarks import Remarks
+from tracekit.parameters import parse_cmdline
+from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json
 from tracekit.sysroot import Sysroot, find_tracefs

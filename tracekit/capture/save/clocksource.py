@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracekit.capture.cmdline.parse import split_parameters
 from tracekit.errors import SourceError
+from tracekit.parameters import split_parameters
 from tracekit.sysroot import Sysroot
 
 __all__ = ["TSC", "TscTrust", "best_clock", "judge_tsc", "read_tsc_trust"]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from tracekit.capture.cmdline.parse import TraceInstance, parse_cmdline
+from tracekit.carriers.machine import config_text
 from tracekit.errors import Diagnostic
+from tracekit.parameters import TraceInstance, parse_cmdline
 
 __all__ = [
     "UNKNOWN_KERNEL",
     "build_id",
-    "config_text",
     "describe_kernel",
     "identity",
     "online_cpus",
@@ -29,7 +28,6 @@ _CPU = re.compile(r"^cpu\d+\b", re.M)
 _BTIME = re.compile(r"^btime (\d{1,18})$", re.M)
 _CHOSEN = re.compile(r"\[([^\s\[\]]+)\]")
 _CHAR_DATA = re.compile(r"field:\s*char data;\s*offset:(\d{1,6});\s*size:(\d{1,6});")
-_MAX_CONFIG = 16 << 20
 
 UNKNOWN_KERNEL: Mapping[str, Any] = {
     "known": False,
@@ -63,16 +61,6 @@ def build_id(notes: bytes) -> str | None:
             return notes[start : start + size].hex()
         offset = start + (size + 3 & ~3)
     return None
-
-
-def config_text(config_gz: bytes) -> str:
-    """The text of ``/proc/config.gz``; '' when it is damaged or absurdly large."""
-    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        text = stream.decompress(config_gz, _MAX_CONFIG)
-    except zlib.error:
-        return ""
-    return text.decode("utf-8", "backslashreplace") if stream.eof else ""
 
 
 def online_cpus(stat: str) -> int | None:

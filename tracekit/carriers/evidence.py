@@ -11,22 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tracekit.capture.cmdline.parse import CommandLine, RegionSpec, parse_cmdline, split_parameters
-from tracekit.capture.save.boots import header_address
-from tracekit.capture.save.kernel import config_text
-from tracekit.capture.save.remarks import Remarks
-from tracekit.carriers.elf_core import PhysicalMemory
+from tracekit.carriers.machine import LOCKDOWN, config_text, lockdown_mode, mapped_instances
+from tracekit.carriers.memory import PhysicalMemory
+from tracekit.carriers.ring_header import header_address
 from tracekit.errors import Diagnostic, ParseError, SourceError
 from tracekit.kho.tree import parse_memblock
+from tracekit.parameters import CommandLine, RegionSpec, parse_cmdline
+from tracekit.remarks import Remarks
 from tracekit.sysroot import Sysroot
 
 __all__ = [
-    "VMCORE",
     "Previous",
-    "crash_kernel",
-    "lockdown_mode",
     "log_lines",
-    "mapped_instances",
     "previous_boot",
     "quote",
     "still_there",
@@ -35,17 +31,7 @@ __all__ = [
     "why_no_kho",
 ]
 
-#: A crashed kernel's memory, as its crash kernel shows it.
-VMCORE = "proc/vmcore"
-_ELFCOREHDR = "sys/firmware/devicetree/base/chosen/linux,elfcorehdr"  # arm64 has no parameter
-_LOCKDOWN = "sys/kernel/security/lockdown"
-_CHOSEN = re.compile(r"\[(\w+)\]")
 _ENTRIES = re.compile(r"^entries: (\d{1,19})$", re.M)
-# enable_instances() in kernel/trace/trace.c
-_MAPPED = re.compile(
-    r"Tracing: mapped boot instance (\S+) at physical memory (0x[0-9a-f]{1,16}) "
-    r"of size (0x[0-9a-f]{1,16})"
-)
 _REFUSED = re.compile(r"KHO: (setup:|disabling KHO revival|failed to (mark|get))")
 _MAX_LINES = 4
 
@@ -84,11 +70,6 @@ def quote(lines: Sequence[str]) -> str:
     return "; ".join(f"'{' '.join(line.split())[:200]}'" for line in lines)
 
 
-def mapped_instances(log: str) -> dict[str, tuple[int, int]]:
-    """Instance -> (physical address, size) of the memory the kernel's log says it maps."""
-    return {m[1]: (int(m[2], 16), int(m[3], 16)) for m in _MAPPED.finditer(log)}
-
-
 def previous_boot(
     read: Callable[[str], bytes | None], names: Sequence[str], boot: int, kernel: Mapping[str, Any]
 ) -> Previous:
@@ -119,40 +100,13 @@ def previous_boot(
     return Previous(boot, kernel, command, tuple(places), entries, handing, default)
 
 
-def crash_kernel(root: Sysroot) -> str:
-    """What shows that this is a crash kernel, which a panic has brought up; '' where nothing does.
-
-    ``is_kdump_kernel()`` in ``include/linux/crash_dump.h`` asks for an ``elfcorehdr`` too.
-    """
-    try:
-        cmdline = (root.get("proc/cmdline") or b"").decode("utf-8", "replace")
-    except SourceError:
-        cmdline = ""
-    named = [value for name, value in split_parameters(cmdline) if name == "elfcorehdr"]
-    if named:
-        return f"elfcorehdr={named[-1]} is on its command line"
-    if root.exists(_ELFCOREHDR):
-        return f"{root.where(_ELFCOREHDR)} is there"
-    return f"{root.where(VMCORE)} is there" if root.exists(VMCORE) else ""
-
-
-def lockdown_mode(root: Sysroot) -> str | None:
-    """``none``, ``integrity`` or ``confidentiality``; None where the kernel does not say."""
-    try:
-        text = (root.get(_LOCKDOWN) or b"").decode("ascii", "replace")
-    except SourceError:
-        return None
-    chosen = _CHOSEN.search(text)
-    return chosen[1] if chosen else None
-
-
 def why_locked(root: Sysroot) -> str:
     """A sentence about kernel lockdown if that is why physical memory cannot be read, else ''."""
     mode = lockdown_mode(root)
     if mode in (None, "none"):
         return ""
     return (
-        f". The kernel is locked down ({root.where(_LOCKDOWN)}: {mode}), which forbids reading "
+        f". The kernel is locked down ({root.where(LOCKDOWN)}: {mode}), which forbids reading "
         "physical memory: boot without lockdown= (it also follows from Secure Boot)"
     )
 
@@ -237,7 +191,6 @@ def why_no_kho(
     looked: str,
     pointer: str | None,
     previous: Previous | None,
-    memories: Sequence[PhysicalMemory],
 ) -> str:
     """Why there are no KHO data, in words.
 
@@ -266,13 +219,6 @@ def why_no_kho(
     reasons.append(f"kho= on this kernel's command line: {switch}")
     if unreadable := [d.message for d in remarks.diagnostics if d.code == "file-unreadable"]:
         reasons.append(f"unreadable: {'; '.join(unreadable[:_MAX_LINES])}")
-    if kept := still_there(previous, memories):
-        ranges = " ".join(f"--region {r.name}@{r.address:#x}:{r.size:#x}" for r in kept)
-        reasons.append(
-            "yet the old kernel's recording still lies where it was, though nothing has kept it "
-            f"from being overwritten: fetch it with {ranges}"
-        )
-    else:
-        reasons.append("a range that you know of can be named: --region NAME@ADDRESS:SIZE")
+    reasons.append("a range that you know of can be named: --region NAME@ADDRESS:SIZE")
     reasons.append(f"looked at {looked}")
     return "no KHO data:\n  " + "\n  ".join(reasons)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.machine_trees import REGION, TKB, old_machine
-from tracekit.capture.cmdline.memory_use import Memory, Use, carried_regions, read_memory
-from tracekit.capture.cmdline.parse import RegionSpec
+from tracekit.carriers.memory_use import Memory, Use, carried_regions, read_memory
+from tracekit.parameters import RegionSpec
 from tracekit.sysroot import Sysroot
 
 TWO = "reserve_mem=4M:2M:tkA reserve_mem=4M:2M:tkB trace_instance=tk^traceoff@tkA"

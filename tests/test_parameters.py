@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.capture.cmdline.parse import (
+from tracekit.errors import UsageError
+from tracekit.parameters import (
     RegionSpec,
     ReserveMem,
     TraceInstance,
@@ -17,7 +18,6 @@ from tracekit.capture.cmdline.parse import (
     parse_region,
     split_parameters,
 )
-from tracekit.errors import UsageError
 
 
 def test_the_reference_command_lines() -> None:

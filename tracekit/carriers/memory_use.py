@@ -18,15 +18,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tracekit.capture.cmdline.parse import (
+from tracekit.carriers.signatures import identify
+from tracekit.errors import ParseError, SourceError
+from tracekit.kho.tree import parse_memblock
+from tracekit.parameters import (
     RegionSpec,
     memparse,
     parse_cmdline,
     split_parameters,
 )
-from tracekit.carriers.signatures import identify
-from tracekit.errors import ParseError, SourceError
-from tracekit.kho.tree import parse_memblock
 from tracekit.sysroot import KHO_ROOTS, Sysroot
 
 __all__ = ["Memory", "Use", "carried_regions", "read_memory"]
