@@ -18,14 +18,16 @@ from tracekit.cli.common import detail, say, talk_options, working
 from tracekit.errors import LabError, UsageError
 
 if TYPE_CHECKING:
+    from tracekit.carriers.carrier import Way
     from tracekit.lab.console import Line
     from tracekit.lab.kernels import Kernel
     from tracekit.lab.machine import Plan
-    from tracekit.lab.ways import Carrier, Way
+    from tracekit.lab.ways import CarrierName
 
 __all__ = ["command"]
 
 _STATE = "/var/lib/tracekit"  # in the guest: what survives the kexec and is brought out
+_SIZES = {"kho": "4M", "carveout": "8M"}
 _DOWN = {"kexec": "handover", "reboot": "reboot from", "panic": "panic from"}
 
 
@@ -136,10 +138,8 @@ def build(series: tuple[str, ...], jobs: int | None) -> None:
 @click.option("--no-bpf", is_flag=True, help="Record without the BCC probes.")
 @click.option(
     "--region-size",
-    default="4M",
-    show_default=True,
     metavar="SIZE",
-    help="Size of each of the two preserved regions, or halves of a carve-out.",
+    help="Size of each of the two preserved regions, or halves of a carve-out. [4M; 8M a half]",
 )
 @click.option(
     "--timeout",
@@ -161,14 +161,14 @@ def build(series: tuple[str, ...], jobs: int | None) -> None:
 def run_handover(
     kernel_old: str | None,
     kernel_new: str | None,
-    carrier: Carrier | None,
+    carrier: CarrierName | None,
     down: Way,
     cpus: int,
     new_cpus: int | None,
     clock: str | None,
     events: tuple[str, ...],
     no_bpf: bool,
-    region_size: str,
+    region_size: str | None,
     timeout: int,
     session: Path,
 ) -> None:
@@ -198,14 +198,15 @@ def run_handover(
         *(word for name in events for word in ("--events", name)),
         *(("--no-bpf",) if no_bpf else ()),
     ]
+    carrier = carrier or ("carveout" if old.stock or new.stock else "kho")
     journey = Journey(
         old,
         new,
-        carrier=carrier or ("carveout" if old.stock or new.stock else "kho"),
+        carrier=carrier,
         down=down,
         cpus=cpus,
         new_cpus=new_cpus,
-        half=_check_size(region_size),
+        half=_check_size(region_size or _SIZES[carrier]),
         record=tuple(record),
         timeout=timeout,
     )
@@ -294,7 +295,7 @@ def _watch() -> Callable[[Line], None]:
     type=click.Choice(["kho", "carveout"]),
     help="What the command line is made for. [kho; carveout for a stock kernel]",
 )
-def shell(kernel: str | None, cpus: int, systemd: bool, carrier: Carrier | None) -> None:
+def shell(kernel: str | None, cpus: int, systemd: bool, carrier: CarrierName | None) -> None:
     """A prompt in the guest, with tracekit on the PATH.
 
     All the lab's kernels are there as /boot/vmlinuz-RELEASE, their initramfs is /boot/initrd.
