@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tracekit
-from tests.support.guest import BASE_CMDLINE, guest_run, record
+from tests.support.guest import BASE_CMDLINE, STOCK, guest_run, need_kernel, record
 from tests.support.guests import control_in_guest
 from tracekit.lab.machine import Plan, Result
 from tracekit.probes.records import KINDS, Record, parse_compact
@@ -18,7 +18,6 @@ from tracekit.recording import Recording
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
 
-STOCK = "debian:trixie"
 CMDLINE = f"{BASE_CMDLINE} memmap=16M$0x70000000 trace_instance=tk^traceoff@0x70000000:8M"
 IN_GUEST = Path(control_in_guest.__file__)
 RUN = "PYTHONPATH=/opt/tracekit python3 -P /tmp/control_in_guest.py"
@@ -60,6 +59,7 @@ CHANGES = [
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    need_kernel(STOCK)
     return guest_run(Plan(STOCK, (SCRIPT,), cmdline=CMDLINE), tmp_path_factory.mktemp("stock"))
 
 

@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tracekit.errors import LabError
-from tracekit.lab import images, kernels
+from tracekit.lab import grub, images, kernels
 from tracekit.lab.machine import BASE_CMDLINE, CMDLINE, Plan, Result, run
 from tracekit.lab.store import lab_directory
 
@@ -20,9 +21,14 @@ __all__ = [
     "CMDLINE",
     "NEW",
     "OLD",
+    "STOCK",
+    "STOCK_NEW",
+    "grub_root",
+    "grub_run",
     "guest_run",
     "handover",
     "need_guests",
+    "need_kernel",
     "record",
     "unmet",
 ]
@@ -37,6 +43,8 @@ def _version(series: str) -> str:
 
 
 OLD, NEW = _version("7.2"), _version("7.3")
+#: Debian's own kernels, as the lab calls them.
+STOCK, STOCK_NEW = "debian:trixie", "debian:trixie-backports"
 SESSION = "/var/lib/tracekit/session"
 
 #: Shell functions that every script begins with.
@@ -103,13 +111,23 @@ def unmet() -> str | None:
 
 def need_guests() -> None:
     """Skip, loudly, where no guest can run; where ready kernels are named that is a failure."""
-    reason = unmet()
-    if reason is None:
-        return
+    if reason := unmet():
+        _leave_out(reason)
+
+
+def _leave_out(reason: str) -> NoReturn:
     message = f"NOT RUN, a real handover: {reason}\n'make lab' makes what is missing"
     if os.environ.get("TRACEKIT_LAB_KERNELS"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def need_kernel(name: str) -> kernels.Kernel:
+    """A kernel of the lab, stock ones too; without it as :func:`need_guests`."""
+    try:
+        return kernels.find(name, lab_directory())
+    except LabError as error:
+        _leave_out(str(error))
 
 
 def guest_run(plan: Plan, base: Path) -> Result:
@@ -118,3 +136,35 @@ def guest_run(plan: Plan, base: Path) -> Result:
     scripts = tuple(f"{PRELUDE}\n{script}" for script in plan.scripts)
     output = Path(tempfile.mkdtemp(dir=base)) / "out"
     return run(replace(plan, scripts=scripts), output)
+
+
+#: A menu on the serial line that boots at once, and the lab's command line.
+_GRUB_DEFAULTS = f"""GRUB_DEFAULT=0
+GRUB_TIMEOUT=0
+GRUB_DISTRIBUTOR=Debian
+GRUB_TERMINAL=serial
+GRUB_CMDLINE_LINUX_DEFAULT="quiet"
+GRUB_CMDLINE_LINUX="{BASE_CMDLINE}"
+"""
+
+
+def grub_root(base: Path, kernel: str) -> Path:
+    """A root directory with a kernel of the lab and GRUB's defaults, not yet with a menu.
+
+    ``etc/default/grub.d`` is there to be written to, by a test or by ``setup --apply --root``.
+    """
+    root = Path(tempfile.mkdtemp(dir=base)) / "root"
+    grub.install_kernel(root, need_kernel(kernel))
+    (root / "etc" / "default" / "grub.d").mkdir(parents=True)
+    (root / "etc" / "default" / "grub").write_text(_GRUB_DEFAULTS)
+    return root
+
+
+def grub_run(root: Path, plan: Plan, base: Path) -> Result:
+    """As :func:`guest_run`, booted from a disk with ``root`` on it through GRUB.
+
+    Again after each reboot. The menu, ``root/boot/grub/grub.cfg``, is made by grub-mkconfig.
+    """
+    grub.grub_mkconfig(root)
+    disk = grub.grub_disk(root, root.with_name("grub.img"))
+    return guest_run(replace(plan, disk=disk, restarts=True), base)
