@@ -120,10 +120,8 @@ def _uncovered(kind: Kind, kernel: ProbedKernel) -> str:
         return "too many for a trace buffer; BPF records them"
     if ":" in "".join(kind.functions):
         return f"a tracepoint: enable {kind.functions[0]} instead"
-    if kind.event == "ring_buffer:counters":
-        return "page crossings and reader swaps are counted by BPF only"
     if kind.id in READ_OUT:
-        return "read with BPF's records of control files only"
+        return "counted with BPF only"
     if kernel.choose(kind.functions) is None:
         return kernel.missing(kind.event, kind.functions).reason
     return ""

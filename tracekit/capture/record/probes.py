@@ -10,7 +10,6 @@ from typing import Any
 from tracekit.capture.record.instance import Instance
 from tracekit.probes.kprobes import GROUP, plan_kprobes
 from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
-from tracekit.probes.stats import Counters
 from tracekit.remarks import Remarks
 from tracekit.session.files import dump_json
 from tracekit.sysroot import Sysroot
@@ -58,7 +57,6 @@ class Probing:
         """``earlier`` is the ``bpf.json`` of a recording of the same boot before this one."""
         self._lost_before = _lost(earlier)
         self._probes: Probes | None = None
-        self._counters: Counters | None = None
         why = "--no-bpf"
         if bpf:
             try:
@@ -73,7 +71,6 @@ class Probing:
         if self._probes is None:
             self._description = {**define_kprobes(root, instance), "reason": why}
             enable_kprobes(instance)
-            self._counters = Counters(root, instance.name)
         for entry in self._describe().get("missing", ()):
             remarks.add("probe-absent", "info", str(entry["event"]), str(entry["reason"]))
 
@@ -96,9 +93,7 @@ class Probing:
 
     def counters(self) -> bytes:
         """One record per CPU of the events that are only counted."""
-        if self._probes is not None:
-            return self._probes.counters()
-        return self._counters.totals({}) if self._counters else b""
+        return self._probes.counters() if self._probes else b""
 
     def _describe(self) -> Mapping[str, Any]:
         return self._probes.describe() if self._probes else self._description
