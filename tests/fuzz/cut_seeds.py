@@ -23,6 +23,13 @@ from tests.support.bpf_records import packed, record
 from tests.support.btf_writer import FUNC, FUNC_PROTO, INT, PTR, STRUCT, UNION, Writer
 from tests.support.elf_core_writer import Segment, write_core
 from tests.support.fdt_writer import Tree, text, u64, write_fdt
+from tests.support.memory.kdump_writer import (
+    CODECS,
+    SNAPPY,
+    flatten,
+    flattened,
+    write_kdump,
+)
 from tests.support.ring.region_strategies import LAYOUTS, Script, Step
 from tests.support.unpack import unpack
 from tracekit.browse.index.codec import decode
@@ -54,6 +61,8 @@ _LOG = (
     "registered as rtc", "Freeing unused", "Run /", "Tracing", "trace_boot", "ring buffer",
 )  # fmt: skip
 
+# 4096 zeros by liblzo2
+_LZO = "02000000000020000000000000000000000000000000da10000c000000000000000000000000000000110000"
 _DEMO = files("tracekit") / "demo" / "handover.tar.zst"
 _LONGEST = 200  # characters of a text in the index
 _Seeds = Iterator[tuple[str, bytes]]
@@ -124,6 +133,7 @@ def _user_texts(session: Session) -> _Seeds:
     yield "cmdline", b"trace_instance=b@0x7d600000:4M,a trace_instance=c=b memmap=4M$0x7d600000"
     yield "region_spec", b"tkA@0x7d600000:4M"
     yield "region_spec", b"a@b@010:1"
+    yield "region_spec", b"tk@file:/dev/pmem0:0:8M"
     for where in (
         b"event ~ sched_* and prev_comm = kexec and not cpu in (0, 1)",
         b'comm ~ /^k.*d$/ or "device shutdown" and ts >= -5ms',
@@ -226,6 +236,13 @@ def _binaries(session: Session) -> _Seeds:
         "elf_core",
         write_core([Segment(0x1000, b"a" * 40), Segment(0x1028, b"b" * 8), Segment(0)]),
     )
+    pages = {1: b"ring buffer " * 400, 3: bytes(range(256)) * 16}
+    dump = write_kdump({f: data[:4096] for f, data in pages.items()}, level=17, existing=range(9))
+    yield "dump_file", dump
+    yield "dump_file", flatten([(0, dump[:8192]), (12288, dump[12288:]), (8192, dump[8192:12288])])
+    yield "dump_file", flattened(write_core([Segment(0x1000, b"a" * 40)]), (64, 70))
+    yield "page_codecs", bytes.fromhex(_LZO)
+    yield "page_codecs", CODECS[SNAPPY](b"ring buffer, page; " * 20 + bytes(200))
     types = Writer()
     number = types.add(INT, "int", 4, struct.pack("<I", 32))
     inner = types.members(UNION, "", 8, ("b", number, 0, 0))

@@ -30,6 +30,8 @@ def _print_json(result: RecoverResult) -> None:
                 "sha256": region.sha256,
                 "kept": region.kept,
                 "owner_evidence": region.owner_evidence,
+                "carrier": region.carrier,
+                "origin": region.origin or None,
             }
             for region in result.regions
         ],
@@ -38,14 +40,24 @@ def _print_json(result: RecoverResult) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def _saved(result: RecoverResult) -> str:
+    if result.boot is not None:
+        return f"boot {result.boot}, kernel {result.release}, in {result.session}"
+    return (
+        f"the regions alone, in {result.session}: they are from files, and this kernel need not "
+        "be the one that came after (if it is: --same-machine)"
+    )
+
+
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     from tracekit.capture.save import systemd
 
-    systemd.notify_ready(f"recovered boot {result.boot - 1} into {result.session}")
+    boot = result.boot or 0
+    systemd.notify_ready(f"recovered boot {boot - 1} into {result.session}")
     if not systemd.running():
         say("warning: systemd does not run here, so its milestones are not saved")
         return
-    if not systemd.save_userspace(result.session, result.boot, timeout):
+    if not systemd.save_userspace(result.session, boot, timeout):
         say(f"warning: systemd was still starting units after {timeout:g} s; saved what it had")
 
 
@@ -55,8 +67,20 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     "--region",
     "regions",
     multiple=True,
-    metavar="NAME@PA:SIZE",
-    help="Fetch this physical range (tkA@0x7d600000:4M) instead of what KHO carried.",
+    metavar="NAME@PLACE",
+    help="Fetch this physical range (tkA@0x7d600000:4M) instead of what was carried here, or this "
+    "part of a file or device (tkA@file:/dev/pmem0:0:4M; offset and size may be left out).",
+)
+@click.option(
+    "--memory",
+    metavar="FILE[@ADDRESS]",
+    help="Read physical memory from this file: an ELF core, a dump by makedumpfile or QEMU, or "
+    "plain memory that begins at ADDRESS.",
+)
+@click.option(
+    "--same-machine",
+    is_flag=True,
+    help="The files are this machine's own memory: save this kernel's side, too.",
 )
 @click.option(
     "--wait-userspace",
@@ -76,6 +100,8 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
 def command(
     sysroot: str,
     regions: tuple[str, ...],
+    memory: str | None,
+    same_machine: bool,
     wait_userspace: bool,
     timeout: float,
     as_json: bool,
@@ -92,30 +118,48 @@ def command(
       tracekit recover SESSION                                   into another session
       tracekit recover --sysroot new SESSION                     from a saved tree
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
+      tracekit recover --region tk@file:/dev/pmem0:0:8M SESSION  persistent memory
+      tracekit recover --memory vmcore SESSION                   a dump, on any machine
+
+    Regions out of plain files are saved alone, and that takes no root: this kernel need not be the
+    one that came after. A path may have colons; a number behind the last one is an offset unless a
+    file of that name exists.
     """
     from tracekit.capture.cmdline.session_param import session_from_cmdline
+    from tracekit.capture.recover.elsewhere import is_elsewhere, recover_files
     from tracekit.capture.recover.recover import recover
     from tracekit.errors import UsageError
-    from tracekit.parameters import parse_region
+    from tracekit.parameters import RegionSpec, parse_memory, parse_region
     from tracekit.sysroot import Sysroot
 
     wanted = [parse_region(text) for text in regions]
+    whole = parse_memory(memory) if memory is not None else None
     root = Sysroot(sysroot)
+    elsewhere = root.live and is_elsewhere(wanted, whole, same_machine=same_machine)
+    if elsewhere and (wait_userspace or session is None):
+        raise UsageError(
+            "regions out of files are saved alone, without this kernel's side: "
+            + ("name the session's directory" if session is None else "no --wait-userspace then")
+            + ", or say that the files are this machine's memory: --same-machine"
+        )
+    if same_machine and whole is None and all(isinstance(w, RegionSpec) for w in wanted):
+        raise UsageError("--same-machine is about --memory and --region NAME@file:PATH")
     if wait_userspace and not root.live:
         raise UsageError("--wait-userspace is for the running machine, not for a saved tree")
     if session is None and not root.live:
         raise UsageError("with --sysroot name the session's directory too")
-    root.need_root("recover")
-    result = recover(root, session or session_from_cmdline(root), wanted, progress)
+    if elsewhere:
+        result = recover_files(str(session), wanted, progress, whole)
+    else:
+        files = ", or copy the device into a file and name that" if whole or wanted else ""
+        root.need_root("recover", f", or give --sysroot a saved tree{files}")
+        result = recover(root, session or session_from_cmdline(root), wanted, progress, whole)
     say_diagnostics(result.diagnostics)
     for region in result.regions:
         state = "kept from an earlier run" if region.kept else "copied"
         say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
         detail(f"  {region.owner_evidence}")
-    say(
-        f"saved: boot {result.boot}, kernel {result.release}, in {result.session}\n"
-        f"next: tracekit report {result.session}"
-    )
+    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:
