@@ -41,6 +41,10 @@ def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 help="The trace instance to record in. Default: the one on a reserved region.",
             ),
             click.option(
+                "--carrier", type=click.Choice(["kho", "carveout"]),
+                help="The way the memory survives. Default: that of the trace instance.",
+            ),
+            click.option(
                 "--clock", metavar="CLOCK",
                 help="The trace clock. Default: x86-tsc where there is one: it alone runs on"
                 " through a kexec.",
@@ -61,8 +65,8 @@ def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def to_options(
-    session: str | None, events: tuple[str, ...], instance: str | None, clock: str | None,
-    no_bpf: bool, discard: bool,
+    session: str | None, events: tuple[str, ...], instance: str | None, carrier: str | None,
+    clock: str | None, no_bpf: bool, discard: bool,
 ) -> Options:  # fmt: skip
     """The recorder's options from those of the command line."""
     from tracekit.capture.cmdline.session_param import default_session
@@ -70,7 +74,7 @@ def to_options(
     from tracekit.sysroot import Sysroot
 
     path = Path(session) if session else default_session(Sysroot())
-    return Options(path, events, instance, clock, not no_bpf, discard)
+    return Options(path, events, instance, clock, not no_bpf, discard, session is None, carrier)
 
 
 def _line(status: Status) -> str:
@@ -207,6 +211,7 @@ def command(cleanup: bool, last_snapshot: bool, as_json: bool, **options: Any) -
     signals.armed()
     recorder.stand_by()
     say_diagnostics(recorder.diagnostics)
+    wanted = recorder.options
     say(
         f"recording into {wanted.session}: instance {recorder.instance.name}, clock "
         f"{recorder.clock}, probes: {recorder.probing.mode}\n"

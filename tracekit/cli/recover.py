@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
+from tracekit.cli.common import detail, progress, say, say_diagnostics, show, sysroot_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tracekit.capture.recover.recover import RecoverResult
+    from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
+    from tracekit.sysroot import Sysroot
 
 __all__ = ["command"]
 
@@ -40,6 +44,23 @@ def _print_json(result: RecoverResult) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def _show_pending(root: Sysroot, session: str | None) -> None:
+    """Print the session that a recover would write to; raises where there is none."""
+    from tracekit.capture.cmdline.session_param import (
+        named_session,
+        session_from_cmdline,
+        waiting_session,
+    )
+    from tracekit.errors import TracekitError
+
+    if named_session(root.text("proc/cmdline")) is not None:
+        show(session or session_from_cmdline(root))
+    elif (waiting := waiting_session(root, session)) is not None:
+        show(str(waiting))
+    else:
+        raise TracekitError("no session waits to be recovered")
+
+
 def _saved(result: RecoverResult) -> str:
     if result.boot is not None:
         return f"boot {result.boot}, kernel {result.release}, in {result.session}"
@@ -47,6 +68,37 @@ def _saved(result: RecoverResult) -> str:
         f"the regions alone, in {result.session}: they are from files, and this kernel need not "
         "be the one that came after (if it is: --same-machine)"
     )
+
+
+def _recover(
+    root: Sysroot,
+    session: str | None,
+    wanted: Sequence[RegionSpec | FileRegion],
+    whole: MemoryFile | None,
+    in_unit: bool,
+) -> RecoverResult:
+    """Recover what came to this kernel; systemd hears of it where nothing has."""
+    from tracekit.capture.cmdline.session_param import find_session
+    from tracekit.capture.recover.recover import recover
+    from tracekit.capture.save.systemd import notify_ready
+    from tracekit.errors import NothingToRecover
+
+    try:
+        return recover(root, find_session(root, session), wanted, progress, whole)
+    except NothingToRecover as error:
+        if in_unit:  # it has done what it could
+            notify_ready(f"nothing to recover: {str(error).splitlines()[0][:200]}")
+        raise
+
+
+def _tell(result: RecoverResult) -> None:
+    """What has been recovered, in words."""
+    say_diagnostics(result.diagnostics)
+    for region in result.regions:
+        state = "kept from an earlier run" if region.kept else "copied"
+        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
+        detail(f"  {region.owner_evidence}")
+    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
 
 
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
@@ -95,6 +147,11 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     metavar="SECONDS",
     help="Of --wait-userspace.",
 )
+@click.option(
+    "--pending",
+    is_flag=True,
+    help="Only print the session that waits to be recovered; exit code 1 where there is none.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.argument("session", required=False, type=click.Path(readable=False))
 def command(
@@ -104,6 +161,7 @@ def command(
     same_machine: bool,
     wait_userspace: bool,
     timeout: float,
+    pending: bool,
     as_json: bool,
     session: str | None,
 ) -> None:
@@ -111,7 +169,9 @@ def command(
 
     The raw memory is copied first, byte for byte; then what the new kernel has to say: its own
     trace, KHO data, symbols, log and clocks. Killed at any point, run it again. Without SESSION it
-    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=).
+    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=);
+    after a reboot, a panic or in a crash kernel the newest below /var/lib/tracekit that was
+    recorded into memory which this kernel has been left.
 
     \b
       tracekit recover                                           on the machine, as root
@@ -125,9 +185,7 @@ def command(
     one that came after. A path may have colons; a number behind the last one is an offset unless a
     file of that name exists.
     """
-    from tracekit.capture.cmdline.session_param import session_from_cmdline
     from tracekit.capture.recover.elsewhere import is_elsewhere, recover_files
-    from tracekit.capture.recover.recover import recover
     from tracekit.errors import UsageError
     from tracekit.parameters import RegionSpec, parse_memory, parse_region
     from tracekit.sysroot import Sysroot
@@ -148,18 +206,17 @@ def command(
         raise UsageError("--wait-userspace is for the running machine, not for a saved tree")
     if session is None and not root.live:
         raise UsageError("with --sysroot name the session's directory too")
+    if pending:
+        root.need_root("recover --pending")
+        _show_pending(root, session)
+        return
     if elsewhere:
         result = recover_files(str(session), wanted, progress, whole)
     else:
         files = ", or copy the device into a file and name that" if whole or wanted else ""
         root.need_root("recover", f", or give --sysroot a saved tree{files}")
-        result = recover(root, session or session_from_cmdline(root), wanted, progress, whole)
-    say_diagnostics(result.diagnostics)
-    for region in result.regions:
-        state = "kept from an earlier run" if region.kept else "copied"
-        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
-        detail(f"  {region.owner_evidence}")
-    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
+        result = _recover(root, session, wanted, whole, wait_userspace)
+    _tell(result)
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 
-from tracekit.carriers.dump_file import open_dump
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.dump_file import open_dump
+from tracekit.carriers.dumps.elf_core import ElfCore
+from tracekit.carriers.dumps.page_codecs import lzo1x, snappy, unzlib, zstd
 from tracekit.carriers.memory import PhysicalMemory
-from tracekit.carriers.page_codecs import lzo1x, snappy, unzlib, zstd
 from tracekit.errors import Diagnostic, ParseError, SourceError
 from tracekit.kho.fdt import Node, parse_fdt
 from tracekit.kho.luo import parse_luo

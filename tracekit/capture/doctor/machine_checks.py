@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tracekit.capture.cmdline.compose import next_cmdline
+from tracekit.capture.doctor.carve_out_checks import on_carve_out
 from tracekit.capture.doctor.check import Check
 from tracekit.capture.save import systemd
 from tracekit.capture.save.clocksource import TSC, best_clock, read_tsc_trust
+from tracekit.carriers.carve_out import halves
 from tracekit.carriers.machine import Machine, lockdown_mode
 from tracekit.errors import UsageError
 
@@ -55,9 +57,15 @@ def _load_limit(m: Machine) -> Check | None:
 
 
 def kexec_file(m: Machine) -> Check:
-    """``kexec_file_load()``, the only kexec that carries KHO data."""
+    """``kexec_file_load()``, the only kexec that carries KHO data, and keeps every carve-out."""
     name = "kexec-file"
     option = m.option("KEXEC_FILE")
+    if option == "n" and on_carve_out(m):
+        return Check(
+            name, "warning", "CONFIG_KEXEC_FILE is not set: 'tracekit handover' cannot load",
+            "after a reboot or a panic the record is there; 'kexec -c' has kept a carve-out at "
+            "7/8 of the memory and destroyed one near its end",
+        )  # fmt: skip
     if option == "n":
         return Check(name, "failed", "CONFIG_KEXEC_FILE is not set",
                      "boot a kernel that has it: KHO needs kexec -s")  # fmt: skip
@@ -91,7 +99,12 @@ def tracefs(m: Machine) -> Check:
 
 def debugfs(m: Machine) -> Check:
     """Debugfs, where KHO shows its data."""
-    return _mounted(m, "debugfs", "sys/kernel/debug", m.root.exists("sys/kernel/debug"))
+    found = _mounted(m, "debugfs", "sys/kernel/debug", m.root.exists("sys/kernel/debug"))
+    if found.state == "failed" and on_carve_out(m):
+        return Check(
+            "debugfs", "ok", f"{found.found}, and not needed: a carve-out has no data there"
+        )
+    return found
 
 
 def clock(m: Machine) -> Check:
@@ -165,7 +178,8 @@ def disk(m: Machine, session: str) -> Check:
     place = Path(session)
     while not os.path.exists(place) and place != place.parent:  # noqa: PTH110 - never raises
         place = place.parent
-    need = sum(region.size for region in m.regions) + _ROOM
+    kept = sum(region.size for region in m.regions)
+    need = (kept or sum(size for _, size in halves(m.command))) + _ROOM
     try:
         stat = os.statvfs(place)
     except OSError as error:

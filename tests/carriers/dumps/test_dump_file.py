@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.elf_core_writer import Segment, write_core
 from tests.support.memory.kdump_writer import FLAT_HEADER, flatten, flattened, write_kdump
-from tracekit.carriers.dump_file import open_dump
+from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.errors import SourceError
 
 PAGE = b"0123456789abcdef" * 256

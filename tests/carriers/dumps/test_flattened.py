@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.elf_core_writer import Segment, write_core
 from tests.support.memory.kdump_writer import FLAT_HEADER, flatten, flattened
-from tracekit.carriers.elf_core import ElfCore
-from tracekit.carriers.flattened import Flattened
+from tracekit.carriers.dumps.elf_core import ElfCore
+from tracekit.carriers.dumps.flattened import Flattened
 from tracekit.errors import ParseError, SourceError
 
 

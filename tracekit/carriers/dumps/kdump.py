@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO
 
-from tracekit.carriers import page_codecs
+from tracekit.carriers.dumps import page_codecs
 from tracekit.carriers.memory import PhysicalMemory, Range
 from tracekit.errors import ParseError, SourceError
 

@@ -27,8 +27,8 @@ from tests.support.memory.kdump_writer import (
     flattened,
     write_kdump,
 )
-from tracekit.carriers.flattened import Flattened
-from tracekit.carriers.kdump import Kdump
+from tracekit.carriers.dumps.flattened import Flattened
+from tracekit.carriers.dumps.kdump import Kdump
 from tracekit.errors import ParseError, SourceError
 from tracekit.spans import filler
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.memory.kdump_writer import CODECS, LZO, SNAPPY, ZLIB, ZSTD
-from tracekit.carriers.page_codecs import lzo1x, snappy, unzlib, zstd
+from tracekit.carriers.dumps.page_codecs import lzo1x, snappy, unzlib, zstd
 from tracekit.errors import ParseError
 
 DECODERS = {LZO: lzo1x, SNAPPY: snappy, ZLIB: unzlib, ZSTD: zstd}

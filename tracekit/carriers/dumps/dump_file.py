@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import BinaryIO, cast
 
-from tracekit.carriers.elf_core import ElfCore
-from tracekit.carriers.flattened import Flattened
-from tracekit.carriers.kdump import Kdump
+from tracekit.carriers.dumps.elf_core import ElfCore
+from tracekit.carriers.dumps.flattened import Flattened
+from tracekit.carriers.dumps.kdump import Kdump
+from tracekit.carriers.dumps.signatures import HEAD, identify
 from tracekit.carriers.memory import PhysicalMemory
-from tracekit.carriers.signatures import HEAD, identify
 from tracekit.errors import SourceError
 
 __all__ = ["open_dump"]
