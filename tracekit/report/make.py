@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.errors import Diagnostic
+from tracekit.report.control import ControlChange, control_changes
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
 from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
@@ -131,7 +132,8 @@ class Report:
     ``ending`` is how the record of the last boot ends, where another boot or another machine read
     it: None where that boot is the one that recovered the others.
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
-    ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
+    ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started;
+    ``control`` is what was done to the tracers, in order.
     """
 
     session: str
@@ -145,6 +147,7 @@ class Report:
     initcalls: tuple[Initcall, ...]
     devices: tuple[Device, ...]
     units: tuple[Unit, ...]
+    control: tuple[ControlChange, ...]
     probes: tuple[ProbeReport, ...]
     last_events: tuple[LastEvent, ...]
     diagnostics: tuple[Diagnostic, ...]
@@ -340,6 +343,11 @@ def make_report(events: Events) -> Report:
         for device in device_shutdowns(call_ends(events, boot), timed=axis.timed(boot.index))
     ]
     units = [unit for boot in events.boots for unit in unit_starts(axis, systemd[boot.index])]
+    control = [
+        change
+        for boot in events.boots
+        for change in control_changes(events, boot, timed=axis.timed(boot.index))
+    ]
     at_jump = events.boots[-2:][0].index if events.boots else 0
     diagnostics = tuple(
         dict.fromkeys([*events.diagnostics, *boot_remarks, *(d for h in jumps for d in h.notes)])
@@ -358,6 +366,7 @@ def make_report(events: Events) -> Report:
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
         ),
         devices=tuple(sorted(devices, key=slowness)),
+        control=tuple(control),
         units=tuple(sorted(units, key=lambda u: -u.duration_ns)),
         probes=tuple(probes),
         last_events=tuple(_last_events(events, at_jump)),
