@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +16,7 @@ import pytest
 import tracekit
 from tracekit.errors import LabError
 from tracekit.lab import grub, images, kernels
+from tracekit.lab.console import Line
 from tracekit.lab.machine import BASE_CMDLINE, CMDLINE, Plan, Result, run
 from tracekit.lab.store import lab_directory
 from tracekit.timeline.filter import Filter
@@ -154,12 +156,12 @@ def need_kernel(name: str) -> kernels.Kernel:
         _leave_out(str(error))
 
 
-def guest_run(plan: Plan, base: Path) -> Result:
+def guest_run(plan: Plan, base: Path, watch: Callable[[Line], None] = lambda line: None) -> Result:
     """Run the plan's scripts, each behind the prelude; its results lie below ``base``."""
     need_guests()
     scripts = tuple(f"{PRELUDE}\n{script}" for script in plan.scripts)
     output = Path(tempfile.mkdtemp(dir=base)) / "out"
-    return run(replace(plan, scripts=scripts), output)
+    return run(replace(plan, scripts=scripts), output, watch)
 
 
 #: A menu on the serial line that boots at once, and the lab's command line.

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tracekit.report.canary import canary_lines
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
 from tracekit.report.unfinished import CpuUnfinished
@@ -305,6 +306,9 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
         yield "Slowest systemd units", list(_units(report))
     if report.control:
         yield "What was done to the tracers", list(_control(report))
+    if report.canaries:
+        lines = (Text(line, style) for line, style in canary_lines(report.canaries))
+        yield "Canary", list(lines)
     yield "Record", [*_boots(report), *_probes(report)]
     if report.last_events:
         which = "last jump" if several else "jump"

@@ -63,7 +63,8 @@ class Plan:
 
     ``restarts``: a reset of the machine boots it again; else it ends the run. ``panics``: how
     often a script makes its kernel panic. ``disk``: a disk to boot from, through the firmware and
-    a boot loader, instead of from ``kernel`` and ``cmdline``.
+    a boot loader, instead of from ``kernel`` and ``cmdline``. ``gdb``:
+    a socket on which QEMU is to serve gdb's remote protocol.
     """
 
     kernel: str
@@ -77,6 +78,7 @@ class Plan:
     restarts: bool = False
     panics: int = 0
     disk: Path | None = None
+    gdb: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ def prepare(plan: Plan, place: Path, scripts: dict[str, str]) -> list[str]:
         Disks(root, data, results),
         cpus=plan.cpus, memory=plan.memory, kvm=kvm_works(lab, there[0]), restarts=plan.restarts,
     )  # fmt: skip
-    return guarded(argv)
+    served = ["-gdb", f"unix:{plan.gdb},server=on,wait=off"] if plan.gdb else []
+    return guarded([*argv, *served])
 
 
 def _kernels(lab: Path, plan: Plan) -> list[kernels.Kernel]:

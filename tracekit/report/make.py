@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.errors import Diagnostic
+from tracekit.report.canary import CanaryReport, canary_report
 from tracekit.report.control import ControlChange, control_changes
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
 from tracekit.report.holes import find_holes
@@ -133,7 +134,8 @@ class Report:
     it: None where that boot is the one that recovered the others.
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
     ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started;
-    ``control`` is what was done to the tracers, in order.
+    ``control`` is what was done to the tracers, in order; ``canaries`` are what became of memory
+    that boots left filled with a pattern.
     """
 
     session: str
@@ -151,6 +153,7 @@ class Report:
     probes: tuple[ProbeReport, ...]
     last_events: tuple[LastEvent, ...]
     diagnostics: tuple[Diagnostic, ...]
+    canaries: tuple[CanaryReport, ...] = ()
 
     @property
     def zero(self) -> str:
@@ -348,6 +351,9 @@ def make_report(events: Events) -> Report:
         for boot in events.boots
         for change in control_changes(events, boot, timed=axis.timed(boot.index))
     ]
+    handovers = tuple(_handover_report(events, h, starters[h.new]) for h in jumps)
+    gaps = {h.old: h.gap_ns for h in handovers}
+    canaries = [canary_report(boot, gaps.get(boot.index), devices) for boot in events.boots]
     at_jump = events.boots[-2:][0].index if events.boots else 0
     diagnostics = tuple(
         dict.fromkeys([*events.diagnostics, *boot_remarks, *(d for h in jumps for d in h.notes)])
@@ -359,7 +365,7 @@ def make_report(events: Events) -> Report:
         verdict=verdict,
         common_clock=axis.common,
         boots=tuple(boots),
-        handovers=tuple(_handover_report(events, h, starters[h.new]) for h in jumps),
+        handovers=handovers,
         ending=ending(events),
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(
@@ -371,4 +377,5 @@ def make_report(events: Events) -> Report:
         probes=tuple(probes),
         last_events=tuple(_last_events(events, at_jump)),
         diagnostics=diagnostics,
+        canaries=tuple(canary for canary in canaries if canary is not None),
     )

@@ -191,7 +191,8 @@ def disk(m: Machine, session: str) -> Check:
                      "name a session elsewhere: --session DIR")  # fmt: skip
     if _in_memory(m, place):
         return Check("disk", "warning", f"{space}, but that is memory, lost at the jump",
-                     "name a session on a disk: --session DIR")  # fmt: skip
+                     "name a session on a disk: --session DIR; or let it cross in memory: "
+                     "'tracekit handover -o luo:NAME'")  # fmt: skip
     if free < need:
         return Check("disk", "failed" if free < _ROOM else "warning", space,
                      "free some, or name a session elsewhere: --session DIR")  # fmt: skip
