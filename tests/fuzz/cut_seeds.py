@@ -37,7 +37,9 @@ from tracekit.browse.index.load import ABOUT, INDEX, About
 from tracekit.browse.open import open_recording
 from tracekit.probes.records import compact
 from tracekit.session import Session
+from tracekit.session.canary import PAGE, Canary, Change, Findings, Physical
 from tracekit.session.manifest import Manifest
+from tracekit.session.packed import frame
 
 _EVENTS = (
     "sched/sched_switch", "irq/softirq_entry", "kmem/mm_page_alloc", "timer/hrtimer_start",
@@ -188,8 +190,25 @@ def _archives() -> _Seeds:
                 member.size = 3
                 tar.addfile(member, io.BytesIO(b"abc"))
         yield "tar", out.getvalue()[: 8 * 512]
+    archive = gzip.compress(b"an archive", mtime=0)
+    yield "packed", frame(archive, ".gz") + archive
     yield "compressed", b"\0" + zstandard.ZstdCompressor().compress(b"tracekit" * 20)
     yield "compressed", b"\1" + gzip.compress(b"tracekit" * 20, mtime=0)
+
+
+def _crossing() -> _Seeds:
+    """What crosses a kexec besides the record."""
+    change = Change(PAGE, 0x2000, PAGE, "ff" * 8, "00" * 8, 2 * PAGE)
+    findings = Findings("boot-id", PAGE, 1, (change,))
+    spans = (Physical(0, 0x1000, 4 * PAGE),)
+    yield "canary", Canary("ab" * 32, 4 * PAGE, "luo", spans, findings).encode()
+    entries = [
+        {"type": "fd", "name": "lab", "token": 1},
+        {"type": "luo_session", "name": "lab", "sessionName": "lab"},
+    ]
+    units = {"tracekit-handover.service": {"fdstore": entries}}
+    yield "systemd_store", json.dumps({"version": 1, "state": {}, "units": units}).encode()
+    yield "systemd_store", json.dumps({"tracekit-handover.service": entries}).encode()
 
 
 def _fits(document: Any) -> bool:
@@ -289,7 +308,7 @@ def main() -> None:
     makers = (_kernel_texts, _formats, _user_texts, _session_files, _binaries)
     for name, data in [
         *(seed for maker in makers for seed in maker(session)),
-        *(seed for maker in (_index, _archives, _rings, _native) for seed in maker()),
+        *(seed for maker in (_index, _archives, _crossing, _rings, _native) for seed in maker()),
     ]:
         numbers[name] = number = numbers.get(name, -1) + 1
         path = HERE / "seeds" / name / f"{number:02}"

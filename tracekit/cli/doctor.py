@@ -77,12 +77,14 @@ def command(sysroot: str, session: str | None, as_json: bool) -> None:
     which one is taken (*). Changes nothing. Exit code 0: ready; 1: something has failed. Not as
     root it says what it could not see.
     """
-    from tracekit.capture.cmdline.session_param import default_session
+    from tracekit.capture.cmdline.session_param import default_session, luo_directory, luo_name
     from tracekit.capture.doctor.examine import carriers, examine
     from tracekit.errors import TracekitError
     from tracekit.sysroot import Sysroot
 
     root = Sysroot(sysroot)
+    if (name := luo_name(session)) is not None:
+        session = str(luo_directory(root, name))
     checks = examine(root, session or str(default_session(root)))
     found, taken = carriers(root)
     good, verdict = _verdict(checks)

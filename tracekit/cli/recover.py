@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,13 +16,14 @@ if TYPE_CHECKING:
 
     from tracekit.capture.recover.recover import RecoverResult
     from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
+    from tracekit.session.canary import Canary
     from tracekit.sysroot import Sysroot
 
 __all__ = ["command"]
 
 
-def _print_json(result: RecoverResult) -> None:
-    document = {
+def _print_json(result: RecoverResult, canary: Canary | None) -> None:
+    document: dict[str, Any] = {
         "session": str(result.session),
         "boot": result.boot,
         "release": result.release,
@@ -40,6 +43,7 @@ def _print_json(result: RecoverResult) -> None:
             for region in result.regions
         ],
         "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
+        "canary": asdict(canary.findings) if canary and canary.findings else None,
     }
     click.echo(json.dumps(document, indent=2))
 
@@ -76,15 +80,16 @@ def _recover(
     wanted: Sequence[RegionSpec | FileRegion],
     whole: MemoryFile | None,
     in_unit: bool,
-) -> RecoverResult:
+) -> tuple[RecoverResult, Canary | None]:
     """Recover what came to this kernel; systemd hears of it where nothing has."""
-    from tracekit.capture.cmdline.session_param import find_session
     from tracekit.capture.recover.recover import recover
     from tracekit.capture.save.systemd import notify_ready
     from tracekit.errors import NothingToRecover
 
     try:
-        return recover(root, find_session(root, session), wanted, progress, whole)
+        target = _target(root, session)
+        canary = _look_after_canary(root, target)
+        return recover(root, target, wanted, progress, whole), canary
     except NothingToRecover as error:
         if in_unit:  # it has done what it could
             notify_ready(f"nothing to recover: {str(error).splitlines()[0][:200]}")
@@ -111,6 +116,56 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
         return
     if not systemd.save_userspace(result.session, boot, timeout):
         say(f"warning: systemd was still starting units after {timeout:g} s; saved what it had")
+
+
+def _target(root: Sysroot, session: str | None) -> str:
+    """Where the session is, fetched from memory first if it crossed there."""
+    from tracekit.capture.cmdline.session_param import (
+        find_session,
+        luo_directory,
+        luo_from_cmdline,
+        luo_name,
+    )
+    from tracekit.capture.recover.luo_session import receive
+    from tracekit.errors import TracekitError
+    from tracekit.remarks import Remarks
+
+    asked = luo_name(session)
+    name = asked or (luo_from_cmdline(root) if root.live else None)
+    if name is None:
+        return find_session(root, session)
+    chosen = session if asked is None else None
+    target = Path(chosen) if chosen else luo_directory(root, name)
+    remarks = Remarks()
+    try:
+        if receive(root, name, target, remarks):
+            say(f"fetched the session luo:{name} into {target}")
+    except TracekitError as error:
+        if chosen is None:
+            raise
+        say(f"warning: {error}; recovering into {chosen} without it")
+    say_diagnostics(remarks.diagnostics)
+    return str(target)
+
+
+def _look_after_canary(root: Sysroot, target: str) -> Canary | None:
+    """Check the canary that the old kernel left, if it did, and say how it is."""
+    from tracekit.capture.recover.canary import check_canary
+
+    checked = check_canary(root, target)
+    if checked is None:
+        return None
+    canary, findings = checked[1], checked[1].findings
+    size = f"{canary.size >> 10} KiB"
+    if findings is None or findings.problem:
+        why = findings.problem if findings else ""
+        say(f"warning: the canary of {size} could not be looked at: {why}")
+    elif not findings.changed:
+        say(f"canary: no stray write in {size}")
+    else:
+        say(f"warning: the canary changed: {findings.changed} bytes of {size}, in {findings.places}"
+            " places: the report shows where")  # fmt: skip
+    return canary
 
 
 @click.command()
@@ -171,7 +226,8 @@ def command(
     trace, KHO data, symbols, log and clocks. Killed at any point, run it again. Without SESSION it
     is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=);
     after a reboot, a panic or in a crash kernel the newest below /var/lib/tracekit that was
-    recorded into memory which this kernel has been left.
+    recorded into memory which this kernel has been left. A session that crossed in memory
+    (luo:NAME) is fetched into a new directory first: SESSION, or one below /var/lib/tracekit.
 
     \b
       tracekit recover                                           on the machine, as root
@@ -210,14 +266,15 @@ def command(
         root.need_root("recover --pending")
         _show_pending(root, session)
         return
+    canary = None
     if elsewhere:
         result = recover_files(str(session), wanted, progress, whole)
     else:
         files = ", or copy the device into a file and name that" if whole or wanted else ""
         root.need_root("recover", f", or give --sysroot a saved tree{files}")
-        result = _recover(root, session, wanted, whole, wait_userspace)
+        result, canary = _recover(root, session, wanted, whole, wait_userspace)
     _tell(result)
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:
-        _print_json(result)
+        _print_json(result, canary)

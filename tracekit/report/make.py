@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from tracekit.errors import Diagnostic
+from tracekit.report.canary import CanaryReport, canary_report
+from tracekit.report.control import ControlChange, control_changes
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
 from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
@@ -131,7 +133,9 @@ class Report:
     ``ending`` is how the record of the last boot ends, where another boot or another machine read
     it: None where that boot is the one that recovered the others.
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
-    ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
+    ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started;
+    ``control`` is what was done to the tracers, in order; ``canaries`` are what became of memory
+    that boots left filled with a pattern.
     """
 
     session: str
@@ -145,9 +149,11 @@ class Report:
     initcalls: tuple[Initcall, ...]
     devices: tuple[Device, ...]
     units: tuple[Unit, ...]
+    control: tuple[ControlChange, ...]
     probes: tuple[ProbeReport, ...]
     last_events: tuple[LastEvent, ...]
     diagnostics: tuple[Diagnostic, ...]
+    canaries: tuple[CanaryReport, ...] = ()
 
     @property
     def zero(self) -> str:
@@ -340,6 +346,14 @@ def make_report(events: Events) -> Report:
         for device in device_shutdowns(call_ends(events, boot), timed=axis.timed(boot.index))
     ]
     units = [unit for boot in events.boots for unit in unit_starts(axis, systemd[boot.index])]
+    control = [
+        change
+        for boot in events.boots
+        for change in control_changes(events, boot, timed=axis.timed(boot.index))
+    ]
+    handovers = tuple(_handover_report(events, h, starters[h.new]) for h in jumps)
+    gaps = {h.old: h.gap_ns for h in handovers}
+    canaries = [canary_report(boot, gaps.get(boot.index), devices) for boot in events.boots]
     at_jump = events.boots[-2:][0].index if events.boots else 0
     diagnostics = tuple(
         dict.fromkeys([*events.diagnostics, *boot_remarks, *(d for h in jumps for d in h.notes)])
@@ -351,15 +365,17 @@ def make_report(events: Events) -> Report:
         verdict=verdict,
         common_clock=axis.common,
         boots=tuple(boots),
-        handovers=tuple(_handover_report(events, h, starters[h.new]) for h in jumps),
+        handovers=handovers,
         ending=ending(events),
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
         ),
         devices=tuple(sorted(devices, key=slowness)),
+        control=tuple(control),
         units=tuple(sorted(units, key=lambda u: -u.duration_ns)),
         probes=tuple(probes),
         last_events=tuple(_last_events(events, at_jump)),
         diagnostics=diagnostics,
+        canaries=tuple(canary for canary in canaries if canary is not None),
     )

@@ -13,6 +13,9 @@ from tests.support.sessions.handed_over import ring
 from tracekit.capture.cmdline.session_param import (
     default_session,
     find_session,
+    luo_directory,
+    luo_from_cmdline,
+    luo_name,
     named_session,
     session_from_cmdline,
     waiting_session,
@@ -168,3 +171,49 @@ def test_recover_ends_the_waiting_and_record_goes_on_in_it(tmp_path: Path, sessi
     assert [r.boot for r in result.regions][:1] == [0]
     assert waiting_session(Sysroot(tree)) is None
     assert default_session(Sysroot(tree)) == session
+
+
+# -- sessions that cross in memory ------------------------------------------------------------
+
+
+def test_names_of_sessions_in_memory() -> None:
+    assert luo_name("luo:lab") == "lab"
+    assert luo_name("/srv/luo:lab") is None and luo_name(None) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "..", "a b", "a=b", "a" * 49, "systemd", "tracekit-canary", 'a"', "ä"]
+)
+def test_names_that_no_session_in_memory_can_have(name: str) -> None:
+    with pytest.raises(UsageError, match="a session is called luo:NAME"):
+        luo_name(f"luo:{name}")
+
+
+def test_where_a_session_that_came_in_memory_is(tmp_path: Path) -> None:
+    """One directory a boot: recover, and what records there, find the same."""
+    machine = root(tmp_path, "kho=on tracekit.session=luo:lab")
+    (tmp_path / "proc/sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text("../../1234-5678\n")
+    assert luo_from_cmdline(machine) == "lab"
+    expected = Path("/var/lib/tracekit/lab-12345678")
+    assert luo_directory(machine, "lab") == default_session(machine) == expected
+    assert session_from_cmdline(machine) == str(expected)
+    assert luo_directory(machine, "new") == Path("/run/tracekit/new-12345678")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["snapshot", "-o", "luo:lab"], "a snapshot goes to a directory"),
+        (["record", "-o", "luo:lab"], "record with -o DIR on a tmpfs"),
+        (["handover", "--kernel", "k", "-o", "luo:lab", "--via", "systemctl"], "--via kexec"),
+        (["handover", "--kernel", "k", "--canary", "1M", "--load-only"], "no --load-only"),
+        (["handover", "--kernel", "k", "--canary", "1"], "whole pages"),
+        (["handover", "--kernel", "k", "--session", "luo:a/b"], "a session is called luo:NAME"),
+    ],
+)
+def test_what_a_session_in_memory_is_not_for(
+    words: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert why in " ".join(capsys.readouterr().err.split())

@@ -14,13 +14,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tracekit.capture.cmdline.session_param import named_session, waiting_session
+from tracekit.capture.cmdline.session_param import (
+    luo_from_cmdline,
+    named_session,
+    session_from_cmdline,
+    waiting_session,
+)
 from tracekit.capture.record.armed import Armed, ArmedFile
 from tracekit.capture.record.chosen import chosen_instance, survival
 from tracekit.capture.record.earlier import refuse_to_wipe
 from tracekit.capture.record.instance import Instance, Stats, find_instance, globs
 from tracekit.capture.record.probes import Probing, define_kprobes, enable_kprobes
 from tracekit.capture.record.region import region_of
+from tracekit.capture.recover.luo_session import receive
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.recover.regions import recovered_in
 from tracekit.capture.save import systemd
@@ -59,6 +65,7 @@ class Options:
     discard: bool = False
     follow: bool = False
     carrier: str | None = None
+    luo: str | None = None  # the session is to cross in memory, under this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +174,27 @@ class Recorder:
         if (now := knowledge.earlier(rel)) is not None:
             knowledge.keep(rel, now, before)
 
+    def _receive(self, name: str) -> None:
+        """Fetch the session that came in memory, if it is the one to record into."""
+        session = self.options.session
+        if Path(session_from_cmdline(self.root)) != session.absolute():
+            return
+        try:
+            receive(self.root, name, session, self.remarks)
+        except NothingToRecover as error:
+            self.remarks.add("nothing-recovered", "warning", str(session), str(error))
+
     def _recover_first(self) -> None:
         """Recover what the previous kernel left, if nobody has: recording may overwrite it."""
         root, session = self.root, self.options.session
-        named = named_session(root.text("proc/cmdline"))
-        if named is None:  # a reboot or a panic was in between
+        if (name := luo_from_cmdline(root)) is not None:
+            self._receive(name)
+        if named_session(root.text("proc/cmdline")) is None:  # a reboot or a panic was in between
             waiting = waiting_session(root, str(session)) or waiting_session(root)
             if waiting is None:
                 return
             session = waiting
-        elif Path(named) != session.absolute() or not session.exists():
+        elif Path(session_from_cmdline(root)) != session.absolute() or not session.exists():
             return
         if recovered_in(session, root.text(_BOOT_ID).strip()):
             return
