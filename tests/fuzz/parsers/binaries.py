@@ -15,7 +15,7 @@ from tracekit.kho.tree import (
     parse_setup_data,
     parse_tree,
 )
-from tracekit.probes.btf import Btf
+from tracekit.btf import Btf
 from tracekit.probes.records import RECORD, compact, parse_compact, unpack
 from tracekit.session.compression import content_size, decompress
 from tracekit.session.tar import tar_members
