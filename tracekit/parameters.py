@@ -8,6 +8,7 @@ Parameters that the kernel ignores with a warning are listed in :attr:`CommandLi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,7 +71,11 @@ class TraceInstance:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """A parsed command line. ``kho`` is None when the parameter is absent or not a boolean."""
+    """A parsed command line.
+
+    ``kho`` is None when the parameter is absent or not a boolean. ``carved`` are the (address,
+    size) that ``memmap=SIZE$ADDRESS`` takes out of System RAM, in bytes.
+    """
 
     text: str
     instances: tuple[TraceInstance, ...] = ()
@@ -78,6 +83,7 @@ class CommandLine:
     trace_clock: str | None = None
     trace_event: tuple[str, ...] = ()
     kho: bool | None = None
+    carved: tuple[tuple[int, int], ...] = ()
     ignored: tuple[str, ...] = ()
 
     def instance_of(self, region: str, address: int | None = None) -> TraceInstance | None:
@@ -175,12 +181,22 @@ def _reserve_mem(value: str) -> ReserveMem | None:
     return ReserveMem(name, size[0], align[0]) if 0 < len(name) <= _NAME else None
 
 
+def _carved(value: str) -> Iterator[tuple[int, int]]:
+    """The carve-outs of a ``memmap=``: ``parse_memmap_one()`` in ``arch/x86/kernel/e820.c``."""
+    for part in value.split(","):
+        size = memparse(part)
+        start = memparse(size[1][1:]) if size is not None and size[1][:1] == "$" else None
+        if size and start and size[0] and start[0] + size[0] <= _LIMIT:
+            yield start[0], size[0]
+
+
 def parse_cmdline(text: str) -> CommandLine:
     """Parse a command line; never raises."""
     instances: dict[str, TraceInstance] = {}
     reserved: dict[str, ReserveMem] = {}
     events: list[str] = []
     ignored: list[str] = []
+    carved: list[tuple[int, int]] = []
     clock: str | None = None
     kho: bool | None = None
     for name, value in split_parameters(text):
@@ -200,6 +216,8 @@ def parse_cmdline(text: str) -> CommandLine:
             clock = value or clock
         elif name == "trace_event":
             events += [event for event in value.split(",") if event]
+        elif name == "memmap":
+            carved += _carved(value)
         elif name == "kho":
             switch = _boolean(value)
             understood = switch is not None
@@ -213,6 +231,7 @@ def parse_cmdline(text: str) -> CommandLine:
         clock,
         tuple(events),
         kho,
+        tuple(carved),
         tuple(ignored),
     )
 

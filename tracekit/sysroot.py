@@ -106,17 +106,22 @@ class Sysroot:
             raise SourceError(f"{self.where(rel)}: leads out of the root, to {resolved}; refused")
         return resolved
 
-    def _open(self, rel: str) -> int:
-        """A file descriptor. O_NONBLOCK: a FIFO in a hostile tree must not hang the reader."""
+    def _open(self, rel: str, *, device: bool = False) -> int:
+        """A file descriptor. O_NONBLOCK: a FIFO in a hostile tree must not hang the reader.
+
+        ``device``: a character device of a live machine will do, too.
+        """
         follow = 0 if self.live else os.O_NOFOLLOW  # what _resolve() returned is no symlink
         fd = os.open(self._resolve(rel), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | follow)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode) and not (device and self.live and stat.S_ISCHR(mode)):
             os.close(fd)
             raise SourceError(f"{self.where(rel)}: not a regular file; refused")
         return fd
 
     def _unreadable(self, rel: str, error: OSError) -> SourceError:
-        hint = ": run as root" if error.errno in (errno.EACCES, errno.EPERM) and self.live else ""
+        refused = error.errno in (errno.EACCES, errno.EPERM)
+        hint = ": run as root" if refused and self.live and os.geteuid() else ""
         return SourceError(f"{self.where(rel)}: cannot be read: {error.strerror}{hint}")
 
     def get(self, rel: str, limit: int | None = None) -> bytes | None:
@@ -207,6 +212,15 @@ class Sysroot:
         """
         try:
             return os.fdopen(self._open(rel), "rb", buffering=0)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise self._unreadable(rel, error) from error
+
+    def open_memory(self, rel: str) -> BinaryIO | None:
+        """A device of memory (``dev/mem``) or a tree's copy of it, or None if it is absent."""
+        try:
+            return os.fdopen(self._open(rel, device=True), "rb", buffering=0)
         except OSError as error:
             if error.errno in _ABSENT:
                 return None

@@ -53,7 +53,10 @@ HEADER_PAGE = (
 
 @dataclass
 class Machine:
-    """What a tree is made of; ``files`` are added last and may replace any other."""
+    """What a tree is made of; ``files`` are added last and may replace any other.
+
+    ``regions`` (address -> bytes) are in ``/proc/kcore``, ``device`` in ``/dev/mem``.
+    """
 
     boot_id: str
     text_address: int
@@ -66,12 +69,15 @@ class Machine:
     extra_symbols: str = ""
     clock_base: int = 1_000_000
     files: dict[str, bytes] = field(default_factory=dict)
+    device: dict[int, bytes] = field(default_factory=dict)
 
     def write(self, path: Path) -> Path:
         for rel, data in self.content().items():
             target = path / rel
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
+        for address, data in self.device.items():
+            _write_at(path / "dev/mem", address, data)
         return path
 
     def content(self) -> dict[str, bytes]:
@@ -117,6 +123,15 @@ class Machine:
         if self.kho is not None:
             found |= kho_files(self.kho)
         return found | self.files
+
+
+def _write_at(path: Path, address: int, data: bytes) -> None:
+    """Write into a sparse file."""
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with path.open("r+b") as file:
+        file.seek(address)
+        file.write(data)
 
 
 def kho_files(regions: dict[str, tuple[int, int]], release: str = "7.2.13") -> dict[str, bytes]:

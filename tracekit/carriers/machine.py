@@ -79,6 +79,16 @@ class Machine:
         return match[1] if match else ""
 
     @cached_property
+    def architecture(self) -> str:
+        """``x86_64``, ``aarch64``; '' where nothing tells."""
+        if self.root.live:
+            return os.uname().machine
+        info = self.text("proc/cpuinfo")
+        if "CPU implementer" in info:
+            return "aarch64"
+        return "x86_64" if re.search(r"^(flags|vendor_id)\s*:", info, re.M) else ""
+
+    @cached_property
     def config(self) -> dict[str, str] | None:
         """The options that are set (``KEXEC_FILE`` -> ``y``), None when they are not known."""
         text = config_text(self.get("proc/config.gz") or b"")
@@ -119,6 +129,29 @@ class Machine:
     def regions(self) -> list[RegionSpec]:
         """The regions that KHO will hand over, as far as debugfs shows them."""
         return carried_regions(self.root)
+
+    @property
+    def kho_enabled(self) -> bool | None:
+        """Whether KHO is on: by ``kho=``, else by its default; None where that is unknown."""
+        if self.command.kho is not None:
+            return self.command.kho
+        default = self.option("KEXEC_HANDOVER_ENABLE_DEFAULT")
+        return None if default is None else default == "y"
+
+    @property
+    def gave_up_kho(self) -> str:
+        """The line of the log that says that KHO was given up at boot, '' where none does."""
+        lines = self.log_lines("disabling kexec handover", "Failed to reserve scratch area")
+        return lines[0] if lines else ""
+
+    def ignores(self, parameter: str) -> bool:
+        """Whether the log says that this kernel does not know the parameter ``NAME=...``.
+
+        ``print_unknown_bootoptions()`` in ``init/main.c``.
+        """
+        lines = self.log.splitlines()
+        unknown = [line for line in lines if "Unknown kernel command line parameters" in line]
+        return any(re.search(rf"[\s\"]{parameter}=", line) for line in unknown)
 
     @property
     def crash_kernel(self) -> str:

@@ -18,8 +18,8 @@ from tracekit.capture.save.clocks import (
     merge_samples,
     valid_sample,
 )
-from tracekit.capture.save.remarks import Remarks
 from tracekit.capture.save.snapshot import snapshot
+from tracekit.remarks import Remarks
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 

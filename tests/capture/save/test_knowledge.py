@@ -14,9 +14,9 @@ import pytest
 from tests.support.machine_trees import OLD_TEXT, Machine, event, new_machine, old_machine
 from tests.support.sessions.recovering import run, take
 from tracekit.capture.save.boot_files import Saving, refresh_boot
-from tracekit.capture.save.remarks import Remarks, no_progress
 from tracekit.capture.save.snapshot import snapshot
 from tracekit.errors import Diagnostic
+from tracekit.remarks import Remarks, no_progress
 from tracekit.session import Session, SessionWriter
 from tracekit.sysroot import Sysroot
 from tracekit.timeline.boot import Boot

@@ -26,7 +26,7 @@ _AS_ROOT = "run 'tracekit doctor' as root to see"
 
 def kho(m: Machine) -> Check:
     """KHO built in, enabled and working."""
-    option, on = m.option("KEXEC_HANDOVER"), kho_enabled(m)
+    option, on = m.option("KEXEC_HANDOVER"), m.kho_enabled
     switch = {True: "kho=on", False: "kho=off", None: "no kho="}[m.command.kho]
     summary = f"CONFIG_KEXEC_HANDOVER={option or 'unknown'}, {switch} on the command line"
     if m.command.kho is None and on:
@@ -48,9 +48,9 @@ def kho(m: Machine) -> Check:
                      f"boot with kho=on instead: {_SETUP}")  # fmt: skip
     if m.kho is not None:
         return Check("kho", "ok", f"{summary}, {m.root.where(m.kho)}/out is there")
-    if lines := m.log_lines("disabling kexec handover"):
+    if m.gave_up_kho:
         return Check(
-            "kho", "failed", f"{summary}; the log says: {lines[0]}",
+            "kho", "failed", f"{summary}; the log says: {m.gave_up_kho}",
             "reserve less for its scratch areas (kho_scratch=), or give the machine more memory",
         )  # fmt: skip
     seen = not m.blind and _debugfs(m)
@@ -72,14 +72,6 @@ def kho(m: Machine) -> Check:
         if m.option("KEXEC_HANDOVER_DEBUGFS") == "y" else
         "build the kernel with CONFIG_KEXEC_HANDOVER_DEBUGFS=y; recover then needs less guessing",
     )  # fmt: skip
-
-
-def kho_enabled(m: Machine) -> bool | None:
-    """Whether KHO is switched on: by ``kho=``, else by its default; None where that is unknown."""
-    if m.command.kho is not None:
-        return m.command.kho
-    default = m.option("KEXEC_HANDOVER_ENABLE_DEFAULT")
-    return None if default is None else default == "y"
 
 
 def _debugfs(m: Machine) -> bool:

@@ -12,9 +12,9 @@ from tracekit.capture.record.armed import ask_for_release, recording
 from tracekit.capture.record.instance import find_instance
 from tracekit.capture.record.kexec import jump, load
 from tracekit.capture.record.recorder import Options, Recorder, recording_clock
-from tracekit.capture.save.remarks import Progress, no_progress
 from tracekit.carriers.memory_use import read_memory
 from tracekit.errors import UsageError
+from tracekit.remarks import Progress, no_progress
 from tracekit.sysroot import Sysroot
 
 __all__ = ["Next", "Plan", "handover", "plan"]

@@ -23,14 +23,14 @@ from tracekit.capture.recover.recover import recover
 from tracekit.capture.recover.regions import recovered_in
 from tracekit.capture.save import systemd
 from tracekit.capture.save.boot_files import Saving, refresh_boot, save_boot, save_symbols
-from tracekit.capture.save.boots import header_address
 from tracekit.capture.save.bpf_store import bpf_records
 from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.clocksource import best_clock, read_tsc_trust
-from tracekit.capture.save.remarks import Progress, Remarks, no_progress
 from tracekit.capture.save.snapshot import open_boot
+from tracekit.carriers.ring_header import header_address
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError
 from tracekit.probes.records import RECORD
+from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter
 from tracekit.session.files import write_all
 from tracekit.sysroot import Sysroot
@@ -137,7 +137,10 @@ class Recorder:
         self._writer.finish("snapshot")
         self._saving = replace(self._saving, at_hand={})  # modules may come and go
         with self._progress("loading the probes", None):
-            self.probing = Probing(self.root, self.instance, self.options.bpf, self.remarks)
+            earlier = self._writer.read(f"boots/{self.boot}/bpf.json")
+            self.probing = Probing(
+                self.root, self.instance, self.options.bpf, self.remarks, earlier
+            )
         save_symbols(self._saving, anew=True)  # the probes' programs have names, too
         self._save(full=self.probing.mode == "kprobes")  # those events have formats of their own
 

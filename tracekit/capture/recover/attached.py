@@ -13,9 +13,10 @@ from typing import Any
 
 from tracekit.capture.recover.chain import Chain
 from tracekit.capture.recover.regions import SavedRegion
-from tracekit.capture.save.boots import NOBODY, Owner, header_address
+from tracekit.capture.save.boots import NOBODY, Owner
 from tracekit.capture.save.clocks import last_count
 from tracekit.capture.save.kernel import identity
+from tracekit.carriers.ring_header import header_address
 from tracekit.errors import ParseError
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.ftrace.ring.restarts import one_is_off, restarts

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tracekit.capture.cmdline.session_param import named_session
-from tracekit.capture.recover.discover import Discovery
-from tracekit.capture.recover.evidence import Previous, previous_boot
+from tracekit.capture.recover.discover import GIVEN, Discovery
 from tracekit.capture.recover.regions import SavedRegion
 from tracekit.capture.save.boots import (
     NOBODY,
@@ -18,12 +17,13 @@ from tracekit.capture.save.boots import (
     Owner,
     boot_of,
     find_owner,
-    header_address,
     known_boots,
 )
 from tracekit.capture.save.kernel import identity
-from tracekit.capture.save.remarks import Remarks
+from tracekit.carriers.evidence import Previous, previous_boot
+from tracekit.carriers.ring_header import header_address
 from tracekit.parameters import parse_cmdline
+from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter, safe_name
 
 __all__ = [
@@ -107,7 +107,7 @@ def recorder_of(
 def _fallback(chain: Chain, how: str) -> Owner:
     """The owner of a region that neither its header nor a command line identifies."""
     previous = chain.previous
-    if previous is None and how == "--region" and not chain.is_new:
+    if previous is None and how == GIVEN and not chain.is_new:
         return Owner(chain.here, "named with --region, and the session has only this boot")
     return Owner(
         NOBODY if previous is None else previous,
@@ -115,9 +115,7 @@ def _fallback(chain: Chain, how: str) -> Owner:
     )
 
 
-def owners_of(
-    regions: Sequence[SavedRegion], chain: Chain, facts: list[BootFacts], how: str
-) -> list[Owner]:
+def owners_of(regions: Sequence[SavedRegion], chain: Chain, facts: list[BootFacts]) -> list[Owner]:
     """The owner of each region; one that was assigned before keeps its owner."""
     return [
         Owner(region.boot, region.owner_evidence)
@@ -127,7 +125,7 @@ def owners_of(
             region.address,
             bytes.fromhex(region.header),
             facts,
-            _fallback(chain, how),
+            _fallback(chain, region.found_by),
         )
         for region in regions
     ]

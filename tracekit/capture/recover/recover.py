@@ -26,8 +26,7 @@ from tracekit.capture.recover.chain import (
     read_chain,
     recorder_of,
 )
-from tracekit.capture.recover.discover import Discovery, discover, open_cores
-from tracekit.capture.recover.evidence import why_locked
+from tracekit.capture.recover.discover import Discovery, discover
 from tracekit.capture.recover.regions import (
     UNREADABLE,
     Fetching,
@@ -49,10 +48,11 @@ from tracekit.capture.save.bpf_store import finish_bpf
 from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
 from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
-from tracekit.capture.save.remarks import Progress, Remarks, no_progress
+from tracekit.carriers.evidence import why_locked
 from tracekit.carriers.memory_use import Memory, Use, read_memory
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
 from tracekit.parameters import RegionSpec, parse_cmdline
+from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json
 from tracekit.session.names import INCOMING
@@ -81,16 +81,16 @@ class RecoverResult:
 def _fetch(root: Sysroot, fetching: Fetching, discovery: Discovery) -> list[SavedRegion]:
     """Copy the regions; if none could be read, the error tells of kernel lockdown."""
     try:
-        return fetching.fetch(discovery.regions)
+        return fetching.fetch(discovery.found)
     except NothingToRecover as error:
         raise NothingToRecover(f"{error}{why_locked(root)}") from error
 
 
 def _with_owners(
-    writer: SessionWriter, chain: Chain, regions: Sequence[SavedRegion], how: str
+    writer: SessionWriter, chain: Chain, regions: Sequence[SavedRegion]
 ) -> list[tuple[SavedRegion, Owner]]:
     """Each region with the boot it is of, and with all its writers where it has several."""
-    owners = owners_of(regions, chain, chain.facts(writer), how)
+    owners = owners_of(regions, chain, chain.facts(writer))
     return [
         with_writers(writer, chain, region, owner, chain.here)
         for region, owner in zip(regions, owners, strict=True)
@@ -122,9 +122,11 @@ def _facts(
             i for i, kernel in chain.boots.items() if identity(kernel) in region.writers[:-1]
         ]
         older = older_in(writer, earlier, region) if region.writers else {}
-        kept: Literal["kho", "vmcore", "nothing"] = "nothing"
+        kept: Literal["kho", "vmcore", "carve-out", "nothing"] = "nothing"
         if region.carrier == "vmcore":
             kept = "vmcore"
+        elif region.carrier == "mem":
+            kept = "carve-out"
         elif any(a <= spec.address and spec.address + spec.size <= a + n for a, n in carried):
             kept = "kho"
         use = _use(chain, memory, region, owner)
@@ -163,14 +165,14 @@ def _explain(
     facts = _facts(root, writer, chain, discovery, pairs)
     judged = [diagnostic for fact in facts for diagnostic in judge(fact)]
     recorded = copied or any(fact.holds_recording for fact in facts)
-    if discovery.how != "--region" and not recorded:
+    if not discovery.given and not recorded:
         for region, _ in pairs:
             if region.boot is None:
                 writer.remove(f"{region.base}.raw")
                 writer.remove(f"{region.base}.json")
         unread = [d for d in remarks.diagnostics if d.code == UNREADABLE]
         locked = why_locked(root) if unread else ""
-        raise NothingToRecover(nothing_recorded(facts, judged, discovery.how, unread) + locked)
+        raise NothingToRecover(nothing_recorded(facts, judged, unread) + locked)
     for diagnostic in judged:
         remarks.append(diagnostic)
     if discovery.crash:
@@ -181,7 +183,7 @@ def _explain(
             f"this is a crash kernel ({discovery.crash}): a panic brought it up, not a handover, "
             "and the old kernel's memory is in /proc/vmcore; KHO carries nothing into it",
         )
-    elif discovery.blobs and parse_cmdline(str(chain.kernel.get("cmdline") or "")).kho is False:
+    elif discovery.kho and parse_cmdline(str(chain.kernel.get("cmdline") or "")).kho is False:
         remarks.add(
             "kho-off",
             "warning",
@@ -245,7 +247,7 @@ def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], discovery: Discove
     cpus = drain_pipes(saving, pipes, kernel) if tracefs is not None else []
     metadata = asdict(discovery.metadata) if discovery.metadata else None
     save_boot(saving, {**kernel, "kexec_metadata": metadata}, markers)
-    for name, data in discovery.blobs.items():
+    for name, data in discovery.kho.items():
         *above, last = name.split("/")
         rel = saving.rel("/".join(("kho/in", *above, safe_name(last))))
         if not saving.writer.has(rel):  # it came from physical memory, not from debugfs
@@ -268,21 +270,19 @@ def recover(
         raise UsageError("--region: two regions of the same name")
     about_regions, about_boot = Remarks(), Remarks()
     with ExitStack() as stack:
-        cores = open_cores(root, about_regions)
-        for core in cores:
-            stack.enter_context(core.memory)
         kernel, at_hand = kernel_facts(root, about_boot)
         writer = stack.enter_context(SessionWriter.open(session_path))
         chain = read_chain(writer, kernel, at_hand)
         _adopt(writer, chain, identity(kernel), about_regions)
         finish_bpf(writer)
         try:
-            discovery = discover(root, regions, cores, about_regions, known_previous(writer, chain))
+            previous = known_previous(writer, chain)
+            discovery = discover(root, regions, about_regions, stack, previous)
             fetching = Fetching(
-                cores, writer, discovery.how, identity(kernel), chain.here, about_regions, progress
+                discovery.sources, writer, identity(kernel), chain.here, about_regions, progress
             )
             saved = _fetch(root, fetching, discovery)
-            pairs = _with_owners(writer, chain, saved, discovery.how)
+            pairs = _with_owners(writer, chain, saved)
             owners = [owner for _, owner in pairs]
             backups = find_backups(root, writer, chain, about_regions)
             _explain(root, writer, chain, discovery, pairs, bool(backups), about_regions)

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
 
-from tracekit.capture.recover.discover import Core
-from tracekit.capture.save.boots import HEADER, Owner
-from tracekit.capture.save.remarks import Progress, Remarks
+from tracekit.capture.recover.discover import GIVEN
+from tracekit.capture.save.boots import Owner
+from tracekit.carriers.carrier import Found, Source
 from tracekit.carriers.memory import Unread
+from tracekit.carriers.ring_header import HEADER
 from tracekit.errors import NothingToRecover, SessionError, SourceError
 from tracekit.parameters import RegionSpec
+from tracekit.remarks import Progress, Remarks
 from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name
 from tracekit.session.compression import Sink
 from tracekit.session.files import dump_json
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 UNREADABLE = "region-unreadable"  #: the code of the remark on a region that could not be read
+MAX_REGIONS = 16 << 30  # bytes of all regions that one run copies
 _LISTED = 8  # spans that a remark names
 _JSON = re.compile(r"/(?:regions|other-copies)/.*\.json$")
 
@@ -131,21 +134,19 @@ def _decode(data: bytes | None, directory: str) -> SavedRegion | None:
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """Copies regions from the cores into the session, with remarks and progress.
+    """Copies regions from the sources into the session, with remarks and progress.
 
-    ``read_in`` identifies the running boot, ``here`` is its index; ``found_by`` says how the
-    regions became known.
+    ``read_in`` identifies the running boot, ``here`` is its index.
     """
 
-    cores: Sequence[Core]
+    sources: Sequence[Source]
     writer: SessionWriter
-    found_by: str
     read_in: str
     here: int
     remarks: Remarks
     progress: Progress
 
-    def fetch(self, specs: Sequence[RegionSpec]) -> list[SavedRegion]:
+    def fetch(self, found: Sequence[Found]) -> list[SavedRegion]:
         """Copy every region that is not in the session yet.
 
         One that cannot be read becomes a remark. Raises
@@ -153,9 +154,14 @@ class Fetching:
         """
         saved: list[SavedRegion] = []
         failures: list[str] = []
-        for spec in specs:
+        room = MAX_REGIONS
+        for each in found:
+            spec = each.region
             try:
-                saved.append(self._already(spec) or self._copy(spec))
+                if MAX_REGION >= spec.size > room:
+                    raise SourceError(f"{spec.size} bytes: all together more than {MAX_REGIONS}")
+                saved.append(self._already(each) or self._copy(each))
+                room -= spec.size
             except SourceError as error:
                 failures.append(f"{spec.name}: {error}")
                 self.remarks.add(UNREADABLE, "error", f"region {spec.name}", str(error))
@@ -164,12 +170,13 @@ class Fetching:
             raise NothingToRecover("no region could be read: " + "; ".join(failures + unusable))
         return saved
 
-    def _already(self, spec: RegionSpec) -> SavedRegion | None:
+    def _already(self, found: Found) -> SavedRegion | None:
         """The copy of this region that this boot made before, if it is intact.
 
         A region that this boot itself writes is copied anew for ``--region``: it may have recorded
         since.
         """
+        spec = found.region
         file = f"{safe_name(spec.name)}.json"
         for rel in (*self.writer.names("boots/"), *self.writer.names(INCOMING)):
             if not rel.endswith(f"/{file}"):
@@ -179,23 +186,26 @@ class Fetching:
                 region is not None
                 and (region.name, region.address, region.size) == tuple(spec)
                 and region.read_in == self.read_in
-                and not (region.boot == self.here and self.found_by == "--region")
+                and not (region.boot == self.here and found.how == GIVEN)
                 and self.writer.content_sha256(f"{region.base}.raw") == region.sha256
             ):
                 return region
         return None
 
-    def _copy(self, spec: RegionSpec) -> SavedRegion:
-        """Copy one region to ``incoming/``. Raises SourceError when no core holds it."""
+    def _copy(self, found: Found) -> SavedRegion:
+        """Copy one region to ``incoming/``. Raises SourceError when no source holds it."""
+        spec = found.region
         if spec.size > MAX_REGION:
             raise SourceError(
                 f"{spec.size} bytes: more than the {MAX_REGION} of any ring buffer; "
                 "name the part to fetch with --region"
             )
-        held = [c.memory.held(spec.address, spec.size) for c in self.cores]
-        core = self.cores[held.index(max(held))] if any(held) else None
-        if core is None:
-            cores = "; ".join(f"{c.memory.source} holds {c.memory.describe()}" for c in self.cores)
+        held = [s.memory.held(spec.address, spec.size) for s in self.sources]
+        source = self.sources[held.index(max(held))] if any(held) else None
+        if source is None:
+            cores = "; ".join(
+                f"{s.memory.source} holds {s.memory.describe()}" for s in self.sources
+            )
             end = spec.address + spec.size
             raise SourceError(
                 f"physical range {spec.address:#x}-{end:#x} is in no core: "
@@ -208,13 +218,13 @@ class Fetching:
             self.writer.stream(f"{rel}.raw", spec.size) as sink,
         ):
             tap = _Tap(sink)
-            unread = core.memory.copy_to(spec.address, spec.size, tap, advance)
+            unread = source.memory.copy_to(spec.address, spec.size, tap, advance)
         if unread.spans:
             self._remark_unread(spec, unread)
         region = SavedRegion(
             *spec,
-            carrier=core.carrier,
-            found_by=self.found_by,
+            carrier=source.name,
+            found_by=found.how,
             read_in=self.read_in,
             sha256=tap.sha256,
             header=tap.header.hex(),

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tracekit.capture.recover.evidence import Previous, log_lines, quote
+from tracekit.carriers.evidence import Previous, log_lines, quote
 from tracekit.carriers.machine import mapped_instances
 from tracekit.carriers.memory_use import Use
 from tracekit.carriers.signatures import PSTORE
@@ -81,7 +81,7 @@ class RegionFacts:
     log: str
     previous: Previous | None
     use: Use = field(default_factory=lambda: Use("free"))
-    kept: Literal["kho", "vmcore", "nothing"] = "kho"
+    kept: Literal["kho", "vmcore", "carve-out", "nothing"] = "kho"
     older: Mapping[int, int] = field(default_factory=dict)
 
     @property
@@ -246,10 +246,9 @@ def _reserved_alike(facts: RegionFacts) -> bool:
 def nothing_recorded(
     facts: Sequence[RegionFacts],
     judged: Sequence[Diagnostic],
-    how: str = "kho memblock",
     unreadable: Sequence[Diagnostic] = (),
 ) -> str:
-    """Why regions were found (``how``: as in ``Discovery``) and yet hold nothing, in words.
+    """Why regions were found and yet hold nothing, in words.
 
     ``unreadable`` are the remarks on regions that could not be read: a recording may be in them.
     """
@@ -267,7 +266,10 @@ def nothing_recorded(
     raw = " ".join(f"--region {f.spec.name}@{f.spec.address:#x}:{f.spec.size:#x}" for f in facts)
     keep = f". To save the memory as it is all the same: {raw}"
     why = "".join(f". {d.where}: {d.message}" for d in judged if d.severity != "info")
-    begin = "/proc/vmcore has the regions" if how == "vmcore" else "KHO carried regions"
+    carriers = {fact.kept for fact in facts}
+    begin = {"vmcore": "/proc/vmcore has the regions", "kho": "KHO carried regions"}.get(
+        facts[0].kept if len(carriers) == 1 else "", "regions came"
+    )
     if unreadable:
         unread = "; ".join(f"{d.where}: {d.message}" for d in unreadable)
         return (

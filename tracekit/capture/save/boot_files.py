@@ -20,8 +20,8 @@ from tracekit.capture.save.clocks import (
 from tracekit.capture.save.kernel import describe_kernel, remarks_on
 from tracekit.capture.save.kernel_log import joined_log
 from tracekit.capture.save.knowledge import TABLES, Knowledge, event_of
-from tracekit.capture.save.remarks import Progress, Remarks
 from tracekit.errors import SessionError, Severity, SourceError
+from tracekit.remarks import Progress, Remarks
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json
 from tracekit.sysroot import KHO_ROOTS, TRACEFS, Sysroot, find_tracefs

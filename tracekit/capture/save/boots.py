@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tracekit.capture.save.kernel import identity, symbol_address
+from tracekit.carriers.ring_header import header_address
 from tracekit.parameters import CommandLine, parse_cmdline
 from tracekit.session import SessionWriter
 
 __all__ = [
-    "HEADER",
     "NOBODY",
     "BootFacts",
     "Owner",
     "boot_of",
     "find_owner",
-    "header_address",
     "known_boots",
 ]
 
 NOBODY = -1  # the index of an owner that is not in the session
-HEADER = 64  # bytes at the start of a region that say whose it is
-_MAGIC = 0x0BADFEED
-_GLOBAL_META = 24  # sizeof(struct ring_buffer_meta), 6.15 and later
-_CPU_META = 56  # sizeof(struct ring_buffer_meta), 6.12 to 6.14: one for each CPU
 
 
 def known_boots(writer: SessionWriter) -> dict[int, Mapping[str, Any]]:
@@ -47,25 +41,6 @@ def boot_of(kernel: Mapping[str, Any], boots: Mapping[int, Mapping[str, Any]]) -
     """The index of the boot that ``kernel`` describes; None when it is not in the session."""
     wanted = identity(kernel)
     return next((i for i, known in boots.items() if wanted and identity(known) == wanted), None)
-
-
-def header_address(header: bytes) -> tuple[str, int] | None:
-    """(symbol, its address in the writer's kernel) from a persistent ring buffer's header.
-
-    6.15 and later keep ``_text`` (``struct trace_scratch`` in ``kernel/trace/trace.c``); 6.12 and
-    6.13 the address of ``rb_meta_init_text_addr()`` (``kernel/trace/ring_buffer.c``). None when
-    ``header`` is not such a header, or when the buffer was never started and nothing is recorded.
-    """
-    if len(header) < 40 or struct.unpack_from("<I", header)[0] != _MAGIC:
-        return None
-    sizes = struct.unpack_from("<I", header, 4)[0]
-    if sizes >> 16 == _GLOBAL_META:
-        address = struct.unpack_from("<Q", header, _GLOBAL_META + 8)[0]
-        return ("_text", address) if address else None
-    if sizes == _CPU_META:
-        address = struct.unpack_from("<Q", header, 8)[0]
-        return ("rb_meta_init_text_addr", address) if address else None
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tracekit.capture.save.remarks import Remarks
+from tracekit.remarks import Remarks
 from tracekit.sysroot import Sysroot
 
 __all__ = [

@@ -16,8 +16,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
-from tracekit.capture.save.remarks import Remarks
 from tracekit.errors import SourceError
+from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter
 from tracekit.session.earlier import (
     FORMATS,

@@ -9,8 +9,8 @@ from typing import Any
 
 from tracekit.capture.save.boot_files import Saving, kernel_facts, save_boot
 from tracekit.capture.save.boots import boot_of, known_boots
-from tracekit.capture.save.remarks import Progress, Remarks, no_progress
 from tracekit.errors import Diagnostic, SourceError
+from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter
 from tracekit.session.names import INCOMING
 from tracekit.sysroot import TRACEFS, Sysroot, find_tracefs

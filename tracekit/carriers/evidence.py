@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tracekit.capture.save.boots import header_address
-from tracekit.capture.save.remarks import Remarks
 from tracekit.carriers.machine import LOCKDOWN, config_text, lockdown_mode, mapped_instances
 from tracekit.carriers.memory import PhysicalMemory
+from tracekit.carriers.ring_header import header_address
 from tracekit.errors import Diagnostic, ParseError, SourceError
 from tracekit.kho.tree import parse_memblock
 from tracekit.parameters import CommandLine, RegionSpec, parse_cmdline
+from tracekit.remarks import Remarks
 from tracekit.sysroot import Sysroot
 
 __all__ = [
@@ -191,7 +191,6 @@ def why_no_kho(
     looked: str,
     pointer: str | None,
     previous: Previous | None,
-    memories: Sequence[PhysicalMemory],
 ) -> str:
     """Why there are no KHO data, in words.
 
@@ -220,13 +219,6 @@ def why_no_kho(
     reasons.append(f"kho= on this kernel's command line: {switch}")
     if unreadable := [d.message for d in remarks.diagnostics if d.code == "file-unreadable"]:
         reasons.append(f"unreadable: {'; '.join(unreadable[:_MAX_LINES])}")
-    if kept := still_there(previous, memories):
-        ranges = " ".join(f"--region {r.name}@{r.address:#x}:{r.size:#x}" for r in kept)
-        reasons.append(
-            "yet the old kernel's recording still lies where it was, though nothing has kept it "
-            f"from being overwritten: fetch it with {ranges}"
-        )
-    else:
-        reasons.append("a range that you know of can be named: --region NAME@ADDRESS:SIZE")
+    reasons.append("a range that you know of can be named: --region NAME@ADDRESS:SIZE")
     reasons.append(f"looked at {looked}")
     return "no KHO data:\n  " + "\n  ".join(reasons)

@@ -30,10 +30,10 @@ from tests.support.sessions.handed_over import (
 )
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.recover.verdict import look_into
-from tracekit.capture.save.remarks import Progress
 from tracekit.capture.save.snapshot import snapshot
 from tracekit.errors import NothingToRecover
 from tracekit.parameters import parse_region
+from tracekit.remarks import Progress
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 
@@ -147,9 +147,11 @@ def test_the_recording_still_lies_there(tmp_path: Path) -> None:
     """kexec -c: nothing was preserved, but often nothing has overwritten it either."""
     new = without_kho()
     new.regions[TKA] = ring(OLD_TEXT, 3, 4)
-    message = nothing(tmp_path, new)
-    assert f"fetch it with --region tkA@{TKA:#x}:{REGION:#x}" in message
-    assert "tkB@" not in message
+    result = run(tmp_path, new)
+    assert [(r.name, r.address, r.found_by) for r in result.regions] == [
+        ("tkA", TKA, "its header, in place")
+    ]
+    assert "nothing that is known has kept its memory" in remark(result, "region-not-kept").message
 
 
 def test_where_it_lay_is_in_the_log(tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ def test_where_it_lay_is_in_the_log(tmp_path: Path) -> None:
     old = replace(old_machine(), files={"dmesg": log})
     new = without_kho()
     new.regions[TKA] = ring(OLD_TEXT, 3, 4)
-    assert f"--region tkA@{TKA:#x}:{REGION:#x}" in nothing(tmp_path, new, old)
+    assert [(r.name, r.address) for r in run(tmp_path, new, old).regions] == [("tkA", TKA)]
 
 
 def test_refused(tmp_path: Path) -> None:
