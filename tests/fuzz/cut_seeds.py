@@ -23,6 +23,13 @@ from tests.support.bpf_records import packed, record
 from tests.support.btf_writer import FUNC, FUNC_PROTO, INT, PTR, STRUCT, UNION, Writer
 from tests.support.elf_core_writer import Segment, write_core
 from tests.support.fdt_writer import Tree, text, u64, write_fdt
+from tests.support.memory.kdump_writer import (
+    CODECS,
+    SNAPPY,
+    flatten,
+    flattened,
+    write_kdump,
+)
 from tests.support.ring.region_strategies import LAYOUTS, Script, Step
 from tests.support.unpack import unpack
 from tracekit.browse.index.codec import decode
@@ -54,6 +61,8 @@ _LOG = (
     "registered as rtc", "Freeing unused", "Run /", "Tracing", "trace_boot", "ring buffer",
 )  # fmt: skip
 
+# 4096 zeros by liblzo2
+_LZO = "02000000000020000000000000000000000000000000da10000c000000000000000000000000000000110000"
 _DEMO = files("tracekit") / "demo" / "handover.tar.zst"
 _LONGEST = 200  # characters of a text in the index
 _Seeds = Iterator[tuple[str, bytes]]
@@ -226,6 +235,13 @@ def _binaries(session: Session) -> _Seeds:
         "elf_core",
         write_core([Segment(0x1000, b"a" * 40), Segment(0x1028, b"b" * 8), Segment(0)]),
     )
+    pages = {1: b"ring buffer " * 400, 3: bytes(range(256)) * 16}
+    dump = write_kdump({f: data[:4096] for f, data in pages.items()}, level=17, existing=range(9))
+    yield "dump_file", dump
+    yield "dump_file", flatten([(0, dump[:8192]), (12288, dump[12288:]), (8192, dump[8192:12288])])
+    yield "dump_file", flattened(write_core([Segment(0x1000, b"a" * 40)]), (64, 70))
+    yield "page_codecs", bytes.fromhex(_LZO)
+    yield "page_codecs", CODECS[SNAPPY](b"ring buffer, page; " * 20 + bytes(200))
     types = Writer()
     number = types.add(INT, "int", 4, struct.pack("<I", 32))
     inner = types.members(UNION, "", 8, ("b", number, 0, 0))

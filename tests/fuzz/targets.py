@@ -67,6 +67,8 @@ _ALL = (
     Target("device_tree", binaries.device_tree, (ParseError,)),
     Target("kho_blobs", binaries.kho_blobs, longest=128),
     Target("elf_core", binaries.elf_core, (SourceError,)),
+    Target("dump_file", binaries.dump_file, (SourceError,), 1 << 16),
+    Target("page_codecs", binaries.page_codecs),
     Target("btf", binaries.btf, (ParseError,)),
     Target("bpf_records", binaries.bpf_records),
     Target("tar", binaries.tar, (SessionError,), 8192),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -29,10 +30,28 @@ def enable_kprobes(instance: Instance) -> None:
     instance.enable([f"{GROUP}:*"])
 
 
+def _lost(description: bytes | None) -> int:
+    """The records that a ``bpf.json`` says were lost, 0 where it is absent or damaged."""
+    try:
+        lost = json.loads(description or b"{}").get("lost", 0)
+    except (ValueError, AttributeError, RecursionError):
+        return 0
+    return lost if type(lost) is int and lost > 0 else 0
+
+
 class Probing:
     """The probes of a recording (``mode``: bpf or kprobes), and the records they yield."""
 
-    def __init__(self, root: Sysroot, instance: Instance, bpf: bool, remarks: Remarks) -> None:
+    def __init__(
+        self,
+        root: Sysroot,
+        instance: Instance,
+        bpf: bool,
+        remarks: Remarks,
+        earlier: bytes | None = None,
+    ) -> None:
+        """``earlier`` is the ``bpf.json`` of a recording of the same boot before this one."""
+        self._lost_before = _lost(earlier)
         self._probes: Probes | None = None
         why = "--no-bpf"
         if bpf:
@@ -59,7 +78,7 @@ class Probing:
     @property
     def lost(self) -> int:
         """Records that found the BPF ring buffer full."""
-        return self._probes.lost if self._probes else 0
+        return self._lost_before + (self._probes.lost if self._probes else 0)
 
     def poll(self, timeout_ms: int) -> bytes:
         """Records since the last call, waiting up to ``timeout_ms`` for one."""
@@ -77,7 +96,7 @@ class Probing:
 
     def describe(self) -> bytes:
         """The content of ``bpf.json``."""
-        return dump_json(self._describe())
+        return dump_json({**self._describe(), "lost": self.lost})
 
     def close(self) -> None:
         """Detach the BPF probes; kprobe events stay until the instance is restored."""

@@ -137,7 +137,10 @@ class Recorder:
         self._writer.finish("snapshot")
         self._saving = replace(self._saving, at_hand={})  # modules may come and go
         with self._progress("loading the probes", None):
-            self.probing = Probing(self.root, self.instance, self.options.bpf, self.remarks)
+            earlier = self._writer.read(f"boots/{self.boot}/bpf.json")
+            self.probing = Probing(
+                self.root, self.instance, self.options.bpf, self.remarks, earlier
+            )
         save_symbols(self._saving, anew=True)  # the probes' programs have names, too
         self._save(full=self.probing.mode == "kprobes")  # those events have formats of their own
 
