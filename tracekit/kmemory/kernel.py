@@ -220,6 +220,13 @@ class Struct:
         for index in range(entry[1]):
             yield Struct(self.kernel, entry[0], self.address + place.offset + index * size)
 
+    def start_of(self, path: str) -> int:
+        """Where the entries of a member are that is an array, or points to one."""
+        place = self._place(path)
+        if self.kernel.types.entry(place.type) is not None:
+            return self.address + place.offset
+        return self[path]
+
     def text(self, path: str) -> str:
         """A member that is a string, or points to one; '' for NULL."""
         place = self._place(path)
