@@ -79,6 +79,18 @@ class CpuRing:
         c = self.counters
         return c["entries"] - c["overrun"] - c["read"]
 
+    def count(self, kernel: Kernel, layout: Layout) -> int:
+        """How many pages :meth:`data` gives."""
+        return sum(self._counts(kernel, layout, page) for page in self.pages)
+
+    def _counts(self, kernel: Kernel, layout: Layout, page: _Page) -> bool:
+        try:
+            head = kernel.memory.read(page.address, layout.data)
+        except SourceError:
+            return True
+        used = _commit(head, layout) & _SIZE
+        return used > min(page.read, self.subbuf_size - layout.data)
+
     def data(self, kernel: Kernel, layout: Layout) -> Iterator[bytes]:
         """The pages that hold something, as a reader of ``trace_pipe_raw`` gets them.
 
@@ -105,10 +117,14 @@ def _page_data(kernel: Kernel, page: _Page, size: int, cpu: int) -> bytes:
     return b"".join(parts)
 
 
+def _commit(data: bytes, layout: Layout) -> int:
+    return int.from_bytes(data[layout.commit : layout.commit + layout.commit_size], "little")
+
+
 def _standing_alone(data: bytes, page: _Page, layout: Layout) -> bytes | None:
     """The page up to its commit and from where it had been read; None if that is nothing."""
     at, width = layout.commit, layout.commit_size
-    word = int.from_bytes(data[at : at + width], "little")
+    word = _commit(data, layout)
     used = word & _SIZE
     if used > len(data) - layout.data:
         return data  # damaged: the decoder says so

@@ -240,6 +240,14 @@ class Boot:
                 self.note("format-invalid", fmt.full_name, "its common fields make no sense")
         return RecordHeader()
 
+    def subbuf_size(self, instance: str) -> int:
+        """Bytes of an instance's sub-buffers; ``header_page`` is the global buffer's."""
+        rel = f"tracefs/instances/{instance}/buffer_subbuf_size_kb"
+        text = self.text(rel).strip() if instance else ""
+        if re.fullmatch("[0-9]{1,5}", text):
+            return int(text) << 10
+        return self.header_page.subbuf_size
+
     def instance_on(self, region: str) -> str:
         """The instance of this boot that recorded into a region, '' if none is known."""
         instances = self.kernel.get("trace_instances")
