@@ -284,7 +284,9 @@ class Btf:
             for number in numbers:
                 _, count, flag, _, pos = self._type(number)
                 for i in range(count):
-                    name, value = struct.unpack_from("<Ii" if flag else "<II", self._data, pos + 8 * i)
+                    name, value = struct.unpack_from(
+                        "<Ii" if flag else "<II", self._data, pos + 8 * i
+                    )
                     if (label := self._string(name)) in wanted:
                         found.setdefault(label, value)
             if len(found) == len(wanted):

@@ -10,6 +10,7 @@ import click
 from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
 
 if TYPE_CHECKING:
+    from tracekit.capture.recover.dump import DumpResult
     from tracekit.capture.recover.recover import RecoverResult
 
 __all__ = ["command"]
@@ -38,6 +39,52 @@ def _print_json(result: RecoverResult) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def _print_dump_json(result: DumpResult) -> None:
+    document = {
+        "session": str(result.session),
+        "boot": result.boot,
+        "release": result.release,
+        "formats": result.formats,
+        "panic_cpu": result.panic_cpu,
+        "running": [
+            {"cpu": r.cpu, "pid": r.task and r.task.pid, "comm": r.task and r.task.comm}
+            for r in result.running
+        ],
+        "arrays": [
+            {
+                "name": array.name or "global",
+                "clock": array.clock,
+                "events": array.events,
+                "pages": array.pages,
+                "recording": array.recording,
+            }
+            for array in result.arrays
+        ],
+        "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
+    }
+    click.echo(json.dumps(document, indent=2))
+
+
+def _recover_dump(path: str, session: str, as_json: bool) -> None:
+    from tracekit.capture.recover.dump import recover_dump
+
+    result = recover_dump(path, session, progress)
+    say_diagnostics(result.diagnostics)
+    for array in result.arrays:
+        state = "recorded to the end" if array.recording else "stopped"
+        say(f"{array.name or 'global buffer'}: {array.events} events, clock {array.clock}, {state}")
+    for running in result.running:
+        task = f"{running.task.comm}-{running.task.pid}" if running.task else "unknown"
+        panicked = ", panicked" if running.cpu == result.panic_cpu else ""
+        say(f"cpu {running.cpu}: running {task}{panicked}")
+    say(
+        f"saved: boot {result.boot}, kernel {result.release}, in {result.session}\n"
+        f"next: tracekit report {result.session}"
+    )
+    if as_json:
+        _print_dump_json(result)
+
+
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     from tracekit.capture.save import systemd
 
@@ -59,6 +106,11 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     help="Fetch this physical range (tkA@0x7d600000:4M) instead of what KHO carried.",
 )
 @click.option(
+    "--dump",
+    metavar="FILE",
+    help="Fetch all trace buffers out of a dead kernel's memory: /proc/vmcore, or a dump of it.",
+)
+@click.option(
     "--wait-userspace",
     is_flag=True,
     help="Then wait until systemd has finished booting, and save its milestones.",
@@ -76,6 +128,7 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
 def command(
     sysroot: str,
     regions: tuple[str, ...],
+    dump: str | None,
     wait_userspace: bool,
     timeout: float,
     as_json: bool,
@@ -92,6 +145,7 @@ def command(
       tracekit recover SESSION                                   into another session
       tracekit recover --sysroot new SESSION                     from a saved tree
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
+      tracekit recover --dump /proc/vmcore SESSION               after a panic, nothing prepared
     """
     from tracekit.capture.cmdline.session_param import session_from_cmdline
     from tracekit.capture.recover.recover import recover
@@ -99,6 +153,15 @@ def command(
     from tracekit.parameters import parse_region
     from tracekit.sysroot import Sysroot
 
+    if dump is not None:
+        if regions or wait_userspace or sysroot != "/":
+            raise UsageError(
+                "--dump is all that is read: leave out --region, --sysroot, --wait-userspace"
+            )
+        if session is None:
+            raise UsageError("with --dump name the session's directory too")
+        _recover_dump(dump, session, as_json)
+        return
     wanted = [parse_region(text) for text in regions]
     root = Sysroot(sysroot)
     if wait_userspace and not root.live:

@@ -168,9 +168,7 @@ def _structs(kernel: Kernel) -> Iterator[Struct]:
     seen = set()
     own = kernel.symbols.find("global_trace")
     head = kernel.symbol("ftrace_trace_arrays")
-    for array in entries(
-        kernel, head, "trace_array", "list", "trace arrays", limit=_MAX_ARRAYS
-    ):
+    for array in entries(kernel, head, "trace_array", "list", "trace arrays", limit=_MAX_ARRAYS):
         seen.add(array.address)
         yield array
     if own is not None and own not in seen:

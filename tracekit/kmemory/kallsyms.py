@@ -142,7 +142,7 @@ def _names(memory: VirtualMemory, info: Vmcoreinfo, count: int) -> list[str]:
 
 
 def _addresses(memory: VirtualMemory, info: Vmcoreinfo, count: int) -> list[int]:
-    """By what VMCOREINFO names:
+    """The symbols' addresses, by what VMCOREINFO names.
 
     - ``kallsyms_addresses``: 64 bits each (no CONFIG_KALLSYMS_BASE_RELATIVE).
     - ``kallsyms_offsets`` alone (7.0 and later): each is relative to its own place.

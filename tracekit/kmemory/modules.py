@@ -44,9 +44,7 @@ def _users(kernel: Kernel, module: Struct) -> Iterator[str]:
     if not module.has("source_list") or not kernel.place("module_use", "source_list"):
         return
     head = module.at("source_list")
-    uses = entries(
-        kernel, head, "module_use", "source_list", "modules' users", limit=_MAX_MODULES
-    )
+    uses = entries(kernel, head, "module_use", "source_list", "modules' users", limit=_MAX_MODULES)
     for use in uses:
         try:
             if (source := use.follow("source")) is not None:

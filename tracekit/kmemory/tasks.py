@@ -1,4 +1,4 @@
-"""Names of tasks: the table that tracing kept, all that live, and who ran on each CPU at the end."""
+"""Names of tasks: the table that tracing kept, all that live, and who ran on each CPU last."""
 
 from __future__ import annotations
 

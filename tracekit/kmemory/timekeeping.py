@@ -86,7 +86,11 @@ def _kept(keeper: Struct, lines: dict[str, Line]) -> None:
     mono, raw = _line(keeper, "tkr_mono"), _line(keeper, "tkr_raw")
     if mono is not None:
         lines["mono"] = mono
-        for clock, offset in (("boot", "offs_boot"), ("tai", "offs_tai"), ("realtime", "offs_real")):
+        for clock, offset in (
+            ("boot", "offs_boot"),
+            ("tai", "offs_tai"),
+            ("realtime", "offs_real"),
+        ):
             if keeper.has(offset):
                 lines[clock] = mono.moved(_signed(keeper[offset]))
     if raw is not None:

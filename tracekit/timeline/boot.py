@@ -72,10 +72,14 @@ class Buffer:
 
 @dataclass
 class Boot:
-    """The session's data of boot ``index``, read when first asked for."""
+    """The session's data of boot ``index``, read when first asked for.
+
+    ``instance``: the only instance whose buffer is read (``global``: the global one), None for all.
+    """
 
     session: Session
     index: int
+    instance: str | None = None
     diagnostics: list[Diagnostic] = field(default_factory=list)
     _formats: dict[int, EventFormat | None] = field(default_factory=dict)
     _renderers: dict[int, Renderer] = field(default_factory=dict)

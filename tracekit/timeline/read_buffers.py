@@ -23,28 +23,36 @@ __all__ = ["read_buffers"]
 
 _SUBBUF_SIZES = frozenset(1 << bits for bits in range(12, 21))
 # The global buffer's, an instance's, and those of the snapshot that it kept.
-_PIPE = re.compile(
-    r"(?:instances/([^/]+)/)?per_cpu/cpu([0-9]{1,4})/(trace_pipe|snapshot)_raw"
-)
+_PIPE = re.compile(r"(?:instances/([^/]+)/)?per_cpu/cpu([0-9]{1,4})/(trace_pipe|snapshot)_raw")
 _RAW = re.compile(r"boots/([0-9]{1,4})/regions/[^/]+\.raw")
 
 
 def read_buffers(boot: Boot) -> tuple[Buffer, ...]:
     """Read and decode all buffers that this boot recorded, at each call."""
     buffers = [_region(boot, path) for path in _regions(boot)]
+    only = boot.instance
     found = [buffer for buffer in buffers if buffer is not None]
     for backup in read_backups(boot):
         found = _with_backup(boot, found, backup)
     for (instance, kind), paths in _pipes(boot).items():
+        if only not in (None, _label(instance, kind)):
+            continue
         if kind == "snapshot":
-            found.append(_pages(boot, f"{instance or 'global'} snapshot", instance, paths))
+            found.append(_pages(boot, _label(instance, kind), instance, paths))
         elif any(b.layout is not None and b.instance == instance for b in found):
             # a dump's, of memory that was recovered as a region, too
             found = _with_backup(boot, found, Backup(instance, instance, {}, paths))
         else:
             name = f"instance {instance}" if instance else "trace_pipe_raw"
             found.append(_pages(boot, name, instance, paths))
+    if only is not None:
+        found = [b for b in found if only in (b.name, b.instance or "global")]
     return tuple(found)
+
+
+def _label(instance: str, kind: str) -> str:
+    """What a user calls a buffer."""
+    return (instance or "global") + (" snapshot" if kind == "snapshot" else "")
 
 
 def _pipes(boot: Boot) -> dict[tuple[str, str], dict[int, str]]:

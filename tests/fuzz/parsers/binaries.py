@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 
+from tracekit.btf import Btf
 from tracekit.carriers.dump_file import open_dump
 from tracekit.carriers.elf_core import ElfCore
 from tracekit.carriers.memory import PhysicalMemory
@@ -18,7 +19,6 @@ from tracekit.kho.tree import (
     parse_setup_data,
     parse_tree,
 )
-from tracekit.btf import Btf
 from tracekit.probes.records import RECORD, compact, parse_compact, unpack
 from tracekit.session.compression import content_size, decompress
 from tracekit.session.tar import tar_members

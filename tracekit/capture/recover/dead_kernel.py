@@ -244,7 +244,9 @@ def read_dead_kernel(kernel: Kernel) -> DeadKernel:
     _tracing(kernel, tuple(arrays), files)
     known = about(kernel)
     had = [len(a.buffer.rings) for a in arrays if a.buffer is not None]
-    files.update((rel, text.encode()) for rel, text in _said(known, known.cpus or max(had, default=None)))
+    files.update(
+        (rel, text.encode()) for rel, text in _said(known, known.cpus or max(had, default=None))
+    )
     files["proc/kallsyms"], files["proc/modules"] = _symbols(kernel)
     files["sys/kernel/notes"] = _notes(known.build_id)
 

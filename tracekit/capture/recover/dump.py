@@ -54,9 +54,7 @@ class DumpResult:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def _same_boot(
-    kernel: Mapping[str, Any], boots: Mapping[int, Mapping[str, Any]]
-) -> int | None:
+def _same_boot(kernel: Mapping[str, Any], boots: Mapping[int, Mapping[str, Any]]) -> int | None:
     """The session's boot that is this one: by boot id, else by what two boots hardly share."""
     index = boot_of(kernel, boots)
     if index is not None or kernel.get("boot_id"):
@@ -75,7 +73,9 @@ def _open(path: str) -> PhysicalMemory:
     return open_dump(stream, path)
 
 
-def _save_ring(saving: Saving, dead: DeadKernel, array: TraceArray, ring: CpuRing, file: str) -> int:
+def _save_ring(
+    saving: Saving, dead: DeadKernel, array: TraceArray, ring: CpuRing, file: str
+) -> int:
     """Write one CPU's pages; returns how many there were."""
     count = ring.count(dead.kernel, array.layout)
     if not count:
