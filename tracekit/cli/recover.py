@@ -12,6 +12,7 @@ from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_
 if TYPE_CHECKING:
     from tracekit.capture.recover.dump import DumpResult
     from tracekit.capture.recover.recover import RecoverResult
+    from tracekit.capture.recover.seed import SeedResult
 
 __all__ = ["command"]
 
@@ -85,6 +86,27 @@ def _recover_dump(path: str, session: str, as_json: bool) -> None:
         _print_dump_json(result)
 
 
+def _say_seed(result: SeedResult, as_json: bool) -> None:
+    say_diagnostics(result.diagnostics)
+    for name, pages in result.pages.items():
+        say(f"{name or 'global buffer'}: {pages} pages")
+    say(
+        f"saved: boot {result.boot}, from a tree of KHO's patches {result.version}, "
+        f"in {result.session}\nnext: tracekit report {result.session}"
+    )
+    if as_json:
+        document = {
+            "session": str(result.session),
+            "boot": result.boot,
+            "version": result.version,
+            "events": result.events,
+            "unknown": result.unknown,
+            "pages": {name or "global": pages for name, pages in result.pages.items()},
+            "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
+        }
+        click.echo(json.dumps(document, indent=2))
+
+
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     from tracekit.capture.save import systemd
 
@@ -111,6 +133,11 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     help="Fetch all trace buffers out of a dead kernel's memory: /proc/vmcore, or a dump of it.",
 )
 @click.option(
+    "--tree",
+    metavar="FDT",
+    help="With --dump: only the buffers that this device tree of KHO's first patches names.",
+)
+@click.option(
     "--wait-userspace",
     is_flag=True,
     help="Then wait until systemd has finished booting, and save its milestones.",
@@ -129,6 +156,7 @@ def command(
     sysroot: str,
     regions: tuple[str, ...],
     dump: str | None,
+    tree: str | None,
     wait_userspace: bool,
     timeout: float,
     as_json: bool,
@@ -149,6 +177,7 @@ def command(
     """
     from tracekit.capture.cmdline.session_param import session_from_cmdline
     from tracekit.capture.recover.recover import recover
+    from tracekit.capture.recover.seed import recover_seed, recover_seed_files, seed_tree
     from tracekit.errors import UsageError
     from tracekit.parameters import parse_region
     from tracekit.sysroot import Sysroot
@@ -160,8 +189,13 @@ def command(
             )
         if session is None:
             raise UsageError("with --dump name the session's directory too")
-        _recover_dump(dump, session, as_json)
+        if tree is not None:
+            _say_seed(recover_seed_files(tree, dump, session), as_json)
+        else:
+            _recover_dump(dump, session, as_json)
         return
+    if tree is not None:
+        raise UsageError("--tree says which memory of a dump to read: name it with --dump FILE")
     wanted = [parse_region(text) for text in regions]
     root = Sysroot(sysroot)
     if wait_userspace and not root.live:
@@ -169,6 +203,10 @@ def command(
     if session is None and not root.live:
         raise UsageError("with --sysroot name the session's directory too")
     root.need_root("recover")
+    if not wanted and (rel := seed_tree(root)) is not None:
+        where = session or session_from_cmdline(root)
+        _say_seed(recover_seed(root, rel, where, progress), as_json)
+        return
     result = recover(root, session or session_from_cmdline(root), wanted, progress)
     say_diagnostics(result.diagnostics)
     for region in result.regions:
