@@ -110,7 +110,8 @@ def _match(boot: int, saved: list[_Saved], seed: SeedTrace) -> _Match:
     for number in seed.fixed:
         if (each := by_id.get(number)) is not None and each.format.system == "ftrace":
             result.formats[number] = each
-    wanted: dict[int | str, tuple[int, ...]] = {**seed.types}
+    wanted: dict[int | str, tuple[int, ...]] = {}
+    wanted.update(seed.types.items())
     wanted |= {name: (number,) for name, number in seed.names.items()}
     keyed: dict[int | str, list[_Saved]] = {}
     for each in saved:
