@@ -10,7 +10,7 @@ from tracekit.kmemory.kernel import Kernel, NoMember, Struct
 
 __all__ = ["Walk", "entries", "entries_back", "walk"]
 
-_MAX_LENGTH = 1 << 20
+_MAX_LENGTH = 1 << 18
 
 
 class Walk(NamedTuple):

@@ -17,6 +17,10 @@ PAGE = 4096  # the unit that dumps leave memory out in
 _KEPT = 2048  # pages that are kept of what was read: 8 MiB
 _LARGE = 1 << 16  # bytes from which on a read goes past the pages that are kept
 _MAX_READ = 64 << 20
+# Reads of structures: some 200,000 for a kernel, and five for each page of its trace buffers. A
+# memory whose structures point round and round ends there.
+_READS = 8 << 20
+_BYTES_A_READ = 256
 _TOP = 1 << 64
 _U16, _U32, _S32, _U64 = (struct.Struct(f"<{code}") for code in "HIiQ")
 
@@ -74,6 +78,7 @@ class VirtualMemory:
         self._memory = memory
         self._tables = tables
         self._pages: dict[int, bytes] = {}
+        self._left = _READS + sum(r.size for r in memory.ranges) // _BYTES_A_READ
         self.touched = 0
 
     def _page(self, number: int) -> bytes:
@@ -101,8 +106,11 @@ class VirtualMemory:
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes; raises :class:`Absent`, or another SourceError for damage."""
+        self._left -= 1
+        if self._left < 0:
+            raise Absent("more was read than there is: this memory's structures make no sense")
         offset = address % PAGE
-        if offset + size <= PAGE and address >= 0:
+        if offset + size <= PAGE and 0 <= address < _TOP:
             return self._page(address // PAGE)[offset : offset + size]
         if not 0 <= size <= _MAX_READ or not 0 <= address <= _TOP - size:
             raise Absent(f"{size} bytes at {address:#x}: no memory of a kernel")

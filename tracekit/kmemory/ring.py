@@ -10,8 +10,9 @@ holds nothing.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from tracekit.errors import SourceError
 from tracekit.kmemory.kernel import Kernel, NoMember, Struct
@@ -47,18 +48,22 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
-    """A page to be read: its data's address, and what of it a reader had consumed."""
+class _Reader:
+    """The reader page: its data's address, and what of it had been consumed.
+
+    ``stamp`` is the time of the last event before ``read``.
+    """
 
     address: int
-    read: int = 0
-    stamp: int = 0
+    read: int
+    stamp: int
 
 
 @dataclass(frozen=True, slots=True)
 class CpuRing:
     """One CPU's ring.
 
+    ``pages``: the addresses of the ring's data pages, oldest first, up to the commit page.
     ``lost`` counts pages whose description is not in memory. ``head`` says how the oldest page was
     found: ``flag``, ``field``, or ``time`` where neither is there.
     """
@@ -67,7 +72,8 @@ class CpuRing:
     subbuf_size: int
     nr_pages: int
     counters: dict[str, int]
-    pages: tuple[_Page, ...]
+    reader: _Reader | None
+    pages: Sequence[int]
     lost: int
     head: str
     stale_head: bool
@@ -79,11 +85,17 @@ class CpuRing:
         c = self.counters
         return c["entries"] - c["overrun"] - c["read"]
 
+    def _all(self) -> Iterator[_Reader]:
+        if self.reader is not None:
+            yield self.reader
+        for address in self.pages:
+            yield _Reader(address, 0, 0)
+
     def count(self, kernel: Kernel, layout: Layout) -> int:
         """How many pages :meth:`data` gives."""
-        return sum(self._counts(kernel, layout, page) for page in self.pages)
+        return sum(self._counts(kernel, layout, page) for page in self._all())
 
-    def _counts(self, kernel: Kernel, layout: Layout, page: _Page) -> bool:
+    def _counts(self, kernel: Kernel, layout: Layout, page: _Reader) -> bool:
         try:
             head = kernel.memory.read(page.address, layout.data)
         except SourceError:
@@ -96,22 +108,22 @@ class CpuRing:
 
         What is not in memory is filled (:func:`~tracekit.spans.filler`) and noted.
         """
-        for page in self.pages:
-            data = _page_data(kernel, page, self.subbuf_size, self.cpu)
+        for page in self._all():
+            data = _page_data(kernel, page.address, self.subbuf_size, self.cpu)
             cut = _standing_alone(data, page, layout)
             if cut is not None:
                 yield cut
 
 
-def _page_data(kernel: Kernel, page: _Page, size: int, cpu: int) -> bytes:
+def _page_data(kernel: Kernel, address: int, size: int, cpu: int) -> bytes:
     try:
-        return kernel.memory.read(page.address, size)
+        return kernel.memory.read(address, size)
     except SourceError as error:
-        kernel.notes.missing("pages of trace buffers", f"cpu {cpu} at {page.address:#x}", error)
+        kernel.notes.missing("pages of trace buffers", f"cpu {cpu} at {address:#x}", error)
     parts = []
     for offset in range(0, size, PAGE):
         try:
-            parts.append(kernel.memory.read(page.address + offset, PAGE))
+            parts.append(kernel.memory.read(address + offset, PAGE))
         except SourceError:
             parts.append(filler(offset, PAGE))
     return b"".join(parts)
@@ -121,7 +133,7 @@ def _commit(data: bytes, layout: Layout) -> int:
     return int.from_bytes(data[layout.commit : layout.commit + layout.commit_size], "little")
 
 
-def _standing_alone(data: bytes, page: _Page, layout: Layout) -> bytes | None:
+def _standing_alone(data: bytes, page: _Reader, layout: Layout) -> bytes | None:
     """The page up to its commit and from where it had been read; None if that is nothing."""
     at, width = layout.commit, layout.commit_size
     word = _commit(data, layout)
@@ -138,13 +150,16 @@ def _standing_alone(data: bytes, page: _Page, layout: Layout) -> bytes | None:
     return bytes(head + body).ljust(len(data), b"\0")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ring:
-    """The ring's members from ``pages`` on; those from ``broken`` on were found backwards."""
+    """The ring's members from ``pages`` on; those from ``broken`` on were found backwards.
 
-    nodes: list[int]
-    flags: dict[int, int]  # node -> the flags of the pointer to it
-    broken: int | None
+    ``heads``: the numbers of those that the pointer before them calls the head.
+    """
+
+    nodes: array[int]
+    heads: list[int]
+    broken: int | None = None
 
 
 class _Walker:
@@ -157,73 +172,76 @@ class _Walker:
         self._limit = limit
 
     def ring(self, start: int) -> _Ring:
-        """All members; ``start`` is the address of one's list head."""
-        memory, shift = self._kernel.memory, self._list
-        nodes, flags = [start], dict[int, int]()
-        seen = {start}
+        """All members; ``start`` is the address of one's list head. It has at most ``limit``."""
+        memory, shift = self._kernel.memory, self._next - self._list
+        ring = _Ring(array("Q", [start]), [])
         node = start
-        whole = False
-        while len(nodes) <= self._limit:
+        while True:
             try:
-                word = memory.u64(node - shift + self._next)
+                word = memory.u64(node + shift)
             except SourceError as error:
                 self._kernel.notes.missing("members of ring buffers", f"{node:#x}", error)
                 if node != start:
-                    nodes.pop()  # it is not there itself
+                    ring.nodes.pop()  # it is not there itself
+                    ring.heads = [i for i in ring.heads if i < len(ring.nodes)]
                 break
             node = word & ~_FLAGS
-            flags[node] = word & _FLAGS
-            if node == start:
-                whole = True
+            whole = node == start
+            if word & _FLAGS in (_HEAD, _UPDATE):
+                ring.heads.append(0 if whole else len(ring.nodes))
+            if whole:
+                return ring
+            if len(ring.nodes) >= self._limit:
                 break
-            if node in seen:
-                break
-            seen.add(node)
-            nodes.append(node)
-        if whole:
-            return _Ring(nodes, flags, None)
-        return _Ring(nodes + self._backwards(start, set(nodes)), flags, len(nodes))
+            ring.nodes.append(node)
+        ring.broken = len(ring.nodes)
+        self._go_back(start, ring)
+        return ring
 
-    def _backwards(self, start: int, seen: set[int]) -> list[int]:
-        """What is before the first member, as far as it can be reached from there, in order."""
-        memory, shift = self._kernel.memory, self._list
+    def _go_back(self, start: int, ring: _Ring) -> None:
+        """Add what is before the first member, as far as it can be reached from there."""
+        memory = self._kernel.memory
+        back, shift = self._prev - self._list, self._next - self._list
+        seen = set(ring.nodes)
         found: list[int] = []
+        flagged: set[int] = set()
         node = start
-        while len(found) <= self._limit:
+        while len(seen) < self._limit:
             try:
-                node = memory.u64(node - shift + self._prev) & ~_FLAGS
-                memory.u64(node - shift + self._next)
+                node = memory.u64(node + back) & ~_FLAGS
+                word = memory.u64(node + shift)
             except SourceError:
                 break
             if node in seen:
                 break
+            if word & _FLAGS in (_HEAD, _UPDATE):
+                flagged.add(word & ~_FLAGS)
             seen.add(node)
             found.append(node)
-        return found[::-1]
+        first = len(ring.nodes)
+        ring.nodes.extend(reversed(found))
+        ring.heads += [i for i in (*range(first, len(ring.nodes)), 0) if ring.nodes[i] in flagged]
 
 
 def _ring_order(
-    kernel: Kernel, ring: _Ring, layout: Layout, head_page: int, pages: dict[int, int]
+    kernel: Kernel, ring: _Ring, pages: array[int], layout: Layout, head_page: int
 ) -> tuple[list[int], str]:
-    """The members from the oldest on, and how that was found."""
-    nodes = ring.nodes
-    heads = [i for i, node in enumerate(nodes) if ring.flags.get(node, 0) in (_HEAD, _UPDATE)]
-    if ring.broken is not None and ring.broken < len(nodes):
-        # the pointer to the first member that was found backwards is that of a lost one
-        heads = [i for i in heads if i != ring.broken]
+    """The numbers of the members from the oldest on, and how that was found."""
+    count = len(ring.nodes)
+    heads = sorted(set(ring.heads))
     if len(heads) == 1:
-        return nodes[heads[0] :] + nodes[: heads[0]], "flag"
-    if ring.broken is None and head_page in nodes:
-        first = nodes.index(head_page)
-        return nodes[first:] + nodes[:first], "field"
+        return [*range(heads[0], count), *range(heads[0])], "flag"
+    if ring.broken is None and head_page in ring.nodes:
+        first = ring.nodes.index(head_page)
+        return [*range(first, count), *range(first)], "field"
 
-    def stamp(node: int) -> int:
+    def stamp(number: int) -> int:
         try:
-            return kernel.memory.u64(pages[node] + layout.stamp)
+            return kernel.memory.u64(pages[number] + layout.stamp)
         except SourceError:
             return 0
 
-    return sorted(nodes, key=stamp), "time"
+    return sorted(range(count), key=stamp), "time"
 
 
 def _counters(buffer: Struct) -> dict[str, int]:
@@ -235,40 +253,56 @@ def _counters(buffer: Struct) -> dict[str, int]:
     return {name: buffer.get(name) or 0 for name in names}
 
 
+def _reader(kernel: Kernel, buffer: Struct, cpu: int) -> _Reader | None:
+    try:
+        page = kernel.struct("buffer_page", buffer["reader_page"])
+        return _Reader(page["page"], page["read"], buffer["read_stamp"])
+    except SourceError as error:
+        kernel.notes.missing("reader pages", f"cpu {cpu}", error)
+        return None
+
+
+def _start(kernel: Kernel, buffer: Struct, shift: int) -> int:
+    """A member of the ring that can be read: ``pages``, or another one that is pointed to."""
+    wanted = buffer["pages"]
+    others = (buffer[name] + shift for name in ("head_page", "commit_page", "tail_page"))
+    reader = buffer["reader_page"] + shift
+    for node in (wanted, *others):
+        try:
+            kernel.memory.u64(node - shift)
+        except SourceError as error:
+            kernel.notes.missing("members of ring buffers", f"{node:#x}", error)
+            continue
+        if node != reader:
+            return node
+    return wanted
+
+
 def read_ring(kernel: Kernel, buffer: Struct, size: int, layout: Layout) -> CpuRing:
     """The ring of a ``struct ring_buffer_per_cpu`` with sub-buffers of ``size`` bytes.
 
     Raises :class:`~tracekit.errors.SourceError` where even its description is not there.
     """
     cpu, nr_pages = buffer["cpu"], buffer["nr_pages"]
-    limit = min(nr_pages, _MAX_PAGES)
-    walker = _Walker(kernel, limit)
-    reader, commit = buffer["reader_page"], buffer["commit_page"]
-    list_at = kernel.place("buffer_page", "list")
-    shift = list_at.offset if list_at else 0
-    ring = walker.ring(buffer["pages"])
-    pages: dict[int, int] = {}
-    for node in ring.nodes:
-        try:
-            pages[node] = kernel.struct("buffer_page", node - shift)["page"]
-        except SourceError as error:
-            kernel.notes.missing("members of ring buffers", f"{node:#x}", error)
-    ring = replace(ring, nodes=[node for node in ring.nodes if node in pages])
-    head_page = buffer["head_page"] + shift
-    order, how = _ring_order(kernel, ring, layout, head_page, pages)
-    stale = how == "flag" and bool(order) and order[0] != head_page
-    wanted: list[_Page] = []
-    caught_up = commit == reader
-    try:
-        page = kernel.struct("buffer_page", reader)
-        wanted.append(_Page(page["page"], page["read"], buffer["read_stamp"]))
-    except SourceError as error:
-        kernel.notes.missing("reader pages", f"cpu {cpu}", error)
-    if not caught_up:
-        last = commit + shift
-        upto = order[: order.index(last) + 1] if last in pages else order
-        wanted += [_Page(pages[node]) for node in upto]
+    limit = max(1, min(nr_pages, _MAX_PAGES))
+    places = [kernel.place("buffer_page", name) for name in ("list", "page")]
+    if None in places:
+        raise NoMember("the kernel's BTF has no struct buffer_page")
+    shift, page_at = (place.offset for place in places if place)
+    ring = _Walker(kernel, limit).ring(_start(kernel, buffer, shift))
+    pages = array("Q")
+    for node in ring.nodes:  # each was read a moment ago
+        pages.append(kernel.memory.u64(node - shift + page_at))
+    head_page, commit = buffer["head_page"] + shift, buffer["commit_page"] + shift
+    order, how = _ring_order(kernel, ring, pages, layout, head_page)
+    stale = how == "flag" and ring.nodes[order[0]] != head_page
+    caught_up = commit - shift == buffer["reader_page"]
+    if caught_up:
+        order = []
+    elif commit in ring.nodes:
+        order = order[: order.index(ring.nodes.index(commit)) + 1]
     return CpuRing(
-        cpu, size, nr_pages, _counters(buffer), tuple(wanted), max(0, limit - len(pages)), how,
-        stale, caught_up,
+        cpu, size, nr_pages, _counters(buffer), _reader(kernel, buffer, cpu),
+        array("Q", [pages[number] for number in order]), max(0, limit - len(pages)), how, stale,
+        caught_up,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from tracekit.kmemory.lists import entries
 __all__ = ["Running", "Task", "live_tasks", "panic_cpu", "running_tasks", "saved_cmdlines",
            "saved_tgids"]  # fmt: skip
 
-_MAX_TASKS = 1 << 20
+_MAX_TASKS = 1 << 18
 _MAX_SAVED = 1 << 22  # PID_MAX_LIMIT
 _MAX_PID = 1 << 22
 _UNUSED = (0, 0xFFFFFFFF)
@@ -93,24 +93,24 @@ def _task(task: Struct) -> Task:
 def live_tasks(kernel: Kernel) -> Iterator[Task]:
     """Every thread of every process, the idle ones excepted. What cannot be read is noted."""
     init = kernel.at("init_task", "task_struct")
-    left = _MAX_TASKS
     for leader in entries(kernel, init.at("tasks"), "task_struct", "tasks", "tasks"):
         try:
             signal = leader.follow("signal")
-            threads = (
-                entries(kernel, signal.at("thread_head"), "task_struct", "thread_node", "threads")
-                if signal
-                else iter([leader])
-            )
-            for thread in threads:
-                left -= 1
-                if left < 0:
-                    return
-                yield _task(thread)
+            head = signal.at("thread_head") if signal else None
         except NoMember:
             raise
         except SourceError as error:
             kernel.notes.missing("tasks", f"{leader.address:#x}", error)
+            continue
+        threads = [leader]
+        if head is not None:
+            link = "thread_node"
+            threads = list(entries(kernel, head, "task_struct", link, "threads", limit=_MAX_TASKS))
+        for thread in threads:
+            try:
+                yield _task(thread)
+            except SourceError as error:
+                kernel.notes.missing("tasks", f"{thread.address:#x}", error)
 
 
 def running_tasks(kernel: Kernel) -> list[Running]:

@@ -236,6 +236,13 @@ def _said(known: About, cpus: int | None) -> Iterator[tuple[str, str]]:
         yield "proc/stat", "".join(f"cpu{number} 0\n" for number in range(cpus))
 
 
+def _panic_cpu(kernel: Kernel) -> int | None:
+    try:
+        return panic_cpu(kernel)
+    except SourceError:
+        return None
+
+
 def read_dead_kernel(kernel: Kernel) -> DeadKernel:
     """Everything but the pages of the buffers; ``kernel.notes`` says what was not there."""
     arrays: list[TraceArray] = []
@@ -258,10 +265,16 @@ def read_dead_kernel(kernel: Kernel) -> DeadKernel:
 
     _try(kernel, "the kernel log", log)
     _try(kernel, "the memory map", memory)
-    clocks = read_clocks(kernel)
+    clocks = Clocks("", None)
+    running: list[Running] = []
+    try:
+        clocks = read_clocks(kernel)
+        running = running_tasks(kernel)
+    except SourceError as error:
+        kernel.notes.missing("CPUs", "all of them", error)
     files["clocks.json"] = _samples(clocks)
     present = {rel: data for rel, data in files.items() if data or rel == "proc/modules"}
     return DeadKernel(
-        kernel, present, known, tuple(arrays), clocks, tuple(running_tasks(kernel)),
-        panic_cpu(kernel),
+        kernel, present, known, tuple(arrays), clocks, tuple(running),
+        _panic_cpu(kernel),
     )  # fmt: skip
