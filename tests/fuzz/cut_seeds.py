@@ -133,6 +133,7 @@ def _user_texts(session: Session) -> _Seeds:
     yield "cmdline", b"trace_instance=b@0x7d600000:4M,a trace_instance=c=b memmap=4M$0x7d600000"
     yield "region_spec", b"tkA@0x7d600000:4M"
     yield "region_spec", b"a@b@010:1"
+    yield "region_spec", b"tk@file:/dev/pmem0:0:8M"
     for where in (
         b"event ~ sched_* and prev_comm = kexec and not cpu in (0, 1)",
         b'comm ~ /^k.*d$/ or "device shutdown" and ts >= -5ms',

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
+from tracekit.cli.recover_dump import recover_dump, recover_tree
 
 if TYPE_CHECKING:
-    from tracekit.capture.recover.dump import DumpResult
     from tracekit.capture.recover.recover import RecoverResult
-    from tracekit.capture.recover.seed import SeedResult
 
 __all__ = ["command"]
 
@@ -32,6 +31,8 @@ def _print_json(result: RecoverResult) -> None:
                 "sha256": region.sha256,
                 "kept": region.kept,
                 "owner_evidence": region.owner_evidence,
+                "carrier": region.carrier,
+                "origin": region.origin or None,
             }
             for region in result.regions
         ],
@@ -40,81 +41,24 @@ def _print_json(result: RecoverResult) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
-def _print_dump_json(result: DumpResult) -> None:
-    document = {
-        "session": str(result.session),
-        "boot": result.boot,
-        "release": result.release,
-        "formats": result.formats,
-        "panic_cpu": result.panic_cpu,
-        "running": [
-            {"cpu": r.cpu, "pid": r.task and r.task.pid, "comm": r.task and r.task.comm}
-            for r in result.running
-        ],
-        "arrays": [
-            {
-                "name": array.name or "global",
-                "clock": array.clock,
-                "events": array.events,
-                "pages": array.pages,
-                "recording": array.recording,
-            }
-            for array in result.arrays
-        ],
-        "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
-    }
-    click.echo(json.dumps(document, indent=2))
-
-
-def _recover_dump(path: str, session: str, as_json: bool) -> None:
-    from tracekit.capture.recover.dump import recover_dump
-
-    result = recover_dump(path, session, progress)
-    say_diagnostics(result.diagnostics)
-    for array in result.arrays:
-        state = "recorded to the end" if array.recording else "stopped"
-        say(f"{array.name or 'global buffer'}: {array.events} events, clock {array.clock}, {state}")
-    for running in result.running:
-        task = f"{running.task.comm}-{running.task.pid}" if running.task else "unknown"
-        panicked = ", panicked" if running.cpu == result.panic_cpu else ""
-        say(f"cpu {running.cpu}: running {task}{panicked}")
-    say(
-        f"saved: boot {result.boot}, kernel {result.release}, in {result.session}\n"
-        f"next: tracekit report {result.session}"
+def _saved(result: RecoverResult) -> str:
+    if result.boot is not None:
+        return f"boot {result.boot}, kernel {result.release}, in {result.session}"
+    return (
+        f"the regions alone, in {result.session}: they are from files, and this kernel need not "
+        "be the one that came after (if it is: --same-machine)"
     )
-    if as_json:
-        _print_dump_json(result)
-
-
-def _say_seed(result: SeedResult, as_json: bool) -> None:
-    say_diagnostics(result.diagnostics)
-    for name, pages in result.pages.items():
-        say(f"{name or 'global buffer'}: {pages} pages")
-    say(
-        f"saved: boot {result.boot}, from a tree of KHO's patches {result.version}, "
-        f"in {result.session}\nnext: tracekit report {result.session}"
-    )
-    if as_json:
-        document = {
-            "session": str(result.session),
-            "boot": result.boot,
-            "version": result.version,
-            "events": result.events,
-            "unknown": result.unknown,
-            "pages": {name or "global": pages for name, pages in result.pages.items()},
-            "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
-        }
-        click.echo(json.dumps(document, indent=2))
 
 
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     from tracekit.capture.save import systemd
 
-    systemd.notify_ready(f"recovered boot {result.boot - 1} into {result.session}")
+    boot = result.boot or 0
+    systemd.notify_ready(f"recovered boot {boot - 1} into {result.session}")
     if not systemd.running():
         say("warning: systemd does not run here, so its milestones are not saved")
         return
-    if not systemd.save_userspace(result.session, result.boot, timeout):
+    if not systemd.save_userspace(result.session, boot, timeout):
         say(f"warning: systemd was still starting units after {timeout:g} s; saved what it had")
 
 
@@ -124,8 +68,20 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     "--region",
     "regions",
     multiple=True,
-    metavar="NAME@PA:SIZE",
-    help="Fetch this physical range (tkA@0x7d600000:4M) instead of what KHO carried.",
+    metavar="NAME@PLACE",
+    help="Fetch this physical range (tkA@0x7d600000:4M) instead of what was carried here, or this "
+    "part of a file or device (tkA@file:/dev/pmem0:0:4M; offset and size may be left out).",
+)
+@click.option(
+    "--memory",
+    metavar="FILE[@ADDRESS]",
+    help="Read physical memory from this file: an ELF core, a dump by makedumpfile or QEMU, or "
+    "plain memory that begins at ADDRESS.",
+)
+@click.option(
+    "--same-machine",
+    is_flag=True,
+    help="The files are this machine's own memory: save this kernel's side, too.",
 )
 @click.option(
     "--dump",
@@ -155,6 +111,8 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
 def command(
     sysroot: str,
     regions: tuple[str, ...],
+    memory: str | None,
+    same_machine: bool,
     dump: str | None,
     tree: str | None,
     wait_userspace: bool,
@@ -173,50 +131,60 @@ def command(
       tracekit recover SESSION                                   into another session
       tracekit recover --sysroot new SESSION                     from a saved tree
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
-      tracekit recover --dump /proc/vmcore SESSION               after a panic, nothing prepared
+      tracekit recover --region tk@file:/dev/pmem0:0:8M SESSION  persistent memory
+      tracekit recover --memory vmcore SESSION                   a dump, on any machine
+      tracekit recover --dump /proc/vmcore SESSION               all buffers, nothing prepared
+
+    Regions out of plain files are saved alone, and that takes no root: this kernel need not be the
+    one that came after. A path may have colons; a number behind the last one is an offset unless a
+    file of that name exists.
     """
     from tracekit.capture.cmdline.session_param import session_from_cmdline
+    from tracekit.capture.recover.elsewhere import is_elsewhere, recover_files
     from tracekit.capture.recover.recover import recover
-    from tracekit.capture.recover.seed import recover_seed, recover_seed_files, seed_tree
     from tracekit.errors import UsageError
-    from tracekit.parameters import parse_region
+    from tracekit.parameters import RegionSpec, parse_memory, parse_region
     from tracekit.sysroot import Sysroot
 
-    if dump is not None:
-        if regions or wait_userspace or sysroot != "/":
+    if dump is not None or tree is not None:
+        others = (regions, memory, same_machine, wait_userspace, sysroot != "/")
+        if dump is None or session is None or any(others):
             raise UsageError(
-                "--dump is all that is read: leave out --region, --sysroot, --wait-userspace"
+                "--dump FILE is all that is read, beside --tree FDT: name the session's directory, "
+                "and none of --region, --memory, --same-machine, --sysroot and --wait-userspace"
             )
-        if session is None:
-            raise UsageError("with --dump name the session's directory too")
-        if tree is not None:
-            _say_seed(recover_seed_files(tree, dump, session), as_json)
-        else:
-            _recover_dump(dump, session, as_json)
+        recover_dump(dump, tree, session, as_json)
         return
-    if tree is not None:
-        raise UsageError("--tree says which memory of a dump to read: name it with --dump FILE")
     wanted = [parse_region(text) for text in regions]
+    whole = parse_memory(memory) if memory is not None else None
     root = Sysroot(sysroot)
+    elsewhere = root.live and is_elsewhere(wanted, whole, same_machine=same_machine)
+    if elsewhere and (wait_userspace or session is None):
+        raise UsageError(
+            "regions out of files are saved alone, without this kernel's side: "
+            + ("name the session's directory" if session is None else "no --wait-userspace then")
+            + ", or say that the files are this machine's memory: --same-machine"
+        )
+    if same_machine and whole is None and all(isinstance(w, RegionSpec) for w in wanted):
+        raise UsageError("--same-machine is about --memory and --region NAME@file:PATH")
     if wait_userspace and not root.live:
         raise UsageError("--wait-userspace is for the running machine, not for a saved tree")
     if session is None and not root.live:
         raise UsageError("with --sysroot name the session's directory too")
-    root.need_root("recover")
-    if not wanted and (rel := seed_tree(root)) is not None:
-        where = session or session_from_cmdline(root)
-        _say_seed(recover_seed(root, rel, where, progress), as_json)
+    if not wanted and whole is None and recover_tree(root, session, as_json):
         return
-    result = recover(root, session or session_from_cmdline(root), wanted, progress)
+    if elsewhere:
+        result = recover_files(str(session), wanted, progress, whole)
+    else:
+        files = ", or copy the device into a file and name that" if whole or wanted else ""
+        root.need_root("recover", f", or give --sysroot a saved tree{files}")
+        result = recover(root, session or session_from_cmdline(root), wanted, progress, whole)
     say_diagnostics(result.diagnostics)
     for region in result.regions:
         state = "kept from an earlier run" if region.kept else "copied"
         say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
         detail(f"  {region.owner_evidence}")
-    say(
-        f"saved: boot {result.boot}, kernel {result.release}, in {result.session}\n"
-        f"next: tracekit report {result.session}"
-    )
+    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:

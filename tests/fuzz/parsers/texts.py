@@ -17,7 +17,13 @@ from tracekit.ftrace.format import parse_header_page
 from tracekit.ftrace.kernel_printf.vsprintf import parse_format_string
 from tracekit.ftrace.printers.binprintf import binary_text
 from tracekit.ftrace.symbols import Symbols
-from tracekit.parameters import parse_cmdline, parse_region, split_parameters
+from tracekit.parameters import (
+    FileRegion,
+    parse_cmdline,
+    parse_memory,
+    parse_region,
+    split_parameters,
+)
 from tracekit.probes.kernel import ProbedKernel
 from tracekit.query.expr import comparisons, parse, parse_number
 from tracekit.sysroot import format_kmsg
@@ -129,9 +135,17 @@ def cmdline(data: bytes) -> None:
 
 
 def region_spec(data: bytes) -> None:
-    """``NAME@PA:SIZE``. Raises :class:`~tracekit.errors.UsageError`."""
-    spec = parse_region(data.decode("utf-8", "replace"))
-    assert spec.name and 0 < spec.address < _U64 and spec.address + spec.size <= _U64
+    """``NAME@PA:SIZE``, ``NAME@file:PATH``. Raises :class:`~tracekit.errors.UsageError`."""
+    text = data.decode("utf-8", "replace")
+    with contextlib.suppress(UsageError):
+        memory = parse_memory(text, lambda path: len(path) == 3)
+        assert memory.path and (memory.address is None or 0 <= memory.address < _U64)
+    spec = parse_region(text, lambda path: len(path) == 3)
+    assert spec.name
+    if isinstance(spec, FileRegion):
+        assert spec.path and 0 <= spec.offset < _U64 and spec.size != 0
+    else:
+        assert 0 < spec.address < _U64 and spec.address + spec.size <= _U64
 
 
 def expression(data: bytes) -> None:

@@ -164,7 +164,7 @@ class Recorder:
         except NothingToRecover as error:
             self.remarks.add("nothing-recovered", "warning", str(session), str(error))
         else:
-            message = f"recovered boot {result.boot - 1} first"
+            message = f"recovered boot {(result.boot or 1) - 1} first"
             self.remarks.add("recovered-first", "info", str(session), message)
 
     def _keep_earlier_record(self) -> None:

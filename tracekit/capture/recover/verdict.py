@@ -23,7 +23,7 @@ from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.parameters import CommandLine, RegionSpec
 from tracekit.spans import Span, overlaps
 
-__all__ = ["Contents", "RegionFacts", "judge", "look_into", "nothing_recorded"]
+__all__ = ["Contents", "RegionFacts", "judge", "judge_file", "look_into", "nothing_recorded"]
 
 _PAGE_HEADER = 16  # bytes of a sub-buffer before its events
 _COMMIT = 0x3FFFFFFF  # of a sub-buffer's commit word: bytes of events in it
@@ -69,8 +69,8 @@ class RegionFacts:
     ``owner`` is the boot that wrote it, ``here`` the running one. ``command`` and ``log`` are the
     running kernel's. ``previous`` is the boot whose recording the region was to hold, None where
     there is none or it is in the session already. ``use`` says who else uses it, ``kept`` what
-    kept its memory: KHO, a vmcore, or nothing that is known. ``older``: CPU -> sub-buffers of
-    earlier kernels, where this one has recorded on after them.
+    kept its memory: KHO, a vmcore, a file, or nothing that is known. ``older``: CPU -> sub-buffers
+    of earlier kernels, where this one has recorded on after them.
     """
 
     spec: RegionSpec
@@ -81,7 +81,7 @@ class RegionFacts:
     log: str
     previous: Previous | None
     use: Use = field(default_factory=lambda: Use("free"))
-    kept: Literal["kho", "vmcore", "carve-out", "nothing"] = "kho"
+    kept: Literal["kho", "vmcore", "carve-out", "file", "nothing"] = "kho"
     older: Mapping[int, int] = field(default_factory=dict)
 
     @property
@@ -93,7 +93,7 @@ class RegionFacts:
     def attached(self) -> str | None:
         """The instance of this kernel that is on the region, None where none is."""
         instance = self.command.instance_of(self.spec.name, self.spec.address)
-        if instance is None or self.kept == "vmcore":  # a crash kernel leaves the old memory alone
+        if instance is None or self.kept in ("vmcore", "file"):  # the old memory is left alone
             return None
         mapped = mapped_instances(self.log).get(instance.name)
         elsewhere = mapped is not None and mapped[0] != self.spec.address
@@ -234,6 +234,21 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
             )
         )
     return remarks
+
+
+def judge_file(name: str, origin: str, data: bytes | None) -> list[Diagnostic]:
+    """A remark on a region out of a file that holds no event; none if it holds some."""
+    contents = look_into(data or b"")
+    held = {
+        "empty": "a ring buffer without an event",
+        "blank": "nothing but zeros",
+        "unclear": "no ring buffer at its begin. Is the offset right, and the size? It begins with "
+        + (data or b"")[:8].hex(" "),
+    }
+    if contents.kind == "recorded":
+        return []
+    message = f"{origin}: holds {held[contents.kind]}"
+    return [Diagnostic("region-without-events", "warning", f"region {name}", message)]
 
 
 def _reserved_alike(facts: RegionFacts) -> bool:
