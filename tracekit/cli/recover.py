@@ -50,6 +50,15 @@ def _saved(result: RecoverResult) -> str:
     )
 
 
+def _say(result: RecoverResult) -> None:
+    say_diagnostics(result.diagnostics)
+    for region in result.regions:
+        state = "kept from an earlier run" if region.kept else "copied"
+        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
+        detail(f"  {region.owner_evidence}")
+    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
+
+
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     from tracekit.capture.save import systemd
 
@@ -148,12 +157,7 @@ def command(
 
     if dump is not None or tree is not None:
         others = (regions, memory, same_machine, wait_userspace, sysroot != "/")
-        if dump is None or session is None or any(others):
-            raise UsageError(
-                "--dump FILE is all that is read, beside --tree FDT: name the session's directory, "
-                "and none of --region, --memory, --same-machine, --sysroot and --wait-userspace"
-            )
-        recover_dump(dump, tree, session, as_json)
+        recover_dump(dump, tree, session, alone=not any(others), as_json=as_json)
         return
     wanted = [parse_region(text) for text in regions]
     whole = parse_memory(memory) if memory is not None else None
@@ -179,12 +183,7 @@ def command(
         files = ", or copy the device into a file and name that" if whole or wanted else ""
         root.need_root("recover", f", or give --sysroot a saved tree{files}")
         result = recover(root, session or session_from_cmdline(root), wanted, progress, whole)
-    say_diagnostics(result.diagnostics)
-    for region in result.regions:
-        state = "kept from an earlier run" if region.kept else "copied"
-        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
-        detail(f"  {region.owner_evidence}")
-    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
+    _say(result)
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracekit.cli.common import progress, say, say_diagnostics
+from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
     from tracekit.capture.recover.dump import DumpResult
@@ -54,8 +55,18 @@ def _seed_document(result: SeedResult) -> dict[str, Any]:
     }
 
 
-def recover_dump(path: str, tree: str | None, session: str, as_json: bool) -> None:
-    """The kernel in a dump; with ``tree`` only the buffers that this device tree names."""
+def recover_dump(
+    path: str | None, tree: str | None, session: str | None, *, alone: bool, as_json: bool
+) -> None:
+    """The kernel in a dump; with ``tree`` only the buffers that this device tree names.
+
+    ``alone``: no option was given that names other memory.
+    """
+    if path is None or session is None or not alone:
+        raise UsageError(
+            "--dump FILE is all that is read, beside --tree FDT: name the session's directory, and "
+            "none of --region, --memory, --same-machine, --sysroot and --wait-userspace"
+        )
     if tree is not None:
         from tracekit.capture.recover.seed import recover_seed_files
 

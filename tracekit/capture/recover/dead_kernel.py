@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tracekit.errors import SourceError
 from tracekit.kmemory.arrays import TraceArray, TraceBuffer, trace_arrays
+from tracekit.kmemory.dynamic import dynamic_events
 from tracekit.kmemory.formats import event_formats, header_page
 from tracekit.kmemory.kernel import Kernel
 from tracekit.kmemory.log import dmesg, log_records
@@ -221,7 +222,11 @@ def _tracing(kernel: Kernel, arrays: tuple[TraceArray, ...], files: dict[str, by
         if tgids := saved_tgids(kernel):
             files[f"{_TRACEFS}/saved_tgids"] = _lines(iter(tgids))
 
+    def dynamic() -> None:
+        files[f"{_TRACEFS}/dynamic_events"] = "".join(dynamic_events(kernel)).encode()
+
     _try(kernel, "printk formats", strings)
+    _try(kernel, "dynamic events", dynamic)
 
 
 def _said(known: About, cpus: int | None) -> Iterator[tuple[str, str]]:
