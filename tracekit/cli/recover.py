@@ -9,6 +9,7 @@ import click
 
 from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
 from tracekit.cli.recover_dump import recover_dump, recover_tree
+from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
     from tracekit.capture.recover.recover import RecoverResult
@@ -151,13 +152,12 @@ def command(
     from tracekit.capture.cmdline.session_param import session_from_cmdline
     from tracekit.capture.recover.elsewhere import is_elsewhere, recover_files
     from tracekit.capture.recover.recover import recover
-    from tracekit.errors import UsageError
     from tracekit.parameters import RegionSpec, parse_memory, parse_region
     from tracekit.sysroot import Sysroot
 
     if dump is not None or tree is not None:
-        others = (regions, memory, same_machine, wait_userspace, sysroot != "/")
-        recover_dump(dump, tree, session, alone=not any(others), as_json=as_json)
+        others = any((regions, memory, same_machine, wait_userspace, sysroot != "/"))
+        recover_dump(dump, tree, session, alone=not others, as_json=as_json)
         return
     wanted = [parse_region(text) for text in regions]
     whole = parse_memory(memory) if memory is not None else None
