@@ -14,9 +14,10 @@ _MAX_LENGTH = 1 << 18
 
 
 class Walk(NamedTuple):
-    """The nodes of a list in order; those from ``broken`` on were found from its end.
+    """The nodes of a list in order, those that cannot be read among them.
 
-    ``broken`` is None for a list that is whole, else ``why`` says what is not there.
+    Where some are not known, ``broken`` is the number of those before them, and ``why`` says what
+    is not there.
     """
 
     nodes: list[int]
@@ -24,8 +25,8 @@ class Walk(NamedTuple):
     why: str = ""
 
 
-def _one_way(kernel: Kernel, head: int, way: str, limit: int) -> tuple[list[int], str]:
-    """The nodes up to the head, or up to one that cannot be read, and why it cannot."""
+def _one_way(kernel: Kernel, head: int, way: str, limit: int) -> tuple[list[int], str, bool]:
+    """The nodes up to the head, or up to one that cannot be read; why, and whether it is that."""
     place = kernel.place("list_head", way)
     if place is None:
         raise NoMember("the kernel's BTF has no struct list_head")
@@ -36,29 +37,28 @@ def _one_way(kernel: Kernel, head: int, way: str, limit: int) -> tuple[list[int]
         try:
             node = kernel.memory.u64(node + place.offset)
         except SourceError as error:
-            return nodes, str(error)
+            return nodes, str(error), True
         if node == head:
-            return nodes, ""
+            return nodes, "", False
         if node in seen:
-            return nodes, f"the list at {head:#x} goes round in circles at {node:#x}"
+            return nodes, f"the list at {head:#x} goes round in circles at {node:#x}", False
         seen.add(node)
         nodes.append(node)
-    return nodes, f"the list at {head:#x} has more than {limit} members"
+    return nodes, f"the list at {head:#x} has more than {limit} members", False
 
 
 def walk(kernel: Kernel, head: int, limit: int = _MAX_LENGTH) -> Walk:
     """The nodes of a list whose head (``struct list_head``) is at an address."""
-    forward, why = _one_way(kernel, head, "next", limit)
+    forward, why, unreadable = _one_way(kernel, head, "next", limit)
     if not why:
         return Walk(forward)
     known = set(forward)
-    backward, _ = _one_way(kernel, head, "prev", limit)
-    rest: list[int] = []
-    for node in backward:
-        if node in known:
-            break
-        rest.append(node)
-    return Walk(forward + rest[::-1], len(forward), why)
+    backward, _, _ = _one_way(kernel, head, "prev", limit)
+    met = next((i for i, node in enumerate(backward) if node in known), None)
+    nodes = forward + backward[:met][::-1]
+    if unreadable and met is not None:
+        return Walk(nodes)  # all are known: the one that cannot be read was met from both ends
+    return Walk(nodes, len(forward), why)
 
 
 def entries(
