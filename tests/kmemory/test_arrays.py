@@ -86,7 +86,7 @@ def _structs(kernel):
 
 
 def physical(kernel, address: int) -> int:
-    return kernel.memory._tables.translate(address)[0]
+    return kernel.memory.physical(address)
 
 
 def test_a_ring_that_is_cut_is_walked_from_both_ends(lab) -> None:
@@ -116,7 +116,7 @@ def test_a_ring_that_goes_round_in_a_part_of_it_ends(lab, target: str) -> None:
 
 
 def test_a_page_of_events_that_is_missing_is_named_and_the_rest_is_read(lab) -> None:
-    address, nodes = member_of(lab.kernel, "used", 0)
+    _address, nodes = member_of(lab.kernel, "used", 0)
     page = lab.kernel.struct("buffer_page", nodes[5])["page"]
     memory = lab.memory.copy()
     del memory.pages[physical(lab.kernel, page)]

@@ -27,12 +27,12 @@ def test_a_list_that_is_cut_is_read_from_both_ends(lab) -> None:
     calls = list(entries(kernel, head, "trace_event_call", "list"))
     broken, gone = calls[400], calls[401]
     memory = lab.memory.copy()
-    physical = kernel.memory._tables.translate
-    memory.poke(physical(broken.at("list"))[0], words(0xDEAD_0000_0000))
+    physical = kernel.memory.physical
+    memory.poke(physical(broken.at("list")), words(0xDEAD_0000_0000))
     other = with_memory(kernel, memory)
     assert len(list(event_formats(other))) == len(calls)  # all are reached, half of them backwards
     assert other.notes.count("event formats") == 1  # what the pointer leads to
-    memory.poke(physical(gone.at("class"))[0], words(0xDEAD_0000_0000))
+    memory.poke(physical(gone.at("class")), words(0xDEAD_0000_0000))
     other = with_memory(kernel, memory)
     assert len(list(event_formats(other))) == len(calls) - 1
     assert other.notes.count("event formats") == 2

@@ -40,7 +40,7 @@ def test_a_real_kernels(dead) -> None:
     assert symbols.end_of(1 << 64) == 1 << 64
 
 
-def made(encoding: str) -> tuple[VirtualMemory, Vmcoreinfo]:
+def made(encoding: str) -> tuple[PageMemory, Vmcoreinfo]:
     """A kernel of four symbols; each token is one character, but "long" is one."""
     tokens = [bytes([code]) for code in range(256)]
     tokens[1] = b"long"
@@ -70,7 +70,7 @@ def made(encoding: str) -> tuple[VirtualMemory, Vmcoreinfo]:
     if encoding == "absolute":
         info.symbols["kallsyms_addresses"] = offsets
         memory.poke(offsets, words(*ADDRESSES))
-        return VirtualMemory(memory, Flat()), info
+        return memory, info
     info.symbols["kallsyms_offsets"] = offsets
     if encoding == "own place":
         numbers = [address - (offsets + 4 * i) for i, address in enumerate(ADDRESSES)]
@@ -83,12 +83,13 @@ def made(encoding: str) -> tuple[VirtualMemory, Vmcoreinfo]:
     if encoding != "own place":
         info.symbols["kallsyms_relative_base"] = 0x7000
     memory.poke(offsets, struct.pack("<4i", *numbers))
-    return VirtualMemory(memory, Flat()), info
+    return memory, info
 
 
 @pytest.mark.parametrize("encoding", ["absolute", "own place", "base", "absolute per-CPU"])
 def test_every_encoding(encoding: str) -> None:
-    symbols = read_symbols(*made(encoding))
+    memory, info = made(encoding)
+    symbols = read_symbols(VirtualMemory(memory, Flat()), info)
     assert [(s.type + s.name, s.address) for s in symbols] == list(
         zip(NAMES, ADDRESSES, strict=True)
     )
@@ -106,14 +107,14 @@ def test_symbols_that_contradict_the_note_are_refused() -> None:
     memory, info = made("absolute")
     info.symbols["_stext"] = 5
     with pytest.raises(ParseError, match="_stext is 0x5, but by the symbols it is 0x10000000"):
-        read_symbols(memory, info)
+        read_symbols(VirtualMemory(memory, Flat()), info)
 
 
 def test_a_note_without_symbols_says_which_kernels_have_them() -> None:
     memory, info = made("absolute")
     del info.symbols["kallsyms_names"]
     with pytest.raises(ParseError, match=r"kernels from 6\.0 on"):
-        read_symbols(memory, info)
+        read_symbols(VirtualMemory(memory, Flat()), info)
 
 
 @pytest.mark.parametrize("count", [0, 1 << 30])
@@ -130,9 +131,7 @@ def test_counts_of_no_kernel_are_refused(count: int) -> None:
     st.lists(st.tuples(st.integers(0x1000, 0x7010), st.binary(min_size=1, max_size=8)), max_size=8),
 )
 def test_damage_is_refused_or_gives_symbols(encoding: str, damage: list[tuple[int, bytes]]) -> None:
-    virtual, info = made(encoding)
-    memory = virtual._memory
-    assert isinstance(memory, PageMemory)
+    memory, info = made(encoding)
     for address, data in damage:
         memory.poke(address, data)
     try:

@@ -17,18 +17,18 @@ def made(lab):
         memory = lab.memory.copy()
         base = lab.kernel.pointer("savedcmd") & -4096
         places = [base + 64 * number for number in range(count + 1)]
-        physical = lab.kernel.memory._tables.translate
+        physical = lab.kernel.memory.physical
         for before, node, after in zip(
             [places[-1], *places], places, [*places[1:], places[0]], strict=False
         ):
-            memory.poke(physical(node)[0], words(after, before))
+            memory.poke(physical(node), words(after, before))
         return lab.kernel, memory, places[0], places[1:]
 
     return make
 
 
 def poke(kernel, memory, address: int, *values: int) -> None:
-    memory.poke(kernel.memory._tables.translate(address)[0], words(*values))
+    memory.poke(kernel.memory.physical(address), words(*values))
 
 
 def test_a_list(made) -> None:
@@ -70,7 +70,7 @@ def test_circles_end(made) -> None:
 
 
 def test_no_more_than_are_allowed(made) -> None:
-    kernel, memory, head, nodes = made(20)
+    kernel, memory, head, _nodes = made(20)
     found = walk(with_memory(kernel, memory), head, 4)
     assert len(found.nodes) <= 10
     assert "more than 4 members" in found.why

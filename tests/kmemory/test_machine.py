@@ -25,8 +25,8 @@ def test_two_kernels(lab, debian) -> None:
 def test_the_boot_id_and_the_map_of_memory(lab) -> None:
     kernel = lab.kernel
     memory = lab.memory.copy()
-    physical = kernel.memory._tables.translate
-    memory.poke(physical(kernel.symbol("sysctl_bootid"))[0], bytes(range(16)))
+    physical = kernel.memory.physical
+    memory.poke(physical(kernel.symbol("sysctl_bootid")), bytes(range(16)))
     root, spare = kernel.at("iomem_resource", "resource"), kernel.pointer("savedcmd") & -4096
     size = kernel.size_of("resource")
     first, child, second = (kernel.struct("resource", spare + i * size) for i in range(3))
@@ -34,9 +34,9 @@ def test_the_boot_id_and_the_map_of_memory(lab) -> None:
 
     def write(resource, **values: int) -> None:
         for member, value in values.items():
-            memory.poke(physical(resource.at(member))[0], words(value))
+            memory.poke(physical(resource.at(member)), words(value))
 
-    memory.poke(physical(names)[0], b"System RAM\0Kernel code\0")
+    memory.poke(physical(names), b"System RAM\0Kernel code\0")
     write(root, child=first.address, end=(1 << 52) - 1)
     write(first, start=0x1000, end=0x9FBFF, name=names, child=child.address, sibling=second.address)
     write(child, start=0x2000, end=0x2FFF, name=names + 11, child=0, sibling=0)
@@ -58,6 +58,6 @@ def test_what_is_missing_is_noted(lab) -> None:
 
 def test_cpus_that_the_panic_stopped_were_there(lab) -> None:
     kernel, memory = lab.kernel, lab.memory.copy()
-    place = kernel.memory._tables.translate(kernel.symbol("__cpu_online_mask"))[0]
+    place = kernel.memory.physical(kernel.symbol("__cpu_online_mask"))
     memory.poke(place, struct.pack("<Q", 1))
     assert about(with_memory(kernel, memory)).cpus == 2

@@ -36,7 +36,7 @@ def test_the_cpu_that_panicked(dead) -> None:
 def test_who_ran_on_each_cpu(lab) -> None:
     """Per-CPU memory is not in the cut dump: it is put where there is some."""
     kernel = lab.kernel
-    physical = kernel.memory._tables.translate
+    physical = kernel.memory.physical
     memory = lab.memory.copy()
     task = next(live_tasks(kernel))
     init = kernel.at("init_task", "task_struct")
@@ -44,11 +44,9 @@ def test_who_ran_on_each_cpu(lab) -> None:
     address = tasks - kernel.place("task_struct", "tasks").offset
     spare = kernel.pointer("savedcmd") & -4096
     queues = kernel.symbol("runqueues")
-    memory.poke(
-        physical(kernel.symbol("__per_cpu_offset"))[0], words(spare - queues, 0x10 - queues)
-    )
+    memory.poke(physical(kernel.symbol("__per_cpu_offset")), words(spare - queues, 0x10 - queues))
     offset = kernel.place("rq", "curr").offset
-    memory.poke(physical(spare)[0] + offset, words(address))
+    memory.poke(physical(spare) + offset, words(address))
     first, second = running_tasks(other := with_memory(kernel, memory))
     assert (first.cpu, first.task) == (0, task)
     assert (second.cpu, second.task) == (1, None)
@@ -57,12 +55,12 @@ def test_who_ran_on_each_cpu(lab) -> None:
 
 def test_a_circle_of_tasks_ends(lab) -> None:
     kernel = lab.kernel
-    physical = kernel.memory._tables.translate
+    physical = kernel.memory.physical
     init = kernel.at("init_task", "task_struct")
     first = kernel.memory.u64(init.at("tasks"))
     second = kernel.memory.u64(first)
     memory = lab.memory.copy()
-    memory.poke(physical(second)[0], words(first))
+    memory.poke(physical(second), words(first))
     assert len(list(live_tasks(other := with_memory(kernel, memory)))) > 40  # from the other end
     assert other.notes.count("tasks") == 1
 
@@ -71,6 +69,6 @@ def test_a_table_of_no_size(lab) -> None:
     kernel = lab.kernel
     table = kernel.struct("saved_cmdlines_buffer", kernel.pointer("savedcmd"))
     memory = lab.memory.copy()
-    physical = kernel.memory._tables.translate(table.at("cmdline_num"))[0]
+    physical = kernel.memory.physical(table.at("cmdline_num"))
     memory.poke(physical, struct.pack("<I", 0xFFFFFFFF))
     assert saved_cmdlines(with_memory(kernel, memory)) == []

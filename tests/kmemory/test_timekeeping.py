@@ -16,10 +16,10 @@ LAST = 20_000_000_000
 def filled(dead):
     """The kernel with a timekeeper, cyc2ns of two CPUs and printk's offset in its memory."""
     kernel, memory = dead.kernel, dead.memory.copy()
-    physical = kernel.memory._tables.translate
+    physical = kernel.memory.physical
 
     def write(address: int, value: int, size: int = 8) -> None:
-        memory.poke(physical(address)[0], words(value)[:size])
+        memory.poke(physical(address), words(value)[:size])
 
     if kernel.place("tk_data", "timekeeper") is not None:
         core = kernel.struct("tk_data", kernel.symbol("timekeeper_data"))
@@ -30,7 +30,7 @@ def filled(dead):
     spare = kernel.pointer("savedcmd") & -4096
     source = kernel.struct("clocksource", spare)
     write(source.at("name"), spare + 512)
-    memory.poke(physical(spare + 512)[0], b"tsc\0")
+    memory.poke(physical(spare + 512), b"tsc\0")
     for base in ("tkr_mono", "tkr_raw"):
         write(keeper.at(f"{base}.clock"), spare)
         write(keeper.at(f"{base}.cycle_last"), LAST)
@@ -77,7 +77,7 @@ def test_every_clock(dead) -> None:
 
 
 def test_another_clock_source_says_nothing_of_the_tsc(lab) -> None:
-    kernel, memory, keeper, write = filled(lab)
+    kernel, memory, _keeper, write = filled(lab)
     spare = kernel.pointer("savedcmd") & -4096
     write(spare + 512, int.from_bytes(b"kvm\0", "little"), 4)
     clocks = read_clocks(with_memory(kernel, memory))

@@ -74,12 +74,17 @@ class Tables(Protocol):
 class VirtualMemory:
     """Memory by the kernel's addresses. ``touched`` counts the bytes that were read."""
 
-    def __init__(self, memory: Memory, tables: Tables) -> None:
+    def __init__(self, memory: Memory, tables: Tables, reads: int = _READS) -> None:
+        """``reads``: how many there may be, beside those that the memory's size allows."""
         self._memory = memory
         self._tables = tables
         self._pages: dict[int, bytes] = {}
-        self._left = _READS + sum(r.size for r in memory.ranges) // _BYTES_A_READ
+        self._left = reads + sum(r.size for r in memory.ranges) // _BYTES_A_READ
         self.touched = 0
+
+    def physical(self, address: int) -> int:
+        """The physical address; raises :class:`Absent`."""
+        return self._tables.translate(address)[0]
 
     def _page(self, number: int) -> bytes:
         page = self._pages.get(number)
