@@ -13,7 +13,6 @@ from tracekit.capture.recover.dead_kernel import read_dead_kernel
 from tracekit.kmemory.kernel import Kernel
 from tracekit.kmemory.memory import PAGE, Absent, VirtualMemory
 
-
 QUICK = (Phase.explicit, Phase.generate)  # an example takes half a second: none is made smaller
 
 
