@@ -142,8 +142,10 @@ def test_what_is_no_kernels_memory(tmp_path) -> None:
 def test_the_note_of_an_elf_core() -> None:
     def note(name: bytes, content: bytes) -> bytes:
         head = len(name).to_bytes(4, "little") + len(content).to_bytes(4, "little") + bytes(4)
-        return head + name.ljust(-(-len(name) // 4) * 4, b"\0") + content.ljust(
-            -(-len(content) // 4) * 4, b"\0"
+        return (
+            head
+            + name.ljust(-(-len(name) // 4) * 4, b"\0")
+            + content.ljust(-(-len(content) // 4) * 4, b"\0")
         )
 
     notes = note(b"CORE\0", b"x" * 9) + note(b"VMCOREINFO\0", b"OSRELEASE=1\n")
