@@ -4,61 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.memory.dead_kernels import with_memory, words
+from tests.support.memory.dead_kernels import with_memory
+from tests.support.memory.timekeeper import LAST, TSC_KHZ, filled
 from tracekit.kmemory.timekeeping import Line, read_clocks
-
-TSC_KHZ = 2_000_000
-SHIFT = 24
-MULT = (10**6 << SHIFT) // TSC_KHZ
-LAST = 20_000_000_000
-
-
-def filled(dead):
-    """The kernel with a timekeeper, cyc2ns of two CPUs and printk's offset in its memory."""
-    kernel, memory = dead.kernel, dead.memory.copy()
-    physical = kernel.memory.physical
-
-    def write(address: int, value: int, size: int = 8) -> None:
-        memory.poke(physical(address), words(value)[:size])
-
-    if kernel.place("tk_data", "timekeeper") is not None:
-        core = kernel.struct("tk_data", kernel.symbol("timekeeper_data"))
-        keeper = core.inside("timekeeper")
-    else:
-        # the sequence count is before it: KMEMORY's "+8", seen on a 6.12
-        keeper = kernel.struct("timekeeper", kernel.symbol("tk_core") + 8)
-    spare = kernel.pointer("savedcmd") & -4096
-    source = kernel.struct("clocksource", spare)
-    write(source.at("name"), spare + 512)
-    memory.poke(physical(spare + 512), b"tsc\0")
-    for base in ("tkr_mono", "tkr_raw"):
-        write(keeper.at(f"{base}.clock"), spare)
-        write(keeper.at(f"{base}.cycle_last"), LAST)
-        write(keeper.at(f"{base}.mult"), MULT, 4)
-        write(keeper.at(f"{base}.shift"), SHIFT, 4)
-        write(keeper.at(f"{base}.xtime_nsec"), 7 << SHIFT)
-        write(keeper.at(f"{base}.base"), 9_000_000_000)
-    write(keeper.at("offs_boot"), 1_000)
-    write(keeper.at("offs_tai"), 37_000_000_000)
-    write(keeper.at("offs_real"), 1_700_000_000_000_000_000)
-    offsets = kernel.symbol("__per_cpu_offset")
-    variable = kernel.symbol("cyc2ns")
-    for cpu in (0, 1):
-        place = spare + 1024 * (cpu + 1)
-        write(offsets + 8 * cpu, place - variable)
-        copies = kernel.struct("cyc2ns", place)
-        write(copies.at("seq"), 3, 4)  # odd: the second copy
-        second = list(copies.entries("data"))[1]
-        write(second.at("cyc2ns_mul"), 400 << 2, 4)
-        write(second.at("cyc2ns_shift"), 12, 4)
-        write(second.at("cyc2ns_offset"), -500_000)
-    write(kernel.symbol("__sched_clock_offset"), -38_201_169)
-    write(kernel.symbol("tsc_khz"), TSC_KHZ, 4)
-    return kernel, memory, keeper, write
 
 
 def test_every_clock(dead) -> None:
-    kernel, memory, _, _ = filled(dead)
+    kernel, memory, _, _ = filled(dead.kernel, dead.memory)
     clocks = read_clocks(with_memory(kernel, memory))
     assert (clocks.source, clocks.cycle_last, clocks.tsc_khz) == ("tsc", LAST, TSC_KHZ)
     assert clocks.printk_offset_ns == -38_201_169
@@ -77,7 +29,7 @@ def test_every_clock(dead) -> None:
 
 
 def test_another_clock_source_says_nothing_of_the_tsc(lab) -> None:
-    kernel, memory, _keeper, write = filled(lab)
+    kernel, memory, _keeper, write = filled(lab.kernel, lab.memory)
     spare = kernel.pointer("savedcmd") & -4096
     write(spare + 512, int.from_bytes(b"kvm\0", "little"), 4)
     clocks = read_clocks(with_memory(kernel, memory))
@@ -87,7 +39,7 @@ def test_another_clock_source_says_nothing_of_the_tsc(lab) -> None:
 
 
 def test_cpus_that_differ_have_no_common_line(lab) -> None:
-    kernel, memory, _, write = filled(lab)
+    kernel, memory, _, write = filled(lab.kernel, lab.memory)
     place = (kernel.pointer("savedcmd") & -4096) + 2048
     second = list(kernel.struct("cyc2ns", place).entries("data"))[1]
     write(second.at("cyc2ns_offset"), 5)
@@ -98,7 +50,7 @@ def test_cpus_that_differ_have_no_common_line(lab) -> None:
 
 @pytest.mark.parametrize("member", ["tkr_mono.shift", "tkr_raw.shift"])
 def test_a_shift_of_no_clock(lab, member: str) -> None:
-    kernel, memory, keeper, write = filled(lab)
+    kernel, memory, keeper, write = filled(lab.kernel, lab.memory)
     write(keeper.at(member), 200, 4)
     clocks = read_clocks(with_memory(kernel, memory))
     assert ("mono" in clocks.lines) == (member != "tkr_mono.shift")

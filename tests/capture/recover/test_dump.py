@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import tracekit
 from tests.support.elf_core_writer import PT_NOTE, Segment, write_core
 from tests.support.memory.dead_kernels import load
 from tests.support.memory.kdump_writer import flattened, write_kdump
+from tests.support.memory.timekeeper import filled
 from tests.support.memory.trace_lines import lines
 from tracekit.capture.recover.dump import DumpResult, recover_dump
 from tracekit.carriers.dump_file import open_dump
 from tracekit.cli import main
 from tracekit.errors import SourceError
+from tracekit.kmemory.kernel import open_kernel
 
 TEXTS = [
     ("vmcore-7.2", "big", 12_771),
@@ -127,6 +130,30 @@ def test_other_forms_of_the_same_dump(recovered, capture, tmp_path, form: str) -
     dump.write_bytes(data)
     result = recover_dump(str(dump), tmp_path / "session")
     assert result.arrays == recovered("vmcore-7.2").arrays
+
+
+def test_all_arrays_on_one_axis_by_the_clocks_parameters(capture, tmp_path) -> None:
+    """Five clocks, no sample: what the kernel worked with relates them to some ns.
+
+    The cut dump lacks timekeeping's variables; they are made, so the times are not the real ones.
+    """
+    memory, note = load(capture("vmcore-7.2") / "vmcore")
+    made = filled(open_kernel(memory, note), memory)
+    dump = tmp_path / "dump"
+    frames = {address >> 12: page for address, page in made.memory.pages.items()}
+    dump.write_bytes(write_kdump(frames, vmcoreinfo=note))
+    result = recover_dump(str(dump), tmp_path / "session")
+    samples = json.loads((tmp_path / "session/boots/0/clocks.json").read_text())["samples"]
+    assert {s["clock"] for s in samples} == {
+        "mono", "mono_raw", "boot", "tai", "realtime", "local", "perf", "global",
+    }  # fmt: skip
+    recording = tracekit.open(result.session)
+    assert len(recording) == 12_771 + 7_066 + 6 + 5  # big, used, caught, fresh
+    placed = {d.where: d.message for d in recording.diagnostics if d.code == "buffer-related"}
+    assert len(placed) == 3  # the fourth's clock is that of the axis
+    for message in placed.values():
+        error = re.search(r"placed to ± (\d+) ns", message)
+        assert error is not None and int(error[1]) < 1000
 
 
 def test_what_is_no_kernels_memory(tmp_path) -> None:
