@@ -270,3 +270,21 @@ def test_region_round_trip(name: str, address: int, size: int) -> None:
         assert parse_region(text) == (name, address, size)
     command = parse_cmdline(f"trace_instance=t@{address:#x}:{size}")
     assert (command.instances[0].address, command.instances[0].size) == (address, size)
+
+
+@pytest.mark.parametrize(
+    ("value", "carved"),
+    [
+        ("16M$0x70000000", ((0x70000000, 16 << 20),)),
+        ("16M%0x70000000-1+2", ((0x70000000, 16 << 20),)),
+        ("16M%0x70000000+2", ((0x70000000, 16 << 20),)),
+        ("16M%0x70000000-1", ()),  # removed from the map: not even reserved
+        ("16M%0x70000000-2+1", ()),
+        ("16M%0x70000000-1+2x", ()),  # the kernel refuses it
+        ("16M", ()),
+        ("16Mx70000000", ()),
+        ("1M$16M,1M%32M-1+2", ((16 << 20, 1 << 20), (32 << 20, 1 << 20))),
+    ],
+)
+def test_what_memmap_takes_out(value: str, carved: tuple[tuple[int, int], ...]) -> None:
+    assert parse_cmdline(f"memmap={value}").carved == carved

@@ -34,6 +34,7 @@ _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
 _LIMIT = 1 << 64
 _DIGITS = 20  # of the largest decimal number of 64 bits; Python reads no more than some thousand
 _NAME = 15  # RESERVE_MEM_NAME_SIZE less the NUL
+_RESERVES = re.compile(r"(-1)?\+2")
 _TRUE = ("1", "y", "t", "on")
 _FALSE = ("0", "n", "f", "of")
 
@@ -97,7 +98,7 @@ class CommandLine:
     """A parsed command line.
 
     ``kho`` is None when the parameter is absent or not a boolean. ``carved`` are the (address,
-    size) that ``memmap=SIZE$ADDRESS`` takes out of System RAM, in bytes.
+    size) that ``memmap=SIZE$ADDRESS`` (or ``%ADDRESS-1+2``) takes out of System RAM, in bytes.
     """
 
     text: str
@@ -205,11 +206,17 @@ def _reserve_mem(value: str) -> ReserveMem | None:
 
 
 def _carved(value: str) -> Iterator[tuple[int, int]]:
-    """The carve-outs of a ``memmap=``: ``parse_memmap_one()`` in ``arch/x86/kernel/e820.c``."""
+    """The carve-outs of a ``memmap=``: ``parse_memmap_one()`` in ``arch/x86/kernel/e820.c``.
+
+    ``SIZE$ADDRESS``, and ``SIZE%ADDRESS-1+2``, which makes System RAM (1) reserved (2).
+    """
     for part in value.split(","):
         size = memparse(part)
-        start = memparse(size[1][1:]) if size is not None and size[1][:1] == "$" else None
-        if size and start and size[0] and start[0] + size[0] <= _LIMIT:
+        mark = size[1][:1] if size is not None else ""
+        start = memparse(size[1][1:]) if size is not None and mark in ("$", "%") else None
+        if size is None or start is None or not size[0] or start[0] + size[0] > _LIMIT:
+            continue
+        if mark == "$" or _RESERVES.fullmatch(start[1]):
             yield start[0], size[0]
 
 

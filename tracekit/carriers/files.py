@@ -18,10 +18,10 @@ from typing import BinaryIO
 
 from tracekit.carriers.carrier import Source
 from tracekit.carriers.device_memory import mapped
-from tracekit.carriers.dump_file import open_dump
+from tracekit.carriers.dumps.dump_file import open_dump
+from tracekit.carriers.dumps.signatures import identify
 from tracekit.carriers.memory import PhysicalMemory, Range
 from tracekit.carriers.ring_header import HEADER, ring_size
-from tracekit.carriers.signatures import identify
 from tracekit.errors import SourceError
 from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
 from tracekit.sysroot import Sysroot

@@ -26,9 +26,10 @@ def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option(
-                "-o", "--output", "session", metavar="SESSION", type=click.Path(),
-                help="The session directory: created, or added to. Default: what the kernel before"
-                " handed over, else one of this boot's below /var/lib/tracekit.",
+                "-o", "--output", "--session", "session", metavar="SESSION", type=click.Path(),
+                help="The session directory: created, or added to; with handover also luo:NAME, to"
+                " cross in memory. Default: what the kernel before handed over, else one of this"
+                " boot's below /var/lib/tracekit.",
             ),
             click.option(
                 "--events", multiple=True, metavar="PRESET|GLOB", default=("handover",),
@@ -39,6 +40,10 @@ def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--buffer", "instance", metavar="INSTANCE",
                 help="The trace instance to record in. Default: the one on a reserved region.",
+            ),
+            click.option(
+                "--carrier", type=click.Choice(["kho", "carveout"]),
+                help="The way the memory survives. Default: that of the trace instance.",
             ),
             click.option(
                 "--clock", metavar="CLOCK",
@@ -61,16 +66,28 @@ def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def to_options(
-    session: str | None, events: tuple[str, ...], instance: str | None, clock: str | None,
-    no_bpf: bool, discard: bool,
+    session: str | None, events: tuple[str, ...], instance: str | None, carrier: str | None,
+    clock: str | None, no_bpf: bool, discard: bool,
 ) -> Options:  # fmt: skip
     """The recorder's options from those of the command line."""
-    from tracekit.capture.cmdline.session_param import default_session
+    from tracekit.capture.cmdline.session_param import (
+        default_session,
+        luo_directory,
+        luo_from_cmdline,
+        luo_name,
+    )
     from tracekit.capture.record.recorder import Options
     from tracekit.sysroot import Sysroot
 
-    path = Path(session) if session else default_session(Sysroot())
-    return Options(path, events, instance, clock, not no_bpf, discard)
+    root = Sysroot()
+    luo = luo_name(session) if session else luo_from_cmdline(root)
+    if luo is not None:
+        path = luo_directory(root, luo)
+    else:
+        path = Path(session) if session else default_session(root)
+    return Options(
+        path, events, instance, clock, not no_bpf, discard, session is None, carrier, luo
+    )
 
 
 def _line(status: Status) -> str:
@@ -120,15 +137,6 @@ class Signals:
         self.last = True
 
 
-def _kexec_under_way() -> bool:
-    """Whether pid 1 is systemd's last program on the way to a kexec: it kills all that is left."""
-    try:
-        words = Path("/proc/1/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return words[0].endswith(b"systemd-shutdown") and b"kexec" in words[1:2]
-
-
 def _watch(recorder: Recorder, signals: Signals) -> Status:
     """Record until a signal ends it; returns the last status."""
     status = recorder.tick(0)
@@ -144,8 +152,11 @@ def _watch(recorder: Recorder, signals: Signals) -> Status:
 def stay(recorder: Recorder, signals: Signals | None = None, *, leaving: bool = False) -> Status:
     """Record until a signal or the jump; ``leaving``: a kexec is under way already.
 
-    Returns the last status. On the way to a kexec the instance is left armed, else it is restored.
+    Returns the last status. On a way down that the record survives the instance is left armed,
+    else it is restored.
     """
+    from tracekit.capture.record.going_down import survives_way_down
+
     signals = signals or Signals()
     signals.armed()
     try:
@@ -155,7 +166,7 @@ def stay(recorder: Recorder, signals: Signals | None = None, *, leaving: bool = 
             f"{error}; the session is as it was saved last, and the trace instance is still "
             "armed: kexec, or end it with 'tracekit record --cleanup'"
         ) from error
-    if leaving or _kexec_under_way():
+    if leaving or survives_way_down(recorder.root, recorder.instance.name):
         recorder.leave_armed()
     else:
         recorder.stop()
@@ -202,11 +213,17 @@ def command(cleanup: bool, last_snapshot: bool, as_json: bool, **options: Any) -
         say(f"put back; the record is in {session}" if session else "nothing was armed")
         return
     wanted = to_options(**options)
+    if wanted.luo is not None and options["session"]:
+        raise click.UsageError(
+            f"-o luo:{wanted.luo} is for 'tracekit handover', which fills the memory before it "
+            "jumps: record with -o DIR on a tmpfs, then hand over with -o luo:NAME"
+        )
     signals = Signals()
     recorder = record.Recorder(root, wanted, progress)
     signals.armed()
     recorder.stand_by()
     say_diagnostics(recorder.diagnostics)
+    wanted = recorder.options
     say(
         f"recording into {wanted.session}: instance {recorder.instance.name}, clock "
         f"{recorder.clock}, probes: {recorder.probing.mode}\n"

@@ -105,12 +105,12 @@ def _say_seed(result: SeedResult, as_json: bool) -> None:
 
 def recover_tree(root: Sysroot, session: str | None, as_json: bool) -> bool:
     """The buffers that a tree of KHO's first patches names; False where a root has none."""
-    from tracekit.capture.cmdline.session_param import session_from_cmdline
+    from tracekit.capture.cmdline.session_param import find_session
     from tracekit.capture.recover.seed import recover_seed, seed_tree
 
     rel = seed_tree(root)
     if rel is None:
         return False
-    where = session or session_from_cmdline(root)
+    where = find_session(root, session)
     _say_seed(recover_seed(root, rel, where, progress), as_json)
     return True

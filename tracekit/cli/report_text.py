@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tracekit.report.canary import canary_lines
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
+from tracekit.report.unfinished import CpuUnfinished
 from tracekit.text import (
     count_lost,
     duration,
@@ -25,6 +27,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 22  # cells
 _SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _MOST = 10  # of the slowest of a kind
+_OPEN = 12  # things a CPU had begun, the newest
 _LISTED = 20  # diagnostics; --json has them all
 
 
@@ -54,10 +57,11 @@ def _table(*columns: tuple[str, str]) -> Table:
 def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
     releases = {b.index: printable(b.release) for b in report.boots}
     yield Text(f"Linux {releases[h.old]} → {releases[h.new]}", style="bold")
+    yield Text(f"  way down  {printable(on_one_line(h.way.text))}")
     facts = _table(("", "t"), ("", "n"), ("", "n"), ("", "t"))
     cycles = f" = {h.gap_raw:,} cycles" if h.gap_raw is not None else ""
     took, error = measured(h.blackout_ns, h.blackout_error_ns)
-    what = "reboot call to first user process"
+    what = f"{h.way.begin} to first user process"
     facts.add_row("  blackout", Text(took, style="bold red"), error, what)
     took, error = measured(h.gap_ns, h.gap_error_ns, (h.gap_earliest_ns, h.gap_latest_ns))
     what = f"last old event to first new one{cycles}"
@@ -169,6 +173,21 @@ def _devices(report: Report) -> Iterator[RenderableType]:
         yield Text("  whether PCI devices could still do DMA was not recorded", style="dim")
 
 
+def _control(report: Report) -> Iterator[RenderableType]:
+    """The last things done to the tracers; who reads the record must know."""
+    table = _table(("at", "n"), ("task", "t"), ("did", "t"), ("instance", "t"), ("file", "t"),
+                   ("value", "t"), ("events since", "n"))  # fmt: skip
+    left = len(report.control) - _MOST
+    if left > 0:
+        yield Text(f"  … {left} more before these: --json has them all", style="dim")
+    for c in report.control[-_MOST:]:
+        at = duration(report.from_jump(c.boot, c.ns, leaving=True), "-")
+        grown = "" if c.grown is None else f"{c.grown:,}"
+        texts = (f"{c.comm or '<...>'}-{c.pid}", c.done, c.instance or "(top)", c.file, c.value)
+        table.add_row(at, *(on_one_line(text) for text in texts), grown)
+    yield table
+
+
 def _not_probed(probes: ProbeReport) -> str:
     """The missing probes, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
@@ -225,6 +244,32 @@ def _last_events(report: Report) -> Iterator[RenderableType]:
         yield Group(Text(f"CPU {cpu}", style="bold"), *lines)
 
 
+def _unfinished(
+    cpus: Sequence[CpuUnfinished], from_zero: Callable[[int | None], int | None] = lambda ns: ns
+) -> Iterator[RenderableType]:
+    """What each CPU had begun and not ended; ``from_zero`` makes its times those shown."""
+    for cpu in cpus:
+        task = "idle" if cpu.pid == 0 else printable(f"{cpu.comm or '<...>'}-{cpu.pid}")
+        since = "" if cpu.since_ns is None else f" since {duration(from_zero(cpu.since_ns))}"
+        head = Text(f"CPU {cpu.cpu}  ", style="bold")
+        head.append(task, style="green").append(
+            f"{since}, last event {duration(from_zero(cpu.last_ns))}"
+        )
+        lines = [head]
+        if (more := len(cpu.open) - _OPEN) > 0:
+            lines.append(Text(f"  … {more} begun earlier: --json has them all", style="dim"))
+        for one in cpu.open[-_OPEN:]:
+            line = Text(
+                f"{duration(from_zero(one.since_ns)):>10}  ", no_wrap=True, overflow="ellipsis"
+            )
+            line.append(f"{one.what}: ", style="bold red")
+            if (one.pid, one.comm) != (cpu.pid, cpu.comm):
+                line.append(printable(f"{one.comm or '<...>'}-{one.pid}  "), style="green")
+            line.append(f"{printable(one.event)}  ", style="cyan")
+            lines.append(line.append(printable(one.args).replace("\n", " ")))
+        yield Group(*lines)
+
+
 def _diagnostics(report: Report) -> Iterator[RenderableType]:
     # what was not probed is in the section "Record"
     remarks = [d for d in report.diagnostics if d.code != "probe-absent" or not report.probes]
@@ -237,6 +282,19 @@ def _diagnostics(report: Report) -> Iterator[RenderableType]:
 
 def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     several = len(report.handovers) > 1
+    for h in report.handovers:
+        if h.unfinished:
+            where = f"Boot {h.old}: what" if several else "What"
+            yield (
+                f"{where} each CPU had begun and not ended",
+                list(_unfinished(h.unfinished, h.from_jump)),
+            )
+    if report.ending and report.ending.unfinished:
+        where = f"Boot {report.ending.boot}: what" if report.handovers else "What"
+        yield (
+            f"{where} each CPU had begun and not ended",
+            list(_unfinished(report.ending.unfinished)),
+        )
     for number, h in enumerate(report.handovers):
         which = f"Boot {h.old} → {h.new}: where" if several else "Where"
         yield f"{which} the time went (0 is {h.zero})", [_phases(report, number)]
@@ -246,6 +304,11 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
         yield "Slowest initcalls", list(_initcalls(report))
     if report.units:
         yield "Slowest systemd units", list(_units(report))
+    if report.control:
+        yield "What was done to the tracers", list(_control(report))
+    if report.canaries:
+        lines = (Text(line, style) for line, style in canary_lines(report.canaries))
+        yield "Canary", list(lines)
     yield "Record", [*_boots(report), *_probes(report)]
     if report.last_events:
         which = "last jump" if several else "jump"
@@ -262,6 +325,9 @@ def render_report(report: Report, console: Console) -> None:
     if not report.handovers:
         names = ", ".join(printable(b.release) for b in report.boots) or "no boot"
         console.print(Text(f"Linux {names}: one boot, no jump in this session", style="bold"))
+    if report.ending:
+        boot = f" (boot {report.ending.boot})" if report.handovers else ""
+        console.print(Text(f"  way down{boot}  {printable(on_one_line(report.ending.way.text))}"))
     console.print(_record(report))
     for title, parts in _sections(report):
         console.print(Text(f"\n{title}", style="bold"))

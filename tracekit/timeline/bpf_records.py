@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.clocks.fit import Bracket
+from tracekit.clocks.model import UNKNOWN
 from tracekit.errors import SessionError
 from tracekit.ftrace.columns import Payloads, typed_column
-from tracekit.probes.records import KINDS, RECORD, RETURN, Record, parse_compact
+from tracekit.probes.records import KINDS, READ_OUT, RECORD, RETURN, Record, parse_compact
 from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.rows import Kinds, Rows, in_order
 from tracekit.timeline.saved.bpf_format import LAYOUT, PROBE_FILE, PROBE_ID, ProbeRecords
@@ -29,8 +30,6 @@ _Array = npt.NDArray[Any]
 MONOTONIC = "mono"  #: the trace clock that is CLOCK_MONOTONIC, which the records' ``ns`` is
 PRINTED = "bpf_trace:bpf_trace_printk"  #: the event that carries records into a ring buffer
 _PROBES = " probes"  # ends the name of the buffer that holds what another one carried
-#: Written by user space, not part of a CPU's sequence.
-_COUNTERS = next(kind.id for kind in KINDS.values() if kind.event == "ring_buffer:counters")
 _CPU_LIMIT = 1 << 13  # CONFIG_NR_CPUS is at most 8192
 _NS_LIMIT = 1 << 60  # 36 years after the boot
 _NESTED = 64  # more probes than can interrupt one another on a CPU
@@ -142,7 +141,7 @@ def _missing(records: _Array) -> dict[int, int]:
     so records that interrupt one another are not quite in order.
     """
     holes = {}
-    counted = records[records["kind"] != _COUNTERS]
+    counted = records[~np.isin(records["kind"], list(READ_OUT))]
     for cpu in np.unique(records["cpu"]).tolist():
         mine = counted[counted["cpu"] == cpu]
         missing, run, max_ = 0, set[int](), 0
@@ -223,9 +222,7 @@ def _turned(rows: Rows, printed: Sequence[_Printed], first: int, kinds: Kinds, b
 
 def _printed_buffer(p: _Printed) -> Buffer:
     source, data = p.source, p.records.tobytes()
-    return Buffer(
-        f"{source.name}{_PROBES}", source.instance, source.clock or "local", data, (), None, ()
-    )
+    return Buffer(f"{source.name}{_PROBES}", source.instance, source.clock, data, (), None, ())
 
 
 def carrier_of(boot: int, buffers: Iterable[Buffer], buffer: Buffer) -> Buffer | None:
@@ -265,7 +262,7 @@ def _pairs(rows: Rows, printed: Sequence[_Printed]) -> dict[str, list[Bracket]]:
     """Trace clock -> brackets of CLOCK_MONOTONIC between its stamps."""
     pairs: dict[str, list[Bracket]] = {}
     for p in printed:
-        pairs.setdefault(p.source.clock or "local", []).extend(_brackets(rows, p))
+        pairs.setdefault(p.source.clock or UNKNOWN, []).extend(_brackets(rows, p))
     return pairs
 
 

@@ -17,7 +17,7 @@ from tests.support.memory.kdump_writer import flattened, write_kdump
 from tests.support.memory.timekeeper import filled
 from tests.support.memory.trace_lines import lines
 from tracekit.capture.recover.dump import DumpResult, recover_dump
-from tracekit.carriers.dump_file import open_dump
+from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.cli import main
 from tracekit.errors import SourceError
 from tracekit.kmemory.kernel import open_kernel

@@ -6,10 +6,10 @@ import io
 from contextlib import suppress
 
 from tracekit.btf import Btf
-from tracekit.carriers.dump_file import open_dump
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.dump_file import open_dump
+from tracekit.carriers.dumps.elf_core import ElfCore
+from tracekit.carriers.dumps.page_codecs import lzo1x, snappy, unzlib, zstd
 from tracekit.carriers.memory import PhysicalMemory
-from tracekit.carriers.page_codecs import lzo1x, snappy, unzlib, zstd
 from tracekit.errors import Diagnostic, ParseError, SourceError
 from tracekit.kho.fdt import Node, parse_fdt
 from tracekit.kho.luo import parse_luo
@@ -98,6 +98,16 @@ def btf(data: bytes) -> None:
         for path in ("kobj.name", "b", "c.d"):
             with suppress(ParseError):
                 types.member(name, path)
+    with suppress(ParseError):
+        types.constants("A", "B")
+    with suppress(ParseError):
+        types.nameless("b")
+    for number in range(min(len(types), 64)):
+        for ask in (types.size_of, types.is_signed, types.entry, types.target, types.is_struct):
+            with suppress(ParseError):
+                ask(number)
+        with suppress(ParseError):
+            types.field_of(number, "b")
     functions = types.functions()
     for function in functions:
         for _, kind in function.parameters:

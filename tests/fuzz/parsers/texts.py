@@ -6,9 +6,10 @@ import contextlib
 import random
 import struct
 
-from tracekit.capture.cmdline.bootloader import without
-from tracekit.capture.cmdline.compose import next_cmdline
+from tracekit.capture.cmdline.compose import next_cmdline, preserved_instance
 from tracekit.capture.cmdline.session_param import named_session
+from tracekit.capture.cmdline.wanted import installed, without
+from tracekit.carriers.carve_out import halves
 from tracekit.carriers.machine import mapped_instances
 from tracekit.clocks.kernel_log import read_kernel_log
 from tracekit.errors import FormatError, UsageError
@@ -128,10 +129,16 @@ def cmdline(data: bytes) -> None:
     assert len(split_parameters(text)) <= len(text)
     assert "reserve_mem=4M:4096:tkA" not in without(text).split()
     named_session(text)
+    installed(text)
+    mine = preserved_instance(command, "tk")
+    carved = mine is not None and mine.address is not None
+    kept = list(halves(command))
     following = next_cmdline(text, "/var/lib/s", instance="tk")
     again = parse_cmdline(following.cmdline)
-    assert again.kho
+    assert again.kho or carved
     assert {m.name for m in command.reserve_mem} <= {m.name for m in again.reserve_mem}
+    ends = {start + size for start, size in again.carved}
+    assert not carved or all(any(end >= start + size for end in ends) for start, size in kept)
 
 
 def region_spec(data: bytes) -> None:

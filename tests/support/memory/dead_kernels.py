@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.errors import SourceError
 from tracekit.kmemory.kernel import Kernel
 from tracekit.kmemory.memory import PAGE, VirtualMemory

@@ -1,4 +1,4 @@
-"""The doctor's checks on the rest of the machine: kexec, tracing, BCC, clock, disk, systemd."""
+"""The doctor's checks on the rest of the machine: kexec, tracing, clock, disk, systemd."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tracekit.capture.cmdline.compose import next_cmdline
+from tracekit.capture.doctor.carve_out_checks import on_carve_out
 from tracekit.capture.doctor.check import Check
 from tracekit.capture.save import systemd
 from tracekit.capture.save.clocksource import TSC, best_clock, read_tsc_trust
+from tracekit.carriers.carve_out import halves
 from tracekit.carriers.machine import Machine, lockdown_mode
 from tracekit.errors import UsageError
-from tracekit.probes.bcc_module import find_bcc
 
 __all__ = ["CHECKS", "LIVE_CHECKS", "disk", "next_command"]
 
@@ -56,9 +57,15 @@ def _load_limit(m: Machine) -> Check | None:
 
 
 def kexec_file(m: Machine) -> Check:
-    """``kexec_file_load()``, the only kexec that carries KHO data."""
+    """``kexec_file_load()``, the only kexec that carries KHO data, and keeps every carve-out."""
     name = "kexec-file"
     option = m.option("KEXEC_FILE")
+    if option == "n" and on_carve_out(m):
+        return Check(
+            name, "warning", "CONFIG_KEXEC_FILE is not set: 'tracekit handover' cannot load",
+            "after a reboot or a panic the record is there; 'kexec -c' has kept a carve-out at "
+            "7/8 of the memory and destroyed one near its end",
+        )  # fmt: skip
     if option == "n":
         return Check(name, "failed", "CONFIG_KEXEC_FILE is not set",
                      "boot a kernel that has it: KHO needs kexec -s")  # fmt: skip
@@ -92,7 +99,12 @@ def tracefs(m: Machine) -> Check:
 
 def debugfs(m: Machine) -> Check:
     """Debugfs, where KHO shows its data."""
-    return _mounted(m, "debugfs", "sys/kernel/debug", m.root.exists("sys/kernel/debug"))
+    found = _mounted(m, "debugfs", "sys/kernel/debug", m.root.exists("sys/kernel/debug"))
+    if found.state == "failed" and on_carve_out(m):
+        return Check(
+            "debugfs", "ok", f"{found.found}, and not needed: a carve-out has no data there"
+        )
+    return found
 
 
 def clock(m: Machine) -> Check:
@@ -146,40 +158,12 @@ def wanted_clock(m: Machine) -> str:
     return best_clock(clocks, chosen[1] if chosen else "local", read_tsc_trust(m.root))
 
 
-def headers(m: Machine) -> Check:
-    """The kernel headers that BCC compiles its probes with."""
-    build = f"lib/modules/{m.release}/build"
-    places = (build, "sys/kernel/kheaders.tar.xz")
-    present = [m.root.where(p) for p in places if m.release and m.root.exists(p)]
-    btf = m.root.exists("sys/kernel/btf/vmlinux")
-    types = "BTF is there" if btf else "no BTF"
-    if present:
-        return Check("headers", "ok", f"{present[0]}, {types}")
-    return Check(
-        "headers", "warning", f"no {m.root.where(build)}, no kheaders.tar.xz, {types}",
-        f"install the headers of {m.release or 'this kernel'} (linux-headers, kernel-devel) or "
-        "load the module kheaders; without them kprobe events are used (--no-bpf)",
-    )  # fmt: skip
-
-
 def root_user(m: Machine) -> Check:
     """Running as root, without which much stays unseen."""
     if m.blind:
         return Check("root", "warning", "not root: tracefs, debugfs and kcore stay unseen",
                      "sudo tracekit doctor")  # fmt: skip
     return Check("root", "ok", "uid 0")
-
-
-def bcc(_: Machine) -> Check:
-    """BCC's module for this Python."""
-    spec = find_bcc()
-    if spec is not None:
-        return Check("bcc", "ok", f"{spec.origin or 'found'}")
-    return Check(
-        "bcc", "warning", "no module bcc: no per-device times, no KHO activity",
-        "install python3-bpfcc (Debian 13 or later) or python3-bcc; "
-        "without it kprobe events are used (--no-bpf)",
-    )  # fmt: skip
 
 
 def service_manager(_: Machine) -> Check:
@@ -194,7 +178,8 @@ def disk(m: Machine, session: str) -> Check:
     place = Path(session)
     while not os.path.exists(place) and place != place.parent:  # noqa: PTH110 - never raises
         place = place.parent
-    need = sum(region.size for region in m.regions) + _ROOM
+    kept = sum(region.size for region in m.regions)
+    need = (kept or sum(size for _, size in halves(m.command))) + _ROOM
     try:
         stat = os.statvfs(place)
     except OSError as error:
@@ -206,7 +191,8 @@ def disk(m: Machine, session: str) -> Check:
                      "name a session elsewhere: --session DIR")  # fmt: skip
     if _in_memory(m, place):
         return Check("disk", "warning", f"{space}, but that is memory, lost at the jump",
-                     "name a session on a disk: --session DIR")  # fmt: skip
+                     "name a session on a disk: --session DIR; or let it cross in memory: "
+                     "'tracekit handover -o luo:NAME'")  # fmt: skip
     if free < need:
         return Check("disk", "failed" if free < _ROOM else "warning", space,
                      "free some, or name a session elsewhere: --session DIR")  # fmt: skip
@@ -236,5 +222,5 @@ def next_command(m: Machine, session: str) -> Check:
     return Check(name, "ok", following.cmdline)
 
 
-CHECKS: tuple[Callable[[Machine], Check], ...] = (kexec_file, tracefs, debugfs, clock, headers)
-LIVE_CHECKS: tuple[Callable[[Machine], Check], ...] = (root_user, bcc, service_manager)
+CHECKS: tuple[Callable[[Machine], Check], ...] = (kexec_file, tracefs, debugfs, clock)
+LIVE_CHECKS: tuple[Callable[[Machine], Check], ...] = (root_user, service_manager)

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from tracekit.carriers.carrier import Arrival, Found, Source
 from tracekit.carriers.choice import CARRIERS
-from tracekit.carriers.dump_file import open_dump
+from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.carriers.evidence import Previous
 from tracekit.carriers.files import open_memory, open_region
 from tracekit.carriers.kho_regions import carried, metadata, read_kho

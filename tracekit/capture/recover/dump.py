@@ -12,8 +12,8 @@ from typing import Any
 from tracekit.capture.recover.dead_kernel import DeadKernel, DumpTree, place_of, read_dead_kernel
 from tracekit.capture.save.boot_files import Saving, kernel_facts, save_boot
 from tracekit.capture.save.boots import boot_of, known_boots
-from tracekit.carriers.dump_file import open_dump
-from tracekit.carriers.kdump import Kdump
+from tracekit.carriers.dumps.dump_file import open_dump
+from tracekit.carriers.dumps.kdump import Kdump
 from tracekit.carriers.memory import PhysicalMemory
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError
 from tracekit.kmemory.arrays import TraceArray, TraceBuffer

@@ -17,7 +17,7 @@ from pathlib import Path
 from tracekit.capture.recover.discover import open_cores
 from tracekit.capture.save.kernel import UNKNOWN_KERNEL
 from tracekit.capture.save.snapshot import snapshot
-from tracekit.carriers.dump_file import open_dump
+from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.carriers.memory import PhysicalMemory
 from tracekit.errors import Diagnostic, FormatError, NothingToRecover, SourceError
 from tracekit.ftrace.format import EventFormat, parse_format

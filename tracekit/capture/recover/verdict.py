@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tracekit.carriers.dumps.signatures import PSTORE
 from tracekit.carriers.evidence import Previous, log_lines, quote
 from tracekit.carriers.machine import mapped_instances
 from tracekit.carriers.memory_use import Use
-from tracekit.carriers.signatures import PSTORE
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.parameters import CommandLine, RegionSpec
@@ -27,6 +27,7 @@ __all__ = ["Contents", "RegionFacts", "judge", "judge_file", "look_into", "nothi
 
 _PAGE_HEADER = 16  # bytes of a sub-buffer before its events
 _COMMIT = 0x3FFFFFFF  # of a sub-buffer's commit word: bytes of events in it
+_NO_BUFFER = re.compile(r"[Rr]ing buffer .*meta.* mismatch of magic")
 _NOT_REVIVED = re.compile(r"KHO reserve-mem '[^']*' has wrong|FDT 'memblock' (has no|is incomp)")
 
 
@@ -110,7 +111,11 @@ class RegionFacts:
     @property
     def holds_recording(self) -> bool:
         """Whether there is, or may be, something of an earlier kernel in it."""
-        worth = self.contents.kind in ("recorded", "unclear")
+        worth = self.contents.kind == "recorded" or (
+            # what firmware and kernels leave in a half that nobody recorded into is no recording
+            self.contents.kind == "unclear"
+            and (self.kept != "carve-out" or self.recorder is not None)
+        )
         return self.owner != self.here and worth and not self.foreign
 
 
@@ -170,6 +175,8 @@ def _reattached(facts: RegionFacts) -> Diagnostic | None:
             f"kernel's{_written(facts, sorted(used))}. Next time {next_time}",
         )
     if facts.contents.kind in ("empty", "blank"):
+        if cleared := _cleared(facts):
+            return error("region-cleared", cleared)
         return error(
             "region-wiped",
             f"{why} and cleared it: no CPU has an event left{_written(facts, sorted(used))}. "
@@ -187,6 +194,31 @@ def _reattached(facts: RegionFacts) -> Diagnostic | None:
     return None
 
 
+def _cleared(facts: RegionFacts) -> str:
+    """That a carve-out did not come through the reboot, in words; '' where nothing shows that.
+
+    A kernel that attaches it again makes an empty ring buffer of it, and says why in its log
+    (``rb_meta_valid()`` and its like in ``kernel/trace/ring_buffer.c``).
+    """
+    if facts.kept != "carve-out":
+        return ""
+    lines = log_lines(facts.log, _NO_BUFFER) if facts.attached else []
+    if facts.contents.kind != "blank" and not lines:
+        return ""
+    shown = f"this kernel found no ring buffer there ({quote(lines)})" if lines else "it is zeros"
+    return (
+        f"the memory was cleared by the firmware, or its power was lost: {shown}"
+        f"{_written(facts, sorted({cpu for _, cpu in _counted(facts)}))}. A kexec and a panic into "
+        "a crash kernel keep it; whether a reboot does is up to the firmware (fast boot, no memory "
+        "test), and 'reboot=warm' may help"
+    )
+
+
+def _counted(facts: RegionFacts) -> list[tuple[str, int]]:
+    """The (instance, CPU) whose events the snapshot had counted."""
+    return list(facts.previous.entries) if facts.previous else []
+
+
 def judge(facts: RegionFacts) -> list[Diagnostic]:
     """Remarks on what happened to a region that was to hold a recording; none if all is well."""
     where = f"region {facts.spec.name}"
@@ -199,6 +231,8 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
         happened = _reattached(facts)
         if happened is not None:
             remarks.append(happened)
+    elif facts.recorder is not None and (cleared := _cleared(facts)):
+        remarks.append(Diagnostic("region-cleared", "error", where, cleared))
     elif facts.recorder is not None and facts.contents.kind in ("empty", "blank"):
         remarks.append(
             Diagnostic(
@@ -210,6 +244,18 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
                 "recording (tracing_on, events)? 'tracekit record' sees to both",
             )
         )
+    if (
+        facts.recorder is not None
+        and facts.kept == "carve-out"
+        and facts.contents.kind == "unclear"
+    ):
+        message = (
+            "what begins it is no ring buffer any more: it has been written over since the old "
+            "kernel left it, by firmware, a boot loader or a kernel without memmap=. What is left "
+            "is saved, and decoded as far as it makes sense. Next time set another address aside: "
+            "tracekit setup --carrier carveout --address ADDRESS"
+        )
+        remarks.append(Diagnostic("region-overwritten", "error", where, message))
     if facts.owner != facts.here and facts.kept == "nothing":
         remarks.append(
             Diagnostic(
@@ -282,9 +328,11 @@ def nothing_recorded(
     keep = f". To save the memory as it is all the same: {raw}"
     why = "".join(f". {d.where}: {d.message}" for d in judged if d.severity != "info")
     carriers = {fact.kept for fact in facts}
-    begin = {"vmcore": "/proc/vmcore has the regions", "kho": "KHO carried regions"}.get(
-        facts[0].kept if len(carriers) == 1 else "", "regions came"
-    )
+    begin = {
+        "vmcore": "/proc/vmcore has the regions",
+        "kho": "KHO carried regions",
+        "carve-out": "/dev/mem has the carve-out",
+    }.get(facts[0].kept if len(carriers) == 1 else "", "regions came")
     if unreadable:
         unread = "; ".join(f"{d.where}: {d.message}" for d in unreadable)
         return (

@@ -1,0 +1,104 @@
+"""Physical memory read from an ELF core: ``/proc/kcore``, ``/proc/vmcore`` or a saved one.
+
+A PT_LOAD segment holds the physical range [p_paddr, p_paddr + p_filesz) at file offset p_offset;
+``p_paddr == 2**64 - 1`` marks ranges without one (``read_kcore_iter()`` in ``fs/proc/kcore.c``
+writes it for vmalloc and module memory). Offline, poisoned and unaccepted pages read as zeros.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, BinaryIO
+
+from tracekit.carriers.dumps.signatures import HEAD, identify
+from tracekit.carriers.memory import PhysicalMemory, Range
+from tracekit.errors import SourceError
+
+__all__ = ["ElfCore"]
+
+_NO_ADDRESS = (1 << 64) - 1
+_MAX_SEGMENTS = 1 << 16  # PN_XNUM would take the count from elsewhere; no kernel writes that many
+_MAX_OFFSET = (1 << 63) - 1
+_HEADER = 56  # sizeof(Elf64_Phdr)
+_NOTE = struct.Struct("<III")  # namesz, descsz, type
+_MAX_NOTES = 16 << 20  # one of 400 bytes for each CPU, and VMCOREINFO
+
+
+class ElfCore(PhysicalMemory):
+    """The physical memory an ELF core holds; ``ranges`` are its segments."""
+
+    def __init__(self, stream: BinaryIO, source: str) -> None:
+        """Read the program headers of ``stream``; ``source`` names it in errors.
+
+        Raises :class:`~tracekit.errors.SourceError` when it is not a 64-bit little-endian ELF core.
+        """
+        headers = _headers(stream, source)
+        super().__init__(stream, source, _segments(headers))
+        notes = (
+            (h["p_offset"], min(h["p_filesz"], _MAX_NOTES))
+            for h in headers
+            if h["p_type"] == "PT_NOTE"
+        )
+        offset, size = next(notes, (0, 0))
+        self.vmcoreinfo = _note(self._read_at(offset, size), b"VMCOREINFO") if size else b""
+
+
+def _note(data: bytes, name: bytes) -> bytes:
+    """The content of the first note of a name; b'' without one, or where it is cut off."""
+    offset = 0
+    while offset + _NOTE.size <= len(data):
+        name_size, size, _ = _NOTE.unpack_from(data, offset)
+        start = offset + _NOTE.size
+        offset = start + (name_size + 3 & ~3)
+        if data[start : start + name_size].rstrip(b"\0") == name:
+            return data[offset : offset + size]
+        offset += size + 3 & ~3
+    return b""
+
+
+def _headers(stream: BinaryIO, source: str) -> list[Any]:
+    from elftools.common.utils import struct_parse
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        elf = ELFFile(stream)
+        count, first, step = elf["e_phnum"], elf["e_phoff"], elf["e_phentsize"]
+        usable = elf.elfclass == 64 and elf.little_endian and elf["e_type"] == "ET_CORE"
+        # One that overlaps the next would make 65,535 headers of a file of some bytes.
+        usable &= step == _HEADER or not count
+        if not usable or count > _MAX_SEGMENTS:
+            raise SourceError(
+                f"{source}: not a core this reads: {elf.elfclass}-bit, {elf['e_type']}, "
+                f"{count} segments with headers of {step} bytes"
+            )
+        # The headers alone: get_segment() would follow what untrusted segments point to.
+        return [
+            struct_parse(elf.structs.Elf_Phdr, stream, first + number * step)
+            for number in range(count)
+        ]
+    except SourceError:
+        raise
+    except Exception as error:  # pyelftools on rubbish raises nearly anything
+        raise SourceError(f"{source}: not an ELF core: {_what(stream, error)}") from error
+
+
+def _segments(headers: list[Any]) -> list[Range]:
+    return [
+        Range(header["p_paddr"], size, header["p_offset"])
+        for header in headers
+        if header["p_type"] == "PT_LOAD"
+        and header["p_paddr"] != _NO_ADDRESS
+        and (size := min(header["p_filesz"], header["p_memsz"])) > 0
+        and header["p_paddr"] + size <= 1 << 64
+        and header["p_offset"] + size <= _MAX_OFFSET
+    ]
+
+
+def _what(stream: BinaryIO, error: Exception) -> str:
+    """What the file is instead, and the next step; ``error`` where that is not known."""
+    try:
+        stream.seek(0)
+        known = identify(stream.read(HEAD))
+    except OSError:
+        known = None
+    return f"it is {known.name}: {known.remedy}" if known else str(error)
