@@ -58,7 +58,7 @@ class PageTables:
         self._page = page
         self._clear = ~clear
         self._wide = wide
-        self._tables: dict[int, bytes] = {}
+        self._tables: dict[tuple[int, int], bytes] = {}
         self._known: dict[int, tuple[int, int]] = {}
 
     def translate(self, address: int) -> tuple[int, int]:
@@ -90,7 +90,7 @@ class PageTables:
 
     def _entry(self, table: int, index: int, level: _Level, address: int) -> int:
         size = 8 << level.bits
-        data = self._tables.get(table)
+        data = self._tables.get((table, size))
         if data is None:
             try:
                 data = self._memory.read(table, size)
@@ -101,7 +101,7 @@ class PageTables:
                 ) from error
             if len(self._tables) >= _TABLES_KEPT:
                 del self._tables[next(iter(self._tables))]
-            self._tables[table] = data
+            self._tables[table, size] = data
         entry: int = _ENTRY.unpack_from(data, index * 8)[0]
         if not entry & _PRESENT or (self._arm and level is self._levels[-1] and entry & 3 != 3):
             raise Absent(f"the kernel's {address:#x} is not mapped")
