@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from tracekit.btf import VOID, Btf
 from tracekit.errors import ParseError
-from tracekit.probes.btf import VOID, Btf
 from tracekit.sysroot import TRACEFS, Sysroot
 
 __all__ = ["SHUTDOWNS", "Missing", "ProbedKernel", "page_shift", "shutdown_functions", "tracefs"]
