@@ -17,6 +17,7 @@ from tracekit.capture.save.clocks import (
     merge_samples,
     valid_sample,
 )
+from tracekit.capture.save.enumerators import save_enumerators
 from tracekit.capture.save.kernel import describe_kernel, remarks_on
 from tracekit.capture.save.kernel_log import joined_log
 from tracekit.capture.save.knowledge import TABLES, Knowledge, event_of
@@ -187,6 +188,7 @@ def _save_tracefs(saving: Saving, tracefs: str) -> int:
                 formats[name] = data
             knowledge.keep(f"tracefs/{name}", data)
         gone |= knowledge.keep_formats(formats, {name for name, _ in files})
+    save_enumerators(saving.root, saving.writer, saving.boot, saving.remarks, formats.values())
     return len(formats)
 
 
