@@ -12,7 +12,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
-from tracekit.browse.kho_tree import Item, KhoItems, read_kho_tree, size_text
+from tracekit.browse.kho_tree import Item, KhoItems, RegionItem, read_kho_tree, size_text
 from tracekit.browse.region_fill import Fill
 from tui.host import host_of
 from tui.jobs import Job, start
@@ -166,7 +166,7 @@ def _description(item: Item, width: int, look: Look) -> Text:
     text.append(f"  {item.value}\n", look.strong)
     if item.note:
         text.append(f"{item.note}\n", look.bad if item.amiss else "")
-    if item.fills:
+    if isinstance(item, RegionItem) and item.fills:
         text.append_text(_filled(item.fills, width, look))
     longest = max((len(child.label) for child in item.children), default=0)
     for child in item.children:
