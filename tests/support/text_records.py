@@ -71,6 +71,10 @@ class Names:
             return None
         return Symbolized(self.TABLE[slot][0], offset, 0x100, self.TABLE[slot][1])
 
+    def code(self, name: str) -> int | None:
+        names = [of_table for of_table, _ in self.TABLE]
+        return self.START + 0x100 * names.index(name) if name in names else None
+
 
 ALPHA, BETA, TRAMPOLINE = (Names.START + 0x100 * i for i in range(3))
 UNKNOWN = 0xFFFF888000001234

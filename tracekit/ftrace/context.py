@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from tracekit.ftrace.format import EventFormat
+
 __all__ = ["Context", "NoSymbols", "SymbolTable", "Symbolized"]
 
 
@@ -24,6 +26,9 @@ class SymbolTable(Protocol):
     def lookup(self, address: int) -> Symbolized | None:
         """The symbol that holds ``address``, or None; never just the nearest one."""
 
+    def code(self, name: str) -> int | None:
+        """The address of a function or label in the kernel's code, None where there is none."""
+
 
 class NoSymbols:
     """The table of a boot whose kallsyms are unknown or hidden (``kptr_restrict``)."""
@@ -32,15 +37,24 @@ class NoSymbols:
         """Always None."""
         return None
 
+    def code(self, name: str) -> int | None:
+        """Always None."""
+        return None
+
 
 @dataclass(frozen=True)
 class Context:
     """Symbols, ``printk_formats`` (address -> string) and task names (pid -> comm) of one boot.
 
-    ``jiffies_hz`` is CONFIG_HZ where the boot's config is known.
+    ``jiffies_hz`` is CONFIG_HZ where the boot's config is known; ``options`` are the trace options
+    that were on; ``gfp_format`` is an event whose print format has the kernel's names of gfp flags,
+    ``eprobes`` what eprobes are attached to: ``GROUP/EVENT`` -> ``SYSTEM.EVENT``.
     """
 
     symbols: SymbolTable = field(default_factory=NoSymbols)
     printk_formats: Mapping[int, str] = field(default_factory=dict)
     comms: Mapping[int, str] = field(default_factory=dict)
     jiffies_hz: int | None = None
+    options: frozenset[str] = frozenset()
+    gfp_format: EventFormat | None = None
+    eprobes: Mapping[str, str] = field(default_factory=dict)

@@ -8,8 +8,9 @@ as untrusted input: anything invalid raises :class:`~tracekit.errors.FormatError
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tracekit.errors import FormatError
@@ -44,6 +45,9 @@ class Field:
     elements for a fixed array and 0 for a flexible one (``buf[]``). For ``loc`` fields the record
     holds a u32 at ``offset``: low half the data's offset, high half its length in bytes; relative
     to the payload (``data_loc``) or to the end of that u32 (``rel_loc``).
+
+    ``name`` is unique in its event; ``member`` is what the format calls it, '' where that is the
+    same. A dynamic array and a scalar may share one: in C the array is ``__data_loc_NAME``.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Field:
     length: int | None = None
     loc: Literal["", "data_loc", "rel_loc"] = ""
     element: int = 0
+    member: str = ""
 
     @property
     def is_string(self) -> bool:
@@ -136,7 +141,9 @@ def _parse_field(line: str, where: str) -> Field:
             loc = "data_loc" if kind == "data_loc" else "rel_loc"
             decl = decl[len(prefix) :].strip()
     length: int | None = None
-    if loc:  # "char[] name": the brackets belong to the type
+    if loc:  # "char[] name"; f_show() moves the brackets behind the name of __rel_loc ones
+        if (array := _array(decl)) is not None:
+            decl = array[0]
         type_, _, name = decl.rpartition(" ")
         for _ in range(2):  # "char[][2] name": a probe's array of strings
             if (array := _array(type_)) is not None:
@@ -189,10 +196,26 @@ def parse_format(text: str, system: str, source: str) -> EventFormat:
             break
     if not name or event_id < 0:
         raise FormatError(f"{source}: no name or no id: not an event format")
-    names = [f.name for f in (*common, *fields)]
-    if len(set(names)) != len(names):
-        raise FormatError(f"{source}: two fields of the same name")
-    return EventFormat(system, name, event_id, tuple(common), tuple(fields), print_fmt)
+    return EventFormat(
+        system, name, event_id, tuple(common), _told_apart(common, fields), print_fmt
+    )
+
+
+def _told_apart(common: list[Field], fields: list[Field]) -> tuple[Field, ...]:
+    """The fields with unique names: a later one of a name that is taken gets a number."""
+    taken = {f.name for f in common}
+    names = {f.name for f in fields}
+    numbers = Counter[str]()
+    apart: list[Field] = []
+    for f in fields:
+        name = f.name
+        while name in taken:
+            numbers[f.name] += 1
+            candidate = f"{f.name}_{numbers[f.name] + 1}"
+            name = f.name if candidate in names else candidate
+        taken.add(name)
+        apart.append(f if name == f.name else replace(f, name=name, member=f.name))
+    return tuple(apart)
 
 
 def parse_header_page(text: str, source: str) -> HeaderPage:

@@ -25,7 +25,7 @@ Places: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 """Module -> (address, bytes) of each place it was loaded to."""
 
 # Written by s_show(): "%px %c %s" for the kernel, "%px %c %s\t[%s]" for everything else.
-_LINE_HEAD = re.compile(r"([0-9a-f]{16}) \S")
+_LINE_HEAD = re.compile(r"([0-9a-f]{16}) (\S)")
 _HEAD = 18  # characters of that
 _EXTRA = re.compile(r"^([0-9a-f]{16}) \S (\S+)\t\[([^\]\s]+)\]$", re.M)
 # Written by m_show() in kernel/module/procfs.c: name, size, users, users' names, state, base.
@@ -109,8 +109,18 @@ class Symbols:
 
     def address_of(self, name: str) -> int | None:
         """The address of the first symbol called ``name``, the kernel's own first, or None."""
+        address = next((address for address, _ in self._named(name)), None)
+        return address or None
+
+    def code(self, name: str) -> int | None:
+        """As :meth:`SymbolTable.code`: by the letters t and w (``kallsyms_show_value()``)."""
+        lines = ((address, kind) for address, kind in self._named(name) if kind in "tTwW")
+        return next((address for address, _ in lines if address), None)
+
+    def _named(self, name: str) -> Iterator[tuple[int, str]]:
+        """(address, letter) of the symbols called ``name``."""
         if not name or any(c.isspace() for c in name):
-            return None
+            return
         for ending in ("\n", "\t["):
             needle = f" {name}{ending}"
             position = self._text.find(needle)
@@ -119,9 +129,8 @@ class Symbols:
                 start = position - _HEAD
                 whole = start == 0 or (start > 0 and self._text[start - 1] == "\n")
                 if whole and (line := _LINE_HEAD.match(self._text, start)):
-                    return int(line[1], 16) or None
+                    yield int(line[1], 16), line[2]
                 position = self._text.find(needle, position + 1)
-        return None
 
     def _find(self, address: int) -> Symbolized | None:
         for start, end in self._image:

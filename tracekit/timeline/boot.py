@@ -23,6 +23,10 @@ from tracekit.timeline.saved.names import LayeredSymbols, names_of_tasks, parse_
 
 __all__ = ["Boot", "Buffer", "Extent"]
 
+#: Events whose print formats name gfp flags, as every kernel has one of.
+_WITH_GFP = ("kmem:kmalloc", "kmem:mm_page_alloc", "kmem:kmem_cache_alloc")
+_EPROBE = re.compile(r"^e\d*:(\S+)\s+(\S+)", re.M)
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -195,7 +199,27 @@ class Boot:
             printk_formats=self._printk_formats(),
             comms={pid: names[0] for pid, names in self.task_names.items()},
             jiffies_hz=hz if isinstance(hz, int) else None,
+            options=self._trace_options(),
+            gfp_format=self._gfp_format(),
+            eprobes=dict(_EPROBE.findall(self.text("tracefs/dynamic_events"))),
         )
+
+    def _trace_options(self) -> frozenset[str]:
+        """Those that were on in the instance of a region, else in the global buffer."""
+        listed = self.kernel.get("trace_instances")
+        entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
+        recorded = bool(self.session.list(f"boots/{self.index}/regions/"))
+        names = [str(e.get("name")) for e in entries if recorded]
+        places = [*(f"tracefs/instances/{name}/trace_options" for name in names),
+                  "tracefs/trace_options"]  # fmt: skip
+        text = next((text for place in places if (text := self.text(place))), "")
+        return frozenset(text.split())
+
+    def _gfp_format(self) -> EventFormat | None:
+        """The format of an event that prints gfp flags."""
+        named = {file.full_name: event_id for event_id, file in self._format_files.items()}
+        found = (named[name] for name in _WITH_GFP if name in named)
+        return next((fmt for event_id in found if (fmt := self.format(event_id))), None)
 
     @cached_property
     def task_names(self) -> Mapping[int, tuple[str, ...]]:
@@ -272,3 +296,7 @@ class _LazySymbols:
     def lookup(self, address: int) -> Any:
         """As :meth:`SymbolTable.lookup`."""
         return self.table.lookup(address)
+
+    def code(self, name: str) -> int | None:
+        """As :meth:`SymbolTable.code`."""
+        return self.table.code(name)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError, SessionError
-from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
+from tracekit.ftrace.ring.layout import OTHER_MACHINE, RegionLayout, parse_layout
 from tracekit.ftrace.ring.page import Records, committed, read_pages
 from tracekit.session.regions import RegionBytes, read_region, region_writers
 from tracekit.spans import Span
@@ -27,7 +27,16 @@ _RAW = re.compile(r"boots/([0-9]{1,4})/regions/[^/]+\.raw")
 
 
 def read_buffers(boot: Boot) -> tuple[Buffer, ...]:
-    """Read and decode all buffers that this boot recorded, at each call."""
+    """Read and decode all buffers that this boot recorded, at each call.
+
+    None of a 32-bit kernel: its formats would be read as those of a 64-bit one.
+    """
+    if boot.header_page.commit_size == 4:
+        boot.note(
+            "kernel-32-bit", "header_page",
+            f"the commit of its sub-buffers has 4 bytes: a 32-bit kernel; {OTHER_MACHINE}", "error",
+        )  # fmt: skip
+        return ()
     buffers = [_region(boot, path) for path in _regions(boot)]
     found = [buffer for buffer in buffers if buffer is not None]
     for backup in read_backups(boot):

@@ -13,12 +13,10 @@ from tests.support.machine_trees import Live, old_machine
 from tracekit.capture.cmdline.session_param import default_session
 from tracekit.capture.record.armed import Armed, ArmedFile
 from tracekit.capture.record.instance import Instance, InstanceState, find_instance, globs
-from tracekit.capture.record.probes import Probing
 from tracekit.capture.record.recorder import Options, Recorder, cleanup
 from tracekit.capture.record.region import region_of
 from tracekit.capture.save.bpf_store import bpf_records, finish_bpf
 from tracekit.errors import SourceError, UsageError
-from tracekit.remarks import Remarks
 from tracekit.session import Session, SessionWriter
 from tracekit.sysroot import Sysroot
 from tracekit.timeline.boot import Boot
@@ -352,23 +350,6 @@ def test_a_recorder_that_lives_is_not_cleaned_up(
         with pytest.raises(SourceError, match="another tracekit is recording: pid 7, into /s"):
             Recorder(Live(tree), Options(tmp_path / "S"))
     assert not (tmp_path / "S").exists()
-
-
-@pytest.mark.parametrize(
-    ("earlier", "lost"),
-    [
-        (None, 0), (b'{"mode": "bpf", "lost": 7}', 7), (b"{torn", 0), (b"[]", 0),
-        (b'{"lost": -3}', 0), (b'{"lost": true}', 0), (b"[" * 100_000, 0),
-    ],
-)  # fmt: skip
-def test_what_an_earlier_recording_lost_is_not_forgotten(
-    tree: Path, earlier: bytes | None, lost: int
-) -> None:
-    """A second recording of the same boot describes its probes anew."""
-    (tree / TRACEFS / "available_filter_functions").write_text("")
-    root = Live(tree)
-    probing = Probing(root, find_instance(root), False, Remarks(), earlier)
-    assert json.loads(probing.describe())["lost"] == lost
 
 
 def test_a_recording_keeps_every_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,8 @@ from tracekit.ftrace.print_fmt.nodes import (
     TypeOf,
     Unary,
 )
-from tracekit.ftrace.print_fmt.parse import parse_expression, parse_print_fmt
+from tracekit.ftrace.print_fmt.parse import parse_expression
+from tracekit.ftrace.print_fmt.split import parse_print_fmt
 
 REC = Ident("REC")
 

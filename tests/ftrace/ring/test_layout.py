@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -86,3 +88,17 @@ def test_a_region_without_any_scratch_area():
 def test_what_is_no_ring_buffer_is_refused(data):
     with pytest.raises(ParseError):
         parse_layout(data, "test")
+
+
+@pytest.mark.parametrize(
+    ("head", "named"),
+    [
+        (struct.pack(">II", 0x0BADFEED, 24 << 16 | 32), "a big-endian kernel"),
+        (struct.pack(">II", 0x0BADFEED, 56), "a big-endian kernel"),
+        (struct.pack("<II", 0x0BADFEED, 16 << 16 | 20), "a 32-bit kernel"),
+        (struct.pack("<II", 0x0BADFEED, 36), "a 32-bit kernel"),
+    ],
+)
+def test_buffers_of_other_machines_are_refused_by_name(head: bytes, named: str) -> None:
+    with pytest.raises(ParseError, match=f"{named}; only those of 64-bit little-endian"):
+        parse_layout(head + bytes(1 << 14), "region")

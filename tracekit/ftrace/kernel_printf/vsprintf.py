@@ -33,6 +33,8 @@ ARGUMENT: Final = "*"
 #: Longest padding produced, characters: no record is longer.
 MAX_WIDTH = 1 << 16
 
+_PRECISIONS = 1 << 15  # struct printf_spec has 16 bits, one of them the sign
+
 _Size = int | Literal["*"] | None
 
 _CONVERSION = re.compile(
@@ -189,7 +191,8 @@ def format_integer(value: int, conversion: Conversion) -> str:
 def resolved(conversion: Conversion, stars: Sequence[int]) -> Conversion:
     """``conversion`` with its ``*`` replaced by the argument values ``stars``, in order.
 
-    A negative width pads on the right; a negative precision counts as 0 (``set_precision()``).
+    A negative width pads on the right. A negative precision is as none; one that does not fit the
+    16 bits that the kernel has for it is 0 or the largest (``set_precision()``).
     """
     values = list(stars)
     flags, width, precision = conversion.flags, conversion.width, conversion.precision
@@ -199,5 +202,7 @@ def resolved(conversion: Conversion, stars: Sequence[int]) -> Conversion:
             width, flags = -width, flags + "-"
         width = min(width, MAX_WIDTH)
     if precision == ARGUMENT:
-        precision = max(0, min(values.pop(0), MAX_WIDTH))
+        given = values.pop(0)
+        fits = -_PRECISIONS <= given < _PRECISIONS
+        precision = (given if given >= 0 else None) if fits else max(0, min(given, _PRECISIONS - 1))
     return replace(conversion, flags=flags, width=width, precision=precision)

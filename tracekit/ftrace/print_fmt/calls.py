@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from tracekit.errors import FormatError
-from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U8, U32, U64, IntType
+from tracekit.ftrace.context import Context
+from tracekit.ftrace.format import EventFormat
+from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U8, U32, U64
 from tracekit.ftrace.kernel_printf.pointers import TooShort, bitmap_text, hex_text, symbol_text
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.integer_calls import INTEGER_FUNCTIONS, mapped
 from tracekit.ftrace.print_fmt.values import (
     Env,
     Memory,
@@ -23,15 +27,13 @@ from tracekit.ftrace.print_fmt.values import (
     Value,
     as_type,
     constant,
-    folded,
 )
 
-__all__ = ["array_text", "call"]
+__all__ = ["array_text", "call", "flag_names"]
 
 _MEMO = 4096  # distinct flag words remembered per table
 _ULONG_MAX = (1 << 64) - 1
 _NSEC_PER_SEC = 1_000_000_000
-_U16 = IntType(2, False)
 
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
@@ -59,40 +61,61 @@ def _literal(compiler: Compiler, node: nodes.Node) -> str | None:
     return value.const if isinstance(value, Text) else None
 
 
-def _table(compiler: Compiler, args: _Args) -> list[tuple[int, str]]:
-    """The ``{ mask, "name" }`` entries whose mask and name are known; masks are unsigned long.
+class _Table(NamedTuple):
+    """The ``{ mask, "name" }`` entries that are known; masks are unsigned long.
 
-    An entry whose mask is an unresolved name is left out, so its values print as numbers.
+    Where it is not ``whole``, the mask of an entry is a name that nothing resolves: a value that no
+    known entry has may be that one's, and is marked.
     """
+
+    entries: list[tuple[int, str]]
+    whole: bool = True
+
+    def unnamed(self, value: int) -> str:
+        """What is shown of a value without a name."""
+        return f"{value:#x}" if self.whole else f"(?{value:#x})"
+
+
+def _table(compiler: Compiler, args: _Args) -> _Table:
     entries: list[tuple[int, str]] = []
+    whole = True
     for arg in args:
         if not isinstance(arg, nodes.Braces):
             continue
         if arg.items and isinstance(arg.items[0], nodes.Braces):
-            entries += _table(compiler, arg.items)
+            inner = _table(compiler, arg.items)
+            entries += inner.entries
+            whole &= inner.whole
         elif len(arg.items) == 2:
+            name = _literal(compiler, arg.items[1])
             try:
                 mask = compiler.number(arg.items[0])
             except Unresolved:
+                whole &= name is None
                 continue
-            name = _literal(compiler, arg.items[1])
             if name is not None and mask.const is not None:
                 entries.append((mask.const & _ULONG_MAX, name))
-    return entries
+    return _Table(entries, whole)
 
 
-def _flags_text(flags: int, table: list[tuple[int, str]], delimiter: str) -> str:
+def _flags_text(flags: int, table: _Table, delimiter: str) -> str:
     """``trace_print_flags_seq()``."""
     names = []
-    for mask, name in table:
+    for mask, name in table.entries:
         if not flags:
             break
         if flags & mask == mask:
             flags &= ~mask
             names.append(name)
     if flags:
-        names.append(f"{flags:#x}")
+        names.append(table.unnamed(flags))
     return delimiter.join(names)
+
+
+def flag_names(fmt: EventFormat, ctx: Context, args: _Args, delimiter: str) -> Callable[[int], str]:
+    """What a call of ``__print_flags()`` with the table ``args`` in ``fmt`` prints for a value."""
+    table = _table(Compiler(fmt, ctx, {}, call), args)
+    return lambda value: _flags_text(value, table, delimiter)
 
 
 def _print_flags(compiler: Compiler, args: _Args) -> Text:
@@ -117,13 +140,14 @@ def _print_symbolic(compiler: Compiler, args: _Args) -> Text:
     """``trace_print_symbols_seq()``: the first entry that matches; an empty name counts as none."""
     get = as_type(compiler.number(args[0]), U64).get
     names: dict[int, str] = {}
-    for mask, name in _table(compiler, args[1:]):
+    table = _table(compiler, args[1:])
+    for mask, name in table.entries:
         names.setdefault(mask, name or f"{mask:#x}")
 
     def text(env: Env) -> str:
         value = get(env)
         shown = names.get(value)
-        return f"{value:#x}" if shown is None else shown
+        return table.unnamed(value) if shown is None else shown
 
     return Text(text)
 
@@ -236,10 +260,11 @@ def _get_dynamic_array_len(compiler: Compiler, args: _Args) -> Number:
 
 def _get_bitmask(compiler: Compiler, args: _Args) -> Text:
     get = _dynamic(compiler, args[0])[0].get
+    as_list = "bitmask-list" in compiler.ctx.options
 
     def text(env: Env) -> str:
         data = get(env)
-        return bitmap_text(data, 8 * len(data), False)
+        return bitmap_text(data, 8 * len(data), as_list)
 
     return Text(text)
 
@@ -276,60 +301,6 @@ def _is_constant(compiler: Compiler, args: _Args) -> Number:
     return constant(INT, int(known))
 
 
-def _mapped(
-    function: Callable[[int], int], argument_type: IntType, result_type: IntType
-) -> Callable[[Compiler, _Args], Number]:
-    """A function of one integer."""
-
-    def build(compiler: Compiler, args: _Args) -> Number:
-        operand = as_type(compiler.number(args[0]), argument_type)
-        get = operand.get
-        return folded(Number(result_type, lambda env: function(get(env))), operand)
-
-    return build
-
-
-def _swapped(size: int) -> Callable[[Compiler, _Args], Number]:
-    type_ = IntType(size, False)
-    return _mapped(
-        lambda value: int.from_bytes(value.to_bytes(size, "little"), "big"), type_, type_
-    )
-
-
-def _quotient(divisor: int) -> Callable[[int], int]:
-    return lambda value: abs(value) // divisor * (-1 if value < 0 else 1)
-
-
-def _first_set(value: int) -> int:
-    return (value & -value).bit_length()
-
-
-def _trailing_zeros(value: int) -> int:
-    return max(0, _first_set(value) - 1)
-
-
-def _bits(name: str, function: Callable[[int], int]) -> dict[str, tuple[_Build, int, int]]:
-    """GCC's bit counters of that name for int, long and long long."""
-    return {
-        f"__builtin_{name}{suffix}": (_mapped(function, type_, INT), 1, 1)
-        for suffix, type_ in (("", U32), ("l", U64), ("ll", U64))
-    }
-
-
-def _jiffies(per_second: int, round_up: bool) -> Callable[[Compiler, _Args], Number]:
-    """``jiffies_to_msecs()`` and ``jiffies_to_usecs()``, ``kernel/time/time.c``."""
-
-    def build(compiler: Compiler, args: _Args) -> Number:
-        hz = compiler.ctx.jiffies_hz
-        if not hz or hz < 0:
-            raise Unresolved("CONFIG_HZ")
-        more = (hz - 1) * round_up
-        in_units = _mapped(lambda j: (j * per_second + more) // hz & 0xFFFFFFFF, U64, U32)
-        return in_units(compiler, args)
-
-    return build
-
-
 _ANY = 1 << 20
 
 # name -> (function that compiles it, fewest arguments, most arguments)
@@ -343,8 +314,8 @@ _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     "__print_array": (_print_array, 3, 3),
     "__print_dynamic_array": (_print_dynamic_array, 2, 2),
     "__print_hex_dump": (_print_hex_dump, 7, 7),
-    "__print_ns_to_secs": (_mapped(lambda ns: ns // _NSEC_PER_SEC, U64, U64), 1, 1),
-    "__print_ns_without_secs": (_mapped(lambda ns: ns % _NSEC_PER_SEC, U64, U32), 1, 1),
+    "__print_ns_to_secs": (mapped(lambda ns: ns // _NSEC_PER_SEC, U64, U64), 1, 1),
+    "__print_ns_without_secs": (mapped(lambda ns: ns % _NSEC_PER_SEC, U64, U32), 1, 1),
     "__print_bitmask": (_get_bitmask, 1, 1),
     **{
         f"__get_{rel}{name}": (build, 1, 1)
@@ -362,32 +333,5 @@ _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     "__builtin_expect": (_same, 2, 2),
     "__builtin_constant_p": (_is_constant, 1, 1),
     "__builtin_choose_expr": (_choose, 3, 3),
-    **_bits("ffs", _first_set),
-    **_bits("ctz", _trailing_zeros),
-    **_bits("popcount", int.bit_count),
-    "__builtin_bswap16": (_swapped(2), 1, 1),
-    "__builtin_bswap32": (_swapped(4), 1, 1),
-    "__builtin_bswap64": (_swapped(8), 1, 1),
-    **{
-        name: (_swapped(size), 1, 1)
-        for name, size in (
-            ("ntohs", 2), ("htons", 2), ("be16_to_cpu", 2), ("cpu_to_be16", 2),
-            ("ntohl", 4), ("htonl", 4), ("be32_to_cpu", 4), ("cpu_to_be32", 4),
-            ("be64_to_cpu", 8), ("cpu_to_be64", 8),
-        )
-    },
-    **{
-        f"{name}": (_mapped(lambda value: value, type_, type_), 1, 1)
-        for type_, names in (
-            (_U16, ("le16_to_cpu", "cpu_to_le16")),
-            (U32, ("le32_to_cpu", "cpu_to_le32")),
-            (U64, ("le64_to_cpu", "cpu_to_le64")),
-            (LONG, ("ktime_to_ns", "PTR_ERR")),
-        )
-        for name in names
-    },
-    "ktime_to_us": (_mapped(_quotient(1000), LONG, LONG), 1, 1),
-    "ktime_to_ms": (_mapped(_quotient(1_000_000), LONG, LONG), 1, 1),
-    "jiffies_to_msecs": (_jiffies(1000, True), 1, 1),
-    "jiffies_to_usecs": (_jiffies(1_000_000, False), 1, 1),
+    **INTEGER_FUNCTIONS,
 }  # fmt: skip

@@ -160,6 +160,10 @@ class Compiler(RecordFields):
         if name in self.constants:
             number = self.constants[name]
             return constant(INT if -(1 << 31) <= number < 1 << 31 else U64, number)
+        if not name.isupper():  # no macro or enumerator: perhaps a label, as _stext
+            address = self.ctx.symbols.code(name)
+            if address is not None:
+                return constant(U64, address, 1)
         raise Unresolved(name)
 
     def record_field(self, node: nodes.Node) -> Field | None:
@@ -173,10 +177,11 @@ class Compiler(RecordFields):
             base = base.operand
         if base != nodes.Ident("REC"):
             return None
+        if name in self.fields:
+            return self.fields[name]
         for prefix in ("__data_loc_", "__rel_loc_"):
-            if name not in self.fields and name.startswith(prefix):
-                name = name.removeprefix(prefix)
-        return self.fields.get(name)
+            name = name.removeprefix(prefix)
+        return self.arrays.get(name)
 
     def _member(self, node: nodes.Member) -> Value:
         f = self.record_field(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from operator import itemgetter
 
@@ -28,13 +28,23 @@ def pointed_at(f: Field) -> TypeName:
 _STRUCT_SIZES: Mapping[tuple[str, ...], int] = {("void",): 1, ("struct", "page"): 64}
 
 
+def _first(fields: Iterable[Field]) -> dict[str, Field]:
+    """The fields by what the format calls them; of a name, the first."""
+    named: dict[str, Field] = {}
+    for f in fields:
+        named.setdefault(f.member or f.name, f)
+    return named
+
+
 class RecordFields:
     """The fields of one format as values; collects the fixed offsets that the format reads."""
 
     def __init__(self, fmt: EventFormat) -> None:
         self.fmt = fmt
         self.slots = Slots()
-        self.fields = {f.name: f for f in (*fmt.common, *fmt.fields)}
+        fields = (*fmt.common, *fmt.fields)
+        self.fields = _first(f for f in fields if not f.loc)
+        self.arrays = _first(f for f in fields if f.loc)
 
     def slot(self, offset: int, type_: IntType) -> Number:
         """The integer at ``offset`` of the record."""
@@ -64,8 +74,8 @@ class RecordFields:
 
         ``entry`` picks one of an array of dynamic strings (probe events).
         """
-        f = self.fields.get(name)
-        if f is None or not f.loc or not 0 <= entry < max(1, f.size // 4):
+        f = self.arrays.get(name)
+        if f is None or not 0 <= entry < max(1, f.size // 4):
             raise Unresolved(name)
         offset = f.offset + 4 * entry
         base = offset + 4 if f.loc == "rel_loc" else 0

@@ -1,15 +1,11 @@
 """Parser for the C expressions of ``print fmt`` lines: text -> a small syntax tree.
 
 A print format is the arguments of ``TP_printk()`` after preprocessing: a format string and C
-expressions over ``REC``. This module only knows the grammar, nothing about events. The text is
-untrusted: anything not understood raises :class:`~tracekit.errors.FormatError`, and nesting,
-length and number of tokens are bounded.
+expressions over ``REC``. The text is untrusted: anything not understood raises
+:class:`~tracekit.errors.FormatError`, and nesting, length and number of tokens are bounded.
 """
 
 from __future__ import annotations
-
-import re
-from itertools import islice
 
 from tracekit.errors import FormatError
 from tracekit.ftrace.kernel_printf.ctype import INT, TYPE_WORDS, U64, TypeName
@@ -33,14 +29,11 @@ from tracekit.ftrace.print_fmt.nodes import (
 )
 from tracekit.ftrace.print_fmt.tokens import closing, number, tokenize, unescape
 
-__all__ = ["MAX_DEPTH", "parse_expression", "parse_print_fmt"]
+__all__ = ["MAX_DEPTH", "parse_arguments", "parse_call", "parse_expression"]
 
 #: Deepest nesting accepted; the deepest in the kernels of the lab is 18.
 MAX_DEPTH = 80
-_MAX_STRING_ENDS = 32  # candidates tried when a format string holds bare quotes
-_MAX_TRIED = 1 << 18  # characters of all of them: fewer are tried of a longer text
 
-_STRING_END = re.compile(r'"(?=\s*(?:,|$))')
 _LEVELS = {
     "||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7, ">=": 7,
     "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
@@ -357,7 +350,7 @@ def parse_expression(text: str, source: str = "expression") -> Node:
 
 
 def _arguments(parser: _Parser, lenient: bool = False) -> tuple[Node, ...]:
-    """The arguments after the format string; ``lenient`` accepts any outside the grammar."""
+    """The arguments after the format string; ``lenient`` accepts any."""
     args: list[Node] = []
     while not parser.at_end():
         parser.expect(",")
@@ -375,26 +368,15 @@ def _arguments(parser: _Parser, lenient: bool = False) -> tuple[Node, ...]:
     return tuple(args)
 
 
-def parse_print_fmt(text: str, source: str) -> tuple[str, tuple[Node, ...]]:
-    """Split a print format into its format string and its arguments.
+def parse_arguments(text: str, source: str) -> tuple[Node, ...]:
+    """Parse ``, ARGUMENT, ...``. Raises :class:`~tracekit.errors.FormatError`."""
+    return _arguments(_Parser(text, source))
 
-    ``TP_printk()`` pastes the format string unescaped between quotes (``stage7_class_define.h``),
-    so one that contains quotes (``afs:*``) comes out as ``"name "%s"", …``: where plain C fails,
-    every quote that could end the string is tried. If that fails too, an argument outside this
-    grammar becomes the name ``expression``, which nothing resolves.
+
+def parse_call(text: str, source: str, *, lenient: bool = False) -> tuple[str, tuple[Node, ...]]:
+    """Parse ``"FORMAT", ARGUMENT, ...``; ``lenient`` accepts arguments beyond the grammar.
+
     Raises :class:`~tracekit.errors.FormatError`.
     """
-    try:
-        parser = _Parser(text, source)
-        return parser.string(), _arguments(parser)
-    except FormatError:
-        if not text.startswith('"'):
-            raise
-    most = min(_MAX_STRING_ENDS, _MAX_TRIED // len(text))
-    for m in islice(_STRING_END.finditer(text, 1), most):
-        try:
-            return unescape(text[1 : m.start()]), _arguments(_Parser(text[m.end() :], source))
-        except FormatError:
-            continue
     parser = _Parser(text, source)
-    return parser.string(), _arguments(parser, lenient=True)
+    return parser.string(), _arguments(parser, lenient)

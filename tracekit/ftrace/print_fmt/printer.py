@@ -22,11 +22,13 @@ from tracekit.ftrace.kernel_printf import vsprintf
 from tracekit.ftrace.kernel_printf.ctype import INT, U64, IntType
 from tracekit.ftrace.kernel_printf.pointers import READERS, TooShort, address_text
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
-from tracekit.ftrace.print_fmt import calls, nodes, parse
+from tracekit.ftrace.print_fmt import calls, nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.constants import CONSTANTS
+from tracekit.ftrace.print_fmt.split import parse_print_fmt
 from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Text, Unresolved, Value, as_type
 
-__all__ = ["CONSTANTS", "TRUNCATED", "Render", "compile_print_fmt", "fallback"]
+__all__ = ["TRUNCATED", "Render", "compile_print_fmt", "fallback"]
 
 Render = Callable[[memoryview | bytes], str]
 _Show = Callable[[Env], Any]
@@ -41,36 +43,6 @@ _MARKER = 60  # longest name shown in a placeholder, characters
 _SHOWN_ARGUMENTS = 8
 _PAGE_SIZE = 4096
 _ERROR_FLOOR = (1 << 64) - 4095
-
-#: Names that kernels leave unexpanded in their formats and whose values have not changed since
-#: they were introduced. (The ``I_*`` inode flags have, so they are not here.)
-CONSTANTS: Mapping[str, int] = {
-    "true": 1, "false": 0, "NULL": 0,
-    # Start of the struct page array, different in every boot. Pages are only printed with %p,
-    # which the kernel hashes into an identifier; here the offset in the array identifies a page.
-    "vmemmap_base": 0,
-    # enum in include/net/tcp_states.h
-    "TCP_ESTABLISHED": 1, "TCP_SYN_SENT": 2, "TCP_SYN_RECV": 3, "TCP_FIN_WAIT1": 4,
-    "TCP_FIN_WAIT2": 5, "TCP_TIME_WAIT": 6, "TCP_CLOSE": 7, "TCP_CLOSE_WAIT": 8,
-    "TCP_LAST_ACK": 9, "TCP_LISTEN": 10, "TCP_CLOSING": 11, "TCP_NEW_SYN_RECV": 12,
-    # enum in include/uapi/linux/ioprio.h
-    "IOPRIO_CLASS_NONE": 0, "IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3,
-    "IOPRIO_CLASS_INVALID": 7,
-    # enum hrtimer_mode, include/linux/hrtimer.h
-    "HRTIMER_MODE_ABS": 0, "HRTIMER_MODE_REL": 1,
-    "HRTIMER_MODE_ABS_PINNED": 2, "HRTIMER_MODE_REL_PINNED": 3,
-    "HRTIMER_MODE_ABS_SOFT": 4, "HRTIMER_MODE_REL_SOFT": 5,
-    "HRTIMER_MODE_ABS_PINNED_SOFT": 6, "HRTIMER_MODE_REL_PINNED_SOFT": 7,
-    "HRTIMER_MODE_ABS_HARD": 8, "HRTIMER_MODE_REL_HARD": 9,
-    "HRTIMER_MODE_ABS_PINNED_HARD": 10, "HRTIMER_MODE_REL_PINNED_HARD": 11,
-    # enum pm_qos_req_action, include/linux/pm_qos.h
-    "PM_QOS_ADD_REQ": 0, "PM_QOS_UPDATE_REQ": 1, "PM_QOS_REMOVE_REQ": 2,
-    # enum vmscan_throttle_state, include/linux/mmzone.h
-    "VMSCAN_THROTTLE_WRITEBACK": 0, "VMSCAN_THROTTLE_ISOLATED": 1,
-    "VMSCAN_THROTTLE_NOPROGRESS": 2, "VMSCAN_THROTTLE_CONGESTED": 3,
-    # enum in include/linux/printk.h
-    "DUMP_PREFIX_NONE": 0, "DUMP_PREFIX_ADDRESS": 1, "DUMP_PREFIX_OFFSET": 2,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +65,21 @@ class _Printer:
         """Compile one conversion with its arguments."""
         slots = self.compiler.slots
         slots.need = 0
+        template, show = self._shown(conversion, stars, arg)
+        return _Piece(template, show, slots.need)
+
+    def _shown(
+        self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node
+    ) -> tuple[str, _Show]:
+        """A Python template and what fills it."""
         try:
             if stars:
-                template, show = "%s", self._starred(conversion, stars, arg)
-            else:
-                template, show = self._plain(conversion, arg)
+                return "%s", self._starred(conversion, stars, arg)
+            return self._plain(conversion, arg)
         except Unresolved as missing:
-            template, show = "%s", _marker(missing)
-        return _Piece(template, show, slots.need)
+            if isinstance(arg, nodes.Cond):  # unlike results, or only one branch is unknown
+                return "%s", self._either(conversion, stars, arg)
+            return "%s", self._unknown_call(arg) or _marker(missing)
 
     def _starred(
         self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node
@@ -123,12 +102,7 @@ class _Printer:
 
     def _plain(self, conversion: Conversion, arg: nodes.Node) -> tuple[str, _Show]:
         """Compile ``arg`` for a conversion of fixed size: a Python template and what fills it."""
-        try:
-            value = self._argument(conversion, arg)
-        except Unresolved as missing:
-            if isinstance(arg, nodes.Cond):  # perhaps only one branch is unknown
-                return "%s", self._either(conversion, arg)
-            return "%s", self._unknown_call(arg) or _marker(missing)
+        value = self._argument(conversion, arg)
         if isinstance(value, Number) and conversion.kind in "duxX":
             template = vsprintf.int_template(conversion)
             if template is not None:
@@ -141,16 +115,14 @@ class _Printer:
             return self.compiler.dynamic(f.name)[0]
         return self.compiler.value(arg)
 
-    def _either(self, conversion: Conversion, arg: nodes.Cond) -> _Show:
-        test = self.compiler.truth(arg.test)
-        shows = []
-        for branch in (arg.other, arg.then):
-            try:
-                template, show = self._plain(conversion, branch)
-            except Unresolved as missing:
-                template, show = "%s", _marker(missing)
-            shows.append((template, show))
-        ask = test.get
+    def _either(
+        self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Cond
+    ) -> _Show:
+        try:
+            ask = self.compiler.truth(arg.test).get
+        except Unresolved as missing:
+            return _marker(missing)
+        shows = [self._shown(conversion, stars, branch) for branch in (arg.other, arg.then)]
 
         def text(env: Env) -> str:
             template, show = shows[bool(ask(env))]
@@ -328,7 +300,7 @@ def compile_print_fmt(
     :func:`fallback` then.
     """
     try:
-        text, args = parse.parse_print_fmt(fmt.print_fmt, fmt.full_name)
+        text, args = parse_print_fmt(fmt.print_fmt, fmt.full_name)
         printer = _Printer(fmt, ctx, {**CONSTANTS, **(constants or {})})
         return _renderer(printer, _pieces(printer, text, args))
     except RecursionError:

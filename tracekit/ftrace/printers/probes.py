@@ -1,4 +1,4 @@
-"""Probe events (kprobes, fprobes, uprobes) as the kernel prints them.
+"""Probe events (kprobes, fprobes, uprobes, eprobes) as the kernel prints them.
 
 Their ``print fmt`` shows raw addresses for tools that cannot look them up; the kernel's printers
 (``print_kprobe_event()`` in ``kernel/trace/trace_kprobe.c`` and its kin) print symbols, and
@@ -40,6 +40,8 @@ def compile_probe(fmt: EventFormat, ctx: Context) -> Render | None:
         place, text = _return_place(fmt, ctx), fmt.print_fmt[13:]
     elif fmt.print_fmt.startswith('"(%lx)') and "__probe_ip" in fields:
         place, text = _entry_place(fmt, ctx), fmt.print_fmt[6:]
+    elif fmt.print_fmt.startswith('" ') and (key := f"{fmt.system}/{fmt.name}") in ctx.eprobes:
+        place, text = _constant(f"({ctx.eprobes[key]})"), fmt.print_fmt[1:]
     else:
         return None
     offsets = IpNames(lambda ip: symbol_text(ctx.symbols, ip))
@@ -57,6 +59,11 @@ def compile_probe(fmt: EventFormat, ctx: Context) -> Render | None:
         return "".join([show(payload) for show in shows])
 
     return render
+
+
+def _constant(text: str) -> _Show:
+    """What an eprobe is attached to: ``print_eprobe_event()`` in ``trace_eprobe.c``."""
+    return lambda payload: text
 
 
 def _entry_place(fmt: EventFormat, ctx: Context) -> _Show:

@@ -10,8 +10,10 @@ from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat
 from tracekit.ftrace.print_fmt.printer import compile_print_fmt, fallback
 from tracekit.ftrace.printers.builtin import compile_builtin
+from tracekit.ftrace.printers.event_fields import compile_fields, shows_fields
 from tracekit.ftrace.printers.probes import compile_probe
 from tracekit.ftrace.printers.readers import Payload, Render
+from tracekit.ftrace.printers.synthetic import compile_synthetic
 from tracekit.ftrace.printers.syscalls import compile_syscall
 
 __all__ = ["Renderer", "make_renderer", "unknown_renderer"]
@@ -42,7 +44,7 @@ def make_renderer(fmt: EventFormat, ctx: Context, bare_syscalls: bool = False) -
     try:
         return _compile(fmt, ctx, bare_syscalls)
     except FormatError:
-        return Renderer(f"{fmt.name}: ", "", _guarded(fallback(fmt, ctx)))
+        return Renderer(f"{fmt.name}:", "", _guarded(fallback(fmt, ctx)))
 
 
 def unknown_renderer(event_id: int) -> Renderer:
@@ -56,6 +58,8 @@ def unknown_renderer(event_id: int) -> Renderer:
 
 
 def _compile(fmt: EventFormat, ctx: Context, bare_syscalls: bool) -> Renderer:
+    if shows_fields(fmt, ctx):
+        return Renderer(f"{fmt.name}: ", "", _guarded(compile_fields(fmt, ctx)))
     if fmt.system == "ftrace":
         builtin = compile_builtin(fmt, ctx)
         if builtin is not None:
@@ -64,6 +68,9 @@ def _compile(fmt: EventFormat, ctx: Context, bare_syscalls: bool) -> Renderer:
         syscall = compile_syscall(fmt, bare_syscalls)
         if syscall is not None:
             return Renderer(syscall.prefix, syscall.suffix, _guarded(syscall.render))
+    synthetic = compile_synthetic(fmt, ctx)
+    if synthetic is not None:
+        return Renderer(f"{fmt.name}: ", "", _guarded(synthetic))
     probe = compile_probe(fmt, ctx)
     if probe is not None:
         return Renderer(f"{fmt.name}: ", "", _guarded(probe))

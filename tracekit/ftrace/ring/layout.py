@@ -22,7 +22,7 @@ from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.geometry import Geometry, Kind, Meta, find, read_meta, read_slots
 from tracekit.spans import Span, overlaps
 
-__all__ = ["CLOCKS", "CpuBuffer", "RegionLayout", "parse_layout"]
+__all__ = ["CLOCKS", "OTHER_MACHINE", "CpuBuffer", "RegionLayout", "parse_layout"]
 
 #: ``trace_clocks[]`` in kernel/trace/trace.c and ARCH_TRACE_CLOCKS: id -> name.
 CLOCKS = (
@@ -30,6 +30,9 @@ CLOCKS = (
 )  # fmt: skip
 
 _MAGIC = 0x0BADFEED
+#: Why the buffers of other machines are not read.
+OTHER_MACHINE = "only those of 64-bit little-endian kernels are read (x86-64, arm64)"
+_SIZES_32 = (16 << 16 | 20, 36)  # the structures' sizes with longs of 4 bytes, 6.15 and 6.12
 _MAX_MODULES = 4096
 _MODULE_NAME = 56
 _SCRATCH = 48  # bytes of the global header, and of struct trace_scratch before its modules
@@ -270,6 +273,14 @@ def _base(r: _Reader, g: Geometry, cpus: int) -> int:
     return votes.most_common(1)[0][0] if votes else 0
 
 
+def _other_machine(magic: int, sizes: int) -> str:
+    """What machine's header this is, '' where that is not known."""
+    swapped = [int.from_bytes(word.to_bytes(4, "little"), "big") for word in (magic, sizes)]
+    if swapped[0] == _MAGIC:
+        return "a big-endian kernel"
+    return "a 32-bit kernel" if magic == _MAGIC and sizes in _SIZES_32 else ""
+
+
 def parse_layout(
     data: bytes | memoryview,
     where: str,
@@ -291,6 +302,8 @@ def parse_layout(
     size = max(total, len(r.data)) if total <= 2 * len(r.data) else len(r.data)
     geometry = find(r.data, _candidates(sizes, offset), size if sizes >> 16 == 24 else len(r.data))
     if geometry is None:
+        if machine := _other_machine(magic, sizes):
+            raise ParseError(f"{where}: the ring buffer of {machine}; {OTHER_MACHINE}")
         raise ParseError(
             f"{where}: no persistent ring buffer: magic {magic:#x}, no CPU's meta data are valid"
         )

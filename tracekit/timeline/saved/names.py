@@ -67,3 +67,8 @@ class LayeredSymbols:
             if (symbol := table.lookup(address)) is not None:
                 return symbol
         return None
+
+    def code(self, name: str) -> int | None:
+        """As :meth:`SymbolTable.code`."""
+        known = (table.code(name) for table in self._tables)
+        return next((address for address in known if address is not None), None)

@@ -1,0 +1,138 @@
+"""Functions of integers that a print format may call: byte order, bits, units.
+
+Byte order: ``include/uapi/linux/byteorder/little_endian.h``, ``include/linux/unaligned.h``; the
+kernels that are read are little-endian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U32, U64, IntType
+from tracekit.ftrace.kernel_printf.pointers import TooShort
+from tracekit.ftrace.print_fmt import nodes
+from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.values import Env, Number, Unresolved, Value, as_type, folded
+
+__all__ = ["INTEGER_FUNCTIONS", "mapped"]
+
+_Args = tuple[nodes.Node, ...]
+_Build = Callable[[Compiler, _Args], Value]
+
+
+def mapped(
+    function: Callable[[int], int], argument_type: IntType, result_type: IntType
+) -> Callable[[Compiler, _Args], Number]:
+    """A function of one integer."""
+
+    def build(compiler: Compiler, args: _Args) -> Number:
+        operand = as_type(compiler.number(args[0]), argument_type)
+        get = operand.get
+        return folded(Number(result_type, lambda env: function(get(env))), operand)
+
+    return build
+
+
+def _swapped(size: int) -> Callable[[Compiler, _Args], Number]:
+    type_ = IntType(size, False)
+    return mapped(lambda value: int.from_bytes(value.to_bytes(size, "little"), "big"), type_, type_)
+
+
+def _quotient(divisor: int) -> Callable[[int], int]:
+    return lambda value: abs(value) // divisor * (-1 if value < 0 else 1)
+
+
+def _first_set(value: int) -> int:
+    return (value & -value).bit_length()
+
+
+def _trailing_zeros(value: int) -> int:
+    return max(0, _first_set(value) - 1)
+
+
+def _bits(name: str, function: Callable[[int], int]) -> dict[str, tuple[_Build, int, int]]:
+    """GCC's bit counters of that name for int, long and long long."""
+    return {
+        f"__builtin_{name}{suffix}": (mapped(function, type_, INT), 1, 1)
+        for suffix, type_ in (("", U32), ("l", U64), ("ll", U64))
+    }
+
+
+def _jiffies(per_second: int, round_up: bool) -> Callable[[Compiler, _Args], Number]:
+    """``jiffies_to_msecs()`` and ``jiffies_to_usecs()``, ``kernel/time/time.c``."""
+
+    def build(compiler: Compiler, args: _Args) -> Number:
+        hz = compiler.ctx.jiffies_hz
+        if not hz or hz < 0:
+            raise Unresolved("CONFIG_HZ")
+        more = (hz - 1) * round_up
+        in_units = mapped(lambda j: (j * per_second + more) // hz & 0xFFFFFFFF, U64, U32)
+        return in_units(compiler, args)
+
+    return build
+
+
+def _plain(size: int) -> Callable[[Compiler, _Args], Number]:
+    type_ = IntType(size, False)
+    return mapped(lambda value: value, type_, type_)
+
+
+def _loaded(size: int, order: Literal["little", "big"]) -> Callable[[Compiler, _Args], Number]:
+    """The integer that a pointer into the record points at."""
+
+    def build(compiler: Compiler, args: _Args) -> Number:
+        get = compiler.memory(args[0]).get
+
+        def value(env: Env) -> int:
+            data = get(env)[:size]
+            if len(data) < size:
+                raise TooShort
+            return int.from_bytes(data, order)
+
+        return Number(IntType(size, False), value)
+
+    return build
+
+
+def _byte_order() -> Iterator[tuple[str, _Build]]:
+    for size in (2, 4, 8):
+        bits = 8 * size
+        for order, build in (("le", _plain(size)), ("be", _swapped(size))):
+            load = _loaded(size, "little" if order == "le" else "big")
+            for name in (f"{order}{bits}_to_cpu", f"cpu_to_{order}{bits}"):
+                yield name, build
+                yield f"__{name}", build
+                yield f"{name}p", load
+                yield f"__{name}p", load
+            yield f"get_unaligned_{order}{bits}", load
+            yield f"__get_unaligned_{order}{bits}", load
+        for name in (f"swab{bits}", f"__swab{bits}", f"___constant_swab{bits}", f"__fswab{bits}",
+                     f"__builtin_bswap{bits}"):  # fmt: skip
+            yield name, _swapped(size)
+    for name, size in (("ntohs", 2), ("htons", 2), ("ntohl", 4), ("htonl", 4)):
+        yield name, _swapped(size)
+        yield f"__{name}", _swapped(size)
+
+
+def _page_table_entries() -> Iterator[str]:
+    """Functions between an entry and the number that it is: ``asm/pgtable_types.h``."""
+    for level in ("pte", "pmd", "pud", "p4d", "pgd"):
+        yield from (f"{level}_val", f"native_{level}_val", f"__{level}", f"native_make_{level}")
+
+
+#: name -> (function that compiles it, fewest arguments, most arguments)
+INTEGER_FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
+    **_bits("ffs", _first_set),
+    **_bits("ctz", _trailing_zeros),
+    **_bits("popcount", int.bit_count),
+    **{name: (build, 1, 1) for name, build in _byte_order()},
+    **{name: (_plain(8), 1, 1) for name in _page_table_entries()},
+    **{
+        name: (mapped(lambda value: value, LONG, LONG), 1, 1) for name in ("ktime_to_ns", "PTR_ERR")
+    },
+    "ktime_to_us": (mapped(_quotient(1000), LONG, LONG), 1, 1),
+    "ktime_to_ms": (mapped(_quotient(1_000_000), LONG, LONG), 1, 1),
+    "jiffies_to_msecs": (_jiffies(1000, True), 1, 1),
+    "jiffies_to_usecs": (_jiffies(1_000_000, False), 1, 1),
+}
