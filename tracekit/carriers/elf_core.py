@@ -13,7 +13,7 @@ from tracekit.carriers.memory import PhysicalMemory, Range
 from tracekit.carriers.signatures import HEAD, identify
 from tracekit.errors import SourceError
 
-__all__ = ["ElfCore"]
+__all__ = ["ElfCore", "VirtualMemory"]
 
 _NO_ADDRESS = (1 << 64) - 1
 _MAX_SEGMENTS = 1 << 16  # PN_XNUM would take the count from elsewhere; no kernel writes that many
@@ -29,10 +29,18 @@ class ElfCore(PhysicalMemory):
 
         Raises :class:`~tracekit.errors.SourceError` when it is not a 64-bit little-endian ELF core.
         """
-        super().__init__(stream, source, _segments(stream, source))
+        super().__init__(stream, source, _segments(stream, source, "p_paddr"))
 
 
-def _segments(stream: BinaryIO, source: str) -> list[Range]:
+class VirtualMemory(PhysicalMemory):
+    """The kernel's virtual memory that an ELF core holds: its ``ranges`` are virtual ones."""
+
+    def __init__(self, stream: BinaryIO, source: str) -> None:
+        """As of :class:`ElfCore`."""
+        super().__init__(stream, source, _segments(stream, source, "p_vaddr"))
+
+
+def _segments(stream: BinaryIO, source: str, field: str) -> list[Range]:
     from elftools.common.utils import struct_parse
     from elftools.elf.elffile import ELFFile
 
@@ -57,12 +65,12 @@ def _segments(stream: BinaryIO, source: str) -> list[Range]:
     except Exception as error:  # pyelftools on rubbish raises nearly anything
         raise SourceError(f"{source}: not an ELF core: {_what(stream, error)}") from error
     return [
-        Range(header["p_paddr"], size, header["p_offset"])
+        Range(header[field], size, header["p_offset"])
         for header in headers
         if header["p_type"] == "PT_LOAD"
-        and header["p_paddr"] != _NO_ADDRESS
+        and header[field] != _NO_ADDRESS
         and (size := min(header["p_filesz"], header["p_memsz"])) > 0
-        and header["p_paddr"] + size <= 1 << 64
+        and header[field] + size <= 1 << 64
         and header["p_offset"] + size <= _MAX_OFFSET
     ]
 
