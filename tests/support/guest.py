@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tracekit.errors import LabError
 from tracekit.lab import images, kernels
+from tracekit.lab.console import Line
 from tracekit.lab.machine import BASE_CMDLINE, CMDLINE, Plan, Result, run
 from tracekit.lab.store import lab_directory
 
@@ -112,9 +114,9 @@ def need_guests() -> None:
     pytest.skip(message)
 
 
-def guest_run(plan: Plan, base: Path) -> Result:
+def guest_run(plan: Plan, base: Path, watch: Callable[[Line], None] = lambda line: None) -> Result:
     """Run the plan's scripts, each behind the prelude; its results lie below ``base``."""
     need_guests()
     scripts = tuple(f"{PRELUDE}\n{script}" for script in plan.scripts)
     output = Path(tempfile.mkdtemp(dir=base)) / "out"
-    return run(replace(plan, scripts=scripts), output)
+    return run(replace(plan, scripts=scripts), output, watch)

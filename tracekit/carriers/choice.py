@@ -6,6 +6,7 @@ from tracekit.carriers.carrier import Carrier, Verdict
 from tracekit.carriers.carve_out import CarveOut
 from tracekit.carriers.kho_regions import KhoRegions
 from tracekit.carriers.left_in_place import LeftInPlace
+from tracekit.carriers.luo_memfd import LuoMemfd
 from tracekit.carriers.machine import Machine
 from tracekit.carriers.vmcore import Vmcore
 from tracekit.errors import UsageError
@@ -13,7 +14,7 @@ from tracekit.errors import UsageError
 __all__ = ["CARRIERS", "CHOICES", "choose", "verdicts"]
 
 #: The best first; what one has found is not looked for again.
-CARRIERS: tuple[Carrier, ...] = (KhoRegions(), Vmcore(), CarveOut(), LeftInPlace())
+CARRIERS: tuple[Carrier, ...] = (KhoRegions(), Vmcore(), CarveOut(), LuoMemfd(), LeftInPlace())
 #: Those that a machine can be set up for.
 CHOICES = ("kho", "carveout")
 _RANK = ("in use", "ready", "possible", "unknown", "no")

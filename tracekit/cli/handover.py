@@ -34,12 +34,17 @@ __all__ = ["command"]
 @click.option(
     "--load-only", is_flag=True, help="Load the next kernel and leave the jump to others."
 )
+@click.option(
+    "--canary", metavar="SIZE[@ADDRESS]",
+    help="Fill so much preserved memory with a pattern; 'recover' looks whether anything, a device"
+    " say, wrote into it.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print it as JSON on stdout.")
 @record_options
 def command(
     kernel: Path, initrd: Path | None, append: str | None, reuse_cmdline: bool, via: str,
-    load_only: bool, dry_run: bool, as_json: bool, **options: Any,
+    load_only: bool, canary: str | None, dry_run: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Record this kernel's way out and jump to the next one.
 
@@ -57,16 +62,26 @@ def command(
       tracekit handover --kernel /boot/vmlinuz-7.3 --initrd /boot/initrd-7.3 -o SESSION
       tracekit handover --kernel ... --dry-run          shows the command line
       tracekit handover --kernel ... --via systemctl    stops services first
+      tracekit handover --kernel ... -o luo:NAME        no disk: the session crosses in memory
     """
+    from tracekit.capture.record.cargo import NOTHING, Cargo
     from tracekit.capture.record.handover import Next, handover, plan
+    from tracekit.carriers.canary import parse_wanted
     from tracekit.sysroot import Sysroot
 
     if reuse_cmdline and append is not None:
         raise click.UsageError("--append and --reuse-cmdline exclude each other")
     if as_json and not dry_run:
         raise click.UsageError("--json shows what --dry-run would do: give both")
+    wanted = to_options(**options)
+    cargo = Cargo(wanted.luo, None if canary is None else parse_wanted(canary))
+    if cargo != NOTHING and (via != "kexec" or load_only):
+        raise click.UsageError(
+            "-o luo:NAME and --canary hold memory until the jump, so they need --via kexec, "
+            "and no --load-only"
+        )
     root = Sysroot()
-    planned = plan(root, Next(kernel, initrd, append), to_options(**options))
+    planned = plan(root, Next(kernel, initrd, append), wanted, cargo)
     for warning in planned.boot.warnings:
         say(f"warning: {warning}")
     if dry_run:

@@ -26,9 +26,10 @@ def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option(
-                "-o", "--output", "session", metavar="SESSION", type=click.Path(),
-                help="The session directory: created, or added to. Default: what the kernel before"
-                " handed over, else one of this boot's below /var/lib/tracekit.",
+                "-o", "--output", "--session", "session", metavar="SESSION", type=click.Path(),
+                help="The session directory: created, or added to; with handover also luo:NAME, to"
+                " cross in memory. Default: what the kernel before handed over, else one of this"
+                " boot's below /var/lib/tracekit.",
             ),
             click.option(
                 "--events", multiple=True, metavar="PRESET|GLOB", default=("handover",),
@@ -65,12 +66,22 @@ def to_options(
     no_bpf: bool, discard: bool,
 ) -> Options:  # fmt: skip
     """The recorder's options from those of the command line."""
-    from tracekit.capture.cmdline.session_param import default_session
+    from tracekit.capture.cmdline.session_param import (
+        default_session,
+        luo_directory,
+        luo_from_cmdline,
+        luo_name,
+    )
     from tracekit.capture.record.recorder import Options
     from tracekit.sysroot import Sysroot
 
-    path = Path(session) if session else default_session(Sysroot())
-    return Options(path, events, instance, clock, not no_bpf, discard)
+    root = Sysroot()
+    luo = luo_name(session) if session else luo_from_cmdline(root)
+    if luo is not None:
+        path = luo_directory(root, luo)
+    else:
+        path = Path(session) if session else default_session(root)
+    return Options(path, events, instance, clock, not no_bpf, discard, luo)
 
 
 def _line(status: Status) -> str:
@@ -202,6 +213,11 @@ def command(cleanup: bool, last_snapshot: bool, as_json: bool, **options: Any) -
         say(f"put back; the record is in {session}" if session else "nothing was armed")
         return
     wanted = to_options(**options)
+    if wanted.luo is not None and options["session"]:
+        raise click.UsageError(
+            f"-o luo:{wanted.luo} is for 'tracekit handover', which fills the memory before it "
+            "jumps: record with -o DIR on a tmpfs, then hand over with -o luo:NAME"
+        )
     signals = Signals()
     recorder = record.Recorder(root, wanted, progress)
     signals.armed()

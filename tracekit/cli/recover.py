@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,12 +13,14 @@ from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_
 
 if TYPE_CHECKING:
     from tracekit.capture.recover.recover import RecoverResult
+    from tracekit.carriers.canary import Canary
+    from tracekit.sysroot import Sysroot
 
 __all__ = ["command"]
 
 
-def _print_json(result: RecoverResult) -> None:
-    document = {
+def _print_json(result: RecoverResult, canary: Canary | None) -> None:
+    document: dict[str, Any] = {
         "session": str(result.session),
         "boot": result.boot,
         "release": result.release,
@@ -34,6 +38,7 @@ def _print_json(result: RecoverResult) -> None:
             for region in result.regions
         ],
         "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
+        "canary": asdict(canary.findings) if canary and canary.findings else None,
     }
     click.echo(json.dumps(document, indent=2))
 
@@ -47,6 +52,49 @@ def _wait_userspace(result: RecoverResult, timeout: float) -> None:
         return
     if not systemd.save_userspace(result.session, result.boot, timeout):
         say(f"warning: systemd was still starting units after {timeout:g} s; saved what it had")
+
+
+def _target(root: Sysroot, session: str | None) -> str:
+    """Where the session is, fetched from memory first if it crossed there."""
+    from tracekit.capture.cmdline.session_param import (
+        luo_directory,
+        luo_from_cmdline,
+        luo_name,
+        session_from_cmdline,
+    )
+    from tracekit.capture.recover.luo_session import receive
+    from tracekit.remarks import Remarks
+
+    asked = luo_name(session)
+    name = asked or (luo_from_cmdline(root) if root.live else None)
+    if name is None:
+        return session or session_from_cmdline(root)
+    target = Path(session) if session and asked is None else luo_directory(root, name)
+    remarks = Remarks()
+    if receive(root, name, target, remarks):
+        say(f"fetched the session luo:{name} into {target}")
+    say_diagnostics(remarks.diagnostics)
+    return str(target)
+
+
+def _look_after_canary(root: Sysroot, target: str) -> Canary | None:
+    """Check the canary that the old kernel left, if it did, and say how it is."""
+    from tracekit.capture.recover.canary import check_canary
+
+    checked = check_canary(root, target)
+    if checked is None:
+        return None
+    canary, findings = checked[1], checked[1].findings
+    size = f"{canary.size >> 10} KiB"
+    if findings is None or findings.problem:
+        why = findings.problem if findings else ""
+        say(f"warning: the canary of {size} could not be looked at: {why}")
+    elif not findings.changed:
+        say(f"canary: no stray write in {size}")
+    else:
+        say(f"warning: the canary changed: {findings.changed} bytes of {size}, in {findings.places}"
+            " places: the report shows where")  # fmt: skip
+    return canary
 
 
 @click.command()
@@ -85,7 +133,9 @@ def command(
 
     The raw memory is copied first, byte for byte; then what the new kernel has to say: its own
     trace, KHO data, symbols, log and clocks. Killed at any point, run it again. Without SESSION it
-    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=).
+    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=). A
+    session that crossed in memory (luo:NAME) is fetched into a new directory first: SESSION, or one
+    below /var/lib/tracekit. A canary is looked at.
 
     \b
       tracekit recover                                           on the machine, as root
@@ -93,7 +143,6 @@ def command(
       tracekit recover --sysroot new SESSION                     from a saved tree
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
     """
-    from tracekit.capture.cmdline.session_param import session_from_cmdline
     from tracekit.capture.recover.recover import recover
     from tracekit.errors import UsageError
     from tracekit.parameters import parse_region
@@ -106,7 +155,9 @@ def command(
     if session is None and not root.live:
         raise UsageError("with --sysroot name the session's directory too")
     root.need_root("recover")
-    result = recover(root, session or session_from_cmdline(root), wanted, progress)
+    target = _target(root, session)
+    canary = _look_after_canary(root, target)
+    result = recover(root, target, wanted, progress)
     say_diagnostics(result.diagnostics)
     for region in result.regions:
         state = "kept from an earlier run" if region.kept else "copied"
@@ -119,4 +170,4 @@ def command(
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:
-        _print_json(result)
+        _print_json(result, canary)

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tracekit.cli.report_canary import canary_lines
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
 from tracekit.text import (
@@ -246,6 +247,8 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
         yield "Slowest initcalls", list(_initcalls(report))
     if report.units:
         yield "Slowest systemd units", list(_units(report))
+    if report.canaries:
+        yield "Canary", list(canary_lines(report.canaries))
     yield "Record", [*_boots(report), *_probes(report)]
     if report.last_events:
         which = "last jump" if several else "jump"

@@ -58,7 +58,7 @@ class Plan:
     but the last must jump. ``kernel`` is a version of the lab or how it begins (``7.2``);
     ``cmdline`` is its whole command line. All the lab's kernels are in the guest as
     ``/boot/vmlinuz-VERSION``, their initramfs as ``/boot/initrd``. ``memory`` in MiB, ``timeout``
-    in seconds for the whole run.
+    in seconds for the whole run. ``gdb``: a socket on which QEMU is to serve gdb's remote protocol.
     """
 
     kernel: str
@@ -68,6 +68,7 @@ class Plan:
     memory: int = 2048
     systemd: bool = False
     timeout: float = 600
+    gdb: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ def prepare(plan: Plan, place: Path, scripts: dict[str, str]) -> list[str]:
         kernel, initrd, plan.cmdline, Disks(root, data, results),
         cpus=plan.cpus, memory=plan.memory, kvm=kvm_works(lab, kernel),
     )  # fmt: skip
-    return guarded(argv)
+    served = ["-gdb", f"unix:{plan.gdb},server=on,wait=off"] if plan.gdb else []
+    return guarded([*argv, *served])
 
 
 def run(plan: Plan, output: Path, watch: Callable[[Line], None] = lambda line: None) -> Result:

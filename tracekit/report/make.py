@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tracekit.errors import Diagnostic
+from tracekit.report.canary import CanaryReport, canary_report
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
 from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
@@ -117,6 +118,7 @@ class Report:
     whether that is "complete".
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
     ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
+    ``canaries`` are what became of memory that boots left filled with a pattern.
     """
 
     session: str
@@ -132,6 +134,7 @@ class Report:
     probes: tuple[ProbeReport, ...]
     last_events: tuple[LastEvent, ...]
     diagnostics: tuple[Diagnostic, ...]
+    canaries: tuple[CanaryReport, ...] = ()
 
     @property
     def zero(self) -> str:
@@ -320,6 +323,9 @@ def make_report(events: Events) -> Report:
         for device in device_shutdowns(call_ends(events, boot), timed=axis.timed(boot.index))
     ]
     units = [unit for boot in events.boots for unit in unit_starts(axis, systemd[boot.index])]
+    handovers = tuple(_handover_report(events, h) for h in jumps)
+    gaps = {h.old: h.gap_ns for h in handovers}
+    canaries = [canary_report(boot, gaps.get(boot.index), devices) for boot in events.boots]
     at_jump = events.boots[-2:][0].index if events.boots else 0
     diagnostics = tuple(
         dict.fromkeys([*events.diagnostics, *boot_remarks, *(d for h in jumps for d in h.notes)])
@@ -331,7 +337,7 @@ def make_report(events: Events) -> Report:
         verdict=verdict,
         common_clock=axis.common,
         boots=tuple(boots),
-        handovers=tuple(_handover_report(events, h) for h in jumps),
+        handovers=handovers,
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
@@ -341,4 +347,5 @@ def make_report(events: Events) -> Report:
         probes=tuple(probes),
         last_events=tuple(_last_events(events, at_jump)),
         diagnostics=diagnostics,
+        canaries=tuple(canary for canary in canaries if canary is not None),
     )

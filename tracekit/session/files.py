@@ -238,7 +238,7 @@ class Directory:
                 yield from self._walk_below(f"{rel}/", depth + 1)
 
     def sync_tree(self, rel: str) -> None:
-        """Put all that is below ``rel`` on disk; OSError if that fails.
+        """Put all that is below ``rel`` ('': everything) on disk; OSError if that fails.
 
         With one ``syncfs``, which is much faster than a thousand calls of ``fsync``, where there is
         one.
@@ -256,7 +256,8 @@ class Directory:
             self._sync_each(rel)
 
     def _sync_each(self, rel: str) -> None:
-        for name, is_directory in [(rel, True), *self._walk_below(f"{rel}/", 0)]:
+        top = [(rel, True)] if rel else []
+        for name, is_directory in [*top, *self._walk_below(f"{rel}/" if rel else "", 0)]:
             with self.parent(name) as (above, last):
                 flags = _DIRECTORY if is_directory else os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
                 fd = os.open(last, flags | os.O_CLOEXEC, dir_fd=above)

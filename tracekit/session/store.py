@@ -15,11 +15,11 @@ from tracekit.session.manifest import MANIFEST
 from tracekit.session.owned import open_plain
 from tracekit.session.tar import tar_members
 
-__all__ = ["ArchiveStore", "DirectoryStore", "Store", "open_store"]
+__all__ = ["MAX_ARCHIVE", "ArchiveStore", "DirectoryStore", "Store", "open_store"]
 
 _MAX_FILES = 1 << 18  # files in one session; a boot has some 1500
 _MAX_DEPTH = 16
-_MAX_ARCHIVE = 1 << 30  # bytes of an archive, unpacked
+MAX_ARCHIVE = 1 << 30  # bytes of an archive, unpacked
 _BLOCK = 512  # bytes that st_blocks counts in
 _NEXT = "name a directory that 'tracekit snapshot -o DIR' made, or an archive (.tar.zst) of one"
 
@@ -95,7 +95,7 @@ class ArchiveStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        data = _read(path.resolve(), _MAX_ARCHIVE)  # what the user named may be a link
+        data = _read(path.resolve(), MAX_ARCHIVE)  # what the user named may be a link
         suffix = ".zst" if path.suffix == ".zst" else ".gz"
         self._size = len(data)
         unpacked = self._unpacked(data, suffix)
@@ -116,9 +116,9 @@ class ArchiveStore:
 
     def _unpacked(self, data: bytes, suffix: str) -> bytes:
         budget = Budget(str(self.path), self.on_disk)
-        for room in budget.rooms(self.path.name, _MAX_ARCHIVE):
+        for room in budget.rooms(self.path.name, MAX_ARCHIVE):
             with contextlib.suppress(Oversized):
-                return decompress(data, suffix, str(self.path), min(room, _MAX_ARCHIVE))
+                return decompress(data, suffix, str(self.path), min(room, MAX_ARCHIVE))
         raise budget.exceeded(self.path.name)
 
     def load(self, name: str, limit: int) -> bytes:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracekit.capture.cmdline.compose import NextBoot, next_cmdline
+from tracekit.capture.cmdline.session_param import LUO
 from tracekit.capture.record.armed import ask_for_release, recording
+from tracekit.capture.record.cargo import NOTHING, Cargo, Loaded, check_cargo
 from tracekit.capture.record.instance import find_instance
 from tracekit.capture.record.kexec import jump, load
 from tracekit.capture.record.recorder import Options, Recorder, recording_clock
 from tracekit.carriers.memory_use import read_memory
 from tracekit.errors import UsageError
+from tracekit.parameters import split_parameters
 from tracekit.remarks import Progress, no_progress
 from tracekit.sysroot import Sysroot
 
@@ -40,10 +43,11 @@ class Plan:
     boot: NextBoot
     options: Options
     recorder: int | None
+    cargo: Cargo = NOTHING
 
 
-def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
-    """Work out the next command line, and who records.
+def plan(root: Sysroot, next_kernel: Next, options: Options, cargo: Cargo = NOTHING) -> Plan:
+    """Work out the next command line, who records, and what crosses.
 
     Raises :class:`~tracekit.errors.TracekitError` for what would fail later on.
     """
@@ -51,7 +55,10 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
     for path in (next_kernel.kernel, next_kernel.initrd):
         if path is not None and not path.is_file():
             raise UsageError(f"{path}: no such file: name the next kernel and its initramfs")
+    cargo = check_cargo(root, cargo)
     running = recording()
+    if running is not None and cargo.session is not None:
+        options = replace(options, session=Path(running.session))
     if running is not None:
         if options.session.resolve() != Path(running.session):
             raise UsageError(
@@ -62,13 +69,23 @@ def plan(root: Sysroot, next_kernel: Next, options: Options) -> Plan:
     instance = find_instance(root, options.instance)
     boot = next_cmdline(
         root.text("proc/cmdline").strip(),
-        str(options.session.resolve()),
-        base=next_kernel.append,
+        str(options.session.resolve()) if cargo.session is None else f"{LUO}{cargo.session}",
+        base=_base(root, next_kernel, cargo),
         instance=instance.name,
         clock=instance.clock if running else options.clock or recording_clock(root, instance),
         memory=read_memory(root),
     )
-    return Plan(next_kernel, boot, options, running.pid if running else None)
+    return Plan(next_kernel, boot, options, running.pid if running else None, cargo)
+
+
+def _base(root: Sysroot, next_kernel: Next, cargo: Cargo) -> str | None:
+    """What the next command line is made from: with live update on, where something needs it."""
+    canary = cargo.canary
+    needed = cargo.session is not None or (canary is not None and canary.address is None)
+    base = root.text("proc/cmdline").strip() if next_kernel.append is None else next_kernel.append
+    if not needed or "liveupdate" in dict(split_parameters(base)):
+        return next_kernel.append
+    return f"liveupdate=on {base}"
 
 
 def handover(
@@ -89,6 +106,7 @@ def handover(
     kernel = plan.next
     with ExitStack() as stack:
         recorder = None
+        cargo = stack.enter_context(Loaded(root, plan.cargo))
         if plan.recorder is None and not load_only:
             say("arming the recorder")
             recorder = Recorder(root, plan.options, progress)
@@ -104,6 +122,9 @@ def handover(
         elif plan.recorder is not None:
             with progress("the recorder takes its last snapshot", None):
                 ask_for_release(plan.recorder)
+        for line in cargo.describe():
+            say(line)
+        cargo.stow(plan.options.session)
         say(f"jumping (via {via})")
         jump(via)
         stack.pop_all()

@@ -14,11 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tracekit.capture.cmdline.session_param import named_session
+from tracekit.capture.cmdline.session_param import (
+    luo_from_cmdline,
+    named_session,
+    session_from_cmdline,
+)
 from tracekit.capture.record.armed import Armed, ArmedFile
 from tracekit.capture.record.instance import Instance, Stats, find_instance, globs
 from tracekit.capture.record.probes import Probing, define_kprobes, enable_kprobes
 from tracekit.capture.record.region import region_of
+from tracekit.capture.recover.luo_session import receive
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.recover.regions import recovered_in
 from tracekit.capture.save import systemd
@@ -52,6 +57,7 @@ class Options:
     clock: str | None = None
     bpf: bool = True
     discard: bool = False
+    luo: str | None = None  # the session is to cross in memory, under this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +160,16 @@ class Recorder:
     def _recover_first(self) -> None:
         """Recover what the previous kernel left, if nobody has: recording may overwrite it."""
         root, session = self.root, self.options.session
-        named = named_session(root.text("proc/cmdline"))
-        if named is None or Path(named) != session.absolute() or not session.exists():
+        if named_session(root.text("proc/cmdline")) is None:
+            return
+        if Path(session_from_cmdline(root)) != session.absolute():
+            return
+        if (name := luo_from_cmdline(root)) is not None:
+            try:
+                receive(root, name, session, self.remarks)
+            except NothingToRecover as error:
+                self.remarks.add("nothing-recovered", "warning", str(session), str(error))
+        if not session.exists():
             return
         if recovered_in(session, root.text(_BOOT_ID).strip()):
             return

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tracekit.capture.cmdline.session_param import named_session
+from tracekit.capture.cmdline.session_param import LUO, named_session
 from tracekit.capture.recover.discover import GIVEN, Discovery
 from tracekit.capture.recover.regions import SavedRegion
 from tracekit.capture.save.boots import (
@@ -153,7 +153,8 @@ def check_session(
     )
     release = f"; KHO says the kernel before was {found.metadata.release}" if found.metadata else ""
     named = named_session(str(chain.kernel.get("cmdline") or ""))
-    other = named is not None and Path(named) != session.absolute()
+    in_memory = named is not None and named.startswith(LUO)
+    other = named is not None and not in_memory and Path(named) != session.absolute()
     remarks.add(
         "session-of-others",
         "error",
