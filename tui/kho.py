@@ -143,9 +143,8 @@ class KhoView(View):
             above.add_leaf(self._label(item), item)
             return
         telling = any(child.note or child.children for child in item.children)
-        node = above.add(
-            self._label(item), item, expand=telling and len(item.children) <= _MOST_OPEN
-        )
+        opened = telling and len(item.children) <= _MOST_OPEN and not item.closed
+        node = above.add(self._label(item), item, expand=opened)
         for child in item.children:
             self._add(node, child)
 

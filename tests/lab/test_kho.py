@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tracekit
-from tests.support.guest import BASE_CMDLINE, CMDLINE, NEW, OLD, guest_run, handover
+from tests.support.guest import BASE_CMDLINE, CMDLINE, NEW, OLD, guest_run, handover, record
 from tests.support.kho import in_guest
 from tests.support.kho.in_guest import DEVICE, LOST, SEALED, WRITTEN
 from tracekit.capture.kho.arrival import Arrival, compare
@@ -29,6 +29,7 @@ see() {{ tracekit kho --json > /var/lib/tracekit/$1.json; }}
 """
 LEAVING = f"""{PREPARE}
 see before
+{record("--events", "handover")}
 guest preserve & until [ -e /tmp/preserved ]; do sleep 0.1; done
 guest master & sleep 0.5
 see preserved
@@ -45,7 +46,7 @@ guest retrieve & until [ -e /tmp/retrieved ]; do sleep 0.1; done
 see retrieved
 touch /tmp/finish; until [ -e /tmp/finished ]; do sleep 0.1; done
 see finished
-tracekit snapshot -o $S
+tracekit recover $S
 """
 Seen = dict[str, Any]
 

@@ -89,8 +89,7 @@ def test_keys() -> None:
             assert selected(tree) is not first
             await pilot.press(up)
             assert selected(tree) is first
-        await pilot.press("G")
-        assert selected(tree).label == "scratch areas"
+        await to(pilot, tree, "scratch areas")
         lines = tree.last_line
         await pilot.press("l")  # opens
         await pilot.pause()
@@ -120,7 +119,7 @@ def test_what_is_told_follows_the_cursor() -> None:
         assert "previous kernel" in screen_text(app)
         assert "7.2.13" in screen_text(app)
         await to(pilot, tree, "preserved memory map")
-        assert "not in the session" in screen_text(app)
+        assert "used up the memory" in screen_text(app)
 
     kho(script)
 

@@ -7,11 +7,15 @@ texts are printable, of bounded length, one line each but for notes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 
 from tracekit.browse.region_fill import Fill, region_fill
+from tracekit.capture.kho.arrival import compare
+from tracekit.capture.kho.evidence import Evidence
+from tracekit.capture.kho.inspect import sections
+from tracekit.capture.kho.saved import from_session
 from tracekit.capture.save.kernel import identity
 from tracekit.errors import Diagnostic, ParseError, SessionError
 from tracekit.kho.blobs import blob_items, blob_note
@@ -105,8 +109,8 @@ def _root(files: _Files) -> Item:
         named = {blob.name: blob for blob in root.blobs}
         where = "none" if root.map_address is None else f"{root.map_address:#x}"
         map_note = (
-            "Where the list of all preserved pages begins. The list itself is in memory that "
-            "the new kernel has used up: it is not in the session."
+            "Where the list of all preserved pages begins. The new kernel has used up the memory "
+            "that the list itself is in: what is known of it is what the old kernel's snapshot saw."
         )
         head = [item("preserved memory map", where, map_note)]
     names = {safe_name(name) for name in named}
@@ -159,10 +163,32 @@ def _handover(old: Boot | None, new: Boot, regions: Sequence[Item]) -> Item | No
     scratch = next((s for s in map(_scratch, [*sides, _Files(new, "out")]) if s), None)
     recovered = [_recovered(regions)] if regions else []
     children = [tree, *recovered, *([scratch] if scratch else [])]
+    children += _more(old, new)
     name = f"{old.release if old else 'unknown'} → {new.release}"
     boots = f"boot {old.index} to boot {new.index}" if old else f"to boot {new.index}"
     preserved = _preserved(files) if files is not None else "KHO's own data are not in the session."
     return item(name, boots, preserved, children)
+
+
+def _more(old: Boot | None, new: Boot) -> Iterator[Item]:
+    """What ``tracekit kho`` says: what arrived, and either kernel's KHO in sections."""
+    came = from_session(new.session, new.index, new.kernel)
+    if old is not None:
+        gone = from_session(old.session, old.index, old.kernel)
+        if (arrival := compare(gone, came)).things:
+            (whole,) = arrival.items()
+            note = "What the old kernel was to hand on, and what of it the new one has."
+            yield replace(whole, label="what arrived", note=note)
+        yield from _sections(gone, None)
+        yield from _sections(came, gone)
+    else:
+        yield from _sections(came, None)
+
+
+def _sections(evidence: Evidence, before: Evidence | None) -> Iterator[Item]:
+    if evidence.files:
+        children = [replace(one, closed=True) for one in sections(evidence, before)]
+        yield item(f"KHO of {evidence.where}", children[0].value, children=children, closed=True)
 
 
 # -- regions ----------------------------------------------------------------------------------
@@ -230,6 +256,8 @@ def read_kho_tree(recording: Recording, step: Callable[[int, int], None]) -> Kho
         if jump is not None:
             items.append(jump)
             taken.add(me)
+    if len(boots) == 1 and not items:
+        items += _more(None, boots[0])
     left = [region for reader, region in read if not reader or reader not in taken]
     if left:
         items.append(_recovered(left))

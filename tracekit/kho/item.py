@@ -21,7 +21,8 @@ _MOST = 256  # children that are shown
 class Item:
     """A node: its label, its value, a note on it, and the nodes below it.
 
-    ``amiss``: something in it could not be read or is invalid.
+    ``amiss``: something in it could not be read or is invalid. ``closed``: what is below it is
+    shown when it is asked for.
     """
 
     label: str
@@ -29,6 +30,7 @@ class Item:
     note: str = ""
     children: tuple[Item, ...] = ()
     amiss: bool = False
+    closed: bool = False
 
 
 def size_text(size: int) -> str:
@@ -51,12 +53,13 @@ def item(
     note: str = "",
     children: Iterable[Item] = (),
     amiss: bool = False,
+    closed: bool = False,
 ) -> Item:
     """An item, with texts made printable and the children cut to a number that can be shown."""
     shown = tuple(islice(children, _MOST + 1))
     if len(shown) > _MOST:
         shown = (*shown[:_MOST], Item("…", f"more than {_MOST}: the rest is not shown"))
-    return Item(one_line(label), one_line(value), printable(note), shown, amiss)
+    return Item(one_line(label), one_line(value), printable(note), shown, amiss, closed)
 
 
 def unreadable(label: object, error: Exception | str) -> Item:

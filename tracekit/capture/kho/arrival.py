@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from tracekit.capture.kho.evidence import Evidence
 from tracekit.capture.kho.inspect import carried_regions
+from tracekit.kho.handlers import describe_data
 from tracekit.kho.item import Item, item, range_text, size_text
+from tracekit.kho.memory import nowhere
 from tracekit.kho.preserved_sum import PreservedMap
 
-__all__ = ["Arrival", "Thing", "compare"]
+__all__ = ["Arrival", "Thing", "compare", "preserved_devices"]
 
 Verdict = Literal["arrived", "missing", "new", "changed", "not picked up", "unknown"]
 _AMISS = ("missing", "changed", "not picked up")
@@ -176,6 +178,20 @@ def _chain(old: Evidence, new: Evidence) -> Iterator[str]:
             )
             ranges = "too many ranges" if kept.ranges_cut else f"{len(kept.ranges):,} ranges"
             yield f"{evidence.where}: {kept.pages:,} pages in {ranges}; {orders}"
+
+
+def preserved_devices(evidence: Evidence) -> set[str] | None:
+    """The PCI devices that LUO was to preserve; None where its sessions are not known."""
+    if evidence.luo is None:
+        return None
+    read = evidence.read.get("out", nowhere)
+    found: set[str] = set()
+    for session in evidence.luo.outgoing:
+        for file in session.files:
+            if file.handler.startswith("vfio"):
+                facts = dict(describe_data(file.handler, file.data, read).facts)
+                found |= {facts["device"]} if "device" in facts else set()
+    return found
 
 
 def compare(old: Evidence, new: Evidence) -> Arrival:

@@ -49,7 +49,8 @@ def save_kho(root: Sysroot, writer: SessionWriter, boot: int, remarks: Remarks) 
     with ExitStack() as stack:
         kallsyms = writer.read(f"{rel}/kallsyms") if root.live else None
         evidence = from_machine(root, stack, kallsyms)
-        _remarks(evidence, remarks)
+        if root.live:  # a saved tree rarely has the memory
+            _remarks(evidence, remarks)
         sections(evidence)  # reads the memory that blobs point to
         if evidence.files:
             came = _came(writer, f"{rel}/kho/{LUO_CAME}", evidence.luo)
