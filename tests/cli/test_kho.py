@@ -42,7 +42,7 @@ def test_a_saved_tree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     text = capsys.readouterr().out
     for part in (
         "State                       on", "608 MiB in 3 scratch areas", "1,537 pages, 6.004 MiB",
-        "one sign is 2 MiB", "order 9", "tkA", "memfd-v2, 4.883 KiB", "will be handed on",
+        "one sign is 4 MiB", "order 9", "tkA", "memfd-v2, 4.883 KiB", "will be handed on",
         "0000:00:01.0", "kho_scratch=LOW,GLOBAL,PERNODE",
     ):  # fmt: skip
         assert part in text, part

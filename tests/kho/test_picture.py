@@ -45,24 +45,24 @@ def test_signs_are_where_they_belong() -> None:
         for address, row in picture.rows
         for i, sign in enumerate(row)
     }  # fmt: skip
-    assert picture.cell == 4 << 20
+    assert picture.cell == 8 << 20
     for address, sign in {
-        0x1000000: "K", 0x20000000: "█", 0x20C00000: "█", 0x21000000: "·", 0x30000000: "░",
-        0x40000000: "s", 0x60000000: "C", 0x7D400000: "R", 0x80000000: " ", 1 << 32: "▒",
-        0x17FC00000: "·",
+        0x1000000: "K", 0x20000000: "█", 0x20800000: "█", 0x21000000: "·", 0x30000000: "░",
+        0x40000000: "s", 0x60000000: "C", 0x7D000000: "R", 0x80000000: " ", 1 << 32: "▒",
+        0x17F800000: "·",
     }.items():  # fmt: skip
         assert signs.get(address, " ") == sign, hex(address)
     text = "\n".join(picture.lines())
-    assert "one sign is 4 MiB" in text and "preserved, less than a tenth" in text
+    assert "one sign is 8 MiB" in text and "preserved, less than a tenth" in text
     assert "…" in text  # the hole below 4 GiB
 
 
 def test_a_terabyte_fits() -> None:
     spans = [Span("·", 0, 1 << 40), Span("s", 1 << 39, (1 << 39) + (9 << 30))]
     picture = draw(spans, density((1 << 38, 1 << 36)))
-    assert picture.cell == 1 << 30 and len(picture.rows) == 16
-    assert sum(row.count("s") for _, row in picture.rows) == 9
-    assert sum(row.count("█") for _, row in picture.rows) == 64
+    assert picture.cell == 2 << 30 and len(picture.rows) == 16
+    assert sum(row.count("s") for _, row in picture.rows) == 5
+    assert sum(row.count("█") for _, row in picture.rows) == 32
 
 
 def test_nothing_to_draw() -> None:
@@ -79,8 +79,8 @@ def test_any_ranges_make_a_picture_of_bounded_size(
     spans: list[Span], ranges: list[tuple[int, int]]
 ) -> None:
     picture = draw(spans, density(*ranges) if ranges else None)
-    assert len(picture.rows) <= 64
-    assert all(len(row) == 64 and set(row) <= set(LEGEND) for _, row in picture.rows)
+    assert len(picture.rows) <= 96
+    assert all(len(row) == 32 and set(row) <= set(LEGEND) for _, row in picture.rows)
 
 
 @given(st.text(max_size=300))

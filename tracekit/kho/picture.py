@@ -11,7 +11,7 @@ from tracekit.kho.preserved_sum import Density
 
 __all__ = ["LEGEND", "Picture", "Span", "draw", "parse_iomem"]
 
-_COLUMNS, _ROWS = 64, 16
+_COLUMNS, _ROWS = 32, 24
 _FINEST = 1 << 20  # bytes of a cell
 _MOST_LINES = 1 << 14
 _MOST_SPANS = 1 << 12

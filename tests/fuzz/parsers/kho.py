@@ -56,7 +56,7 @@ def kept_memory(data: bytes) -> None:
     for walk, form in ((walk_radix, "radix"), (walk_bitmaps, "bitmaps")):
         found = sum_map(walk(read, 0x1000), form)
         assert sum(found.density.cells.values()) == found.bytes
-        assert len(draw([], found.density).rows) <= 64
+        assert len(draw([], found.density).rows) <= 96
 
 
 def scratch(data: bytes) -> None:

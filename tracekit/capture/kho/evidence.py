@@ -187,7 +187,7 @@ class _Gathering:
             if stream is None:
                 raise SourceError(f"{root.where('proc/kcore')}: no such file")
             core = ElfCore(stack.enter_context(stream), root.where("proc/kcore"))
-        except SourceError as error:
+        except (ImportError, SourceError) as error:  # without pyelftools the rest is still seen
             for what in ("map", "luo"):
                 self.unseen[what] = str(error)
             return
