@@ -97,3 +97,17 @@ def test_any_text_gives_a_line_or_says_why_not(text: str) -> None:
     except UsageError:
         return
     assert parse_cmdline(found.cmdline).kho is True
+
+
+def test_live_update_is_recorded_where_it_is_on() -> None:
+    """Once, and not where it would not fit, or where the user has probes of their own."""
+    on = next_cmdline(f"{FIRST} liveupdate=on", "/s").cmdline
+    (word,) = [w for w in on.split() if w.startswith("kprobe_event=")]
+    assert "p:luo_boot/retrieve_session,luo_session_retrieve,session=+0($arg1):string" in word
+    assert "r:luo_boot/retrieve_file_return,luo_retrieve_file,ret=$retval:s32" in word
+    assert next_cmdline(on, "/s").cmdline.count("kprobe_event=") == 1
+    assert "kprobe_event=" not in next_cmdline(FIRST, "/s").cmdline
+    own = next_cmdline(f"{FIRST} liveupdate=on kprobe_event=p,vfs_read", "/s").cmdline
+    assert own.count("kprobe_event=") == 1
+    long = next_cmdline(f"{FIRST} liveupdate=on {'x' * 1500}", "/s").cmdline
+    assert "kprobe_event=" not in long

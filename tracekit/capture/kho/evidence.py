@@ -28,6 +28,7 @@ __all__ = ["SIDES", "Evidence", "from_machine", "read_map"]
 SIDES = ("in", "out")
 _MAGIC = b"\xd0\x0d\xfe\xed"
 _MOST_TREE = 1 << 20
+_MEMBERS = 128  # bytes of struct kho_out that may hold the pointer
 _LIVEUPDATE = "dev/liveupdate"
 
 
@@ -104,10 +105,19 @@ def _tree_at(read: Reader, address: int) -> bytes | None:
 def _outgoing_tree(view: KernelView) -> bytes | None:
     """The tree that will be handed on, which debugfs lacks after a boot with KHO.
 
-    ``kho_out`` in ``kernel/liveupdate/kexec_handover.c``; its first member points to the tree.
+    ``kho_out`` in ``kernel/liveupdate/kexec_handover.c``. In 7.2 and 7.3 its first member points
+    to the tree; whatever member does is recognized by what it points to.
     """
-    pointer = view.number(view.symbol("kho_out"))
-    return _tree_at(view.memory.read, pointer) if pointer else None
+    start = view.symbol("kho_out")
+    for offset in range(0, _MEMBERS, 8):
+        pointer = view.number(start + offset)
+        try:
+            found = _tree_at(view.memory.read, pointer) if pointer >> 63 else None
+        except SourceError:
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def _whole(tree: bytes) -> bool:
