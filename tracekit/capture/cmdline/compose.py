@@ -26,18 +26,6 @@ MAX_CMDLINE = 2048
 
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
 _OURS = ("trace_instance", "trace_clock", "trace_event", SESSION_PARAMETER, "kho")
-# Event, function and arguments, with commas for spaces (setup_boot_kprobe_events()).
-_LUO_PROBES = tuple(
-    f"{kind}:luo_boot/{event}{'_return' * (kind == 'r')},{function},"
-    f"{'ret=$retval:s32' if kind == 'r' else argument}".rstrip(",")
-    for event, function, argument in (
-        ("deserialize", "luo_session_deserialize", ""),
-        ("retrieve_session", "luo_session_retrieve", "session=+0($arg1):string"),
-        ("retrieve_file", "luo_retrieve_file", ""),
-        ("finish_session", "luo_session_finish", ""),
-    )
-    for kind in "pr"
-)
 _LOADERS = ("BOOT_IMAGE", "initrd")  # added by boot loaders: what they loaded
 
 
@@ -198,23 +186,10 @@ def next_cmdline(
     added.append(_quoted("trace_event", ",".join(dict.fromkeys((*own, *events)))))
     if session is not None:
         added.append(_quoted(SESSION_PARAMETER, session))
-    added += _luo_probes(kept, [*kept, *added, *init])
+    added += luo_probes(map(_name, kept), MAX_CMDLINE - len(" ".join([*kept, *added, *init])))
     cmdline = " ".join([*kept, *added, *init])
     _check_length(cmdline)
     return NextBoot(cmdline, name, other.name if other else None, tuple(warnings))
-
-
-def _luo_probes(kept: Sequence[str], whole: Sequence[str]) -> list[str]:
-    """``kprobe_event=`` that records when LUO's sessions are taken up, before there is BPF.
-
-    None where live update is not switched on, there are such probes already, or there is no room.
-    A function that the next kernel lacks costs it a line in its log.
-    """
-    names = [_name(word) for word in kept]
-    if "liveupdate" not in names or "kprobe_event" in names:
-        return []
-    word = f"kprobe_event={';'.join(_LUO_PROBES)}"
-    return [word] if len(" ".join((*whole, word)).encode()) < MAX_CMDLINE else []
 
 
 def _reservations(text: str) -> Iterator[tuple[ReserveMem, str]]:
