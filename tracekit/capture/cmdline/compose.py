@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tracekit.capture.cmdline.luo_probes import luo_probes
 from tracekit.carriers.memory_use import Memory
 from tracekit.errors import UsageError
 from tracekit.parameters import CommandLine, ReserveMem, TraceInstance, parse_cmdline
