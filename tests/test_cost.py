@@ -43,7 +43,7 @@ table = Symbols.from_kallsyms("ffffffff81000000 T _stext\\t[ " * (MANY // 16) + 
 assert table.address_of("_stext") == 0xFFFFFFFF81000000
 """,
     "a core of 65,535 overlapping segments": """
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.elf_core import ElfCore
 count = 65535
 head = b"\\x7fELF\\2\\1\\1".ljust(16, b"\\0") + struct.pack(
     "<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 56, count, 0, 0, 0)
@@ -54,7 +54,7 @@ assert len(memory.ranges) == count and memory.holds(0, 4096 * (count + 1))
 assert all(memory.holds(4096 * i, 4096) for i in range(0, count, 7))
 """,
     "a core whose headers lie on one another": """
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.elf_core import ElfCore
 head = b"\\x7fELF\\2\\1\\1".ljust(16, b"\\0") + struct.pack(
     "<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 0, 65535, 0, 0, 0)
 stream = io.BytesIO(head.ljust(256, b"\\1"))

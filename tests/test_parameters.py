@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from tracekit.errors import UsageError
 from tracekit.parameters import (
+    FileRegion,
+    MemoryFile,
     RegionSpec,
     ReserveMem,
     TraceInstance,
     memparse,
     parse_cmdline,
+    parse_memory,
     parse_region,
     split_parameters,
 )
@@ -172,6 +175,73 @@ def test_regions_that_make_no_sense(text: str) -> None:
         parse_region(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "there", "region"),
+    [
+        ("tk@file:/dev/pmem0", [], FileRegion("tk", "/dev/pmem0")),
+        ("tk@file:/dev/pmem0:0:8M", [], FileRegion("tk", "/dev/pmem0", 0, 8 << 20)),
+        ("tk@file:/dev/pmem0:0x1000", [], FileRegion("tk", "/dev/pmem0", 4096)),
+        ("a@b@file:m@1:2:3", [], FileRegion("a@b", "m@1", 2, 3)),
+        ("tk@file:mem@file:1", [], FileRegion("tk", "mem@file", 1)),
+        ("tk@file:a:b", [], FileRegion("tk", "a:b")),
+        ("tk@file:a:b:4K", [], FileRegion("tk", "a:b", 4096)),
+        ("tk@file:a:1:2:3", [], FileRegion("tk", "a:1", 2, 3)),
+        ("tk@file:a:1:2:3", ["a:1:2:3"], FileRegion("tk", "a:1:2:3")),
+        ("tk@file:a:1:2:3", ["a:1:2"], FileRegion("tk", "a:1:2", 3)),
+        ("tk@file:a:1:2:3", ["a", "a:1"], FileRegion("tk", "a:1", 2, 3)),
+        ("tk@file:pci-0000:00:1f", [], FileRegion("tk", "pci-0000:00:1f")),
+        ("tk@file:5", [], FileRegion("tk", "5")),
+        ("tk@file:a:2M:x", [], FileRegion("tk", "a:2M:x")),
+    ],
+)
+def test_region_of_a_file(text: str, there: list[str], region: FileRegion) -> None:
+    assert parse_region(text, there.__contains__) == region
+
+
+@pytest.mark.parametrize("text", ["tk@file:", "tk@file::1", "tk@file::1:2", "tk@file:a:1:0",
+                                  "tk@file:a\0b", "@file:a"])  # fmt: skip
+def test_files_that_make_no_sense(text: str) -> None:
+    with pytest.raises(UsageError, match="not a region"):
+        parse_region(text, lambda _: False)
+
+
+@pytest.mark.parametrize(
+    ("text", "there", "memory"),
+    [
+        ("vmcore", [], MemoryFile("vmcore")),
+        ("mem@0x40000000", [], MemoryFile("mem", 1 << 30)),
+        ("mem@1G", [], MemoryFile("mem", 1 << 30)),
+        ("mem@0", [], MemoryFile("mem", 0)),
+        ("mem@1G", ["mem@1G"], MemoryFile("mem@1G")),
+        ("mem@x", [], MemoryFile("mem@x")),
+        ("a@b@4K", [], MemoryFile("a@b", 4096)),
+    ],
+)
+def test_memory(text: str, there: list[str], memory: MemoryFile) -> None:
+    assert parse_memory(text, there.__contains__) == memory
+
+
+@pytest.mark.parametrize("text", ["", "@1", "a\0b"])
+def test_memories_that_make_no_sense(text: str) -> None:
+    with pytest.raises(UsageError, match="not a file"):
+        parse_memory(text, lambda _: False)
+
+
+@given(
+    st.text("ab/:1", min_size=1, max_size=12),
+    st.integers(0, 1 << 40),
+    st.integers(1, 1 << 40),
+)
+def test_file_region_round_trip(path: str, offset: int, size: int) -> None:
+    """A path that exists is found whatever its colons; with both numbers behind it at most."""
+    for text, region in (
+        (f"tk@file:{path}", FileRegion("tk", path)),
+        (f"tk@file:{path}:{offset}", FileRegion("tk", path, offset)),
+        (f"tk@file:{path}:{offset:#x}:{size}", FileRegion("tk", path, offset, size)),
+    ):
+        assert parse_region(text, [path].__contains__) == region
+
+
 @given(st.text("ab0^@:,=x \"-M'\n\t", max_size=60))
 def test_any_text_parses(text: str) -> None:
     parse_cmdline("trace_instance=" + text)
@@ -184,6 +254,10 @@ def test_any_unicode_parses(text: str) -> None:
     parse_cmdline(text)
     with contextlib.suppress(UsageError):
         parse_region(text)
+    with contextlib.suppress(UsageError):
+        parse_region(f"a@file:{text}", lambda _: False)
+    with contextlib.suppress(UsageError):
+        parse_memory(text, lambda _: False)
 
 
 @given(
@@ -196,3 +270,21 @@ def test_region_round_trip(name: str, address: int, size: int) -> None:
         assert parse_region(text) == (name, address, size)
     command = parse_cmdline(f"trace_instance=t@{address:#x}:{size}")
     assert (command.instances[0].address, command.instances[0].size) == (address, size)
+
+
+@pytest.mark.parametrize(
+    ("value", "carved"),
+    [
+        ("16M$0x70000000", ((0x70000000, 16 << 20),)),
+        ("16M%0x70000000-1+2", ((0x70000000, 16 << 20),)),
+        ("16M%0x70000000+2", ((0x70000000, 16 << 20),)),
+        ("16M%0x70000000-1", ()),  # removed from the map: not even reserved
+        ("16M%0x70000000-2+1", ()),
+        ("16M%0x70000000-1+2x", ()),  # the kernel refuses it
+        ("16M", ()),
+        ("16Mx70000000", ()),
+        ("1M$16M,1M%32M-1+2", ((16 << 20, 1 << 20), (32 << 20, 1 << 20))),
+    ],
+)
+def test_what_memmap_takes_out(value: str, carved: tuple[tuple[int, int], ...]) -> None:
+    assert parse_cmdline(f"memmap={value}").carved == carved

@@ -7,8 +7,9 @@ Parameters that the kernel ignores with a warning are listed in :attr:`CommandLi
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,11 +17,14 @@ from tracekit.errors import UsageError
 
 __all__ = [
     "CommandLine",
+    "FileRegion",
+    "MemoryFile",
     "RegionSpec",
     "ReserveMem",
     "TraceInstance",
     "memparse",
     "parse_cmdline",
+    "parse_memory",
     "parse_region",
     "split_parameters",
 ]
@@ -30,6 +34,7 @@ _SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
 _LIMIT = 1 << 64
 _DIGITS = 20  # of the largest decimal number of 64 bits; Python reads no more than some thousand
 _NAME = 15  # RESERVE_MEM_NAME_SIZE less the NUL
+_RESERVES = re.compile(r"(-1)?\+2")
 _TRUE = ("1", "y", "t", "on")
 _FALSE = ("0", "n", "f", "of")
 
@@ -40,6 +45,25 @@ class RegionSpec(NamedTuple):
     name: str
     address: int
     size: int
+
+
+class FileRegion(NamedTuple):
+    """A region in a file or a device: ``NAME@file:PATH[:OFFSET[:SIZE]]``, in bytes.
+
+    ``size`` None: as much as there is.
+    """
+
+    name: str
+    path: str
+    offset: int = 0
+    size: int | None = None
+
+
+class MemoryFile(NamedTuple):
+    """A file with a machine's memory: ``FILE``, or ``FILE@ADDRESS`` where it is plain memory."""
+
+    path: str
+    address: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +98,7 @@ class CommandLine:
     """A parsed command line.
 
     ``kho`` is None when the parameter is absent or not a boolean. ``carved`` are the (address,
-    size) that ``memmap=SIZE$ADDRESS`` takes out of System RAM, in bytes.
+    size) that ``memmap=SIZE$ADDRESS`` (or ``%ADDRESS-1+2``) takes out of System RAM, in bytes.
     """
 
     text: str
@@ -182,11 +206,17 @@ def _reserve_mem(value: str) -> ReserveMem | None:
 
 
 def _carved(value: str) -> Iterator[tuple[int, int]]:
-    """The carve-outs of a ``memmap=``: ``parse_memmap_one()`` in ``arch/x86/kernel/e820.c``."""
+    """The carve-outs of a ``memmap=``: ``parse_memmap_one()`` in ``arch/x86/kernel/e820.c``.
+
+    ``SIZE$ADDRESS``, and ``SIZE%ADDRESS-1+2``, which makes System RAM (1) reserved (2).
+    """
     for part in value.split(","):
         size = memparse(part)
-        start = memparse(size[1][1:]) if size is not None and size[1][:1] == "$" else None
-        if size and start and size[0] and start[0] + size[0] <= _LIMIT:
+        mark = size[1][:1] if size is not None else ""
+        start = memparse(size[1][1:]) if size is not None and mark in ("$", "%") else None
+        if size is None or start is None or not size[0] or start[0] + size[0] > _LIMIT:
+            continue
+        if mark == "$" or _RESERVES.fullmatch(start[1]):
             yield start[0], size[0]
 
 
@@ -236,15 +266,62 @@ def parse_cmdline(text: str) -> CommandLine:
     )
 
 
-def parse_region(text: str) -> RegionSpec:
+def parse_region(
+    text: str, exists: Callable[[str], bool] = os.path.exists
+) -> RegionSpec | FileRegion:
     """Parse ``NAME@PA:SIZE``, the syntax ``trace_instance=`` has for physical ranges.
 
-    Raises :class:`~tracekit.errors.UsageError`.
+    Or ``NAME@file:PATH[:OFFSET[:SIZE]]``. A path may have colons in it: as many fields at the end
+    as needed are OFFSET and SIZE, so that what is before them is a file that ``exists``; where none
+    is, all that can be numbers are. Raises :class:`~tracekit.errors.UsageError`.
     """
+    name, separator, place = text.partition("@file:")
+    if name and separator:
+        return _file_region(text, name, place, exists)
     name, separator, place = text.rpartition("@")
     extent = _range(place)
     if not name or not separator or extent is None:
         raise UsageError(
-            f"{text!r}: not a region: write NAME@ADDRESS:SIZE, as in tkA@0x7d600000:4M"
+            f"{text!r}: not a region: write NAME@ADDRESS:SIZE, as in tkA@0x7d600000:4M, or "
+            "NAME@file:PATH:OFFSET:SIZE, as in tkA@file:/dev/pmem0:0:4M"
         )
     return RegionSpec(name, *extent)
+
+
+def _whole_number(text: str) -> int | None:
+    parsed = memparse(text)
+    return parsed[0] if parsed and not parsed[1] else None
+
+
+def _file_region(text: str, name: str, place: str, exists: Callable[[str], bool]) -> FileRegion:
+    fields = place.split(":")
+    best: tuple[str, list[int]] = place, []
+    for count in range(min(3, len(fields))):
+        numbers = [_whole_number(field) for field in fields[len(fields) - count :]]
+        known = [number for number in numbers if number is not None]
+        if len(known) < count:
+            break
+        best = ":".join(fields[: len(fields) - count]), known
+        if exists(best[0]):
+            break
+    path, numbers_behind = best
+    if not path or "\0" in path or numbers_behind[1:] == [0]:
+        raise UsageError(
+            f"{text!r}: not a region of a file: write NAME@file:PATH, NAME@file:PATH:OFFSET or "
+            "NAME@file:PATH:OFFSET:SIZE"
+        )
+    return FileRegion(name, path, *numbers_behind)
+
+
+def parse_memory(text: str, exists: Callable[[str], bool] = os.path.exists) -> MemoryFile:
+    """Parse ``FILE`` or ``FILE@ADDRESS``; a file that ``exists`` by the whole text is that.
+
+    Raises :class:`~tracekit.errors.UsageError`.
+    """
+    path, separator, number = text.rpartition("@")
+    address = _whole_number(number) if separator else None
+    if not text or "\0" in text or (separator and not path):
+        raise UsageError(f"{text!r}: not a file: write FILE, or FILE@ADDRESS for plain memory")
+    if address is None or exists(text):
+        return MemoryFile(text)
+    return MemoryFile(path, address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from tracekit.errors import Diagnostic, Severity, SourceError
@@ -35,6 +35,10 @@ class Remarks:
     def append(self, diagnostic: Diagnostic) -> None:
         """Add a remark that was made elsewhere."""
         self.diagnostics.append(diagnostic)
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Add remarks that were made elsewhere."""
+        self.diagnostics += diagnostics
 
     def get(self, root: Sysroot, rel: str, absent: Severity | None = "info") -> bytes | None:
         """A file of the root; None, with a remark, when it is absent or cannot be read.

@@ -23,7 +23,7 @@ from tests.support.sessions.handed_over import ring
 from tracekit.capture.recover.recover import RecoverResult, recover
 from tracekit.capture.save.snapshot import snapshot
 from tracekit.carriers.carve_out import covering, halves, region_name
-from tracekit.carriers.choice import choose, verdicts
+from tracekit.carriers.choice import choose, for_jump, verdicts
 from tracekit.carriers.machine import Machine as Facts
 from tracekit.errors import NothingToRecover, UsageError
 from tracekit.parameters import parse_cmdline
@@ -188,9 +188,9 @@ def test_a_carve_out_that_is_system_ram(tmp_path: Path) -> None:
     lost = before(f"memmap=128K trace_instance=tk@{A:#x}:64K")
     machine = facts(tmp_path, replace(lost, files={"proc/iomem": ALL_RAM.encode()}))
     (verdict,) = [v for v in verdicts(machine) if v.carrier == "carveout"]
-    assert verdict.state == "no" and "memmap=64K$0x70000000" in verdict.remedy
-    with pytest.raises(UsageError, match="memmap="):
-        choose(machine, "carveout")
+    assert verdict.state == "possible" and "memmap=64K$0x70000000" in verdict.remedy
+    with pytest.raises(UsageError, match=r"would not survive the jump: .* nothing keeps it"):
+        for_jump(machine, machine.command.instances[0])
 
 
 def test_kho_where_it_is_in_use(tmp_path: Path) -> None:
@@ -204,3 +204,28 @@ def test_reserved_memory_without_kho_is_luck(tmp_path: Path) -> None:
     states = {v.carrier: v.state for v in verdicts(machine)}
     assert (states["kho"], states["luck"], states["carveout"]) == ("no", "in use", "possible")
     assert choose(machine).carrier == "carveout"
+    with pytest.raises(UsageError, match=r"would not survive the jump.*--force"):
+        for_jump(machine, machine.command.instances[0])
+
+
+def test_what_survives_a_jump(tmp_path: Path) -> None:
+    machine = facts(tmp_path, replace(before(), files={"proc/iomem": IOMEM.encode()}))
+    mine = machine.command.instances[0]
+    assert for_jump(machine, mine).state == "in use"
+    assert for_jump(machine, mine, "carveout").carrier == "carveout"
+    with pytest.raises(UsageError, match=r"lies on 0x70000000, and so on the carrier carveout"):
+        for_jump(machine, mine, "kho")
+
+
+def test_whether_kho_is_there_may_not_be_seen(tmp_path: Path) -> None:
+    """kho=on alone proves nothing: a kernel without KHO ignores it, and logs rotate."""
+    machine = facts(tmp_path, old_machine())
+    assert machine.command.kho is True
+    assert for_jump(machine, machine.command.instances[0]).state == "unknown"
+
+
+def test_in_the_crash_kernels_memory(tmp_path: Path) -> None:
+    iomem = f"{ALL_RAM}  {A:08x}-{A + REGION:08x} : Crash kernel\n".encode()
+    machine = facts(tmp_path, replace(before(), files={"proc/iomem": iomem}))
+    with pytest.raises(UsageError, match=r"inside the memory of the crash kernel.*tracekit setup"):
+        for_jump(machine, machine.command.instances[0])

@@ -26,6 +26,13 @@ from tests.support.fdt_writer import Tree, text, u64, write_fdt
 from tests.support.kho.fake_memory import FakeMemory
 from tests.support.kho.luo_writer import luo_features, luo_struct, luo_tree, memfd
 from tests.support.kho.map_writer import bitmaps, radix
+from tests.support.memory.kdump_writer import (
+    CODECS,
+    SNAPPY,
+    flatten,
+    flattened,
+    write_kdump,
+)
 from tests.support.ring.region_strategies import LAYOUTS, Script, Step
 from tests.support.unpack import unpack
 from tracekit.browse.index.codec import decode
@@ -34,7 +41,9 @@ from tracekit.browse.open import open_recording
 from tracekit.kho.memory import Recorder
 from tracekit.probes.records import compact
 from tracekit.session import Session
+from tracekit.session.canary import PAGE, Canary, Change, Findings, Physical
 from tracekit.session.manifest import Manifest
+from tracekit.session.packed import frame
 
 _EVENTS = (
     "sched/sched_switch", "irq/softirq_entry", "kmem/mm_page_alloc", "timer/hrtimer_start",
@@ -58,6 +67,8 @@ _LOG = (
     "registered as rtc", "Freeing unused", "Run /", "Tracing", "trace_boot", "ring buffer",
 )  # fmt: skip
 
+# 4096 zeros by liblzo2
+_LZO = "02000000000020000000000000000000000000000000da10000c000000000000000000000000000000110000"
 _DEMO = files("tracekit") / "demo" / "handover.tar.zst"
 _LONGEST = 200  # characters of a text in the index
 _Seeds = Iterator[tuple[str, bytes]]
@@ -128,6 +139,7 @@ def _user_texts(session: Session) -> _Seeds:
     yield "cmdline", b"trace_instance=b@0x7d600000:4M,a trace_instance=c=b memmap=4M$0x7d600000"
     yield "region_spec", b"tkA@0x7d600000:4M"
     yield "region_spec", b"a@b@010:1"
+    yield "region_spec", b"tk@file:/dev/pmem0:0:8M"
     for where in (
         b"event ~ sched_* and prev_comm = kexec and not cpu in (0, 1)",
         b'comm ~ /^k.*d$/ or "device shutdown" and ts >= -5ms',
@@ -182,8 +194,25 @@ def _archives() -> _Seeds:
                 member.size = 3
                 tar.addfile(member, io.BytesIO(b"abc"))
         yield "tar", out.getvalue()[: 8 * 512]
+    archive = gzip.compress(b"an archive", mtime=0)
+    yield "packed", frame(archive, ".gz") + archive
     yield "compressed", b"\0" + zstandard.ZstdCompressor().compress(b"tracekit" * 20)
     yield "compressed", b"\1" + gzip.compress(b"tracekit" * 20, mtime=0)
+
+
+def _crossing() -> _Seeds:
+    """What crosses a kexec besides the record."""
+    change = Change(PAGE, 0x2000, PAGE, "ff" * 8, "00" * 8, 2 * PAGE)
+    findings = Findings("boot-id", PAGE, 1, (change,))
+    spans = (Physical(0, 0x1000, 4 * PAGE),)
+    yield "canary", Canary("ab" * 32, 4 * PAGE, "luo", spans, findings).encode()
+    entries = [
+        {"type": "fd", "name": "lab", "token": 1},
+        {"type": "luo_session", "name": "lab", "sessionName": "lab"},
+    ]
+    units = {"tracekit-handover.service": {"fdstore": entries}}
+    yield "systemd_store", json.dumps({"version": 1, "state": {}, "units": units}).encode()
+    yield "systemd_store", json.dumps({"tracekit-handover.service": entries}).encode()
 
 
 def _fits(document: Any) -> bool:
@@ -254,6 +283,13 @@ def _binaries(session: Session) -> _Seeds:
         "elf_core",
         write_core([Segment(0x1000, b"a" * 40), Segment(0x1028, b"b" * 8), Segment(0)]),
     )
+    pages = {1: b"ring buffer " * 400, 3: bytes(range(256)) * 16}
+    dump = write_kdump({f: data[:4096] for f, data in pages.items()}, level=17, existing=range(9))
+    yield "dump_file", dump
+    yield "dump_file", flatten([(0, dump[:8192]), (12288, dump[12288:]), (8192, dump[8192:12288])])
+    yield "dump_file", flattened(write_core([Segment(0x1000, b"a" * 40)]), (64, 70))
+    yield "page_codecs", bytes.fromhex(_LZO)
+    yield "page_codecs", CODECS[SNAPPY](b"ring buffer, page; " * 20 + bytes(200))
     types = Writer()
     number = types.add(INT, "int", 4, struct.pack("<I", 32))
     inner = types.members(UNION, "", 8, ("b", number, 0, 0))
@@ -300,7 +336,7 @@ def main() -> None:
     makers = (_kernel_texts, _formats, _user_texts, _session_files, _binaries)
     for name, data in [
         *(seed for maker in makers for seed in maker(session)),
-        *(seed for maker in (_index, _archives, _rings, _native) for seed in maker()),
+        *(seed for maker in (_index, _archives, _crossing, _rings, _native) for seed in maker()),
     ]:
         numbers[name] = number = numbers.get(name, -1) + 1
         path = HERE / "seeds" / name / f"{number:02}"

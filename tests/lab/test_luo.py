@@ -87,7 +87,7 @@ def test_the_session_came_through_memory(ran: tuple[Result, int, Written]) -> No
 def test_everything_is_decoded(recording: Recording) -> None:
     report = recording.report()
     assert [boot.release for boot in report.boots] == [OLD, NEW]
-    assert report.boots[0].events > 1000 and report.boots[0].lost == 0
+    assert report.boots[0].events > 1000 and report.boots[0].undecodable == 0
     last = [e for e in report.last_events if e.cpu == 0][-1]
     assert (last.event, last.ts_ns) == ("kexec:machine_kexec", 0)
     assert report.handovers[0].gap_ns

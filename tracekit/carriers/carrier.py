@@ -47,19 +47,24 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A region that a carrier brought here; ``how`` it became known, as ``found_by`` is saved."""
-
-    region: RegionSpec
-    how: str
-
-
-@dataclass(frozen=True, slots=True)
 class Source:
     """Physical memory to copy regions from: ``name`` is what is saved (``kcore``)."""
 
     name: str
     memory: PhysicalMemory
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A region that a carrier brought here; ``how`` it became known, as ``found_by`` is saved.
+
+    ``file`` is where it is, for a region that the user named in a file: its address is then the
+    offset there, and what its physical address was is not known.
+    """
+
+    region: RegionSpec
+    how: str
+    file: Source | None = None
 
 
 @dataclass(slots=True)

@@ -9,15 +9,17 @@ System RAM may be mapped in spite of STRICT_DEVMEM (``devmem_is_allowed()``,
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from tracekit.carriers.carrier import Arrival, Found, Promise, Source, Verdict
 from tracekit.carriers.device_memory import DeviceMemory
+from tracekit.carriers.evidence import LOCKED
 from tracekit.carriers.machine import Machine, lockdown_mode
 from tracekit.errors import NothingToRecover, SourceError
 from tracekit.parameters import CommandLine, RegionSpec
 
-__all__ = ["CarveOut", "covering", "halves", "region_name"]
+__all__ = ["DEVICE", "CarveOut", "covering", "halves", "region_name"]
 
 DEVICE = "dev/mem"
 _IOMEM = re.compile(r"^( *)([0-9a-f]{1,16})-([0-9a-f]{1,16}) : (.+)$", re.M)
@@ -47,9 +49,10 @@ def halves(command: CommandLine) -> Iterator[tuple[int, int]]:
 
     A carve-out in which a trace instance lies is cut into pieces of that instance's size.
     """
-    instances = [(i.address, i.size) for i in command.instances if i.address and i.size]
+    instances = sorted((i.address, i.size) for i in command.instances if i.address and i.size)
     for start, size in sorted(_joined(command)):
-        inside = sorted(i for i in instances if start <= i[0] and sum(i) <= start + size)
+        first, last = (bisect_left(instances, (at, 0)) for at in (start, start + size))
+        inside = [i for i in instances[first:last] if sum(i) <= start + size]
         at = start
         for address, length in inside:
             yield from _cut(at, address, length)
@@ -101,11 +104,9 @@ class CarveOut:
         mine = next((i for i in command.instances if i.address is not None), None)
         if mine is not None and mine.address is not None:
             return self._present(machine, mine.name, mine.address, mine.size or 0)
-        if machine.architecture not in ("x86_64", ""):
-            why = f"{machine.architecture} has no memmap= parameter that takes memory out"
+        why = self._impossible(machine)
+        if why:
             return Verdict(self.name, "no", why, self.promise)
-        if machine.option("TRACING") == "n":
-            return Verdict(self.name, "no", "this kernel cannot trace", self.promise)
         if command.carved:
             listed = ", ".join(f"{size >> 10} KiB at {start:#x}" for start, size in command.carved)
             why = f"memmap= takes out {listed}, but no trace instance is on it"
@@ -114,22 +115,41 @@ class CarveOut:
         remedy = "tracekit setup --carrier carveout"
         return Verdict(self.name, "possible", why, self.promise, remedy)
 
+    @staticmethod
+    def _impossible(machine: Machine) -> str:
+        """Why this kernel cannot have one, '' where it can, as far as is seen."""
+        if machine.architecture not in ("x86_64", ""):
+            return f"{machine.architecture} has no memmap= parameter that takes memory out"
+        if machine.option("TRACING") == "n":
+            return "this kernel cannot trace"
+        if machine.has_symbol("__ring_buffer_alloc_range") is False:  # kernel/trace/ring_buffer.c
+            return (
+                f"this kernel ({machine.release}) cannot keep a trace buffer in given memory "
+                "(6.12 and later can)"
+            )
+        return ""
+
     def _present(self, machine: Machine, instance: str, address: int, size: int) -> Verdict:
         where = f"{instance} is on {address:#x}, {size >> 10} KiB"
         names = covering(machine.text("proc/iomem"), address, size)
         wrong = [name for name in names if name != "Reserved"]
+        if "Crash kernel" in wrong:
+            why = f"{where}, inside the memory of the crash kernel, which is loaded over it"
+            remedy = (
+                "tracekit setup --carrier carveout, which chooses an address outside of what "
+                "/proc/iomem calls Crash kernel"
+            )
+            return Verdict(self.name, "possible", why, self.promise, remedy)
         if wrong:
             remedy = (
                 f"put memmap= back on the command line, with the $ that reaches the kernel: "
                 f"memmap={size >> 10}K${address:#x}"
             )
             why = f"{where}, which /proc/iomem calls {', '.join(wrong)}: nothing keeps it"
-            return Verdict(self.name, "no", why, self.promise, remedy)
-        if lockdown_mode(machine.root) not in (None, "none"):
-            why = (
-                f"{where}; the kernel is locked down, so /dev/mem cannot be read: the record can "
-                "only be attached again (trace_instance= on the same half)"
-            )
+            return Verdict(self.name, "possible", why, self.promise, remedy)
+        mode = lockdown_mode(machine.root)
+        if mode not in (None, "none"):
+            why = f"{where}; the kernel is locked down ({mode}): {LOCKED}"
             return Verdict(self.name, "in use", why, self.promise, "boot without lockdown=")
         return Verdict(self.name, "in use", where, self.promise)
 
@@ -149,28 +169,40 @@ class CarveOut:
                 "no carve-out: neither this kernel's command line nor that of a kernel in the "
                 "session has memmap=SIZE$ADDRESS with a trace_instance=NAME@ADDRESS:SIZE on it"
             )
-        iomem = arrival.machine.text("proc/iomem")
         found = []
         for address, size in sorted(named.items()):
-            names = covering(iomem, address, size)
-            others = [name for name in names if name not in _FREE]
-            if others and "System RAM" not in names:
-                arrival.remarks.add(
-                    "carve-out-taken", "warning", f"carve-out at {address:#x}",
-                    f"/proc/iomem calls it {', '.join(others)}; not read",
-                )  # fmt: skip
+            if self._left_alone(arrival, address, size):
                 continue
-            if "System RAM" in names:
-                arrival.remarks.add(
-                    "carve-out-lost", "warning", f"carve-out at {address:#x}",
-                    "this kernel's command line has no memmap= that keeps it: it is System RAM "
-                    "again and has been used freely since; what is left is read from kcore. Next "
-                    "time give every kernel the same memmap= ('tracekit handover' does)",
-                )  # fmt: skip
             found.append(Found(RegionSpec(region_name(address), address, size), "command line"))
         if not found:
             raise NothingToRecover("the carve-outs of the command lines belong to somebody else")
         return found
+
+    @staticmethod
+    def _left_alone(arrival: Arrival, address: int, size: int) -> bool:
+        """Whether a carve-out is not read, for it is somebody's; remarks on what it has become."""
+        machine, where = arrival.machine, f"carve-out at {address:#x}"
+        names = covering(machine.text("proc/iomem"), address, size)
+        others = [name for name in names if name not in _FREE]
+        if others and "System RAM" not in names:
+            message = f"/proc/iomem calls it {', '.join(others)}; not read"
+            arrival.remarks.add("carve-out-taken", "warning", where, message)
+            return True
+        if "System RAM" not in names:
+            return False
+        own = [start for start, _ in machine.command.carved]
+        why = "this kernel's command line has no memmap= that keeps it"
+        if "Crash kernel" in others:
+            why = "it lies inside the memory of the crash kernel"
+        elif own:
+            listed = ", ".join(map(hex, own))
+            why = f"the address changed between the kernels: this one's memmap= keeps {listed}"
+        arrival.remarks.add(
+            "carve-out-lost", "warning", where,
+            f"{why}: it is System RAM again and has been used freely since; what is left is read "
+            "from kcore. Next time give every kernel the same memmap= ('tracekit handover' does)",
+        )  # fmt: skip
+        return False
 
     @staticmethod
     def _named(command: CommandLine) -> list[tuple[int, int]]:

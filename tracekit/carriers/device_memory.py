@@ -16,7 +16,19 @@ from tracekit.carriers.memory import PhysicalMemory, Range
 from tracekit.errors import SourceError
 from tracekit.parameters import RegionSpec
 
-__all__ = ["DeviceMemory"]
+__all__ = ["DeviceMemory", "mapped"]
+
+
+def mapped(fd: int, offset: int, size: int, unit: int = 0) -> bytes:
+    """``size`` bytes at ``offset`` of what can be mapped, in multiples of ``unit`` (0: of a page).
+
+    Raises OSError, ValueError or OverflowError where it cannot be.
+    """
+    start = offset - offset % max(unit, mmap.ALLOCATIONGRANULARITY)
+    length = offset - start + size
+    length += -length % unit if unit else 0
+    with mmap.mmap(fd, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=start) as window:
+        return window[offset - start : offset - start + size]
 
 
 class DeviceMemory(PhysicalMemory):
@@ -36,12 +48,9 @@ class DeviceMemory(PhysicalMemory):
             size = min(size, max(self._end - offset, 0))
         if size == 0:
             return b""
-        start = offset - offset % mmap.ALLOCATIONGRANULARITY
         fd = self._stream.fileno()
         try:
-            with mmap.mmap(fd, offset - start + size, mmap.MAP_SHARED, mmap.PROT_READ,
-                           offset=start) as window:  # fmt: skip
-                return window[offset - start :]
+            return mapped(fd, offset, size)
         except (OSError, ValueError, OverflowError) as mapping:
             try:
                 return os.pread(fd, size, offset)

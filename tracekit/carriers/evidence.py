@@ -21,6 +21,7 @@ from tracekit.remarks import Remarks
 from tracekit.sysroot import Sysroot
 
 __all__ = [
+    "LOCKED",
     "Previous",
     "log_lines",
     "previous_boot",
@@ -31,6 +32,12 @@ __all__ = [
     "why_no_kho",
 ]
 
+#: What is left where the kernel is locked down.
+LOCKED = (
+    "/dev/mem cannot be read. What is left: boot with trace_instance= on the same half again and "
+    "the clock 'local', read instances/NAME/trace in tracefs, and take the names and formats from "
+    "the session (lockdown=confidentiality forbids tracefs too)"
+)
 _ENTRIES = re.compile(r"^entries: (\d{1,19})$", re.M)
 _REFUSED = re.compile(r"KHO: (setup:|disabling KHO revival|failed to (mark|get))")
 _MAX_LINES = 4
@@ -105,9 +112,15 @@ def why_locked(root: Sysroot) -> str:
     mode = lockdown_mode(root)
     if mode in (None, "none"):
         return ""
+    try:
+        command = parse_cmdline((root.get("proc/cmdline") or b"").decode("utf-8", "replace"))
+    except SourceError:
+        command = parse_cmdline("")
+    left = any(instance.address is not None for instance in command.instances)
     return (
         f". The kernel is locked down ({root.where(LOCKDOWN)}: {mode}), which forbids reading "
         "physical memory: boot without lockdown= (it also follows from Secure Boot)"
+        + (f". {LOCKED}" if left else "")
     )
 
 

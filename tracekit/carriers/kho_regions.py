@@ -136,7 +136,7 @@ class KhoRegions:
 
     def describe(self, machine: Machine) -> Verdict:
         """By the configuration, the command line and debugfs."""
-        option, on = machine.option("KEXEC_HANDOVER"), machine.kho_enabled
+        built, on = machine.kho_built, machine.kho_enabled
         reserved = [m.name for m in machine.command.reserve_mem]
         mine = next((i for i in machine.command.instances if i.region in reserved), None)
         remedy = "tracekit setup --carrier kho"
@@ -144,7 +144,7 @@ class KhoRegions:
         def verdict(state: State, why: str, remedy: str = "") -> Verdict:
             return Verdict(self.name, state, why, self.promise, remedy)
 
-        if option == "n" or machine.ignores("kho"):
+        if built is False:
             return verdict("no", f"this kernel ({machine.release}) has no kexec handover")
         if machine.gave_up_kho:
             why = f"the log says: {machine.gave_up_kho}"
@@ -152,12 +152,12 @@ class KhoRegions:
         shown = machine.kho is not None
         if not shown and on is False:
             return verdict("possible", "kho= is off on the command line, or by default", remedy)
-        if mine is not None and (shown or on):
+        if built is None or (on is None and not shown):
+            why = "whether KHO is on is not to be seen: the configuration is not known, nor debugfs"
+            return verdict("unknown", why, remedy if built else "boot with kho=on to find out")
+        if mine is not None:
             return verdict("in use", f"{mine.name} is on {mine.region}, which KHO hands on")
-        if shown or on:
-            return verdict("possible", "KHO is on, but no trace instance is on a region", remedy)
-        why = "whether KHO is on is not to be seen: the configuration is not known, nor debugfs"
-        return verdict("unknown", why, remedy if option == "y" else "boot with kho=on to find out")
+        return verdict("possible", "KHO is on, but no trace instance is on a region", remedy)
 
     def find(self, arrival: Arrival) -> list[Found]:
         """The regions in KHO's ``memblock`` blob."""

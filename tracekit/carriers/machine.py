@@ -105,6 +105,15 @@ class Machine:
         except SourceError:
             return ""
 
+    def has_symbol(self, name: str) -> bool | None:
+        """Whether kallsyms lists a function; None where it shows too little to tell."""
+        symbols = self._symbols
+        return f" {name}\n".encode() in symbols if b" ring_buffer_write\n" in symbols else None
+
+    @cached_property
+    def _symbols(self) -> bytes:
+        return self.get("proc/kallsyms") or b""
+
     @cached_property
     def mounts(self) -> dict[str, list[str]] | None:
         """File system type -> mount points; None for a tree, which has none."""
@@ -129,6 +138,19 @@ class Machine:
     def regions(self) -> list[RegionSpec]:
         """The regions that KHO will hand over, as far as debugfs shows them."""
         return carried_regions(self.root)
+
+    @property
+    def kho_built(self) -> bool | None:
+        """Whether the kernel has KHO: by its configuration, else by what it shows; None: unknown.
+
+        ``kho_is_enabled()`` is in ``kernel/liveupdate/kexec_handover.c``.
+        """
+        if self.kho is not None:
+            return True
+        if self.ignores("kho"):
+            return False
+        option = self.option("KEXEC_HANDOVER")
+        return self.has_symbol("kho_is_enabled") if option is None else option == "y"
 
     @property
     def kho_enabled(self) -> bool | None:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tracekit.carriers.signatures import identify
+from tracekit.carriers.dumps.signatures import identify
 from tracekit.errors import ParseError, SourceError
 from tracekit.kho.tree import parse_memblock
 from tracekit.parameters import (

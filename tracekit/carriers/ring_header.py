@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["HEADER", "header_address"]
+__all__ = ["HEADER", "header_address", "ring_size"]
 
 HEADER = 64  # bytes at the start of a region that say whose it is
 _MAGIC = 0x0BADFEED
@@ -29,3 +29,14 @@ def header_address(header: bytes) -> tuple[str, int] | None:
         address = struct.unpack_from("<Q", header, 8)[0]
         return ("rb_meta_init_text_addr", address) if address else None
     return None
+
+
+def ring_size(header: bytes) -> int | None:
+    """The bytes of the whole ring buffer, as its header has them (``total_size``, 6.15 and later).
+
+    None where it is no such header.
+    """
+    if len(header) < 16:
+        return None
+    magic, sizes, total = struct.unpack_from("<IIQ", header)
+    return total if magic == _MAGIC and sizes >> 16 == _GLOBAL_META and total else None

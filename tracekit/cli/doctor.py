@@ -11,6 +11,7 @@ from tracekit.cli.common import say, show, sysroot_option
 
 if TYPE_CHECKING:
     from tracekit.capture.doctor.check import Check
+    from tracekit.carriers.carrier import Verdict
 
 __all__ = ["command"]
 
@@ -24,6 +25,35 @@ def _print(checks: list[Check]) -> None:
         show(f"  {check.id:{width}}  {check.found}")
         if check.remedy:
             show(f"{'':{9 + width}}  do: {check.remedy}")
+
+
+def _print_carriers(found: list[Verdict], taken: str | None) -> None:
+    """Every carrier: its state, why, what it promises, and what to do for it."""
+    show("\ncarriers:")
+    width = max(len(verdict.carrier) for verdict in found)
+    for verdict in found:
+        mark = "*" if verdict.carrier == taken else " "
+        promise = verdict.promise
+        survives = ", ".join(promise.survives) or "nothing for sure"
+        show(f"{mark} {verdict.state:8} {verdict.carrier:{width}}  {verdict.why}")
+        indent = " " * (13 + width)
+        show(f"{indent}survives: {survives}; CPU 0: {promise.cpu0}")
+        show(f"{indent}needs: {promise.needs}")
+        if verdict.remedy and verdict.state != "in use":
+            show(f"{indent}do: {verdict.remedy}")
+
+
+def _verdict_json(verdict: Verdict, taken: str | None) -> dict[str, object]:
+    return {
+        "name": verdict.carrier,
+        "state": verdict.state,
+        "taken": verdict.carrier == taken,
+        "why": verdict.why,
+        "survives": list(verdict.promise.survives),
+        "cpu0": verdict.promise.cpu0,
+        "needs": verdict.promise.needs,
+        "do": verdict.remedy,
+    }
 
 
 def _verdict(checks: list[Check]) -> tuple[bool, str]:
@@ -43,22 +73,32 @@ def command(sysroot: str, session: str | None, as_json: bool) -> None:
     """Is this machine ready to be recorded through a kexec?
 
     Looks at everything that recording, the jump and recovering need, and says what to do about
-    what is missing. Changes nothing. Exit code 0: ready; 1: something has failed. Not as root it
-    says what it could not see.
+    what is missing; then which ways the machine has for memory to survive, what each promises, and
+    which one is taken (*). Changes nothing. Exit code 0: ready; 1: something has failed. Not as
+    root it says what it could not see.
     """
-    from tracekit.capture.cmdline.session_param import default_session
-    from tracekit.capture.doctor.examine import examine
+    from tracekit.capture.cmdline.session_param import default_session, luo_directory, luo_name
+    from tracekit.capture.doctor.examine import carriers, examine
     from tracekit.errors import TracekitError
     from tracekit.sysroot import Sysroot
 
     root = Sysroot(sysroot)
+    if (name := luo_name(session)) is not None:
+        session = str(luo_directory(root, name))
     checks = examine(root, session or str(default_session(root)))
+    found, taken = carriers(root)
     good, verdict = _verdict(checks)
     if as_json:
-        document = {"ready": good, "checks": [check.as_dict() for check in checks]}
+        document = {
+            "ready": good,
+            "checks": [check.as_dict() for check in checks],
+            "carrier": taken,
+            "carriers": [_verdict_json(verdict, taken) for verdict in found],
+        }
         click.echo(json.dumps(document, indent=2))
     else:
         _print(checks)
+        _print_carriers(found, taken)
     if not good:
         raise TracekitError(verdict)
     say(verdict)

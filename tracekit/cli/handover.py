@@ -31,6 +31,7 @@ __all__ = ["command"]
     "--via", type=click.Choice(["kexec", "systemctl"]), default="kexec", show_default=True,
     help="kexec: jump at once; systemctl: stop user space in order first.",
 )  # fmt: skip
+@click.option("--force", is_flag=True, help="Jump even where the record cannot survive.")
 @click.option(
     "--load-only", is_flag=True, help="Load the next kernel and leave the jump to others."
 )
@@ -44,19 +45,20 @@ __all__ = ["command"]
 @record_options
 def command(
     kernel: Path, initrd: Path | None, append: str | None, reuse_cmdline: bool, via: str,
-    load_only: bool, canary: str | None, dry_run: bool, as_json: bool, **options: Any,
+    force: bool, load_only: bool, canary: str | None, dry_run: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Record this kernel's way out and jump to the next one.
 
     Arms the recorder (or uses 'tracekit record' where it runs), loads the next kernel, takes the
-    last snapshot and jumps. The next kernel's command line is written for you: KHO on, the same
-    reserved regions, the region that this boot does not use for the new trace instance, its boot
-    recorded from the first initcall on, and the session, so that there
+    last snapshot and jumps. The next kernel's command line is written for you: KHO on and the same
+    reserved regions, or the same carve-out (memmap=); the region that this boot does not use for
+    the new trace instance, its boot recorded from the first initcall on, and the session, so that
+    there
 
     \b
       tracekit recover
 
-    needs no argument.
+    needs no argument. A jump that the record cannot survive is refused.
 
     \b
       tracekit handover --kernel /boot/vmlinuz-7.3 --initrd /boot/initrd-7.3 -o SESSION
@@ -64,9 +66,8 @@ def command(
       tracekit handover --kernel ... --via systemctl    stops services first
       tracekit handover --kernel ... -o luo:NAME        no disk: the session crosses in memory
     """
-    from tracekit.capture.record.cargo import NOTHING, Cargo
+    from tracekit.capture.record.cargo import NOTHING, Cargo, parse_wanted
     from tracekit.capture.record.handover import Next, handover, plan
-    from tracekit.carriers.canary import parse_wanted
     from tracekit.sysroot import Sysroot
 
     if reuse_cmdline and append is not None:
@@ -81,7 +82,7 @@ def command(
             "and no --load-only"
         )
     root = Sysroot()
-    planned = plan(root, Next(kernel, initrd, append), wanted, cargo)
+    planned = plan(root, Next(kernel, initrd, append, force), wanted, cargo)
     for warning in planned.boot.warnings:
         say(f"warning: {warning}")
     if dry_run:
@@ -91,7 +92,8 @@ def command(
             "cmdline": planned.boot.cmdline,
             "instance": planned.boot.instance,
             "region": planned.boot.region,
-            "session": str(planned.options.session),
+            "session": f"luo:{cargo.session}" if cargo.session else str(planned.options.session),
+            "canary": canary,
             "recorder": planned.recorder,
             "via": via,
         }

@@ -42,6 +42,10 @@ def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 help="The trace instance to record in. Default: the one on a reserved region.",
             ),
             click.option(
+                "--carrier", type=click.Choice(["kho", "carveout"]),
+                help="The way the memory survives. Default: that of the trace instance.",
+            ),
+            click.option(
                 "--clock", metavar="CLOCK",
                 help="The trace clock. Default: x86-tsc where there is one: it alone runs on"
                 " through a kexec.",
@@ -62,8 +66,8 @@ def record_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def to_options(
-    session: str | None, events: tuple[str, ...], instance: str | None, clock: str | None,
-    no_bpf: bool, discard: bool,
+    session: str | None, events: tuple[str, ...], instance: str | None, carrier: str | None,
+    clock: str | None, no_bpf: bool, discard: bool,
 ) -> Options:  # fmt: skip
     """The recorder's options from those of the command line."""
     from tracekit.capture.cmdline.session_param import (
@@ -81,7 +85,9 @@ def to_options(
         path = luo_directory(root, luo)
     else:
         path = Path(session) if session else default_session(root)
-    return Options(path, events, instance, clock, not no_bpf, discard, luo)
+    return Options(
+        path, events, instance, clock, not no_bpf, discard, session is None, carrier, luo
+    )
 
 
 def _line(status: Status) -> str:
@@ -223,6 +229,7 @@ def command(cleanup: bool, last_snapshot: bool, as_json: bool, **options: Any) -
     signals.armed()
     recorder.stand_by()
     say_diagnostics(recorder.diagnostics)
+    wanted = recorder.options
     say(
         f"recording into {wanted.session}: instance {recorder.instance.name}, clock "
         f"{recorder.clock}, probes: {recorder.probing.mode}\n"

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracekit.cli.common import detail, progress, say, say_diagnostics, sysroot_option
+from tracekit.cli.common import detail, progress, say, say_diagnostics, show, sysroot_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tracekit.capture.recover.recover import RecoverResult
-    from tracekit.carriers.canary import Canary
+    from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
+    from tracekit.session.canary import Canary
     from tracekit.sysroot import Sysroot
 
 __all__ = ["command"]
@@ -34,6 +37,8 @@ def _print_json(result: RecoverResult, canary: Canary | None) -> None:
                 "sha256": region.sha256,
                 "kept": region.kept,
                 "owner_evidence": region.owner_evidence,
+                "carrier": region.carrier,
+                "origin": region.origin or None,
             }
             for region in result.regions
         ],
@@ -43,36 +48,102 @@ def _print_json(result: RecoverResult, canary: Canary | None) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def _show_pending(root: Sysroot, session: str | None) -> None:
+    """Print the session that a recover would write to; raises where there is none."""
+    from tracekit.capture.cmdline.session_param import (
+        named_session,
+        session_from_cmdline,
+        waiting_session,
+    )
+    from tracekit.errors import TracekitError
+
+    if named_session(root.text("proc/cmdline")) is not None:
+        show(session or session_from_cmdline(root))
+    elif (waiting := waiting_session(root, session)) is not None:
+        show(str(waiting))
+    else:
+        raise TracekitError("no session waits to be recovered")
+
+
+def _saved(result: RecoverResult) -> str:
+    if result.boot is not None:
+        return f"boot {result.boot}, kernel {result.release}, in {result.session}"
+    return (
+        f"the regions alone, in {result.session}: they are from files, and this kernel need not "
+        "be the one that came after (if it is: --same-machine)"
+    )
+
+
+def _recover(
+    root: Sysroot,
+    session: str | None,
+    wanted: Sequence[RegionSpec | FileRegion],
+    whole: MemoryFile | None,
+    in_unit: bool,
+) -> tuple[RecoverResult, Canary | None]:
+    """Recover what came to this kernel; systemd hears of it where nothing has."""
+    from tracekit.capture.recover.recover import recover
+    from tracekit.capture.save.systemd import notify_ready
+    from tracekit.errors import NothingToRecover
+
+    try:
+        target = _target(root, session)
+        canary = _look_after_canary(root, target)
+        return recover(root, target, wanted, progress, whole), canary
+    except NothingToRecover as error:
+        if in_unit:  # it has done what it could
+            notify_ready(f"nothing to recover: {str(error).splitlines()[0][:200]}")
+        raise
+
+
+def _tell(result: RecoverResult) -> None:
+    """What has been recovered, in words."""
+    say_diagnostics(result.diagnostics)
+    for region in result.regions:
+        state = "kept from an earlier run" if region.kept else "copied"
+        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
+        detail(f"  {region.owner_evidence}")
+    say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
+
+
 def _wait_userspace(result: RecoverResult, timeout: float) -> None:
     from tracekit.capture.save import systemd
 
-    systemd.notify_ready(f"recovered boot {result.boot - 1} into {result.session}")
+    boot = result.boot or 0
+    systemd.notify_ready(f"recovered boot {boot - 1} into {result.session}")
     if not systemd.running():
         say("warning: systemd does not run here, so its milestones are not saved")
         return
-    if not systemd.save_userspace(result.session, result.boot, timeout):
+    if not systemd.save_userspace(result.session, boot, timeout):
         say(f"warning: systemd was still starting units after {timeout:g} s; saved what it had")
 
 
 def _target(root: Sysroot, session: str | None) -> str:
     """Where the session is, fetched from memory first if it crossed there."""
     from tracekit.capture.cmdline.session_param import (
+        find_session,
         luo_directory,
         luo_from_cmdline,
         luo_name,
-        session_from_cmdline,
     )
     from tracekit.capture.recover.luo_session import receive
+    from tracekit.errors import TracekitError
     from tracekit.remarks import Remarks
 
     asked = luo_name(session)
     name = asked or (luo_from_cmdline(root) if root.live else None)
     if name is None:
-        return session or session_from_cmdline(root)
-    target = Path(session) if session and asked is None else luo_directory(root, name)
+        return find_session(root, session)
+    chosen = session if asked is None else None
+    target = Path(chosen) if chosen else luo_directory(root, name)
     remarks = Remarks()
-    if receive(root, name, target, remarks):
-        say(f"fetched the session luo:{name} into {target}")
+    try:
+        if receive(root, name, target, remarks):
+            say(f"fetched the session luo:{name} into {target}")
+    except TracekitError as error:
+        if chosen is None:
+            raise
+        say(f"warning: {error}; recovering into {chosen} without it")
     say_diagnostics(remarks.diagnostics)
     return str(target)
 
@@ -103,8 +174,20 @@ def _look_after_canary(root: Sysroot, target: str) -> Canary | None:
     "--region",
     "regions",
     multiple=True,
-    metavar="NAME@PA:SIZE",
-    help="Fetch this physical range (tkA@0x7d600000:4M) instead of what KHO carried.",
+    metavar="NAME@PLACE",
+    help="Fetch this physical range (tkA@0x7d600000:4M) instead of what was carried here, or this "
+    "part of a file or device (tkA@file:/dev/pmem0:0:4M; offset and size may be left out).",
+)
+@click.option(
+    "--memory",
+    metavar="FILE[@ADDRESS]",
+    help="Read physical memory from this file: an ELF core, a dump by makedumpfile or QEMU, or "
+    "plain memory that begins at ADDRESS.",
+)
+@click.option(
+    "--same-machine",
+    is_flag=True,
+    help="The files are this machine's own memory: save this kernel's side, too.",
 )
 @click.option(
     "--wait-userspace",
@@ -119,13 +202,21 @@ def _look_after_canary(root: Sysroot, target: str) -> Canary | None:
     metavar="SECONDS",
     help="Of --wait-userspace.",
 )
+@click.option(
+    "--pending",
+    is_flag=True,
+    help="Only print the session that waits to be recovered; exit code 1 where there is none.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.argument("session", required=False, type=click.Path(readable=False))
 def command(
     sysroot: str,
     regions: tuple[str, ...],
+    memory: str | None,
+    same_machine: bool,
     wait_userspace: bool,
     timeout: float,
+    pending: bool,
     as_json: bool,
     session: str | None,
 ) -> None:
@@ -133,40 +224,56 @@ def command(
 
     The raw memory is copied first, byte for byte; then what the new kernel has to say: its own
     trace, KHO data, symbols, log and clocks. Killed at any point, run it again. Without SESSION it
-    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=). A
-    session that crossed in memory (luo:NAME) is fetched into a new directory first: SESSION, or one
-    below /var/lib/tracekit. A canary is looked at.
+    is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=);
+    after a reboot, a panic or in a crash kernel the newest below /var/lib/tracekit that was
+    recorded into memory which this kernel has been left. A session that crossed in memory
+    (luo:NAME) is fetched into a new directory first: SESSION, or one below /var/lib/tracekit.
 
     \b
       tracekit recover                                           on the machine, as root
       tracekit recover SESSION                                   into another session
       tracekit recover --sysroot new SESSION                     from a saved tree
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
+      tracekit recover --region tk@file:/dev/pmem0:0:8M SESSION  persistent memory
+      tracekit recover --memory vmcore SESSION                   a dump, on any machine
+
+    Regions out of plain files are saved alone, and that takes no root: this kernel need not be the
+    one that came after. A path may have colons; a number behind the last one is an offset unless a
+    file of that name exists.
     """
-    from tracekit.capture.recover.recover import recover
+    from tracekit.capture.recover.elsewhere import is_elsewhere, recover_files
     from tracekit.errors import UsageError
-    from tracekit.parameters import parse_region
+    from tracekit.parameters import RegionSpec, parse_memory, parse_region
     from tracekit.sysroot import Sysroot
 
     wanted = [parse_region(text) for text in regions]
+    whole = parse_memory(memory) if memory is not None else None
     root = Sysroot(sysroot)
+    elsewhere = root.live and is_elsewhere(wanted, whole, same_machine=same_machine)
+    if elsewhere and (wait_userspace or session is None):
+        raise UsageError(
+            "regions out of files are saved alone, without this kernel's side: "
+            + ("name the session's directory" if session is None else "no --wait-userspace then")
+            + ", or say that the files are this machine's memory: --same-machine"
+        )
+    if same_machine and whole is None and all(isinstance(w, RegionSpec) for w in wanted):
+        raise UsageError("--same-machine is about --memory and --region NAME@file:PATH")
     if wait_userspace and not root.live:
         raise UsageError("--wait-userspace is for the running machine, not for a saved tree")
     if session is None and not root.live:
         raise UsageError("with --sysroot name the session's directory too")
-    root.need_root("recover")
-    target = _target(root, session)
-    canary = _look_after_canary(root, target)
-    result = recover(root, target, wanted, progress)
-    say_diagnostics(result.diagnostics)
-    for region in result.regions:
-        state = "kept from an earlier run" if region.kept else "copied"
-        say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
-        detail(f"  {region.owner_evidence}")
-    say(
-        f"saved: boot {result.boot}, kernel {result.release}, in {result.session}\n"
-        f"next: tracekit report {result.session}"
-    )
+    if pending:
+        root.need_root("recover --pending")
+        _show_pending(root, session)
+        return
+    canary = None
+    if elsewhere:
+        result = recover_files(str(session), wanted, progress, whole)
+    else:
+        files = ", or copy the device into a file and name that" if whole or wanted else ""
+        root.need_root("recover", f", or give --sysroot a saved tree{files}")
+        result, canary = _recover(root, session, wanted, whole, wait_userspace)
+    _tell(result)
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:

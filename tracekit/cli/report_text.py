@@ -8,8 +8,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tracekit.cli.printed.canary import canary_lines
 from tracekit.cli.printed.kho import handed_over_lines, left_running_lines, step_table
+from tracekit.report.canary import canary_lines
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
 from tracekit.text import (
@@ -249,7 +249,8 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     if report.units:
         yield "Slowest systemd units", list(_units(report))
     if report.canaries:
-        yield "Canary", list(canary_lines(report.canaries))
+        lines = (Text(line, style) for line, style in canary_lines(report.canaries))
+        yield "Canary", list(lines)
     if report.handed_over:
         yield "Handed over, and what arrived", list(handed_over_lines(report))
     if report.kho_steps:

@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+_PERCENT = (
+    "with % and not $, which this boot loader may not let through; the kernel's physical address "
+    "is no longer random then"
+)
+
+
 def _show(plan: Plan) -> None:
     loader = plan.loader
+    show(f"# carrier: {plan.carrier}: {plan.why}")
     show(f"# kernel command line: add\n{plan.parameters}\n\n# boot loader: {loader.name}")
+    if "%" in plan.parameters:
+        show(f"# {_PERCENT}")
     if loader.update:
         when = "run" if loader.path is None else "write the file below, then run"
         show(f"# {when}: {shlex.join(loader.update)}")
@@ -46,10 +55,19 @@ def _make_effective(options: Options, plan: Plan, no_start: bool) -> None:
     if booted:
         commands.append(("systemctl", "daemon-reload"))
     command = parse_cmdline(Path("/proc/cmdline").read_text("utf-8", "replace"))
-    ready = any(i.region is not None for i in command.instances)
+    ready = any(i.region is not None or i.address is not None for i in command.instances)
     if booted and ready and not no_start:
         commands.append(("systemctl", "start", "tracekit-record.service", "tracekit-load.service"))
     failures = setup.start(commands)
+    if broken := setup.check_arrived(options, plan.loader, plan.parameters).broken:
+        failures += setup.take_back(options, plan)
+        raise TracekitError(
+            f"{plan.loader.name} lost the $ of the carve-out: its entries had {', '.join(broken)}, "
+            "with which no kernel comes up. It has been taken out again"
+            + (f", but not wholly: {'; '.join(failures)}" if failures else "")
+            + f". Look into {plan.loader.shown} before you reboot; by hand, "
+            "memmap=SIZE%ADDRESS-1+2 needs no $"
+        )
     failures += _arrived(options, plan.loader, plan.parameters)
     if not ready:
         if not update:
@@ -92,7 +110,19 @@ def _undo(options: Options) -> None:
 @click.option("--apply", "install", is_flag=True, help="Install it. Without: only show it.")
 @click.option("--undo", is_flag=True, help="Remove what --apply has installed.")
 @click.option(
-    "--size", default="4M", metavar="SIZE", show_default=True, help="Of each of the two regions."
+    "--carrier",
+    type=click.Choice(["kho", "carveout"]),
+    help="The way the memory survives. Default: what 'tracekit doctor' marks with *.",
+)
+@click.option(
+    "--size",
+    metavar="SIZE",
+    help="Of each of the two regions. Default: 4M with KHO, 8M in a carve-out.",
+)
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Of the carve-out. Default: the one there is, else chosen by /proc/iomem.",
 )
 @click.option(
     "--session", metavar="DIR", help="Record into DIR. Default: one a chain in /var/lib/tracekit."
@@ -117,7 +147,9 @@ def _undo(options: Options) -> None:
 def command(
     install: bool,
     undo: bool,
-    size: str,
+    carrier: str | None,
+    size: str | None,
+    address: str | None,
     session: str | None,
     kernel: str | None,
     initrd: str | None,
@@ -128,10 +160,11 @@ def command(
 ) -> None:
     """Show, or install, what records every kexec from boot on.
 
-    The kernel's command line reserves two regions that KHO carries from kernel to kernel, and
-    gives one of them to a trace instance. Systemd units record from boot to the jump, load the
-    next kernel with the right command line, and recover after it: then a plain 'systemctl kexec'
-    leaves a session behind.
+    The kernel's command line sets two regions aside, which KHO carries from kernel to kernel, or
+    which lie in a carve-out that every kernel leaves alone (memmap=: x86, no KHO needed, survives a
+    warm reboot and a panic too), and gives one of them to a trace instance. Systemd units record
+    from boot to the jump, load the next kernel with the right command line, and recover after it:
+    then a plain 'systemctl kexec' leaves a session behind.
 
     \b
       tracekit setup                  shows all of it
@@ -140,10 +173,16 @@ def command(
     """
     from tracekit.capture.cmdline import setup
     from tracekit.errors import UsageError
+    from tracekit.parameters import memparse
 
     if install and undo:
         raise UsageError("--apply or --undo, not both")
-    options = setup.Options(root, size, session, kernel, initrd, program)
+    place = memparse(address) if address is not None else None
+    if address is not None and (place is None or place[1]):
+        raise UsageError(f"--address {address!r}: write a number, as in 0x70000000")
+    options = setup.Options(
+        root, size, session, kernel, initrd, program, carrier, place[0] if place else None
+    )
     if undo:
         _undo(options)
         return
@@ -153,6 +192,8 @@ def command(
         _make_effective(options, plan, no_start)
     if as_json:
         document = {
+            "carrier": plan.carrier,
+            "why": plan.why,
             "parameters": plan.parameters,
             "boot_loader": plan.loader.name,
             "update": list(plan.loader.update),

@@ -33,9 +33,14 @@ def command(sysroot: str, session: str, as_json: bool) -> None:
       tracekit snapshot -o SESSION                   on the machine, as root
       tracekit snapshot --sysroot old -o SESSION     from a saved tree
     """
+    from tracekit.capture.cmdline.session_param import luo_name
     from tracekit.capture.save.snapshot import snapshot
     from tracekit.sysroot import Sysroot
 
+    if luo_name(session) is not None:
+        raise click.UsageError(
+            f"-o {session} is for 'tracekit handover', which jumps: a snapshot goes to a directory"
+        )
     root = Sysroot(sysroot)
     root.need_root("snapshot")
     result = snapshot(root, session, progress)

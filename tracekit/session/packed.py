@@ -1,6 +1,6 @@
 """A session as one block of memory: a header, then an archive of the directory.
 
-For carriers that hand on memory and no files (:mod:`tracekit.carriers.luo_memfd`). The header is
+For carriers that hand on memory and no files (:mod:`tracekit.carriers.luo.memfd`). The header is
 written last, so a block without one was never filled. What comes out of a block goes the way of
 every archive (:mod:`tracekit.session.store`): nothing in it is believed.
 """

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tracekit.capture.cmdline.bootloader import GRUB_FILE, KERNEL_CMDLINE, Loader, parameters
+from tracekit.capture.cmdline.bootloader import GRUB_FILE, KERNEL_CMDLINE, Loader
 from tracekit.capture.cmdline.bootloader import find_loader as find
 from tracekit.capture.cmdline.readback import read_back
+from tracekit.capture.cmdline.wanted import kho_parameters as parameters
 from tracekit.cli import main
 from tracekit.sysroot import Sysroot
 
@@ -166,10 +167,94 @@ def test_setup_says_what_to_run_in_an_image(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     system(tmp_path / "root", FEDORA)
-    command = ["setup", "--root", str(tmp_path / "root"), "--program", "/usr/bin/tracekit"]
+    root = ["--root", str(tmp_path / "root")]
+    command = ["setup", *root, "--program", "/usr/bin/tracekit", "--carrier", "kho"]
     assert main([*command, "--apply"]) == 0
     said = "in the installed system run: grubby --update-kernel=ALL '--args=kho=on "
     assert said in capsys.readouterr().err
     system(tmp_path / "root", {ENTRY: OPTIONS.format(f" {WANTED}")})
     assert main([*command, "--undo"]) == 0
     assert "grubby --update-kernel=ALL '--remove-args=kho=on " in capsys.readouterr().err
+
+
+# -- a carve-out, whose $ boot loaders like to expand -----------------------------------------
+
+CARVED = "memmap=16M$0x70000000 trace_instance=tk^traceoff@0x70000000:8M"
+PERCENT = CARVED.replace("$0x70000000", "%0x70000000-1+2")
+MENU = "boot/grub/grub.cfg"
+RUNNING = {LOADER_INFO: b"\7\0\0\0" + "systemd-boot 257".encode("utf-16-le")}
+
+
+@pytest.mark.parametrize(
+    ("files", "parameters"),
+    [
+        (DEBIAN, CARVED),  # escaped, see test_setup
+        (FEDORA, PERCENT),
+        (FEDORA | LINE, PERCENT),
+        (SYSTEMD | LINE, CARVED),
+        (SYSTEMD | LINE | RUNNING, CARVED),
+        (SYSTEMD | LINE | {"usr/bin/sdbootutil": ""}, PERCENT),
+        (LINE, PERCENT),  # whose entries they are is not known
+        (SYSTEMD, PERCENT),
+        (FEDORA | {"ostree/repo/": ""}, PERCENT),
+        ({}, PERCENT),
+    ],
+)
+def test_the_dollar_is_left_only_where_it_gets_through(
+    tmp_path: Path, files: dict[str, str | bytes], parameters: str
+) -> None:
+    loader = loader_of(system(tmp_path, files), CARVED)
+    assert loader.parameters == parameters
+    assert not any("$" in word for word in loader.update)
+
+
+def menu(word: str) -> str:
+    """A menu as grub-mkconfig (2.06) writes it."""
+    line = f"\tlinux\t/boot/vmlinuz root=/dev/vda1 ro  {word} {CARVED.split()[1]} quiet\n"
+    return f"menuentry 'Debian' {{\n{line}\tinitrd /boot/initrd.img\n}}\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "good", "broken"),
+    [
+        (r"memmap=16M\$0x70000000", True, ()),
+        ("memmap=16M$0x70000000", False, ("memmap=16M$0x70000000",)),  # GRUB expands that
+        ("memmap=16M", False, ("memmap=16M",)),
+        ("memmap=16Mx70000000", False, ("memmap=16Mx70000000",)),
+        (r"memmap=16M\\$0x70000000", False, (r"memmap=16M\\$0x70000000",)),
+        (r"memmap=16M\\\$0x70000000", False, (r"memmap=16M\\\$0x70000000",)),
+        (r"memmap=16M\$0x60000000", False, ()),  # somebody's, and ours is not there
+        (r"memmap=16M\$0x60000000 memmap=16M\$0x70000000", True, ()),
+        ("memmap=160M memmap=16G!4G", False, ()),
+        ("", False, ()),
+    ],
+)
+def test_grubs_menu_has_exactly_the_escaped_dollar(
+    tmp_path: Path, word: str, good: bool, broken: tuple[str, ...]
+) -> None:
+    root = system(tmp_path, DEBIAN | {MENU: menu(word)})
+    found = read_back(root, loader_of(root, CARVED), CARVED)
+    assert (found.good, found.broken) == (good, broken)
+
+
+@pytest.mark.parametrize(
+    ("word", "good", "broken"),
+    [
+        (PERCENT, True, ()),
+        (CARVED, False, ("memmap=16M$0x70000000",)),  # GRUB expands it to memmap=16M
+        ("memmap=16M", False, ("memmap=16M",)),
+    ],
+)
+def test_no_entry_has_a_dollar_where_grub_reads_it(
+    tmp_path: Path, word: str, good: bool, broken: tuple[str, ...]
+) -> None:
+    root = system(tmp_path, FEDORA | {ENTRY: OPTIONS.format(f" {word}")})
+    found = read_back(root, loader_of(root, CARVED), CARVED)
+    assert (found.good, found.broken) == (good, broken)
+
+
+def test_what_is_taken_from_entries_has_no_remains(tmp_path: Path) -> None:
+    root = system(tmp_path, FEDORA | {ENTRY: OPTIONS.format(f" memmap=1G!4G {PERCENT}")})
+    loader = loader_of(root, "")
+    assert loader.undo[-1] == f"--remove-args={' '.join(sorted(PERCENT.split()))}"
+    assert read_back(root, loader, "").good is False

@@ -96,7 +96,83 @@ def test_any_text_gives_a_line_or_says_why_not(text: str) -> None:
         found = next_cmdline(text, "/s")
     except UsageError:
         return
-    assert parse_cmdline(found.cmdline).kho is True
+    command = parse_cmdline(found.cmdline)
+    assert command.kho is True or any(i.address for i in parse_cmdline(text).instances)
+
+
+# -- carve-outs -------------------------------------------------------------------------------
+
+CARVED = (
+    "BOOT_IMAGE=/vmlinuz root=/dev/vda1 ro memmap=16M$0x70000000 "
+    "trace_instance=tk^traceoff@0x70000000:8M"
+)
+
+
+def test_the_halves_of_a_carve_out_take_turns() -> None:
+    first = next_cmdline(CARVED, "/s")
+    assert first.region == "carveout-70800000" and first.warnings == ()
+    assert first.cmdline == (
+        "root=/dev/vda1 ro memmap=16M$0x70000000 trace_instance=tk^traceoff@0x70800000:8M "
+        "trace_clock=x86-tsc trace_event=initcall:*,sched:sched_process_exec tracekit.session=/s"
+    )
+    second = next_cmdline(first.cmdline, "/s")
+    assert second.region == "carveout-70000000"
+    assert next_cmdline(second.cmdline, "/s").cmdline == first.cmdline
+
+
+@pytest.mark.parametrize(
+    "memmap",
+    [
+        "memmap=16M$0x70000000",
+        "memmap=16M%0x70000000-1+2",
+        "memmap=8M$0x70000000 memmap=8M$0x70800000",
+        "memmap=8M$0x70000000,8M$0x70800000",
+    ],
+)
+def test_memmap_is_carried_on(memmap: str) -> None:
+    current = f"quiet memmap=1M$0x1000000 {memmap} trace_instance=tk@0x70000000:8M"
+    found = next_cmdline(current, "/s", base="console=ttyS0")
+    assert found.region == "carveout-70800000"
+    assert found.cmdline.startswith(f"console=ttyS0 {memmap} trace_instance=")
+    assert "1M$0x1000000" not in found.cmdline  # not ours, and --append replaces it
+    kept = next_cmdline(current, "/s", base=f"console=ttyS0 {memmap}").cmdline
+    assert kept.count("0x70000000") == 1  # there already; the instance is on the other half
+
+
+def test_kho_is_left_as_it_is_beside_a_carve_out() -> None:
+    assert "kho" not in next_cmdline(CARVED, "/s").cmdline
+    for word in ("kho=on", "kho=off"):
+        assert next_cmdline(f"{CARVED} {word}", "/s").cmdline.split().count(word) == 1
+
+
+def test_a_carve_out_without_a_second_half() -> None:
+    found = next_cmdline("memmap=8M$0x70000000 trace_instance=tk@0x70000000:8M", "/s")
+    assert found.region is None and "memmap=8M$0x70000000" in found.cmdline
+    assert "trace_instance" not in found.cmdline and "no second half" in found.warnings[0]
+
+
+def test_a_half_that_somebody_uses_is_not_taken() -> None:
+    found = next_cmdline(f"{CARVED} trace_instance=mine@0x70800000:8M", "/s")
+    assert found.region is None and "trace_instance=mine@0x70800000:8M" in found.cmdline
+
+
+@pytest.mark.parametrize("carrier", ["kho", "carveout"])
+def test_of_two_carriers_the_one_that_is_asked_for(carrier: str) -> None:
+    both = f"{CARVED.replace('=tk^', '=t2^')} {FIRST}"
+    found = next_cmdline(both, "/s", carrier=carrier)
+    assert found.instance == {"kho": "tk", "carveout": "t2"}[carrier]
+    assert found.region == {"kho": "tkB", "carveout": "carveout-70800000"}[carrier]
+
+
+@pytest.mark.parametrize("wrong", ["memmap=16M", "memmap=16Mx70000000", r"memmap=16M\$0x70000000"])
+def test_a_lost_dollar_is_refused(wrong: str) -> None:
+    with pytest.raises(UsageError, match=r"limits the memory to 16M.*take the \$"):
+        next_cmdline(CARVED, "/s", base=f"quiet {wrong}")
+
+
+@pytest.mark.parametrize("fine", ["memmap=exactmap", "memmap=64M", "memmap=1G!4G", "memmap=4K#1M"])
+def test_other_uses_of_memmap_stay(fine: str) -> None:
+    assert fine in next_cmdline(CARVED, "/s", base=f"quiet {fine}").cmdline
 
 
 def test_live_update_is_recorded_where_it_is_on() -> None:

@@ -11,8 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK, parameters
-from tracekit.capture.cmdline.setup import UNITS, Options, apply, make_plan, start, undo
+from tracekit.capture.cmdline.bootloader import GRUB_FILE, MARK
+from tracekit.capture.cmdline.setup import (
+    UNITS,
+    Options,
+    apply,
+    check_arrived,
+    make_plan,
+    start,
+    take_back,
+    undo,
+)
+from tracekit.capture.cmdline.wanted import kho_parameters as parameters
 from tracekit.cli import main
 from tracekit.errors import SourceError, UsageError
 from tracekit.parameters import parse_cmdline
@@ -35,7 +45,7 @@ def system(tmp_path: Path, *paths: str) -> Path:
 
 
 def options(root: Path) -> Options:
-    return Options(root, kernel="/boot/vmlinuz-7.3.4", program="/usr/bin/tracekit")
+    return Options(root, kernel="/boot/vmlinuz-7.3.4", program="/usr/bin/tracekit", carrier="kho")
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -229,6 +239,8 @@ def test_the_command_shows_and_installs(tmp_path: Path, capsys: pytest.CaptureFi
         "/boot/k",
         "--program",
         "/usr/bin/tracekit",
+        "--carrier",
+        "kho",
     ]
     assert main(command) == 0
     shown = capsys.readouterr().out
@@ -243,3 +255,97 @@ def test_the_command_shows_and_installs(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["setup", "--root", str(root), "--undo"]) == 0
     assert not (root / GRUB_FILE).exists()
     assert main([*command, "--apply", "--undo"]) == 2
+
+
+# -- carve-outs -------------------------------------------------------------------------------
+
+PLACE = 0x70000000
+CARVED = "memmap=16M$0x70000000 trace_instance=tk^traceoff@0x70000000:8M"
+
+
+def carving(root: Path) -> Options:
+    return replace(options(root), carrier="carveout", address=PLACE)
+
+
+def test_grub_gets_an_escaped_dollar(tmp_path: Path) -> None:
+    """What grub-mkconfig copies into grub.cfg; run through the real one by hand."""
+    root = system(tmp_path, "etc/default/grub", "etc/default/grub.d/")
+    apply(carving(root), make_plan(carving(root)))
+    script = f'GRUB_CMDLINE_LINUX="quiet"; . {root}/{GRUB_FILE}; printf %s "$GRUB_CMDLINE_LINUX"'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"quiet {CARVED}".replace("$", r"\$")
+    again = replace(carving(root), address=None)  # the address stays without being named
+    assert all(line.startswith("as it was") for line in apply(again, make_plan(again)))
+    undo(options(root))
+    assert not (root / GRUB_FILE).exists()
+
+
+def test_from_kho_to_a_carve_out_and_back(tmp_path: Path) -> None:
+    root = system(tmp_path)
+    line = root / "etc/kernel/cmdline"
+    line.parent.mkdir(parents=True)
+    line.write_text("root=x memmap=4K$0x1000\n")
+    for wanted in (options(root), carving(root), options(root)):
+        apply(wanted, make_plan(wanted))
+        text = line.read_text()
+        assert text.startswith("root=x memmap=4K$0x1000 ") and text.count("trace_instance") == 1
+    apply(carving(root), make_plan(carving(root)))
+    assert "%0x70000000-1+2" in line.read_text() and "kho" not in line.read_text()
+    undo(options(root))
+    assert line.read_text() == "root=x memmap=4K$0x1000\n"
+
+
+@pytest.mark.parametrize("before", [None, f"{MARK}\nGRUB_CMDLINE_LINUX=x\n"])
+def test_a_lost_dollar_is_taken_back(
+    tmp_path: Path, before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The live root's path is the image's here, and grub-mkconfig one that drops backslashes."""
+    root = system(tmp_path, "etc/default/grub", "etc/default/grub.d/", "boot/grub/")
+    if before is not None:
+        (root / GRUB_FILE).write_text(before)
+    cfg = root / "boot/grub/grub.cfg"
+    ran: list[tuple[str, ...]] = []
+
+    def mkconfig(commands: list[tuple[str, ...]]) -> list[str]:
+        ran.extend(commands)
+        file = root / GRUB_FILE
+        text = file.read_text() if file.exists() else ""
+        words = text.rpartition("$GRUB_CMDLINE_LINUX ")[2].strip('"\n')
+        cfg.write_text(f"linux /vmlinuz root=x {words.replace(chr(92), '')}\n")
+        return []
+
+    monkeypatch.setattr("tracekit.capture.cmdline.setup.start", mkconfig)
+    plan = make_plan(carving(root))
+    apply(carving(root), plan)
+    mkconfig([plan.loader.update])
+    back = check_arrived(carving(root), plan.loader, plan.parameters)
+    assert back.broken == (CARVED.split(maxsplit=1)[0],)
+    assert take_back(carving(root), plan) == []
+    assert [words[0] for words in ran] == ["grub-mkconfig"] * 2
+    assert (before is None) == (not (root / GRUB_FILE).exists())
+    assert before is None or (root / GRUB_FILE).read_text() == before
+    assert "memmap" not in cfg.read_text()
+
+
+def test_the_command_says_which_carrier_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = system(tmp_path, "etc/default/grub", "etc/default/grub.d/")
+    command = [
+        "setup",
+        "--root",
+        str(root),
+        "--kernel",
+        "/boot/k",
+        "--program",
+        "/usr/bin/tracekit",
+    ]
+    assert main([*command, "--carrier", "carveout"]) == 3
+    assert "name one with --address" in capsys.readouterr().err
+    command += ["--carrier", "carveout", "--address", "0x70000000"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("# carrier: carveout: no memmap=")
+    assert main([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["carrier"], document["parameters"]) == ("carveout", CARVED)
+    assert main([*command[:-1], "here"]) == 2

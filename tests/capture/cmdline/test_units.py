@@ -30,7 +30,7 @@ def units(tmp_path: Path) -> dict[str, Path]:
     """Every unit as it is installed, by name."""
     (tmp_path / "root").mkdir()
     program = shutil.which("true")
-    plan = make_plan(Options(tmp_path / "root", kernel="/boot/k", program=program))
+    plan = make_plan(Options(tmp_path / "root", kernel="/boot/k", program=program, carrier="kho"))
     found = {}
     for name in UNITS:
         found[name] = tmp_path / name
@@ -111,3 +111,14 @@ def test_recover_makes_no_call_that_its_unit_forbids(
         pytest.skip("NOT TESTED: THE UNITS' SYSTEM CALLS: strace may not trace here")
     assert {"openat", "read", "fsync"} <= calls
     assert calls - allowed(units["tracekit-recover.service"]) == set()
+
+
+def test_recover_is_started_after_every_way_down(units: dict[str, Path]) -> None:
+    """A kexec, a reboot or panic with a carve-out, a crash kernel; only where something waits."""
+    text = units["tracekit-recover.service"].read_text()
+    conditions = re.findall(r"^ConditionKernelCommandLine=(.*)$", text, re.M)
+    assert conditions == ["|tracekit.session", "|memmap", "|elfcorehdr"]
+    assert re.search(r"^ExecCondition=\S+ recover --pending$", text, re.M)
+    assert re.search(r"^SuccessExitStatus=5$", text, re.M)  # NothingToRecover
+    for name in ("tracekit-recover.service", "tracekit-record.service"):
+        assert "DeviceAllow=/dev/mem r\n" in units[name].read_text()

@@ -295,9 +295,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr()
     assert told.err == "ready\n"
     assert "\x1b" not in told.out
-    assert all(line.startswith("ok ") for line in told.out.splitlines())
+    checked, listed = told.out.split("\ncarriers:\n")
+    assert all(line.startswith("ok ") for line in checked.splitlines())
+    assert "* in use   kho       tk is on tkA, which KHO hands on" in listed
+    assert "survives: kexec, reboot, panic; CPU 0: " in listed
     assert main([*command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["ready"] is True
+    document = json.loads(capsys.readouterr().out)
+    assert (document["ready"], document["carrier"]) == (True, "kho")
+    assert [c["name"] for c in document["carriers"]] == ["kho", "vmcore", "carveout", "luck"]
     (root / "proc/cmdline").write_text("kho=off\n")
     assert main(command) == 1
     told = capsys.readouterr()

@@ -312,7 +312,7 @@ def test_where_the_region_lies(tree: Path) -> None:
     with pytest.raises(SourceError, match="mount debugfs"):
         region_of(Logged(tree), "other")
     (tree / "proc/cmdline").write_text("trace_instance=tk@0x70000000:4M\n")
-    assert region_of(Live(tree), "tk") == ("tk", 0x70000000, 4 << 20)
+    assert region_of(Live(tree), "tk") == ("carveout-70000000", 0x70000000, 4 << 20)
 
 
 def test_the_session_of_a_boot(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

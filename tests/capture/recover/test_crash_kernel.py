@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine_trees import OLD_TEXT, REGION, TKA, Machine, old_machine
+from tests.support.machine_trees import OLD_TEXT, PAGE, REGION, TKA, Machine, old_machine
+from tests.support.memory.kdump_writer import flattened, write_kdump
 from tests.support.sessions.handed_over import (
     RESERVED,
     machine_after,
@@ -74,8 +75,9 @@ def test_a_crash_kernel_without_a_place_to_look_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("vmcore", "part"),
     [
-        (b"KDUMP   " + bytes(100), "compressed dump of makedumpfile"),
-        (b"makedumpfile" + bytes(100), "makedumpfile -R"),
+        (b"DISKDUMP" + bytes(100), "dump in diskdump format"),
+        (b"KDUMP   " + bytes(100), "expected the header of a compressed dump"),
+        (b"makedumpfile" + bytes(100), "a flattened dump of type 0"),
         (None, "not there"),
     ],
 )
@@ -86,6 +88,16 @@ def test_a_crash_kernel_whose_vmcore_is_of_no_use(
     new.files = {"proc/vmcore": vmcore} if vmcore else {}
     message = nothing(tmp_path, new)
     assert "crash kernel" in message and part in message
+
+
+def test_a_saved_vmcore_may_be_compressed(tmp_path: Path) -> None:
+    new = crash_machine(b"")
+    data = ring(OLD_TEXT, 3, 9)
+    pages = {TKA // PAGE + n: data[n * PAGE :][:PAGE] for n in range(REGION // PAGE)}
+    new.files = {"proc/vmcore": flattened(write_kdump(pages))}
+    result = run(tmp_path, new)
+    assert [(r.name, r.boot, r.carrier) for r in result.regions] == [("tkA", 0, "vmcore")]
+    assert Session.open(tmp_path / "S").read("boots/0/regions/tkA.raw") == data
 
 
 def test_a_vmcore_that_lacks_the_regions(tmp_path: Path) -> None:

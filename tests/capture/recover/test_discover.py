@@ -65,7 +65,7 @@ def test_no_core(tmp_path: Path) -> None:
     new = new_machine()
     new.files["proc/kcore"] = b"not an ELF file"
     message = nothing(tmp_path, new)
-    assert "not an ELF core" in message
+    assert "not a dump of memory that this reads" in message
 
 
 def test_a_core_without_the_range(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.dump_file import open_dump
+from tracekit.carriers.dumps.elf_core import ElfCore
+from tracekit.carriers.dumps.page_codecs import lzo1x, snappy, unzlib, zstd
+from tracekit.carriers.memory import PhysicalMemory
 from tracekit.errors import Diagnostic, ParseError, SourceError
 from tracekit.kho.fdt import Node, parse_fdt
 from tracekit.kho.luo import parse_luo
@@ -22,6 +25,7 @@ from tracekit.session.tar import tar_members
 
 _U64 = 1 << 64
 _LIMIT = 1 << 20  # bytes an archive may have unpacked
+_WALKED = 1 << 24  # bytes of a range whose pages are counted
 _READ = 1 << 16  # bytes read of a core's first range
 
 
@@ -54,11 +58,30 @@ def elf_core(data: bytes) -> None:
 
     Raises :class:`~tracekit.errors.SourceError`.
     """
-    with ElfCore(io.BytesIO(data), "fuzz") as memory:
+    _read(ElfCore(io.BytesIO(data), "fuzz"), whole=True)
+
+
+def dump_file(data: bytes) -> None:
+    """A core or a compressed dump, flattened or not. Raises as :func:`elf_core` does."""
+    _read(open_dump(io.BytesIO(data), "fuzz"), whole=False)
+
+
+def page_codecs(data: bytes) -> None:
+    """A page of a dump in each of its compressions: exactly a page comes of it, or an error."""
+    for codec in (lzo1x, snappy, unzlib, zstd):
+        for size in (64, 580, 4096):
+            with suppress(ParseError):
+                assert len(codec(data, size)) == size
+
+
+def _read(opened: PhysicalMemory, *, whole: bool) -> None:
+    """``whole``: all of its ranges are in it."""
+    with opened as memory:
         assert memory.describe()
         for each in memory.ranges[:4]:
             assert each.size > 0 and each.end <= _U64
-            assert memory.holds(each.address, each.size)
+            held = memory.held(each.address, min(each.size, _WALKED))
+            assert 0 <= held <= each.size and (not whole or memory.holds(each.address, each.size))
             with suppress(SourceError):
                 size = min(each.size, _READ)
                 assert len(memory.read(each.address, size)) == size

@@ -12,16 +12,19 @@ import numpy as np
 
 from tracekit.browse.index.codec import decode, encode
 from tracekit.browse.index.load import About
+from tracekit.carriers.luo.systemd_store import stored
 from tracekit.clocks.evidence import BootClocks
 from tracekit.clocks.fit import read_samples
 from tracekit.errors import SessionError
 from tracekit.probes.records import RECORD
 from tracekit.report.systemd import read_systemd
 from tracekit.session import Session
+from tracekit.session.canary import read_document
 from tracekit.session.limits import Oversized
 from tracekit.session.manifest import Manifest, parse_manifest
 from tracekit.session.names import check_relative, safe_name, strip_suffix
 from tracekit.session.notes import Notes
+from tracekit.session.packed import frame, unframe
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.bpf_records import with_probes
 from tracekit.timeline.read_buffers import read_buffers
@@ -47,6 +50,29 @@ class _Memory:
 def _session(**files: bytes) -> Session:
     named = {name.replace("__", "/").replace("_dot_", "."): data for name, data in files.items()}
     return Session(Path("/fuzz"), _Memory(named), Manifest("fuzz", "recovered", [0, 1]))
+
+
+def packed(data: bytes) -> None:
+    """A session in memory: what comes out is what the header's checksum is of.
+
+    Raises :class:`~tracekit.errors.SessionError`.
+    """
+    archive, suffix = unframe(lambda offset, size: data[offset : offset + size], len(data), "fuzz")
+    assert frame(archive, suffix)[:68] == data[:68]
+
+
+def canary(data: bytes) -> None:
+    """``canary.json``: written again, it is the same.
+
+    Raises :class:`~tracekit.errors.ParseError`.
+    """
+    found = read_document(data, "fuzz")
+    assert read_document(found.encode(), "fuzz") == found
+
+
+def systemd_store(data: bytes) -> None:
+    """systemd's list of what it preserved. Raises :class:`~tracekit.errors.SourceError`."""
+    assert all(entry.token is None or 0 < entry.token < 1 << 64 for entry in stored(data))
 
 
 def manifest(data: bytes) -> None:

@@ -6,9 +6,10 @@ import contextlib
 import random
 import struct
 
-from tracekit.capture.cmdline.bootloader import without
-from tracekit.capture.cmdline.compose import next_cmdline
+from tracekit.capture.cmdline.compose import next_cmdline, preserved_instance
 from tracekit.capture.cmdline.session_param import named_session
+from tracekit.capture.cmdline.wanted import installed, without
+from tracekit.carriers.carve_out import halves
 from tracekit.carriers.machine import mapped_instances
 from tracekit.clocks.kernel_log import read_kernel_log
 from tracekit.errors import FormatError, UsageError
@@ -17,7 +18,13 @@ from tracekit.ftrace.format import parse_header_page
 from tracekit.ftrace.kernel_printf.vsprintf import parse_format_string
 from tracekit.ftrace.printers.binprintf import binary_text
 from tracekit.ftrace.symbols import Symbols
-from tracekit.parameters import parse_cmdline, parse_region, split_parameters
+from tracekit.parameters import (
+    FileRegion,
+    parse_cmdline,
+    parse_memory,
+    parse_region,
+    split_parameters,
+)
 from tracekit.probes.kernel import ProbedKernel
 from tracekit.query.expr import comparisons, parse, parse_number
 from tracekit.sysroot import format_kmsg
@@ -122,16 +129,30 @@ def cmdline(data: bytes) -> None:
     assert len(split_parameters(text)) <= len(text)
     assert "reserve_mem=4M:4096:tkA" not in without(text).split()
     named_session(text)
+    installed(text)
+    mine = preserved_instance(command, "tk")
+    carved = mine is not None and mine.address is not None
+    kept = list(halves(command))
     following = next_cmdline(text, "/var/lib/s", instance="tk")
     again = parse_cmdline(following.cmdline)
-    assert again.kho
+    assert again.kho or carved
     assert {m.name for m in command.reserve_mem} <= {m.name for m in again.reserve_mem}
+    ends = {start + size for start, size in again.carved}
+    assert not carved or all(any(end >= start + size for end in ends) for start, size in kept)
 
 
 def region_spec(data: bytes) -> None:
-    """``NAME@PA:SIZE``. Raises :class:`~tracekit.errors.UsageError`."""
-    spec = parse_region(data.decode("utf-8", "replace"))
-    assert spec.name and 0 < spec.address < _U64 and spec.address + spec.size <= _U64
+    """``NAME@PA:SIZE``, ``NAME@file:PATH``. Raises :class:`~tracekit.errors.UsageError`."""
+    text = data.decode("utf-8", "replace")
+    with contextlib.suppress(UsageError):
+        memory = parse_memory(text, lambda path: len(path) == 3)
+        assert memory.path and (memory.address is None or 0 <= memory.address < _U64)
+    spec = parse_region(text, lambda path: len(path) == 3)
+    assert spec.name
+    if isinstance(spec, FileRegion):
+        assert spec.path and 0 <= spec.offset < _U64 and spec.size != 0
+    else:
+        assert 0 < spec.address < _U64 and spec.address + spec.size <= _U64
 
 
 def expression(data: bytes) -> None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from tracekit.errors import SourceError, UsageError
+from tracekit.capture.cmdline.wanted import ours, with_percent, without
+from tracekit.errors import SourceError
 from tracekit.sysroot import Sysroot
 
 __all__ = [
@@ -25,9 +26,6 @@ __all__ = [
     "Loader",
     "entry_lines",
     "find_loader",
-    "ours",
-    "parameters",
-    "without",
 ]
 
 MARK = "# Installed by tracekit setup."  # the first line of our files
@@ -52,8 +50,6 @@ _OTHERS = (
     ("boot/firmware/cmdline.txt", "Raspberry Pi firmware",
      "add them to the one line of /boot/firmware/cmdline.txt"),
 )  # fmt: skip
-_SIZE = re.compile(r"[1-9][0-9]{0,9}[KMG]?")
-_ALIGN = "2M"  # a huge page, so the direct map is not split for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +60,7 @@ class Loader:
     command that makes the parameters take effect, ``undo`` the one after they are taken away, ()
     where the user has to do it by hand; ``note`` is advice for the user. ``shown`` is where its
     entries can be read: a ``grub.cfg`` or a directory of entries, None where that is not known.
+    ``parameters`` are what the kernel is to get, as this loader lets it through.
     """
 
     name: str
@@ -72,40 +69,24 @@ class Loader:
     note: str
     undo: tuple[str, ...] = ()
     shown: str | None = None
+    parameters: str = ""
 
-    def content(self, wanted: str, present: str) -> str:
-        """The file's new content; ``present`` is what is in it now ('' if it is not there)."""
+    def content(self, present: str) -> str:
+        """The file's new content; ``present`` is what is in it now ('' if it is not there).
+
+        grub-mkconfig copies the variable's value into grub.cfg, where GRUB expands ``$`` but not
+        ``\\$``; in the double quotes of a shell that takes three backslashes.
+        """
         if self.path == GRUB_FILE:
-            return f'{MARK}\nGRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {wanted}"\n'
-        return f"{without(present)} {wanted}\n".lstrip(" ")
+            escaped = self.parameters.replace("$", r"\\\$")
+            return f'{MARK}\nGRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {escaped}"\n'
+        return f"{without(present)} {self.parameters}\n".lstrip(" ")
 
-
-def parameters(size: str) -> str:
-    """What the first kernel of a chain needs on its command line.
-
-    Two regions of ``size`` (``4M``), one for each of two kernels in turn. Raises
-    :class:`~tracekit.errors.UsageError`.
-    """
-    if _SIZE.fullmatch(size) is None:
-        raise UsageError(f"--size {size!r}: write a number of bytes with K, M or G, as in 4M")
-    regions = " ".join(f"reserve_mem={size}:{_ALIGN}:{name}" for name in ("tkA", "tkB"))
-    return f"kho=on {regions} trace_instance=tk^traceoff@tkA"
-
-
-_OURS = re.compile(r"kho=on|reserve_mem=[^\s:]+:[^\s:]+:tk[AB]|trace_instance=tk\^traceoff@tkA")
-
-
-def without(cmdline: str) -> str:
-    """A command line without what :func:`parameters` adds; comment lines stay, and come first."""
-    comments = [line for line in cmdline.splitlines() if line.startswith("#")]
-    lines = [line for line in cmdline.splitlines() if not line.startswith("#")]
-    words = (word for word in " ".join(lines).split() if not _OURS.fullmatch(word))
-    return "\n".join((*comments, " ".join(words)))
-
-
-def ours(cmdline: str) -> list[str]:
-    """The words of a command line that :func:`parameters` adds, of whatever size."""
-    return [word for word in cmdline.split() if _OURS.fullmatch(word)]
+    @property
+    def entry_words(self) -> list[str]:
+        """The parameters as the entries in ``shown`` must have them."""
+        menu = PurePosixPath(self.shown or "").name == "grub.cfg"
+        return [word.replace("$", r"\$") if menu else word for word in self.parameters.split()]
 
 
 class _System:
@@ -225,9 +206,19 @@ def _by_hand(system: _System) -> Loader | None:
 def find_loader(root: Sysroot, which: Callable[[str], bool], wanted: str) -> Loader:
     """The boot loader of the system below ``root``, and what brings it the ``wanted`` parameters.
 
-    ``which`` tells whether a program is there.
+    ``which`` tells whether a program is there. A ``$`` in ``wanted`` is left only where it is known
+    to get through: escaped in grub.cfg, and in entries that systemd-boot itself reads. GRUB expands
+    it in entries, and there is no escape (``expand_val()`` in its ``blscfg.c``).
     """
     system = _System(root, which)
+    loader = _detect(system, with_percent(wanted))
+    by_systemd = system.systemd_boot and system.entries and not which("sdbootutil")
+    literal = loader.path == GRUB_FILE or (loader.path == KERNEL_CMDLINE and by_systemd)
+    return replace(loader, parameters=wanted if literal else with_percent(wanted))
+
+
+def _detect(system: _System, wanted: str) -> Loader:
+    which = system.which
     if (known := _by_hand(system)) is not None:
         return known
     entries = system.entries

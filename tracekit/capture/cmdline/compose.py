@@ -3,7 +3,8 @@
 Two regions take turns (ping-pong): the next kernel's trace instance gets the one that this boot
 does not record in, so nothing touches this boot's record before it is recovered. Both kernels must
 name the same regions with the same sizes: that is how ``reserve_mem=`` finds them again
-(``reserve_mem()`` in ``mm/memblock.c``).
+(``reserve_mem()`` in ``mm/memblock.c``). With a carve-out the regions are its halves, and every
+kernel needs its ``memmap=``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,34 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tracekit.capture.cmdline.carried import (
+    carried_words,
+    check_memmaps,
+    free_half,
+    size_text,
+    still_kept,
+)
 from tracekit.capture.cmdline.luo_probes import luo_probes
+from tracekit.carriers.carve_out import halves
+from tracekit.carriers.choice import carrier_of
 from tracekit.carriers.memory_use import Memory
 from tracekit.errors import UsageError
-from tracekit.parameters import CommandLine, ReserveMem, TraceInstance, parse_cmdline
+from tracekit.parameters import (
+    CommandLine,
+    RegionSpec,
+    ReserveMem,
+    TraceInstance,
+    parse_cmdline,
+)
 
-__all__ = ["BOOT_EVENTS", "MAX_CMDLINE", "SESSION_PARAMETER", "NextBoot", "next_cmdline"]
+__all__ = [
+    "BOOT_EVENTS",
+    "MAX_CMDLINE",
+    "SESSION_PARAMETER",
+    "NextBoot",
+    "next_cmdline",
+    "preserved_instance",
+]
 
 SESSION_PARAMETER = "tracekit.session"
 #: What the next kernel records from its first initcall on, in its global buffer.
@@ -26,7 +49,7 @@ BOOT_EVENTS = ("initcall:*", "sched:sched_process_exec")
 MAX_CMDLINE = 2048
 
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
-_OURS = ("trace_instance", "trace_clock", "trace_event", SESSION_PARAMETER, "kho")
+_OURS = ("trace_instance", "trace_clock", "trace_event", SESSION_PARAMETER)
 _LOADERS = ("BOOT_IMAGE", "initrd")  # added by boot loaders: what they loaded
 
 
@@ -55,9 +78,9 @@ def _name(word: str) -> str:
     return word.strip('"').partition("=")[0].replace("-", "_")
 
 
-def _kept(words: Iterable[str], instance: str) -> Iterator[str]:
+def _kept(words: Iterable[str], instance: str, carved: bool) -> Iterator[str]:
     """The parameters to keep: neither ours nor those that a boot loader adds."""
-    ours = {name.replace("-", "_") for name in _OURS}
+    ours = {name.replace("-", "_") for name in (*_OURS, *(() if carved else ("kho",)))}
     for word in words:
         name = _name(word)
         if name == "trace_instance":
@@ -110,7 +133,12 @@ def _other_region(
     return min(free, key=lambda m: abs(m.size - size), default=None)
 
 
-def _no_other(command: CommandLine, memories: Sequence[Memory]) -> str:
+def _no_other(command: CommandLine, memories: Sequence[Memory], carved: bool) -> str:
+    if carved:
+        return (
+            "the carve-out has no second half that is free, so the next kernel has none to record "
+            "its own way out in: make it twice as large ('tracekit setup --carrier carveout')"
+        )
     uses = {m.name: [k.use_of(m.name) for k in memories] for m in command.reserve_mem}
     taken = {name: [use.who for use in found if use.foreign] for name, found in uses.items()}
     others = ", ".join(f"{name} is used by {who[0]}" for name, who in taken.items() if who)
@@ -141,6 +169,7 @@ def next_cmdline(
     *,
     base: str | None = None,
     instance: str | None = None,
+    carrier: str | None = None,
     clock: str = "x86-tsc",
     events: Sequence[str] = BOOT_EVENTS,
     memory: Memory | None = None,
@@ -148,33 +177,36 @@ def next_cmdline(
     """The command line for the kernel that follows the one booted with ``current``.
 
     ``base`` is the next kernel's command line without tracekit's parameters (default: this
-    kernel's); ``instance`` the trace instance recorded in (default: the one on a reserved region);
+    kernel's); ``instance`` the trace instance recorded in (default: the first in preserved memory),
+    ``carrier`` the kind of that memory;
     ``session`` an absolute path, for the new kernel's ``tracekit recover``; ``clock`` the trace
     clock of the recording; ``memory`` says who uses which region now (default: what ``current``
     says of it). Raises :class:`~tracekit.errors.UsageError` for a value that cannot be
     written on a command line.
     """
     command = parse_cmdline(current)
-    on_region = [i for i in command.instances if i.region is not None]
-    named = [i for i in on_region if instance in (None, i.name)]
-    mine = named[0] if named else None
+    mine = preserved_instance(command, instance, carrier)
+    carved = mine is not None and mine.address is not None
     name = mine.name if mine else instance or "tk"
     text = current if base is None else base
     if text.count('"') % 2 or any(c < " " for c in text.strip()):
         raise UsageError(f"{text[:80]!r}: an open quote or a line end in a kernel's command line")
     words, init = _words(text)
-    kept = list(_kept(words, name))
+    kept = list(_kept(words, name, carved))
     memories = (memory or Memory.of(current), Memory.of(" ".join(kept)))
-    other = _other_region(command, memories, mine)
     warnings: list[str] = []
-    present = {m.name for m in parse_cmdline(" ".join(kept)).reserve_mem}
-    added = ["kho=on"]
-    added += [word for reserved, word in _reservations(current) if reserved.name not in present]
-    if other is not None:
-        flags = dict.fromkeys((*(mine.flags if mine else ()), "traceoff"))
-        added.append(f"trace_instance={name}{''.join(f'^{flag}' for flag in flags)}@{other.name}")
+    if mine is not None and mine.address is not None:
+        added, region = _on_carve_out(command, kept, memories, mine)
     else:
-        warnings.append(_no_other(command, memories))
+        added, region = _on_reserved(command, kept, memories, mine)
+    if region is None:
+        warnings.append(_no_other(command, memories, carved))
+    else:
+        place = region.name
+        if carved:
+            place = f"{region.address:#x}:{size_text(region.size)}"
+        flags = dict.fromkeys((*(mine.flags if mine else ()), "traceoff"))
+        added.append(f"trace_instance={name}{''.join(f'^{flag}' for flag in flags)}@{place}")
     kept, backups, orphans = _with_backups(kept, added)
     added += backups
     if orphans:
@@ -190,7 +222,52 @@ def next_cmdline(
     added += luo_probes(map(_name, kept), MAX_CMDLINE - len(" ".join([*kept, *added, *init])))
     cmdline = " ".join([*kept, *added, *init])
     _check_length(cmdline)
-    return NextBoot(cmdline, name, other.name if other else None, tuple(warnings))
+    check_memmaps(cmdline, sum(size for _, size in halves(command)))
+    if carved and mine is not None:
+        _check_kept(command, parse_cmdline(cmdline), mine)
+    return NextBoot(cmdline, name, region.name if region else None, tuple(warnings))
+
+
+def _check_kept(command: CommandLine, following: CommandLine, mine: TraceInstance) -> None:
+    gone = still_kept(command, following, mine)
+    if gone is not None:
+        raise UsageError(
+            f"the next kernel's command line has no memmap= for {size_text(gone[1])} at "
+            f"{gone[0]:#x}, which this kernel's keeps: the record would be overwritten. Leave "
+            "memmap= out of --append, then it is carried on"
+        )
+
+
+def preserved_instance(
+    command: CommandLine, name: str | None = None, carrier: str | None = None
+) -> TraceInstance | None:
+    """The first instance on preserved memory, of this ``name``, on this ``carrier``."""
+    for instance in command.instances:
+        preserved = instance.region is not None or instance.address is not None
+        if preserved and name in (None, instance.name) and carrier in (None, carrier_of(instance)):
+            return instance
+    return None
+
+
+def _on_reserved(
+    command: CommandLine,
+    kept: Sequence[str],
+    memories: Sequence[Memory],
+    mine: TraceInstance | None,
+) -> tuple[list[str], RegionSpec | None]:
+    """(parameters that ``reserve_mem=`` regions need, the region for the next kernel)."""
+    present = {m.name for m in parse_cmdline(" ".join(kept)).reserve_mem}
+    added = ["kho=on"]
+    added += [w for reserved, w in _reservations(command.text) if reserved.name not in present]
+    other = _other_region(command, memories, mine)
+    return added, RegionSpec(other.name, 0, other.size) if other else None
+
+
+def _on_carve_out(
+    command: CommandLine, kept: Sequence[str], memories: Sequence[Memory], mine: TraceInstance
+) -> tuple[list[str], RegionSpec | None]:
+    """(parameters that a carve-out needs, the half for the next kernel)."""
+    return list(carried_words(command, kept, mine)), free_half(command, memories, mine)
 
 
 def _reservations(text: str) -> Iterator[tuple[ReserveMem, str]]:

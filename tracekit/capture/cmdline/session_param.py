@@ -2,28 +2,36 @@
 
 ``luo:NAME`` instead of a directory: the session crosses in memory that LUO preserves. Before the
 jump it is then a directory on a tmpfs, after it one that ``recover`` makes.
+After a reboot or a panic no command line names it: then it is the newest one below
+``/var/lib/tracekit`` whose last kernel recorded into memory that this one has been left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tracekit.capture.cmdline.compose import SESSION_PARAMETER
-from tracekit.errors import UsageError
-from tracekit.parameters import split_parameters
-from tracekit.sysroot import Sysroot
+from tracekit.capture.cmdline.compose import SESSION_PARAMETER, preserved_instance
+from tracekit.carriers.machine import Machine
+from tracekit.errors import SessionError, TracekitError, UsageError
+from tracekit.parameters import TraceInstance, parse_cmdline, split_parameters
+from tracekit.session import Session
+from tracekit.sysroot import KHO_ROOTS, Sysroot
 
 __all__ = [
     "LUO",
     "SESSIONS",
     "default_session",
+    "find_session",
     "luo_directory",
     "luo_from_cmdline",
     "luo_name",
     "named_session",
     "session_from_cmdline",
+    "waiting_session",
 ]
 
 SESSIONS = Path("/var/lib/tracekit")
@@ -32,6 +40,8 @@ _RUN = Path("/run/tracekit")
 _CMDLINE = "proc/cmdline"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,47}")
 _RESERVED = ("systemd", "tracekit-canary")  # sessions of LUO that are somebody's
+_BOOT_ID = "proc/sys/kernel/random/boot_id"
+_NEWEST = 20  # sessions that are looked into
 
 
 def named_session(cmdline: str) -> str | None:
@@ -98,14 +108,114 @@ def session_from_cmdline(root: Sysroot) -> str:
     return named
 
 
+def find_session(root: Sysroot, session: str | None = None) -> str:
+    """The session to recover into: the one given, or named by the command line, or that waits.
+
+    Raises :class:`~tracekit.errors.UsageError`, which says what was seen, where there is none.
+    """
+    if session is not None:
+        return session
+    if named_session(root.text(_CMDLINE)) is not None:
+        return session_from_cmdline(root)
+    waiting = waiting_session(root)
+    if waiting is None:
+        raise UsageError(
+            f"which session? {root.where(_CMDLINE)} has no {SESSION_PARAMETER}= ('tracekit "
+            f"handover' puts it there), and no session below {SESSIONS} waits for what this kernel "
+            f"has been left{_others(root)}: name the session's directory"
+        )
+    return str(waiting)
+
+
+def waiting_session(root: Sysroot, named: str | None = None) -> Path | None:
+    """The newest session, or the ``named`` one, that a kernel may have left its record for.
+
+    None where there is none. It has not been recovered yet, was another boot's, and recorded into a
+    carve-out that this kernel's command line names too; under a crash kernel, or where KHO has
+    brought something, into any preserved memory.
+    """
+    machine = Machine(root)
+    own = _boot_id(root)
+    for session in _sessions() if named is None else _opened(Path(named)):
+        last = _unrecovered(session, own)
+        if last is not None and _left_here(machine, last):
+            return session.path
+    return None
+
+
+def _boot_id(root: Sysroot) -> str:
+    return (root.get(_BOOT_ID) or b"unknown").decode("ascii", "replace").strip()
+
+
+def _sessions() -> Iterator[Session]:
+    """The sessions below :data:`SESSIONS`, those that were written to last first."""
+    manifests: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for path in SESSIONS.iterdir():
+            with contextlib.suppress(OSError):
+                manifests.append(((path / "manifest.json").stat().st_mtime, path))
+    for _, path in sorted(manifests, reverse=True)[:_NEWEST]:
+        yield from _opened(path)
+
+
+def _opened(path: Path) -> Iterator[Session]:
+    """The session at ``path``, none where it cannot be read."""
+    with contextlib.suppress(TracekitError, OSError):
+        yield Session.open(path)
+
+
+def _unrecovered(session: Session, own: str) -> TraceInstance | None:
+    """The instance that the session's last boot recorded in, None where that is recovered."""
+    boots = session.manifest.boots
+    if session.manifest.state == "recovered" or not boots:
+        return None
+    try:
+        kernel = session.kernel(max(boots))
+    except SessionError:
+        return None
+    if not kernel.get("known") or kernel.get("boot_id") == own:
+        return None
+    return preserved_instance(parse_cmdline(str(kernel.get("cmdline") or "")))
+
+
+def _left_here(machine: Machine, instance: TraceInstance) -> bool:
+    """Whether the memory of another kernel's instance may have come to this one."""
+    if machine.crash_kernel:
+        return True
+    if instance.address is None:
+        return any(machine.root.exists(f"{place}/in/fdt") for place in KHO_ROOTS)
+    command = machine.command
+    kept = [*command.carved, *((i.address, i.size) for i in command.instances if i.address)]
+    return any(start <= instance.address < start + (size or 1) for start, size in kept)
+
+
+def _others(root: Sysroot) -> str:
+    """What sessions wait for memory that this kernel does not keep, in words."""
+    own = _boot_id(root)
+    for session in _sessions():
+        last = _unrecovered(session, own)
+        if last is not None and last.address is not None:
+            return (
+                f" ({session.path} was recorded at {last.address:#x}, which no memmap= of this "
+                "kernel keeps: give every kernel the same)"
+            )
+    return ""
+
+
 def default_session(root: Sysroot) -> Path:
     """The session this boot records into when none is named.
 
-    The one that the previous kernel passed on in ``tracekit.session=``; else this boot's own below
-    ``/var/lib/tracekit``, which is the same on every call.
+    The one that the previous kernel passed on in ``tracekit.session=``; else the one that holds
+    this boot already, for it was recovered into; else this boot's own below ``/var/lib/tracekit``,
+    which is the same on every call.
     """
-    if named_session(root.text("proc/cmdline")) is not None:
+    if named_session(root.text(_CMDLINE)) is not None:
         return Path(session_from_cmdline(root))
+    own = _boot_id(root)
+    for session in _sessions():
+        with contextlib.suppress(SessionError):
+            if any(session.kernel(i).get("boot_id") == own for i in session.manifest.boots):
+                return session.path
     mark = _mark(root)
     existing = sorted(SESSIONS.glob(f"*-{mark}")) if SESSIONS.is_dir() else []
     today = datetime.now(UTC).strftime("%Y%m%d")

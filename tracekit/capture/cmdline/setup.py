@@ -25,11 +25,11 @@ from tracekit.capture.cmdline.bootloader import (
     MARK,
     Loader,
     find_loader,
-    parameters,
-    without,
 )
+from tracekit.capture.cmdline.choice import parameters_for
 from tracekit.capture.cmdline.readback import ReadBack, read_back
 from tracekit.capture.cmdline.session_param import SESSIONS
+from tracekit.capture.cmdline.wanted import without
 from tracekit.errors import SourceError, UsageError
 from tracekit.session.files import Directory, write_all
 from tracekit.sysroot import Sysroot
@@ -51,25 +51,41 @@ _PATIENCE = 600  # seconds allowed for update-grub and the like
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to install. Paths are those of the installed system; None: the default."""
+    """What to install. Paths are those of the installed system; None: the default.
+
+    ``carrier`` is ``kho`` or ``carveout``; ``address`` is the carve-out's.
+    """
 
     root: Path = Path("/")
-    size: str = "4M"
+    size: str | None = None
     session: str | None = None
     kernel: str | None = None
     initrd: str | None = None
     program: str | None = None
+    carrier: str | None = None
+    address: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to install: the parameters, the boot loader, and path below the root -> content."""
+    """What to install: the parameters, the boot loader, and path below the root -> content.
 
-    parameters: str
+    ``carrier`` is the chosen one, ``why`` says why; ``before`` is what the boot loader's file holds
+    until then, None where there is none.
+    """
+
+    carrier: str
+    why: str
     loader: Loader
+    before: str | None
     files: dict[str, str]
     kernel: str
     initrd: str | None
+
+    @property
+    def parameters(self) -> str:
+        """What the kernel is to get on its command line."""
+        return self.loader.parameters
 
 
 def _word(text: str, option: str) -> str:
@@ -118,12 +134,15 @@ def _kernel(options: Options) -> tuple[str, str | None]:
 
 def make_plan(options: Options) -> Plan:
     """What is to be installed. Raises :class:`~tracekit.errors.UsageError`."""
-    wanted = parameters(options.size)
+    carrier, why, wanted = parameters_for(
+        _system(options.root), options.carrier, options.size, options.address, options.kernel
+    )
     session = _absolute(options.session, "--session") if options.session else None
     kernel, initrd = _kernel(options)
     values = {
         "TRACEKIT": _program(options.program),
         "OUTPUT": f" -o {session}" if session else "",
+        "SESSION": f" {session}" if session else "",
         "SESSIONS": session or str(SESSIONS),
         "KERNEL": kernel,
         "INITRD": f" --initrd {initrd}" if initrd else "",
@@ -135,10 +154,10 @@ def make_plan(options: Options) -> Plan:
             r"@([A-Z]+)@", lambda match: values[match[1]], text
         )
     loader = _loader(options.root, wanted)
+    before = _read(options.root, loader.path) if loader.path is not None else None
     if loader.path is not None:
-        present = _read(options.root, loader.path) or ""
-        content[loader.path] = loader.content(wanted, present)
-    return Plan(wanted, loader, content, kernel, initrd)
+        content[loader.path] = loader.content(before or "")
+    return Plan(carrier, why, loader, before, content, kernel, initrd)
 
 
 def _loader(root: Path, wanted: str) -> Loader:
@@ -293,6 +312,23 @@ def undo(options: Options) -> tuple[list[str], Loader]:
             _write(options.root, directory, KERNEL_CMDLINE, without(line) + "\n")
             done.append(f"changed: {options.root / KERNEL_CMDLINE}")
     return done, _loader(options.root, "")
+
+
+def take_back(options: Options, plan: Plan) -> list[str]:
+    """Put the boot loader's file back as it was, and make that take effect.
+
+    Returns one line for each command that failed.
+    """
+    path = plan.loader.path
+    if path is not None:
+        with _below(options.root) as directory:
+            if plan.before is None:
+                with _guard(options.root, path):
+                    directory.remove(path)
+            else:
+                _write(options.root, directory, path, plan.before)
+    undo_it = _loader(options.root, "").undo
+    return start([undo_it] if undo_it else [])
 
 
 def start(commands: Sequence[Sequence[str]]) -> list[str]:

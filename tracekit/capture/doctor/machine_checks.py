@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tracekit.capture.cmdline.compose import next_cmdline
+from tracekit.capture.doctor.carve_out_checks import on_carve_out
 from tracekit.capture.doctor.check import Check
 from tracekit.capture.save import systemd
 from tracekit.capture.save.clocksource import TSC, best_clock, read_tsc_trust
+from tracekit.carriers.carve_out import halves
 from tracekit.carriers.machine import Machine, lockdown_mode
 from tracekit.errors import UsageError
 from tracekit.probes.bcc_module import find_bcc
@@ -56,9 +58,15 @@ def _load_limit(m: Machine) -> Check | None:
 
 
 def kexec_file(m: Machine) -> Check:
-    """``kexec_file_load()``, the only kexec that carries KHO data."""
+    """``kexec_file_load()``, the only kexec that carries KHO data, and keeps every carve-out."""
     name = "kexec-file"
     option = m.option("KEXEC_FILE")
+    if option == "n" and on_carve_out(m):
+        return Check(
+            name, "warning", "CONFIG_KEXEC_FILE is not set: 'tracekit handover' cannot load",
+            "after a reboot or a panic the record is there; 'kexec -c' has kept a carve-out at "
+            "7/8 of the memory and destroyed one near its end",
+        )  # fmt: skip
     if option == "n":
         return Check(name, "failed", "CONFIG_KEXEC_FILE is not set",
                      "boot a kernel that has it: KHO needs kexec -s")  # fmt: skip
@@ -92,7 +100,12 @@ def tracefs(m: Machine) -> Check:
 
 def debugfs(m: Machine) -> Check:
     """Debugfs, where KHO shows its data."""
-    return _mounted(m, "debugfs", "sys/kernel/debug", m.root.exists("sys/kernel/debug"))
+    found = _mounted(m, "debugfs", "sys/kernel/debug", m.root.exists("sys/kernel/debug"))
+    if found.state == "failed" and on_carve_out(m):
+        return Check(
+            "debugfs", "ok", f"{found.found}, and not needed: a carve-out has no data there"
+        )
+    return found
 
 
 def clock(m: Machine) -> Check:
@@ -194,7 +207,8 @@ def disk(m: Machine, session: str) -> Check:
     place = Path(session)
     while not os.path.exists(place) and place != place.parent:  # noqa: PTH110 - never raises
         place = place.parent
-    need = sum(region.size for region in m.regions) + _ROOM
+    kept = sum(region.size for region in m.regions)
+    need = (kept or sum(size for _, size in halves(m.command))) + _ROOM
     try:
         stat = os.statvfs(place)
     except OSError as error:
@@ -206,7 +220,8 @@ def disk(m: Machine, session: str) -> Check:
                      "name a session elsewhere: --session DIR")  # fmt: skip
     if _in_memory(m, place):
         return Check("disk", "warning", f"{space}, but that is memory, lost at the jump",
-                     "name a session on a disk: --session DIR")  # fmt: skip
+                     "name a session on a disk: --session DIR; or let it cross in memory: "
+                     "'tracekit handover -o luo:NAME'")  # fmt: skip
     if free < need:
         return Check("disk", "failed" if free < _ROOM else "warning", space,
                      "free some, or name a session elsewhere: --session DIR")  # fmt: skip

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from tracekit.capture.doctor.check import Check
 from tracekit.capture.kho.cost import LARGE, cost_of, cost_sentence
 from tracekit.capture.kho.evidence import from_machine
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.carriers.machine import Machine, lockdown_mode, mapped_instances
 from tracekit.errors import SourceError
 
 if TYPE_CHECKING:
     from tracekit.parameters import RegionSpec
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "instance", "lockdown"]
 
 _SETUP = "'tracekit setup' shows the kernel command line that is needed"
 _AS_ROOT = "run 'tracekit doctor' as root to see"
@@ -112,13 +112,6 @@ def regions(m: Machine) -> Check:
     places = ", ".join(_place(r) for r in m.regions if r.name in names)
     summary = places or ", ".join(f"{r.name}, {r.size >> 10} KiB" for r in wanted)
     if not wanted:
-        if m.instance is not None and m.instance.address is not None:
-            return Check(
-                "regions", "warning",
-                f"no reserve_mem=, but {m.instance.name} is on {m.instance.address:#x}: a "
-                "carve-out, which KHO does not carry",
-                f"keep memmap= on the next kernel's command line too; better: {_SETUP}",
-            )  # fmt: skip
         taken = ", ".join(f"{name} is used by {use.who}" for name, use in uses.items())
         summary = f"no reserve_mem= for tracing: {taken}" if taken else "no reserve_mem="
         return Check("regions", "failed", f"{summary} on the command line", _SETUP)
@@ -151,7 +144,7 @@ def instance(m: Machine) -> Check:
                      f"give it a region of its own: {_SETUP}")  # fmt: skip
     if lines := m.log_lines("Failed to map boot instance", "Invalid boot instance"):
         return Check("instance", "failed", f"the log says: {'; '.join(lines)}",
-                     "name a region that reserve_mem= makes on the same command line")  # fmt: skip
+                     "name memory that reserve_mem= or memmap= keeps")  # fmt: skip
     if m.tracefs is None:
         return Check(
             "instance", "unknown",

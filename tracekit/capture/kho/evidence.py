@@ -14,7 +14,7 @@ from tracekit.capture.kho.luo_state import (
     open_view,
     read_state,
 )
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.carriers.machine import Machine
 from tracekit.errors import ParseError, SourceError
 from tracekit.kho.memory import Reader, Recorder

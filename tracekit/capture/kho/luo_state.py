@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tracekit.carriers.elf_core import VirtualMemory
+from tracekit.carriers.dumps.elf_core import VirtualMemory
 from tracekit.errors import ParseError, SourceError
 from tracekit.kho.luo import LuoFile, LuoHeader, LuoSession, read_luo
 from tracekit.kho.memory import Reader

@@ -21,24 +21,25 @@ from tracekit.capture.recover.canary import FILE
 from tracekit.capture.recover.luo_session import TOKEN
 from tracekit.capture.save.boots import known_boots
 from tracekit.capture.save.kernel import identity
-from tracekit.carriers.canary import (
-    LUO_SESSION,
-    LUO_TOKEN,
-    Canary,
-    Physical,
-    Wanted,
-    chunks,
-)
 from tracekit.carriers.carve_out import DEVICE, covering
-from tracekit.carriers.luo_memfd import LiveUpdate, LuoMemfd, LuoSession
+from tracekit.carriers.luo.memfd import LiveUpdate, LuoMemfd, LuoSession
 from tracekit.carriers.machine import Machine
 from tracekit.errors import SourceError, UsageError
-from tracekit.parameters import CommandLine
+from tracekit.parameters import CommandLine, memparse
 from tracekit.session import SessionWriter
+from tracekit.session.canary import (
+    LUO_SESSION,
+    LUO_TOKEN,
+    MOST_BYTES,
+    PAGE,
+    Canary,
+    Physical,
+    chunks,
+)
 from tracekit.session.packed import HEADER_SIZE, frame, pack
 from tracekit.sysroot import Sysroot
 
-__all__ = ["NOTHING", "Cargo", "Loaded", "check_cargo", "spans"]
+__all__ = ["NOTHING", "Cargo", "Loaded", "Wanted", "check_cargo", "parse_wanted", "spans"]
 
 _PAGEMAP = Path("/proc/self/pagemap")
 _PRESENT, _PFN = 1 << 63, (1 << 55) - 1  # Documentation/admin-guide/mm/pagemap.rst
@@ -47,11 +48,31 @@ _MOST_SPANS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """``--canary SIZE[@ADDRESS]``, in bytes; without an address: wherever there is room."""
+
+    size: int
+    address: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cargo:
     """What is to cross: the session as ``luo:SESSION``, a canary; None: not."""
 
     session: str | None = None
     canary: Wanted | None = None
+
+
+def parse_wanted(text: str) -> Wanted:
+    """``64M``, ``64M@0x60000000``. Raises :class:`~tracekit.errors.UsageError`."""
+    size_text, at, address_text = text.partition("@")
+    size, address = memparse(size_text), memparse(address_text)
+    placed = not at or (address is not None and not address[1])
+    if size is None or size[1] or not placed:
+        raise UsageError(f"--canary {text[:40]!r}: give SIZE or SIZE@ADDRESS (64M, 64M@0x60000000)")
+    if size[0] == 0 or size[0] % PAGE or size[0] > MOST_BYTES or (address or (0,))[0] % PAGE:
+        raise UsageError(f"--canary {text[:40]}: whole pages of {PAGE} bytes, at most 1T")
+    return Wanted(size[0], address[0] if address is not None and at else None)
 
 
 def check_cargo(root: Sysroot, cargo: Cargo) -> Cargo:

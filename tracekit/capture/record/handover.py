@@ -11,7 +11,7 @@ from tracekit.capture.cmdline.compose import NextBoot, next_cmdline
 from tracekit.capture.cmdline.session_param import LUO
 from tracekit.capture.record.armed import ask_for_release, recording
 from tracekit.capture.record.cargo import NOTHING, Cargo, Loaded, check_cargo
-from tracekit.capture.record.instance import find_instance
+from tracekit.capture.record.chosen import chosen_instance, survival
 from tracekit.capture.record.kexec import jump, load
 from tracekit.capture.record.recorder import Options, Recorder, recording_clock
 from tracekit.carriers.memory_use import read_memory
@@ -27,12 +27,14 @@ __all__ = ["Next", "Plan", "handover", "plan"]
 class Next:
     """The next kernel: its image, its initramfs, and what its command line is made from.
 
-    ``append`` replaces this kernel's command line (None: it is used again).
+    ``append`` replaces this kernel's command line (None: it is used again). ``force`` jumps even
+    where the record cannot survive.
     """
 
     kernel: Path
     initrd: Path | None = None
     append: str | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,19 @@ def plan(root: Sysroot, next_kernel: Next, options: Options, cargo: Cargo = NOTH
                 f"-o {running.session}, or stop it first"
             )
         options = replace(options, instance=running.instance)
-    instance = find_instance(root, options.instance)
+    instance = chosen_instance(root, options.instance, options.carrier)
+    warnings = _survives(root, instance.name, options.carrier, next_kernel.force)
     boot = next_cmdline(
         root.text("proc/cmdline").strip(),
         str(options.session.resolve()) if cargo.session is None else f"{LUO}{cargo.session}",
         base=_base(root, next_kernel, cargo),
         instance=instance.name,
+        carrier=options.carrier,
         clock=instance.clock if running else options.clock or recording_clock(root, instance),
         memory=read_memory(root),
     )
+    boot = replace(boot, warnings=(*warnings, *boot.warnings))
+    options = replace(options, instance=instance.name)
     return Plan(next_kernel, boot, options, running.pid if running else None, cargo)
 
 
@@ -86,6 +92,22 @@ def _base(root: Sysroot, next_kernel: Next, cargo: Cargo) -> str | None:
     if not needed or "liveupdate" in dict(split_parameters(base)):
         return next_kernel.append
     return f"liveupdate=on {base}"
+
+
+def _survives(root: Sysroot, name: str, carrier: str | None, force: bool) -> tuple[str, ...]:
+    """Warnings on what becomes of the record in the jump.
+
+    Raises :class:`~tracekit.errors.UsageError` where it cannot survive, unless that is forced.
+    """
+    try:
+        verdict = survival(root, name, carrier)
+    except UsageError as error:
+        if not force:
+            raise
+        return (f"forced: {error}",)
+    if verdict is not None and verdict.state == "unknown":
+        return (f"whether the record survives is not known: {verdict.why}",)
+    return ()
 
 
 def handover(

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from tracekit.carriers.carve_out import covering
 from tracekit.carriers.memory_use import read_memory
 from tracekit.errors import SourceError, UsageError
 from tracekit.parameters import CommandLine, TraceInstance, parse_cmdline
@@ -55,6 +56,7 @@ _EVENT = re.compile(r"[\w*?\[\]!-]+(:[\w*?\[\]!-]+)?")
 _WILD = re.compile(r"[*?\[]")
 _CHOSEN = re.compile(r"\[([^\s\[\]]+)\]")
 _ADDRESS = re.compile(r"([0-9a-f]{1,16})\s")
+_DELTA = re.compile(r"^text delta:\s*(-?[0-9]{1,20})$", re.M)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _SIZE = "saved_cmdlines_size"
 _MOST_TASKS = (1 << 15, 1 << 12)  # PID_MAX_DEFAULT; the second with CONFIG_BASE_SMALL
@@ -165,6 +167,15 @@ class Instance:
         address = _ADDRESS.match(self.read("last_boot_info"))
         holds = address and address[1].strip("0") and self.stats().entries > 0
         return address[1] if address and holds else None
+
+    def moved(self) -> bool:
+        """Whether 6.12 to 6.14 show that what is in the buffer is another kernel's.
+
+        They have no address, but how far ``_text`` has moved since (``tracing_last_boot_read()`` in
+        ``kernel/trace/trace.c``); without KASLR that is 0 and tells nothing.
+        """
+        delta = _DELTA.search(self.read("last_boot_info"))
+        return bool(delta and int(delta[1]) and self.stats().entries > 0)
 
     # -- recording ----------------------------------------------------------------------------
 
@@ -301,8 +312,17 @@ def _check_alone(root: Sysroot, instance: TraceInstance) -> None:
     if use.foreign or others:
         raise SourceError(
             f"the trace instance {instance.name} lies on {place}, which is used by {use.who}: "
-            "both would write to it. Give the instance a reserve_mem= region of its own "
-            "('tracekit setup' shows how)"
+            "both would write to it. Give the instance a region of its own ('tracekit setup' shows "
+            "how)"
+        )
+    if instance.address is None:
+        return
+    names = covering((root.get("proc/iomem") or b"").decode(), instance.address, instance.size or 0)
+    if wrong := [name for name in names if name != "Reserved"]:
+        raise SourceError(
+            f"the trace instance {instance.name} lies on {place}, which /proc/iomem calls "
+            f"{', '.join(wrong)}: nothing keeps it, and recording would overwrite what lies there. "
+            "Was memmap= lost on the command line? 'tracekit setup --carrier carveout' writes it"
         )
 
 
@@ -323,7 +343,8 @@ def find_instance(root: Sysroot, wanted: str | None = None) -> Instance:
     if name is None:
         raise SourceError(
             "no trace instance lies in memory that survives a kexec: this kernel's command line "
-            "has no trace_instance=NAME@REGION: 'tracekit setup' prints what to add, "
+            "has no trace_instance=NAME@REGION or @ADDRESS:SIZE: 'tracekit setup' prints what to "
+            "add, "
             "'tracekit doctor' checks the rest"
         )
     if "/" in name or not root.exists(f"{tracefs}/instances/{name}"):

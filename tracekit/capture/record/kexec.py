@@ -21,7 +21,8 @@ _MAGIC = (0xFEE1DEAD, 672274793)  # include/uapi/linux/reboot.h
 _CMD_KEXEC = 0x45584543
 _WHY = {
     errno.EPERM: "not permitted: be root; kernel lockdown and kexec_load_disabled forbid it too",
-    errno.ENOSYS: "this kernel has no kexec_file_load (CONFIG_KEXEC_FILE)",
+    errno.ENOSYS: "this kernel has no kexec_file_load (CONFIG_KEXEC_FILE); 'kexec -c' carries no "
+    "KHO data, and has destroyed a carve-out near the end of the memory",
     errno.ENOEXEC: "not a kernel image this kernel can load",
     errno.EBADMSG: "its signature is not accepted",
     errno.ENOKEY: "it is signed with a key that is not trusted, and signatures are enforced",

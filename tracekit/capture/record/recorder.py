@@ -18,8 +18,11 @@ from tracekit.capture.cmdline.session_param import (
     luo_from_cmdline,
     named_session,
     session_from_cmdline,
+    waiting_session,
 )
 from tracekit.capture.record.armed import Armed, ArmedFile
+from tracekit.capture.record.chosen import chosen_instance, survival
+from tracekit.capture.record.earlier import refuse_to_wipe
 from tracekit.capture.record.instance import Instance, Stats, find_instance, globs
 from tracekit.capture.record.probes import Probing, define_kprobes, enable_kprobes
 from tracekit.capture.record.region import region_of
@@ -32,8 +35,7 @@ from tracekit.capture.save.bpf_store import bpf_records
 from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.clocksource import best_clock, read_tsc_trust
 from tracekit.capture.save.snapshot import open_boot
-from tracekit.carriers.ring_header import header_address
-from tracekit.errors import Diagnostic, NothingToRecover, SourceError
+from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
 from tracekit.probes.records import RECORD
 from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter
@@ -49,7 +51,11 @@ _BOOT_ID = "proc/sys/kernel/random/boot_id"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to record, and where."""
+    """What to record, and where.
+
+    ``follow``: nobody named the session, so it is that of the kernel before where its record is
+    recovered first. ``carrier`` is the one to record on (None: that of the first instance).
+    """
 
     session: Path
     events: tuple[str, ...] = ("handover",)
@@ -57,6 +63,8 @@ class Options:
     clock: str | None = None
     bpf: bool = True
     discard: bool = False
+    follow: bool = False
+    carrier: str | None = None
     luo: str | None = None  # the session is to cross in memory, under this name
 
 
@@ -81,7 +89,7 @@ class Recorder:
         root.need_root("record", instead="")
         self.root = root
         self.options = options
-        self.instance = find_instance(root, options.instance)
+        self.instance = chosen_instance(root, options.instance, options.carrier)
         self._globs = globs(options.events)
         self.clock = options.clock or recording_clock(root, self.instance)
         if self.clock not in self.instance.clocks:
@@ -94,6 +102,7 @@ class Recorder:
         self._begun = time.monotonic()
         self._refreshed = self._counted = self._begun
         self.remarks = Remarks()
+        self._check_survival()
         self.released = False
         self._standing_by = False
         self._file = ArmedFile()
@@ -110,7 +119,7 @@ class Recorder:
             )  # fmt: skip
             _put_back(root, self._file, progress, options.discard)
         self._recover_first()
-        self._writer = SessionWriter.open(options.session)
+        self._writer = SessionWriter.open(self.options.session)
         try:
             self._start()
         except BaseException:
@@ -120,7 +129,8 @@ class Recorder:
     # -- starting -----------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._keep_earlier_record()
+        if not self.options.discard:
+            refuse_to_wipe(self.root, self.instance, self._writer)
         self.boot, kernel, at_hand, _ = open_boot(self.root, self._writer, self.remarks)
         self._kernel = kernel
         self.remarks.where = f"boot {self.boot}"
@@ -150,6 +160,13 @@ class Recorder:
         save_symbols(self._saving, anew=True)  # the probes' programs have names, too
         self._save(full=self.probing.mode == "kprobes")  # those events have formats of their own
 
+    def _check_survival(self) -> None:
+        """Remark on a record that nothing keeps; what is recorded until Ctrl-C is of use too."""
+        try:
+            survival(self.root, self.instance.name)
+        except UsageError as error:
+            self.remarks.add("record-not-kept", "warning", self.instance.name, str(error))
+
     def _keep_names(self, before: bytes) -> None:
         """Save the names that the kernel remembered ``before`` it was told to remember more."""
         rel = "tracefs/saved_cmdlines"
@@ -157,19 +174,27 @@ class Recorder:
         if (now := knowledge.earlier(rel)) is not None:
             knowledge.keep(rel, now, before)
 
+    def _receive(self, name: str) -> None:
+        """Fetch the session that came in memory, if it is the one to record into."""
+        session = self.options.session
+        if Path(session_from_cmdline(self.root)) != session.absolute():
+            return
+        try:
+            receive(self.root, name, session, self.remarks)
+        except NothingToRecover as error:
+            self.remarks.add("nothing-recovered", "warning", str(session), str(error))
+
     def _recover_first(self) -> None:
         """Recover what the previous kernel left, if nobody has: recording may overwrite it."""
         root, session = self.root, self.options.session
-        if named_session(root.text("proc/cmdline")) is None:
-            return
-        if Path(session_from_cmdline(root)) != session.absolute():
-            return
         if (name := luo_from_cmdline(root)) is not None:
-            try:
-                receive(root, name, session, self.remarks)
-            except NothingToRecover as error:
-                self.remarks.add("nothing-recovered", "warning", str(session), str(error))
-        if not session.exists():
+            self._receive(name)
+        if named_session(root.text("proc/cmdline")) is None:  # a reboot or a panic was in between
+            waiting = waiting_session(root, str(session)) or waiting_session(root)
+            if waiting is None:
+                return
+            session = waiting
+        elif Path(session_from_cmdline(root)) != session.absolute() or not session.exists():
             return
         if recovered_in(session, root.text(_BOOT_ID).strip()):
             return
@@ -178,19 +203,10 @@ class Recorder:
         except NothingToRecover as error:
             self.remarks.add("nothing-recovered", "warning", str(session), str(error))
         else:
-            message = f"recovered boot {result.boot - 1} first"
+            if self.options.follow:
+                self.options = replace(self.options, session=session)
+            message = f"recovered boot {(result.boot or 1) - 1} first"
             self.remarks.add("recovered-first", "info", str(session), message)
-
-    def _keep_earlier_record(self) -> None:
-        """Refuse to wipe another boot's record that nobody has fetched."""
-        address = self.instance.earlier_boot()
-        if address is None or self.options.discard or _has_record(self._writer, int(address, 16)):
-            return
-        raise SourceError(
-            f"the buffer of {self.instance.name} still holds another kernel's record (_text at "
-            f"{address}), and {self._writer.path} has no copy of it: run 'tracekit recover "
-            f"{self._writer.path}' first, or record with --discard"
-        )
 
     def _arm(self) -> None:
         instance = self.instance
@@ -333,6 +349,7 @@ _OWN_REMARKS = (
     "probe-absent",
     "probes-unavailable",
     "recovered-first",
+    "record-not-kept",
     "recorder-was-killed",
 )
 
@@ -340,16 +357,6 @@ _OWN_REMARKS = (
 def recording_clock(root: Sysroot, instance: Instance) -> str:
     """The clock that an instance records on where none is asked for."""
     return best_clock(instance.clocks, instance.clock, read_tsc_trust(root))
-
-
-def _has_record(writer: SessionWriter, text_address: int) -> bool:
-    """Whether the session holds a region that the kernel with this ``_text`` wrote."""
-    for rel in writer.names("boots/"):
-        if "/regions/" in rel and rel.endswith(".raw"):
-            written = header_address(writer.head(rel)[:64])
-            if written is not None and written[1] == text_address:
-                return True
-    return False
 
 
 def _put_back(root: Sysroot, file: ArmedFile, progress: Progress, discard: bool) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tracekit.capture.record.instance import running_command
+from tracekit.carriers.carve_out import region_name
 from tracekit.carriers.machine import mapped_instances
 from tracekit.carriers.memory_use import carried_regions
 from tracekit.errors import SourceError
@@ -13,14 +14,14 @@ __all__ = ["region_of"]
 
 
 def region_of(root: Sysroot, instance: str) -> RegionSpec:
-    """The region of a trace instance, from what KHO will hand over, else from the kernel's log.
+    """The region of a trace instance: its carve-out, else from what KHO hands over, or the log.
 
     Raises :class:`~tracekit.errors.SourceError` when neither has it.
     """
     command = running_command(root)
     parameter = next((i for i in command.instances if i.name == instance), None)
     if parameter is not None and parameter.address is not None and parameter.size is not None:
-        return RegionSpec(instance, parameter.address, parameter.size)
+        return RegionSpec(region_name(parameter.address), parameter.address, parameter.size)
     name = (parameter.region if parameter else None) or instance
     for side in ("out", "in"):
         for region in carried_regions(root, (side,)):

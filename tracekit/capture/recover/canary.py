@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from tracekit.capture.save.boots import known_boots
 from tracekit.capture.save.kernel import identity
-from tracekit.carriers.canary import (
+from tracekit.carriers.carve_out import DEVICE, covering
+from tracekit.carriers.device_memory import DeviceMemory
+from tracekit.carriers.luo.memfd import LiveUpdate
+from tracekit.errors import ParseError, SourceError
+from tracekit.parameters import RegionSpec
+from tracekit.session import SessionWriter
+from tracekit.session.canary import (
     LUO_SESSION,
     LUO_TOKEN,
     Canary,
@@ -18,12 +24,6 @@ from tracekit.carriers.canary import (
     examine,
     read_document,
 )
-from tracekit.carriers.carve_out import DEVICE, covering
-from tracekit.carriers.device_memory import DeviceMemory
-from tracekit.carriers.luo_memfd import LiveUpdate
-from tracekit.errors import ParseError, SourceError
-from tracekit.parameters import RegionSpec
-from tracekit.session import SessionWriter
 from tracekit.sysroot import Sysroot
 
 __all__ = ["FILE", "check_canary"]
@@ -38,7 +38,7 @@ def check_canary(root: Sysroot, session: str | os.PathLike[str]) -> tuple[int, C
 
     None where the boot before this one filled none, or it was looked at before.
     """
-    if not root.live or not any(Path(session).glob(f"boots/*/{FILE}")):
+    if not any(Path(session).glob(f"boots/*/{FILE}")):
         return None
     here = root.text(_BOOT_ID).strip()
     with SessionWriter.open(session) as writer:
@@ -50,13 +50,18 @@ def check_canary(root: Sysroot, session: str | os.PathLike[str]) -> tuple[int, C
             canary = None if data is None else read_document(data, f"boots/{boot}/{FILE}")
         except ParseError:
             canary = None  # the report says so
-        if boot is None or canary is None or canary.findings is not None:
+        if boot is None or canary is None or _seen(canary):
             _as_it_was(writer)
             return None
         canary = replace(canary, findings=_look(root, canary, here))
         writer.write(f"boots/{boot}/{FILE}", canary.encode())
         _as_it_was(writer)
         return boot, canary
+
+
+def _seen(canary: Canary) -> bool:
+    """Whether it was looked at; one that could not be read may be readable now."""
+    return canary.findings is not None and not canary.findings.problem
 
 
 def _as_it_was(writer: SessionWriter) -> None:
@@ -79,6 +84,8 @@ def _look(root: Sysroot, canary: Canary, here: str) -> Findings:
 def _memory(root: Sysroot, canary: Canary) -> Iterator[_Read]:
     """Reads from the canary's memory, as this kernel has it."""
     with ExitStack() as stack:
+        if canary.place == "luo" and not root.live:
+            raise SourceError("a saved tree does not hold the memory of LUO")
         if canary.place == "luo":
             yield _memfd(canary, stack)
             return
@@ -107,6 +114,8 @@ def _memfd(canary: Canary, stack: ExitStack) -> _Read:
     stack.enter_context(session)
     fd = session.retrieve(LUO_TOKEN)
     stack.callback(os.close, fd)
+    with suppress(SourceError):  # closing it does the same
+        session.finish()
     size = os.fstat(fd).st_size
     if size < canary.size:
         raise SourceError(f"{size} of {canary.size} bytes came")

@@ -30,6 +30,7 @@ __all__ = [
     "Chain",
     "check_previous",
     "check_session",
+    "known_of",
     "known_previous",
     "owner_of_leftover",
     "owners_of",
@@ -76,10 +77,11 @@ def read_chain(
 
 def known_previous(writer: SessionWriter, chain: Chain) -> Previous | None:
     """What the session knows of the boot before the running one."""
-    return None if chain.previous is None else _known(writer, chain, chain.previous)
+    return None if chain.previous is None else known_of(writer, chain, chain.previous)
 
 
-def _known(writer: SessionWriter, chain: Chain, boot: int) -> Previous:
+def known_of(writer: SessionWriter, chain: Chain, boot: int) -> Previous:
+    """What the session knows of a boot."""
     names = writer.names(f"boots/{boot}/")
     return previous_boot(writer.read, names, boot, chain.boots[boot])
 
@@ -100,7 +102,7 @@ def recorder_of(
         there = f"boots/{boot}/regions/{safe_name(region.name)}.raw"
         if region.boot is None and writer.has(there):
             return None
-        return _known(writer, chain, boot)
+        return known_of(writer, chain, boot)
     return None
 
 

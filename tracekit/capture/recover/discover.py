@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from tracekit.carriers.carrier import Arrival, Found, Source
 from tracekit.carriers.choice import CARRIERS
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.carriers.evidence import Previous
+from tracekit.carriers.files import open_memory, open_region
 from tracekit.carriers.kho_regions import carried, metadata, read_kho
 from tracekit.carriers.machine import VMCORE, Machine
 from tracekit.errors import NothingToRecover, SourceError
 from tracekit.kho.tree import KexecMetadata
-from tracekit.parameters import RegionSpec
+from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
 from tracekit.remarks import Remarks
 from tracekit.sysroot import Sysroot
 
-__all__ = ["GIVEN", "Discovery", "discover", "open_cores"]
+__all__ = ["GIVEN", "MEMORY", "Discovery", "discover", "open_cores", "open_given", "places_of"]
 
 GIVEN = "--region"  #: ``Found.how`` of the regions that the user named
+MEMORY = "--memory"  #: of those that the session knows of, in the memory that the user named
 _CORES = (VMCORE, "proc/kcore")  # a crash kernel's vmcore holds what its kcore does not
 
 
@@ -44,7 +46,7 @@ class Discovery:
     @property
     def given(self) -> bool:
         """Whether the user named the regions."""
-        return any(found.how == GIVEN for found in self.found)
+        return any(found.how in (GIVEN, MEMORY) for found in self.found)
 
     def how(self, region: RegionSpec) -> str:
         """How a region became known."""
@@ -59,7 +61,7 @@ def open_cores(root: Sysroot, remarks: Remarks, stack: ExitStack) -> list[Source
         try:
             stream = root.open_binary(rel)
             if stream is not None:
-                memory = stack.enter_context(ElfCore(stream, root.where(rel)))
+                memory = stack.enter_context(open_dump(stream, root.where(rel)))
                 cores.append(Source(rel.rpartition("/")[2], memory))
         except SourceError as error:
             if stream is not None:
@@ -70,15 +72,17 @@ def open_cores(root: Sysroot, remarks: Remarks, stack: ExitStack) -> list[Source
 
 def discover(
     root: Sysroot,
-    given: Sequence[RegionSpec],
+    given: Sequence[RegionSpec | FileRegion],
     remarks: Remarks,
     stack: ExitStack,
     previous: Previous | None = None,
+    memory: MemoryFile | None = None,
 ) -> Discovery:
     """The regions to fetch: those given, else those that the carriers find.
 
     ``previous`` is what the session knows of the kernel before this one; ``stack`` closes what is
-    opened. Raises :class:`~tracekit.errors.NothingToRecover`, which says what every carrier lacks.
+    opened; ``memory`` is read in place of the machine's. Raises
+    :class:`~tracekit.errors.NothingToRecover`, which says what every carrier lacks.
     """
     machine = Machine(root)
     cores = open_cores(root, remarks, stack)
@@ -91,10 +95,12 @@ def discover(
     )
     discovery = Discovery([], [], kho, arrival.metadata, arrival.crash, tuple(carried(kho)))
     reasons: list[str] = []
-    if given:
-        discovery.found = [Found(spec, GIVEN) for spec in given]
-        for carrier in CARRIERS:
-            _open(discovery, stack, carrier.read(arrival, given))
+    if given or memory is not None:
+        places = places_of(previous) if previous else []
+        discovery.found, discovery.sources = open_given(given, memory, places, stack)
+        physical = [f.region for f in discovery.found if f.file is None]
+        for carrier in CARRIERS if memory is None else ():
+            _open(discovery, stack, carrier.read(arrival, physical))
         return discovery
     for carrier in CARRIERS:
         try:
@@ -107,6 +113,63 @@ def discover(
     if not discovery.found:
         raise NothingToRecover("\n".join(filter(None, reasons)))
     return discovery
+
+
+def places_of(boot: Previous) -> list[RegionSpec]:
+    """Where the regions of a boot lay, by what it said and by its command line."""
+    named = [
+        RegionSpec(i.region or i.name, i.address, i.size)
+        for i in boot.command.instances
+        if i.address is not None and i.size is not None
+    ]
+    return [*boot.places, *named]
+
+
+def open_given(
+    given: Sequence[RegionSpec | FileRegion],
+    memory: MemoryFile | None,
+    places: Iterable[RegionSpec],
+    stack: ExitStack,
+) -> tuple[list[Found], list[Source]]:
+    """The regions that the user named, and what to read those from that are in no file.
+
+    Of a whole machine's ``memory``, without a region, those of the ``places`` that it holds. Raises
+    :class:`~tracekit.errors.SourceError`, and :class:`~tracekit.errors.NothingToRecover` where it
+    holds none.
+    """
+    found: list[Found] = []
+    sources: list[Source] = []
+    for each in given:
+        if isinstance(each, RegionSpec):
+            found.append(Found(each, GIVEN))
+        else:
+            region, file = open_region(each)
+            stack.enter_context(file.memory)
+            found.append(Found(region, GIVEN, file))
+    if memory is not None:
+        sources = [open_memory(memory)]
+        stack.enter_context(sources[0].memory)
+        if not given:
+            found = [Found(place, MEMORY) for place in _held(sources[0], places)]
+    return found, sources
+
+
+def _held(source: Source, places: Iterable[RegionSpec]) -> list[RegionSpec]:
+    """The places that memory holds, the newest of each name. Raises as :func:`open_given`."""
+    known = list(dict.fromkeys(places))
+    newest = {p.name: p for p in reversed(known) if source.memory.holds(p.address, p.size)}
+    if not newest:
+        where = ", ".join(f"{p.name}@{p.address:#x}:{p.size:#x}" for p in known)
+        lacking = (
+            f"it holds none of the regions that the session knows of ({where})"
+            if where
+            else "the session does not know where the regions lay"
+        )
+        raise NothingToRecover(
+            f"{source.memory.source}: {lacking}: name them, --region NAME@ADDRESS:SIZE. It holds "
+            f"{source.memory.describe()}"
+        )
+    return list(newest.values())[::-1]
 
 
 def _new(known: Sequence[Found], found: Sequence[Found]) -> list[Found]:

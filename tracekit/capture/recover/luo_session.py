@@ -14,8 +14,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracekit.carriers.luo_memfd import LiveUpdate
-from tracekit.carriers.systemd_store import MAPPING, SESSION, listed, passed_fds, stored
+from tracekit.carriers.luo.memfd import LiveUpdate
+from tracekit.carriers.luo.systemd_store import MAPPING, SESSION, listed, passed_fds, stored
 from tracekit.errors import NothingToRecover, SessionError, SourceError, UsageError
 from tracekit.remarks import Remarks
 from tracekit.session.files import dump_json, write_all

@@ -39,6 +39,7 @@ from tracekit.capture.recover.verdict import (
     Contents,
     RegionFacts,
     judge,
+    judge_file,
     look_into,
     nothing_recorded,
 )
@@ -49,16 +50,17 @@ from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
 from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
 from tracekit.carriers.evidence import why_locked
+from tracekit.carriers.files import FILE
 from tracekit.carriers.memory_use import Memory, Use, read_memory
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
-from tracekit.parameters import RegionSpec, parse_cmdline
+from tracekit.parameters import FileRegion, MemoryFile, RegionSpec, parse_cmdline
 from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json
 from tracekit.session.names import INCOMING
 from tracekit.sysroot import Sysroot, find_tracefs
 
-__all__ = ["RecoverResult", "recover"]
+__all__ = ["RecoverResult", "clear_incoming", "recover", "refuse_doubles"]
 
 _LOOK_INTO = 256 << 20  # bytes; a larger region is not read into memory to classify it
 
@@ -67,11 +69,12 @@ _LOOK_INTO = 256 << 20  # bytes; a larger region is not read into memory to clas
 class RecoverResult:
     """What was recovered: the regions and their owners, and the boot that read them.
 
-    ``previous_known`` is False when no snapshot of the previous kernel was in the session.
+    ``boot`` is None where nothing was saved but regions out of files. ``previous_known`` is False
+    when no snapshot of the previous kernel was in the session.
     """
 
     session: Path
-    boot: int
+    boot: int | None
     release: str | None
     regions: tuple[SavedRegion, ...]
     previous_known: bool
@@ -114,6 +117,8 @@ def _facts(
         log = ""  # save_boot() remarks on it
     facts = []
     for region, owner in pairs:
+        if region.address is None:
+            continue  # nobody knows whose memory that was
         data = writer.read(f"{region.base}.raw") if region.size <= _LOOK_INTO else None
         contents = Contents("unclear") if data is None else look_into(data, region.unread)
         spec = RegionSpec(region.name, region.address, region.size)
@@ -122,8 +127,10 @@ def _facts(
             i for i, kernel in chain.boots.items() if identity(kernel) in region.writers[:-1]
         ]
         older = older_in(writer, earlier, region) if region.writers else {}
-        kept: Literal["kho", "vmcore", "carve-out", "nothing"] = "nothing"
-        if region.carrier == "vmcore":
+        kept: Literal["kho", "vmcore", "carve-out", "file", "nothing"] = "nothing"
+        if region.carrier == FILE:
+            kept = "file"
+        elif region.carrier == "vmcore":
             kept = "vmcore"
         elif region.carrier == "mem":
             kept = "carve-out"
@@ -173,8 +180,11 @@ def _explain(
         unread = [d for d in remarks.diagnostics if d.code == UNREADABLE]
         locked = why_locked(root) if unread else ""
         raise NothingToRecover(nothing_recorded(facts, judged, unread) + locked)
-    for diagnostic in judged:
-        remarks.append(diagnostic)
+    remarks.extend(judged)
+    for region, _ in pairs:
+        if region.address is None:
+            data = writer.read(f"{region.base}.raw")
+            remarks.extend(judge_file(region.name, region.origin, data))
     if discovery.crash:
         remarks.add(
             "crash-kernel",
@@ -233,7 +243,7 @@ def _adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) 
         assign(writer, region, owner, identity(chain.boots[owner.boot]), remarks)
 
 
-def _clear_incoming(writer: SessionWriter) -> None:
+def clear_incoming(writer: SessionWriter) -> None:
     """Remove what is left of ``incoming/`` when no region is in it any more."""
     if not any(name.endswith(".raw") for name in writer.names(INCOMING)):
         writer.remove(INCOMING.rstrip("/"))
@@ -255,19 +265,27 @@ def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], discovery: Discove
     finish_pipes(saving, pipes, cpus)
 
 
+def refuse_doubles(regions: Sequence[RegionSpec | FileRegion]) -> None:
+    """Raise :class:`~tracekit.errors.UsageError` for two regions of the same name."""
+    if len({region.name for region in regions}) < len(regions):
+        raise UsageError("--region: two regions of the same name")
+
+
 def recover(
     root: Sysroot,
     session_path: str | os.PathLike[str],
-    regions: Sequence[RegionSpec] = (),
+    regions: Sequence[RegionSpec | FileRegion] = (),
     progress: Progress = no_progress,
+    memory: MemoryFile | None = None,
 ) -> RecoverResult:
     """Fetch the regions (those given, else those KHO carried) and the running boot's side.
 
-    Raises :class:`~tracekit.errors.NothingToRecover` with the evidence, in which case nothing is
-    added to the session, and :class:`~tracekit.errors.SessionError` when it cannot be written.
+    ``memory`` is read in place of the machine's. Raises
+    :class:`~tracekit.errors.NothingToRecover` with the evidence, or
+    :class:`~tracekit.errors.SourceError`, in which cases nothing is added to the session, and
+    :class:`~tracekit.errors.SessionError` when it cannot be written.
     """
-    if len({spec.name for spec in regions}) < len(regions):
-        raise UsageError("--region: two regions of the same name")
+    refuse_doubles(regions)
     about_regions, about_boot = Remarks(), Remarks()
     with ExitStack() as stack:
         kernel, at_hand = kernel_facts(root, about_boot)
@@ -277,7 +295,7 @@ def recover(
         finish_bpf(writer)
         try:
             previous = known_previous(writer, chain)
-            discovery = discover(root, regions, about_regions, stack, previous)
+            discovery = discover(root, regions, about_regions, stack, previous, memory)
             fetching = Fetching(
                 discovery.sources, writer, identity(kernel), chain.here, about_regions, progress
             )
@@ -286,8 +304,8 @@ def recover(
             owners = [owner for _, owner in pairs]
             backups = find_backups(root, writer, chain, about_regions)
             _explain(root, writer, chain, discovery, pairs, bool(backups), about_regions)
-        except NothingToRecover:
-            _clear_incoming(writer)
+        except (NothingToRecover, SourceError):
+            clear_incoming(writer)
             writer.abandon()
             raise
         if any(owner.boot == NOBODY for owner in owners):
@@ -310,7 +328,7 @@ def recover(
             check_previous(writer, chain, discovery, about_regions)
         _save_new_boot(saving, kernel, discovery)
         drop_doubles(writer)
-        _clear_incoming(writer)
+        clear_incoming(writer)
         writer.set_diagnostics(None, about_regions.diagnostics)
         writer.set_diagnostics(chain.here, about_boot.diagnostics)
         writer.finish("writing" if writer.names(INCOMING) else "recovered")

@@ -9,10 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
+from pathlib import Path
 
 from tracekit.capture.recover.discover import GIVEN
 from tracekit.capture.save.boots import Owner
 from tracekit.carriers.carrier import Found, Source
+from tracekit.carriers.files import FILE
 from tracekit.carriers.memory import Unread
 from tracekit.carriers.ring_header import HEADER
 from tracekit.errors import NothingToRecover, SessionError, SourceError
@@ -52,10 +54,13 @@ class SavedRegion:
     copied again. Sizes and addresses are in bytes; ``sha256`` is that of the raw bytes; ``header``
     is their first 64, in hex. ``directory`` is where its files are, ``kept`` whether an earlier
     run put them there.
+
+    ``origin`` is the file that it was read from, where the user named one; ``address`` None: where
+    it lay in the machine's memory is not known.
     """
 
     name: str
-    address: int
+    address: int | None
     size: int
     carrier: str
     found_by: str
@@ -65,6 +70,7 @@ class SavedRegion:
     owner_evidence: str = ""
     unread: tuple[Span, ...] = ()
     writers: tuple[str, ...] = ()
+    origin: str = ""
     directory: str = ""
     kept: bool = False
 
@@ -88,7 +94,7 @@ class SavedRegion:
         """The bytes of ``NAME.json``."""
         document = asdict(self)
         del document["directory"], document["kept"]
-        for name in ("unread", "writers"):
+        for name in ("unread", "writers", "origin"):
             if not document[name]:
                 del document[name]
         return dump_json(document)
@@ -126,8 +132,8 @@ def _decode(data: bytes | None, directory: str) -> SavedRegion | None:
         bytes.fromhex(region.header)
     except (AttributeError, ValueError, TypeError, RecursionError):
         return None
-    texts = (region.name, region.read_in, region.sha256, region.owner_evidence)
-    numbers = (region.address, region.size)
+    texts = (region.name, region.read_in, region.sha256, region.owner_evidence, region.origin)
+    numbers = (region.address if region.address is not None else 0, region.size)
     sound = all(isinstance(t, str) for t in texts) and all(isinstance(n, int) for n in numbers)
     return region if sound else None
 
@@ -174,9 +180,11 @@ class Fetching:
         """The copy of this region that this boot made before, if it is intact.
 
         A region that this boot itself writes is copied anew for ``--region``: it may have recorded
-        since.
+        since; and one in a file, which may be another one by now.
         """
         spec = found.region
+        if any(source.name == FILE for source in (*self.sources, found.file) if source):
+            return None
         file = f"{safe_name(spec.name)}.json"
         for rel in (*self.writer.names("boots/"), *self.writer.names(INCOMING)):
             if not rel.endswith(f"/{file}"):
@@ -200,12 +208,11 @@ class Fetching:
                 f"{spec.size} bytes: more than the {MAX_REGION} of any ring buffer; "
                 "name the part to fetch with --region"
             )
-        held = [s.memory.held(spec.address, spec.size) for s in self.sources]
-        source = self.sources[held.index(max(held))] if any(held) else None
+        sources = [found.file] if found.file else self.sources
+        held = [s.memory.held(spec.address, spec.size) for s in sources]
+        source = sources[held.index(max(held))] if any(held) else None
         if source is None:
-            cores = "; ".join(
-                f"{s.memory.source} holds {s.memory.describe()}" for s in self.sources
-            )
+            cores = "; ".join(f"{s.memory.source} holds {s.memory.describe()}" for s in sources)
             end = spec.address + spec.size
             raise SourceError(
                 f"physical range {spec.address:#x}-{end:#x} is in no core: "
@@ -222,13 +229,16 @@ class Fetching:
         if unread.spans:
             self._remark_unread(spec, unread)
         region = SavedRegion(
-            *spec,
+            spec.name,
+            None if found.file else spec.address,
+            spec.size,
             carrier=source.name,
             found_by=found.how,
             read_in=self.read_in,
             sha256=tap.sha256,
             header=tap.header.hex(),
             unread=unread.spans,
+            origin=_origin(found, source),
             directory=directory,
         )
         self.writer.write(f"{rel}.json", region.encode())
@@ -245,6 +255,15 @@ class Fetching:
             f"{missing} of its {spec.size} bytes could not be read: {unread.error}. Missing are "
             f"the bytes {listed}{more}: what they held is unreadable, the rest is there",
         )
+
+
+def _origin(found: Found, source: Source) -> str:
+    """The file that a region is read from, where the user named one."""
+    if source.name != FILE:
+        return ""
+    path = str(Path(source.memory.source).absolute())
+    first, size = found.region.address, found.region.size
+    return f"{path}, bytes {first:#x}-{first + size:#x}" if found.file else path
 
 
 def leftovers(writer: SessionWriter, read_in: str) -> list[SavedRegion]:
@@ -296,8 +315,9 @@ def assign(
     """Move a region from ``incoming/`` to the boot that wrote it; returns where it is now.
 
     ``writer_identity`` identifies that boot. A new copy replaces one that the writing boot read
-    itself, which is older; otherwise the first copy stays, because later boots may have written to
-    the memory since. The other copy goes to ``other-copies/``.
+    itself, which is older, and what was read from a file gives way to another file; otherwise the
+    first copy stays, because later boots may have written to the memory since. The other copy goes
+    to ``other-copies/``.
     """
     boot = owner.boot
     if (plain := safe_name(region.name)) != region.name:
@@ -312,14 +332,16 @@ def assign(
             writer.remove(f"{region.base}.raw")
             writer.remove(f"{region.base}.json")
             return existing
-        spare = existing if existing.read_in == writer_identity else region
+        both_files = existing.carrier == region.carrier == FILE
+        spare = existing if both_files or existing.read_in == writer_identity else region
         aside = _free(writer, f"boots/{boot}/other-copies/{safe_name(spare.read_in)}", plain)
         remarks.add(
             "region-copied-twice",
             "info",
             f"boot {boot} region {region.name}",
-            "it was read twice, and held different bytes; what the boot "
-            f"{spare.read_in} read{'' if spare is region else ' first'} is in {aside}",
+            "it was read twice, and held different bytes; what "
+            f"{spare.origin or f'the boot {spare.read_in} read'}"
+            f"{'' if spare is region or spare.origin else ' first'} is in {aside}",
         )
         if spare is region:
             owned = replace(owned, directory=aside)

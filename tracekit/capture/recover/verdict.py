@@ -14,19 +14,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tracekit.carriers.dumps.signatures import PSTORE
 from tracekit.carriers.evidence import Previous, log_lines, quote
 from tracekit.carriers.machine import mapped_instances
 from tracekit.carriers.memory_use import Use
-from tracekit.carriers.signatures import PSTORE
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.parameters import CommandLine, RegionSpec
 from tracekit.spans import Span, overlaps
 
-__all__ = ["Contents", "RegionFacts", "judge", "look_into", "nothing_recorded"]
+__all__ = ["Contents", "RegionFacts", "judge", "judge_file", "look_into", "nothing_recorded"]
 
 _PAGE_HEADER = 16  # bytes of a sub-buffer before its events
 _COMMIT = 0x3FFFFFFF  # of a sub-buffer's commit word: bytes of events in it
+_NO_BUFFER = re.compile(r"[Rr]ing buffer .*meta.* mismatch of magic")
 _NOT_REVIVED = re.compile(r"KHO reserve-mem '[^']*' has wrong|FDT 'memblock' (has no|is incomp)")
 
 
@@ -69,8 +70,8 @@ class RegionFacts:
     ``owner`` is the boot that wrote it, ``here`` the running one. ``command`` and ``log`` are the
     running kernel's. ``previous`` is the boot whose recording the region was to hold, None where
     there is none or it is in the session already. ``use`` says who else uses it, ``kept`` what
-    kept its memory: KHO, a vmcore, or nothing that is known. ``older``: CPU -> sub-buffers of
-    earlier kernels, where this one has recorded on after them.
+    kept its memory: KHO, a vmcore, a file, or nothing that is known. ``older``: CPU -> sub-buffers
+    of earlier kernels, where this one has recorded on after them.
     """
 
     spec: RegionSpec
@@ -81,7 +82,7 @@ class RegionFacts:
     log: str
     previous: Previous | None
     use: Use = field(default_factory=lambda: Use("free"))
-    kept: Literal["kho", "vmcore", "carve-out", "nothing"] = "kho"
+    kept: Literal["kho", "vmcore", "carve-out", "file", "nothing"] = "kho"
     older: Mapping[int, int] = field(default_factory=dict)
 
     @property
@@ -93,7 +94,7 @@ class RegionFacts:
     def attached(self) -> str | None:
         """The instance of this kernel that is on the region, None where none is."""
         instance = self.command.instance_of(self.spec.name, self.spec.address)
-        if instance is None or self.kept == "vmcore":  # a crash kernel leaves the old memory alone
+        if instance is None or self.kept in ("vmcore", "file"):  # the old memory is left alone
             return None
         mapped = mapped_instances(self.log).get(instance.name)
         elsewhere = mapped is not None and mapped[0] != self.spec.address
@@ -110,7 +111,11 @@ class RegionFacts:
     @property
     def holds_recording(self) -> bool:
         """Whether there is, or may be, something of an earlier kernel in it."""
-        worth = self.contents.kind in ("recorded", "unclear")
+        worth = self.contents.kind == "recorded" or (
+            # what firmware and kernels leave in a half that nobody recorded into is no recording
+            self.contents.kind == "unclear"
+            and (self.kept != "carve-out" or self.recorder is not None)
+        )
         return self.owner != self.here and worth and not self.foreign
 
 
@@ -170,6 +175,8 @@ def _reattached(facts: RegionFacts) -> Diagnostic | None:
             f"kernel's{_written(facts, sorted(used))}. Next time {next_time}",
         )
     if facts.contents.kind in ("empty", "blank"):
+        if cleared := _cleared(facts):
+            return error("region-cleared", cleared)
         return error(
             "region-wiped",
             f"{why} and cleared it: no CPU has an event left{_written(facts, sorted(used))}. "
@@ -187,6 +194,31 @@ def _reattached(facts: RegionFacts) -> Diagnostic | None:
     return None
 
 
+def _cleared(facts: RegionFacts) -> str:
+    """That a carve-out did not come through the reboot, in words; '' where nothing shows that.
+
+    A kernel that attaches it again makes an empty ring buffer of it, and says why in its log
+    (``rb_meta_valid()`` and its like in ``kernel/trace/ring_buffer.c``).
+    """
+    if facts.kept != "carve-out":
+        return ""
+    lines = log_lines(facts.log, _NO_BUFFER) if facts.attached else []
+    if facts.contents.kind != "blank" and not lines:
+        return ""
+    shown = f"this kernel found no ring buffer there ({quote(lines)})" if lines else "it is zeros"
+    return (
+        f"the memory was cleared by the firmware, or its power was lost: {shown}"
+        f"{_written(facts, sorted({cpu for _, cpu in _counted(facts)}))}. A kexec and a panic into "
+        "a crash kernel keep it; whether a reboot does is up to the firmware (fast boot, no memory "
+        "test), and 'reboot=warm' may help"
+    )
+
+
+def _counted(facts: RegionFacts) -> list[tuple[str, int]]:
+    """The (instance, CPU) whose events the snapshot had counted."""
+    return list(facts.previous.entries) if facts.previous else []
+
+
 def judge(facts: RegionFacts) -> list[Diagnostic]:
     """Remarks on what happened to a region that was to hold a recording; none if all is well."""
     where = f"region {facts.spec.name}"
@@ -199,6 +231,8 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
         happened = _reattached(facts)
         if happened is not None:
             remarks.append(happened)
+    elif facts.recorder is not None and (cleared := _cleared(facts)):
+        remarks.append(Diagnostic("region-cleared", "error", where, cleared))
     elif facts.recorder is not None and facts.contents.kind in ("empty", "blank"):
         remarks.append(
             Diagnostic(
@@ -210,6 +244,18 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
                 "recording (tracing_on, events)? 'tracekit record' sees to both",
             )
         )
+    if (
+        facts.recorder is not None
+        and facts.kept == "carve-out"
+        and facts.contents.kind == "unclear"
+    ):
+        message = (
+            "what begins it is no ring buffer any more: it has been written over since the old "
+            "kernel left it, by firmware, a boot loader or a kernel without memmap=. What is left "
+            "is saved, and decoded as far as it makes sense. Next time set another address aside: "
+            "tracekit setup --carrier carveout --address ADDRESS"
+        )
+        remarks.append(Diagnostic("region-overwritten", "error", where, message))
     if facts.owner != facts.here and facts.kept == "nothing":
         remarks.append(
             Diagnostic(
@@ -234,6 +280,21 @@ def judge(facts: RegionFacts) -> list[Diagnostic]:
             )
         )
     return remarks
+
+
+def judge_file(name: str, origin: str, data: bytes | None) -> list[Diagnostic]:
+    """A remark on a region out of a file that holds no event; none if it holds some."""
+    contents = look_into(data or b"")
+    held = {
+        "empty": "a ring buffer without an event",
+        "blank": "nothing but zeros",
+        "unclear": "no ring buffer at its begin. Is the offset right, and the size? It begins with "
+        + (data or b"")[:8].hex(" "),
+    }
+    if contents.kind == "recorded":
+        return []
+    message = f"{origin}: holds {held[contents.kind]}"
+    return [Diagnostic("region-without-events", "warning", f"region {name}", message)]
 
 
 def _reserved_alike(facts: RegionFacts) -> bool:
@@ -267,9 +328,11 @@ def nothing_recorded(
     keep = f". To save the memory as it is all the same: {raw}"
     why = "".join(f". {d.where}: {d.message}" for d in judged if d.severity != "info")
     carriers = {fact.kept for fact in facts}
-    begin = {"vmcore": "/proc/vmcore has the regions", "kho": "KHO carried regions"}.get(
-        facts[0].kept if len(carriers) == 1 else "", "regions came"
-    )
+    begin = {
+        "vmcore": "/proc/vmcore has the regions",
+        "kho": "KHO carried regions",
+        "carve-out": "/dev/mem has the carve-out",
+    }.get(facts[0].kept if len(carriers) == 1 else "", "regions came")
     if unreadable:
         unread = "; ".join(f"{d.where}: {d.message}" for d in unreadable)
         return (

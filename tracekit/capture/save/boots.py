@@ -77,7 +77,7 @@ class Owner:
 
 
 def find_owner(
-    name: str, address: int, header: bytes, boots: list[BootFacts], fallback: Owner
+    name: str, address: int | None, header: bytes, boots: list[BootFacts], fallback: Owner
 ) -> Owner:
     """Decide which boot wrote a region.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from tracekit.carriers.dumps.signatures import HEAD, PSTORE
 from tracekit.carriers.memory_use import Memory
-from tracekit.carriers.signatures import HEAD, PSTORE
 from tracekit.errors import SessionError
 from tracekit.session import Session
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.carriers.elf_core import ElfCore
-from tracekit.carriers.signatures import HEAD, identify
+from tracekit.carriers.dumps.elf_core import ElfCore
+from tracekit.carriers.dumps.signatures import HEAD, identify
 from tracekit.errors import SourceError
 
 

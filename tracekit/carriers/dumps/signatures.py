@@ -20,6 +20,10 @@ _AS_ELF = (
     "makedumpfile -E -d 0 /proc/vmcore FILE"
 )
 _RESTORE = "makedumpfile -R FILE < THIS puts it together; then " + _AS_ELF
+_OF_GUEST = (
+    "dump the guest's memory instead: virsh dump --memory-only DOMAIN FILE, or dump-guest-memory "
+    "FILE in QEMU's monitor"
+)
 _UNPACK = "unpack it first"
 
 
@@ -37,6 +41,17 @@ _MAGICS: tuple[tuple[bytes, Signature], ...] = (
     (b"DISKDUMP", Signature("diskdump", "a dump in diskdump format (DISKDUMP)", _AS_ELF)),
     (b"makedumpfile", Signature("flattened", "a flattened dump of makedumpfile", _RESTORE)),
     (b"DBGC", Signature("ramoops", "memory of ramoops (zones of pstore)", PSTORE)),
+    (b"LibvirtQemudSave", Signature("qemu-state", "a guest that libvirt saved", _OF_GUEST)),
+    (b"QEVM", Signature("qemu-state", "the state of a guest of QEMU", _OF_GUEST)),
+    (b"QFI\xfb", Signature("disk", "a disk image of QEMU (qcow2)", _OF_GUEST)),
+    (
+        b"EMiL",
+        Signature(
+            "lime",
+            "a dump of LiME",
+            "load LiME with format=padded, which is plain memory from address 0",
+        ),
+    ),
     (b"\x28\xb5\x2f\xfd", Signature("packed", "compressed with zstd", _UNPACK)),
     (b"\x1f\x8b", Signature("packed", "compressed with gzip", _UNPACK)),
     (b"\xfd7zXZ\0", Signature("packed", "compressed with xz", _UNPACK)),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.elf_core_writer import Segment, write_core
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.carriers.memory import CHUNK
 from tracekit.errors import SourceError
 from tracekit.spans import filler, join_spans

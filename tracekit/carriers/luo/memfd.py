@@ -42,7 +42,8 @@ _WHY = {
     (_CREATE, errno.EEXIST): "there is one of that name, held by a process that still runs: end "
     "it, or take another name",
     (_CREATE, errno.ENOMEM): "no more sessions fit: end others that preserve files",
-    (_RETRIEVE, errno.EINVAL): "it was retrieved before in this boot, and can be only once",
+    (_RETRIEVE, errno.EINVAL): "it was retrieved before in this boot, and can be only "
+    "once: 'tracekit recover DIR' saves the record without it",
     (_PRESERVE_FD, errno.ENOENT): "this kernel preserves no memfds: it needs CONFIG_LIVEUPDATE and "
     "CONFIG_MEMFD_CREATE (CONFIG_LIVEUPDATE_MEMFD where there is one)",
     (_PRESERVE_FD, errno.EOPNOTSUPP): "this kernel preserves no such memfd",

@@ -13,22 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tracekit.errors import ParseError, UsageError
-from tracekit.parameters import memparse
+from tracekit.errors import ParseError
 from tracekit.session.files import dump_json
 
 __all__ = [
     "LUO_SESSION",
     "LUO_TOKEN",
+    "MOST_BYTES",
     "PAGE",
     "Canary",
     "Change",
     "Findings",
     "Physical",
-    "Wanted",
     "chunks",
     "examine",
-    "parse_wanted",
     "read_document",
 ]
 
@@ -37,21 +35,13 @@ LUO_TOKEN = 1
 PAGE = 4096
 _BLOCK = 64  # bytes of a hash; a page holds it 64 times
 _CHUNK = 256  # pages that are filled or read at a time
-_MOST_BYTES = 1 << 40
+MOST_BYTES = 1 << 40
 _MOST_SPANS = 1 << 16  # of physical memory that are kept
 _MOST_CHANGES = 64  # that are described; all are counted
 _SHOWN = 64  # bytes of a change
 _APART = 8  # equal bytes between two writes; fewer are taken for chance
 _U64 = 1 << 64
 Place = Literal["luo", "carveout"]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """``--canary SIZE[@ADDRESS]``, in bytes; without an address: wherever there is room."""
-
-    size: int
-    address: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +107,6 @@ class Canary:
             if span.offset <= offset < span.offset + span.size:
                 return span.address + offset - span.offset
         return None
-
-
-def parse_wanted(text: str) -> Wanted:
-    """``64M``, ``64M@0x60000000``. Raises :class:`~tracekit.errors.UsageError`."""
-    size_text, at, address_text = text.partition("@")
-    size, address = memparse(size_text), memparse(address_text)
-    placed = not at or (address is not None and not address[1])
-    if size is None or size[1] or not placed:
-        raise UsageError(f"--canary {text[:40]!r}: give SIZE or SIZE@ADDRESS (64M, 64M@0x60000000)")
-    if size[0] == 0 or size[0] % PAGE or size[0] > _MOST_BYTES or (address or (0,))[0] % PAGE:
-        raise UsageError(f"--canary {text[:40]}: whole pages of {PAGE} bytes, at most 1T")
-    return Wanted(size[0], address[0] if address is not None and at else None)
 
 
 def _block(seed: bytes, page: int) -> bytes:
@@ -268,7 +246,7 @@ def read_document(data: bytes, source: str) -> Canary:
         document = json.loads(data)
         if not isinstance(document, Mapping):
             raise ValueError("no object")
-        size, place = _whole(document.get("size"), _MOST_BYTES + 1), document.get("place")
+        size, place = _whole(document.get("size"), MOST_BYTES + 1), document.get("place")
         seed = _hex(document.get("seed"), 64)
         if place not in ("luo", "carveout") or size % PAGE or not size or not seed:
             raise ValueError("its place, size or seed makes no sense")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
+from tracekit.carriers.dumps.signatures import HEAD, identify
 from tracekit.carriers.memory import PhysicalMemory, Range
-from tracekit.carriers.signatures import HEAD, identify
 from tracekit.errors import SourceError
 
 __all__ = ["ElfCore", "VirtualMemory"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.elf_core_writer import NO_ADDRESS, PT_DYNAMIC, PT_NOTE, Segment, write_core
-from tracekit.carriers.elf_core import ElfCore
+from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.carriers.memory import CHUNK
 from tracekit.errors import SourceError
 

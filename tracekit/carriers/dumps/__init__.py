@@ -1,0 +1,1 @@
+"""The formats that physical memory is dumped in."""

@@ -1,0 +1,1 @@
+"""Memory that the Live Update Orchestrator hands on, and what systemd does with it."""
