@@ -10,15 +10,16 @@ SCRATCH := $(if $(ROOMY),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 HANDOVERS ?= 25
 export HANDOVERS
 
-.PHONY: demo test test-slow test-lab soak-lab lint lab fuzz bench bench-lab pictures clean help
+.PHONY: demo test test-slow test-lab soak-lab lab-all lint lab fuzz bench bench-lab pictures clean help
 
 help:
 	@echo "make demo      show the report of a recorded handover"
 	@echo "make test      lint, types, layers and tests"
 	@echo "make test-slow what that leaves out: twenty million events, a kill at every step"
-	@echo "make lab       the QEMU lab (two kernels to build: 16 minutes each)"
+	@echo "make lab       the QEMU lab (two kernels to build: 16 minutes each; two of Debian's)"
 	@echo "make test-lab  real handovers in the lab"
 	@echo "make soak-lab  HANDOVERS (25) of them in a row, in one guest"
+	@echo "make lab-all   every kernel, carrier and way down: an hour or two, ends with a table"
 	@echo "make fuzz      every parser for its share of FUZZ_SECONDS (60), the C code under sanitizers"
 	@echo "make bench     speed beside trace-cmd, and of the interface; TRACEKIT_MILLION: large capture"
 	@echo "make bench-lab what recording costs a handover, in the lab"
@@ -37,7 +38,7 @@ lint:
 	$(BIN)/lint-imports
 
 test: lint
-	$(SCRATCH) $(BIN)/pytest -n 3 --dist loadgroup -m "not slow and not lab and not soak"
+	$(SCRATCH) $(BIN)/pytest -n 3 --dist loadgroup -m "not slow and not lab and not soak and not matrix"
 	@echo "left out: slow tests (make test-slow), and real handovers (make lab, then make test-lab)"
 
 test-slow:
@@ -52,10 +53,15 @@ soak-lab:
 	@.ci/prepare test
 	$(BIN)/pytest -m soak
 
+lab-all:
+	@.ci/prepare test
+	$(BIN)/pytest -m matrix
+
 lab:
 	@.ci/prepare test
 	@.ci/prepare lab
-	$(BIN)/tracekit lab build --kernel 7.2 --kernel 7.3
+	$(BIN)/tracekit lab build --kernel 7.2 --kernel 7.3 \
+		--kernel debian:trixie --kernel debian:trixie-backports
 
 fuzz:
 	@.ci/prepare fuzz

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tracekit.lab.console import Line, Lines, last_lines, mark, read_marks, trouble
+from tracekit.lab.console import (
+    Line,
+    Lines,
+    is_panic,
+    last_lines,
+    mark,
+    read_marks,
+    trouble,
+)
 
 HANDOVER = ["@lab begin 0", "hello", "@lab begin 1", "recovered", "@lab end 1 0", "@lab packed 0"]
 
@@ -41,7 +49,7 @@ def test_marks() -> None:
         (["@lab begin 0"], "while the script of boot 0 ran"),
         (["@lab begin 0", "@lab end 0 3", "@lab packed 0"], "boot 0 failed with status 3"),
         (["@lab begin 0", "@lab end 0 0", "@lab packed 0"], "2 boots were planned"),
-        (["@lab begin 0", "@lab end 0 0", "@lab stayed 0", "@lab packed 0"], "no kexec came"),
+        (["@lab begin 0", "@lab end 0 0", "@lab stayed 0", "@lab packed 0"], "did not leave"),
         ([*HANDOVER[:-2], "[ 3.1] Kernel panic - not syncing: Oops"], "panic - not syncing: Oops"),
         ([*HANDOVER[:-1], "@lab packed 2"], "could not be written out"),
         ([*HANDOVER, "@lab unexpected 2"], "boot 2 came unexpected"),
@@ -53,6 +61,16 @@ def test_why_a_run_failed(console: list[str], reason: str) -> None:
 
 def test_a_good_run_has_no_trouble() -> None:
     assert trouble(lines(*HANDOVER), 2) is None
+
+
+def test_a_panic_that_a_script_caused_is_no_trouble_but_a_second_one_is() -> None:
+    panic = "[ 31.6] Kernel panic - not syncing: sysrq triggered crash"
+    console = [HANDOVER[0], panic, f"[ 31.7] ---[ end {panic.split('] ')[1]} ]---", *HANDOVER[2:]]
+    assert [is_panic(line) for line in lines(*console[:3])] == [False, True, False]
+    assert trouble(lines(*console), 2, panics=1) is None
+    assert "sysrq triggered" in str(trouble(lines(*console), 2))
+    again = [*console[:4], "Kernel panic - not syncing: VFS"]
+    assert str(trouble(lines(*again), 2, panics=1)).endswith("VFS")
 
 
 def test_an_error_ends_with_the_last_lines() -> None:

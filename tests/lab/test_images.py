@@ -10,6 +10,21 @@ import pytest
 
 from tracekit.errors import LabError
 from tracekit.lab import images, tools
+from tracekit.lab.kernels import Kernel
+from tracekit.lab.modules import ORDER
+
+RELEASE = "6.12.118+deb13-amd64"
+
+
+def stock_kernel(place: Path) -> Kernel:
+    """A stock kernel with one module, as the lab stores it."""
+    modules = place / "lib" / "modules" / RELEASE
+    (modules / "kernel" / "fs").mkdir(parents=True)
+    (modules / "kernel" / "fs" / "ext4.ko").write_text("ext4")
+    (modules / ORDER).write_text("kernel/fs/ext4.ko\n")
+    (place / "config").write_text("CONFIG_64BIT=y\n")
+    (place / "vmlinuz").write_text("a stock kernel")
+    return Kernel(RELEASE, place / "vmlinuz", place, "trixie")
 
 
 def debugfs(image: Path, request: str) -> str:
@@ -26,10 +41,15 @@ def test_the_data_disk_holds_what_the_guest_needs(tmp_path: Path) -> None:
     kernel = tmp_path / "bzImage"
     kernel.write_bytes(b"a kernel")
     scripts = {"boot0": "echo hello\n", "boot1": "#!/usr/bin/python3\nprint(1)\n"}
+    stock = stock_kernel(tmp_path / "stock")
     image = images.data_disk(
-        tmp_path, {"7.2.13": kernel}, scripts, systemd=True, patience=7, size=64 << 20
-    )
+        tmp_path, [Kernel("7.2.13", kernel), stock], scripts, systemd=True, patience=7,
+        size=64 << 20,
+    )  # fmt: skip
     assert debugfs(image, "cat /images/vmlinuz-7.2.13") == "a kernel"
+    assert debugfs(image, f"cat /images/config-{RELEASE}") == "CONFIG_64BIT=y\n"
+    module = f"/modules/{RELEASE}/kernel/fs/ext4.ko"
+    assert debugfs(image, f"cat {module}") == "ext4"
     assert debugfs(image, "cat /scripts/boot0") == "#!/bin/sh -eu\necho hello\n"
     assert debugfs(image, "cat /scripts/boot1") == scripts["boot1"]
     assert debugfs(image, "cat /patience") == "7\n"
@@ -43,6 +63,15 @@ def test_the_data_disk_holds_what_the_guest_needs(tmp_path: Path) -> None:
     )
     assert "Mode:  0700" in debugfs(image, "stat /state")
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.skipif(not shutil.which("busybox"), reason="no busybox on this machine")
+def test_the_initramfs_has_the_modules_of_its_stock_kernels(tmp_path: Path) -> None:
+    archive = images.initramfs([Kernel("7.2.13", tmp_path), stock_kernel(tmp_path)])
+    assert b"modules/7.2.13" not in archive
+    assert f"modules/{RELEASE}/order\0".encode() in archive
+    assert f"modules/{RELEASE}/ext4.ko\0".encode() in archive
+    assert b"ext4.ko\n" in archive
 
 
 def test_missing_tools_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,13 @@ import pytest
 from tracekit.errors import LabError, SessionError, UsageError
 from tracekit.lab import machine
 from tracekit.lab.machine import Plan, first_cmdline, run, run_qemu, unpack
-from tracekit.lab.qemu import Disks, qemu_argv
+from tracekit.lab.qemu import Direct, Disks, qemu_argv
 
 
 def test_a_plan_becomes_arguments() -> None:
     disks = Disks(Path("/lab/a,b/root"), Path("/lab/data"), Path("/lab/results"))
-    argv = qemu_argv(Path("/k"), Path("/i"), "console=ttyS0 a=b", disks, cpus=4, memory=512)
+    kernel = Direct(Path("/k"), Path("/i"), "console=ttyS0 a=b")
+    argv = qemu_argv(kernel, disks, cpus=4, memory=512)
     pairs = list(itertools.pairwise(argv))
     for pair in [("-kernel", "/k"), ("-initrd", "/i"), ("-append", "console=ttyS0 a=b"),
                  ("-smp", "4"), ("-m", "512M"), ("-accel", "tcg,thread=multi")]:  # fmt: skip
@@ -30,7 +31,18 @@ def test_a_plan_becomes_arguments() -> None:
     assert "file=/lab/data," in drives[1]
     assert "file=/lab/results," in drives[2]
     assert "-no-reboot" in argv
-    assert "kvm" in qemu_argv(Path("/k"), Path("/i"), "", kvm=True)
+    assert "kvm" in qemu_argv(kernel, kvm=True)
+    assert "-no-reboot" not in qemu_argv(kernel, restarts=True)
+
+
+def test_a_disk_is_booted_from_and_comes_after_the_others() -> None:
+    disks = Disks(Path("/lab/root"), Path("/lab/data"), Path("/lab/results"))
+    pairs = list(itertools.pairwise(qemu_argv(Path("/lab/grub"), disks)))
+    drives = [value for option, value in pairs if option == "-drive"]
+    assert "file=/lab/grub," in drives[3]
+    devices = [value for option, value in pairs if option == "-device" and "drive=" in value]
+    assert [("bootindex=0" in value) for value in devices] == [False, False, False, True]
+    assert not {"-kernel", "-initrd", "-append"} & {option for option, _ in pairs}
 
 
 def test_the_first_command_line() -> None:
@@ -66,6 +78,13 @@ def test_a_guest_that_does_not_end_is_killed_and_quoted(monkeypatch: pytest.Monk
     assert text.endswith("\n  stuck")
     with pytest.raises(ProcessLookupError):
         os.kill(int(text.splitlines()[-2]), 0)
+
+
+def test_a_guest_that_panics_for_ever_is_ended() -> None:
+    """One that may restart would never end by itself."""
+    code = "import time\nfor n in range(3): print('Kernel panic - not syncing:', n, flush=True)\n"
+    lines = run_qemu(child(code + "time.sleep(1000)"), 600, lambda line: None, panics=1)
+    assert [line.text[-1] for line in lines] == ["0", "1"]
 
 
 def test_a_qemu_that_fails_is_quoted() -> None:

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+import tracekit
 from tracekit.errors import LabError
-from tracekit.lab import images, kernels
+from tracekit.lab import grub, images, kernels
 from tracekit.lab.console import Line
 from tracekit.lab.machine import BASE_CMDLINE, CMDLINE, Plan, Result, run
 from tracekit.lab.store import lab_directory
+from tracekit.timeline.filter import Filter
 
 __all__ = [
     "BASE_CMDLINE",
     "CMDLINE",
     "NEW",
     "OLD",
+    "STOCK",
+    "STOCK_NEW",
+    "found_marks",
+    "grub_root",
+    "grub_run",
     "guest_run",
     "handover",
+    "marks_on_cpus",
     "need_guests",
+    "need_kernel",
     "record",
     "unmet",
 ]
@@ -39,6 +50,8 @@ def _version(series: str) -> str:
 
 
 OLD, NEW = _version("7.2"), _version("7.3")
+#: Debian's own kernels, as the lab calls them.
+STOCK, STOCK_NEW = "debian:trixie", "debian:trixie-backports"
 SESSION = "/var/lib/tracekit/session"
 
 #: Shell functions that every script begins with.
@@ -86,6 +99,25 @@ def handover(kernel: str, *options: str) -> str:
     )
 
 
+def marks_on_cpus(count: int, cpus: int = 2) -> str:
+    """The command that writes so many markers on each CPU, for :func:`found_marks`."""
+    file = "/sys/kernel/tracing/instances/tk/trace_marker"
+    write = f'for i in $(seq {count}); do echo "on-cpu $0 $i" > {file}; done'
+    each = " ".join(str(cpu) for cpu in range(cpus))
+    return f"for cpu in {each}; do taskset -c $cpu sh -c '{write}' $cpu; done\n"
+
+
+def found_marks(session: Path, boot: int = 0) -> dict[int, list[int]]:
+    """CPU -> the numbers of its markers in a boot's record, in the order of the record."""
+    recording = tracekit.open(session)
+    wanted = Filter(events=("ftrace:print",), boots=frozenset({boot}))
+    found: dict[int, list[int]] = {}
+    for text in recording.table(recording.select(wanted))["args"].to_pylist():
+        if match := re.search(r"on-cpu (\d+) (\d+)", text):
+            found.setdefault(int(match[1]), []).append(int(match[2]))
+    return found
+
+
 def unmet() -> str | None:
     """What is missing to run guests here, None when nothing is."""
     for tool in ("qemu-system-x86_64", "mke2fs", "busybox"):
@@ -105,13 +137,23 @@ def unmet() -> str | None:
 
 def need_guests() -> None:
     """Skip, loudly, where no guest can run; where ready kernels are named that is a failure."""
-    reason = unmet()
-    if reason is None:
-        return
+    if reason := unmet():
+        _leave_out(reason)
+
+
+def _leave_out(reason: str) -> NoReturn:
     message = f"NOT RUN, a real handover: {reason}\n'make lab' makes what is missing"
     if os.environ.get("TRACEKIT_LAB_KERNELS"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def need_kernel(name: str) -> kernels.Kernel:
+    """A kernel of the lab, stock ones too; without it as :func:`need_guests`."""
+    try:
+        return kernels.find(name, lab_directory())
+    except LabError as error:
+        _leave_out(str(error))
 
 
 def guest_run(plan: Plan, base: Path, watch: Callable[[Line], None] = lambda line: None) -> Result:
@@ -120,3 +162,35 @@ def guest_run(plan: Plan, base: Path, watch: Callable[[Line], None] = lambda lin
     scripts = tuple(f"{PRELUDE}\n{script}" for script in plan.scripts)
     output = Path(tempfile.mkdtemp(dir=base)) / "out"
     return run(replace(plan, scripts=scripts), output, watch)
+
+
+#: A menu on the serial line that boots at once, and the lab's command line.
+_GRUB_DEFAULTS = f"""GRUB_DEFAULT=0
+GRUB_TIMEOUT=0
+GRUB_DISTRIBUTOR=Debian
+GRUB_TERMINAL=serial
+GRUB_CMDLINE_LINUX_DEFAULT="quiet"
+GRUB_CMDLINE_LINUX="{BASE_CMDLINE}"
+"""
+
+
+def grub_root(base: Path, kernel: str) -> Path:
+    """A root directory with a kernel of the lab and GRUB's defaults, not yet with a menu.
+
+    ``etc/default/grub.d`` is there to be written to, by a test or by ``setup --apply --root``.
+    """
+    root = Path(tempfile.mkdtemp(dir=base)) / "root"
+    grub.install_kernel(root, need_kernel(kernel))
+    (root / "etc" / "default" / "grub.d").mkdir(parents=True)
+    (root / "etc" / "default" / "grub").write_text(_GRUB_DEFAULTS)
+    return root
+
+
+def grub_run(root: Path, plan: Plan, base: Path) -> Result:
+    """As :func:`guest_run`, booted from a disk with ``root`` on it through GRUB.
+
+    Again after each reboot. The menu, ``root/boot/grub/grub.cfg``, is made by grub-mkconfig.
+    """
+    grub.grub_mkconfig(root)
+    disk = grub.grub_disk(root, root.with_name("grub.img"))
+    return guest_run(replace(plan, disk=disk, restarts=True), base)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.clocks.model import UNKNOWN
 from tracekit.errors import SessionError
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.ftrace.format import EventFormat, Field
@@ -248,7 +249,7 @@ def _stamp(recording: Recording, row: int, boot: Boot, buffer: Buffer) -> Stamp:
     axis, model = recording.axis, recording.axis.clocks.get(boot.index)
     number = int(recording.rows.buffer[row])
     relation = axis.relations.get(number)
-    clock = buffer.clock or "local"
+    clock = buffer.clock or UNKNOWN
     unit: str = model.unit if model is not None else "unknown"
     error = model.error_ns if model is not None and axis.timed(boot.index) else None
     method = model.method if model is not None else ""

@@ -137,15 +137,6 @@ class Signals:
         self.last = True
 
 
-def _kexec_under_way() -> bool:
-    """Whether pid 1 is systemd's last program on the way to a kexec: it kills all that is left."""
-    try:
-        words = Path("/proc/1/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return words[0].endswith(b"systemd-shutdown") and b"kexec" in words[1:2]
-
-
 def _watch(recorder: Recorder, signals: Signals) -> Status:
     """Record until a signal ends it; returns the last status."""
     status = recorder.tick(0)
@@ -161,8 +152,11 @@ def _watch(recorder: Recorder, signals: Signals) -> Status:
 def stay(recorder: Recorder, signals: Signals | None = None, *, leaving: bool = False) -> Status:
     """Record until a signal or the jump; ``leaving``: a kexec is under way already.
 
-    Returns the last status. On the way to a kexec the instance is left armed, else it is restored.
+    Returns the last status. On a way down that the record survives the instance is left armed,
+    else it is restored.
     """
+    from tracekit.capture.record.going_down import survives_way_down
+
     signals = signals or Signals()
     signals.armed()
     try:
@@ -172,7 +166,7 @@ def stay(recorder: Recorder, signals: Signals | None = None, *, leaving: bool = 
             f"{error}; the session is as it was saved last, and the trace instance is still "
             "armed: kexec, or end it with 'tracekit record --cleanup'"
         ) from error
-    if leaving or _kexec_under_way():
+    if leaving or survives_way_down(recorder.root, recorder.instance.name):
         recorder.leave_armed()
     else:
         recorder.stop()

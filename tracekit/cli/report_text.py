@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -12,6 +12,7 @@ from tracekit.cli.printed.kho import handed_over_lines, left_running_lines, step
 from tracekit.report.canary import canary_lines
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
+from tracekit.report.unfinished import CpuUnfinished
 from tracekit.text import (
     count_lost,
     duration,
@@ -27,6 +28,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 22  # cells
 _SEVERITY = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _MOST = 10  # of the slowest of a kind
+_OPEN = 12  # things a CPU had begun, the newest
 _LISTED = 20  # diagnostics; --json has them all
 
 
@@ -56,10 +58,11 @@ def _table(*columns: tuple[str, str]) -> Table:
 def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
     releases = {b.index: printable(b.release) for b in report.boots}
     yield Text(f"Linux {releases[h.old]} → {releases[h.new]}", style="bold")
+    yield Text(f"  way down  {printable(on_one_line(h.way.text))}")
     facts = _table(("", "t"), ("", "n"), ("", "n"), ("", "t"))
     cycles = f" = {h.gap_raw:,} cycles" if h.gap_raw is not None else ""
     took, error = measured(h.blackout_ns, h.blackout_error_ns)
-    what = "reboot call to first user process"
+    what = f"{h.way.begin} to first user process"
     facts.add_row("  blackout", Text(took, style="bold red"), error, what)
     took, error = measured(h.gap_ns, h.gap_error_ns, (h.gap_earliest_ns, h.gap_latest_ns))
     what = f"last old event to first new one{cycles}"
@@ -227,6 +230,32 @@ def _last_events(report: Report) -> Iterator[RenderableType]:
         yield Group(Text(f"CPU {cpu}", style="bold"), *lines)
 
 
+def _unfinished(
+    cpus: Sequence[CpuUnfinished], from_zero: Callable[[int | None], int | None] = lambda ns: ns
+) -> Iterator[RenderableType]:
+    """What each CPU had begun and not ended; ``from_zero`` makes its times those shown."""
+    for cpu in cpus:
+        task = "idle" if cpu.pid == 0 else printable(f"{cpu.comm or '<...>'}-{cpu.pid}")
+        since = "" if cpu.since_ns is None else f" since {duration(from_zero(cpu.since_ns))}"
+        head = Text(f"CPU {cpu.cpu}  ", style="bold")
+        head.append(task, style="green").append(
+            f"{since}, last event {duration(from_zero(cpu.last_ns))}"
+        )
+        lines = [head]
+        if (more := len(cpu.open) - _OPEN) > 0:
+            lines.append(Text(f"  … {more} begun earlier: --json has them all", style="dim"))
+        for one in cpu.open[-_OPEN:]:
+            line = Text(
+                f"{duration(from_zero(one.since_ns)):>10}  ", no_wrap=True, overflow="ellipsis"
+            )
+            line.append(f"{one.what}: ", style="bold red")
+            if (one.pid, one.comm) != (cpu.pid, cpu.comm):
+                line.append(printable(f"{one.comm or '<...>'}-{one.pid}  "), style="green")
+            line.append(f"{printable(one.event)}  ", style="cyan")
+            lines.append(line.append(printable(one.args).replace("\n", " ")))
+        yield Group(*lines)
+
+
 def _diagnostics(report: Report) -> Iterator[RenderableType]:
     # what was not probed is in the section "Record"
     remarks = [d for d in report.diagnostics if d.code != "probe-absent" or not report.probes]
@@ -239,6 +268,19 @@ def _diagnostics(report: Report) -> Iterator[RenderableType]:
 
 def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     several = len(report.handovers) > 1
+    for h in report.handovers:
+        if h.unfinished:
+            where = f"Boot {h.old}: what" if several else "What"
+            yield (
+                f"{where} each CPU had begun and not ended",
+                list(_unfinished(h.unfinished, h.from_jump)),
+            )
+    if report.ending and report.ending.unfinished:
+        where = f"Boot {report.ending.boot}: what" if report.handovers else "What"
+        yield (
+            f"{where} each CPU had begun and not ended",
+            list(_unfinished(report.ending.unfinished)),
+        )
     for number, h in enumerate(report.handovers):
         which = f"Boot {h.old} → {h.new}: where" if several else "Where"
         yield f"{which} the time went (0 is {h.zero})", [_phases(report, number)]
@@ -273,6 +315,9 @@ def render_report(report: Report, console: Console) -> None:
     if not report.handovers:
         names = ", ".join(printable(b.release) for b in report.boots) or "no boot"
         console.print(Text(f"Linux {names}: one boot, no jump in this session", style="bold"))
+    if report.ending:
+        boot = f" (boot {report.ending.boot})" if report.handovers else ""
+        console.print(Text(f"  way down{boot}  {printable(on_one_line(report.ending.way.text))}"))
     console.print(_record(report))
     for title, parts in _sections(report):
         console.print(Text(f"\n{title}", style="bold"))

@@ -23,7 +23,7 @@ from tracekit.clocks.anchors import loose_below, refined_from
 from tracekit.clocks.counter_rate import SessionRate, session_rate
 from tracekit.clocks.evidence import BootClockInput, BootEvidence, ClockEvidence, own_error, related
 from tracekit.clocks.gap import gap_between
-from tracekit.clocks.model import ClockModel, Gap, SessionClock, total
+from tracekit.clocks.model import UNKNOWN, ClockModel, Gap, SessionClock, total
 from tracekit.errors import Diagnostic
 
 __all__ = ["align", "session_rate_of"]
@@ -175,6 +175,8 @@ def _method(boot: ClockEvidence, rate: SessionRate | None) -> str:
         return f"TSC cycles at the rate of {rate.source}; systematic part: {rate.basis}"
     if boot.unit == "cycles":
         return "TSC cycles as they are: the rate is not known"
+    if boot.trace_clock == UNKNOWN:
+        return "stamps of a clock that nothing tells: order only"
     if boot.unit == "count":
         return "an event count: order only"
     step = "10 ms steps" if boot.unit == "ticks" else "the kernel's own ns"

@@ -15,7 +15,7 @@ from tracekit.clocks.anchors import Anchor, place_on_tsc
 from tracekit.clocks.counter_rate import LIMIT_PPM, SessionRate
 from tracekit.clocks.fit import Bracket, LineFit, best_fit, fit_clock, in_order, read_samples
 from tracekit.clocks.kernel_log import KernelLog, read_kernel_log
-from tracekit.clocks.model import UNITS, Unit
+from tracekit.clocks.model import UNITS, UNKNOWN, Unit
 from tracekit.clocks.rates import Rate
 from tracekit.errors import Diagnostic
 
@@ -32,13 +32,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class BootEvidence:
-    """The checked samples and log of a boot. ``fit``: of the clock that shows a rate best."""
+    """The checked samples and log of a boot. ``fit``: of the clock that shows a rate best.
+
+    ``by_firmware``: see :class:`BootClocks`.
+    """
 
     index: int
     log: KernelLog
     brackets: Mapping[str, Sequence[Bracket]]
     fit: LineFit | None
     notes: tuple[Diagnostic, ...]
+    by_firmware: bool = False
 
     @property
     def where(self) -> str:
@@ -56,11 +60,13 @@ class BootClocks:
     """The saved clock data of one boot.
 
     ``samples``: the untrusted contents of ``clocks.json`` and ``clocks-last.json``.
+    ``by_firmware``: it came up through firmware, which may have reset the counter.
     """
 
     index: int
     samples: Sequence[object] = ()
     dmesg: str = ""
+    by_firmware: bool = False
 
     @cached_property
     def evidence(self) -> BootEvidence:
@@ -74,6 +80,7 @@ class BootClocks:
             brackets,
             fit,
             fit.diagnostics if fit else notes,
+            self.by_firmware,
         )
 
 
@@ -155,6 +162,12 @@ def _remarks(boot: BootEvidence, trace_clock: str) -> list[Diagnostic]:
     remarks = []
     if trace_clock not in UNITS:
         message = f"the trace clock {trace_clock!r} is not known; its stamps are taken for ns"
+        remarks.append(Diagnostic("clock-unknown", "warning", boot.where, message))
+    elif trace_clock == UNKNOWN:
+        message = (
+            "nothing in the session tells which trace clock stamped the events: they are in order, "
+            "but no time is known"
+        )
         remarks.append(Diagnostic("clock-unknown", "warning", boot.where, message))
     elif trace_clock == "counter":
         message = "the trace clock counts events: it gives their order, no time"

@@ -15,6 +15,8 @@ __all__ = ["gap_between"]
 
 #: Uncertainty of the difference between two readings of an RTC in whole seconds.
 _RTC_NS = 1_000_000_000
+#: How far the wall clock may be off its own time of before, read from an RTC anew.
+_WALL_NS = 3_000_000_000
 
 
 def gap_between(
@@ -23,7 +25,8 @@ def gap_between(
     """From the last event of ``a`` to the first of ``b``, by the best evidence."""
     notes: tuple[Diagnostic, ...] = ()
     where = f"boots {a.index} and {b.index}"
-    if a.unit == b.unit == "cycles" and rate is None and a.last <= b.first:
+    kept = _counter_kept(a, b, rate)
+    if a.unit == b.unit == "cycles" and rate is None and kept and a.last <= b.first:
         return Gap(
             a.index,
             b.first - a.last,
@@ -32,7 +35,17 @@ def gap_between(
             True,
             "one counter whose rate is not known: this is in cycles",
         ), ()
-    if a.anchor and b.anchor and rate:
+    if a.anchor and b.anchor and rate and not kept:
+        notes = (
+            Diagnostic(
+                "clock-counter-reset",
+                "warning",
+                where,
+                "firmware brought the new kernel up, and the wall clock does not show that the TSC "
+                "went on through it: it is not used",
+            ),
+        )
+    elif a.anchor and b.anchor and rate:
         gap = _gap_by_tsc(a, b, a.anchor, b.anchor, rate)
         if gap is not None:
             if not gap.common or b.first < loose_below(b.trace_clock, b.log):
@@ -57,6 +70,21 @@ def gap_between(
         "put right behind them",
     )
     return gap, (*notes, _uncertain(gap, where))
+
+
+def _counter_kept(a: ClockEvidence, b: ClockEvidence, rate: SessionRate | None) -> bool:
+    """Whether the TSC counted on between two boots.
+
+    It does through a kexec. Firmware may set it to 0: then the samples of the wall clock, which
+    the RTC keeps to about a second, tell.
+    """
+    if not b.boot.by_firmware:
+        return True
+    before, after = (c.boot.brackets.get("realtime", ()) for c in (a, b))
+    if not before or not after or rate is None:
+        return False
+    counted = Fraction(after[0].before - before[-1].before) / rate.best
+    return abs(counted - (after[0].ns - before[-1].ns)) <= _WALL_NS
 
 
 def _uncertain(gap: Gap, where: str) -> Diagnostic:

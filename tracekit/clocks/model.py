@@ -14,16 +14,19 @@ from tracekit.errors import Diagnostic
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["UNITS", "ClockModel", "Gap", "SessionClock", "Unit", "total"]
+__all__ = ["UNITS", "UNKNOWN", "ClockModel", "Gap", "SessionClock", "Unit", "total"]
 
 Unit = Literal["ns", "cycles", "ticks", "count"]
+UNKNOWN = "unknown"  #: the clock of a buffer of which nothing says what stamped it
 
 #: The units of trace clocks (``kernel/trace/trace.c``, ``trace_clocks[].in_ns``, and
-#: ``kernel/trace/trace_clock.c``): ``uptime`` counts USER_HZ, ``counter`` counts calls.
+#: ``kernel/trace/trace_clock.c``): ``uptime`` counts USER_HZ, ``counter`` counts calls. Stamps of
+#: a clock that nothing tells give an order, as counts do.
 UNITS: Mapping[str, Unit] = {
     "x86-tsc": "cycles",
     "uptime": "ticks",
     "counter": "count",
+    UNKNOWN: "count",
     **dict.fromkeys(("local", "global", "perf", "mono", "mono_raw", "boot", "tai"), "ns"),
 }
 _INT64_MAX = (1 << 63) - 1

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from tracekit.lab.tools import tail
 
-__all__ = ["Line", "Lines", "Progress", "last_lines", "mark", "read_marks", "trouble"]
+__all__ = ["Line", "Lines", "Progress", "is_panic", "last_lines", "mark", "read_marks", "trouble"]
 
 _MARK = re.compile(r"@lab ([a-z]+):? ?(.*)")
-_PANIC = re.compile(r"Kernel panic - not syncing: .*|@lab broken: .*")
+_PANIC = re.compile(r"(?<!end )Kernel panic - not syncing: .*")
+_BROKEN = re.compile(r"@lab broken: (.*)")
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles
@@ -97,19 +98,31 @@ def read_marks(lines: Iterable[Line]) -> Progress:
     return Progress(tuple(statuses[boot] for boot in sorted(statuses)), packed, stayed, unexpected)
 
 
-def trouble(lines: Iterable[Line], scripts: int) -> str | None:
-    """Why a run of ``scripts`` boots that ended by itself did not succeed; None when it did."""
+def is_panic(line: Line) -> bool:
+    """Whether the kernel says here that it panics; it says so once."""
+    return _PANIC.search(line.text) is not None
+
+
+def trouble(lines: Iterable[Line], scripts: int, panics: int = 0) -> str | None:
+    """Why a run of ``scripts`` boots that ended by itself did not succeed; None when it did.
+
+    ``panics`` of them, the first ones, were meant.
+    """
     lines = list(lines)
     progress = read_marks(lines)
     boot = len(progress.statuses) - 1
     for line in lines:
+        if match := _BROKEN.search(line.text):
+            return f"the guest broke down: {match[1]}"
         if match := _PANIC.search(line.text):
-            return f"the guest broke down: {match[0].removeprefix('@lab broken: ')}"
+            panics -= 1
+            if panics < 0:
+                return f"the guest broke down: {match[0]}"
     for number, status in enumerate(progress.statuses):
         if status:
             return f"the script of boot {number} failed with status {status}"
     if progress.stayed is not None:
-        return f"the script of boot {progress.stayed} ended, and no kexec came after it"
+        return f"the script of boot {progress.stayed} ended, and the guest did not leave after it"
     if progress.unexpected is not None:
         return f"boot {progress.unexpected} came unexpected: there are {scripts} scripts"
     if boot < 0:

@@ -6,11 +6,14 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
 import tracekit
 from tracekit.errors import LabError
+from tracekit.lab.kernels import Kernel
+from tracekit.lab.modules import ORDER
 from tracekit.lab.newc import Member, newc
 from tracekit.lab.store import cached, digest
 from tracekit.lab.tools import ENVIRONMENT, Say, kill, need, run, tail
@@ -38,7 +41,7 @@ _PACKAGES = (
 # Not compressed: under software emulation, unpacking costs more than reading.
 _SQUASHFS = ("-noI", "-noD", "-noF", "-noX", "-no-xattrs", "-quiet", "-no-progress")
 _GUEST = ("driver", "plain", "tracekit", "tracekit-lab.service")
-_DIRECTORIES = ("bin", "dev", "lab", "lower", "proc", "root", "sys")
+_DIRECTORIES = ("bin", "dev", "lab", "lower", "modules", "proc", "root", "sys")
 
 
 def root_image_path(lab: Path) -> Path:
@@ -108,16 +111,53 @@ def _busybox() -> Path:
     return path
 
 
-def initramfs() -> bytes:
-    """The initramfs of every boot: busybox and ``guest/init``, as a cpio archive."""
+def initramfs(kernels: Iterable[Kernel] = ()) -> bytes:
+    """The initramfs of every boot: busybox and ``guest/init``, as a cpio archive.
+
+    It serves each of ``kernels``: those that have no virtio and no file systems built in find
+    them as modules.
+    """
     directories = [Member(name, stat.S_IFDIR | 0o755) for name in _DIRECTORIES]
+    modules = [member for kernel in kernels if kernel.stock for member in _modules(kernel)]
     return newc(
         [
             *directories,
             Member("bin/busybox", stat.S_IFREG | 0o755, _busybox().read_bytes()),
             Member("init", stat.S_IFREG | 0o755, _shipped("init")),
+            *modules,
         ]
     )
+
+
+def _module_tree(kernel: Kernel) -> Path:
+    assert kernel.directory is not None
+    return kernel.directory / "lib" / "modules" / kernel.release
+
+
+def _modules(kernel: Kernel) -> list[Member]:
+    """``modules/RELEASE/``: the modules, and the list of them in the order of loading."""
+    source, place = _module_tree(kernel), f"modules/{kernel.release}"
+    paths = [source / line for line in (source / ORDER).read_text().split()]
+    names = "".join(f"{path.name}\n" for path in paths)
+    return [
+        Member(place, stat.S_IFDIR | 0o755),
+        Member(f"{place}/order", stat.S_IFREG | 0o644, names.encode()),
+        *(Member(f"{place}/{p.name}", stat.S_IFREG | 0o644, p.read_bytes()) for p in paths),
+    ]
+
+
+def _copy_kernels(tree: Path, kernels: Iterable[Kernel]) -> None:
+    """What a machine has of its kernels in /boot (``images``) and /lib/modules (``modules``)."""
+    for name in ("images", "modules"):
+        (tree / name).mkdir(parents=True)
+    for kernel in kernels:
+        shutil.copyfile(kernel.image, tree / "images" / f"vmlinuz-{kernel.release}")
+        if kernel.directory is None:
+            continue
+        shutil.copytree(_module_tree(kernel), tree / "modules" / kernel.release)
+        config = kernel.directory / "config"
+        if config.exists():
+            shutil.copyfile(config, tree / "images" / f"config-{kernel.release}")
 
 
 def _copy_code(target: Path) -> None:
@@ -135,7 +175,7 @@ def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 def data_disk(
     directory: Path,
-    kernels: dict[str, Path],
+    kernels: Iterable[Kernel],
     scripts: dict[str, str],
     *,
     systemd: bool,
@@ -144,17 +184,15 @@ def data_disk(
 ) -> Path:
     """An ext4 image that lives as long as one run: kernels, code, scripts, and the guest's state.
 
-    ``kernels`` is version -> image, ``scripts`` is file name (``boot0``) -> text, ``patience`` is
-    how long the guest waits for a jump that a script asked for, in seconds; ``size`` is in bytes
-    (the file is sparse).
+    ``scripts`` is file name (``boot0``) -> text, ``patience`` is how long the guest waits for a
+    jump that a script asked for, in seconds; ``size`` is in bytes (the file is sparse).
     """
+    kernels = list(kernels)
     tree = directory / "data"
     (tree / "state").mkdir(parents=True)
     (tree / "state").chmod(0o700)
-    (tree / "images").mkdir()
-    for version, image in kernels.items():
-        shutil.copyfile(image, tree / "images" / f"vmlinuz-{version}")
-    _write(tree / "images" / "initrd", initramfs())
+    _copy_kernels(tree, kernels)
+    _write(tree / "images" / "initrd", initramfs(kernels))
     _copy_code(tree / "code")
     for name, text in scripts.items():
         whole = text if text.startswith("#!") else f"#!/bin/sh -eu\n{text}"

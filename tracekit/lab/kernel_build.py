@@ -1,8 +1,7 @@
 """Builds a lab kernel from Debian's ``linux-source-X.Y`` with the configuration that ships.
 
-apt fetches it (so its signature is checked) with the lab's own lists and settings; the machine's
-apt is neither used nor changed. Each step's result is kept, so a build that was killed continues
-where it was.
+apt fetches it, so its signature is checked (:mod:`tracekit.lab.apt`). Each step's result is kept,
+so a build that was killed continues where it was.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from tracekit.errors import LabError, UsageError
+from tracekit.lab.apt import Apt, fresh
 from tracekit.lab.kernels import built_directory, config, version_key
 from tracekit.lab.store import cached, digest, locked
 from tracekit.lab.tools import Say, need, run
@@ -21,77 +21,35 @@ __all__ = ["build_kernel", "newest_series"]
 
 _TOOLS = ("bc", "bison", "flex", "gcc", "ld", "make", "pahole", "perl", "python3", "tar", "xz")
 _HEADERS = ("gelf.h",)
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SUITES = ("trixie-backports", "sid")  # together they have the series of the last months
-_MIRROR = "http://deb.debian.org/debian"
 _SERIES = re.compile(r"\d+\.\d+")
 _OLDEST = (6, 16)  # the first with KHO
 
 
-class _Apt:
-    """apt with lists of its own below ``place``."""
-
-    def __init__(self, place: Path) -> None:
-        tools = need("fetching a kernel's source", ["apt-get", "apt-cache"])
-        if not _KEYRING.exists():
-            raise LabError(
-                f"{_KEYRING} is missing, so packages cannot be verified\n"
-                "next: sudo apt-get install debian-archive-keyring"
-            )
-        for name in ("lists/partial", "cache/archives/partial", "none"):
-            (place / name).mkdir(parents=True, exist_ok=True)
-        lines = [f"deb [signed-by={_KEYRING}] {_MIRROR} {suite} main\n" for suite in _SUITES]
-        (place / "sources.list").write_text("".join(lines))
-        (place / "status").touch()
-        settings = {
-            "Dir::Etc::sourcelist": place / "sources.list",
-            "Dir::Etc::sourceparts": place / "none",
-            "Dir::Etc::preferences": place / "none" / "none",
-            "Dir::Etc::preferencesparts": place / "none",
-            "Dir::State": place,
-            "Dir::State::lists": place / "lists",
-            "Dir::State::status": place / "status",
-            "Dir::Cache": place / "cache",
-            "APT::Sandbox::User": "root",
-            "Acquire::Languages": "none",
-            "APT::Architecture": "amd64",
-            "APT::Architectures": "amd64",
-        }
-        self._options = [part for k, v in settings.items() for part in ("-o", f"{k}={v}")]
-        self._tools = tools
-
-    def get(self, *words: str, cwd: Path) -> None:
-        run([self._tools["apt-get"], *self._options, "-q", *words], cwd=cwd)
-
-    def cache(self, *words: str) -> list[str]:
-        return run([self._tools["apt-cache"], *self._options, *words])
-
-    def newest(self, series: str) -> str | None:
-        """The newest version of the series' source package, as Debian writes it."""
-        versions = [
-            line.split("|")[1].strip()
-            for line in self.cache("madison", f"linux-source-{series}")
-            if line.count("|") == 2
-        ]
-        return max(versions, key=version_key, default=None)
-
-    def series(self) -> list[str]:
-        """``X.Y`` of every source package, newest first."""
-        names = self.cache("search", "--names-only", r"^linux-source-[0-9]+\.[0-9]+$")
-        numbers = {line.split()[0].removeprefix("linux-source-") for line in names if line.strip()}
-        return sorted(numbers, key=version_key, reverse=True)
+def _lists(lab: Path, say: Say) -> Apt:
+    return fresh(lab / "apt", _SUITES, say)
 
 
-def _apt(lab: Path, say: Say) -> _Apt:
-    say(f"reading the package lists of Debian {' and '.join(_SUITES)}")
-    apt = _Apt(lab / "apt")
-    apt.get("update", cwd=lab)
-    return apt
+def _newest(apt: Apt, series: str) -> str | None:
+    """The newest version of the series' source package, as Debian writes it."""
+    versions = [
+        line.split("|")[1].strip()
+        for line in apt.cache("madison", f"linux-source-{series}")
+        if line.count("|") == 2
+    ]
+    return max(versions, key=version_key, default=None)
+
+
+def _series(apt: Apt) -> list[str]:
+    """``X.Y`` of every source package, newest first."""
+    names = apt.cache("search", "--names-only", r"^linux-source-[0-9]+\.[0-9]+$")
+    numbers = {line.split()[0].removeprefix("linux-source-") for line in names if line.strip()}
+    return sorted(numbers, key=version_key, reverse=True)
 
 
 def newest_series(lab: Path, say: Say) -> str:
     """The newest ``X.Y`` that Debian has the source of. Raises :class:`LabError` without one."""
-    supported = [s for s in _apt(lab, say).series() if version_key(s) >= _OLDEST]
+    supported = [s for s in _series(_lists(lab, say)) if version_key(s) >= _OLDEST]
     if not supported:
         raise LabError(
             f"no linux-source-X.Y with KHO (6.16 or newer) in Debian {' or '.join(_SUITES)}\n"
@@ -108,12 +66,12 @@ def build_kernel(lab: Path, series: str, say: Say, line: Say, jobs: int | None =
     if not _SERIES.fullmatch(series):
         raise UsageError(f"{series!r} is not a kernel series: name one like 7.2")
     need("building a kernel", [*_TOOLS, "dpkg-deb"], _HEADERS)
-    apt = _apt(lab, say)
-    version = apt.newest(series)
+    apt = _lists(lab, say)
+    version = _newest(apt, series)
     if version is None:
         raise LabError(
             f"Debian {' and '.join(_SUITES)} have no linux-source-{series}; they have:"
-            f" {', '.join(apt.series()) or 'none'}"
+            f" {', '.join(_series(apt)) or 'none'}"
         )
     with locked(lab / ".compiling"):
         ready = built_directory(lab) / f"bzImage-{version.split('-')[0]}-kho"
@@ -126,15 +84,13 @@ def build_kernel(lab: Path, series: str, say: Say, line: Say, jobs: int | None =
         return _keep(lab, tree, say)
 
 
-def _source(lab: Path, apt: _Apt, series: str, version: str, say: Say) -> Path:
+def _source(lab: Path, apt: Apt, series: str, version: str, say: Say) -> Path:
     """The unpacked source, in a directory of its version and of the configuration."""
     package = f"linux-source-{series}"
 
     def fetch(path: Path) -> None:
         say(f"fetching {package} {version} (150 MB)")
-        apt.get("download", f"{package}={version}", cwd=path.parent)
-        (deb,) = path.parent.glob("*.deb")
-        deb.rename(path)
+        apt.download(f"{package}={version}", path.parent).rename(path)
 
     def unpack(path: Path) -> None:
         deb = cached(lab / "sources" / f"{package}_{version}.deb", fetch)

@@ -16,8 +16,8 @@ from typing import IO
 
 from tracekit.errors import LabError, UsageError
 from tracekit.lab import images, kernels
-from tracekit.lab.console import Line, Lines, last_lines, read_marks, trouble
-from tracekit.lab.qemu import Disks, guarded, kvm_works, qemu_argv
+from tracekit.lab.console import Line, Lines, is_panic, last_lines, read_marks, trouble
+from tracekit.lab.qemu import Direct, Disks, guarded, kvm_works, qemu_argv
 from tracekit.lab.store import lab_directory, scratch
 from tracekit.lab.tools import ENVIRONMENT, kill, need
 from tracekit.session.names import check_relative
@@ -55,10 +55,16 @@ class Plan:
     """What to run.
 
     ``scripts[n]`` runs in boot n: a shell script (``sh -eu``), or whatever its ``#!`` names; all
-    but the last must jump. ``kernel`` is a version of the lab or how it begins (``7.2``);
-    ``cmdline`` is its whole command line. All the lab's kernels are in the guest as
-    ``/boot/vmlinuz-VERSION``, their initramfs as ``/boot/initrd``. ``memory`` in MiB, ``timeout``
-    in seconds for the whole run. ``gdb``: a socket on which QEMU is to serve gdb's remote protocol.
+    but the last must leave for the next one. ``kernel`` is what :func:`kernels.find` takes
+    (``7.2``, ``debian:trixie``); ``cmdline`` is its whole command line. All kernels of the lab's
+    own, this one and the stock ones among ``others`` are in the guest as
+    ``/boot/vmlinuz-RELEASE``, their initramfs as ``/boot/initrd``. ``memory`` in MiB, ``timeout``
+    in seconds for the whole run.
+
+    ``restarts``: a reset of the machine boots it again; else it ends the run. ``panics``: how
+    often a script makes its kernel panic. ``disk``: a disk to boot from, through the firmware and
+    a boot loader, instead of from ``kernel`` and ``cmdline``. ``gdb``: a socket on which QEMU is
+    to serve gdb's remote protocol.
     """
 
     kernel: str
@@ -69,6 +75,10 @@ class Plan:
     systemd: bool = False
     timeout: float = 600
     gdb: Path | None = None
+    others: tuple[str, ...] = ()
+    restarts: bool = False
+    panics: int = 0
+    disk: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +101,29 @@ def prepare(plan: Plan, place: Path, scripts: dict[str, str]) -> list[str]:
     """
     need("the lab", ["qemu-system-x86_64", "setpriv", "mke2fs", "busybox"])
     lab = lab_directory()
-    versions = kernels.available(lab)
-    kernel = versions[kernels.choose(plan.kernel, versions)]
+    there = _kernels(lab, plan)
     root = images.root_image_path(lab)
     if not root.exists():
         raise LabError(f"{lab}: the lab is not built yet\nnext: tracekit lab build")
-    data = images.data_disk(place, versions, scripts, systemd=plan.systemd, patience=_PATIENCE)
+    data = images.data_disk(place, there, scripts, systemd=plan.systemd, patience=_PATIENCE)
     initrd, results = place / "initrd", place / "results.img"
-    initrd.write_bytes(images.initramfs())
+    initrd.write_bytes(images.initramfs(there))
     results.touch(mode=0o600)
     os.truncate(results, _RESULTS)
     argv = qemu_argv(
-        kernel, initrd, plan.cmdline, Disks(root, data, results),
-        cpus=plan.cpus, memory=plan.memory, kvm=kvm_works(lab, kernel),
+        plan.disk or Direct(there[0].image, initrd, plan.cmdline),
+        Disks(root, data, results),
+        cpus=plan.cpus, memory=plan.memory, kvm=kvm_works(lab, there[0]), restarts=plan.restarts,
     )  # fmt: skip
     served = ["-gdb", f"unix:{plan.gdb},server=on,wait=off"] if plan.gdb else []
     return guarded([*argv, *served])
+
+
+def _kernels(lab: Path, plan: Plan) -> list[kernels.Kernel]:
+    """The kernels that are in the guest; the first is the one it boots."""
+    wanted = [plan.kernel, *plan.others, *kernels.available(lab)]
+    found = (kernels.find(name, lab) for name in wanted)
+    return list({kernel.release: kernel for kernel in found}.values())
 
 
 def run(plan: Plan, output: Path, watch: Callable[[Line], None] = lambda line: None) -> Result:
@@ -121,11 +138,11 @@ def run(plan: Plan, output: Path, watch: Callable[[Line], None] = lambda line: N
     with scratch(lab_directory() / "runs") as place:
         names = {f"boot{number}": text for number, text in enumerate(plan.scripts)}
         argv = prepare(plan, place, names)
-        lines = run_qemu([*argv, "-serial", "stdio"], plan.timeout, watch)
+        lines = run_qemu([*argv, "-serial", "stdio"], plan.timeout, watch, plan.panics)
         progress = read_marks(lines)
         if progress.packed:
             unpack(place / "results.img", output)
-    reason = trouble(lines, len(plan.scripts))
+    reason = trouble(lines, len(plan.scripts), plan.panics)
     if reason is not None:
         raise LabError(f"{reason}\n{last_lines(lines)}")
     return Result(tuple(lines), progress.statuses, output)
@@ -142,10 +159,13 @@ def interact(plan: Plan, script: str) -> None:
         raise LabError(f"QEMU ended with status {status}; what it said is above")
 
 
-def run_qemu(argv: list[str], timeout: float, watch: Callable[[Line], None]) -> list[Line]:
+def run_qemu(
+    argv: list[str], timeout: float, watch: Callable[[Line], None], panics: int = 0
+) -> list[Line]:
     """The console of a QEMU that is run to its end, at most ``timeout`` seconds.
 
-    Raises :class:`~tracekit.errors.LabError`. Nothing is left running, whatever happens.
+    A guest that panics more often than ``panics`` is ended: it might do so for ever. Raises
+    :class:`~tracekit.errors.LabError`. Nothing is left running, whatever happens.
     """
     lines: list[Line] = []
     arrived: queue.Queue[Line | None] = queue.Queue()
@@ -160,6 +180,9 @@ def run_qemu(argv: list[str], timeout: float, watch: Callable[[Line], None]) -> 
         while (line := _next(arrived, end)) is not None:
             lines.append(line)
             watch(line)
+            panics -= is_panic(line)
+            if panics < 0:
+                return lines
         status = process.wait()
     except queue.Empty:
         raise LabError(

@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracekit.lab import images
+from tracekit.lab.kernels import Kernel
 from tracekit.lab.store import cached
 from tracekit.lab.tools import ENVIRONMENT, need
 
-__all__ = ["Disks", "guarded", "kvm_works", "qemu_argv"]
+__all__ = ["Direct", "Disks", "guarded", "kvm_works", "qemu_argv"]
 
 _PROBE_SECONDS = 15  # a guest under KVM has said "no disk" within one
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Direct(NamedTuple):
+    """What QEMU boots without a boot loader."""
+
+    kernel: Path
+    initrd: Path
+    cmdline: str
 
 
 class Disks(NamedTuple):
@@ -34,27 +43,35 @@ def _drive(name: str, path: Path, options: str) -> list[str]:
 
 
 def qemu_argv(
-    kernel: Path,
-    initrd: Path,
-    cmdline: str,
+    boot: Direct | Path,
     disks: Disks | None = None,
     *,
     cpus: int = 2,
     memory: int = 2048,
     kvm: bool = False,
+    restarts: bool = False,
 ) -> list[str]:
-    """QEMU's arguments, but for the console; ``memory`` in MiB."""
+    """QEMU's arguments, but for the console; ``memory`` in MiB.
+
+    ``boot`` is a kernel, or a disk that the firmware boots from, which comes after the other ones.
+    """
     drives = []
     if disks is not None:
         drives += _drive("root", disks.root, "readonly=on")
         drives += _drive("data", disks.data, "cache=unsafe")
         drives += _drive("results", disks.results, "cache=unsafe")
+    if isinstance(boot, Path):
+        drives += _drive("boot", boot, "cache=unsafe,snapshot=on")
+        drives[-1] += ",bootindex=0"
+        chosen = []
+    else:
+        chosen = ["-kernel", str(boot.kernel), "-initrd", str(boot.initrd)]
+        chosen += ["-append", boot.cmdline]
     return [
         "qemu-system-x86_64", "-accel", "kvm" if kvm else "tcg,thread=multi",
         "-cpu", "max", "-machine", "q35", "-smp", str(cpus), "-m", f"{memory}M",
-        "-no-reboot", "-nodefaults", "-display", "none",
-        "-kernel", str(kernel), "-initrd", str(initrd), "-append", cmdline,
-        *drives, "-device", "virtio-rng-pci",
+        *([] if restarts else ["-no-reboot"]), "-nodefaults", "-display", "none",
+        *chosen, *drives, "-device", "virtio-rng-pci",
     ]  # fmt: skip
 
 
@@ -64,8 +81,8 @@ def guarded(argv: list[str]) -> list[str]:
     return [tools["setpriv"], "--pdeathsig", "KILL", tools[argv[0]], *argv[1:]]
 
 
-def kvm_works(lab: Path, kernel: Path) -> bool:
-    """Whether a lab kernel boots under KVM; tried once per boot of this machine.
+def kvm_works(lab: Path, kernel: Kernel) -> bool:
+    """Whether a kernel of the lab boots under KVM; tried once per boot of this machine.
 
     A /dev/kvm that can be opened is not enough: on some machines that are themselves virtual,
     QEMU then fails on the first register, or the guest never runs.
@@ -80,10 +97,11 @@ def kvm_works(lab: Path, kernel: Path) -> bool:
     return answer.read_text() == "works\n"
 
 
-def _boots_under_kvm(place: Path, kernel: Path) -> bool:
+def _boots_under_kvm(place: Path, kernel: Kernel) -> bool:
     initrd = place / "initrd"
-    initrd.write_bytes(images.initramfs())
-    argv = qemu_argv(kernel, initrd, "console=ttyS0 panic=-1", memory=512, kvm=True)
+    initrd.write_bytes(images.initramfs([kernel]))
+    direct = Direct(kernel.image, initrd, "console=ttyS0 panic=-1")
+    argv = qemu_argv(direct, memory=512, kvm=True)
     try:
         done = subprocess.run(
             [*guarded(argv), "-serial", "stdio"], env=ENVIRONMENT, stdin=subprocess.DEVNULL,

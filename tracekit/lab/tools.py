@@ -24,13 +24,18 @@ _PACKAGES = {
     "bc": "bc",
     "bison": "bison",
     "busybox": "busybox-static",
+    "chroot": "coreutils",
+    "depmod": "kmod",
     "dpkg-deb": "dpkg",
     "flex": "flex",
     "gcc": "gcc",
+    "grub-mkconfig": "grub-common",
+    "grub-mkimage": "grub-common",
     "ld": "binutils",
     "make": "make",
     "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
+    "mount": "mount",
     "pahole": "dwarves",
     "newuidmap": "uidmap",
     "perl": "perl",
@@ -39,7 +44,9 @@ _PACKAGES = {
     "setpriv": "util-linux",
     "sqfstar": "squashfs-tools",
     "tar": "tar",
+    "unshare": "util-linux",
     "xz": "xz-utils",
+    "zstd": "zstd",
 }
 _HEADERS = {"gelf.h": "libelf-dev"}
 _KEPT = 30  # lines of a tool or of the guest that an error shows

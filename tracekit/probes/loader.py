@@ -40,6 +40,13 @@ _CFLAGS = ("-fms-extensions", "-Wno-microsoft-anon-tag", "-w")
 _FUNCTION = struct.Struct("<HH" + "BBBBiI" * 5)
 _NOTHING = Source(0)
 _RETURNS_INT, _PERSIST, _PERSIST_DOWN, _DOWN, _ONLY_DOWN = 1, 2, 4, 8, 16
+#: Where the way down begins, after which its notifiers are recorded.
+_WAYS_DOWN = (
+    "kexec:kernel_kexec",
+    "kexec:kernel_restart",
+    "kexec:kernel_power_off",
+    "kexec:kernel_halt",
+)
 _PERSISTS = {"kexec": _PERSIST, "devices": _PERSIST, "kho": _PERSIST_DOWN}
 
 #: Programs of bpf/ that are not tk_call, by event.
@@ -160,7 +167,7 @@ def _packed(kind: Kind, function: str, kernel: ProbedKernel) -> bytes:
     values, name = resolve(kind, function, kernel.btf)
     flags = _PERSISTS.get(kind.subject, 0)
     flags |= _RETURNS_INT if kind.returned else 0
-    flags |= _DOWN if kind.event == "kexec:kernel_kexec" else 0
+    flags |= _DOWN if kind.event in _WAYS_DOWN else 0
     flags |= _ONLY_DOWN if kind.event == "kexec:notifiers" else 0
     fields: list[int] = [kind.id, flags]
     for i in range(4):

@@ -143,6 +143,32 @@ _ALL: tuple[Kind, ...] = (
         22, "kexec", "kexec:load_segments", ("__x64_sys_kexec_load", "__arm64_sys_kexec_load"),
         (Value("flags", "u64", "%#llx"),), _RET,
     ),
+    # the other ways down; none of these returns
+    Kind(23, "kexec", "kexec:kernel_restart", ("kernel_restart",), instant=True),
+    Kind(
+        24, "kexec", "kexec:machine_restart", ("native_machine_restart", "machine_restart"),
+        instant=True,
+    ),
+    Kind(25, "kexec", "kexec:emergency_restart", ("emergency_restart",), instant=True),
+    Kind(
+        26, "kexec", "kexec:machine_emergency_restart",
+        ("native_machine_emergency_restart", "machine_emergency_restart"), instant=True,
+    ),
+    Kind(27, "kexec", "kexec:kernel_power_off", ("kernel_power_off",), instant=True),
+    Kind(
+        28, "kexec", "kexec:machine_power_off", ("native_machine_power_off", "machine_power_off"),
+        instant=True,
+    ),
+    Kind(29, "kexec", "kexec:kernel_halt", ("kernel_halt",), instant=True),
+    Kind(
+        30, "kexec", "kexec:machine_halt", ("native_machine_halt", "machine_halt"), instant=True,
+    ),
+    Kind(31, "kexec", "kexec:panic", ("vpanic", "panic"), instant=True),
+    Kind(33, "kexec", "kexec:crash_kexec", ("__crash_kexec",), instant=True),
+    Kind(
+        34, "kexec", "kexec:machine_crash_shutdown",
+        ("native_machine_crash_shutdown", "machine_crash_shutdown"), instant=True,
+    ),
     Kind(
         32, "devices", "device:shutdown", (), (_BUS_MASTER, _FUNCTION), (_BUS_MASTER, _FUNCTION),
         name="device", driver="driver",

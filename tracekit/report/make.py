@@ -23,10 +23,13 @@ from tracekit.report.observations import observe_entering, observe_leaving
 from tracekit.report.phases import Handover, Phase, handover_between
 from tracekit.report.probes import ProbeReport, probe_report
 from tracekit.report.systemd import Unit, read_systemd, unit_starts
+from tracekit.report.unfinished import CpuUnfinished, unfinished
 from tracekit.report.verdict import Verdict, judge
+from tracekit.report.way_words import EndingReport, WayReport, ending, way_report
 from tracekit.text import count_lost
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
+from tracekit.timeline.started_by import StartedBy, started_by
 from tracekit.timeline.undecodable import undecodable
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
@@ -90,15 +93,19 @@ class LastEvent:
 @dataclass(frozen=True, slots=True)
 class HandoverReport:
     """One jump. ``gap``: last event of the old kernel to the first of the new one; ``blackout``:
-    reboot call to the first user-space process. None if it was not observed. ``gap_earliest_ns``
+    ``way.begin`` to the first user-space process. None if it was not observed. ``gap_earliest_ns``
     and ``gap_latest_ns`` bound the gap, and ``gap_method`` says what they rest on. ``jump_seen``:
-    the old kernel was recorded up to ``machine_kexec()``, so that its last event is the jump.
+    the old kernel was recorded up to the last function of its way down, so that its last event is
+    the jump. ``unfinished``: what each CPU had begun and not ended, where the way down was a panic
+    or was not seen to its end.
     """
 
     old: int
     new: int
     jump_ns: int | None
     jump_seen: bool
+    way: WayReport
+    unfinished: tuple[CpuUnfinished, ...]
     gap_ns: int | None
     gap_error_ns: int | None
     gap_raw: int | None
@@ -108,10 +115,16 @@ class HandoverReport:
     blackout_ns: int | None
     blackout_error_ns: int | None
 
+    def from_jump(self, ns: int | None) -> int | None:
+        """A time of the session's axis relative to ``jump_ns``, where there is one."""
+        return ns if ns is None or self.jump_ns is None else ns - self.jump_ns
+
     @property
     def zero(self) -> str:
         """What stands at ``jump_ns``."""
-        return "the jump" if self.jump_seen else "the old kernel's last recorded event"
+        if not self.jump_seen:
+            return "the old kernel's last recorded event"
+        return "the jump" if self.way.name in ("kexec", "panic") else f"the {self.way.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,8 @@ class Report:
 
     ``verdict`` is what may be said of the record (:mod:`tracekit.report.verdict`), ``complete``
     whether that is "complete".
+    ``ending`` is how the record of the last boot ends, where another boot or another machine read
+    it: None where that boot is the one that recovered the others.
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
     ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
     ``canaries`` are what became of memory that boots left filled with a pattern.
@@ -131,6 +146,7 @@ class Report:
     common_clock: bool
     boots: tuple[BootReport, ...]
     handovers: tuple[HandoverReport, ...]
+    ending: EndingReport | None
     phases: tuple[Phase, ...]
     initcalls: tuple[Initcall, ...]
     devices: tuple[Device, ...]
@@ -266,20 +282,23 @@ def _cycles(events: Events, h: Handover) -> int | None:
     return first - last if events.axis.native(rows.buffer[ends]).all() else None
 
 
-def _handover_report(events: Events, h: Handover) -> HandoverReport:
+def _handover_report(events: Events, h: Handover, starter: StartedBy) -> HandoverReport:
     axis, rows = events.axis, events.rows
+    way = way_report(events, h.old, h.down, starter, recorded=h.last_old is not None)
     gap: tuple[int | None, int | None] = (None, None)
     blackout = gap
     if h.last_old is not None and h.first_new is not None:
         gap = axis.interval(rows, h.last_old, h.first_new)
-    if h.reboot is not None and h.user is not None:
-        blackout = axis.interval(rows, h.reboot, h.user)
+    if h.begun is not None and h.user is not None:
+        blackout = axis.interval(rows, h.begun, h.user)
     bounds = next((g for g in axis.clock.gaps if g.boot == h.old), None)
     return HandoverReport(
         old=h.old,
         new=h.new,
         jump_ns=int(axis.ts_ns[h.last_old]) if h.last_old is not None else None,
-        jump_seen=any(p.name == "machine_kexec" and p.observed for p in h.phases),
+        jump_seen=way.left,
+        way=way,
+        unfinished=() if way.usual else unfinished(events, events.boot(h.old), h.down),
         gap_ns=gap[0],
         gap_error_ns=gap[1],
         gap_raw=_cycles(events, h) if gap[0] is not None else None,
@@ -317,9 +336,10 @@ def make_report(events: Events) -> Report:
         probes += [probed] if probed else []
         boot_remarks += remarks
     systemd = {boot.index: read_systemd(boot) for boot in events.boots}
+    starters = {boot.index: started_by(boot) for boot in events.boots}
     jumps = [
         handover_between(
-            observe_leaving(events, old, systemd[old.index]),
+            observe_leaving(events, old, systemd[old.index], starters[new.index]),
             observe_entering(events, new, systemd[new.index]),
         )
         for old, new in pairwise(events.boots)
@@ -332,7 +352,7 @@ def make_report(events: Events) -> Report:
     ]
     arrivals, left = handed_over(events, ends)
     units = [unit for boot in events.boots for unit in unit_starts(axis, systemd[boot.index])]
-    handovers = tuple(_handover_report(events, h) for h in jumps)
+    handovers = tuple(_handover_report(events, h, starters[h.new]) for h in jumps)
     gaps = {h.old: h.gap_ns for h in handovers}
     canaries = [canary_report(boot, gaps.get(boot.index), devices) for boot in events.boots]
     at_jump = events.boots[-2:][0].index if events.boots else 0
@@ -347,6 +367,7 @@ def make_report(events: Events) -> Report:
         common_clock=axis.common,
         boots=tuple(boots),
         handovers=handovers,
+        ending=ending(events),
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)

@@ -14,11 +14,13 @@ import numpy as np
 
 from tracekit.errors import Diagnostic
 from tracekit.report.initcalls import Initcall, initcall_levels, initcalls
-from tracekit.report.milestones import way_out
+from tracekit.report.milestones import find_marks
 from tracekit.report.systemd import Systemd, shutdown_begin, shutdown_exec, startup_end
 from tracekit.report.time_zero import TimeZero, time_zero
+from tracekit.report.ways import Down, way_down
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
+from tracekit.timeline.started_by import StartedBy
 
 __all__ = ["BootClock", "Entering", "Instant", "Leaving", "observe_entering", "observe_leaving"]
 
@@ -45,7 +47,7 @@ class BootClock:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """The old kernel's way out. ``marks``: the milestones that were seen on the way to the jump.
+    """The old kernel's way out: ``down``, and ``marks``, the milestones that were seen on it.
 
     ``stopping`` and ``stopped``: when systemd began to stop its units, and when it was done (ns).
     """
@@ -53,6 +55,7 @@ class Leaving:
     boot: int
     clock: BootClock
     last: Instant | None
+    down: Down
     marks: Mapping[str, Instant]
     stopping: int | None
     stopped: int | None
@@ -89,17 +92,18 @@ def _instant(events: Events, row: int) -> Instant:
     return Instant(row, int(events.axis.ts_ns[row]))
 
 
-def observe_leaving(events: Events, boot: Boot, systemd: Systemd) -> Leaving:
-    """Gather the observations of an old kernel."""
+def observe_leaving(events: Events, boot: Boot, systemd: Systemd, next_one: StartedBy) -> Leaving:
+    """Gather the observations of an old kernel; ``next_one`` is how the next came up."""
     rows = np.flatnonzero(events.rows.boot == boot.index)
     clock = _clock_of(events, boot.index)
     if not len(rows):
-        return Leaving(boot.index, clock, None, {}, None, None)
-    marks = {name: _instant(events, row) for name, row in way_out(events, boot).items()}
+        return Leaving(boot.index, clock, None, way_down({}, next_one), {}, None, None)
+    down = way_down(find_marks(events, boot), next_one)
+    marks = {name: _instant(events, row) for name, row in down.marks.items()}
     stopped = shutdown_exec(events, boot)
     stopping = None if stopped is None else shutdown_begin(events, boot, systemd, stopped)
     last = _instant(events, int(rows[-1]))
-    return Leaving(boot.index, clock, last, marks, stopping, stopped)
+    return Leaving(boot.index, clock, last, down, marks, stopping, stopped)
 
 
 def observe_entering(events: Events, boot: Boot, systemd: Systemd) -> Entering:

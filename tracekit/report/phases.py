@@ -12,20 +12,9 @@ from dataclasses import dataclass, replace
 from tracekit.errors import Diagnostic
 from tracekit.report.initcalls import Initcall
 from tracekit.report.observations import Entering, Instant, Leaving
+from tracekit.report.ways import KEXEC, SOME, Down, Way
 
 __all__ = ["MEANING", "Handover", "Phase", "handover_between"]
-
-_ALONG = (  # milestone -> the phase that begins there
-    ("reboot", "reboot call"),
-    ("kernel_kexec", "notifiers"),
-    ("liveupdate_reboot", "liveupdate"),
-    ("kernel_restart_prepare", "notifiers"),
-    ("device_shutdown", "device shutdown"),
-    ("migrate_to_reboot_cpu", "migrate"),
-    ("syscore_shutdown", "syscore shutdown"),
-    ("machine_shutdown", "CPUs stopped"),
-    ("machine_kexec", "machine_kexec"),
-)
 
 #: What happens in a phase, by its name up to a colon.
 MEANING: Mapping[str, str] = {
@@ -41,6 +30,14 @@ MEANING: Mapping[str, str] = {
     "syscore shutdown": "syscore_shutdown(): timers, interrupt controllers",
     "CPUs stopped": "machine_shutdown(): the other CPUs stop",
     "machine_kexec": "machine_kexec() leaves the old kernel: its last recorded events",
+    "machine_restart": "machine_restart() is about to reset the machine",
+    "machine_power_off": "machine_power_off() turns the machine off",
+    "machine_halt": "machine_halt() stops the machine",
+    "reset": "machine_emergency_restart() resets the machine: its last recorded events",
+    "emergency restart": "emergency_restart(): no notifier and no device is asked",
+    "panic": "vpanic() stops the other CPUs, prints why, and runs the panic notifiers",
+    "crash kexec": "__crash_kexec() saves the registers for the crash kernel, if one is loaded",
+    "crash shutdown": "machine_crash_shutdown() stops the other CPUs by NMI",
     "dark": "nothing can record: purgatory, decompression, the new kernel before its trace buffer",
     "initcalls": "the new kernel's initcalls of this level",
     "first user process": "from the last initcall to the first exec of process 1",
@@ -69,17 +66,18 @@ class Phase:
 class Handover:
     """One jump: its phases in order, and the instants that bound gap and blackout (rows).
 
-    ``reboot`` and ``user`` are the rows of the reboot call and of the new kernel's first
-    user-space process; None if nothing marks them.
+    ``begun`` and ``user`` are the rows where the old kernel's user space ended (the reboot call, a
+    panic) and of the new kernel's first user-space process; None if nothing marks them.
     """
 
     old: int
     new: int
     phases: tuple[Phase, ...]
     initcalls: tuple[Initcall, ...]
+    down: Down
     last_old: int | None
     first_new: int | None
-    reboot: int | None
+    begun: int | None
     user: int | None
     notes: tuple[Diagnostic, ...] = ()
 
@@ -88,32 +86,38 @@ def _unobserved(name: str, boot: int, note: str) -> Phase:
     return Phase(name, boot, None, None, False, note)
 
 
-def _along(marks: Mapping[str, Instant]) -> list[tuple[str, str]]:
+def _along(way: Way, marks: Mapping[str, Instant]) -> list[tuple[str, str]]:
     """The milestones on the way out, and the phase that begins at each.
 
     ``kernel_kexec()`` serializes the live update before it runs the notifiers; where neither is
-    marked by itself, both are in the phase that begins with it.
+    marked by itself, both are in the phase that begins with it. On the other ways the notifiers
+    are the first thing: one mark is enough.
     """
     inner = {"liveupdate_reboot", "kernel_restart_prepare"}
-    if inner.isdisjoint(marks):
-        return [(mark, name) for mark, name in _ALONG if mark not in inner]
-    return [(mark, "kernel_kexec" if mark == "kernel_kexec" else name) for mark, name in _ALONG]
+    if inner.isdisjoint(marks) and way is not SOME:
+        return [(mark, name) for mark, name in way.along if mark not in inner]
+    if way is KEXEC:
+        return [(m, "kernel_kexec" if m == "kernel_kexec" else name) for m, name in way.along]
+    twice = [m for m, name in way.along if name == "notifiers" and m in marks][1:]
+    unseen = [m for m, name in way.along if name == "notifiers" and m not in marks]
+    return [(m, name) for m, name in way.along if m not in (*twice, *unseen)]
 
 
-def _load_phase(old: Leaving) -> Phase:
+def _load_phases(old: Leaving) -> Iterator[Phase]:
+    """When the next kernel was loaded; nothing on a way that needs none, unless it was seen."""
     if "load" in old.marks and "loaded" in old.marks:
         start, end = old.marks["load"].ns, old.marks["loaded"].ns
-        phase = Phase("kexec load", old.boot, start, end - start, True)
-    else:
+        yield Phase("kexec load", old.boot, start, end - start, True, in_blackout=False)
+    elif old.down.way is KEXEC:
         phase = _unobserved("kexec load", old.boot, "no event marks kexec_file_load")
-    return replace(phase, in_blackout=False)
+        yield replace(phase, in_blackout=False)
 
 
 def _stopping_phases(old: Leaving) -> Iterator[Phase]:
     """The phases of systemd on the way out; none if its execs were not recorded."""
     if old.stopped is None:
         return
-    name, reboot = "systemd: stopping units", old.marks.get("reboot")
+    name, reboot = "systemd: stopping units", old.marks.get(old.down.way.begin)
     if old.stopping is None:
         why = "nothing marks the begin: record sched:sched_process_exec of systemctl"
         yield replace(_unobserved(name, old.boot, why), in_blackout=False)
@@ -126,8 +130,8 @@ def _stopping_phases(old: Leaving) -> Iterator[Phase]:
 
 
 def _old_phases(old: Leaving, last: Instant) -> list[Phase]:
-    phases = [_load_phase(old), *_stopping_phases(old)]
-    along = _along(old.marks)
+    phases = [*_load_phases(old), *_stopping_phases(old)]
+    along = _along(old.down.way, old.marks)
     seen = [(mark, name) for mark, name in along if mark in old.marks]
     ends = [old.marks[mark] for mark, _ in seen[1:]] + [last]
     held_by = ""
@@ -222,15 +226,16 @@ def handover_between(old: Leaving, new: Entering) -> Handover:
         notes = new.notes
     levels, ready = _level_phases(new)
     phases += [*levels, *_user_phases(new, ready)]
-    reboot = old.marks.get("reboot")
+    begun = old.marks.get(old.down.way.begin)
     return Handover(
         old.boot,
         new.boot,
         tuple(_known(phases, old, new)),
         tuple(new.initcalls) if new.clock.timed else (),
+        old.down,
         old.last.row if old.last else None,
         new.first.row if new.first else None,
-        reboot.row if reboot else None,
+        begun.row if begun else None,
         new.user.row if new.user else None,
         notes,
     )

@@ -9,7 +9,15 @@ from tracekit.errors import SessionError
 from tracekit.session.reader import Session
 from tracekit.spans import Span, filled, join_spans
 
-__all__ = ["RegionBytes", "listed_writers", "read_region", "region_writers", "unread_spans"]
+__all__ = [
+    "RegionBytes",
+    "listed_writers",
+    "read_region",
+    "region_address",
+    "region_reader",
+    "region_writers",
+    "unread_spans",
+]
 
 _MAX_OFFSET = 1 << 48
 _MAX_WRITERS = 64
@@ -49,6 +57,18 @@ def _about(session: Session, path: str) -> Mapping[str, Any]:
         return session.json(f"{path.removesuffix('.raw')}.json")
     except SessionError:
         return {}
+
+
+def region_address(session: Session, path: str) -> int | None:
+    """The physical address of the region whose bytes are in ``path``; None if it is not known."""
+    address = _about(session, path).get("address")
+    return address if type(address) is int and address > 0 else None
+
+
+def region_reader(session: Session, path: str) -> str:
+    """What identifies the boot that read the region: ``file`` for none, '' if it is not known."""
+    reader = _about(session, path).get("read_in")
+    return reader if isinstance(reader, str) else ""
 
 
 def listed_writers(document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -264,11 +264,17 @@ class Boot:
                 self.note("format-invalid", fmt.full_name, "its common fields make no sense")
         return RecordHeader()
 
-    def instance_on(self, region: str) -> str:
-        """The instance of this boot that recorded into a region, '' if none is known."""
+    def instance_on(self, region: str, address: int | None = None) -> str:
+        """The instance of this boot on the region of this name or at this physical address.
+
+        '' if none is known. A carve-out's region has no name of its own.
+        """
         instances = self.kernel.get("trace_instances")
         for entry in instances if isinstance(instances, list) else ():
-            if isinstance(entry, Mapping) and entry.get("region") == region:
+            if not isinstance(entry, Mapping):
+                continue
+            at = entry.get("address")
+            if entry.get("region") == region or (at is not None and at == address):
                 return str(entry.get("name", ""))
         return ""
 

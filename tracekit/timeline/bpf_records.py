@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.clocks.fit import Bracket
+from tracekit.clocks.model import UNKNOWN
 from tracekit.errors import SessionError
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.probes.records import KINDS, RECORD, RETURN, Record, parse_compact
@@ -223,9 +224,7 @@ def _turned(rows: Rows, printed: Sequence[_Printed], first: int, kinds: Kinds, b
 
 def _printed_buffer(p: _Printed) -> Buffer:
     source, data = p.source, p.records.tobytes()
-    return Buffer(
-        f"{source.name}{_PROBES}", source.instance, source.clock or "local", data, (), None, ()
-    )
+    return Buffer(f"{source.name}{_PROBES}", source.instance, source.clock, data, (), None, ())
 
 
 def carrier_of(boot: int, buffers: Iterable[Buffer], buffer: Buffer) -> Buffer | None:
@@ -265,7 +264,7 @@ def _pairs(rows: Rows, printed: Sequence[_Printed]) -> dict[str, list[Bracket]]:
     """Trace clock -> brackets of CLOCK_MONOTONIC between its stamps."""
     pairs: dict[str, list[Bracket]] = {}
     for p in printed:
-        pairs.setdefault(p.source.clock or "local", []).extend(_brackets(rows, p))
+        pairs.setdefault(p.source.clock or UNKNOWN, []).extend(_brackets(rows, p))
     return pairs
 
 

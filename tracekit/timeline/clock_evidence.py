@@ -14,6 +14,7 @@ from tracekit.clocks.align import session_rate_of
 from tracekit.clocks.counter_rate import SessionRate
 from tracekit.clocks.evidence import BootClockInput, BootClocks
 from tracekit.clocks.fit import Bracket
+from tracekit.clocks.model import UNKNOWN
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import SessionError
 from tracekit.timeline.boot import Boot, Buffer
@@ -22,6 +23,7 @@ from tracekit.timeline.markers import marker_samples
 from tracekit.timeline.merge import BootPart, Merged
 from tracekit.timeline.rows import Rows
 from tracekit.timeline.saved.bpf_format import PROBE_FILE
+from tracekit.timeline.started_by import started_by
 
 __all__ = ["Source", "one_clock_a_boot"]
 
@@ -69,13 +71,14 @@ def _clocks_of(part: BootPart, merged: Merged) -> BootClocks:
     samples = document.get("samples")
     marks = marker_samples(boot, document.get("markers"), merged.rows, merged.kinds, merged.buffers)
     all_samples = [*(samples if isinstance(samples, list) else ()), *marks]
-    return BootClocks(boot.index, all_samples, boot.text("dmesg"))
+    by_firmware = started_by(boot).kind == "boot loader"
+    return BootClocks(boot.index, all_samples, boot.text("dmesg"), by_firmware)
 
 
 def _buffers_of(part: BootPart) -> _Buffers:
     clocks, events = dict[int, str](), Counter[str]()
     for number, buffer in enumerate(part.buffers, part.first):
-        clock = buffer.clock or "local"
+        clock = buffer.clock or UNKNOWN
         events[clock] += len(buffer)
         of_probes = buffer.layout is None and not buffer.records and len(buffer.data) > 0
         if len(buffer) or of_probes:

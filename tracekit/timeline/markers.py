@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tracekit.clocks.model import UNITS
+from tracekit.clocks.model import UNITS, UNKNOWN
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.rows import EventKind, Rows
@@ -68,7 +68,7 @@ def marker_samples(
         if named[text] != 1 or written[text] != 1:
             continue
         row = row_of[text]
-        clock = buffers[int(rows.buffer[row])].clock or "local"
+        clock = buffers[int(rows.buffer[row])].clock or UNKNOWN
         if UNITS.get(clock) == "ns":
             ends = {key: marker.get(key) for key in ("tsc_before", "tsc_after")}
             samples.append({"clock": clock, "ns": int(rows.ts_raw[row]), **ends})

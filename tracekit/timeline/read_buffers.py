@@ -10,13 +10,14 @@ from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.ring.layout import OTHER_MACHINE, RegionLayout, parse_layout
 from tracekit.ftrace.ring.page import Records, committed, read_pages
-from tracekit.session.regions import RegionBytes, read_region, region_writers
+from tracekit.session.regions import RegionBytes, read_region, region_address
 from tracekit.spans import Span
 from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
+from tracekit.timeline.region_clock import clock_of
 from tracekit.timeline.saved.counters import Counters, parse_stats, read_counters
 from tracekit.timeline.saved.foreign import whose_region
-from tracekit.timeline.shared import CpuShares, share_out, writer_of
+from tracekit.timeline.shared import CpuShares, share_out, writer_of, writers_in
 from tracekit.timeline.shared_losses import lost_to_the_next
 
 __all__ = ["read_buffers"]
@@ -59,7 +60,7 @@ def _regions(boot: Boot) -> list[str]:
             continue
         if int(match[1]) == boot.index:
             own.append(path)
-        elif me and me in region_writers(boot.session, path):
+        elif me and me in writers_in(boot.session, path):
             others[path.rsplit("/", 1)[1]] = path  # the copy that a later boot made has more
     names = {path.rsplit("/", 1)[1] for path in own}
     return [*own, *(path for name, path in others.items() if name not in names)]
@@ -75,6 +76,9 @@ def _region(boot: Boot, path: str) -> Buffer | None:
         cmdline = str(boot.kernel.get("cmdline") or "")
         if whose := whose_region(boot.session, boot.index, name, cmdline):
             boot.note("region-of-others", f"region {name}", whose, "info")
+        elif _never_used(boot, path, name):
+            message = "nothing but zeros, and no trace instance of this boot was on it"
+            boot.note("region-blank", f"region {name}", message, "info")
         else:
             boot.note("region-unusable", f"region {name}", str(error))
         return None
@@ -83,10 +87,21 @@ def _region(boot: Boot, path: str) -> Buffer | None:
             "cpus-missing", f"region {name}",
             f"{boot.cpus} CPUs were online, the region holds buffers of {len(layout.cpus)}",
         )  # fmt: skip
-    writers = region_writers(boot.session, path)
+    writers = writers_in(boot.session, path)
     if len(writers) > 1:
         return _shared(boot, path, name, region, layout, writers)
     return _decoded(boot, path, name, region.data, region.unread, layout)
+
+
+def _never_used(boot: Boot, path: str, name: str) -> bool:
+    """Whether a region is as empty as it has to be: the half that is kept for another kernel."""
+    if not boot.kernel.get("known") or boot.instance_on(name, region_address(boot.session, path)):
+        return False
+    try:
+        region = read_region(boot.session, path)
+    except SessionError:
+        return False
+    return not region.unread and region.data.count(0) == len(region.data)
 
 
 def _decoded(
@@ -102,15 +117,15 @@ def _decoded(
         )
         for cpu in layout.cpus
     )  # fmt: skip
-    instance = boot.instance_on(name)
-    clock = layout.clock or boot.trace_clock(instance)
+    instance = boot.instance_on(name, region_address(boot.session, path))
+    clock = clock_of(boot, layout, data, instance)
     remarks = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
     extents = tuple(
         Extent(path, c.cpu, c.start, c.subbuf_size, c.nr_subbufs, c.start) for c in layout.cpus
     )
     return Buffer(
         name, instance, clock, data, records, layout, remarks, extents,
-        counters=_counters(boot, instance, records),
+        counters=_counters(boot, instance, records) if instance else {},
     )  # fmt: skip
 
 
@@ -131,8 +146,9 @@ def _shared(
 ) -> Buffer:
     """The part of a region, which several boots recorded into, that is the given one's."""
     indices = _indices(boot)
-    clock = layout.clock or boot.trace_clock(boot.instance_on(name))
-    known = [writer_of(boot.session, indices.get(w), name, clock) for w in writers]
+    address = region_address(boot.session, path)
+    clock = clock_of(boot, layout, region.data, boot.instance_on(name, address))
+    known = [writer_of(boot.session, indices.get(w), name, address, clock) for w in writers]
     shares = share_out(region.data, layout, boot.header_page, known, clock, region.unread)
     me = identity(boot.kernel)
     number = writers.index(me) if me in writers else 0
@@ -154,7 +170,12 @@ def _shared(
     if newest:
         later = {c.cpu: (0 if c.wrapped is False else None, False) for c in cpus}
         return replace(buffer, lost=later)
-    return replace(buffer, lost=_losses(boot, buffer, layout, None))
+    touched = {
+        c.cpu for c, s in zip(layout.cpus, shares, strict=True) if any(s.parts[number + 1 :])
+    }
+    losses = _losses(boot, buffer, layout, None)
+    intact = {r.cpu for r in buffer.records if len(r)} - touched
+    return replace(buffer, lost={cpu: v for cpu, v in losses.items() if cpu not in intact})
 
 
 def _losses(

@@ -13,18 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tracekit.capture.save.kernel import identity
 from tracekit.clocks.fit import read_samples
 from tracekit.clocks.kernel_log import read_kernel_log
-from tracekit.errors import SessionError
+from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.format import HeaderPage
-from tracekit.ftrace.ring.layout import CpuBuffer, RegionLayout
+from tracekit.ftrace.ring.layout import CpuBuffer, RegionLayout, parse_layout
 from tracekit.ftrace.ring.restarts import restarts, split_at
 from tracekit.session import Session
+from tracekit.session.regions import read_region, region_address, region_writers
 from tracekit.spans import Span, overlaps
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.saved.counters import parse_stats
 
-__all__ = ["CpuShares", "Writer", "share_out", "writer_of"]
+__all__ = ["CpuShares", "Writer", "share_out", "writer_of", "writers_in"]
 
 _COMMIT = 0x3FFFFFFF
 _MICROSECOND = 1000  # ns; the kernel shows the oldest event's stamp rounded to it
@@ -57,17 +59,49 @@ class CpuShares:
     told: bool = True
 
 
-def writer_of(session: Session, index: int | None, region: str, clock: str | None) -> Writer:
+def writer_of(
+    session: Session, index: int | None, region: str, address: int | None, clock: str | None
+) -> Writer:
     """What the session knows of the boot ``index`` as a writer of a region; None: not in it."""
     if index is None:
         return Writer()
     boot = Boot(session, index)
-    instance = boot.instance_on(region)
+    instance = boot.instance_on(region, address)
 
     def stats(cpu: int) -> Stats:
         return parse_stats(boot.text(f"tracefs/instances/{instance}/per_cpu/cpu{cpu}/stats"))
 
     return Writer(stats, _zero(boot) if clock == _GOES_ON else None)
+
+
+def writers_in(session: Session, path: str) -> tuple[str, ...]:
+    """What identifies the boots that recorded into the region at ``path``, oldest first.
+
+    By ``regions/NAME.json``; none where it was one. A kernel of 6.12 to 6.14 that attaches a region
+    again leaves the header as it was (``rb_range_meta_init()``, kernel/trace/ring_buffer.c), so
+    there a stamp from after its own begin tells that it recorded on.
+    """
+    listed, address = region_writers(session, path), region_address(session, path)
+    if listed or address is None:
+        return listed
+    owner = Boot(session, int(path.split("/")[1]))
+    later = [Boot(session, index) for index in session.boots if index > owner.index]
+    later = [boot for boot in later if boot.instance_on("", address) and identity(boot.kernel)]
+    if not later or owner.trace_clock(owner.instance_on("", address)) != _GOES_ON:
+        return ()
+    try:
+        region = read_region(session, path)
+        layout = parse_layout(region.data, path, owner.header_page, region.unread)
+    except (ParseError, SessionError):
+        return ()
+    if layout.clock is not None:
+        return ()
+    view, header = memoryview(region.data), owner.header_page
+    used = [p for cpu in layout.cpus for p in _used(view, cpu.pages, header)]
+    newest = max(_stamps(view, used, header, region.unread), default=0)
+    zeros = ((boot, _zero(boot)) for boot in later)
+    on = [identity(boot.kernel) for boot, zero in zeros if zero is not None and newest >= zero]
+    return (identity(owner.kernel), *on) if on else ()
 
 
 def _zero(boot: Boot) -> int | None:

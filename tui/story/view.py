@@ -72,7 +72,25 @@ def _handover_lines(report: Report, number: int) -> _Lines:
     axis = _axis(_blackout(report, number))
     phases = [p for p in report.phases if p.handover == number]
     heading = Heading(f"{which} the time went (0 is {h.zero})", axis)
-    return [heading, *(_phase_bar(p, h, p is slowest) for p in phases), None]
+    bars = [_phase_bar(p, h, p is slowest) for p in phases]
+    return [*_unfinished_lines(h, several), heading, *bars, None]
+
+
+def _unfinished_lines(h: HandoverReport, several: bool) -> _Lines:
+    """What each CPU had begun and not ended, where the old kernel did not leave as it should."""
+    if not h.unfinished:
+        return []
+    which = f"Boot {h.old}: what" if several else "What"
+    lines: _Lines = [Heading(f"{which} each CPU had begun and not ended")]
+    for cpu in h.unfinished:
+        task = "idle" if cpu.pid == 0 else f"{cpu.comm or '<...>'}-{cpu.pid}"
+        since = duration(h.from_jump(cpu.since_ns), "")
+        lines.append(Bar(f"CPU {cpu.cpu} {task}", None, None, since, " "))
+        for one in cpu.open:
+            begun = h.from_jump(one.since_ns)
+            text = f"{one.what}: {one.event} {one.args}".replace("\n", " ")
+            lines.append(Bar(text, one.since_ns, None, duration(begun, ""), " ", "bad", text))
+    return [*lines, None]
 
 
 def _slowest_lines(title: str, bars: Sequence[Bar], total: int) -> _Lines:
@@ -188,6 +206,8 @@ class StoryHead(Static):
         return text.append(f", {report.events:,} events, {report.account}")
 
     def _slowest(self, h: HandoverReport, look: Look) -> Text:
+        if not h.way.usual:
+            return Text.assemble(("way down  ", look.dim), (printable(h.way.text), look.bad))
         slowest = _slowest(self._report, self.number)
         if slowest is None:
             return Text("no phase of the blackout could be timed", look.warn)

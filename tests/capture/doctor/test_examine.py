@@ -302,7 +302,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["ready"], document["carrier"]) == (True, "kho")
-    assert [c["name"] for c in document["carriers"]] == ["kho", "vmcore", "carveout", "luck"]
+    assert [c["name"] for c in document["carriers"]] == ["kho", "vmcore", "carveout", "luo", "luck"]
     (root / "proc/cmdline").write_text("kho=off\n")
     assert main(command) == 1
     told = capsys.readouterr()

@@ -84,3 +84,11 @@ def test_page_sizes(header: str, config: bytes, size: int | None) -> None:
 
     files = {"header_page": header.encode(), "config.gz": gzip.compress(config)}
     assert describe_kernel(files)["page_size"] == size
+
+
+def test_the_boot_loader() -> None:
+    """``type_of_loader`` of the boot parameters: 0xd0 is kexec."""
+    parameters = bytes(0x210) + b"\xd0" + bytes(100)
+    assert describe_kernel({"boot_params": parameters})["boot_loader"] == 0xD0
+    for other in (b"", bytes(4096), parameters[:0x210]):
+        assert describe_kernel({"boot_params": other})["boot_loader"] is None

@@ -35,7 +35,7 @@ def test_a_capture(capture: Callable[[str], Path], tmp_path: Path) -> None:
         "boot_id": (tree / "proc/sys/kernel/random/boot_id").read_text().strip(), "cpus": 2,
         "page_size": 4096, "machine": "x86_64", "text_address": 0xFFFFFFFF99800000,
         "trace_clock": "local", "config_hz": 250, "btime_s": 1795352694, "uptime_s": 32.16,
-        "kexec_metadata": None, "trace_instances": [
+        "kexec_metadata": None, "boot_loader": None, "trace_instances": [
             {"name": "tk", "flags": ["traceoff"], "region": "tkA", "address": None, "size": None,
              "events": [], "backup": None}
         ],

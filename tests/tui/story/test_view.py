@@ -176,3 +176,14 @@ def test_what_no_phase_covers_of_the_blackout_is_unknown() -> None:
         assert "unknown: no event tells 2.002 s" in labels and "dark" not in labels
 
     drive(script)
+
+
+def test_a_panic_stands_at_the_top(session: Callable[[str], Path]) -> None:
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        text = screen_text(app)
+        assert "way down  panic: sysrq triggered crash; recorded up to machine_kexec" in text
+        assert "What each CPU had begun and not ended" in text
+        assert "python3-179" in text
+        assert any(b.name.startswith("last step of the way down") for b in bars_of(app))
+
+    drive(script, session("stock-6.12-panic-tsc"), (160, 48))

@@ -81,6 +81,7 @@ _FACTS: Mapping[str, tuple[str, Severity | None]] = {
     "stat": ("proc/stat", "info"),
     "uptime": ("proc/uptime", None),
     "notes": ("sys/kernel/notes", "info"),
+    "boot_params": ("sys/kernel/boot_params/data", None),
     "config.gz": ("proc/config.gz", None),
     "kallsyms": ("proc/kallsyms", None),
 }

@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 _NT_GNU_BUILD_ID = 3
+_TYPE_OF_LOADER = 0x210
 _RELEASE = re.compile(r"Linux version (\S+)")
 _CONFIG = re.compile(r"^CONFIG_(\w+)=(.*)$", re.M)
 _CPU = re.compile(r"^cpu\d+\b", re.M)
@@ -46,6 +47,7 @@ UNKNOWN_KERNEL: Mapping[str, Any] = {
     "btime_s": None,
     "uptime_s": None,
     "kexec_metadata": None,
+    "boot_loader": None,
 }
 """The keys of ``kernel.json``; None is what was not recorded. Times are in seconds."""
 
@@ -86,6 +88,12 @@ def _page_size(config: Mapping[str, str], header_page: str) -> int | None:
     return None
 
 
+def _boot_loader(boot_params: bytes) -> int | None:
+    """``type_of_loader`` of ``struct boot_params`` (x86, setup_header at 0x1f1); None elsewhere."""
+    found = boot_params[_TYPE_OF_LOADER : _TYPE_OF_LOADER + 1]
+    return found[0] if found and found[0] else None
+
+
 def _machine(config: Mapping[str, str]) -> str | None:
     for option, machine in (("X86_64", "x86_64"), ("ARM64", "aarch64")):
         if config.get(option) == "y":
@@ -109,7 +117,8 @@ def describe_kernel(files: Mapping[str, bytes]) -> dict[str, Any]:
     """``kernel.json`` of a boot, from the files that could be read.
 
     The keys of ``files`` are ``version``, ``cmdline``, ``boot_id``, ``stat``, ``uptime``,
-    ``notes``, ``kallsyms``, ``config.gz``, ``header_page``, ``trace_clock``; any may be missing.
+    ``notes``, ``kallsyms``, ``config.gz``, ``boot_params``, ``header_page``, ``trace_clock``; any
+    may be missing.
     """
 
     def text(name: str) -> str:
@@ -138,6 +147,7 @@ def describe_kernel(files: Mapping[str, bytes]) -> dict[str, Any]:
         "config_hz": int(hz) if hz.isdecimal() and len(hz) < 6 else None,
         "btime_s": int(btime[1]) if btime else None,
         "uptime_s": float(uptime[1]) if uptime else None,
+        "boot_loader": _boot_loader(files.get("boot_params", b"")),
     }
 
 
