@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.kho.fake_memory import FakeMemory
-from tests.support.kho.kernel_writer import KhoKernel, pci_device
-from tests.support.kho.luo_writer import Sessions, memfd
+from tests.support.kho.kernel_writer import KhoKernel
+from tests.support.kho.machines import OUTGOING, new, old
 from tests.support.kho.map_writer import bitmaps
 from tests.support.machine_trees import (
     REGION,
@@ -17,7 +17,6 @@ from tests.support.machine_trees import (
     TKB,
     kho_files,
     new_machine,
-    old_machine,
 )
 from tracekit.capture.kho.arrival import Arrival, compare
 from tracekit.capture.kho.evidence import Evidence
@@ -29,31 +28,10 @@ from tracekit.kho.preserved_sum import PreservedMap, sum_map
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 
-REGIONS = {"tkA": (TKA, REGION), "tkB": (TKB, REGION)}
-
 
 def boots(session: Path) -> list[Evidence]:
     found = Session.open(session)
     return [from_session(found, boot, found.kernel(boot)) for boot in found.boots]
-
-
-def old(path: Path, outgoing: Sessions) -> Path:
-    kernel = KhoKernel(regions=REGIONS)
-    kernel.outgoing = {
-        name: [(handler, memfd(kernel.memory, b"x" * 5000), token) for handler, _, token in files]
-        for name, files in outgoing.items()
-    }
-    machine = replace(old_machine(), files=kernel.files())
-    machine = replace(machine, cmdline=f"{machine.cmdline} liveupdate=on")
-    root = machine.write(path)
-    pci_device(root, "0000:00:01.0", "virtio-pci", master=True)
-    return root
-
-
-def new(path: Path, kernel: KhoKernel) -> Path:
-    files = {n: d for n, d in kho_files(REGIONS).items() if "/in/" in n}
-    machine = replace(new_machine(), kho=None, files=kernel.files() | files)
-    return machine.write(path)
 
 
 def jump(session: Path) -> Arrival:
@@ -63,12 +41,6 @@ def jump(session: Path) -> Arrival:
 
 def verdicts(found: Arrival) -> dict[str, str]:
     return {f"{thing.kind} {thing.name}": thing.verdict for thing in found.things}
-
-
-OUTGOING: Sessions = {
-    "vm": [("memfd-v2", 0, 1), ("memfd-v2", 0, 2)],
-    "orphan": [("memfd-v2", 0, 9)],
-}
 
 
 def test_saved_and_read_again(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from tracekit.carriers.luo_memfd import LiveUpdate
+from tracekit.carriers.luo.memfd import LiveUpdate
 
 SEALED, WRITTEN, LOST = b"sealed! " * (3 << 17), 8 << 20, b"never" * 2000
 TOKEN_MAP = {"version": 1, "state": {}, "units": {"web.service": {"fdstore": [
