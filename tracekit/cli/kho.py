@@ -109,7 +109,7 @@ def command(sysroot: str, diff: bool, as_json: bool, session: str | None) -> Non
         raise UsageError("--diff compares the boots of a session: name it")
     if session is None:
         with ExitStack() as stack:
-            evidence = from_machine(Sysroot(sysroot), stack)
+            evidence = from_machine(Sysroot(sysroot), stack, holders=True)
             if as_json:
                 click.echo(json.dumps(document_of(evidence), indent=2))
             else:

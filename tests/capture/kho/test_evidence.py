@@ -145,3 +145,19 @@ def test_off_and_why(
     found, shown = told(replace(machine, files=files).write(tmp_path))
     assert found["state"]["kho"] == state and why in found["state"]["why"]
     assert found["cost"] is None and shown["Cost"].value == "not at hand"
+
+
+def test_who_holds_a_session(tmp_path: Path) -> None:
+    root = tree(tmp_path, KhoKernel(outgoing={"vm": []}))
+    for pid, link in ((7, "anon_inode:[luo_session] vm"), (12, "/dev/liveupdate"), (13, "/x")):
+        (root / f"proc/{pid}/fd").mkdir(parents=True)
+        (root / f"proc/{pid}/fd/5").symlink_to(link)
+        (root / f"proc/{pid}/comm").write_text(f"task{pid}\n")
+    with ExitStack() as stack:
+        evidence = from_machine(Sysroot(root), stack, holders=True)
+        assert [(h.pid, h.comm, h.name) for h in evidence.holders] == [
+            (7, "task7", "vm"), (12, "task12", ""),
+        ]  # fmt: skip
+        live = every(sections(evidence)[-1])
+    assert ("held open by", "task7 (7)") in live
+    assert ("/dev/liveupdate", "open in task12 (12)") in live

@@ -256,11 +256,17 @@ def _options(config: Mapping[str, str] | None) -> Mapping[str, str] | None:
 
 
 def from_machine(
-    root: Sysroot, stack: ExitStack, kallsyms: bytes | None = None, *, deep: bool = True
+    root: Sysroot,
+    stack: ExitStack,
+    kallsyms: bytes | None = None,
+    *,
+    deep: bool = True,
+    holders: bool = False,
 ) -> Evidence:
     """Look at the machine below ``root``. ``stack`` closes what stays open: its memory.
 
     ``kallsyms`` where it has been read already; without ``deep`` memory is not looked into.
+    ``holders``: look through every process, which takes long where there are many.
     Nothing is raised for what cannot be looked at: :attr:`Evidence.unseen` says what, and why.
     """
     machine = Machine(root)
@@ -288,7 +294,7 @@ def from_machine(
         log=machine.log,
         liveupdate=root.exists(_LIVEUPDATE) if root.live else None,
         luo=gathering.luo,
-        holders=read_holders(root) if deep else (),
+        holders=read_holders(root) if holders else (),
         devices=devices,
         unseen=gathering.unseen,
     )
