@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from tracekit.capture.kho.arrival import Arrival
     from tracekit.capture.kho.evidence import Evidence
     from tracekit.kho.item import Item
+    from tracekit.session import Session
 
 __all__ = ["command"]
 
 _DEEP = 12  # levels that are indented
 _LABEL = 26  # cells
 _WIDTH = 100  # of notes
+_BOOT_ID = "proc/sys/kernel/random/boot_id"
 
 
 def _wrapped(line: str) -> list[str]:
@@ -52,20 +54,39 @@ def _show(evidence: Evidence, before: Evidence | None) -> None:
         show("\n" + "\n".join(_lines([section])))
 
 
-def _from_session(path: str) -> list[Evidence]:
-    from tracekit.capture.kho.saved import from_session
+def _before(evidence: Evidence, boot_id: str) -> Evidence | None:
+    """The kernel before this one, where the session that its command line names has it."""
+    from tracekit.capture.cmdline.session_param import named_session
     from tracekit.errors import SessionError
     from tracekit.session import Session
 
+    name = named_session(evidence.cmdline)
+    if name is None or not name.startswith("/"):
+        return None
+    try:
+        session = Session.open(name)
+        boots = [boot for boot in session.boots if session.kernel(boot).get("boot_id") != boot_id]
+        return _of_boot(session, boots[-1]) if boots else None
+    except SessionError:
+        return None
+
+
+def _of_boot(session: Session, boot: int) -> Evidence:
+    from tracekit.capture.kho.saved import from_session
+    from tracekit.errors import SessionError
+
+    try:
+        kernel = session.kernel(boot)
+    except SessionError:
+        kernel = {}
+    return from_session(session, boot, kernel)
+
+
+def _from_session(path: str) -> list[Evidence]:
+    from tracekit.session import Session
+
     session = Session.open(path)
-    found = []
-    for boot in session.boots:
-        try:
-            kernel = session.kernel(boot)
-        except SessionError:
-            kernel = {}
-        found.append(from_session(session, boot, kernel))
-    return found
+    return [_of_boot(session, boot) for boot in session.boots]
 
 
 def _arrivals(boots: list[Evidence]) -> list[Arrival]:
@@ -109,11 +130,14 @@ def command(sysroot: str, diff: bool, as_json: bool, session: str | None) -> Non
         raise UsageError("--diff compares the boots of a session: name it")
     if session is None:
         with ExitStack() as stack:
-            evidence = from_machine(Sysroot(sysroot), stack, holders=True)
+            root = Sysroot(sysroot)
+            evidence = from_machine(root, stack, holders=True)
+            boot_id = root.text(_BOOT_ID).strip() if root.live and root.exists(_BOOT_ID) else ""
+            before = _before(evidence, boot_id) if boot_id else None
             if as_json:
-                click.echo(json.dumps(document_of(evidence), indent=2))
+                click.echo(json.dumps(document_of(evidence, before), indent=2))
             else:
-                _show(evidence, None)
+                _show(evidence, before)
         return
     boots = _from_session(session)
     if diff:

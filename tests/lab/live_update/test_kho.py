@@ -113,6 +113,7 @@ def test_sessions_after_the_jump(output: Path) -> None:
     came = seen(output, "came")["luo"]
     assert [s["name"] for s in came["incoming"]] == ["vm", "orphan", "systemd"]
     assert came["opened"] is False
+    assert f"the kernel: {OLD} → {NEW}" in seen(output, "came")["changed"]
     retrieved = {s["name"]: s for s in seen(output, "retrieved")["luo"]["incoming"]}
     assert [f["retrieved"] for f in retrieved["vm"]["files"]] == [1, 1]
     assert retrieved["orphan"]["retrieved"] is False
