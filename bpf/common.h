@@ -106,6 +106,14 @@ static inline struct tk_entered tk_left(u64 function)
 	return entered;
 }
 
+static inline u64 tk_read(u64 at)
+{
+	u64 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
+	return value;
+}
+
 static inline u64 tk_value(const u64 *args, const struct tk_source *s)
 {
 	u64 value = args[s->argument & 7];

@@ -3,14 +3,6 @@
  * Every bus's, class's and driver's shutdown callback: void (*)(struct device *), called by
  * device_shutdown() (drivers/base/core.c). Offsets come from BTF; without them names are empty.
  */
-static inline u64 tk_read(u64 at)
-{
-	u64 value = 0;
-
-	bpf_probe_read_kernel(&value, sizeof(value), (void *)at);
-	return value;
-}
-
 static inline void tk_device_names(struct tk_record *r, u64 device)
 {
 #ifdef TK_DEVICE_NAME

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["open"]
 
 
-def open(path: str | PathLike[str] | Session) -> Recording:
+def open(path: str | PathLike[str] | Session, instance: str | None = None) -> Recording:
     """Open a session directory, or an archive of one, for reading.
 
+    ``instance``: only the buffer of this trace instance (``global``: the global one).
     Nothing is decoded before it is asked for. Raises :class:`tracekit.errors.SessionError` where
     there is no usable session.
     """
@@ -34,4 +35,4 @@ def open(path: str | PathLike[str] | Session) -> Recording:
     # what follows takes as long to import as a region takes to decompress
     from tracekit.recording import Recording
 
-    return Recording(session)
+    return Recording(session, instance=instance)

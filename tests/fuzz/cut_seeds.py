@@ -300,6 +300,35 @@ def _binaries(session: Session) -> _Seeds:
     yield "btf", types.bytes()
 
 
+def _dead_kernels() -> _Seeds:
+    note = "OSRELEASE=7.2.13\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff80100000\n"
+    yield "vmcoreinfo", f"{note}NUMBER(phys_base)=-4096\nNUMBER(sme_mask)=0\n".encode()
+    yield "vmcoreinfo", f"{note}NUMBER(kimage_voffset)=0x1000\nNUMBER(VA_BITS)=48\n".encode()
+    for kind in range(5):
+        yield "page_tables", bytes([kind]) + struct.pack("<Q", 0x10_0003) * 510
+    names = b"".join(bytes([len(name)]) + name for name in (b"T_stext", b"tab", b"Dend"))
+    letters = [bytes([code]) + b"\0" for code in range(32, 127)]
+    table = b"\0" + b"".join(letters)
+    index = [0] * 32 + [1 + 2 * number for number in range(len(letters))] + [0] * 129
+    for flag in (b"\0", b"\1"):
+        image = (
+            struct.pack("<QQ", 3, 0x1000) + names.ljust(0x1F0, b"\0") + table.ljust(0x200, b"\0")
+        )
+        yield "packed_symbols", image + struct.pack("<256H3i", *index, 0, -8, 64) + flag
+    cpu = Tree(
+        "cpu0",
+        {
+            "compatible": text("ftrace,cpu-v1"), "cpu": struct.pack("<i", 0),
+            "mem": struct.pack("<4Q", 0, 0x40, 0, 4096),
+        },
+    )  # fmt: skip
+    for name in ("global_trace", "global-trace"):
+        array = Tree(name, {"compatible": text("ftrace,array-v1")}, [cpu])
+        events = {"events": struct.pack("<4i", 1, 1, 0x3D4A3C19, 300)}
+        ftrace = Tree("ftrace", {"compatible": text("ftrace-v1"), **events}, [array])
+        yield "seed_tree", write_fdt(Tree("", {"compatible": text("kho-v1")}, [ftrace]))
+
+
 def _rings() -> _Seeds:
     steps = tuple(
         Step(kind, cpu=0, gap=gap, size=size, count=1)  # type: ignore[arg-type]
@@ -336,7 +365,11 @@ def main() -> None:
     makers = (_kernel_texts, _formats, _user_texts, _session_files, _binaries)
     for name, data in [
         *(seed for maker in makers for seed in maker(session)),
-        *(seed for maker in (_index, _archives, _crossing, _rings, _native) for seed in maker()),
+        *(
+            seed
+            for maker in (_index, _archives, _dead_kernels, _crossing, _rings, _native)
+            for seed in maker()
+        ),
     ]:
         numbers[name] = number = numbers.get(name, -1) + 1
         path = HERE / "seeds" / name / f"{number:02}"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz.parsers import binaries, kho, native, ring, sessions, texts
+from tests.fuzz.parsers import binaries, dead_kernels, kho, native, ring, sessions, texts
 from tracekit.errors import FormatError, ParseError, SessionError, SourceError, UsageError
 
 HERE = Path(__file__).parent
@@ -74,6 +74,10 @@ _ALL = (
     Target("dump_file", binaries.dump_file, (SourceError,), 1 << 16),
     Target("page_codecs", binaries.page_codecs),
     Target("btf", binaries.btf, (ParseError,)),
+    Target("vmcoreinfo", dead_kernels.vmcoreinfo, (ParseError,)),
+    Target("page_tables", dead_kernels.tables),
+    Target("packed_symbols", dead_kernels.packed_symbols, (SourceError,)),
+    Target("seed_tree", dead_kernels.seed_tree, (ParseError,)),
     Target("bpf_records", binaries.bpf_records),
     Target("tar", binaries.tar, (SessionError,), 8192),
     Target("compressed", binaries.compressed, (SessionError,)),

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support import btf_writer as w
 from tests.support.traceable_kernels import BTF, kernel
+from tracekit.btf import Btf
 from tracekit.probes.arguments import ARGUMENTS, Source, resolve
-from tracekit.probes.btf import Btf
 from tracekit.probes.kernel import shutdown_functions
 from tracekit.probes.records import KINDS, Kind
 

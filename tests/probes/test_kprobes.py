@@ -17,6 +17,13 @@ def _x86(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
 
 
+def names(dentry: str) -> str:
+    """The names of a file and of five directories above it."""
+    places = [f"{'+24(' * i}{dentry}{')' * i}" for i in range(6)]
+    labels = ("file", "in1", "in2", "in3", "in4", "in5")
+    return " ".join(f"{x}=+0(+40({at})):string" for x, at in zip(labels, places, strict=True))
+
+
 NAMED = "device=+0(+0($arg1)):string driver=+0(+0(+104($arg1))):string"
 GOLDEN = f"""\
 p:tracekit/load __x64_sys_kexec_file_load flags=+72($arg1):x64
@@ -47,12 +54,41 @@ p:tracekit/preserve_file luo_preserve_file session=-88($arg1):string token=$arg2
 r:tracekit/preserve_file_return luo_preserve_file ret=$retval:s32
 p:tracekit/instance_mkdir tracefs_syscall_mkdir instance=+0(+40($arg3)):string
 r:tracekit/instance_mkdir_return tracefs_syscall_mkdir ret=$retval:s32
+p:tracekit/tracefs_write vfs_write {names("+72($arg1)")} \
+count=$arg3:u64 buffer=+u0($arg2):ustring magic=+96(+24(+32($arg1))):x64
+p:tracekit/tracefs_open vfs_open {names("+8($arg1)")} \
+flags=+40($arg2):x32 magic=+96(+24(+48(+8($arg1)))):x64
+p:tracekit/tracefs_truncate vfs_open {names("+8($arg1)")} \
+flags=+40($arg2):x32 magic=+96(+24(+48(+8($arg1)))):x64
+p:tracekit/tracefs_close __fput {names("+72($arg1)")} \
+magic=+96(+24(+32($arg1))):x64
 """
 
 
 def test_lines_of_a_kernel() -> None:
     """Linux 7.2.13 took every one of these lines."""
     assert kprobe_plan(kernel()).lines == tuple(GOLDEN.splitlines())
+
+
+def test_what_the_whole_system_does_has_a_filter() -> None:
+    """Without one every write of every process would be recorded."""
+    plan = kprobe_plan(kernel())
+    general = [
+        line for line in plan.lines if line.split()[1] in ("vfs_write", "vfs_open", "__fput")
+    ]
+    assert list(plan.filters) == general and len(general) == 4
+    for line, (event, wanted) in plan.filters.items():
+        assert line.startswith(f"p:tracekit/{event} ")
+        assert wanted.startswith("magic == 0x74726163 && ")
+    wanted = dict(plan.filters.values())
+    assert 'file != "trace_marker"' in wanted["tracefs_write"]
+    assert "flags & 512" in wanted["tracefs_truncate"]
+
+
+def test_the_kernel_takes_arguments_of_63_characters() -> None:
+    """MAX_ARGSTR_LEN of kernel/trace/trace_probe.h; what is behind the '='."""
+    for line in kprobe_plan(kernel()).lines:
+        assert max((len(a.partition("=")[2]) for a in line.split()[2:]), default=0) <= 63
 
 
 def test_every_event_is_probed_or_missing() -> None:
@@ -75,8 +111,9 @@ def test_without_btf_what_needs_no_offset_is_left() -> None:
     assert "p:tracekit/shutdown_pci_device_shutdown pci_device_shutdown" in plan.lines
     assert "p:tracekit/machine_kexec machine_kexec" in plan.lines
     assert "p:tracekit/reboot __x64_sys_reboot cmd=+96($arg1):x64" in plan.lines
-    names = next(m for m in plan.missing if m.event == "device:shutdown names")
-    assert "CONFIG_DEBUG_INFO_BTF" in names.reason
+    reasons = {m.event: m.reason for m in plan.missing}
+    for event in ("device:shutdown names", "tracefs:write", "tracefs:close"):
+        assert "CONFIG_DEBUG_INFO_BTF" in reasons[event]
 
 
 def test_damaged_btf_is_said_and_does_without() -> None:

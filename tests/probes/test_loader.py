@@ -25,6 +25,7 @@ from tests.support.traceable_kernels import (
     RETURNS_INT,
     TRACEABLE,
 )
+from tracekit.probes.headers import SOURCE, Headers
 from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
 from tracekit.probes.records import KINDS, RECORD, RETURN, unpack
 from tracekit.sysroot import Sysroot
@@ -192,6 +193,33 @@ def test_a_probe_that_cannot_be_attached_leaves_the_others(made: Callable[..., P
     assert "kexec:machine_kexec" in {p.event for p in probes.loaded}
 
 
+def test_control_files_are_probed_above_the_tracers(made: Callable[..., Probes]) -> None:
+    with made() as probes:
+        loaded = {p.event: p.function for p in probes.loaded if p.event.startswith("tracefs:")}
+        fake = Bpf.made[-1]
+    assert loaded == {
+        "tracefs:write": "vfs_write", "tracefs:open": "vfs_open", "tracefs:truncate": "vfs_open",
+        "tracefs:close": "__fput",
+    }  # fmt: skip
+    assert [a for a in fake.attached if "tracefs_" in a[2]] == [
+        ("p", "vfs_write", "tk_tracefs_write"),
+        ("p", "vfs_open", "tk_tracefs_open"),  # once: it records both
+        ("p", "__fput", "tk_tracefs_close"),
+    ]
+    assert {"-DTK_FILE_DENTRY=72", "-DTK_SUPER_MAGIC=96", "-DTK_KIND_TRACEFS_WRITE=90"} <= {
+        *fake.cflags
+    }
+    mkdir = fake.functions[0x1000 + 16 * TRACEABLE.index("tracefs_syscall_mkdir")]
+    assert FUNCTION.unpack(mkdir)[1] & PERSIST
+
+
+def test_what_shares_a_probe_shares_its_failure(made: Callable[..., Probes]) -> None:
+    probes = made(refused=("vfs_open", *NOTRACE))
+    missing = {m.event for m in probes.missing}
+    assert {"tracefs:open", "tracefs:truncate"} <= missing
+    assert missing.isdisjoint(p.event for p in probes.loaded)
+
+
 def test_functions_are_described_to_the_programs(made: Callable[..., Probes]) -> None:
     made()
     functions = Bpf.made[-1].functions
@@ -248,6 +276,57 @@ def test_counters_and_losses(made: Callable[..., Probes]) -> None:
     assert {"event": "kexec:kernel_kexec", "function": "kernel_kexec"} in described["probes"]
 
 
+def test_changes_bring_what_the_buffers_took_since(made: Callable[..., Probes], tree: Path) -> None:
+    probes = made()
+    change = RECORD.pack(9, 0, *[0] * 4, 5, 6, 1, IDS["tracefs:write"], 0, b"", b"f", b"tk")
+    stats = tree / "sys/kernel/tracing/instances/tk/per_cpu/cpu1/stats"
+    stats.write_text(stats.read_text().replace("entries: 11", "entries: 20"))
+    Bpf.made[-1].pending = [change, change]
+    data = probes.poll(1)
+    assert data[: 2 * RECORD.size] == change * 2
+    records = [unpack(data, at) for at in range(2 * RECORD.size, len(data), RECORD.size)]
+    assert [r.values for r in records] == [(17, 0, 5, 0), (27, 9, 5, 0)]
+    assert {(KINDS[r.kind].event, r.name, r.driver) for r in records} == {
+        ("ring_buffer:deltas", "tk", "on 1408K x86-tsc")
+    }
+    Bpf.made[-1].pending = [change]
+    data = probes.poll(1) + probes.counters()  # at once or, after less than a second, with these
+    kinds = [KINDS[unpack(data, at).kind].event for at in range(0, len(data), RECORD.size)]
+    assert sorted(kinds) == [
+        *["ring_buffer:counters"] * 2, *["ring_buffer:deltas"] * 2, "tracefs:write",
+    ]  # fmt: skip
+
+
+def test_other_instances_are_left_alone(made: Callable[..., Probes]) -> None:
+    """One whose file is open cannot be removed."""
+    probes = made()
+    other = RECORD.pack(9, 0, *[0] * 4, 5, 6, 1, IDS["tracefs:write"], 0, b"", b"f", b"other")
+    Bpf.made[-1].pending = [other]
+    assert probes.poll(1) == other
+
+
+def test_headers_are_tried_in_order(
+    made: Callable[..., Probes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SOURCE, raising=False)
+    tried = []
+
+    class Picky(Bpf):
+        def __init__(self, text: bytes, cflags: list[str]) -> None:
+            tried.append(os.environ.get(SOURCE, ""))
+            if tried[-1]:
+                os.write(2, b"/virtual/main.c:1:1: error: not enough\n")
+                raise Exception("Failed to compile BPF module <text>")
+            super().__init__(text, cflags)
+
+    monkeypatch.setattr(sys.modules["bcc"], "BPF", Picky)
+    described = made().describe()
+    assert (Path(tried[0]).name, tried[1:]) == ("headers", [""])
+    assert described["headers"].endswith("/sys/kernel/kheaders.tar.xz")
+    with pytest.raises(ProbesUnavailable, match=r"with /own: .*not enough.*--no-bpf"):
+        made(headers=[Headers("/own", own=True)])
+
+
 def test_what_cannot_be_compiled_says_the_compiler(
     made: Callable[..., Probes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +349,6 @@ def test_a_saved_tree_cannot_be_probed(tree: Path) -> None:
     [
         ({"sys/kernel/security/lockdown": b"none integrity [confidentiality]\n"}, "lockdown"),
         ({}, "CONFIG_KPROBE_EVENTS"),
-        ({"sys/bus/event_source/devices/kprobe/type": b"8\n"}, "no headers of kernel"),
     ],
 )
 def test_what_stands_against_probes_is_said(
@@ -317,3 +395,5 @@ def test_devices_without_names_are_said(made: Callable[..., Probes], tree: Path)
     assert "CONFIG_DEBUG_INFO_BTF" in reasons["device:shutdown names"]
     assert not any(flag.startswith("-DTK_DEVICE_NAME") for flag in Bpf.made[-1].cflags)
     assert ("p", "pci_device_shutdown", "tk_device") in Bpf.made[-1].attached
+    assert "CONFIG_DEBUG_INFO_BTF" in reasons["tracefs:write"]
+    assert not any("TK_FILE_INODE" in flag for flag in Bpf.made[-1].cflags)

@@ -20,7 +20,7 @@ _REFERENCES = (PTR, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, VAR, TYPE_TAG)
 #: What the golden file was cut for.
 STRUCTS = (
     "device", "device_driver", "bus_type", "pci_dev", "kimage", "kexec_segment", "dentry",
-    "luo_session", "page",
+    "luo_session", "page", "file", "path", "inode", "super_block",
 )  # fmt: skip
 FUNCTIONS = (
     "pci_device_shutdown", "platform_shutdown", "virtio_dev_shutdown", "serio_shutdown",

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tracekit.capture.record.instance import Instance, find_instance
+from tracekit.capture.record.probes import define_kprobes
+from tracekit.probes.headers import installed_headers
 from tracekit.probes.kprobes import plan_kprobes
 from tracekit.probes.loader import Probes, load_probes
 from tracekit.probes.records import KINDS, RECORD, Record, parse_compact, unpack
@@ -27,6 +29,7 @@ from tracekit.sysroot import Sysroot
 
 NAME, TOKEN, PRESERVED = "probe-test", 0x1234, 3 << 20
 CALLS = 20_000  # two records each, for a BPF ring buffer of some 27,000
+CHANGES = {"buffer_size_kb": "64", "trace_clock": "mono", "tracing_on": "0"}
 TRACING, KPROBES = Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/kprobes/list")
 
 
@@ -41,10 +44,9 @@ def change_an_instance() -> None:
     """Make an instance, resize it and change what else is probed, remove it."""
     place = TRACING / "instances" / NAME
     place.mkdir()
-    for file, text in {
-        "buffer_size_kb": "64", "trace_clock": "mono", "tracing_on": "0", "trace": " ",
-    }.items():  # fmt: skip
-        (place / file).write_text(text)
+    for file, text in CHANGES.items():  # not by this process: the recorder's own are left out
+        subprocess.run(["sh", "-c", f"echo {text} >> {place / file}"], check=True)
+    (place / "trace").write_text(" ")
     place.rmdir()
 
 
@@ -126,7 +128,8 @@ def with_bpf(root: Sysroot, instance: Instance) -> dict[str, Any]:
 
 def with_kprobe_events(root: Sysroot, instance: Instance) -> dict[str, Any]:
     lines = plan_kprobes(root).lines
-    refused = instance.add_kprobes(lines)
+    described = define_kprobes(root, instance)
+    refused = [m for m in described["missing"] if "refused" in m["reason"]]
     instance.clear()
     instance.enable(["tracekit:*"])
     instance.write("tracing_on", "1")
@@ -137,11 +140,15 @@ def with_kprobe_events(root: Sysroot, instance: Instance) -> dict[str, Any]:
 
 
 def killed(root: Sysroot) -> dict[str, Any]:
-    """What is left of a process that had loaded the probes and was killed."""
+    """What is left of a process that had loaded the probes and was killed.
+
+    They were compiled with the kernel's own headers, unlike the others.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        load_probes(root)
+        installed = installed_headers(root, os.uname().release)
+        load_probes(root, headers=[installed] if installed else ())
         os.write(writer, str(len(KPROBES.read_text().splitlines())).encode())
         os.kill(os.getpid(), signal.SIGKILL)
     status = os.waitpid(child, 0)[1]

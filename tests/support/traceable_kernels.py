@@ -16,6 +16,7 @@ TRACEABLE = (
     "device_shutdown", "notifier_call_chain", "blocking_notifier_call_chain", "machine_shutdown",
     "machine_kexec", "kmsg_dump_desc", "pci_device_shutdown", "serio_shutdown",
     "kho_radix_add_page", "kho_add_subtree", "luo_preserve_file", "tracefs_syscall_mkdir",
+    "vfs_write", "vfs_open", "__fput",
 )  # fmt: skip
 NOTRACE = ("ring_buffer_resize", "rb_move_tail", "native_stop_other_cpus", "notifier_call_chain")
 

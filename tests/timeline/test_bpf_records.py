@@ -340,3 +340,31 @@ def test_any_printed_text_is_an_event(texts: Sequence[str]) -> None:
         assert len(recording.timeline["args"]) == len(lines)
         names = recording.timeline["event"].to_pylist()
     assert names.count("device:shutdown_return") >= len(lines[::2]) - sum("|" in t for t in texts)
+
+
+def test_a_write_to_a_control_file_is_a_typed_event(tmp_path: Path) -> None:
+    value = b"a text as long as there is room."
+    words = [int.from_bytes(value[i : i + 8], "little") for i in range(0, 32, 8)]
+    every = steps(400)
+    write = record(
+        "tracefs:write", 200, every[200].ns, values=words, name="sched_switch/enable",
+        driver="tk", comm="kexec",
+    )  # fmt: skip
+    every[200] = write
+    deltas = record(
+        "ring_buffer:deltas", 0, write.ns + US, values=[20, -3, 5, 1], name="tk",
+        driver="on 64K local",
+    )  # fmt: skip
+    made = region([(raw(r), printed(r)) for r in every])
+    file = b"".join(map(packed, every)) + packed(deltas)
+    recording = tracekit.open(session(tmp_path, made, file=file))
+    (row,) = recording.event("tracefs:write").to_pylist()
+    assert (row["file"], row["instance"], row["value"], row["comm"]) == (
+        "sched_switch/enable", "tk", value.decode(), "kexec",
+    )  # fmt: skip
+    texts = {r["event"]: r["args"] for r in recording.timeline.to_pylist()}
+    assert texts["tracefs:write"] == f"file=sched_switch/enable instance=tk value={value.decode()}"
+    assert texts["ring_buffer:deltas"] == (
+        "instance=tk state=on 64K local written=20 written_delta=-3 overrun=5 overrun_delta=1"
+    )
+    assert recording.report().boots[0].lost == 0  # what user space makes is not numbered

@@ -56,8 +56,11 @@ class PhysicalMemory:
     """Physical memory in a file. Closing it closes the file.
 
     ``ranges`` are the physical ranges it holds, in order of address; they may touch or overlap.
-    Another way to read than read() is a subclass's ``_read_at()``.
+    ``vmcoreinfo`` is the note of this name that came with it, b'' without one. Another way to read
+    than read() is a subclass's ``_read_at()``.
     """
+
+    vmcoreinfo = b""
 
     def __init__(self, stream: BinaryIO, source: str, ranges: Iterable[Range]) -> None:
         """``source`` names ``stream`` in errors."""

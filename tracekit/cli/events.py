@@ -12,6 +12,7 @@ import click
 import tracekit
 from tracekit.cli.common import progress, say
 from tracekit.cli.filters import build_filter, filter_options
+from tracekit.errors import UsageError
 from tracekit.text import printable
 
 __all__ = ["command"]
@@ -43,7 +44,12 @@ def _write(blocks: Iterable[bytes], total: int) -> None:
     help="text: seconds from the jump; kernel: as the kernel's own trace file, in a pipe byte for"
     " byte; json: one object a line, with typed fields.",
 )
-def command(session: str, form: str, **filters: Any) -> None:
+@click.option(
+    "--instance",
+    metavar="NAME",
+    help="Only the buffer of this trace instance (global: the global one), by its own clock.",
+)
+def command(session: str, form: str, instance: str | None, **filters: Any) -> None:
     """Stream the events of SESSION, oldest first.
 
     \b
@@ -56,9 +62,11 @@ def command(session: str, form: str, **filters: Any) -> None:
       tracekit events SESSION --where 'duration_ns > 10ms or (prev_state = D and ts > -1s)'
     """
     wanted = build_filter(**filters)
-    recording = tracekit.open(session)
+    recording = tracekit.open(session, instance)
     from tracekit.export.text import json_blocks, kernel_blocks, text_blocks
 
+    if instance is not None and not recording.buffers:
+        raise UsageError(f"--instance {instance}: the session has no buffer of this instance")
     if form == "json":
         blocks = json_blocks(recording, wanted)
     elif form == "text" or sys.stdout.isatty():  # a pager behind a pipe shows it on a terminal, too

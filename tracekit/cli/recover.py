@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracekit.cli.common import detail, progress, say, say_diagnostics, show, sysroot_option
+from tracekit.cli.recover_dump import recover_dump, recover_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,6 +169,59 @@ def _look_after_canary(root: Sysroot, target: str) -> Canary | None:
     return canary
 
 
+def _run(
+    sysroot: str,
+    regions: tuple[str, ...],
+    memory: str | None,
+    same_machine: bool,
+    wait_userspace: bool,
+    timeout: float,
+    pending: bool,
+    as_json: bool,
+    session: str | None,
+) -> None:
+    """The command, where no dump is named."""
+    from tracekit.capture.recover.elsewhere import is_elsewhere, recover_files
+    from tracekit.errors import UsageError
+    from tracekit.parameters import RegionSpec, parse_memory, parse_region
+    from tracekit.sysroot import Sysroot
+
+    wanted = [parse_region(text) for text in regions]
+    whole = parse_memory(memory) if memory is not None else None
+    root = Sysroot(sysroot)
+    elsewhere = root.live and is_elsewhere(wanted, whole, same_machine=same_machine)
+    if elsewhere and (wait_userspace or session is None):
+        raise UsageError(
+            "regions out of files are saved alone, without this kernel's side: "
+            + ("name the session's directory" if session is None else "no --wait-userspace then")
+            + ", or say that the files are this machine's memory: --same-machine"
+        )
+    if same_machine and whole is None and all(isinstance(w, RegionSpec) for w in wanted):
+        raise UsageError("--same-machine is about --memory and --region NAME@file:PATH")
+    if wait_userspace and not root.live:
+        raise UsageError("--wait-userspace is for the running machine, not for a saved tree")
+    if session is None and not root.live:
+        raise UsageError("with --sysroot name the session's directory too")
+    if pending:
+        root.need_root("recover --pending")
+        _show_pending(root, session)
+        return
+    if not wanted and whole is None and recover_tree(root, session, as_json):
+        return
+    canary = None
+    if elsewhere:
+        result = recover_files(str(session), wanted, progress, whole)
+    else:
+        files = ", or copy the device into a file and name that" if whole or wanted else ""
+        root.need_root("recover", f", or give --sysroot a saved tree{files}")
+        result, canary = _recover(root, session, wanted, whole, wait_userspace)
+    _tell(result)
+    if wait_userspace:
+        _wait_userspace(result, timeout)
+    if as_json:
+        _print_json(result, canary)
+
+
 @click.command()
 @sysroot_option
 @click.option(
@@ -188,6 +242,16 @@ def _look_after_canary(root: Sysroot, target: str) -> Canary | None:
     "--same-machine",
     is_flag=True,
     help="The files are this machine's own memory: save this kernel's side, too.",
+)
+@click.option(
+    "--dump",
+    metavar="FILE",
+    help="Fetch all trace buffers out of a dead kernel's memory: /proc/vmcore, or a dump of it.",
+)
+@click.option(
+    "--tree",
+    metavar="FDT",
+    help="With --dump: only the buffers that this device tree of KHO's first patches names.",
 )
 @click.option(
     "--wait-userspace",
@@ -214,6 +278,8 @@ def command(
     regions: tuple[str, ...],
     memory: str | None,
     same_machine: bool,
+    dump: str | None,
+    tree: str | None,
     wait_userspace: bool,
     timeout: float,
     pending: bool,
@@ -236,45 +302,14 @@ def command(
       tracekit recover --region tkA@0x7d600000:4M SESSION        a range KHO does not name
       tracekit recover --region tk@file:/dev/pmem0:0:8M SESSION  persistent memory
       tracekit recover --memory vmcore SESSION                   a dump, on any machine
+      tracekit recover --dump /proc/vmcore SESSION               all buffers, nothing prepared
 
     Regions out of plain files are saved alone, and that takes no root: this kernel need not be the
     one that came after. A path may have colons; a number behind the last one is an offset unless a
     file of that name exists.
     """
-    from tracekit.capture.recover.elsewhere import is_elsewhere, recover_files
-    from tracekit.errors import UsageError
-    from tracekit.parameters import RegionSpec, parse_memory, parse_region
-    from tracekit.sysroot import Sysroot
-
-    wanted = [parse_region(text) for text in regions]
-    whole = parse_memory(memory) if memory is not None else None
-    root = Sysroot(sysroot)
-    elsewhere = root.live and is_elsewhere(wanted, whole, same_machine=same_machine)
-    if elsewhere and (wait_userspace or session is None):
-        raise UsageError(
-            "regions out of files are saved alone, without this kernel's side: "
-            + ("name the session's directory" if session is None else "no --wait-userspace then")
-            + ", or say that the files are this machine's memory: --same-machine"
-        )
-    if same_machine and whole is None and all(isinstance(w, RegionSpec) for w in wanted):
-        raise UsageError("--same-machine is about --memory and --region NAME@file:PATH")
-    if wait_userspace and not root.live:
-        raise UsageError("--wait-userspace is for the running machine, not for a saved tree")
-    if session is None and not root.live:
-        raise UsageError("with --sysroot name the session's directory too")
-    if pending:
-        root.need_root("recover --pending")
-        _show_pending(root, session)
+    if dump is not None or tree is not None:
+        others = any((regions, memory, same_machine, wait_userspace, pending, sysroot != "/"))
+        recover_dump(dump, tree, session, alone=not others, as_json=as_json)
         return
-    canary = None
-    if elsewhere:
-        result = recover_files(str(session), wanted, progress, whole)
-    else:
-        files = ", or copy the device into a file and name that" if whole or wanted else ""
-        root.need_root("recover", f", or give --sysroot a saved tree{files}")
-        result, canary = _recover(root, session, wanted, whole, wait_userspace)
-    _tell(result)
-    if wait_userspace:
-        _wait_userspace(result, timeout)
-    if as_json:
-        _print_json(result, canary)
+    _run(sysroot, regions, memory, same_machine, wait_userspace, timeout, pending, as_json, session)

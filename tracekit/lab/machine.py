@@ -63,8 +63,8 @@ class Plan:
 
     ``restarts``: a reset of the machine boots it again; else it ends the run. ``panics``: how
     often a script makes its kernel panic. ``disk``: a disk to boot from, through the firmware and
-    a boot loader, instead of from ``kernel`` and ``cmdline``. ``gdb``: a socket on which QEMU is
-    to serve gdb's remote protocol.
+    a boot loader, instead of from ``kernel`` and ``cmdline``. ``gdb``:
+    a socket on which QEMU is to serve gdb's remote protocol.
     """
 
     kernel: str
@@ -74,11 +74,11 @@ class Plan:
     memory: int = 2048
     systemd: bool = False
     timeout: float = 600
-    gdb: Path | None = None
     others: tuple[str, ...] = ()
     restarts: bool = False
     panics: int = 0
     disk: Path | None = None
+    gdb: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

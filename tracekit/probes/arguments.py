@@ -10,7 +10,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tracekit.probes.btf import Btf
+from tracekit.btf import Btf
 from tracekit.probes.records import Kind
 
 __all__ = ["ARGUMENTS", "Argument", "Arguments", "Source", "resolve"]

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from tracekit.btf import VOID, Btf
 from tracekit.errors import ParseError
-from tracekit.probes.btf import VOID, Btf
 from tracekit.sysroot import TRACEFS, Sysroot
 
 __all__ = ["SHUTDOWNS", "Missing", "ProbedKernel", "page_shift", "shutdown_functions", "tracefs"]
@@ -155,16 +155,21 @@ class ProbedKernel:
         refusals = [f"{name}: {why}" for name, why in reasons.items() if why != ABSENT]
         return Missing(event, functions, "; ".join(refusals) or ABSENT)
 
-    def device_macros(self) -> dict[str, int]:
-        """``-D`` of ``bpf/devices.c``; empty where one of the struct's members is not known."""
-        if self.btf is None:
-            return {}
+    def macros(self, members: Iterable[tuple[str, str, str]]) -> dict[str, int]:
+        """Offsets of (struct, member, macro) by macro; empty where one of them is not known."""
         macros = {}
-        for struct, path, macro in _DEVICE_MEMBERS:
-            member = self.btf.member(struct, path)
+        for struct, path, macro in members:
+            member = self.btf.member(struct, path) if self.btf is not None else None
             if member is None:
                 return {}
             macros[macro] = member.offset
+        return macros
+
+    def device_macros(self) -> dict[str, int]:
+        """``-D`` of ``bpf/devices.c``; empty where one of the struct's members is not known."""
+        macros = self.macros(_DEVICE_MEMBERS)
+        if self.btf is None or not macros:
+            return {}
         device, flag = self.btf.member("pci_dev", "dev"), self.btf.member("pci_dev", "is_busmaster")
         if device is not None and flag is not None and flag.width == 1:
             macros |= {"TK_PCI_DEVICE": device.offset, "TK_PCI_IS_BUSMASTER": flag.bits}

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracekit.probes.arguments import Source, resolve
+from tracekit.probes.control import control_event, no_offsets
 from tracekit.probes.kernel import Missing, ProbedKernel, shutdown_functions
-from tracekit.probes.records import KINDS, Kind, Value
+from tracekit.probes.records import KINDS, READ_OUT, Kind, Value
 from tracekit.sysroot import Sysroot
 
 __all__ = ["GROUP", "KprobePlan", "kprobe_plan", "plan_kprobes"]
@@ -24,11 +25,16 @@ _PCI = "pci_device_shutdown"
 
 @dataclass(frozen=True, slots=True)
 class KprobePlan:
-    """``lines`` to write, one by one; (event, function) of each; what is missing, and why."""
+    """``lines`` to write, one by one; (event, function) of each; what is missing, and why.
+
+    ``filters``: line -> (name of its kprobe event, filter), without which it must not be enabled:
+    it probes what the whole system does.
+    """
 
     lines: tuple[str, ...]
     probes: tuple[tuple[str, str], ...]
     missing: tuple[Missing, ...]
+    filters: Mapping[str, tuple[str, str]]
 
     def describe(self, refused: Mapping[str, str]) -> dict[str, Any]:
         """The JSON form, for ``bpf.json``; ``refused``: line -> why the kernel did not take it."""
@@ -114,8 +120,8 @@ def _uncovered(kind: Kind, kernel: ProbedKernel) -> str:
         return "too many for a trace buffer; BPF records them"
     if ":" in "".join(kind.functions):
         return f"a tracepoint: enable {kind.functions[0]} instead"
-    if kind.event == "ring_buffer:counters":
-        return "counted by BPF only"
+    if kind.id in READ_OUT:
+        return "counted with BPF only"
     if kernel.choose(kind.functions) is None:
         return kernel.missing(kind.event, kind.functions).reason
     return ""
@@ -126,6 +132,7 @@ def kprobe_plan(kernel: ProbedKernel) -> KprobePlan:
     lines: list[str] = []
     probes: list[tuple[str, str]] = []
     missing: list[Missing] = []
+    filters: dict[str, tuple[str, str]] = {}
 
     def add(event: str, function: str, new: Iterator[str]) -> None:
         for line in new:
@@ -141,10 +148,18 @@ def kprobe_plan(kernel: ProbedKernel) -> KprobePlan:
                 missing.append(Missing("device:shutdown names", (), kernel.btf_reason))
         elif why := _uncovered(kind, kernel):
             missing.append(Missing(kind.event, kind.functions, why))
+        elif kind.event.startswith("tracefs:"):
+            if control := control_event(kind, kernel):
+                chosen = kernel.choose(kind.functions) or ""
+                line = _line("p", control.name, chosen, iter(control.arguments))
+                filters[line] = control.name, control.filter
+                add(kind.event, chosen, iter([line]))
+            else:
+                missing.append(no_offsets(kind, kernel))
         else:
             chosen = kernel.choose(kind.functions) or ""
             add(kind.event, chosen, _function_lines(kind, chosen, kernel))
-    return KprobePlan(tuple(lines), tuple(probes), tuple(missing))
+    return KprobePlan(tuple(lines), tuple(probes), tuple(missing), filters)
 
 
 def plan_kprobes(root: Sysroot) -> KprobePlan:

@@ -13,28 +13,30 @@ import os
 import resource
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tracekit.errors import TracekitError
 from tracekit.probes.arguments import Source, resolve
 from tracekit.probes.bcc_module import import_bcc
-from tracekit.probes.kernel import Missing, ProbedKernel, page_shift, shutdown_functions
+from tracekit.probes.compiler import (
+    Compiled,
+    ProbesUnavailable,
+    captured,
+    compile_programs,
+    unavailable,
+)
+from tracekit.probes.control import PROGRAMS, control_macros, no_offsets
+from tracekit.probes.headers import Headers, header_choices
+from tracekit.probes.kernel import Missing, ProbedKernel, shutdown_functions
 from tracekit.probes.records import KINDS, RECORD, Kind
-from tracekit.probes.stats import counter_records
+from tracekit.probes.stats import Counters
 from tracekit.sysroot import Sysroot
 
 __all__ = ["SUBJECTS", "LoadedProbe", "Probes", "ProbesUnavailable", "load_probes"]
 
-SUBJECTS = ("kexec", "devices", "kho", "ring_buffer")
-
-_SOURCES = Path(__file__).parent / "bpf"
-_RING_PAGES = 1024  # of the BPF ring buffer: some 27,000 records
-# 7.x headers have anonymous members of a named struct type, as the kernel's own Makefile allows
-_CFLAGS = ("-fms-extensions", "-Wno-microsoft-anon-tag", "-w")
+SUBJECTS = ("kexec", "devices", "kho", "ring_buffer", "control")
 
 # struct tk_function of bpf/common.h: kind, flags, 5 x struct tk_source
 _FUNCTION = struct.Struct("<HH" + "BBBBiI" * 5)
@@ -47,22 +49,23 @@ _WAYS_DOWN = (
     "kexec:kernel_power_off",
     "kexec:kernel_halt",
 )
-_PERSISTS = {"kexec": _PERSIST, "devices": _PERSIST, "kho": _PERSIST_DOWN}
+_PERSISTS = {
+    "kexec": _PERSIST, "devices": _PERSIST, "control": _PERSIST, "kho": _PERSIST_DOWN,
+}  # fmt: skip
 
 #: Programs of bpf/ that are not tk_call, by event.
 _PROGRAMS = {
     "device:shutdown": "tk_device",
     "kho:preserve": "tk_preserve",
     "kho:unpreserve": "tk_unpreserve",
+    **PROGRAMS,
 }
+#: What the program of another event records as well.
+_SHARED = {"tracefs:truncate": "tracefs:open"}
 _COUNTED = {
     "page_crossings": ("tk_page_crossing", ("rb_move_tail",)),
     "reader_swaps": ("tk_reader_swap", ("__rb_get_reader_page", "rb_get_reader_page")),
 }
-
-
-class ProbesUnavailable(TracekitError):
-    """No BPF probe can be loaded here; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,89 +80,39 @@ class LoadedProbe:
         return {"event": self.event, "function": self.function}
 
 
-def _unavailable(problem: str, advice: str) -> ProbesUnavailable:
-    return ProbesUnavailable(f"BPF probes: {problem}: {advice}, or go without with --no-bpf")
-
-
 def _check(root: Sysroot) -> None:
     """Raise :class:`ProbesUnavailable` where loading is bound to fail."""
     if not root.live:
         raise ProbesUnavailable("BPF probes: only the running kernel can be probed, not a tree")
     if os.geteuid() != 0:
-        raise _unavailable("only root may load them", "run with sudo")
+        raise unavailable("only root may load them", "run with sudo")
     if b"[confidentiality]" in (root.get("sys/kernel/security/lockdown") or b""):
-        raise _unavailable("kernel lockdown is 'confidentiality'", "boot with lockdown=integrity")
+        raise unavailable("kernel lockdown is 'confidentiality'", "boot with lockdown=integrity")
     if not root.exists("sys/bus/event_source/devices/kprobe/type"):
-        raise _unavailable("no kprobe perf events", "the kernel needs CONFIG_KPROBE_EVENTS")
-    release = os.uname().release
-    if not root.exists(f"lib/modules/{release}/build/include") and not root.exists(
-        "sys/kernel/kheaders.tar.xz"
-    ):
-        raise _unavailable(
-            f"no headers of kernel {release}",
-            f"install linux-headers-{release} or 'modprobe kheaders' (CONFIG_IKHEADERS)",
-        )
+        raise unavailable("no kprobe perf events", "the kernel needs CONFIG_KPROBE_EVENTS")
+
+
+def _headers(root: Sysroot) -> tuple[Headers, ...]:
+    uname = os.uname()
+    if choices := header_choices(root, uname.release, uname.machine):
+        return choices
+    raise unavailable(
+        f"no headers of kernel {uname.release}, and tracekit has none for {uname.machine}",
+        f"install linux-headers-{uname.release} or 'modprobe kheaders' (CONFIG_IKHEADERS)",
+    )
 
 
 def _bcc() -> Any:
     try:
         bcc = import_bcc()
     except (ImportError, OSError) as error:  # OSError: no libbcc
-        raise _unavailable(
+        raise unavailable(
             f"Python's bcc module cannot be imported ({error})",
             "install python3-bpfcc (Debian 13 or newer) or python3-bcc",
         ) from error
     if not hasattr(bcc, "BPF"):
-        raise _unavailable(f"{bcc.__file__} is another package", "remove it; BCC is not on PyPI")
+        raise unavailable(f"{bcc.__file__} is another package", "remove it; BCC is not on PyPI")
     return bcc
-
-
-@contextlib.contextmanager
-def _captured() -> Iterator[list[str]]:
-    """Captures what C++ code writes to descriptor 2 in the list that is yielded."""
-    lines: list[str] = []
-    saved, sink = os.dup(2), os.memfd_create("bcc", os.MFD_CLOEXEC)
-    os.dup2(sink, 2)
-    try:
-        yield lines
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        lines += os.pread(sink, 1 << 16, 0).decode("utf-8", "backslashreplace").splitlines()
-        os.close(sink)
-
-
-def _source_text(subjects: Sequence[str]) -> str:
-    names = ("records.h", "common.h", *(f"{subject}.c" for subject in subjects))
-    try:
-        return "\n".join((_SOURCES / name).read_text("utf-8") for name in names)
-    except OSError as error:
-        raise _unavailable(
-            f"{error.filename}: {error.strerror}", "the installation lacks bpf/; install again"
-        ) from error
-
-
-def _cflags(kernel: ProbedKernel) -> list[str]:
-    macros = {f"TK_KIND_{k.event.replace(':', '_').upper()}": k.id for k in KINDS.values()}
-    macros |= {"TK_RING_PAGES": _RING_PAGES, "TK_PAGE_SHIFT": page_shift()}
-    macros |= kernel.device_macros()
-    if kernel.choose(("kho_radix_add_key",)):
-        macros["TK_KHO_KEY"] = 1
-    return [*_CFLAGS, *(f"-D{name}={value}" for name, value in macros.items())]
-
-
-def _compile(bcc: Any, kernel: ProbedKernel, subjects: Sequence[str]) -> Any:
-    text, cflags = _source_text(subjects), _cflags(kernel)
-    with _captured() as output:
-        try:
-            return bcc.BPF(text=text.encode(), cflags=cflags)
-        except Exception as error:  # BCC raises nothing more special
-            problem = error
-    errors = [line for line in output if "error:" in line] or output[-3:] or [str(problem)]
-    raise _unavailable(
-        f"BCC {getattr(bcc, '__version__', '?')} cannot compile them: {'; '.join(errors[:3])}",
-        "a BCC as new as the kernel and the headers of the running kernel are needed",
-    ) from problem
 
 
 def _packed(kind: Kind, function: str, kernel: ProbedKernel) -> bytes:
@@ -191,7 +144,7 @@ class _Attacher:
 
     def _try(self, event: str, function: str, steps: Sequence[tuple[str, str]]) -> bool:
         """Call BPF methods ``(name, program)``; False and a :class:`Missing` where one fails."""
-        with _captured() as output:
+        with captured() as output:
             try:
                 for method, program in steps:
                     getattr(self._bpf, method)(function.encode(), fn_name=program.encode())
@@ -230,10 +183,22 @@ class _Attacher:
             reason = self._kernel.btf_reason or "BTF lacks a member of struct device"
             self.missing.append(Missing("device:shutdown names", (), reason))
 
+    def _shares(self, kind: Kind) -> bool:
+        """Whether the program of another kind that is attached records this one as well."""
+        other = _SHARED.get(kind.event)
+        probe = next((p for p in self.loaded if p.event == other), None)
+        if probe is not None:
+            self.loaded.append(LoadedProbe(kind.event, probe.function))
+        return probe is not None
+
     def kind(self, kind: Kind) -> None:
         """Attach one kind to the first of its functions that can be probed."""
         if kind.event == "device:shutdown":
             self.devices(kind)
+        elif kind.event.startswith("tracefs:") and not control_macros(self._kernel):
+            self.missing.append(no_offsets(kind, self._kernel))
+        elif self._shares(kind):
+            pass
         elif kind.functions and ":" in kind.functions[0]:
             self.tracepoint(kind)
         elif kind.functions:
@@ -269,11 +234,16 @@ class Probes:
     """Probes that are attached, until :meth:`close` or the end of the ``with`` block."""
 
     def __init__(
-        self, bpf: Any, root: Sysroot, instance: str, attacher: _Attacher, counted: frozenset[str]
+        self,
+        compiled: Compiled,
+        root: Sysroot,
+        instance: str,
+        attacher: _Attacher,
+        counted: frozenset[str],
     ) -> None:
-        self._bpf = bpf
-        self._root = root
-        self._instance = instance
+        self._bpf = bpf = compiled.bpf
+        self.headers = compiled.headers
+        self._counters = Counters(root, instance)
         self._counted = counted
         self._chunks: list[bytes] = []
         self._lost = 0
@@ -285,21 +255,29 @@ class Probes:
         self._chunks.append(ctypes.string_at(data, min(size, RECORD.size)))
 
     def poll(self, timeout_ms: int) -> bytes:
-        """The records since the last call; waits up to ``timeout_ms`` for the first."""
+        """The records since the last call; waits up to ``timeout_ms`` for the first.
+
+        Behind those of control files come ``ring_buffer:deltas`` of the instances they belong to.
+        """
         self._bpf.ring_buffer_poll(timeout_ms)
         self._bpf.ring_buffer_consume()
         chunks, self._chunks = self._chunks, []
-        return b"".join(chunks)
+        records = b"".join(chunks)
+        self._counters.note(records)
+        return records + self._counters.due(time.monotonic())
 
     def _cpus(self) -> list[Any]:
         """``struct tk_cpu`` of every possible CPU."""
         return list(self._bpf["tk_cpus"][0])
 
     def counters(self) -> bytes:
-        """``ring_buffer:counters`` records of the instance, one per CPU, as of now."""
+        """``ring_buffer:counters`` records of the instance, one per CPU, as of now.
+
+        And the ``ring_buffer:deltas`` that :meth:`poll` still owes.
+        """
         cpus = self._cpus()
         counted = {label: [getattr(cpu, label) for cpu in cpus] for label in self._counted}
-        return counter_records(self._root, self._instance, time.monotonic_ns(), counted)
+        return self._counters.totals(counted) + self._counters.deltas()
 
     @property
     def lost(self) -> int:
@@ -313,6 +291,7 @@ class Probes:
         return {
             "version": 1,
             "mode": "bpf",
+            "headers": self.headers.place,
             "probes": [probe.as_dict() for probe in self.loaded],
             "missing": [probe.as_dict() for probe in self.missing],
             "lost": self.lost,
@@ -344,9 +323,15 @@ def _raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def load_probes(root: Sysroot, subjects: Sequence[str] = SUBJECTS, instance: str = "tk") -> Probes:
+def load_probes(
+    root: Sysroot,
+    subjects: Sequence[str] = SUBJECTS,
+    instance: str = "tk",
+    headers: Sequence[Headers] = (),
+) -> Probes:
     """Compile and attach the probes of ``subjects``; counters are those of trace ``instance``.
 
+    ``headers``: the trees to compile with, instead of what :func:`header_choices` finds.
     Raises :class:`ProbesUnavailable` where none can be loaded. A single one that cannot be
     attached is in :attr:`Probes.missing`, and the rest still load.
     """
@@ -354,16 +339,16 @@ def load_probes(root: Sysroot, subjects: Sequence[str] = SUBJECTS, instance: str
     bcc = _bcc()
     kernel = ProbedKernel.read(root)
     if not any(kernel.addresses.values()):
-        raise _unavailable("/proc/kallsyms hides addresses", "sysctl kernel.kptr_restrict=1")
-    bpf = _compile(bcc, kernel, subjects)
+        raise unavailable("/proc/kallsyms hides addresses", "sysctl kernel.kptr_restrict=1")
+    compiled = compile_programs(bcc, kernel, subjects, headers or _headers(root))
     _raise_limit()
-    attacher = _Attacher(bpf, kernel)
+    attacher = _Attacher(compiled.bpf, kernel)
     try:
         counted = attacher.counters() if "ring_buffer" in subjects else frozenset[str]()
         for kind in KINDS.values():
             if kind.subject in subjects:
                 attacher.kind(kind)
-        return Probes(bpf, root, instance, attacher, counted)
+        return Probes(compiled, root, instance, attacher, counted)
     except BaseException:
-        bpf.cleanup()
+        compiled.bpf.cleanup()
         raise

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 __all__ = [
     "KINDS",
+    "READ_OUT",
     "RECORD",
     "RETURN",
     "Kind",
@@ -56,8 +57,9 @@ class Kind:
     ``event`` is its ``system:name`` in the timeline; the return of a call is ``event`` with
     ``_return`` at its end and has ``duration_ns``. ``functions``: the kernel functions to probe,
     the first that exists is taken. ``values`` and ``returned`` label ``value[]`` at entry and at
-    return; ``name`` and ``driver`` label the two texts, '' where they are not used. An ``instant``
-    has no return. A function with a colon in its name is a tracepoint.
+    return; ``name`` and ``driver`` label the two texts, '' where they are not used, and ``text``
+    labels a third one that takes all of ``value[]``. An ``instant`` has no return. A function with
+    a colon in its name is a tracepoint.
     """
 
     id: int
@@ -68,6 +70,7 @@ class Kind:
     returned: tuple[Value, ...] = ()
     name: str = ""
     driver: str = ""
+    text: str = ""
     instant: bool = False
 
 
@@ -223,11 +226,11 @@ _ALL: tuple[Kind, ...] = (
         (Value("trace_array", "u64", "%#llx"),), _RET, name="clock",
     ),
     Kind(
-        86, "ring_buffer", "ring_buffer:instance_mkdir",
+        86, "control", "ring_buffer:instance_mkdir",
         ("tracefs_syscall_mkdir",), (), _RET, name="instance",
     ),
     Kind(
-        87, "ring_buffer", "ring_buffer:instance_rmdir",
+        87, "control", "ring_buffer:instance_rmdir",
         ("tracefs_syscall_rmdir",), (), _RET, name="instance",
     ),
     Kind(
@@ -241,10 +244,33 @@ _ALL: tuple[Kind, ...] = (
         ),
         name="instance", driver="state", instant=True,
     ),
+    Kind(
+        90, "control", "tracefs:write", ("vfs_write",), name="file", driver="instance",
+        text="value", instant=True,
+    ),
+    Kind(91, "control", "tracefs:open", ("vfs_open",), name="file", driver="instance",
+         instant=True),
+    Kind(92, "control", "tracefs:truncate", ("vfs_open",), name="file", driver="instance",
+         instant=True),
+    Kind(93, "control", "tracefs:close", ("__fput",), name="file", driver="instance",
+         instant=True),
+    Kind(
+        94, "control", "ring_buffer:deltas", (),
+        (
+            Value("written"), Value("written_delta", "s64", "%lld"),
+            Value("overrun"), Value("overrun_delta", "s64", "%lld"),
+        ),
+        name="instance", driver="state", instant=True,
+    ),
 )  # fmt: skip
 
 #: By ``id``.
 KINDS: Mapping[int, Kind] = {kind.id: kind for kind in _ALL}
+
+#: The ids of records that user space makes; they are not part of a CPU's sequence.
+READ_OUT = frozenset(
+    kind.id for kind in _ALL if kind.event in ("ring_buffer:counters", "ring_buffer:deltas")
+)
 
 
 def _text(raw: bytes) -> str:

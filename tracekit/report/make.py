@@ -12,12 +12,13 @@ import numpy as np
 from tracekit.capture.kho.arrival import Arrival
 from tracekit.errors import Diagnostic
 from tracekit.report.canary import CanaryReport, canary_report
+from tracekit.report.control import ControlChange, control_changes
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
-from tracekit.report.handed_over import handed_over
 from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
-from tracekit.report.kho_steps import KhoStep, kho_steps
-from tracekit.report.left_running import LeftDevice
+from tracekit.report.jump.handed_over import handed_over
+from tracekit.report.jump.kho_steps import KhoStep, kho_steps
+from tracekit.report.jump.left_running import LeftDevice
 from tracekit.report.losses import CpuAccount, account
 from tracekit.report.observations import observe_entering, observe_leaving
 from tracekit.report.phases import Handover, Phase, handover_between
@@ -136,8 +137,9 @@ class Report:
     ``ending`` is how the record of the last boot ends, where another boot or another machine read
     it: None where that boot is the one that recovered the others.
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
-    ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started.
-    ``canaries`` are what became of memory that boots left filled with a pattern.
+    ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started;
+    ``control`` is what was done to the tracers, in order; ``canaries`` are what became of memory
+    that boots left filled with a pattern.
     """
 
     session: str
@@ -151,6 +153,7 @@ class Report:
     initcalls: tuple[Initcall, ...]
     devices: tuple[Device, ...]
     units: tuple[Unit, ...]
+    control: tuple[ControlChange, ...]
     probes: tuple[ProbeReport, ...]
     last_events: tuple[LastEvent, ...]
     diagnostics: tuple[Diagnostic, ...]
@@ -352,6 +355,11 @@ def make_report(events: Events) -> Report:
     ]
     arrivals, left = handed_over(events, ends)
     units = [unit for boot in events.boots for unit in unit_starts(axis, systemd[boot.index])]
+    control = [
+        change
+        for boot in events.boots
+        for change in control_changes(events, boot, timed=axis.timed(boot.index))
+    ]
     handovers = tuple(_handover_report(events, h, starters[h.new]) for h in jumps)
     gaps = {h.old: h.gap_ns for h in handovers}
     canaries = [canary_report(boot, gaps.get(boot.index), devices) for boot in events.boots]
@@ -373,6 +381,7 @@ def make_report(events: Events) -> Report:
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
         ),
         devices=tuple(sorted(devices, key=slowness)),
+        control=tuple(control),
         units=tuple(sorted(units, key=lambda u: -u.duration_ns)),
         probes=tuple(probes),
         last_events=tuple(_last_events(events, at_jump)),

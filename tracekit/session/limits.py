@@ -19,7 +19,7 @@ __all__ = ["LIMITS", "MAX_FILE", "MAX_JSON", "MAX_REGION", "Budget", "Oversized"
 MAX_REGION = 4 << 30  # bytes of one region or trace buffer, decompressed
 MAX_FILE = 256 << 20  # bytes of any other file, decompressed
 MAX_JSON = 24 << 20  # bytes of a document: as objects it takes thirty times that
-_RAW = (".raw", "/trace_pipe_raw")
+_RAW = (".raw", "/trace_pipe_raw", "/snapshot_raw")
 #: What the names of files end in -> bytes. Their texts are taken apart, which takes memory.
 LIMITS = {
     **dict.fromkeys(_RAW, MAX_REGION),

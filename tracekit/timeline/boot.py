@@ -76,10 +76,14 @@ class Buffer:
 
 @dataclass
 class Boot:
-    """The session's data of boot ``index``, read when first asked for."""
+    """The session's data of boot ``index``, read when first asked for.
+
+    ``instance``: the only instance whose buffer is read (``global``: the global one), None for all.
+    """
 
     session: Session
     index: int
+    instance: str | None = None
     diagnostics: list[Diagnostic] = field(default_factory=list)
     _formats: dict[int, EventFormat | None] = field(default_factory=dict)
     _renderers: dict[int, Renderer] = field(default_factory=dict)
@@ -263,6 +267,14 @@ class Boot:
                     return header
                 self.note("format-invalid", fmt.full_name, "its common fields make no sense")
         return RecordHeader()
+
+    def subbuf_size(self, instance: str) -> int:
+        """Bytes of an instance's sub-buffers; ``header_page`` is the global buffer's."""
+        rel = f"tracefs/instances/{instance}/buffer_subbuf_size_kb"
+        text = self.text(rel).strip() if instance else ""
+        if re.fullmatch("[0-9]{1,5}", text):
+            return int(text) << 10
+        return self.header_page.subbuf_size
 
     def instance_on(self, region: str, address: int | None = None) -> str:
         """The instance of this boot on the region of this name or at this physical address.

@@ -19,7 +19,7 @@ from tracekit.clocks.fit import Bracket
 from tracekit.clocks.model import UNKNOWN
 from tracekit.errors import SessionError
 from tracekit.ftrace.columns import Payloads, typed_column
-from tracekit.probes.records import KINDS, RECORD, RETURN, Record, parse_compact
+from tracekit.probes.records import KINDS, READ_OUT, RECORD, RETURN, Record, parse_compact
 from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.rows import Kinds, Rows, in_order
 from tracekit.timeline.saved.bpf_format import LAYOUT, PROBE_FILE, PROBE_ID, ProbeRecords
@@ -30,8 +30,6 @@ _Array = npt.NDArray[Any]
 MONOTONIC = "mono"  #: the trace clock that is CLOCK_MONOTONIC, which the records' ``ns`` is
 PRINTED = "bpf_trace:bpf_trace_printk"  #: the event that carries records into a ring buffer
 _PROBES = " probes"  # ends the name of the buffer that holds what another one carried
-#: Written by user space, not part of a CPU's sequence.
-_COUNTERS = next(kind.id for kind in KINDS.values() if kind.event == "ring_buffer:counters")
 _CPU_LIMIT = 1 << 13  # CONFIG_NR_CPUS is at most 8192
 _NS_LIMIT = 1 << 60  # 36 years after the boot
 _NESTED = 64  # more probes than can interrupt one another on a CPU
@@ -143,7 +141,7 @@ def _missing(records: _Array) -> dict[int, int]:
     so records that interrupt one another are not quite in order.
     """
     holes = {}
-    counted = records[records["kind"] != _COUNTERS]
+    counted = records[~np.isin(records["kind"], list(READ_OUT))]
     for cpu in np.unique(records["cpu"]).tolist():
         mine = counted[counted["cpu"] == cpu]
         missing, run, max_ = 0, set[int](), 0

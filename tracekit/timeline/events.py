@@ -59,11 +59,17 @@ class Events:
     :meth:`event` has one event's arguments as typed columns.
     """
 
-    def __init__(self, session: Session, *, probes: bool = True) -> None:
-        """``probes``: show the BPF probes' records as events of their own."""
+    def __init__(
+        self, session: Session, *, probes: bool = True, instance: str | None = None
+    ) -> None:
+        """``probes``: show the BPF probes' records as events of their own.
+
+        ``instance``: only the buffer of this instance (``global``: the global one).
+        """
         self.session = session
         self._probes = probes
-        self.boots = [Boot(session, index) for index in session.boots]
+        self._instance = instance
+        self.boots = [Boot(session, index, instance) for index in session.boots]
         self._texts: dict[tuple[int, int], dict[bytes, str]] = {}
 
     # -- decoding -----------------------------------------------------------------------------
@@ -140,7 +146,7 @@ class Events:
         """Only the ring buffers' events, as the kernel itself shows them."""
         if not any(is_probe(kind.id) for kind in self.kinds):
             return self
-        return type(self)(self.session, probes=False)
+        return type(self)(self.session, probes=False, instance=self._instance)
 
     # -- names --------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ from tracekit.timeline.shared_losses import lost_to_the_next
 __all__ = ["read_buffers"]
 
 _SUBBUF_SIZES = frozenset(1 << bits for bits in range(12, 21))
-_PIPE = re.compile(r"/tracefs/per_cpu/cpu([0-9]{1,4})/trace_pipe_raw$")
+# The global buffer's, an instance's, and those of the snapshot that it kept.
+_PIPE = re.compile(r"(?:instances/([^/]+)/)?per_cpu/cpu([0-9]{1,4})/(trace_pipe|snapshot)_raw")
 _RAW = re.compile(r"boots/([0-9]{1,4})/regions/[^/]+\.raw")
 
 
@@ -39,14 +40,40 @@ def read_buffers(boot: Boot) -> tuple[Buffer, ...]:
         )  # fmt: skip
         return ()
     buffers = [_region(boot, path) for path in _regions(boot)]
+    only = boot.instance
     found = [buffer for buffer in buffers if buffer is not None]
     for backup in read_backups(boot):
         found = _with_backup(boot, found, backup)
-    paths = boot.session.list(f"boots/{boot.index}/tracefs/per_cpu/")
-    pipes = {int(m[1]): path for path in paths if (m := _PIPE.search(path))}
-    if pipes:
-        found.append(_pages(boot, "trace_pipe_raw", "", pipes))
+    for (instance, kind), paths in _pipes(boot).items():
+        if only not in (None, _label(instance, kind)):
+            continue
+        if kind == "snapshot":
+            found.append(_pages(boot, _label(instance, kind), instance, paths))
+        elif any(b.layout is not None and b.instance == instance for b in found):
+            # a dump's, of memory that was recovered as a region, too
+            found = _with_backup(boot, found, Backup(instance, instance, {}, paths))
+        else:
+            name = f"instance {instance}" if instance else "trace_pipe_raw"
+            found.append(_pages(boot, name, instance, paths))
+    if only is not None:
+        found = [b for b in found if only in (b.name, b.instance or "global")]
     return tuple(found)
+
+
+def _label(instance: str, kind: str) -> str:
+    """What a user calls a buffer."""
+    return (instance or "global") + (" snapshot" if kind == "snapshot" else "")
+
+
+def _pipes(boot: Boot) -> dict[tuple[str, str], dict[int, str]]:
+    """(instance, ``trace_pipe`` or ``snapshot``) -> CPU -> the file with its pages."""
+    base = f"boots/{boot.index}/tracefs/"
+    pipes: dict[tuple[str, str], dict[int, str]] = {}
+    for path in boot.session.list(base):
+        if match := _PIPE.fullmatch(path.removeprefix(base)):
+            instance, cpu, kind = match.groups()
+            pipes.setdefault((instance or "", kind), {})[int(cpu)] = path
+    return pipes
 
 
 def _regions(boot: Boot) -> list[str]:
@@ -60,7 +87,7 @@ def _regions(boot: Boot) -> list[str]:
             continue
         if int(match[1]) == boot.index:
             own.append(path)
-        elif me and me in writers_in(boot.session, path):
+        elif me and me in writers_in(boot.session, path, me):
             others[path.rsplit("/", 1)[1]] = path  # the copy that a later boot made has more
     names = {path.rsplit("/", 1)[1] for path in own}
     return [*own, *(path for name, path in others.items() if name not in names)]
@@ -251,7 +278,7 @@ def _with_backup(boot: Boot, buffers: list[Buffer], backup: Backup) -> list[Buff
 
 def _pages(boot: Boot, name: str, instance: str, paths: Mapping[int, str]) -> Buffer:
     """A buffer as pages that user space read from ``trace_pipe_raw``."""
-    size = boot.header_page.subbuf_size
+    size = boot.subbuf_size(instance)
     if size not in _SUBBUF_SIZES:
         boot.note("header-page-invalid", "", f"sub-buffers of {size} bytes; 4096 is assumed")
         size = 4096

@@ -19,6 +19,7 @@ CMDLINE = f"memmap={2 * REGION:#x}${A:#x} trace_instance=tk^traceoff@{A:#x}:64K"
 IOMEM = f"00100000-{A - 1:08x} : System RAM\n{A:08x}-{A + 2 * REGION - 1:08x} : Reserved\n"
 RELEASE = "6.12.118+deb13-amd64"
 CONFIG = f"boot/config-{RELEASE}"
+PROBES = b"CONFIG_BPF_SYSCALL=y\nCONFIG_BPF_EVENTS=y\nCONFIG_KPROBE_EVENTS=y\n"
 CLOCKS = "sys/devices/system/clocksource/clocksource0"
 LOCKED = {"sys/kernel/security/lockdown": b"none [integrity] confidentiality\n"}
 
@@ -28,7 +29,8 @@ def stock(cmdline: str = CMDLINE, **files: bytes | None) -> Machine:
     content: dict[str, bytes] = {
         "proc/iomem": IOMEM.encode(),
         "proc/cpuinfo": b"flags\t\t: fpu constant_tsc nonstop_tsc\n",
-        CONFIG: b"CONFIG_TRACING=y\nCONFIG_KEXEC_FILE=y\n",
+        CONFIG: b"CONFIG_TRACING=y\nCONFIG_KEXEC_FILE=y\n" + PROBES,
+        "sys/kernel/btf/vmlinux": b"",
         f"{CLOCKS}/available_clocksource": b"tsc hpet acpi_pm \n",
         f"{CLOCKS}/current_clocksource": b"tsc\n",
         f"lib/modules/{RELEASE}/build/Makefile": b"",
@@ -98,7 +100,7 @@ def test_the_carriers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     found, taken = carriers(Sysroot(root))
     assert taken == "carveout"
     assert {v.carrier: v.state for v in found} == {
-        "kho": "no", "vmcore": "unknown", "carveout": "in use", "luck": "no"
+        "kho": "no", "vmcore": "unknown", "carveout": "in use", "luo": "no", "luck": "no"
     }  # fmt: skip
     assert main(["doctor", "--sysroot", str(root), "--session", "/S", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -17,7 +17,10 @@ from tracekit.capture.doctor.examine import examine
 from tracekit.cli import main
 from tracekit.sysroot import Sysroot
 
-CONFIG = "CONFIG_KEXEC_HANDOVER=y\nCONFIG_KEXEC_FILE=y\n# CONFIG_KEXEC_SIG_FORCE is not set\n"
+PROBES = "CONFIG_BPF_SYSCALL=y\nCONFIG_BPF_EVENTS=y\nCONFIG_KPROBE_EVENTS=y\n"
+CONFIG = (
+    "CONFIG_KEXEC_HANDOVER=y\nCONFIG_KEXEC_FILE=y\n# CONFIG_KEXEC_SIG_FORCE is not set\n" + PROBES
+)
 CPUINFO = b"processor\t: 0\nflags\t\t: fpu constant_tsc nonstop_tsc\n"
 MAPPED = f"[ 0.1] Tracing: mapped boot instance tk at physical memory {TKA:#018x} of size 0x10000\n"
 KHO = "sys/kernel/debug/kho"
@@ -42,7 +45,7 @@ def good_machine(**files: bytes | None) -> Machine:
         f"{KHO}/out/sub_fdts/memblock": carried[f"{KHO}/in/sub_fdts/memblock"],
         f"{CLOCKS}/available_clocksource": b"tsc hpet acpi_pm \n",
         f"{CLOCKS}/current_clocksource": b"tsc\n",
-        "lib/modules/7.2.13/build/Makefile": b"",
+        "lib/modules/7.2.13/build/include/x.h": b"",
         "sys/kernel/btf/vmlinux": b"",
     }
     for rel, data in files.items():
@@ -65,6 +68,28 @@ def checks(tmp_path: Path, machine: Machine) -> dict[str, Check]:
 
 def states(found: dict[str, Check], *but: str) -> set[str]:
     return {check.state for name, check in found.items() if name not in but}
+
+
+def test_what_there_is_of_probes(tmp_path: Path) -> None:
+    """A distribution's kernel without its headers, whose configuration lies with its modules."""
+    machine = good_machine(
+        **{
+            "lib/modules/7.2.13/build/include/x.h": None, "proc/config.gz": None,
+            "lib/modules/7.2.13/config": CONFIG.encode(),
+        }
+    )  # fmt: skip
+    found = checks(tmp_path / "stock", machine)
+    assert "no headers of 7.2.13" in found["headers"].found
+    assert "tracekit has its own" in found["headers"].found
+    assert found["probes"].found.startswith("BPF where BCC is installed")
+    assert "control files and counters are seen, not their code" in found["probes"].found
+    lab = config(CONFIG + "CONFIG_KPROBE_EVENTS_ON_NOTRACE=y\n")
+    found = checks(tmp_path / "lab", good_machine(**{"proc/config.gz": lab}))
+    assert "/lib/modules/7.2.13/build" in found["headers"].found
+    assert "own code can be probed" in found["probes"].found
+    unknown = {"proc/config.gz": None, "sys/bus/event_source/devices/kprobe/type": b"8\n"}
+    found = checks(tmp_path / "unknown", good_machine(**unknown))
+    assert "unless this kernel has" in found["probes"].found
 
 
 def test_ready(tmp_path: Path) -> None:
@@ -181,7 +206,24 @@ def test_a_real_machine_after_a_handover(capture: Callable[[str], Path], capture
             {"proc/cmdline": CMDLINE.replace("kho=on", "kho=off").encode()},
             "kho", "failed", "kho=off",
         ),
-        ({"lib/modules/7.2.13/build/Makefile": None}, "headers", "warning", "no kheaders"),
+        ({"proc/config.gz": config("CONFIG_X=y\n")}, "probes", "warning", "no probes at all"),
+        (
+            {"proc/config.gz": config(CONFIG.replace("BPF_EVENTS", "X"))},
+            "probes", "warning", "CONFIG_BPF_EVENTS is not set",
+        ),
+        (
+            {"sys/kernel/security/lockdown": b"none integrity [confidentiality]\n"},
+            "probes", "warning", "confidentiality",
+        ),
+        ({"sys/kernel/btf/vmlinux": None}, "headers", "warning", "no BTF"),
+        (
+            {"lib/modules/7.2.13/build/include/x.h": None, "proc/sys/kernel/arch": b"s390x\n"},
+            "headers", "warning", "no headers of 7.2.13, and tracekit has none for this",
+        ),
+        (
+            {"lib/modules/7.2.13/build/include/x.h": None, "proc/sys/kernel/arch": b"s390x\n"},
+            "probes", "warning", "kprobe events, not BPF: no headers",
+        ),
         (
             {"dmesg": b"[ 0.0] reserve_mem: memblock allocation failed\n"},
             "regions", "failed", "allocation failed",
@@ -302,7 +344,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["ready"], document["carrier"]) == (True, "kho")
-    assert [c["name"] for c in document["carriers"]] == ["kho", "vmcore", "carveout", "luo", "luck"]
+    names = [c["name"] for c in document["carriers"]]
+    assert names == ["kho", "vmcore", "carveout", "luo", "luck"]
     (root / "proc/cmdline").write_text("kho=off\n")
     assert main(command) == 1
     told = capsys.readouterr()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 
+from tracekit.btf import Btf
 from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.carriers.dumps.page_codecs import lzo1x, snappy, unzlib, zstd
@@ -18,7 +19,6 @@ from tracekit.kho.tree import (
     parse_setup_data,
     parse_tree,
 )
-from tracekit.probes.btf import Btf
 from tracekit.probes.records import RECORD, compact, parse_compact, unpack
 from tracekit.session.compression import content_size, decompress
 from tracekit.session.tar import tar_members
@@ -98,6 +98,16 @@ def btf(data: bytes) -> None:
         for path in ("kobj.name", "b", "c.d"):
             with suppress(ParseError):
                 types.member(name, path)
+    with suppress(ParseError):
+        types.constants("A", "B")
+    with suppress(ParseError):
+        types.nameless("b")
+    for number in range(min(len(types), 64)):
+        for ask in (types.size_of, types.is_signed, types.entry, types.target, types.is_struct):
+            with suppress(ParseError):
+                ask(number)
+        with suppress(ParseError):
+            types.field_of(number, "b")
     functions = types.functions()
     for function in functions:
         for _, kind in function.parameters:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tracekit.capture.doctor import carve_out_checks, machine_checks, memory_checks
+from tracekit.capture.doctor import (
+    carve_out_checks,
+    machine_checks,
+    memory_checks,
+    probe_checks,
+)
 from tracekit.capture.doctor.check import Check
 from tracekit.carriers.carrier import Verdict
 from tracekit.carriers.choice import choose, verdicts
@@ -25,7 +30,8 @@ def examine(root: Sysroot, session: str) -> list[Check]:
             else memory_checks.CHECKS
         ),
         *machine_checks.CHECKS,
-        *(machine_checks.LIVE_CHECKS if root.live else ()),
+        *probe_checks.CHECKS,
+        *((*machine_checks.LIVE_CHECKS, *probe_checks.LIVE_CHECKS) if root.live else ()),
     )
     results = [check(machine) for check in checks]
     if root.live:

@@ -1,4 +1,4 @@
-"""The doctor's checks on the rest of the machine: kexec, tracing, BCC, clock, disk, systemd."""
+"""The doctor's checks on the rest of the machine: kexec, tracing, clock, disk, systemd."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from tracekit.capture.save.clocksource import TSC, best_clock, read_tsc_trust
 from tracekit.carriers.carve_out import halves
 from tracekit.carriers.machine import Machine, lockdown_mode
 from tracekit.errors import UsageError
-from tracekit.probes.bcc_module import find_bcc
 
 __all__ = ["CHECKS", "LIVE_CHECKS", "disk", "next_command"]
 
@@ -159,40 +158,12 @@ def wanted_clock(m: Machine) -> str:
     return best_clock(clocks, chosen[1] if chosen else "local", read_tsc_trust(m.root))
 
 
-def headers(m: Machine) -> Check:
-    """The kernel headers that BCC compiles its probes with."""
-    build = f"lib/modules/{m.release}/build"
-    places = (build, "sys/kernel/kheaders.tar.xz")
-    present = [m.root.where(p) for p in places if m.release and m.root.exists(p)]
-    btf = m.root.exists("sys/kernel/btf/vmlinux")
-    types = "BTF is there" if btf else "no BTF"
-    if present:
-        return Check("headers", "ok", f"{present[0]}, {types}")
-    return Check(
-        "headers", "warning", f"no {m.root.where(build)}, no kheaders.tar.xz, {types}",
-        f"install the headers of {m.release or 'this kernel'} (linux-headers, kernel-devel) or "
-        "load the module kheaders; without them kprobe events are used (--no-bpf)",
-    )  # fmt: skip
-
-
 def root_user(m: Machine) -> Check:
     """Running as root, without which much stays unseen."""
     if m.blind:
         return Check("root", "warning", "not root: tracefs, debugfs and kcore stay unseen",
                      "sudo tracekit doctor")  # fmt: skip
     return Check("root", "ok", "uid 0")
-
-
-def bcc(_: Machine) -> Check:
-    """BCC's module for this Python."""
-    spec = find_bcc()
-    if spec is not None:
-        return Check("bcc", "ok", f"{spec.origin or 'found'}")
-    return Check(
-        "bcc", "warning", "no module bcc: no per-device times, no KHO activity",
-        "install python3-bpfcc (Debian 13 or later) or python3-bcc; "
-        "without it kprobe events are used (--no-bpf)",
-    )  # fmt: skip
 
 
 def service_manager(_: Machine) -> Check:
@@ -251,5 +222,5 @@ def next_command(m: Machine, session: str) -> Check:
     return Check(name, "ok", following.cmdline)
 
 
-CHECKS: tuple[Callable[[Machine], Check], ...] = (kexec_file, tracefs, debugfs, clock, headers)
-LIVE_CHECKS: tuple[Callable[[Machine], Check], ...] = (root_user, bcc, service_manager)
+CHECKS: tuple[Callable[[Machine], Check], ...] = (kexec_file, tracefs, debugfs, clock)
+LIVE_CHECKS: tuple[Callable[[Machine], Check], ...] = (root_user, service_manager)

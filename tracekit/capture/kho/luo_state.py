@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tracekit.btf import Btf
 from tracekit.carriers.dumps.elf_core import VirtualMemory
 from tracekit.errors import ParseError, SourceError
 from tracekit.kho.luo import LuoFile, LuoHeader, LuoSession, read_luo
 from tracekit.kho.memory import Reader
-from tracekit.probes.btf import Btf
 from tracekit.sysroot import Sysroot
 
 __all__ = [

@@ -278,6 +278,18 @@ class Instance:
                 refused.append((line, str(error.__cause__)))
         return refused
 
+    def filter_kprobe(self, event: str, wanted: str) -> str:
+        """Set the filter of one of tracekit's kprobe events in this instance.
+
+        Returns '', or why the kernel refused it; then the event is removed.
+        """
+        try:
+            self.write(f"events/{GROUP}/{event}/filter", wanted)
+        except SourceError as error:
+            self._write(f"{self.tracefs}/kprobe_events", f"-:{GROUP}/{event}", os.O_APPEND)
+            return f"its filter {wanted!r}: {error.__cause__}"
+        return ""
+
     def remove_kprobes(self) -> int:
         """Disable and remove all kprobe events of tracekit; returns how many there were."""
         if not self.root.exists(f"{self.tracefs}/events/{GROUP}"):

@@ -22,7 +22,11 @@ _PRINTK_EVENT = "bpf_trace:bpf_trace_printk"
 def define_kprobes(root: Sysroot, instance: Instance) -> Mapping[str, Any]:
     """Define kprobe events on the kexec path; describes them for ``bpf.json``."""
     plan = plan_kprobes(root)
-    return plan.describe(dict(instance.add_kprobes(plan.lines)))
+    refused = dict(instance.add_kprobes(plan.lines))
+    for line, (event, wanted) in plan.filters.items():
+        if line not in refused and (why := instance.filter_kprobe(event, wanted)):
+            refused[line] = why
+    return plan.describe(refused)
 
 
 def enable_kprobes(instance: Instance) -> None:

@@ -167,7 +167,9 @@ def _save_tracefs(saving: Saving, tracefs: str) -> int:
     knowledge = saving.knowledge
 
     def keep(name: str) -> bool:  # what cannot be read today, and pages of the buffer
-        return name.endswith("/trace_pipe_raw") or (knowledge.known and name not in gone)
+        return name.endswith(("/trace_pipe_raw", "/snapshot_raw")) or (
+            knowledge.known and name not in gone
+        )
 
     with (
         saving.progress("saving event formats", len(files)) as advance,

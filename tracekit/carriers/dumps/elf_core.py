@@ -7,7 +7,8 @@ writes it for vmalloc and module memory). Offline, poisoned and unaccepted pages
 
 from __future__ import annotations
 
-from typing import BinaryIO
+import struct
+from typing import Any, BinaryIO
 
 from tracekit.carriers.dumps.signatures import HEAD, identify
 from tracekit.carriers.memory import PhysicalMemory, Range
@@ -19,6 +20,8 @@ _NO_ADDRESS = (1 << 64) - 1
 _MAX_SEGMENTS = 1 << 16  # PN_XNUM would take the count from elsewhere; no kernel writes that many
 _MAX_OFFSET = (1 << 63) - 1
 _HEADER = 56  # sizeof(Elf64_Phdr)
+_NOTE = struct.Struct("<III")  # namesz, descsz, type
+_MAX_NOTES = 16 << 20  # one of 400 bytes for each CPU, and VMCOREINFO
 
 
 class ElfCore(PhysicalMemory):
@@ -29,7 +32,15 @@ class ElfCore(PhysicalMemory):
 
         Raises :class:`~tracekit.errors.SourceError` when it is not a 64-bit little-endian ELF core.
         """
-        super().__init__(stream, source, _segments(stream, source, "p_paddr"))
+        headers = _headers(stream, source)
+        super().__init__(stream, source, _segments(headers, "p_paddr"))
+        notes = (
+            (h["p_offset"], min(h["p_filesz"], _MAX_NOTES))
+            for h in headers
+            if h["p_type"] == "PT_NOTE"
+        )
+        offset, size = next(notes, (0, 0))
+        self.vmcoreinfo = _note(self._read_at(offset, size), b"VMCOREINFO") if size else b""
 
 
 class VirtualMemory(PhysicalMemory):
@@ -37,10 +48,23 @@ class VirtualMemory(PhysicalMemory):
 
     def __init__(self, stream: BinaryIO, source: str) -> None:
         """As of :class:`ElfCore`."""
-        super().__init__(stream, source, _segments(stream, source, "p_vaddr"))
+        super().__init__(stream, source, _segments(_headers(stream, source), "p_vaddr"))
 
 
-def _segments(stream: BinaryIO, source: str, field: str) -> list[Range]:
+def _note(data: bytes, name: bytes) -> bytes:
+    """The content of the first note of a name; b'' without one, or where it is cut off."""
+    offset = 0
+    while offset + _NOTE.size <= len(data):
+        name_size, size, _ = _NOTE.unpack_from(data, offset)
+        start = offset + _NOTE.size
+        offset = start + (name_size + 3 & ~3)
+        if data[start : start + name_size].rstrip(b"\0") == name:
+            return data[offset : offset + size]
+        offset += size + 3 & ~3
+    return b""
+
+
+def _headers(stream: BinaryIO, source: str) -> list[Any]:
     from elftools.common.utils import struct_parse
     from elftools.elf.elffile import ELFFile
 
@@ -56,7 +80,7 @@ def _segments(stream: BinaryIO, source: str, field: str) -> list[Range]:
                 f"{count} segments with headers of {step} bytes"
             )
         # The headers alone: get_segment() would follow what untrusted segments point to.
-        headers = [
+        return [
             struct_parse(elf.structs.Elf_Phdr, stream, first + number * step)
             for number in range(count)
         ]
@@ -64,6 +88,9 @@ def _segments(stream: BinaryIO, source: str, field: str) -> list[Range]:
         raise
     except Exception as error:  # pyelftools on rubbish raises nearly anything
         raise SourceError(f"{source}: not an ELF core: {_what(stream, error)}") from error
+
+
+def _segments(headers: list[Any], field: str) -> list[Range]:
     return [
         Range(header[field], size, header["p_offset"])
         for header in headers

@@ -91,6 +91,8 @@ def _arguments(kind: Kind, returned: bool) -> Iterator[tuple[Field, str]]:
     for label, member in ((kind.name, "name"), (kind.driver, "driver")):
         if label:
             yield _text(label, member), "%s"
+    if kind.text and not returned:
+        yield _text(kind.text, "value"), "%s"
     for i, value in enumerate(kind.returned if returned else kind.values):
         yield _number(value.label, "value", value.type, i), value.format
     if returned:

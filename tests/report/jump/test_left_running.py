@@ -13,7 +13,7 @@ from tracekit.capture.kho.evidence import Evidence
 from tracekit.capture.kho.saved import from_session
 from tracekit.capture.save.snapshot import snapshot
 from tracekit.report.devices import CallEnd, Device
-from tracekit.report.left_running import LeftDevice, left_running
+from tracekit.report.jump.left_running import LeftDevice, left_running
 from tracekit.session import Session
 from tracekit.sysroot import Sysroot
 

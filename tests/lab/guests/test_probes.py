@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import probes_in_guest
 from tests.support.guest import CMDLINE, OLD, guest_run
-from tests.support.probes_in_guest import CALLS, NAME, PRESERVED, TOKEN
+from tests.support.probes_in_guest import CALLS, CHANGES, NAME, PRESERVED, TOKEN
 from tracekit.lab.machine import Plan
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
@@ -24,6 +24,8 @@ cat > /tmp/probes_in_guest.py <<'EOF'
 EOF
 PYTHONPATH=/opt/tracekit python3 -P /tmp/probes_in_guest.py /var/lib/tracekit/probes.json
 """
+
+PRINTED = ("kexec:", "tracefs:", "ring_buffer:instance")
 
 Found = dict[str, Any]
 
@@ -56,7 +58,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(bpf: Found) -> None:
 
 def test_every_call_returns(bpf: Found) -> None:
     events = [record["event"] for record in bpf["records"]]
-    marks = {"kho:preserve", "kho:unpreserve"}  # no calls: pages that were marked
+    marks = {"kho:preserve", "kho:unpreserve", "tracefs:write"}  # no calls
     calls = {e.removesuffix("_return") for e in events} - marks
     assert {"kexec:load", "kexec:load_segment", "luo:preserve_file"} <= calls
     assert {e: events.count(f"{e}_return") for e in calls} == {e: events.count(e) for e in calls}
@@ -95,6 +97,17 @@ def test_an_instance_is_made_and_removed(bpf: Found) -> None:
         assert [record["name"] for record in of(bpf, event)] == [NAME]
 
 
+def test_what_others_write_to_control_files(bpf: Found) -> None:
+    writes = of(bpf, "tracefs:write")
+    assert [(r["name"], r["driver"]) for r in writes] == [(file, NAME) for file in CHANGES]
+    values = [b"".join(v.to_bytes(8, "little") for v in r["values"]) for r in writes]
+    assert [value.rstrip(b"\0").decode() for value in values] == list(CHANGES.values())
+
+
+def test_the_headers_are_tracekits(bpf: Found) -> None:
+    assert bpf["probes"]["headers"].endswith("/bpf/headers")
+
+
 def test_what_is_not_probed_is_listed_with_the_reason(bpf: Found) -> None:
     attached = {probe["event"] for probe in bpf["probes"]["probes"]}
     for event in ("kexec:kernel_kexec", "kexec:machine_kexec", "device:shutdown", "kho:preserve"):
@@ -109,7 +122,7 @@ def test_what_is_not_probed_is_listed_with_the_reason(bpf: Found) -> None:
 
 def test_both_ways_out_agree(bpf: Found) -> None:
     """What was printed into the instance is what came through the BPF ring buffer."""
-    sent = [r for r in bpf["records"] if r["event"].startswith("kexec:")]
+    sent = [r for r in bpf["records"] if r["event"].startswith(PRINTED)]
     assert len(sent) > 10
 
     def in_order(records: list[Found]) -> list[Found]:

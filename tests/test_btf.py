@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.support import btf_writer as w
 from tests.support.traceable_kernels import BTF as REAL
+from tracekit.btf import VOID, Btf, Member
 from tracekit.errors import ParseError
-from tracekit.probes.btf import VOID, Btf, Member
 
 # pahole -F btf -C STRUCT, Linux 7.2.13
 PAHOLE = {

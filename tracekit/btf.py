@@ -1,8 +1,9 @@
 """A small reader of BTF, the kernel's own description of its types (``/sys/kernel/btf/vmlinux``).
 
-It answers the two things the probes need: where a member lies inside a struct, and which
-functions take which arguments. Layout: ``include/uapi/linux/btf.h``; a header, then types of
-12 bytes each and what their kind adds, numbered from 1, then NUL-terminated strings.
+It answers what the probes and the reader of a dead kernel's memory ask: where a member lies inside
+a struct, and of what type it is; which functions take which arguments. Layout:
+``include/uapi/linux/btf.h``; a header, then types of 12 bytes each and what their kind adds,
+numbered from 1, then NUL-terminated strings.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import NamedTuple
 from tracekit.binary import Cursor
 from tracekit.errors import ParseError
 
-__all__ = ["VOID", "Btf", "Function", "Member"]
+__all__ = ["VOID", "Btf", "Field", "Function", "Member"]
 
 _MAGIC = 0xEB9F
 _TYPE = struct.Struct("<III")  # name_off, info, size or type
 _PAIR = struct.Struct("<II")  # a parameter: name_off, type
 
+_INT, _ENUM, _ENUM64 = 1, 6, 19
+_SIGNED = 1 << 24  # BTF_INT_SIGNED in the word that follows an integer
 _PTR, _ARRAY, _STRUCT, _UNION, _FWD, _TYPEDEF, _FUNC, _FUNC_PROTO = 2, 3, 4, 5, 7, 8, 12, 13
 _MODIFIERS = frozenset({_TYPEDEF, 9, 10, 11, 18})  # volatile, const, restrict, type_tag
 # Bytes that follow a type: a fixed part, or one for each of its vlen entries.
@@ -39,6 +42,19 @@ class Member(NamedTuple):
 
     bits: int
     width: int  # bits; 0 where it is not a bit field
+
+    @property
+    def offset(self) -> int:
+        """In bytes, rounded down."""
+        return self.bits // 8
+
+
+class Field(NamedTuple):
+    """A member as :class:`Member` has it, and the number of its type."""
+
+    bits: int
+    width: int
+    type: int
 
     @property
     def offset(self) -> int:
@@ -174,13 +190,22 @@ class Btf:
 
         A member that is an array stands for its first entry.
         """
+        field = self.field(name, path)
+        return Member(field.bits, field.width) if field else None
+
+    def field(self, name: str, path: str) -> Field | None:
+        """The same, with the member's type."""
         for number in self._named(_STRUCT).get(name, ()):
-            member = self._member(number, path.split("."))
-            if member is not None:
-                return member
+            field = self._member(number, path.split("."))
+            if field is not None:
+                return field
         return None
 
-    def _member(self, number: int, path: list[str]) -> Member | None:
+    def field_of(self, number: int, path: str) -> Field | None:
+        """The same in the struct or union that is type ``number``."""
+        return self._member(number, path.split("."))
+
+    def _member(self, number: int, path: list[str]) -> Field | None:
         bits = 0
         width = 0
         for label in path:
@@ -190,7 +215,83 @@ class Btf:
             place, number = step
             bits += place.bits
             width = place.width
-        return Member(bits, width)
+        return Field(bits, width, number)
+
+    def nameless(self, *labels: str) -> int | None:
+        """The first struct without a name that has members of all these names; None without any."""
+        for number in self._named(_STRUCT).get("", ()):
+            if set(labels) <= self._labels(number):
+                return number
+        return None
+
+    def _labels(self, number: int) -> set[str]:
+        """The names of a struct's own members."""
+        _, count, _, _, pos = self._type(number)
+        names = (_TYPE.unpack_from(self._data, pos + 12 * i)[0] for i in range(count))
+        return {self._string(name) for name in names}
+
+    def size_of(self, number: int) -> int:
+        """The size of a type in bytes; 0 of void, and of what has none."""
+        size = 1
+        for _ in range(_DEPTH):
+            number = self._plain(number)
+            if number == VOID:
+                return 0
+            kind, _, _, own, pos = self._type(number)
+            if kind == _ARRAY:
+                number, _, count = _TYPE.unpack_from(self._data, pos)
+                size *= count
+            elif kind == _PTR:
+                return size * 8
+            else:
+                return 0 if kind in (_FWD, _FUNC_PROTO) else size * own
+        raise ParseError(f"{self._source}: type {number} is an array of arrays without end")
+
+    def is_signed(self, number: int) -> bool:
+        """Whether a type is a signed integer or enumeration."""
+        number = self._plain(number)
+        if number == VOID:
+            return False
+        kind, _, flag, _, pos = self._type(number)
+        if kind == _INT:
+            return bool(struct.unpack_from("<I", self._data, pos)[0] & _SIGNED)
+        return kind in (_ENUM, _ENUM64) and bool(flag)
+
+    def is_struct(self, number: int) -> bool:
+        """Whether a type is a struct or union."""
+        number = self._plain(number)
+        return number != VOID and self._type(number)[0] in (_STRUCT, _UNION)
+
+    def entry(self, number: int) -> tuple[int, int] | None:
+        """The entries' type, and how many they are, of an array; None for another type."""
+        number = self._plain(number)
+        if number == VOID or self._type(number)[0] != _ARRAY:
+            return None
+        target, _, count = _TYPE.unpack_from(self._data, self._type(number)[4])
+        return target, count
+
+    def target(self, number: int) -> int | None:
+        """The type that type ``number`` points to; None where it is no pointer."""
+        number = self._plain(number)
+        if number == VOID or self._type(number)[0] != _PTR:
+            return None
+        return self._plain(self._type(number)[3])
+
+    def constants(self, *labels: str) -> dict[str, int]:
+        """The values of enumerators, those of them that there are. One that is twice: the first."""
+        wanted, found = set(labels), dict[str, int]()
+        for numbers in self._named(_ENUM).values():
+            for number in numbers:
+                _, count, flag, _, pos = self._type(number)
+                for i in range(count):
+                    name, value = struct.unpack_from(
+                        "<Ii" if flag else "<II", self._data, pos + 8 * i
+                    )
+                    if (label := self._string(name)) in wanted:
+                        found.setdefault(label, value)
+            if len(found) == len(wanted):
+                break
+        return found
 
     def _find(self, number: int, label: str, seen: set[int]) -> tuple[Member, int] | None:
         """A member of one struct, also inside its anonymous structs and unions, and its type.

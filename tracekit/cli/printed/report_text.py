@@ -174,6 +174,21 @@ def _devices(report: Report) -> Iterator[RenderableType]:
         yield Text("  whether PCI devices could still do DMA was not recorded", style="dim")
 
 
+def _control(report: Report) -> Iterator[RenderableType]:
+    """The last things done to the tracers; who reads the record must know."""
+    table = _table(("at", "n"), ("task", "t"), ("did", "t"), ("instance", "t"), ("file", "t"),
+                   ("value", "t"), ("events since", "n"))  # fmt: skip
+    left = len(report.control) - _MOST
+    if left > 0:
+        yield Text(f"  … {left} more before these: --json has them all", style="dim")
+    for c in report.control[-_MOST:]:
+        at = duration(report.from_jump(c.boot, c.ns, leaving=True), "-")
+        grown = "" if c.grown is None else f"{c.grown:,}"
+        texts = (f"{c.comm or '<...>'}-{c.pid}", c.done, c.instance or "(top)", c.file, c.value)
+        table.add_row(at, *(on_one_line(text) for text in texts), grown)
+    yield table
+
+
 def _not_probed(probes: ProbeReport) -> str:
     """The missing probes, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
@@ -290,6 +305,8 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
         yield "Slowest initcalls", list(_initcalls(report))
     if report.units:
         yield "Slowest systemd units", list(_units(report))
+    if report.control:
+        yield "What was done to the tracers", list(_control(report))
     if report.canaries:
         lines = (Text(line, style) for line, style in canary_lines(report.canaries))
         yield "Canary", list(lines)

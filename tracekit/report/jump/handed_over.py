@@ -8,7 +8,7 @@ from itertools import pairwise
 from tracekit.capture.kho.arrival import Arrival, compare
 from tracekit.capture.kho.saved import from_session
 from tracekit.report.devices import CallEnd
-from tracekit.report.left_running import LeftDevice, left_running
+from tracekit.report.jump.left_running import LeftDevice, left_running
 from tracekit.timeline.events import Events
 from tracekit.timeline.started_by import started_by
 

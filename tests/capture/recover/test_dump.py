@@ -1,0 +1,184 @@
+"""Sessions out of dead kernels' memory: every array as the living kernel printed it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tracekit
+from tests.support.elf_core_writer import PT_NOTE, Segment, write_core
+from tests.support.memory.dead_kernels import load
+from tests.support.memory.kdump_writer import flattened, write_kdump
+from tests.support.memory.timekeeper import filled
+from tests.support.memory.trace_lines import lines
+from tracekit.capture.recover.dump import DumpResult, recover_dump
+from tracekit.carriers.dumps.dump_file import open_dump
+from tracekit.cli import main
+from tracekit.errors import SourceError
+from tracekit.kmemory.kernel import open_kernel
+
+TEXTS = [
+    ("vmcore-7.2", "big", 12_771),
+    ("vmcore-7.2", "used", 7_066),
+    ("vmcore-7.2", "caught", 6),
+    ("vmcore-7.2", "fresh", 5),
+    ("vmcore-6.12", "used", 6_389),
+    ("vmcore-6.12", "caught", 6),
+]
+
+
+@pytest.fixture(scope="module")
+def recovered(
+    capture: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], DumpResult]:
+    """recovered(name) -> what recovering that capture's dump gave."""
+    base = tmp_path_factory.mktemp("dumps")
+    results: dict[str, DumpResult] = {}
+
+    def recover(name: str) -> DumpResult:
+        if name not in results:
+            results[name] = recover_dump(str(capture(name) / "vmcore"), base / name)
+        return results[name]
+
+    return recover
+
+
+@pytest.mark.parametrize(("name", "array", "count"), TEXTS)
+def test_line_for_line(recovered, capture, capfdbinary, name, array, count) -> None:
+    session = str(recovered(name).session)
+    capfdbinary.readouterr()
+    assert main(["events", session, "--instance", array, "--format", "kernel"]) == 0
+    ours = lines(capfdbinary.readouterr().out.decode(errors="surrogateescape"))
+    text = (capture(name) / f"text/{array}.trace").read_text(errors="surrogateescape")
+    assert len(ours) == count
+    assert ours == lines(text)
+
+
+def test_every_array_has_its_own_page_size_and_clock(recovered, capture) -> None:
+    result = recovered("vmcore-7.2")
+    known = json.loads((capture("vmcore-7.2") / "arrays.json").read_text())["arrays"]
+    assert (result.boot, result.formats, result.panic_cpu) == (0, 1324, 0)
+    assert {a.name or "global": (a.clock, a.events) for a in result.arrays} == {
+        name: (said["clock"], sum(cpu["entries_left"] for cpu in said["cpus"].values()))
+        for name, said in known.items()
+    }
+    recording = tracekit.open(result.session)
+    buffers = {b.instance: b for b in recording.buffers}
+    assert {b.clock for b in buffers.values()} == {
+        "local", "boot", "global", "mono", "x86-tsc",
+    }  # fmt: skip
+    assert {extent.size for extent in buffers["big"].extents} == {8192}
+    assert {extent.size for extent in buffers["used"].extents} == {4096}
+    assert len(buffers["big"]) == 12_771
+
+
+def test_the_kernel_in_the_session(recovered) -> None:
+    result = recovered("vmcore-7.2")
+    boot = result.session / "boots/0"
+    kernel = json.loads((boot / "kernel.json").read_text())
+    assert (kernel["release"], kernel["cpus"], kernel["page_size"], kernel["machine"]) == (
+        "7.2.13", 2, 4096, "x86_64",
+    )  # fmt: skip
+    assert "crashkernel=256M" in kernel["cmdline"]
+    crash = json.loads((boot / "crash.json").read_text())
+    assert (crash["panic_cpu"], crash["printk_offset_ns"]) == (0, -38_201_169)
+    assert crash["crash_time_s"] == 1_795_844_868
+    assert [entry["cpu"] for entry in crash["running"]] == [0, 1]
+    assert "Kernel panic" in (boot / "dmesg").read_text()
+    assert (boot / "tracefs/per_cpu/cpu0/stats").read_text().startswith("entries: 25755\n")
+
+
+def test_what_the_dump_lacks_is_said(recovered) -> None:
+    """Its global buffer's pages were cut out: all are named and counted."""
+    result = recovered("vmcore-7.2")
+    found = {d.where: d for d in result.diagnostics if d.code == "dump-incomplete"}
+    pages = found["boot 0 pages of trace buffers"].message
+    assert pages.startswith("650 could not be read (cpu 0 at 0x")
+    assert "is not in the dump" in pages
+    assert any(d.code == "dump-level" and "-d 23" in d.message for d in result.diagnostics)
+    report = tracekit.open(result.session).report()
+    assert report is not None
+
+
+def test_the_same_boot_is_saved_again_in_its_place(recovered, capture, tmp_path) -> None:
+    dump = str(capture("vmcore-7.2") / "vmcore")
+    first = recover_dump(dump, tmp_path / "s")
+    again = recover_dump(dump, tmp_path / "s")
+    assert (first.boot, again.boot) == (0, 0)
+    other = recover_dump(str(capture("vmcore-6.12") / "vmcore"), tmp_path / "s")
+    assert other.boot == 1
+
+
+@pytest.mark.parametrize("form", ["kdump", "flattened", "no note"])
+def test_other_forms_of_the_same_dump(recovered, capture, tmp_path, form: str) -> None:
+    memory, note = load(capture("vmcore-7.2") / "vmcore")
+    frames = {address >> 12: page for address, page in memory.pages.items()}
+    if form == "no note":  # it is found in memory
+        memory.poke(0x3D4018, note + b"\0")
+        segments = [Segment(a, page) for a, page in sorted(memory.pages.items())]
+        data = write_core(segments)
+    else:
+        data = write_kdump(frames, vmcoreinfo=note)
+        if form == "flattened":
+            data = flattened(data)
+    dump = tmp_path / "dump"
+    dump.write_bytes(data)
+    result = recover_dump(str(dump), tmp_path / "session")
+    assert result.arrays == recovered("vmcore-7.2").arrays
+
+
+def test_all_arrays_on_one_axis_by_the_clocks_parameters(capture, tmp_path) -> None:
+    """Five clocks, no sample: what the kernel worked with relates them to some ns.
+
+    The cut dump lacks timekeeping's variables; they are made, so the times are not the real ones.
+    """
+    memory, note = load(capture("vmcore-7.2") / "vmcore")
+    made = filled(open_kernel(memory, note), memory)
+    dump = tmp_path / "dump"
+    frames = {address >> 12: page for address, page in made.memory.pages.items()}
+    dump.write_bytes(write_kdump(frames, vmcoreinfo=note))
+    result = recover_dump(str(dump), tmp_path / "session")
+    samples = json.loads((tmp_path / "session/boots/0/clocks.json").read_text())["samples"]
+    assert {s["clock"] for s in samples} == {
+        "mono", "mono_raw", "boot", "tai", "realtime", "local", "perf", "global",
+    }  # fmt: skip
+    recording = tracekit.open(result.session)
+    assert len(recording) == 12_771 + 7_066 + 6 + 5  # big, used, caught, fresh
+    placed = {d.where: d.message for d in recording.diagnostics if d.code == "buffer-related"}
+    assert len(placed) == 3  # the fourth's clock is that of the axis
+    for message in placed.values():
+        error = re.search(r"placed to ± (\d+) ns", message)
+        assert error is not None and int(error[1]) < 1000
+
+
+def test_what_is_no_kernels_memory(tmp_path) -> None:
+    dump = tmp_path / "dump"
+    dump.write_bytes(write_core([Segment(0x1000, bytes(8192))]))
+    with pytest.raises(SourceError, match="no VMCOREINFO is in this memory"):
+        recover_dump(str(dump), tmp_path / "session")
+    assert not (tmp_path / "session").exists()
+    with pytest.raises(SourceError, match="cannot be read: No such file"):
+        recover_dump(str(tmp_path / "nothing"), tmp_path / "session")
+
+
+def test_the_note_of_an_elf_core() -> None:
+    def note(name: bytes, content: bytes) -> bytes:
+        head = len(name).to_bytes(4, "little") + len(content).to_bytes(4, "little") + bytes(4)
+        return (
+            head
+            + name.ljust(-(-len(name) // 4) * 4, b"\0")
+            + content.ljust(-(-len(content) // 4) * 4, b"\0")
+        )
+
+    notes = note(b"CORE\0", b"x" * 9) + note(b"VMCOREINFO\0", b"OSRELEASE=1\n")
+    core = write_core([Segment(0, notes, PT_NOTE), Segment(0x1000, bytes(4096))])
+    with open_dump(io.BytesIO(core), "core") as memory:
+        assert memory.vmcoreinfo == b"OSRELEASE=1\n"
+    core = write_core([Segment(0, notes[:30], PT_NOTE), Segment(0x1000, bytes(4096))])
+    with open_dump(io.BytesIO(core), "core") as memory:
+        assert memory.vmcoreinfo == b""

@@ -1,0 +1,1 @@
+"""What a dead kernel's memory holds: its trace buffers, and all that is needed to read them."""
