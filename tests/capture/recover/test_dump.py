@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.support.memory.dead_kernels import load
 from tests.support.memory.kdump_writer import flattened, write_kdump
 from tests.support.memory.timekeeper import filled
 from tests.support.memory.trace_lines import lines
+from tracekit.capture.recover.dead_kernel import read_dead_kernel
 from tracekit.capture.recover.dump import DumpResult, recover_dump
 from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.cli import main
@@ -166,9 +168,30 @@ def test_what_is_no_kernels_memory(tmp_path) -> None:
         recover_dump(str(tmp_path / "nothing"), tmp_path / "session")
 
 
+def test_tasks_that_the_cpus_noted_when_they_stopped(lab_pids) -> None:
+    """Their runqueues are not in the cut dump; the notes say who was on each CPU."""
+    kernel, pids = lab_pids
+    assert [r.task for r in read_dead_kernel(kernel).running] == [None, None]
+    running = read_dead_kernel(kernel, (1, 0)).running
+    assert [(r.task.pid, r.task.comm) for r in running if r.task] == [
+        (1, "plain"),
+        (0, "swapper/1"),
+    ]
+    assert [r.task for r in read_dead_kernel(kernel, (1,)).running] == [None, None]
+    assert next(r.task for r in read_dead_kernel(kernel, (999_999, 1)).running) is None
+    assert pids == ()  # the cut dump has no such notes
+
+
+@pytest.fixture(scope="module")
+def lab_pids(capture):
+    memory, note = load(capture("vmcore-7.2") / "vmcore")
+    with open_dump((capture("vmcore-7.2") / "vmcore").open("rb"), "dump") as dump:
+        return open_kernel(memory, note), dump.current_pids
+
+
 def test_the_note_of_an_elf_core() -> None:
-    def note(name: bytes, content: bytes) -> bytes:
-        head = len(name).to_bytes(4, "little") + len(content).to_bytes(4, "little") + bytes(4)
+    def note(name: bytes, content: bytes, kind: int = 0) -> bytes:
+        head = struct.pack("<III", len(name), len(content), kind)
         return (
             head
             + name.ljust(-(-len(name) // 4) * 4, b"\0")
@@ -179,6 +202,16 @@ def test_the_note_of_an_elf_core() -> None:
     core = write_core([Segment(0, notes, PT_NOTE), Segment(0x1000, bytes(4096))])
     with open_dump(io.BytesIO(core), "core") as memory:
         assert memory.vmcoreinfo == b"OSRELEASE=1\n"
+        assert memory.current_pids == ()
+    status = bytes(32) + struct.pack("<i", 176) + bytes(300)
+    notes += note(b"CORE\0", status, 1)
+    core = write_core([Segment(0, notes, PT_NOTE), Segment(0x1000, bytes(4096))])
+    with open_dump(io.BytesIO(core), "core") as memory:
+        assert memory.current_pids == (176,)
+    notes += note(b"QEMU\0", b"cpu state")  # which numbers CPUs there
+    core = write_core([Segment(0, notes, PT_NOTE), Segment(0x1000, bytes(4096))])
+    with open_dump(io.BytesIO(core), "core") as memory:
+        assert memory.current_pids == ()
     core = write_core([Segment(0, notes[:30], PT_NOTE), Segment(0x1000, bytes(4096))])
     with open_dump(io.BytesIO(core), "core") as memory:
         assert memory.vmcoreinfo == b""

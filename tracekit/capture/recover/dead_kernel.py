@@ -23,6 +23,7 @@ from tracekit.kmemory.ring import CpuRing
 from tracekit.kmemory.strings import printk_formats
 from tracekit.kmemory.tasks import (
     Running,
+    Task,
     live_tasks,
     panic_cpu,
     running_tasks,
@@ -248,8 +249,24 @@ def _panic_cpu(kernel: Kernel) -> int | None:
         return None
 
 
-def read_dead_kernel(kernel: Kernel) -> DeadKernel:
-    """Everything but the pages of the buffers; ``kernel.notes`` says what was not there."""
+def _by_pid(kernel: Kernel, running: list[Running], pids: tuple[int, ...]) -> tuple[Running, ...]:
+    """Each CPU's task: as its runqueue has it, else as it noted itself when it stopped."""
+    known = kernel.info.crashed and len(pids) == len(running)
+    if not known or all(r.task for r in running):
+        return tuple(running)
+    tasks = {task.pid: task for task in live_tasks(kernel)}
+    idle = {cpu: Task(0, 0, f"swapper/{cpu}") for cpu in range(len(pids))}
+    return tuple(
+        r if r.task else Running(r.cpu, tasks.get(pid) or (None if pid else idle[r.cpu]))
+        for r, pid in zip(running, pids, strict=True)
+    )
+
+
+def read_dead_kernel(kernel: Kernel, pids: tuple[int, ...] = ()) -> DeadKernel:
+    """Everything but the pages of the buffers; ``kernel.notes`` says what was not there.
+
+    ``pids``: the task that each CPU noted when it stopped, in order of CPUs.
+    """
     arrays: list[TraceArray] = []
     _try(kernel, "trace arrays", lambda: arrays.extend(trace_arrays(kernel)))
     files: dict[str, bytes] = {}
@@ -274,7 +291,7 @@ def read_dead_kernel(kernel: Kernel) -> DeadKernel:
     running: list[Running] = []
     try:
         clocks = read_clocks(kernel)
-        running = running_tasks(kernel)
+        running = list(_by_pid(kernel, running_tasks(kernel), pids))
     except SourceError as error:
         kernel.notes.missing("CPUs", "all of them", error)
     files["clocks.json"] = _samples(clocks)

@@ -161,7 +161,7 @@ def recover_dump(
     :class:`~tracekit.errors.NothingToRecover` where that kernel has no trace array.
     """
     with _open(path) as memory:
-        dead = read_dead_kernel(open_kernel(memory, memory.vmcoreinfo))
+        dead = read_dead_kernel(open_kernel(memory, memory.vmcoreinfo), memory.current_pids)
         if not dead.arrays:
             missing = "; ".join(d.message for d in dead.kernel.notes.diagnostics())
             raise NothingToRecover(
