@@ -23,6 +23,7 @@ from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.cli import main
 from tracekit.errors import SourceError
 from tracekit.kmemory.kernel import open_kernel
+from tracekit.kmemory.lists import entries
 
 TEXTS = [
     ("vmcore-7.2", "big", 12_771),
@@ -95,6 +96,12 @@ def test_the_kernel_in_the_session(recovered) -> None:
     assert (boot / "tracefs/per_cpu/cpu0/stats").read_text().startswith("entries: 25755\n")
 
 
+def test_the_panic_is_named(recovered) -> None:
+    (remark,) = [d for d in recovered("vmcore-6.12").diagnostics if d.code == "panic"]
+    assert remark.message.startswith("cpu 0 panicked, 26.")
+    assert "sysrq triggered crash" in remark.message
+
+
 def test_what_the_dump_lacks_is_said(recovered) -> None:
     """Its global buffer's pages were cut out: all are named and counted."""
     result = recovered("vmcore-7.2")
@@ -105,6 +112,35 @@ def test_what_the_dump_lacks_is_said(recovered) -> None:
     assert any(d.code == "dump-level" and "-d 23" in d.message for d in result.diagnostics)
     report = tracekit.open(result.session).report()
     assert report is not None
+
+
+def test_a_snapshot_is_a_buffer_of_its_own(capture, tmp_path, capfdbinary) -> None:
+    """The cut dump has none: an instance is given another one's buffer as its snapshot."""
+    memory, note = load(capture("vmcore-6.12") / "vmcore")
+    kernel = open_kernel(memory, note)
+    head = kernel.symbol("ftrace_trace_arrays")
+    arrays = {
+        array.text("name"): array
+        for array in entries(kernel, head, "trace_array", "list")
+        if array["name"]
+    }
+    caught = arrays["caught"]["array_buffer.buffer"]
+    used = arrays["used"]
+    memory.poke(kernel.memory.physical(used.at("max_buffer.buffer")), struct.pack("<Q", caught))
+    memory.poke(kernel.memory.physical(used.at("allocated_snapshot")), b"\1")
+    dump = tmp_path / "dump"
+    frames = {address >> 12: page for address, page in memory.pages.items()}
+    dump.write_bytes(write_kdump(frames, vmcoreinfo=note))
+    session = str(tmp_path / "session")
+    recover_dump(str(dump), session)
+    capfdbinary.readouterr()
+    text = (capture("vmcore-6.12") / "text/caught.trace").read_text()
+    wanted = ["events", session, "--format", "kernel", "--instance"]
+    assert main([*wanted, "used snapshot"]) == 0
+    marks = [line.split(": ", 1)[1] for line in lines(capfdbinary.readouterr().out.decode())]
+    assert marks == [line.split(": ", 1)[1] for line in lines(text)]
+    assert main([*wanted, "used"]) == 0
+    assert len(lines(capfdbinary.readouterr().out.decode())) == 6_389
 
 
 def test_the_same_boot_is_saved_again_in_its_place(recovered, capture, tmp_path) -> None:
