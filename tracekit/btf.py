@@ -9,7 +9,7 @@ numbered from 1, then NUL-terminated strings.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from tracekit.binary import Cursor
@@ -292,6 +292,37 @@ class Btf:
             if len(found) == len(wanted):
                 break
         return found
+
+    def enumerators(self, labels: Collection[str]) -> dict[str, int]:
+        """The values of enumerators of these names, those of them that there are.
+
+        One that several enumerations have with different values is left out.
+        """
+        found: dict[str, int] = {}
+        unclear: set[str] = set()
+        for label, value in self._enumerators():
+            if label in labels and found.setdefault(label, value) != value:
+                unclear.add(label)
+        return {label: value for label, value in found.items() if label not in unclear}
+
+    def _enumerators(self) -> Iterator[tuple[str, int]]:
+        """(name, value) of every enumerator; values of 64 bits have their halves apart."""
+        for kind, layout in ((_ENUM, "<II"), (_ENUM64, "<III")):
+            entry = struct.Struct(layout)
+            for number in (n for numbers in self._named(kind).values() for n in numbers):
+                _, count, signed, _, pos = self._type(number)
+                bits = 32 if kind == _ENUM else 64
+                for i in range(count):
+                    name, low, *high = entry.unpack_from(self._data, pos + entry.size * i)
+                    value = low | (high[0] << 32 if high else 0)
+                    if signed and value >> (bits - 1):
+                        value -= 1 << bits
+                    yield self._string(name), value
+
+    @property
+    def data(self) -> bytes:
+        """The bytes that this was read from."""
+        return self._data
 
     def _find(self, number: int, label: str, seen: set[int]) -> tuple[Member, int] | None:
         """A member of one struct, also inside its anonymous structs and unions, and its type.

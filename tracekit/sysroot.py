@@ -185,6 +185,14 @@ class Sysroot:
                 return []
             raise self._unreadable(rel, error) from error
 
+    def link(self, rel: str) -> str:
+        """What the symbolic link ``rel`` says, which is not looked at; '' where it is no link."""
+        above, _, name = rel.rpartition("/")
+        try:
+            return os.readlink(f"{self._resolve(above or '.')}/{name}")  # noqa: PTH115 - a str
+        except (OSError, SourceError):
+            return ""
+
     def glob(self, pattern: str) -> list[str]:
         """Paths that match ``pattern`` component by component (``events/*/*/format``), sorted.
 

@@ -12,7 +12,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
-from tracekit.browse.kho_tree import Item, KhoItems, read_kho_tree, size_text
+from tracekit.browse.kho_tree import Item, KhoItems, RegionItem, read_kho_tree, size_text
 from tracekit.browse.region_fill import Fill
 from tui.host import host_of
 from tui.jobs import Job, start
@@ -143,9 +143,8 @@ class KhoView(View):
             above.add_leaf(self._label(item), item)
             return
         telling = any(child.note or child.children for child in item.children)
-        node = above.add(
-            self._label(item), item, expand=telling and len(item.children) <= _MOST_OPEN
-        )
+        opened = telling and len(item.children) <= _MOST_OPEN and not item.closed
+        node = above.add(self._label(item), item, expand=opened)
         for child in item.children:
             self._add(node, child)
 
@@ -166,7 +165,7 @@ def _description(item: Item, width: int, look: Look) -> Text:
     text.append(f"  {item.value}\n", look.strong)
     if item.note:
         text.append(f"{item.note}\n", look.bad if item.amiss else "")
-    if item.fills:
+    if isinstance(item, RegionItem) and item.fills:
         text.append_text(_filled(item.fills, width, look))
     longest = max((len(child.label) for child in item.children), default=0)
     for child in item.children:

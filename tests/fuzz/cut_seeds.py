@@ -23,6 +23,9 @@ from tests.support.bpf_records import packed, record
 from tests.support.btf_writer import FUNC, FUNC_PROTO, INT, PTR, STRUCT, UNION, Writer
 from tests.support.elf_core_writer import Segment, write_core
 from tests.support.fdt_writer import Tree, text, u64, write_fdt
+from tests.support.kho.fake_memory import FakeMemory
+from tests.support.kho.luo_writer import luo_features, luo_struct, luo_tree, memfd
+from tests.support.kho.map_writer import bitmaps, radix
 from tests.support.memory.kdump_writer import (
     CODECS,
     SNAPPY,
@@ -35,6 +38,7 @@ from tests.support.unpack import unpack
 from tracekit.browse.index.codec import decode
 from tracekit.browse.index.load import ABOUT, INDEX, About
 from tracekit.browse.open import open_recording
+from tracekit.kho.memory import Recorder
 from tracekit.probes.records import compact
 from tracekit.session import Session
 from tracekit.session.canary import PAGE, Canary, Change, Findings, Physical
@@ -243,6 +247,29 @@ def _index() -> _Seeds:
     yield "index", json.dumps(document).encode()
 
 
+def _kho() -> _Seeds:
+    """LUO's headers, a handler's data, maps of preserved memory, texts on memory."""
+    yield "luo", luo_struct(3, 0x1000, 0x2000)
+    yield "luo", luo_features(3, 0x1000, 0x2000)
+    yield "luo", luo_tree(3, 0x1000)
+    memory = FakeMemory()
+    at = memory.alloc(b"x")
+    yield "luo_handlers", memory.read(memfd(memory, b"abc"), 64)
+    yield "luo_handlers", b'{"version": 1, "units": {"a": {"fdstore": [{"token": 1}]}}}'
+    for write in (radix, bitmaps):
+        memory = FakeMemory(0x1000 if write is radix else 0x2000)
+        at = write(memory, [(5, 0), (1 << 20, 9)])
+        if write is bitmaps:  # the reader begins at 0x1000
+            memory.pages[0x1000] = memory.pages[at]
+        kept = Recorder(memory.read)
+        for address in memory.pages:
+            kept(address, 4096)
+        yield "kept_memory", kept.pack()
+    yield "memory_texts", b"00001000-0009fbff : System RAM\n  01000000-023fffff : Kernel code\n"
+    yield "memory_texts", b"0x73400000\n0x7fc00000\n0x9800000\n0x1000000\n"
+    yield "memory_texts", b"CmaFree:  5 kB\n kho_scratch=1M,2M,3M"
+
+
 def _binaries(session: Session) -> _Seeds:
     yield "device_tree", session.read("boots/1/kho/in/fdt")
     memblock = session.read("boots/1/kho/in/sub_fdts/memblock")
@@ -251,6 +278,7 @@ def _binaries(session: Session) -> _Seeds:
     yield "device_tree", write_fdt(tree, version=16)
     yield "kho_blobs", session.read("boots/1/kho/in/sub_fdts/kexec-metadata")
     yield "kho_blobs", struct.pack("<8sQQQ", b"luo-v5", 3, 0x1234000, 0)
+    yield from _kho()
     yield (
         "elf_core",
         write_core([Segment(0x1000, b"a" * 40), Segment(0x1028, b"b" * 8), Segment(0)]),

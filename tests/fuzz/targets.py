@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzz.parsers import binaries, dead_kernels, native, ring, sessions, texts
+from tests.fuzz.parsers import binaries, dead_kernels, kho, native, ring, sessions, texts
 from tracekit.errors import FormatError, ParseError, SessionError, SourceError, UsageError
 
 HERE = Path(__file__).parent
@@ -66,6 +66,10 @@ _ALL = (
     Target("expression", texts.expression, (UsageError,), 2048),
     Target("device_tree", binaries.device_tree, (ParseError,)),
     Target("kho_blobs", binaries.kho_blobs, longest=128),
+    Target("luo", kho.luo, longest=512, size=lambda data: 1 << 16),
+    Target("luo_handlers", kho.handlers, longest=512, size=lambda data: 1 << 16),
+    Target("kept_memory", kho.kept_memory, (ParseError,), longest=1 << 16),
+    Target("memory_texts", kho.scratch, (ParseError,)),
     Target("elf_core", binaries.elf_core, (SourceError,)),
     Target("dump_file", binaries.dump_file, (SourceError,), 1 << 16),
     Target("page_codecs", binaries.page_codecs),

@@ -10,9 +10,12 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.support.driver import drive, matches_snapshot, screen_text, until
+from tests.support.kho.machines import OUTGOING, old
 from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.session_trees import make_session
 from tracekit.browse.kho_tree import Item, read_kho_tree
+from tracekit.capture.save.snapshot import snapshot
+from tracekit.sysroot import Sysroot
 from tui.app import TracekitApp
 from tui.kho import ItemTree, KhoView
 
@@ -89,8 +92,7 @@ def test_keys() -> None:
             assert selected(tree) is not first
             await pilot.press(up)
             assert selected(tree) is first
-        await pilot.press("G")
-        assert selected(tree).label == "scratch areas"
+        await to(pilot, tree, "scratch areas")
         lines = tree.last_line
         await pilot.press("l")  # opens
         await pilot.pause()
@@ -120,7 +122,7 @@ def test_what_is_told_follows_the_cursor() -> None:
         assert "previous kernel" in screen_text(app)
         assert "7.2.13" in screen_text(app)
         await to(pilot, tree, "preserved memory map")
-        assert "not in the session" in screen_text(app)
+        assert "used up the" in screen_text(app)
 
     kho(script)
 
@@ -176,3 +178,20 @@ def test_another_theme_keeps_the_place() -> None:
         await until(pilot, lambda: tree.cursor_node is not None and selected(tree) == item)
 
     kho(script)
+
+
+def test_the_sections_of_either_kernel(tmp_path: Path) -> None:
+    """Opened when they are asked for; the picture of memory fits beside the tree."""
+    snapshot(Sysroot(old(tmp_path / "old", OUTGOING)), tmp_path / "S")
+
+    async def script(app: TracekitApp, pilot: Piloted, tree: ItemTree) -> None:
+        await pilot.press("l")
+        await pilot.pause()
+        await to(pilot, tree, "Preserved map")
+        text = screen_text(app)
+        assert "one sign is 4 MiB" in text
+        assert max(line.count("s") for line in text.splitlines()) >= 32  # a row of scratch
+        await to(pilot, tree, "Live state")
+        assert "2 to be handed on" in screen_text(app)
+
+    kho(script, tmp_path / "S", size=(112, 40))

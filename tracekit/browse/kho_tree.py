@@ -7,47 +7,38 @@ texts are printable, of bounded length, one line each but for notes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain
 
 from tracekit.browse.region_fill import Fill, region_fill
+from tracekit.capture.kho.arrival import compare
+from tracekit.capture.kho.evidence import Evidence
+from tracekit.capture.kho.inspect import sections
+from tracekit.capture.kho.saved import from_session
 from tracekit.capture.save.kernel import identity
 from tracekit.errors import Diagnostic, ParseError, SessionError
-from tracekit.kho.fdt import Node, parse_fdt
-from tracekit.kho.luo import LUO, parse_luo
-from tracekit.kho.tree import SubBlob, parse_kexec_metadata, parse_memblock, parse_tree
+from tracekit.kho.blobs import blob_items, blob_note
+from tracekit.kho.item import Item, item, one_line, range_text, size_text, unreadable
+from tracekit.kho.memory import Reader, nowhere, saved_pages
+from tracekit.kho.scratch import parse_scratch
+from tracekit.kho.tree import SubBlob, parse_memblock, parse_tree
+from tracekit.kho.tree_items import remark_items
 from tracekit.recording import Recording
 from tracekit.session import safe_name
 from tracekit.session.regions import listed_writers, unread_spans
-from tracekit.text import printable
 from tracekit.timeline.boot import Boot
 
-__all__ = ["Item", "KhoItems", "read_kho_tree", "size_text"]
+__all__ = ["Item", "KhoItems", "RegionItem", "read_kho_tree", "size_text"]
 
-_LONGEST = 200  # characters of a text
-_MOST = 256  # children that are shown
-_ALL = 4096  # nodes and properties of a device tree that are shown
-_HEAD = 64  # bytes of an unknown blob that are shown
-_TEXT = 1 << 16  # bytes that may be a text
 _RAW = re.compile(r"/(?:regions|other-copies/[^/]+)/[^/]+\.json$")
-_MAGIC = b"\xd0\x0d\xfe\xed"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A node: its label, its value, a note on it, and the nodes below it.
+class RegionItem(Item):
+    """A recovered region; ``fills``: how full each CPU's buffer is."""
 
-    ``fills``: of a recovered region, how full each CPU's buffer is. ``amiss``: something in it
-    could not be read or is invalid.
-    """
-
-    label: str
-    value: str = ""
-    note: str = ""
-    children: tuple[Item, ...] = ()
     fills: tuple[Fill, ...] = ()
-    amiss: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,131 +47,6 @@ class KhoItems:
 
     items: tuple[Item, ...]
     without_kho: str
-
-
-def size_text(size: int) -> str:
-    """``73 bytes``, ``4 MiB``, ``1.5 GiB``."""
-    for unit, bits in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if size >= 1 << bits:
-            return f"{size / (1 << bits):.4g} {unit}"
-    return f"{size} byte{'' if size == 1 else 's'}"
-
-
-def _line(text: object) -> str:
-    """One line of bounded length without control characters."""
-    whole = printable(str(text)[: _LONGEST + 1]).replace("\n", "\\n").replace("\t", "\\t")
-    return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}…"
-
-
-def _item(
-    label: object,
-    value: object = "",
-    note: str = "",
-    children: Iterable[Item] = (),
-    fills: tuple[Fill, ...] = (),
-    amiss: bool = False,
-) -> Item:
-    shown = tuple(islice(children, _MOST + 1))
-    if len(shown) > _MOST:
-        shown = (*shown[:_MOST], _item("…", f"more than {_MOST}: the rest is not shown"))
-    return Item(_line(label), _line(value), note, shown, fills, amiss)
-
-
-def _failed(label: object, error: Exception | str) -> Item:
-    return _item(label, "cannot be read", printable(str(error)), amiss=True)
-
-
-def _range(address: object, size: object) -> str:
-    if not (isinstance(address, int) and isinstance(size, int)) or address >> 64 or size >> 64:
-        return "unknown"
-    return f"{address:#x}-{address + size:#x}, {size_text(size)}"
-
-
-# -- device trees and blobs -------------------------------------------------------------------
-
-
-def _value(raw: bytes) -> str:
-    """A property: strings, a number (native-endian, as KHO writes them), or bytes."""
-    texts = raw[:-1].split(b"\0") if len(raw) <= _TEXT and raw.endswith(b"\0") else [b""]
-    if all(t and t.isascii() and t.decode().isprintable() for t in texts):
-        return ", ".join(f'"{t.decode()}"' for t in texts[:8])
-    if len(raw) in (4, 8):
-        return f"{int.from_bytes(raw, 'little'):#x}"
-    return f"{size_text(len(raw))}: {raw[:_HEAD].hex(' ')}" if raw else "yes"
-
-
-def _tree(node: Node, budget: list[int]) -> Iterator[Item]:
-    """A device tree's properties and nodes; the parser bounds its depth."""
-    for name, raw in node.properties.items():
-        budget[0] -= 1
-        if budget[0] >= 0:
-            yield _item(name, _value(raw))
-    for child in node.children:
-        budget[0] -= 1
-        if budget[0] >= 0:
-            yield _item(child.name or "/", children=_tree(child, budget))
-
-
-def _unknown(data: bytes) -> Iterator[Item]:
-    yield _item("size", size_text(len(data)))
-    yield _item("begins with", data[:_HEAD].hex(" "))
-
-
-def _memblock(data: bytes) -> Iterator[Item]:
-    remarks: list[Diagnostic] = []
-    regions = parse_memblock(data, "memblock", remarks.append)
-    for region in regions:
-        note = (
-            f"The reserve_mem region {region.name!r}: {region.size} bytes of physical memory from "
-            f"{region.address:#x} on, which no kernel of the chain gives to anybody else."
-        )
-        yield _item(region.name, _range(region.address, region.size), printable(note))
-    yield from _remarks(remarks)
-
-
-def _metadata(data: bytes) -> Iterator[Item]:
-    remarks: list[Diagnostic] = []
-    metadata = parse_kexec_metadata(data, report=remarks.append)
-    yield _item("previous kernel", metadata.release)
-    yield _item("kexecs with KHO", f"{metadata.kexec_count} since the last boot through firmware")
-    yield _item("version", metadata.version)
-    yield from _remarks(remarks)
-
-
-def _luo(data: bytes) -> Iterator[Item]:
-    if data.startswith(_MAGIC):
-        yield from _tree(parse_fdt(data, LUO), [_ALL])
-        return
-    try:
-        luo = parse_luo(data)
-    except ParseError as error:
-        yield _item("not known", note=printable(str(error)), amiss=True)
-        yield from _unknown(data)
-        return
-    beyond = "It lies in memory that was preserved, but is not in the session."
-    yield _item("compatible", luo.compatible)
-    yield _item("live updates", luo.updates)
-    yield _item("sessions", f"{luo.sessions:#x}" if luo.sessions else "none", beyond)
-    yield _item("shared objects", f"{luo.objects:#x}" if luo.objects else "none", beyond)
-
-
-def _other(data: bytes) -> Iterator[Item]:
-    if data.startswith(_MAGIC):
-        yield from _tree(parse_fdt(data, "blob"), [_ALL])
-    else:
-        yield from _unknown(data)
-
-
-def _remarks(remarks: Sequence[Diagnostic]) -> Iterator[Item]:
-    for one in remarks:
-        yield _item(one.code, one.where, printable(one.message), amiss=one.severity != "info")
-
-
-_KNOWN: dict[str, tuple[Callable[[bytes], Iterator[Item]], str]] = {
-    "memblock": (_memblock, "The reserve_mem regions of the command line that were carried on."),
-    "kexec-metadata": (_metadata, "What the previous kernel says of itself."),
-    LUO: (_luo, "The Live Update Orchestrator: files and sessions that user space had preserved."),
-}
 
 
 # -- one handover -----------------------------------------------------------------------------
@@ -202,6 +68,11 @@ class _Files:
     def read(self, name: str) -> bytes:
         return self.session.read(f"{self.base}/{name}")
 
+    def memory(self) -> Reader:
+        """What blobs point to, as far as it was saved. Raises what :meth:`read` does."""
+        data = self.read("memory.bin") if self.has("memory.bin") else b""
+        return saved_pages(data, f"{self.base}/memory.bin") if data else nowhere
+
     def blobs(self) -> list[str]:
         prefix = f"{self.base}/sub_fdts/"
         return [path.removeprefix(prefix) for path in self.session.list(prefix)]
@@ -209,20 +80,19 @@ class _Files:
 
 def _blob(files: _Files, name: str, named: SubBlob | None) -> Item:
     """A blob that the root tree names (``named``), or that is only among the files."""
-    read, note = _KNOWN.get(name, (_other, "A blob of a subsystem that tracekit knows nothing of."))
-    value = "not in KHO's tree"
+    note, value = blob_note(name), "not in KHO's tree"
     if named is not None:
         size = "size not recorded" if named.size is None else size_text(named.size)
         value = f"{named.address:#x}, {size}"
     rel = f"sub_fdts/{safe_name(name)}"
     if not files.has(rel):
-        return _item(name, value, f"{note}\nIts bytes are not in the session.")
+        return item(name, value, f"{note}\nIts bytes are not in the session.")
     try:
-        children = list(read(files.read(rel)))
+        children = blob_items(name, files.read(rel), files.memory())
     except (ParseError, SessionError) as error:
-        return _item(name, value, f"{note}\n{printable(str(error))}", amiss=True)
+        return item(name, value, f"{note}\n{error}", amiss=True)
     amiss = any(child.amiss for child in children)
-    return _item(name, value, note, children=children, amiss=amiss)
+    return item(name, value, note, children=children, amiss=amiss)
 
 
 def _root(files: _Files) -> Item:
@@ -233,20 +103,20 @@ def _root(files: _Files) -> Item:
     try:
         root = parse_tree(files.read("fdt"), f"{files.base}/fdt", remarks.append)
     except (ParseError, SessionError) as error:
-        value, note, amiss = "cannot be read", f"{note}\n{printable(str(error))}", True
+        value, note, amiss = "cannot be read", f"{note}\n{error}", True
     else:
         value, amiss = ", ".join(root.compatible) or "no version", False
         named = {blob.name: blob for blob in root.blobs}
         where = "none" if root.map_address is None else f"{root.map_address:#x}"
         map_note = (
-            "Where the list of all preserved pages begins. The list itself is in memory that "
-            "the new kernel has used up: it is not in the session."
+            "Where the list of all preserved pages begins. The new kernel has used up the memory "
+            "that the list itself is in: what is known of it is what the old kernel's snapshot saw."
         )
-        head = [_item("preserved memory map", where, map_note)]
+        head = [item("preserved memory map", where, map_note)]
     names = {safe_name(name) for name in named}
     every = [*named, *(name for name in files.blobs() if name not in names)]
     blobs = (_blob(files, name, named.get(name)) for name in every)
-    return _item(label, value, note, chain(head, blobs, _remarks(remarks)), amiss=amiss)
+    return item(label, value, note, chain(head, blobs, remark_items(remarks)), amiss=amiss)
 
 
 def _scratch(files: _Files) -> Item | None:
@@ -254,19 +124,15 @@ def _scratch(files: _Files) -> Item | None:
         "Memory that holds nothing preserved: the next kernel starts in it, until it knows "
         "which other memory it must leave alone."
     )
+    if not files.has("scratch_phys"):
+        return None
     try:
-        both = [files.read(name) for name in ("scratch_phys", "scratch_len")]
-        if max(map(len, both)) > _TEXT:
-            raise ValueError(f"more than {_TEXT:,} bytes")
-        texts = [one.decode("ascii", "replace").split() for one in both]
-        pairs = [(int(a, 16), int(size, 16)) for a, size in zip(*texts, strict=True)]
-    except ValueError as error:
-        return _failed("scratch areas", f"scratch_phys and scratch_len: {error}")
-    except SessionError as error:
-        return _failed("scratch areas", error) if files.has("scratch_phys") else None
-    children = (_item(_range(address, size)) for address, size in pairs)
-    total = size_text(min(sum(size for _, size in pairs), 1 << 64))
-    return _item("scratch areas", f"{len(pairs)}, {total}", note, children)
+        areas = parse_scratch(files.read("scratch_phys"), files.read("scratch_len"))
+    except (ParseError, SessionError) as error:
+        return unreadable("scratch areas", error)
+    children = (item(range_text(one.address, one.size), one.kind) for one in areas)
+    total = size_text(min(sum(one.size for one in areas), 1 << 64))
+    return item("scratch areas", f"{len(areas)}, {total}", note, children)
 
 
 def _preserved(files: _Files) -> str:
@@ -278,7 +144,7 @@ def _preserved(files: _Files) -> str:
     if not regions:
         return "No reserve_mem region was preserved."
     total = size_text(min(sum(region.size for region in regions), 1 << 64))
-    names = _line(", ".join(region.name for region in regions))
+    names = one_line(", ".join(region.name for region in regions))
     return f"Preserved: {total} in {len(regions)} reserve_mem regions: {names}."
 
 
@@ -290,17 +156,39 @@ def _handover(old: Boot | None, new: Boot, regions: Sequence[Item]) -> Item | No
     files = next((s for s in sources if s.has("fdt") or s.blobs()), None)
     if files is None and not regions:
         return None
-    tree = _root(files) if files is not None else _item("KHO tree", "not in the session")
+    tree = _root(files) if files is not None else item("KHO tree", "not in the session")
     if files is not None and files is not arrived:
         handed = "This is what the old kernel had prepared; what arrived is not in the session."
         tree = replace(tree, note=f"{tree.note}\n{handed}")
     scratch = next((s for s in map(_scratch, [*sides, _Files(new, "out")]) if s), None)
     recovered = [_recovered(regions)] if regions else []
     children = [tree, *recovered, *([scratch] if scratch else [])]
+    children += _more(old, new)
     name = f"{old.release if old else 'unknown'} → {new.release}"
     boots = f"boot {old.index} to boot {new.index}" if old else f"to boot {new.index}"
     preserved = _preserved(files) if files is not None else "KHO's own data are not in the session."
-    return _item(name, boots, preserved, children)
+    return item(name, boots, preserved, children)
+
+
+def _more(old: Boot | None, new: Boot) -> Iterator[Item]:
+    """What ``tracekit kho`` says: what arrived, and either kernel's KHO in sections."""
+    came = from_session(new.session, new.index, new.kernel)
+    if old is not None:
+        gone = from_session(old.session, old.index, old.kernel)
+        if (arrival := compare(gone, came)).things:
+            (whole,) = arrival.items()
+            note = "What the old kernel was to hand on, and what of it the new one has."
+            yield replace(whole, label="what arrived", note=note)
+        yield from _sections(gone, None)
+        yield from _sections(came, gone)
+    else:
+        yield from _sections(came, None)
+
+
+def _sections(evidence: Evidence, before: Evidence | None) -> Iterator[Item]:
+    if evidence.files:
+        children = [replace(one, closed=True) for one in sections(evidence, before)]
+        yield item(f"KHO of {evidence.where}", children[0].value, children=children, closed=True)
 
 
 # -- regions ----------------------------------------------------------------------------------
@@ -308,7 +196,7 @@ def _handover(old: Boot | None, new: Boot, regions: Sequence[Item]) -> Item | No
 
 def _recovered(regions: Sequence[Item]) -> Item:
     note = "Copied byte for byte out of preserved memory, before anything looked at them."
-    return _item("recovered regions", len(regions), note, children=regions)
+    return item("recovered regions", len(regions), note, children=regions)
 
 
 def _region(recording: Recording, boot: Boot, path: str) -> tuple[str, Item]:
@@ -318,25 +206,26 @@ def _region(recording: Recording, boot: Boot, path: str) -> tuple[str, Item]:
         description = boot.session.json(path)
         fills = region_fill(recording, boot, f"{path.removesuffix('.json')}.raw")
     except (ParseError, SessionError) as error:
-        return "", _failed(name, error)
+        return "", unreadable(name, error)
     facts = [
-        _item("written by", f"boot {boot.index}, {boot.release}"),
-        _item("known by", description.get("owner_evidence") or "unknown"),
-        _item("found by", description.get("found_by") or "unknown"),
-        _item("read from", description.get("carrier") or "unknown"),
-        _item("sha256", description.get("sha256") or "unknown"),
+        item("written by", f"boot {boot.index}, {boot.release}"),
+        item("known by", description.get("owner_evidence") or "unknown"),
+        item("found by", description.get("found_by") or "unknown"),
+        item("read from", description.get("carrier") or "unknown"),
+        item("sha256", description.get("sha256") or "unknown"),
     ]
     if unread := unread_spans(description):
         missing = f"{sum(n for _, n in unread)} bytes, in {len(unread)} places"
-        facts.append(_item("could not be read", missing, amiss=True))
+        facts.append(item("could not be read", missing, amiss=True))
     note = f"The memory as boot {boot.index} left it." if "/regions/" in path else "Another copy."
     if len(listed_writers(description)) > 1:
         note = f"Boot {boot.index} recorded into it, and then the kernel that read it."
-    where = _range(description.get("address"), description.get("size"))
+    where = range_text(description.get("address"), description.get("size"))
     if room := sum(fill.capacity for fill in fills):
         where += f", {sum(fill.committed for fill in fills) / room:.1%} written"
-    item = _item(name, where, note, facts, fills)
-    return str(description.get("read_in") or ""), item
+    plain = item(name, where, note, facts)
+    known = {field.name: getattr(plain, field.name) for field in fields(plain)}
+    return str(description.get("read_in") or ""), RegionItem(**known, fills=fills)
 
 
 def read_kho_tree(recording: Recording, step: Callable[[int, int], None]) -> KhoItems:
@@ -359,24 +248,26 @@ def read_kho_tree(recording: Recording, step: Callable[[int, int], None]) -> Kho
     taken: set[str] = set()
     for number, new in enumerate(boots):
         me = identity(new.kernel)
-        mine = [item for reader, item in read if me and reader == me]
+        mine = [region for reader, region in read if me and reader == me]
         old = boots[number - 1] if number else None
         if old is None and not _Files(new, "in"):
             continue  # nothing came to the oldest boot: it read its own memory, if any
-        item = _handover(old, new, mine)
-        if item is not None:
-            items.append(item)
+        jump = _handover(old, new, mine)
+        if jump is not None:
+            items.append(jump)
             taken.add(me)
-    left = [item for reader, item in read if not reader or reader not in taken]
+    if len(boots) == 1 and not items:
+        items += _more(None, boots[0])
+    left = [region for reader, region in read if not reader or reader not in taken]
     if left:
         items.append(_recovered(left))
-    return KhoItems(tuple(items), _without(recording, [item for _, item in read]))
+    return KhoItems(tuple(items), _without(recording, [region for _, region in read]))
 
 
 def _without(recording: Recording, regions: Sequence[Item]) -> str:
     if any(_Files(boot, side) for boot in recording.boots for side in ("in", "out")):
         return ""
-    finders = {c.value for item in regions for c in item.children if c.label == "found by"}
+    finders = {c.value for one in regions for c in one.children if c.label == "found by"}
     message = "The session holds no KHO data: nothing tells what one kernel handed to the next."
     if not regions:
         return f"{message} No preserved region was recovered."

@@ -34,6 +34,7 @@ _COMMANDS = {
     "handover": "Record, load the next kernel, take the last snapshot, jump.",
     "snapshot": "Before the jump: save what is needed to decode this boot later.",
     "recover": "After the jump: fetch the preserved recording into the session.",
+    "kho": "What KHO costs, carries and hands over, here or in a session.",
     "show": "Browse a session in the terminal: story, timeline, events.",
     "report": "Where did the blackout go, and is the record complete?",
     "events": "Stream the events of a session as text, kernel text or JSON.",

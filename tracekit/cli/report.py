@@ -21,7 +21,7 @@ def print_report(session: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         return
-    from tracekit.cli.report_text import render_report
+    from tracekit.cli.printed.report_text import render_report
 
     console = clean_console()
     if not console.is_terminal:  # a file or a pipe has no width to fit

@@ -48,7 +48,8 @@ class Context:
 
     ``jiffies_hz`` is CONFIG_HZ where the boot's config is known; ``options`` are the trace options
     that were on; ``gfp_format`` is an event whose print format has the kernel's names of gfp flags,
-    ``eprobes`` what eprobes are attached to: ``GROUP/EVENT`` -> ``SYSTEM.EVENT``.
+    ``eprobes`` what eprobes are attached to: ``GROUP/EVENT`` -> ``SYSTEM.EVENT``;
+    ``constants`` the values of that kernel's enumerators.
     """
 
     symbols: SymbolTable = field(default_factory=NoSymbols)
@@ -58,3 +59,4 @@ class Context:
     options: frozenset[str] = frozenset()
     gfp_format: EventFormat | None = None
     eprobes: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, int] = field(default_factory=dict)

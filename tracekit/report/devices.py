@@ -45,12 +45,16 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class CallEnd:
-    """The begin or the end of a call; ``at``: when (ns on the axis)."""
+    """The begin or the end of a call; ``at``: when (ns on the axis).
+
+    ``master``: whether the device was bus master at that moment, None where that is not known.
+    """
 
     at: int
     pid: int
     device: Device
     returned: bool
+    master: bool | None = None
 
 
 def _rows(events: Events, boot: Boot, event: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -96,7 +100,7 @@ def _end(
         bus_master=bool(master) if returned and master in (0, 1) else None,
         finished=returned,
     )
-    return CallEnd(ns, pid, device, returned)
+    return CallEnd(ns, pid, device, returned, bool(master) if master in (0, 1) else None)
 
 
 def _call(begun: CallEnd | None, end: CallEnd) -> Device:

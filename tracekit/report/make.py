@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from tracekit.capture.kho.arrival import Arrival
 from tracekit.errors import Diagnostic
 from tracekit.report.canary import CanaryReport, canary_report
 from tracekit.report.control import ControlChange, control_changes
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
 from tracekit.report.holes import find_holes
 from tracekit.report.initcalls import Initcall
+from tracekit.report.jump.handed_over import handed_over
+from tracekit.report.jump.kho_steps import KhoStep, kho_steps
+from tracekit.report.jump.left_running import LeftDevice
 from tracekit.report.losses import CpuAccount, account
 from tracekit.report.observations import observe_entering, observe_leaving
 from tracekit.report.phases import Handover, Phase, handover_between
@@ -154,6 +158,9 @@ class Report:
     last_events: tuple[LastEvent, ...]
     diagnostics: tuple[Diagnostic, ...]
     canaries: tuple[CanaryReport, ...] = ()
+    handed_over: tuple[Arrival, ...] = ()
+    kho_steps: tuple[KhoStep, ...] = ()
+    left_running: tuple[LeftDevice, ...] = ()
 
     @property
     def zero(self) -> str:
@@ -340,11 +347,13 @@ def make_report(events: Events) -> Report:
         )
         for old, new in pairwise(events.boots)
     ]
+    ends = {boot.index: call_ends(events, boot) for boot in events.boots}
     devices = [
         device
         for boot in events.boots
-        for device in device_shutdowns(call_ends(events, boot), timed=axis.timed(boot.index))
+        for device in device_shutdowns(ends[boot.index], timed=axis.timed(boot.index))
     ]
+    arrivals, left = handed_over(events, ends)
     units = [unit for boot in events.boots for unit in unit_starts(axis, systemd[boot.index])]
     control = [
         change
@@ -378,4 +387,7 @@ def make_report(events: Events) -> Report:
         last_events=tuple(_last_events(events, at_jump)),
         diagnostics=diagnostics,
         canaries=tuple(canary for canary in canaries if canary is not None),
+        handed_over=arrivals,
+        kho_steps=tuple(step for boot in events.boots for step in kho_steps(events, boot)),
+        left_running=left,
     )

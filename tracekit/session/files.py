@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tracekit.session.owned import create_plain, open_own, open_plain
 __all__ = ["Directory", "HashedFile", "dump_json", "write_all"]
 
 _CHUNK = 1 << 20
+_KEPT_OPEN = 4  # directories; a process may have no more than a dozen files open
 _MAX_DEPTH = 16
 _HUGE = 64 << 20  # bytes of a file
 _HOLLOW = 64  # times its size on disk
@@ -72,10 +74,18 @@ class Directory:
         self.path = path
         # The directory itself may be named through a symlink: that is the user's choice.
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # A session has thousands of small files: the directories last used stay open, oldest first.
+        self._open: dict[tuple[str, ...], int] = {}
 
     def close(self) -> None:
         """Close the directory (and drop a lock held on it)."""
+        self._forget()
         os.close(self.fd)
+
+    def _forget(self) -> None:
+        """Close the directories that are kept open: one of them was renamed or removed."""
+        while self._open:
+            os.close(self._open.popitem()[1])
 
     @contextlib.contextmanager
     def guard(self, rel: str) -> Iterator[None]:
@@ -89,9 +99,10 @@ class Directory:
             ) from error
 
     def _walk(self, parts: tuple[str, ...], create: bool) -> int:
-        fd = os.dup(self.fd)
+        known = next((n for n in range(len(parts), 0, -1) if parts[:n] in self._open), 0)
+        fd = os.dup(self._open[parts[:known]] if known else self.fd)
         try:
-            for part in parts:
+            for number, part in enumerate(parts[known:], known + 1):
                 try:
                     below = os.open(part, _DIRECTORY, dir_fd=fd)
                 except FileNotFoundError:
@@ -101,16 +112,30 @@ class Directory:
                     below = os.open(part, _DIRECTORY, dir_fd=fd)
                 os.close(fd)
                 fd = below
+                if number == len(parts) - 1:
+                    self._keep(parts[:number], fd)
         except OSError:
             os.close(fd)
             raise
         return fd
 
+    def _keep(self, parts: tuple[str, ...], fd: int) -> None:
+        """Keep a directory open: what is worked on next is probably beside what was."""
+        while len(self._open) >= _KEPT_OPEN:
+            os.close(self._open.pop(next(iter(self._open))))
+        self._open[parts] = os.dup(fd)
+
     @contextlib.contextmanager
     def parent(self, rel: str, create: bool = False) -> Iterator[tuple[int, str]]:
         """(file descriptor of the directory that holds ``rel``, the last component)."""
         *above, name = check_relative(rel)
-        fd = self._walk(tuple(above), create)
+        try:
+            fd = self._walk(tuple(above), create)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            self._forget()
+            fd = self._walk(tuple(above), create)
         try:
             yield fd, name
         finally:
@@ -123,6 +148,11 @@ class Directory:
 
     def create(self, rel: str) -> int:
         """A new file (0600) and the directories above it; what has its name is removed first."""
+        with (
+            contextlib.suppress(FileExistsError),
+            self.parent(rel, create=True) as (fd, name),
+        ):
+            return create_plain(name, fd)
         self.remove(rel)
         with self.parent(rel, create=True) as (fd, name):
             return create_plain(name, fd)
@@ -138,6 +168,8 @@ class Directory:
     def replace(self, source: str, target: str) -> None:
         """Rename ``source`` over ``target`` and sync the directory."""
         with self.parent(source) as (source_fd, old), self.parent(target, True) as (fd, new):
+            if stat.S_ISDIR(os.stat(old, dir_fd=source_fd, follow_symlinks=False).st_mode):
+                self._forget()
             os.replace(old, new, src_dir_fd=source_fd, dst_dir_fd=fd)
             os.fsync(fd)
 
@@ -164,6 +196,7 @@ class Directory:
             try:
                 os.unlink(name, dir_fd=fd)
             except IsADirectoryError:
+                self._forget()
                 try:
                     shutil.rmtree(name, dir_fd=fd)
                 except RecursionError as error:

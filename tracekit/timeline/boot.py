@@ -205,6 +205,7 @@ class Boot:
             jiffies_hz=hz if isinstance(hz, int) else None,
             options=self._trace_options(),
             gfp_format=self._gfp_format(),
+            constants=self._enumerators(),
             eprobes=dict(_EPROBE.findall(self.text("tracefs/dynamic_events"))),
         )
 
@@ -218,6 +219,19 @@ class Boot:
                   "tracefs/trace_options"]  # fmt: skip
         text = next((text for place in places if (text := self.text(place))), "")
         return frozenset(text.split())
+
+    def _enumerators(self) -> dict[str, int]:
+        """The values that BTF had for names in the formats."""
+        rel = f"boots/{self.index}/enumerators.json"
+        if not self.session.has(rel):
+            return {}
+        try:
+            values = self.session.json(rel).get("values")
+        except SessionError as error:
+            self.note("file-unreadable", "enumerators.json", str(error))
+            return {}
+        pairs = values.items() if isinstance(values, dict) else ()
+        return {name: value for name, value in pairs if type(value) is int}
 
     def _gfp_format(self) -> EventFormat | None:
         """The format of an event that prints gfp flags."""

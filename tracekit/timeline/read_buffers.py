@@ -87,7 +87,7 @@ def _regions(boot: Boot) -> list[str]:
             continue
         if int(match[1]) == boot.index:
             own.append(path)
-        elif me and me in writers_in(boot.session, path):
+        elif me and me in writers_in(boot.session, path, me):
             others[path.rsplit("/", 1)[1]] = path  # the copy that a later boot made has more
     names = {path.rsplit("/", 1)[1] for path in own}
     return [*own, *(path for name, path in others.items() if name not in names)]

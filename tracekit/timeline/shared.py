@@ -21,7 +21,7 @@ from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.layout import CpuBuffer, RegionLayout, parse_layout
 from tracekit.ftrace.ring.restarts import restarts, split_at
 from tracekit.session import Session
-from tracekit.session.regions import read_region, region_address, region_writers
+from tracekit.session.regions import read_region, region_address, region_reader, region_writers
 from tracekit.spans import Span, overlaps
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.saved.counters import parse_stats
@@ -74,9 +74,23 @@ def writer_of(
     return Writer(stats, _zero(boot) if clock == _GOES_ON else None)
 
 
-def writers_in(session: Session, path: str) -> tuple[str, ...]:
+def _attached_later(session: Session, owner: int, path: str, address: int) -> list[Boot]:
+    """The boots after ``owner``, up to the one that read the region, that had it attached."""
+    reader, later = region_reader(session, path), list[Boot]()
+    for index in (i for i in session.boots if i > owner):
+        boot = Boot(session, index)
+        known = identity(boot.kernel)
+        if known and boot.instance_on("", address):
+            later.append(boot)
+        if known and known == reader:
+            break
+    return later
+
+
+def writers_in(session: Session, path: str, one: str = "") -> tuple[str, ...]:
     """What identifies the boots that recorded into the region at ``path``, oldest first.
 
+    ``one``: nothing else is asked than whether this one is among them.
     By ``regions/NAME.json``; none where it was one. A kernel of 6.12 to 6.14 that attaches a region
     again leaves the header as it was (``rb_range_meta_init()``, kernel/trace/ring_buffer.c), so
     there a stamp from after its own begin tells that it recorded on.
@@ -85,8 +99,9 @@ def writers_in(session: Session, path: str) -> tuple[str, ...]:
     if listed or address is None:
         return listed
     owner = Boot(session, int(path.split("/")[1]))
-    later = [Boot(session, index) for index in session.boots if index > owner.index]
-    later = [boot for boot in later if boot.instance_on("", address) and identity(boot.kernel)]
+    later = _attached_later(session, owner.index, path, address)
+    if one and one not in (identity(boot.kernel) for boot in later):
+        return ()
     if not later or owner.trace_clock(owner.instance_on("", address)) != _GOES_ON:
         return ()
     try:

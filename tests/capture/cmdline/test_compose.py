@@ -173,3 +173,17 @@ def test_a_lost_dollar_is_refused(wrong: str) -> None:
 @pytest.mark.parametrize("fine", ["memmap=exactmap", "memmap=64M", "memmap=1G!4G", "memmap=4K#1M"])
 def test_other_uses_of_memmap_stay(fine: str) -> None:
     assert fine in next_cmdline(CARVED, "/s", base=f"quiet {fine}").cmdline
+
+
+def test_live_update_is_recorded_where_it_is_on() -> None:
+    """Once, and not where it would not fit, or where the user has probes of their own."""
+    on = next_cmdline(f"{FIRST} liveupdate=on", "/s").cmdline
+    (word,) = [w for w in on.split() if w.startswith("kprobe_event=")]
+    assert "p:luo_boot/retrieve_session,luo_session_retrieve,session=+0($arg1):string" in word
+    assert "r:luo_boot/retrieve_file_return,luo_retrieve_file,ret=$retval:s32" in word
+    assert next_cmdline(on, "/s").cmdline.count("kprobe_event=") == 1
+    assert "kprobe_event=" not in next_cmdline(FIRST, "/s").cmdline
+    own = next_cmdline(f"{FIRST} liveupdate=on kprobe_event=p,vfs_read", "/s").cmdline
+    assert own.count("kprobe_event=") == 1
+    long = next_cmdline(f"{FIRST} liveupdate=on {'x' * 1500}", "/s").cmdline
+    assert "kprobe_event=" not in long

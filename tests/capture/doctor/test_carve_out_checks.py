@@ -100,7 +100,7 @@ def test_the_carriers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     found, taken = carriers(Sysroot(root))
     assert taken == "carveout"
     assert {v.carrier: v.state for v in found} == {
-        "kho": "no", "vmcore": "unknown", "carveout": "in use", "luck": "no"
+        "kho": "no", "vmcore": "unknown", "carveout": "in use", "luo": "no", "luck": "no"
     }  # fmt: skip
     assert main(["doctor", "--sysroot", str(root), "--session", "/S", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

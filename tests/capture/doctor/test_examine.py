@@ -41,6 +41,7 @@ def good_machine(**files: bytes | None) -> Machine:
         "proc/cpuinfo": CPUINFO,
         "dmesg": MAPPED.encode(),
         f"{KHO}/out/scratch_phys": b"0x1000\n",
+        f"{KHO}/out/scratch_len": b"0x1000\n",
         f"{KHO}/out/sub_fdts/memblock": carried[f"{KHO}/in/sub_fdts/memblock"],
         f"{CLOCKS}/available_clocksource": b"tsc hpet acpi_pm \n",
         f"{CLOCKS}/current_clocksource": b"tsc\n",
@@ -343,7 +344,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["ready"], document["carrier"]) == (True, "kho")
-    assert [c["name"] for c in document["carriers"]] == ["kho", "vmcore", "carveout", "luck"]
+    names = [c["name"] for c in document["carriers"]]
+    assert names == ["kho", "vmcore", "carveout", "luo", "luck"]
     (root / "proc/cmdline").write_text("kho=off\n")
     assert main(command) == 1
     told = capsys.readouterr()
@@ -364,3 +366,27 @@ def test_this_very_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert document["ready"] == ("failed" not in states_found.values())
     assert {"root", "bcc", "systemd", "disk"} <= set(states_found)
     assert states_found["root"] == ("ok" if os.geteuid() == 0 else "warning")
+
+
+@pytest.mark.parametrize(
+    ("memory", "state", "found"),
+    [("00000000-3fffffff", "warning", "608 MiB in 3 scratch areas, 59.4% of 1 GiB"),
+     ("00000000-fffffffff", "ok", "608 MiB in 3 scratch areas, 0.9% of 64 GiB"),
+     ("00000000-00000000", "ok", "608 MiB in 3 scratch areas")],
+)  # fmt: skip
+def test_what_kho_costs(tmp_path: Path, memory: str, state: str, found: str) -> None:
+    files = {
+        f"{KHO}/out/scratch_phys": b"0x73400000\n0x7fc00000\n0x4d400000\n",
+        f"{KHO}/out/scratch_len": b"0x9800000\n0x0\n0x1c800000\n",
+        "proc/iomem": f"{memory} : System RAM\n".encode(),
+    }
+    check = checks(tmp_path, good_machine(**files))["kho-cost"]
+    assert (check.state, check.found) == (state, found)
+    assert ("kho_scratch=" in check.remedy) == (state == "warning")
+
+
+def test_what_kho_costs_where_it_is_off_or_hidden(tmp_path: Path) -> None:
+    off = replace(good_machine(**{f"{KHO}/out/scratch_len": None}), cmdline="kho=off")
+    assert checks(tmp_path / "off", off)["kho-cost"].found == "none: KHO is off"
+    hidden = good_machine(**{f"{KHO}/out/scratch_len": None})
+    assert checks(tmp_path / "hidden", hidden)["kho-cost"].state == "unknown"

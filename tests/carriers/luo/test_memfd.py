@@ -1,6 +1,6 @@
 """LUO: what a machine has of it, and what its calls say where it is not there.
 
-The calls themselves run in the lab (``tests/lab/test_luo.py``).
+The calls themselves run in the lab (``tests/lab/guests/test_no_disk.py``).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from tracekit.capture.cmdline.carried import (
     size_text,
     still_kept,
 )
+from tracekit.capture.cmdline.luo_probes import luo_probes
 from tracekit.carriers.carve_out import halves
 from tracekit.carriers.choice import carrier_of
 from tracekit.carriers.memory_use import Memory
@@ -218,6 +219,7 @@ def next_cmdline(
     added.append(_quoted("trace_event", ",".join(dict.fromkeys((*own, *events)))))
     if session is not None:
         added.append(_quoted(SESSION_PARAMETER, session))
+    added += luo_probes(map(_name, kept), MAX_CMDLINE - len(" ".join([*kept, *added, *init])))
     cmdline = " ".join([*kept, *added, *init])
     _check_length(cmdline)
     check_memmaps(cmdline, sum(size for _, size in halves(command)))

@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tracekit.capture.doctor.check import Check
+from tracekit.capture.kho.cost import LARGE, cost_of, cost_sentence
+from tracekit.capture.kho.evidence import from_machine
 from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.carriers.machine import Machine, lockdown_mode, mapped_instances
 from tracekit.errors import SourceError
@@ -72,6 +74,24 @@ def kho(m: Machine) -> Check:
         if m.option("KEXEC_HANDOVER_DEBUGFS") == "y" else
         "build the kernel with CONFIG_KEXEC_HANDOVER_DEBUGFS=y; recover then needs less guessing",
     )  # fmt: skip
+
+
+def kho_cost(m: Machine) -> Check:
+    """The memory that KHO's scratch areas take."""
+    with ExitStack() as stack:
+        cost = cost_of(from_machine(m.root, stack, deep=False))
+    if cost is None:
+        off = m.kho_enabled is False or m.option("KEXEC_HANDOVER") == "n" or m.gave_up_kho
+        if off:
+            return Check("kho-cost", "ok", "none: KHO is off")
+        return Check("kho-cost", "unknown", "debugfs does not show the scratch areas",
+                     _AS_ROOT if m.blind else "mount debugfs")  # fmt: skip
+    found = cost_sentence(cost)
+    if (cost.share or 0) < LARGE:
+        return Check("kho-cost", "ok", found)
+    return Check("kho-cost", "warning", found,
+                 "kho_scratch=LOW,GLOBAL,PERNODE sets the sizes: 'tracekit kho' tells what "
+                 "follows")  # fmt: skip
 
 
 def _debugfs(m: Machine) -> bool:
@@ -211,6 +231,7 @@ def lockdown(m: Machine) -> Check:
 
 CHECKS: tuple[Callable[[Machine], Check], ...] = (
     kho,
+    kho_cost,
     regions,
     instance,
     ping_pong,

@@ -278,6 +278,7 @@ def read_dead_kernel(kernel: Kernel, pids: tuple[int, ...] = ()) -> DeadKernel:
     )
     files["proc/kallsyms"], files["proc/modules"] = _symbols(kernel)
     files["sys/kernel/notes"] = _notes(known.build_id)
+    files["sys/kernel/btf/vmlinux"] = kernel.types.data
 
     def log() -> None:
         files["dmesg"] = dmesg(log_records(kernel)).encode()

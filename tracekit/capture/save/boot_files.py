@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracekit.capture.kho.save import save_kho
 from tracekit.capture.save.boots import known_boots
 from tracekit.capture.save.clocks import (
     clock_readings,
@@ -17,6 +18,7 @@ from tracekit.capture.save.clocks import (
     merge_samples,
     valid_sample,
 )
+from tracekit.capture.save.enumerators import save_enumerators
 from tracekit.capture.save.kernel import describe_kernel, remarks_on
 from tracekit.capture.save.kernel_log import joined_log
 from tracekit.capture.save.knowledge import TABLES, Knowledge, event_of
@@ -24,7 +26,7 @@ from tracekit.errors import SessionError, Severity, SourceError
 from tracekit.remarks import Progress, Remarks
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json
-from tracekit.sysroot import KHO_ROOTS, TRACEFS, Sysroot, find_tracefs
+from tracekit.sysroot import TRACEFS, Sysroot, find_tracefs
 
 __all__ = [
     "Saving",
@@ -70,6 +72,7 @@ _INSTANCE_FILES = (
 _BOOT_FILES: Mapping[str, tuple[str, Severity | None]] = {
     "iomem": ("proc/iomem", "info"),
     "cpuinfo": ("proc/cpuinfo", None),
+    "meminfo": ("proc/meminfo", None),
     "config.gz": ("proc/config.gz", None),
 }
 _FACTS: Mapping[str, tuple[str, Severity | None]] = {
@@ -187,6 +190,7 @@ def _save_tracefs(saving: Saving, tracefs: str) -> int:
                 formats[name] = data
             knowledge.keep(f"tracefs/{name}", data)
         gone |= knowledge.keep_formats(formats, {name for name, _ in files})
+    save_enumerators(saving.root, saving.writer, saving.boot, saving.remarks, formats.values())
     return len(formats)
 
 
@@ -226,24 +230,6 @@ def _refresh_formats(saving: Saving, tracefs: str, dynamic: set[str]) -> None:
                 tree.write(name.removeprefix("events/"), data)
             except SessionError as error:
                 saving.remarks.add("name-refused", "warning", name, str(error))
-
-
-def _save_kho(saving: Saving) -> None:
-    """Save KHO's data in debugfs: what came ``in`` and what is to go ``out``."""
-    exists = saving.root.exists
-    place = next((p for p in KHO_ROOTS if exists(f"{p}/in") or exists(f"{p}/out")), None)
-    if place is None:
-        return
-    with saving.writer.tree(saving.rel("kho")) as tree:
-        for side in ("in", "out"):
-            blobs = saving.glob(f"{place}/{side}/sub_fdts/*")
-            for name in ("fdt", "scratch_phys", "scratch_len"):
-                blobs += saving.glob(f"{place}/{side}/{name}")
-            for rel in blobs:
-                data = saving.get(rel)
-                *above, name = rel.removeprefix(f"{place}/").split("/")
-                if data is not None:
-                    tree.write("/".join((*above, safe_name(name))), data)
 
 
 def save_clocks(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -342,7 +328,7 @@ def save_boot(
         )
     else:
         formats = _save_tracefs(saving, tracefs)
-    _save_kho(saving)
+    save_kho(saving.root, saving.writer, saving.boot, saving.remarks)
     save_symbols(saving, anew="proc/kallsyms" in saving.at_hand)
     for name, (rel, absent) in _BOOT_FILES.items():
         if (data := saving.get(rel, absent)) is not None:

@@ -15,7 +15,7 @@ from tracekit.carriers.dumps.signatures import HEAD, identify
 from tracekit.carriers.memory import PhysicalMemory, Range
 from tracekit.errors import SourceError
 
-__all__ = ["ElfCore"]
+__all__ = ["ElfCore", "VirtualMemory"]
 
 _NO_ADDRESS = (1 << 64) - 1
 _MAX_SEGMENTS = 1 << 16  # PN_XNUM would take the count from elsewhere; no kernel writes that many
@@ -37,7 +37,7 @@ class ElfCore(PhysicalMemory):
         Raises :class:`~tracekit.errors.SourceError` when it is not a 64-bit little-endian ELF core.
         """
         headers = _headers(stream, source)
-        super().__init__(stream, source, _segments(headers))
+        super().__init__(stream, source, _segments(headers, "p_paddr"))
         notes = list(_notes(self._note_bytes(headers)))
         self.vmcoreinfo = next((data for name, _, data in notes if name == b"VMCOREINFO"), b"")
         # QEMU numbers CPUs there
@@ -58,6 +58,14 @@ class ElfCore(PhysicalMemory):
                 except SourceError:
                     break
         return b""
+
+
+class VirtualMemory(PhysicalMemory):
+    """The kernel's virtual memory that an ELF core holds: its ``ranges`` are virtual ones."""
+
+    def __init__(self, stream: BinaryIO, source: str) -> None:
+        """As of :class:`ElfCore`."""
+        super().__init__(stream, source, _segments(_headers(stream, source), "p_vaddr"))
 
 
 def _notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
@@ -99,14 +107,14 @@ def _headers(stream: BinaryIO, source: str) -> list[Any]:
         raise SourceError(f"{source}: not an ELF core: {_what(stream, error)}") from error
 
 
-def _segments(headers: list[Any]) -> list[Range]:
+def _segments(headers: list[Any], field: str) -> list[Range]:
     return [
-        Range(header["p_paddr"], size, header["p_offset"])
+        Range(header[field], size, header["p_offset"])
         for header in headers
         if header["p_type"] == "PT_LOAD"
-        and header["p_paddr"] != _NO_ADDRESS
+        and header[field] != _NO_ADDRESS
         and (size := min(header["p_filesz"], header["p_memsz"])) > 0
-        and header["p_paddr"] + size <= 1 << 64
+        and header[field] + size <= 1 << 64
         and header["p_offset"] + size <= _MAX_OFFSET
     ]
 

@@ -301,7 +301,7 @@ def compile_print_fmt(
     """
     try:
         text, args = parse_print_fmt(fmt.print_fmt, fmt.full_name)
-        printer = _Printer(fmt, ctx, {**CONSTANTS, **(constants or {})})
+        printer = _Printer(fmt, ctx, {**CONSTANTS, **ctx.constants, **(constants or {})})
         return _renderer(printer, _pieces(printer, text, args))
     except RecursionError:
         raise FormatError(f"{fmt.full_name}: print fmt: nested too deep") from None

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tracekit.cli.printed.kho import handed_over_lines, left_running_lines, step_table
 from tracekit.report.canary import canary_lines
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
@@ -309,6 +310,12 @@ def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     if report.canaries:
         lines = (Text(line, style) for line, style in canary_lines(report.canaries))
         yield "Canary", list(lines)
+    if report.handed_over:
+        yield "Handed over, and what arrived", list(handed_over_lines(report))
+    if report.kho_steps:
+        yield "Preserving and taking up", [step_table(report)]
+    if report.left_running:
+        yield "PCI devices left running", list(left_running_lines(report))
     yield "Record", [*_boots(report), *_probes(report)]
     if report.last_events:
         which = "last jump" if several else "jump"

@@ -1,0 +1,258 @@
+"""LUO's sessions as the running kernel has them, read from its own memory.
+
+No file shows them, and to ask for one through ``/dev/liveupdate`` takes it. The kernel's lists
+(``luo_session_global`` in ``kernel/liveupdate/luo_session.c``, ``luo_file_handler_list`` in
+``luo_file.c``) are found by kallsyms, their members by BTF; ``/proc/kcore`` has the memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tracekit.btf import Btf
+from tracekit.carriers.dumps.elf_core import VirtualMemory
+from tracekit.errors import ParseError, SourceError
+from tracekit.kho.luo import LuoFile, LuoHeader, LuoSession, read_luo
+from tracekit.kho.memory import Reader
+from tracekit.sysroot import Sysroot
+
+__all__ = [
+    "KernelView",
+    "LiveFile",
+    "LiveSession",
+    "LuoState",
+    "luo_state_from_dict",
+    "open_view",
+    "read_state",
+]
+
+_SYMBOLS = ("kho_out", "luo_session_global", "luo_file_handler_list")
+_LINE = re.compile(rb"^([0-9a-f]{1,16}) \w (%s)$" % "|".join(_SYMBOLS).encode(), re.M)
+_BTF = "sys/kernel/btf/vmlinux"
+_MOST_SESSIONS, _MOST_FILES, _MOST_HANDLERS = 1 << 12, 1 << 14, 64
+_NAME, _COMPATIBLE = 64, 48
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A preserved file: its handler, the handler's data, the token.
+
+    ``retrieved``: 1 if it was, 0 if not, negative the error of trying; None where it is not known.
+    """
+
+    handler: str
+    data: int
+    token: int
+    retrieved: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A session; ``retrieved``: by whoever opened it in this kernel, None where not known."""
+
+    name: str
+    retrieved: bool | None
+    files: tuple[LiveFile, ...]
+
+    def plain(self) -> LuoSession:
+        """As it is handed over."""
+        files = tuple(LuoFile(f.handler, f.data, f.token) for f in self.files)
+        return LuoSession(self.name, len(files), files)
+
+
+@dataclass(frozen=True, slots=True)
+class LuoState:
+    """``incoming``: the sessions that came and are not finished; ``outgoing``: those to be kept.
+
+    ``opened``: whether ``/dev/liveupdate`` was opened since, which is when the kernel takes up
+    what came; before, ``incoming`` is as the old kernel wrote it. ``handlers``: the kinds of files
+    that can be preserved.
+    """
+
+    incoming: tuple[LiveSession, ...]
+    outgoing: tuple[LiveSession, ...]
+    opened: bool | None
+    handlers: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return asdict(self)
+
+
+def _file_from(document: Mapping[str, Any]) -> LiveFile:
+    data, token, got = (document[key] for key in ("data", "token", "retrieved"))
+    if not all(isinstance(value, int) for value in (data, token, got or 0)):
+        raise TypeError("no numbers")
+    return LiveFile(str(document["handler"])[:_COMPATIBLE], data, token, got)
+
+
+def _session_from(document: Mapping[str, Any]) -> LiveSession:
+    files = tuple(_file_from(one) for one in document["files"][:_MOST_FILES])
+    retrieved = document["retrieved"]
+    return LiveSession(
+        str(document["name"])[:_NAME], None if retrieved is None else bool(retrieved), files
+    )
+
+
+def luo_state_from_dict(document: Mapping[str, Any]) -> LuoState:
+    """What :meth:`LuoState.as_dict` made.
+
+    Raises :class:`KeyError` or :class:`TypeError` for anything else.
+    """
+    incoming, outgoing = (
+        tuple(_session_from(one) for one in document[key][:_MOST_SESSIONS])
+        for key in ("incoming", "outgoing")
+    )
+    opened = document["opened"]
+    handlers = tuple(str(name)[:_COMPATIBLE] for name in document["handlers"][:_MOST_HANDLERS])
+    return LuoState(incoming, outgoing, None if opened is None else bool(opened), handlers)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """The running kernel's memory: by virtual address, with its symbols and types."""
+
+    symbols: Mapping[str, int]
+    memory: VirtualMemory
+    btf: Btf | None
+
+    def number(self, address: int, size: int = 8) -> int:
+        """An unsigned integer. Raises :class:`~tracekit.errors.SourceError`."""
+        return int.from_bytes(self.memory.read(address, size), "little")
+
+    def text(self, address: int, size: int) -> str:
+        """A NUL-terminated text in a field of ``size`` bytes, or shorter."""
+        raw = self.memory.read(address, size)
+        return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+    def symbol(self, name: str) -> int:
+        """A symbol's address. Raises :class:`~tracekit.errors.SourceError`."""
+        address = self.symbols.get(name)
+        if not address:
+            raise SourceError(f"kallsyms has no address of {name}")
+        return address
+
+    def offset(self, structure: str, path: str) -> int:
+        """Where a member is. Raises :class:`~tracekit.errors.SourceError`."""
+        member = self.btf.member(structure, path) if self.btf is not None else None
+        if member is None:
+            raise SourceError(f"{_BTF} tells of no {structure}.{path}")
+        return member.offset
+
+    def has(self, structure: str, path: str) -> bool:
+        """Whether there is such a member."""
+        return self.btf is not None and self.btf.member(structure, path) is not None
+
+    def entries(self, head: int, structure: str, path: str, most: int) -> Iterator[int]:
+        """The structures on a list: ``struct list_head``, its member ``path`` in each."""
+        offset, at, seen = self.offset(structure, path), self.number(head), set[int]()
+        while at != head:
+            if at in seen or len(seen) >= most:
+                raise SourceError(f"the list of {structure} at {head:#x} does not end")
+            seen.add(at)
+            yield at - offset
+            at = self.number(at)
+
+
+def open_view(root: Sysroot, kallsyms: bytes | None = None, *, types: bool = True) -> KernelView:
+    """Open the kernel's memory. The caller closes ``memory``.
+
+    ``kallsyms`` where it has been read already; ``types``: whether BTF is needed, which takes a
+    while. Raises :class:`~tracekit.errors.SourceError`, saying what is missing.
+    """
+    text = kallsyms if kallsyms is not None else root.read("proc/kallsyms")
+    symbols = {m[2].decode(): int(m[1], 16) for m in _LINE.finditer(text)}
+    if not any(symbols.values()):
+        raise SourceError(f"{root.where('proc/kallsyms')} has no address of {', '.join(_SYMBOLS)}")
+    data = root.get(_BTF) if types else None
+    btf = None
+    if data is not None:
+        try:
+            btf = Btf(data)
+        except ParseError:
+            btf = None
+    stream = root.open_binary("proc/kcore")
+    if stream is None:
+        raise SourceError(f"{root.where('proc/kcore')}: no such file")
+    try:
+        return KernelView(symbols, VirtualMemory(stream, root.where("proc/kcore")), btf)
+    except SourceError:
+        stream.close()
+        raise
+
+
+def _files(view: KernelView, session: int) -> Iterator[LiveFile]:
+    head = session + view.offset("luo_session", "file_set.files_list")
+    at = {name: view.offset("luo_file", name) for name in ("fh", "serialized_data", "token")}
+    handler = view.offset("liveupdate_file_handler", "compatible")
+    status = view.has("luo_file", "retrieve_status")
+    got = view.offset("luo_file", "retrieve_status" if status else "retrieved")
+    for file in view.entries(head, "luo_file", "list", _MOST_FILES):
+        state = view.number(file + got, 4 if status else 1)
+        yield LiveFile(
+            view.text(view.number(file + at["fh"]) + handler, _COMPATIBLE),
+            view.number(file + at["serialized_data"]),
+            view.number(file + at["token"]),
+            state - (1 << 32) if state >> 31 else state,
+        )
+
+
+def _sessions(view: KernelView, header: int) -> Iterator[LiveSession]:
+    head = header + view.offset("luo_session_header", "list")
+    name, got = view.offset("luo_session", "name"), view.offset("luo_session", "retrieved")
+    for session in view.entries(head, "luo_session", "list", _MOST_SESSIONS):
+        yield LiveSession(
+            view.text(session + name, _NAME),
+            bool(view.number(session + got, 1)),
+            tuple(_files(view, session)),
+        )
+
+
+def _pending(view: KernelView, header: int, read: Reader) -> tuple[LiveSession, ...] | None:
+    """The sessions that came and that nobody has asked for yet; None where there are none."""
+    if not view.has("luo_session_header", "block_set.head_pa"):
+        return None
+    address = view.number(header + view.offset("luo_session_header", "block_set.head_pa"))
+    if not address:
+        return None
+    layout = 5 if view.has("luo_file_set", "block_set") else 4
+    found = read_luo(LuoHeader("", None, address, 0, layout=layout), read)
+    if found.sessions is None:
+        raise SourceError(f"the sessions at {address:#x} cannot be read")
+    return tuple(
+        LiveSession(
+            s.name, None, tuple(LiveFile(f.compatible, f.data, f.token, None) for f in s.files)
+        )
+        for s in found.sessions
+    )
+
+
+def _handlers(view: KernelView) -> Iterator[str]:
+    """Texts in the handlers: an array, or where it is a pointer what it points to."""
+    compatible = view.offset("liveupdate_file_handler", "compatible")
+    head = view.symbol("luo_file_handler_list")
+    for handler in view.entries(head, "liveupdate_file_handler", "list", _MOST_HANDLERS):
+        yield view.text(handler + compatible, _COMPATIBLE)
+
+
+def read_state(view: KernelView, read: Reader) -> LuoState:
+    """The state; ``read`` reads physical memory.
+
+    Raises :class:`~tracekit.errors.SourceError`, saying what is missing: LUO is not in this
+    kernel, or its types are not known.
+    """
+    both = view.symbol("luo_session_global")
+    incoming = both + view.offset("luo_session_global", "incoming")
+    outgoing = both + view.offset("luo_session_global", "outgoing")
+    active = view.number(incoming + view.offset("luo_session_header", "active"), 1)
+    pending = _pending(view, incoming, read)
+    came = tuple(_sessions(view, incoming))
+    return LuoState(
+        pending if pending is not None else came,
+        tuple(_sessions(view, outgoing)),
+        pending is None if active else None,
+        tuple(_handlers(view)),
+    )

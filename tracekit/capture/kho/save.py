@@ -1,0 +1,75 @@
+"""Keeps KHO's data of the running kernel in a session: ``boots/N/kho/`` and ``devices.json``.
+
+What the blobs point to is kept as well: the pages that were read to show them.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+
+from tracekit.capture.kho.evidence import SIDES, Evidence, from_machine
+from tracekit.capture.kho.inspect import sections
+from tracekit.capture.kho.luo_state import LuoState, luo_state_from_dict
+from tracekit.capture.kho.saved import LUO_CAME, LUO_NOW
+from tracekit.kho.memory import Recorder
+from tracekit.remarks import Remarks
+from tracekit.session import SessionWriter, safe_name
+from tracekit.session.files import dump_json
+from tracekit.sysroot import Sysroot
+
+__all__ = ["save_kho"]
+
+_IN_MEMORY = "in/memory.bin"
+_NEEDED = {"map": "the list of preserved pages", "luo": "LUO's sessions"}
+
+
+def _remarks(evidence: Evidence, remarks: Remarks) -> None:
+    for what, why in evidence.unseen.items():
+        if evidence.files and what in _NEEDED:
+            message = f"{_NEEDED[what]} could not be read, and are not saved: {why}"
+            remarks.add("kho-unseen", "info", f"kho {what}", message)
+
+
+def _came(writer: SessionWriter, rel: str, state: LuoState | None) -> LuoState | None:
+    """The state as it was when the kernel came up, by an earlier save or by this one."""
+    try:
+        return luo_state_from_dict(json.loads(writer.read(rel) or b""))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return state if state is not None and state.incoming else None
+
+
+def save_kho(root: Sysroot, writer: SessionWriter, boot: int, remarks: Remarks) -> None:
+    """Save KHO's data, the list of preserved memory, LUO's sessions and the PCI devices.
+
+    Of what an earlier save of this boot found, the sessions that came are kept, and the memory
+    they lie in: once they are taken up they are gone.
+    """
+    rel = f"boots/{boot}"
+    with ExitStack() as stack:
+        kallsyms = writer.read(f"{rel}/kallsyms") if root.live else None
+        evidence = from_machine(root, stack, kallsyms)
+        if root.live:  # a saved tree rarely has the memory
+            _remarks(evidence, remarks)
+        sections(evidence)  # reads the memory that blobs point to
+        if evidence.files:
+            came = _came(writer, f"{rel}/kho/{LUO_CAME}", evidence.luo)
+            kept_before = writer.has(f"{rel}/kho/{_IN_MEMORY}")
+            with writer.tree(f"{rel}/kho", lambda name: name.startswith(_IN_MEMORY)) as tree:
+                for name, data in evidence.files.items():
+                    *above, last = name.split("/")
+                    tree.write("/".join((*above, safe_name(last))), data)
+                for side, kept in evidence.maps.items():
+                    tree.write(f"{side}/map.json", dump_json(kept.as_dict()))
+                for side in SIDES:
+                    read = evidence.read.get(side)
+                    pages = read.pack() if isinstance(read, Recorder) else b""
+                    if pages and not (side == "in" and kept_before):
+                        tree.write(f"{side}/memory.bin", pages, compressed=True)
+                if evidence.luo is not None:
+                    tree.write(LUO_NOW, dump_json(evidence.luo.as_dict()))
+                if came is not None:
+                    tree.write(LUO_CAME, dump_json(came.as_dict()))
+        if evidence.devices:
+            document = {"devices": [device.as_dict() for device in evidence.devices]}
+            writer.write(f"{rel}/devices.json", dump_json(document))

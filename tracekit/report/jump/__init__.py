@@ -1,0 +1,1 @@
+"""What crossed at a jump: handed over, preserved, taken up, left running."""
