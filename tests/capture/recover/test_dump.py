@@ -194,6 +194,31 @@ def test_all_arrays_on_one_axis_by_the_clocks_parameters(capture, tmp_path) -> N
         assert error is not None and int(error[1]) < 1000
 
 
+def test_a_sparse_dump_of_a_large_machine(recovered, capture, tmp_path) -> None:
+    """64 GiB, 10 MB of which take room; the note is to be found in it, and no panic ends that."""
+    memory, note = load(capture("vmcore-7.2") / "vmcore")
+    text = note.split(b"CRASHTIME")[0]
+    memory.poke(0x3D4018, text + b"\0")
+    begin, size = 1 << 20, 64 << 30
+    head = write_core([Segment(0, b"", memory=size)])
+    header = struct.pack("<IIQQQQQQ", 1, 7, begin, 0, 0, size, size, 4096)
+    dump = tmp_path / "dump"
+    with dump.open("wb") as file:
+        file.write(head[:64] + header)
+        for address, page in memory.pages.items():
+            file.seek(begin + address)
+            file.write(page)
+        file.truncate(begin + size)
+    result = recover_dump(str(dump), tmp_path / "session")
+    # what was cut out of it is zeros here
+    whole = {array.name: array for array in recovered("vmcore-7.2").arrays}
+    assert {a.name: (a.clock, a.events) for a in result.arrays} == {
+        name: (array.clock, array.events) for name, array in whole.items()
+    }
+    pages = {array.name: array.pages for array in result.arrays}
+    assert [pages[name] for name in ("big", "used")] == [whole[n].pages for n in ("big", "used")]
+
+
 def test_what_is_no_kernels_memory(tmp_path) -> None:
     dump = tmp_path / "dump"
     dump.write_bytes(write_core([Segment(0x1000, bytes(8192))]))

@@ -7,6 +7,8 @@ writes it for vmalloc and module memory). Offline, poisoned and unaccepted pages
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -47,6 +49,21 @@ class ElfCore(PhysicalMemory):
                 for name, kind, data in notes
                 if (name, kind) == (b"CORE", _NT_PRSTATUS) and len(data) >= _PID_AT + _PID.size
             )
+
+    def hole(self, address: int, size: int) -> int:
+        """How many bytes from ``address`` on are in a hole of the file: zeros that take no room."""
+        offset, length = next(self._pieces(address, size), (None, 0))
+        if offset is None:
+            return length
+        try:
+            fd = self._stream.fileno()
+            position = os.lseek(fd, 0, os.SEEK_CUR)
+            try:
+                return min(length, os.lseek(fd, offset, os.SEEK_DATA) - offset)
+            finally:
+                os.lseek(fd, position, os.SEEK_SET)  # where the stream believes to be
+        except OSError as error:
+            return length if error.errno == errno.ENXIO else 0  # ENXIO: no data up to the end
 
     def _note_bytes(self, headers: list[Any]) -> bytes:
         """The first segment of notes; b'' without one that can be read."""
