@@ -5,11 +5,13 @@ So it is saved into a session by what saves a running kernel.
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tracekit.errors import SourceError
 from tracekit.kmemory.arrays import TraceArray, TraceBuffer, trace_arrays
@@ -78,6 +80,19 @@ class DumpTree(Sysroot):
     def names(self, rel: str) -> list[str]:
         """The names in a directory."""
         return sorted(self._folders.get("" if rel == "." else rel, ()))
+
+    def link(self, rel: str) -> str:
+        """There are no links."""
+        return ""
+
+    def open_binary(self, rel: str) -> BinaryIO | None:
+        """The file, or None."""
+        data = self._files.get(rel)
+        return None if data is None else io.BytesIO(data)
+
+    def open_memory(self, rel: str) -> BinaryIO | None:
+        """No device of memory: what is in the dump has been read."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
