@@ -32,7 +32,7 @@ def test_a_kexec_over_kho() -> None:
     assert planned.scripts == (
         "tracekit handover --kernel /boot/vmlinuz-7.3.4 --initrd /boot/initrd --append"
         " 'console=ttyS0 loglevel=4 panic=-1 nr_cpus=2' -o /var/lib/tracekit/session --no-bpf\n",
-        "tracekit recover /var/lib/tracekit/session\n",
+        "tracekit recover\n",
     )
     assert (planned.kernel, planned.cpus, planned.restarts, planned.panics) == (
         "7.3.4", 4, False, 0,

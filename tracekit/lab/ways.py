@@ -130,9 +130,7 @@ def _load_crash_kernel(journey: Journey) -> str:
 def recovery(journey: Journey) -> str:
     """Shell: what the next kernel does; after a panic only the crash kernel does it."""
     crash = "test -e /proc/vmcore || { echo 'this is no crash kernel'; exit 1; }\n"
-    return (
-        crash if journey.down == "panic" else ""
-    ) + f"tracekit recover {shlex.quote(journey.session)}\n"
+    return f"{crash if journey.down == 'panic' else ''}tracekit recover\n"
 
 
 def plan(journey: Journey) -> Plan:

@@ -1,18 +1,24 @@
-"""Debian's stock kernel with a carve-out, booted through the real GRUB.
+"""Debian's stock kernels with a carve-out, set up through the real GRUB: every way down in one run.
 
-One run: the machine boots from a disk, records and restarts through the firmware and GRUB; records
-again and panics into a crash kernel. After each the record is there, and nobody says where.
+The machine boots from a disk with the menu that ``tracekit setup`` has brought about, records and
+restarts through the firmware and GRUB; then a kexec to the same kernel, to a newer one and back;
+then a panic into a crash kernel. After each the next kernel's ``tracekit recover`` has no argument.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+import tracekit
 from tests.support.guest import (
     STOCK,
+    STOCK_NEW,
     found_marks,
     grub_root,
     grub_run,
@@ -20,70 +26,95 @@ from tests.support.guest import (
     need_kernel,
 )
 from tracekit.carriers.carrier import Way
+from tracekit.cli import main
 from tracekit.lab.grub import grub_mkconfig
 from tracekit.lab.machine import Plan, Result
 from tracekit.lab.ways import Journey, goodbye, recovery
+from tracekit.recording import Recording
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
 
 INSTANCE = "trace_instance=tk^traceoff@0x70000000:8M"
 OUTPUT = "/var/lib/tracekit"
+#: What each boot is left by, and for which kernel; the last one's is the crash kernel.
+STEPS: tuple[tuple[str, Way, str], ...] = (
+    ("reboot", "reboot", STOCK),
+    ("same", "kexec", STOCK),
+    ("newer", "kexec", STOCK_NEW),
+    ("older", "kexec", STOCK),
+    ("panic", "panic", STOCK),
+)
+MARKS = {cpu: list(range(1, 24)) for cpu in (0, 1)}
 
 
-def journey(way: Way) -> Journey:
-    """A way down that is recorded into a session of its name, with markers on both CPUs."""
-    kernel = need_kernel(STOCK)
-    record = ("--no-bpf", "--events", "handover")
-    return Journey(
-        kernel, kernel, "carveout", way, record=record, session=f"{OUTPUT}/{way}",
-        while_recording=marks_on_cpus(23),
-    )  # fmt: skip
+def set_up(root: Path) -> None:
+    """What ``setup --apply`` writes for GRUB; the crash kernel's memory is the user's business."""
+    words = ["setup", "--apply", "--root", str(root), "--carrier", "carveout"]
+    done = CliRunner().invoke(main, [*words, "--address", "0x70000000", "--program", "/bin/true"])
+    assert done.exit_code == 0, done.output
+    defaults = root / "etc/default/grub"
+    defaults.write_text(defaults.read_text().replace('LINUX="', 'LINUX="crashkernel=256M '))
 
 
-def write(root: Path, backslashes: int) -> None:
-    """A grub.d file with a carve-out whose ``$`` has so many backslashes before it."""
-    words = f"memmap=16M{chr(92) * backslashes}$0x70000000 {INSTANCE} crashkernel=256M"
-    text = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {words}"\n'
-    (root / "etc/default/grub.d/tracekit.cfg").write_text(text)
-
-
-@pytest.mark.parametrize(("backslashes", "there"), [(1, "16M$"), (3, "16M\\$")])
-def test_what_reaches_the_menu(tmp_path: Path, backslashes: int, there: str) -> None:
-    """The file's quotes take some away. GRUB reads the menu as a script, so it needs one left."""
+def test_what_reaches_the_menu(tmp_path: Path) -> None:
+    """The file's quotes take backslashes away. GRUB reads the menu as a script: one is left."""
     root = grub_root(tmp_path, STOCK)
-    write(root, backslashes)
-    menu = grub_mkconfig(root)
-    entries = [line for line in menu.splitlines() if line.strip().startswith("linux")]
+    set_up(root)
+    assert "memmap=16M\\\\\\$0x70000000" in (root / "etc/default/grub.d/tracekit.cfg").read_text()
+    entries = [line for line in grub_mkconfig(root).splitlines() if re.match(r"\s*linux", line)]
     assert len(entries) == 3  # plain, in the submenu, and for rescue
-    for entry in entries:
-        found = re.search(r"memmap=(16M.*?)0x70000000", entry)
-        assert (found[1] if found else entry) == there
+    assert all("memmap=16M\\$0x70000000 " in entry for entry in entries)
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     base = tmp_path_factory.mktemp("grub")
     root = grub_root(base, STOCK)
-    write(root, 3)
-    reboot, panic = journey("reboot"), journey("panic")
+    set_up(root)
+    journeys = [
+        Journey(
+            need_kernel(STOCK), need_kernel(to), "carveout", way, while_recording=marks_on_cpus(23),
+            record=("--no-bpf", "--events", "handover"), session=f"{OUTPUT}/{name}",
+        )
+        for name, way, to in STEPS
+    ]  # fmt: skip
     seen = f"cp /proc/cmdline {OUTPUT}/cmdline-$(cat /lab/boot); cat /proc/iomem > {OUTPUT}/iomem\n"
-    scripts = (
-        f"{seen}{goodbye(reboot)}",
-        f"{seen}{recovery(reboot)}{goodbye(panic)}",
-        recovery(panic),
-    )
-    return grub_run(root, Plan(STOCK, scripts, panics=1, timeout=1500), base)
+    scripts = [f"{seen}{goodbye(journeys[0])}"]
+    for before, journey in pairwise(journeys):
+        scripts.append(f"{seen}{recovery(before)}{goodbye(journey)}")
+    scripts.append(recovery(journeys[-1]))
+    plan = Plan(STOCK, tuple(scripts), others=(STOCK_NEW,), panics=1, timeout=2400)
+    return grub_run(root, plan, base)
 
 
 def test_the_kernel_gets_the_dollar(result: Result) -> None:
     for boot in (0, 1):
-        words = (result.output / f"cmdline-{boot}").read_text().split()
+        words = shlex.split((result.output / f"cmdline-{boot}").read_text())
         assert words[0].startswith("BOOT_IMAGE=/boot/vmlinuz-")
         assert {"memmap=16M$0x70000000", INSTANCE} <= set(words)
     assert "\n70000000-70ffffff : Reserved\n" in (result.output / "iomem").read_text()
 
 
-@pytest.mark.parametrize("way", ["reboot", "panic"])
-def test_every_marker_on_every_cpu_survives(result: Result, way: str) -> None:
-    session = result.output / way
-    assert found_marks(session) == {cpu: list(range(1, 24)) for cpu in (0, 1)}
+@pytest.fixture(params=STEPS, ids=[name for name, _, _ in STEPS])
+def step(request: pytest.FixtureRequest, result: Result) -> tuple[str, Way, Recording]:
+    name, way, _ = request.param
+    return name, way, tracekit.open(result.output / name)
+
+
+def test_every_marker_on_every_cpu_survives(
+    step: tuple[str, Way, Recording], result: Result
+) -> None:
+    assert found_marks(result.output / step[0]) == MARKS
+
+
+def test_the_report_knows_the_way_and_the_clock(step: tuple[str, Way, Recording]) -> None:
+    _, way, recording = step
+    report = recording.report()
+    (jump,) = report.handovers
+    assert jump.way.name == way
+    assert report.boots[0].clock == "x86-tsc"
+    if way == "kexec":
+        assert jump.gap_ns is not None
+        assert jump.gap_error_ns is not None
+        assert "machine_kexec" in [e for e in report.last_events if e.cpu == 0][-1].event
+        assert {p.name for p in report.phases} >= {"device shutdown", "machine_kexec", "dark"}

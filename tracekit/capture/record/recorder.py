@@ -149,6 +149,7 @@ class Recorder:
         names = self.instance.remember_tasks()
         self._arm()
         save_boot(self._saving, self._kernel)  # from here on a kexec may come
+        self._lasting = tuple(self.remarks.diagnostics)
         self._keep_names(names)
         self._writer.finish("snapshot")
         self._saving = replace(self._saving, at_hand={})  # modules may come and go
@@ -158,7 +159,7 @@ class Recorder:
                 self.root, self.instance, self.options.bpf, self.remarks, earlier
             )
         save_symbols(self._saving, anew=True)  # the probes' programs have names, too
-        self._save(full=self.probing.mode == "kprobes")  # those events have formats of their own
+        self._save()  # kprobe events have formats of their own
 
     def _check_survival(self) -> None:
         """Remark on a record that nothing keeps; what is recorded until Ctrl-C is of use too."""
@@ -235,7 +236,7 @@ class Recorder:
             records += self.probing.counters()
         self._store(records)
         if not self.released and now - self._refreshed >= _REFRESH:
-            self._save(full=False)
+            self._save()
         return Status(
             now - self._begun, self.instance.stats(), self.probing.mode,
             self._written, self.probing.lost,
@@ -253,15 +254,13 @@ class Recorder:
         """Write ``tracekit: TEXT`` into the record."""
         self.instance.write("trace_marker", f"tracekit: {text}")
 
-    def _save(self, *, full: bool) -> None:
+    def _save(self, *, last: bool = False) -> None:
         self._refreshed = time.monotonic()
         self._mark_clock()
-        self.remarks.diagnostics = [
-            d for d in self.remarks.diagnostics if d.code in _OWN_REMARKS
-        ]  # the others are made again
-        if full:
-            save_boot(self._saving, self._kernel)
-        refresh_boot(self._saving, self._markers)
+        own = (d for d in self.remarks.diagnostics if d.code in _OWN_REMARKS)
+        self.remarks.diagnostics = [*dict.fromkeys([*self._lasting, *own])]
+        refresh_boot(self._saving, self._markers, last=last)
+        self.remarks.diagnostics = [*dict.fromkeys(self.remarks.diagnostics)]
         self._writer.write(f"boots/{self.boot}/bpf.json", self.probing.describe())
         self._writer.set_diagnostics(self.boot, self.remarks.diagnostics)
         os.fsync(self._part)
@@ -293,7 +292,7 @@ class Recorder:
         if standby:
             self.stand_by()
         self._store(self.probing.poll(0) + self.probing.counters())
-        self._save(full=True)
+        self._save(last=True)
         self._save_systemd()
         self.released = True
         os.close(self._part)

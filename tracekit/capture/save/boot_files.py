@@ -283,10 +283,13 @@ def save_symbols(saving: Saving, *, anew: bool = False) -> None:
         knowledge.save("kallsyms", kallsyms, compressed=True)
 
 
-def refresh_boot(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> None:
+def refresh_boot(
+    saving: Saving, markers: Sequence[Mapping[str, Any]] = (), *, last: bool = False
+) -> None:
     """Save again what changes while a boot is being recorded.
 
-    Names, events, modules, counters, clocks, the log.
+    Names, events, modules, counters, clocks, the log; the ``last`` time also what the loaded
+    kernel and what will be handed on have changed.
     """
     save_clocks(saving, markers)
     tracefs = find_tracefs(saving.root)
@@ -298,7 +301,16 @@ def refresh_boot(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> N
                 if (data := saving.get(rel, None)) is not None:
                     tree.write(name.removeprefix("instances/"), data)
     save_symbols(saving)
+    if last:
+        save_kho(saving.root, saving.writer, saving.boot, saving.remarks)
+        _save_kernel_files(saving)
     _save_log(saving)
+
+
+def _save_kernel_files(saving: Saving) -> None:
+    for name, (rel, absent) in _BOOT_FILES.items():
+        if (data := saving.get(rel, absent)) is not None:
+            saving.knowledge.save(name, data)
 
 
 def _with_earlier(saving: Saving, kernel: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,9 +342,7 @@ def save_boot(
         formats = _save_tracefs(saving, tracefs)
     save_kho(saving.root, saving.writer, saving.boot, saving.remarks)
     save_symbols(saving, anew="proc/kallsyms" in saving.at_hand)
-    for name, (rel, absent) in _BOOT_FILES.items():
-        if (data := saving.get(rel, absent)) is not None:
-            saving.knowledge.save(name, data)
+    _save_kernel_files(saving)
     _save_log(saving)
     kernel = _with_earlier(saving, kernel)
     for remark in remarks_on(kernel, f"boot {saving.boot}"):
