@@ -56,6 +56,7 @@ def test_unreadable_is_an_error(tree: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     root = Sysroot(tree)
     for call in (root.get, root.read, root.open_binary, root.names):
         with pytest.raises(SourceError, match="Permission denied"):

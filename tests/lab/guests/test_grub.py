@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import tracekit
 from tests.support.guest import (
@@ -26,7 +27,6 @@ from tests.support.guest import (
     need_kernel,
 )
 from tracekit.carriers.carrier import Way
-from tracekit.cli import main
 from tracekit.lab.grub import grub_mkconfig
 from tracekit.lab.machine import Plan, Result
 from tracekit.lab.ways import Journey, goodbye, recovery
@@ -49,9 +49,9 @@ MARKS = {cpu: list(range(1, 24)) for cpu in (0, 1)}
 
 def set_up(root: Path) -> None:
     """What ``setup --apply`` writes for GRUB; the crash kernel's memory is the user's business."""
-    words = ["setup", "--apply", "--root", str(root), "--carrier", "carveout"]
-    done = CliRunner().invoke(main, [*words, "--address", "0x70000000", "--program", "/bin/true"])
-    assert done.exit_code == 0, done.output
+    words = [sys.executable, "-m", "tracekit", "setup", "--apply", "--root", root]
+    more = ["--carrier", "carveout", "--address", "0x70000000", "--program", "/bin/true"]
+    subprocess.run([*words, *more], check=True)
     defaults = root / "etc/default/grub"
     defaults.write_text(defaults.read_text().replace('LINUX="', 'LINUX="crashkernel=256M '))
 
