@@ -277,22 +277,6 @@ class Btf:
             return None
         return self._plain(self._type(number)[3])
 
-    def constants(self, *labels: str) -> dict[str, int]:
-        """The values of enumerators, those of them that there are. One that is twice: the first."""
-        wanted, found = set(labels), dict[str, int]()
-        for numbers in self._named(_ENUM).values():
-            for number in numbers:
-                _, count, flag, _, pos = self._type(number)
-                for i in range(count):
-                    name, value = struct.unpack_from(
-                        "<Ii" if flag else "<II", self._data, pos + 8 * i
-                    )
-                    if (label := self._string(name)) in wanted:
-                        found.setdefault(label, value)
-            if len(found) == len(wanted):
-                break
-        return found
-
     def enumerators(self, labels: Collection[str]) -> dict[str, int]:
         """The values of enumerators of these names, those of them that there are.
 

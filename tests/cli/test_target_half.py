@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,19 @@ from tests.support.imports import sources
 from tests.support.machine_trees import new_machine, old_machine
 
 HEAVY = ("numpy", "pandas", "pyarrow", "textual")
-TARGET = ("capture", "carriers", "kho", "probes", "session", "sysroot", "binary", "text", "errors")
+TARGET = (
+    "capture",
+    "carriers",
+    "kho",
+    "kmemory",
+    "btf",
+    "probes",
+    "session",
+    "sysroot",
+    "binary",
+    "text",
+    "errors",
+)
 FORBID = f"""
 import sys
 class Forbid:
@@ -67,3 +80,9 @@ def test_the_commands_work(tmp_path: Path) -> None:
     done = tracekit("doctor", "--sysroot", old)
     assert done.returncode in (0, 1)  # 1: not ready, and what to do about it
     assert "Traceback" not in done.stderr and "kho" in done.stdout.lower(), done.stderr
+
+
+def test_a_dead_kernels_memory_is_read(capture: Callable[[str], Path], tmp_path: Path) -> None:
+    done = tracekit("recover", "--dump", capture("vmcore-7.2") / "vmcore", tmp_path / "S")
+    assert done.returncode == 0, done.stderr
+    assert "used: 7066 events" in done.stderr

@@ -21,6 +21,7 @@ from tests.support.bpf_records import (
 )
 from tests.support.clock_sim import Kernel, clock_input
 from tracekit.cli import main
+from tracekit.clocks.evidence import BootClockInput, BootClocks
 from tracekit.clocks.fit import Bracket
 from tracekit.clocks.relate import relate
 
@@ -229,3 +230,18 @@ def test_pairs_alone_relate_two_clocks_in_ns() -> None:
 def test_pairs_that_contradict_each_other_relate_nothing() -> None:
     pairs = [Bracket(0, 10**9, 10), Bracket(10**12, 10**9 + 5, 10**12 + 1)]
     assert relate(clock_input(0, "local"), "mono", (0, 10**10), None, pairs) is None
+
+
+def test_clocks_between_which_an_offset_alone_is() -> None:
+    """printk's clock, and the trace clocks that are the same, are so far ahead of ``local``."""
+    clocks = BootClocks(0, printk_offset_ns=-38_000_000)
+    local, of_global = BootClockInput(clocks, "local"), BootClockInput(clocks, "global")
+    found = relate(local, "global", (10**9, 2 * 10**9), None)
+    assert found is not None
+    assert (found.values, found.error_ns) == ((1_038_000_000, 2_038_000_000), 1)
+    found = relate(of_global, "local", (10**9, 2 * 10**9), None)
+    assert found is not None and found.values == (962_000_000, 1_962_000_000)
+    found = relate(of_global, "perf", (5, 6), None)
+    assert found is not None and found.values == (5, 6)
+    assert relate(local, "mono", (0, 1), None) is None
+    assert relate(BootClockInput(BootClocks(0), "local"), "global", (0, 1), None) is None

@@ -56,11 +56,13 @@ class PhysicalMemory:
     """Physical memory in a file. Closing it closes the file.
 
     ``ranges`` are the physical ranges it holds, in order of address; they may touch or overlap.
-    ``vmcoreinfo`` is the note of this name that came with it, b'' without one. Another way to read
-    than read() is a subclass's ``_read_at()``.
+    ``vmcoreinfo`` is the note of this name that came with it, b'' without one; ``current_pids`` the
+    task that each CPU had when a panic stopped it, where that was noted. Another way to read than
+    read() is a subclass's ``_read_at()``.
     """
 
     vmcoreinfo = b""
+    current_pids: tuple[int, ...] = ()
 
     def __init__(self, stream: BinaryIO, source: str, ranges: Iterable[Range]) -> None:
         """``source`` names ``stream`` in errors."""

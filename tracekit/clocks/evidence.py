@@ -60,6 +60,8 @@ class BootClocks:
     """The saved clock data of one boot.
 
     ``samples``: the untrusted contents of ``clocks.json`` and ``clocks-last.json``.
+    ``printk_offset_ns``: how far printk's clock is ahead of ``local``, where it was read
+    (``__sched_clock_offset``, kernel/sched/clock.c).
     ``by_firmware``: it came up through firmware, which may have reset the counter.
     """
 
@@ -67,6 +69,7 @@ class BootClocks:
     samples: Sequence[object] = ()
     dmesg: str = ""
     by_firmware: bool = False
+    printk_offset_ns: int | None = None
 
     @cached_property
     def evidence(self) -> BootEvidence:

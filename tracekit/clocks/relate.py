@@ -70,6 +70,9 @@ def relate(
     first, last = span
     if clock == boot.trace_clock:
         return Relation(clock, (first, last), (first, last), 0, "it is the same clock")
+    if (ahead := _ahead(boot, clock)) is not None:
+        method = "the offset of printk's clock, which is read with it"
+        return Relation(clock, (first, last), (first - ahead, last - ahead), 1, method)
     knots = sorted({first + (last - first) * i // _KNOTS for i in range(_KNOTS + 1)})
     known = boot.clocks.evidence
     if boot.trace_clock == "x86-tsc":
@@ -81,6 +84,20 @@ def relate(
         ]
     fitting = [r for r in relations if r and all(abs(v) < _FARTHEST for v in r.values)]
     return min(fitting, key=lambda r: r.error_ns, default=None)
+
+
+def _ahead(boot: BootClockInput, clock: str) -> int | None:
+    """How many ns ``clock`` is ahead of the trace clock, where an offset alone is between them.
+
+    ``perf`` and ``global`` are printk's clock, ``sched_clock_cpu()``: ``local`` and the offset.
+    """
+    offset = boot.clocks.printk_offset_ns
+    if offset is None:
+        return None
+    known = {"local": 0, "perf": offset, "global": offset}
+    if clock not in known or boot.trace_clock not in known:
+        return None
+    return known[clock] - known[boot.trace_clock]
 
 
 def _by_pairs(

@@ -19,7 +19,7 @@ __all__ = ["EventText", "event_formats", "header_page"]
 _MAX_EVENTS = 1 << 16
 _MAX_FIELDS = 1024
 _MAX_PRINT_FMT = 1 << 18  # some events list hundreds of flags
-_FLAGS = ("TRACE_EVENT_FL_CUSTOM", "TRACE_EVENT_FL_TRACEPOINT", "TRACE_EVENT_FL_DYNAMIC")
+_FLAGS = ("TRACE_EVENT_FL_CUSTOM", "TRACE_EVENT_FL_TRACEPOINT")
 _SYSCALL_FIELDS = "syscall_get_enter_fields"
 
 
@@ -51,7 +51,7 @@ def _field_line(field: Struct) -> str:
 class _Reader:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        flags = kernel.types.constants(*_FLAGS)
+        flags = kernel.types.enumerators(_FLAGS)
         self._custom = flags.get("TRACE_EVENT_FL_CUSTOM", 0)
         self._tracepoint = flags.get("TRACE_EVENT_FL_TRACEPOINT", 0)
         self._common = self._lines(kernel.symbol("ftrace_common_fields"))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tracekit.errors import ParseError, SourceError
@@ -84,12 +84,18 @@ def parse_vmcoreinfo(data: bytes, source: str = "VMCOREINFO") -> Vmcoreinfo:
 
 def _chunks(memory: Memory) -> Iterator[tuple[int, bytes]]:
     """(physical address, bytes) of all memory, as far as it can be read."""
+    hole: Callable[[int, int], int] = getattr(memory, "hole", lambda address, size: 0)
     end = 0
     for each in memory.ranges:
-        first = max(end, each.address)
+        address = max(end, each.address)
         end = max(end, each.address + each.size)
-        for address in range(first, end, _CHUNK):
-            yield from _readable(memory, address, min(_CHUNK, end - address))
+        while address < end:
+            if skipped := hole(address, end - address) & -_PAGE:  # of a sparse file
+                address += skipped
+                continue
+            size = min(_CHUNK, end - address)
+            yield from _readable(memory, address, size)
+            address += size
 
 
 def _readable(memory: Memory, address: int, size: int) -> Iterator[tuple[int, bytes]]:

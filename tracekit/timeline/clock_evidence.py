@@ -72,7 +72,19 @@ def _clocks_of(part: BootPart, merged: Merged) -> BootClocks:
     marks = marker_samples(boot, document.get("markers"), merged.rows, merged.kinds, merged.buffers)
     all_samples = [*(samples if isinstance(samples, list) else ()), *marks]
     by_firmware = started_by(boot).kind == "boot loader"
-    return BootClocks(boot.index, all_samples, boot.text("dmesg"), by_firmware)
+    offset = _printk_offset(boot)
+    return BootClocks(boot.index, all_samples, boot.text("dmesg"), by_firmware, offset)
+
+
+def _printk_offset(boot: Boot) -> int | None:
+    """What was read out of a dead kernel's memory (``crash.json``)."""
+    if not boot.session.has(f"boots/{boot.index}/crash.json"):
+        return None
+    try:
+        offset = boot.session.json(f"boots/{boot.index}/crash.json").get("printk_offset_ns")
+    except SessionError:
+        return None
+    return offset if type(offset) is int and abs(offset) < 1 << 62 else None
 
 
 def _buffers_of(part: BootPart) -> _Buffers:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +18,13 @@ from tests.support.memory.dead_kernels import load
 from tests.support.memory.kdump_writer import flattened, write_kdump
 from tests.support.memory.timekeeper import filled
 from tests.support.memory.trace_lines import lines
+from tracekit.capture.recover.dead_kernel import read_dead_kernel
 from tracekit.capture.recover.dump import DumpResult, recover_dump
 from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.cli import main
 from tracekit.errors import SourceError
 from tracekit.kmemory.kernel import open_kernel
+from tracekit.kmemory.lists import entries
 
 TEXTS = [
     ("vmcore-7.2", "big", 12_771),
@@ -93,6 +97,12 @@ def test_the_kernel_in_the_session(recovered) -> None:
     assert (boot / "tracefs/per_cpu/cpu0/stats").read_text().startswith("entries: 25755\n")
 
 
+def test_the_panic_is_named(recovered) -> None:
+    (remark,) = [d for d in recovered("vmcore-6.12").diagnostics if d.code == "panic"]
+    assert remark.message.startswith("cpu 0 panicked, 26.")
+    assert "sysrq triggered crash" in remark.message
+
+
 def test_what_the_dump_lacks_is_said(recovered) -> None:
     """Its global buffer's pages were cut out: all are named and counted."""
     result = recovered("vmcore-7.2")
@@ -105,29 +115,47 @@ def test_what_the_dump_lacks_is_said(recovered) -> None:
     assert report is not None
 
 
+def test_a_snapshot_is_a_buffer_of_its_own(capture, tmp_path, capfdbinary) -> None:
+    """The cut dump has none: an instance is given another one's buffer as its snapshot."""
+    memory, note = load(capture("vmcore-6.12") / "vmcore")
+    kernel = open_kernel(memory, note)
+    head = kernel.symbol("ftrace_trace_arrays")
+    arrays = {
+        array.text("name"): array
+        for array in entries(kernel, head, "trace_array", "list")
+        if array["name"]
+    }
+    caught = arrays["caught"]["array_buffer.buffer"]
+    used = arrays["used"]
+    memory.poke(kernel.memory.physical(used.at("max_buffer.buffer")), struct.pack("<Q", caught))
+    memory.poke(kernel.memory.physical(used.at("allocated_snapshot")), b"\1")
+    dump = tmp_path / "dump"
+    frames = {address >> 12: page for address, page in memory.pages.items()}
+    dump.write_bytes(write_kdump(frames, vmcoreinfo=note))
+    session = str(tmp_path / "session")
+    recover_dump(str(dump), session)
+    capfdbinary.readouterr()
+    text = (capture("vmcore-6.12") / "text/caught.trace").read_text()
+    wanted = ["events", session, "--format", "kernel", "--instance"]
+    assert main([*wanted, "used snapshot"]) == 0
+    marks = [line.split(": ", 1)[1] for line in lines(capfdbinary.readouterr().out.decode())]
+    assert marks == [line.split(": ", 1)[1] for line in lines(text)]
+    assert main([*wanted, "used"]) == 0
+    assert len(lines(capfdbinary.readouterr().out.decode())) == 6_389
+
+
 def test_the_same_boot_is_saved_again_in_its_place(recovered, capture, tmp_path) -> None:
+    session = shutil.copytree(recovered("vmcore-6.12").session, tmp_path / "s")
     dump = str(capture("vmcore-7.2") / "vmcore")
-    first = recover_dump(dump, tmp_path / "s")
-    again = recover_dump(dump, tmp_path / "s")
-    assert (first.boot, again.boot) == (0, 0)
-    other = recover_dump(str(capture("vmcore-6.12") / "vmcore"), tmp_path / "s")
-    assert other.boot == 1
+    assert recover_dump(dump, session).boot == 1
+    assert recover_dump(dump, session).boot == 1
 
 
-@pytest.mark.parametrize("form", ["kdump", "flattened", "no note"])
-def test_other_forms_of_the_same_dump(recovered, capture, tmp_path, form: str) -> None:
+def test_the_same_dump_compressed_and_flattened(recovered, capture, tmp_path) -> None:
     memory, note = load(capture("vmcore-7.2") / "vmcore")
     frames = {address >> 12: page for address, page in memory.pages.items()}
-    if form == "no note":  # it is found in memory
-        memory.poke(0x3D4018, note + b"\0")
-        segments = [Segment(a, page) for a, page in sorted(memory.pages.items())]
-        data = write_core(segments)
-    else:
-        data = write_kdump(frames, vmcoreinfo=note)
-        if form == "flattened":
-            data = flattened(data)
     dump = tmp_path / "dump"
-    dump.write_bytes(data)
+    dump.write_bytes(flattened(write_kdump(frames, vmcoreinfo=note)))
     result = recover_dump(str(dump), tmp_path / "session")
     assert result.arrays == recovered("vmcore-7.2").arrays
 
@@ -156,6 +184,31 @@ def test_all_arrays_on_one_axis_by_the_clocks_parameters(capture, tmp_path) -> N
         assert error is not None and int(error[1]) < 1000
 
 
+def test_a_sparse_dump_of_a_large_machine(recovered, capture, tmp_path) -> None:
+    """64 GiB, 10 MB of which take room; the note is to be found in it, and no panic ends that."""
+    memory, note = load(capture("vmcore-7.2") / "vmcore")
+    text = note.split(b"CRASHTIME")[0]
+    memory.poke(0x3D4018, text + b"\0")
+    begin, size = 1 << 20, 64 << 30
+    head = write_core([Segment(0, b"", memory=size)])
+    header = struct.pack("<IIQQQQQQ", 1, 7, begin, 0, 0, size, size, 4096)
+    dump = tmp_path / "dump"
+    with dump.open("wb") as file:
+        file.write(head[:64] + header)
+        for address, page in memory.pages.items():
+            file.seek(begin + address)
+            file.write(page)
+        file.truncate(begin + size)
+    result = recover_dump(str(dump), tmp_path / "session")
+    # what was cut out of it is zeros here
+    whole = {array.name: array for array in recovered("vmcore-7.2").arrays}
+    assert {a.name: (a.clock, a.events) for a in result.arrays} == {
+        name: (array.clock, array.events) for name, array in whole.items()
+    }
+    pages = {array.name: array.pages for array in result.arrays}
+    assert [pages[name] for name in ("big", "used")] == [whole[n].pages for n in ("big", "used")]
+
+
 def test_what_is_no_kernels_memory(tmp_path) -> None:
     dump = tmp_path / "dump"
     dump.write_bytes(write_core([Segment(0x1000, bytes(8192))]))
@@ -166,9 +219,30 @@ def test_what_is_no_kernels_memory(tmp_path) -> None:
         recover_dump(str(tmp_path / "nothing"), tmp_path / "session")
 
 
+def test_tasks_that_the_cpus_noted_when_they_stopped(lab_pids) -> None:
+    """Their runqueues are not in the cut dump; the notes say who was on each CPU."""
+    kernel, pids = lab_pids
+    assert [r.task for r in read_dead_kernel(kernel).running] == [None, None]
+    running = read_dead_kernel(kernel, (1, 0)).running
+    assert [(r.task.pid, r.task.comm) for r in running if r.task] == [
+        (1, "plain"),
+        (0, "swapper/1"),
+    ]
+    assert [r.task for r in read_dead_kernel(kernel, (1,)).running] == [None, None]
+    assert next(r.task for r in read_dead_kernel(kernel, (999_999, 1)).running) is None
+    assert pids == ()  # the cut dump has no such notes
+
+
+@pytest.fixture(scope="module")
+def lab_pids(capture):
+    memory, note = load(capture("vmcore-7.2") / "vmcore")
+    with open_dump((capture("vmcore-7.2") / "vmcore").open("rb"), "dump") as dump:
+        return open_kernel(memory, note), dump.current_pids
+
+
 def test_the_note_of_an_elf_core() -> None:
-    def note(name: bytes, content: bytes) -> bytes:
-        head = len(name).to_bytes(4, "little") + len(content).to_bytes(4, "little") + bytes(4)
+    def note(name: bytes, content: bytes, kind: int = 0) -> bytes:
+        head = struct.pack("<III", len(name), len(content), kind)
         return (
             head
             + name.ljust(-(-len(name) // 4) * 4, b"\0")
@@ -179,6 +253,16 @@ def test_the_note_of_an_elf_core() -> None:
     core = write_core([Segment(0, notes, PT_NOTE), Segment(0x1000, bytes(4096))])
     with open_dump(io.BytesIO(core), "core") as memory:
         assert memory.vmcoreinfo == b"OSRELEASE=1\n"
+        assert memory.current_pids == ()
+    status = bytes(32) + struct.pack("<i", 176) + bytes(300)
+    notes += note(b"CORE\0", status, 1)
+    core = write_core([Segment(0, notes, PT_NOTE), Segment(0x1000, bytes(4096))])
+    with open_dump(io.BytesIO(core), "core") as memory:
+        assert memory.current_pids == (176,)
+    notes += note(b"QEMU\0", b"cpu state")  # which numbers CPUs there
+    core = write_core([Segment(0, notes, PT_NOTE), Segment(0x1000, bytes(4096))])
+    with open_dump(io.BytesIO(core), "core") as memory:
+        assert memory.current_pids == ()
     core = write_core([Segment(0, notes[:30], PT_NOTE), Segment(0x1000, bytes(4096))])
     with open_dump(io.BytesIO(core), "core") as memory:
         assert memory.vmcoreinfo == b""

@@ -99,7 +99,7 @@ def btf(data: bytes) -> None:
             with suppress(ParseError):
                 types.member(name, path)
     with suppress(ParseError):
-        types.constants("A", "B")
+        types.enumerators({"A", "B"})
     with suppress(ParseError):
         types.nameless("b")
     for number in range(min(len(types), 64)):

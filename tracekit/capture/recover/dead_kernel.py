@@ -5,11 +5,13 @@ So it is saved into a session by what saves a running kernel.
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tracekit.errors import SourceError
 from tracekit.kmemory.arrays import TraceArray, TraceBuffer, trace_arrays
@@ -23,6 +25,7 @@ from tracekit.kmemory.ring import CpuRing
 from tracekit.kmemory.strings import printk_formats
 from tracekit.kmemory.tasks import (
     Running,
+    Task,
     live_tasks,
     panic_cpu,
     running_tasks,
@@ -77,6 +80,19 @@ class DumpTree(Sysroot):
     def names(self, rel: str) -> list[str]:
         """The names in a directory."""
         return sorted(self._folders.get("" if rel == "." else rel, ()))
+
+    def link(self, rel: str) -> str:
+        """There are no links."""
+        return ""
+
+    def open_binary(self, rel: str) -> BinaryIO | None:
+        """The file, or None."""
+        data = self._files.get(rel)
+        return None if data is None else io.BytesIO(data)
+
+    def open_memory(self, rel: str) -> BinaryIO | None:
+        """No device of memory: what is in the dump has been read."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +264,24 @@ def _panic_cpu(kernel: Kernel) -> int | None:
         return None
 
 
-def read_dead_kernel(kernel: Kernel) -> DeadKernel:
-    """Everything but the pages of the buffers; ``kernel.notes`` says what was not there."""
+def _by_pid(kernel: Kernel, running: list[Running], pids: tuple[int, ...]) -> tuple[Running, ...]:
+    """Each CPU's task: as its runqueue has it, else as it noted itself when it stopped."""
+    known = kernel.info.crashed and len(pids) == len(running)
+    if not known or all(r.task for r in running):
+        return tuple(running)
+    tasks = {task.pid: task for task in live_tasks(kernel)}
+    idle = {cpu: Task(0, 0, f"swapper/{cpu}") for cpu in range(len(pids))}
+    return tuple(
+        r if r.task else Running(r.cpu, tasks.get(pid) or (None if pid else idle[r.cpu]))
+        for r, pid in zip(running, pids, strict=True)
+    )
+
+
+def read_dead_kernel(kernel: Kernel, pids: tuple[int, ...] = ()) -> DeadKernel:
+    """Everything but the pages of the buffers; ``kernel.notes`` says what was not there.
+
+    ``pids``: the task that each CPU noted when it stopped, in order of CPUs.
+    """
     arrays: list[TraceArray] = []
     _try(kernel, "trace arrays", lambda: arrays.extend(trace_arrays(kernel)))
     files: dict[str, bytes] = {}
@@ -275,7 +307,7 @@ def read_dead_kernel(kernel: Kernel) -> DeadKernel:
     running: list[Running] = []
     try:
         clocks = read_clocks(kernel)
-        running = running_tasks(kernel)
+        running = list(_by_pid(kernel, running_tasks(kernel), pids))
     except SourceError as error:
         kernel.notes.missing("CPUs", "all of them", error)
     files["clocks.json"] = _samples(clocks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -27,6 +28,8 @@ from tracekit.session.files import dump_json
 __all__ = ["DumpResult", "SavedArray", "recover_dump"]
 
 _USER_DATA = 8  # makedumpfile's dump level
+_NAMED = 16  # CPUs in a remark
+_PANIC = re.compile(r"^\[ *([0-9.]+)\] Kernel panic - not syncing: (.{1,200})", re.M)  # vpanic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,25 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() and len(text) < 16 else None
 
 
+def _say_panic(saving: Saving, dead: DeadKernel) -> None:
+    """Name the panic, as the last words of the log do, and who was on each CPU."""
+    found = _PANIC.findall(dead.files.get("dmesg", b"").decode("utf-8", "backslashreplace"))
+    if not found and dead.panic_cpu is None:
+        return
+    where = f"cpu {dead.panic_cpu}" if dead.panic_cpu is not None else "an unknown cpu"
+    stamp, reason = found[-1] if found else ("", "the log does not say why")
+    when = f", {stamp} s by its log" if stamp else ""
+    tasks = ", ".join(
+        f"cpu {r.cpu} {r.task.comm}-{r.task.pid}" for r in dead.running[:_NAMED] if r.task
+    )
+    saving.remarks.add(
+        "panic", "info", "the kernel log",
+        f"{where} panicked{when}: {reason}{f'; running then: {tasks}' if tasks else ''}",
+    )  # fmt: skip
+
+
 def _remarks(saving: Saving, dead: DeadKernel, memory: PhysicalMemory) -> None:
+    _say_panic(saving, dead)
     missing = dead.kernel.notes.diagnostics()
     for d in missing:
         saving.remarks.add(d.code, d.severity, d.where, d.message)
@@ -161,7 +182,7 @@ def recover_dump(
     :class:`~tracekit.errors.NothingToRecover` where that kernel has no trace array.
     """
     with _open(path) as memory:
-        dead = read_dead_kernel(open_kernel(memory, memory.vmcoreinfo))
+        dead = read_dead_kernel(open_kernel(memory, memory.vmcoreinfo), memory.current_pids)
         if not dead.arrays:
             missing = "; ".join(d.message for d in dead.kernel.notes.diagnostics())
             raise NothingToRecover(

@@ -7,7 +7,10 @@ writes it for vmalloc and module memory). Offline, poisoned and unaccepted pages
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from tracekit.carriers.dumps.signatures import HEAD, identify
@@ -22,6 +25,9 @@ _MAX_OFFSET = (1 << 63) - 1
 _HEADER = 56  # sizeof(Elf64_Phdr)
 _NOTE = struct.Struct("<III")  # namesz, descsz, type
 _MAX_NOTES = 16 << 20  # one of 400 bytes for each CPU, and VMCOREINFO
+_NT_PRSTATUS = 1
+# pr_pid of struct elf_prstatus (include/uapi/linux/elfcore.h) where longs have 64 bits
+_PID, _PID_AT = struct.Struct("<i"), 32
 
 
 class ElfCore(PhysicalMemory):
@@ -34,13 +40,41 @@ class ElfCore(PhysicalMemory):
         """
         headers = _headers(stream, source)
         super().__init__(stream, source, _segments(headers, "p_paddr"))
-        notes = (
-            (h["p_offset"], min(h["p_filesz"], _MAX_NOTES))
-            for h in headers
-            if h["p_type"] == "PT_NOTE"
-        )
-        offset, size = next(notes, (0, 0))
-        self.vmcoreinfo = _note(self._read_at(offset, size), b"VMCOREINFO") if size else b""
+        notes = list(_notes(self._note_bytes(headers)))
+        self.vmcoreinfo = next((data for name, _, data in notes if name == b"VMCOREINFO"), b"")
+        # QEMU numbers CPUs there
+        if not any(name == b"QEMU" for name, _, _ in notes):
+            self.current_pids = tuple(
+                _PID.unpack_from(data, _PID_AT)[0]
+                for name, kind, data in notes
+                if (name, kind) == (b"CORE", _NT_PRSTATUS) and len(data) >= _PID_AT + _PID.size
+            )
+
+    def hole(self, address: int, size: int) -> int:
+        """How many bytes from ``address`` on are in a hole of the file: zeros that take no room."""
+        offset, length = next(self._pieces(address, size), (None, 0))
+        if offset is None:
+            return length
+        try:
+            fd = self._stream.fileno()
+            position = os.lseek(fd, 0, os.SEEK_CUR)
+            try:
+                return min(length, os.lseek(fd, offset, os.SEEK_DATA) - offset)
+            finally:
+                os.lseek(fd, position, os.SEEK_SET)  # where the stream believes to be
+        except OSError as error:
+            return length if error.errno == errno.ENXIO else 0  # ENXIO: no data up to the end
+
+    def _note_bytes(self, headers: list[Any]) -> bytes:
+        """The first segment of notes; b'' without one that can be read."""
+        for header in headers:
+            offset, size = header["p_offset"], min(header["p_filesz"], _MAX_NOTES)
+            if header["p_type"] == "PT_NOTE" and offset + size <= _MAX_OFFSET:
+                try:
+                    return self._read_at(offset, size)
+                except SourceError:
+                    break
+        return b""
 
 
 class VirtualMemory(PhysicalMemory):
@@ -51,17 +85,17 @@ class VirtualMemory(PhysicalMemory):
         super().__init__(stream, source, _segments(_headers(stream, source), "p_vaddr"))
 
 
-def _note(data: bytes, name: bytes) -> bytes:
-    """The content of the first note of a name; b'' without one, or where it is cut off."""
+def _notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
+    """(name, type, content) of each note, up to one that is cut off."""
     offset = 0
     while offset + _NOTE.size <= len(data):
-        name_size, size, _ = _NOTE.unpack_from(data, offset)
+        name_size, size, kind = _NOTE.unpack_from(data, offset)
         start = offset + _NOTE.size
         offset = start + (name_size + 3 & ~3)
-        if data[start : start + name_size].rstrip(b"\0") == name:
-            return data[offset : offset + size]
+        if offset + size > len(data):
+            return
+        yield data[start : start + name_size].rstrip(b"\0"), kind, data[offset : offset + size]
         offset += size + 3 & ~3
-    return b""
 
 
 def _headers(stream: BinaryIO, source: str) -> list[Any]:
