@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -282,8 +283,8 @@ def test_an_ordinary_user(session: Path, file: str) -> None:
     with TemporaryDirectory() as place:  # pytest's own are for root alone
         Path(place).chmod(0o755)
         theirs = Path(place, "S")
-        session.rename(theirs)
-        Path(file).rename(Path(place, "mem"))
+        shutil.move(session, theirs)
+        shutil.move(file, Path(place, "mem"))
         subprocess.run(["chown", "-R", str(NOBODYS), theirs], check=True)
         _as_nobody(theirs, f"{place}/mem")
 
