@@ -15,7 +15,7 @@ from tracekit.capture.cmdline.wanted import (
     parse_size,
 )
 from tracekit.carriers.carve_out import halves
-from tracekit.carriers.choice import choose
+from tracekit.carriers.choice import choose, verdicts
 from tracekit.carriers.machine import Machine
 from tracekit.errors import SourceError, UsageError
 from tracekit.sysroot import Sysroot
@@ -55,13 +55,16 @@ def parameters_for(
     if address is None:
         try:
             address = choose_address(iomem, 2 * half)
-        except SourceError as error:
-            if carrier or root.live:
+        except SourceError:
+            kho = next(v for v in verdicts(machine) if v.carrier == "kho")
+            if carrier or root.live or kho.state == "no":
                 raise
-            raise SourceError(
-                f"{error}. Whether the kernel of {root.path} has KHO is not known either: if it "
-                "does, --carrier kho needs no address"
-            ) from error
+            why = (
+                "nothing says which memory of that machine is free, so no carve-out can be chosen "
+                "(--carrier carveout --address ADDRESS does); whether its kernel has KHO is for "
+                "'tracekit doctor' to say there"
+            )
+            return "kho", why, kho_parameters(size or "4M")
     return "carveout", verdict.why, carve_out_parameters(address, half)
 
 
