@@ -123,6 +123,15 @@ def test_recovered_without_an_argument(tmp_path: Path) -> None:
     assert codes(result) == []
 
 
+def test_the_other_half_is_of_another_session(tmp_path: Path) -> None:
+    """The kernel before last recorded there: not this session's, whose own record is here."""
+    older = 0xFFFFFFFF85000000
+    result = run(tmp_path, after({A: ring(OLD_TEXT, 3, 4), B: ring(older, 2, 2)}))
+    assert [(r.name, r.boot) for r in result.regions] == [(region_name(A), 0)]
+    assert codes(result) == ["region-of-another-session"]
+    assert not (tmp_path / "S/incoming").exists()
+
+
 def test_a_crash_kernel_reads_it_too(tmp_path: Path) -> None:
     """Its command line names neither the carve-out nor an instance; the session does."""
     new = after({A: ring(OLD_TEXT, 3, 4)}, "elfcorehdr=0x60000000 nr_cpus=1")

@@ -19,8 +19,9 @@ from tracekit.carriers.machine import Machine, lockdown_mode
 from tracekit.errors import NothingToRecover, SourceError
 from tracekit.parameters import CommandLine, RegionSpec
 
-__all__ = ["DEVICE", "CarveOut", "covering", "halves", "region_name"]
+__all__ = ["DEVICE", "NAMED", "CarveOut", "covering", "halves", "region_name"]
 
+NAMED = "command line"  #: ``Found.how``
 DEVICE = "dev/mem"
 _IOMEM = re.compile(r"^( *)([0-9a-f]{1,16})-([0-9a-f]{1,16}) : (.+)$", re.M)
 _FREE = ("Reserved", "System RAM")
@@ -173,7 +174,7 @@ class CarveOut:
         for address, size in sorted(named.items()):
             if self._left_alone(arrival, address, size):
                 continue
-            found.append(Found(RegionSpec(region_name(address), address, size), "command line"))
+            found.append(Found(RegionSpec(region_name(address), address, size), NAMED))
         if not found:
             raise NothingToRecover("the carve-outs of the command lines belong to somebody else")
         return found

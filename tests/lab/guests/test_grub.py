@@ -81,7 +81,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     seen = f"cp /proc/cmdline {OUTPUT}/cmdline-$(cat /lab/boot); cat /proc/iomem > {OUTPUT}/iomem\n"
     scripts = [f"{seen}{goodbye(journeys[0])}"]
     for before, journey in pairwise(journeys):
-        scripts.append(f"{seen}{recovery(before)}{goodbye(journey)}")
+        # the menu's crashkernel= is not the next kernel's: --append names all of its own
+        leave = goodbye(journey).replace("nr_cpus=2'", "nr_cpus=2 crashkernel=256M'")
+        scripts.append(f"{seen}{recovery(before)}{leave}")
     scripts.append(recovery(journeys[-1]))
     plan = Plan(STOCK, tuple(scripts), others=(STOCK_NEW,), panics=1, timeout=2400)
     return grub_run(root, plan, base)

@@ -49,6 +49,7 @@ from tracekit.capture.save.bpf_store import finish_bpf
 from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
 from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
+from tracekit.carriers.carve_out import NAMED
 from tracekit.carriers.evidence import why_locked
 from tracekit.carriers.files import FILE
 from tracekit.carriers.memory_use import Memory, Use, read_memory
@@ -90,14 +91,44 @@ def _fetch(root: Sysroot, fetching: Fetching, discovery: Discovery) -> list[Save
 
 
 def _with_owners(
-    writer: SessionWriter, chain: Chain, regions: Sequence[SavedRegion]
+    writer: SessionWriter, chain: Chain, regions: Sequence[SavedRegion], remarks: Remarks
 ) -> list[tuple[SavedRegion, Owner]]:
     """Each region with the boot it is of, and with all its writers where it has several."""
     owners = owners_of(regions, chain, chain.facts(writer))
-    return [
+    pairs = [
         with_writers(writer, chain, region, owner, chain.here)
         for region, owner in zip(regions, owners, strict=True)
     ]
+    return _without_spares(writer, chain, pairs, remarks)
+
+
+def _without_spares(
+    writer: SessionWriter,
+    chain: Chain,
+    pairs: Sequence[tuple[SavedRegion, Owner]],
+    remarks: Remarks,
+) -> list[tuple[SavedRegion, Owner]]:
+    """The pairs without carve-outs that hold the record of a kernel of no boot here.
+
+    The other half, which the kernel before last recorded into another session, is no loss of this
+    one where this one's own record is there. The memory is left as it is.
+    """
+    if not any(owner.boot == chain.previous for _, owner in pairs):
+        return list(pairs)
+    kept = []
+    for region, owner in pairs:
+        if owner.boot != NOBODY or region.found_by != NAMED or region.boot is not None:
+            kept.append((region, owner))
+            continue
+        writer.remove(f"{region.base}.raw")
+        writer.remove(f"{region.base}.json")
+        remarks.add(
+            "region-of-another-session", "info", f"region {region.name}",
+            f"not saved: {owner.evidence}, so an older kernel recorded it, into another session; "
+            "to save it all the same: --region "
+            f"{region.name}@{region.address:#x}:{region.size:#x}",
+        )  # fmt: skip
+    return kept
 
 
 def _facts(
@@ -300,7 +331,7 @@ def recover(
                 discovery.sources, writer, identity(kernel), chain.here, about_regions, progress
             )
             saved = _fetch(root, fetching, discovery)
-            pairs = _with_owners(writer, chain, saved)
+            pairs = _with_owners(writer, chain, saved, about_regions)
             owners = [owner for _, owner in pairs]
             backups = find_backups(root, writer, chain, about_regions)
             _explain(root, writer, chain, discovery, pairs, bool(backups), about_regions)

@@ -61,6 +61,11 @@ class BootFacts:
         command = parse_cmdline(str(kernel.get("cmdline") or ""))
         return cls(index, command, text if isinstance(text, int) else None, kallsyms)
 
+    def records_elsewhere(self, name: str, address: int | None) -> bool:
+        """Whether its command line puts instances on memory, and none of them on this region."""
+        on_memory = [i for i in self.command.instances if i.region or i.address is not None]
+        return bool(on_memory) and self.command.instance_of(name, address) is None
+
     def address(self, symbol: str) -> int | None:
         """The address of a symbol in this boot, None when it is not known."""
         if symbol == "_text" and self.text_address is not None:
@@ -103,6 +108,7 @@ def find_owner(
     if len(named) == 1:
         return Owner(named[0], "only this boot's command line gives it to a trace instance")
     if written is not None and not equal:
+        excluded |= {boot.index for boot in boots if boot.records_elsewhere(name, address)}
         boot_unknown = NOBODY if fallback.boot in excluded else fallback.boot
         return Owner(boot_unknown, f"{evidence} that of no boot a snapshot was taken of")
     return fallback
