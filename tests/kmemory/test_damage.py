@@ -37,6 +37,7 @@ def all_of(kernel: Kernel) -> int:
     return count
 
 
+@pytest.mark.slow
 @settings(max_examples=8, phases=QUICK)
 @given(st.data())
 def test_pages_that_are_missing(lab, others, data: st.DataObject) -> None:
@@ -46,6 +47,7 @@ def test_pages_that_are_missing(lab, others, data: st.DataObject) -> None:
     assert all_of(with_memory(lab.kernel, memory)) > 0
 
 
+@pytest.mark.slow
 @settings(max_examples=16, phases=QUICK)
 @given(st.data())
 def test_pages_that_hold_something_else(lab, others, data: st.DataObject) -> None:

@@ -115,6 +115,7 @@ def test_what_the_dump_lacks_is_said(recovered) -> None:
     assert report is not None
 
 
+@pytest.mark.slow
 def test_a_snapshot_is_a_buffer_of_its_own(capture, tmp_path, capfdbinary) -> None:
     """The cut dump has none: an instance is given another one's buffer as its snapshot."""
     memory, note = load(capture("vmcore-6.12") / "vmcore")
@@ -151,6 +152,7 @@ def test_the_same_boot_is_saved_again_in_its_place(recovered, capture, tmp_path)
     assert recover_dump(dump, session).boot == 1
 
 
+@pytest.mark.slow
 def test_the_same_dump_compressed_and_flattened(recovered, capture, tmp_path) -> None:
     memory, note = load(capture("vmcore-7.2") / "vmcore")
     frames = {address >> 12: page for address, page in memory.pages.items()}
@@ -160,6 +162,7 @@ def test_the_same_dump_compressed_and_flattened(recovered, capture, tmp_path) ->
     assert result.arrays == recovered("vmcore-7.2").arrays
 
 
+@pytest.mark.slow
 def test_all_arrays_on_one_axis_by_the_clocks_parameters(capture, tmp_path) -> None:
     """Five clocks, no sample: what the kernel worked with relates them to some ns.
 
@@ -184,6 +187,7 @@ def test_all_arrays_on_one_axis_by_the_clocks_parameters(capture, tmp_path) -> N
         assert error is not None and int(error[1]) < 1000
 
 
+@pytest.mark.slow
 def test_a_sparse_dump_of_a_large_machine(recovered, capture, tmp_path) -> None:
     """64 GiB, 10 MB of which take room; the note is to be found in it, and no panic ends that."""
     memory, note = load(capture("vmcore-7.2") / "vmcore")

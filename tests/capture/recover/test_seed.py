@@ -41,6 +41,7 @@ def kernel_text(session: Path, capfdbinary, *options: str) -> list[str]:
     return lines(capfdbinary.readouterr().out.decode(errors="surrogateescape"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 def test_every_line_of_every_version(own, capture, tmp_path, capfdbinary, version) -> None:
     session = Path(shutil.copytree(own, tmp_path / "session"))
@@ -65,6 +66,7 @@ def by_the_right_ones(own, capture, tmp_path_factory) -> Counter[str]:
     return Counter(tracekit.open(session).timeline["event"].to_pylist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v3"])
 def test_another_kernels_formats_make_no_wrong_event(
     by_the_right_ones, capture, tmp_path, version
@@ -86,6 +88,7 @@ def test_another_kernels_formats_make_no_wrong_event(
     assert {e.split(":")[0] for e in missing} == {"probes"}  # made at run time
 
 
+@pytest.mark.slow
 def test_an_event_of_the_same_name_that_was_made_at_run_time_is_no_evidence(
     capture, tmp_path
 ) -> None:
@@ -124,6 +127,7 @@ def test_without_any_formats_the_events_are_unknown(capture, tmp_path) -> None:
     assert len(tracekit.open(result.session)) == 50_930
 
 
+@pytest.mark.slow
 def test_from_a_tree_of_files(own, capture, tmp_path, capsys) -> None:
     """The tree where those patches show it, the memory in the new kernel's core."""
     root, seed = tmp_path / "root", capture("seed-kho")

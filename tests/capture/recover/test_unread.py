@@ -66,6 +66,7 @@ def per_cpu(report: Report) -> list[tuple[int, int]]:
     return [(cpu.events, cpu.unreadable) for cpu in report.boots[0].cpus]
 
 
+@pytest.mark.slow
 def test_three_read_errors_cost_three_sub_buffers(
     failing: Path,
     snapshot_of: Callable[[Path], Path],
@@ -103,6 +104,7 @@ def test_three_read_errors_cost_three_sub_buffers(
     assert [w.rsplit(" ", 1)[1] for w in pages] == ["0x40000", "0x42000", "0x240000"]
 
 
+@pytest.mark.slow
 def test_header_and_meta_data_unread_but_every_event_is_there(
     failing: Path, snapshot_of: Callable[[Path], Path], tmp_path: Path
 ) -> None:
