@@ -41,6 +41,7 @@ echo "a marker" > $TK/trace_marker
 kill -9 $recorder
 wait $recorder || true
 state > /var/lib/tracekit/after-kill
+echo "a marker" > $TK/trace_marker # the ring is small: one from before may be pushed out by now
 tracekit record --cleanup 2>&1
 state > /var/lib/tracekit/after-cleanup
 tracekit record --cleanup 2>&1
