@@ -48,10 +48,6 @@ class Discovery:
         """Whether the user named the regions."""
         return any(found.how in (GIVEN, MEMORY) for found in self.found)
 
-    def how(self, region: RegionSpec) -> str:
-        """How a region became known."""
-        return next((f.how for f in self.found if f.region == region), GIVEN)
-
 
 def open_cores(root: Sysroot, remarks: Remarks, stack: ExitStack) -> list[Source]:
     """Open every ELF core the root has; one that cannot be used becomes a remark."""
