@@ -25,6 +25,9 @@ from tracekit.text import printable
 
 __all__ = ["cli", "main"]
 
+# the modules of commands that are not called as they are
+_MODULES = {"import": "doors.import_session"}
+
 # name -> the line in `tracekit --help`; the module of that name holds `command`
 _COMMANDS = {
     "demo": "Show the report of a real handover that ships with tracekit.",
@@ -39,6 +42,7 @@ _COMMANDS = {
     "report": "Where did the blackout go, and is the record complete?",
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "export": "Write the timeline as CSV or Parquet.",
+    "import": "Make a session of trace-cmd's trace.dat.",
     "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",
 }
@@ -66,7 +70,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"{__name__}.{_MODULES.get(cmd_name, cmd_name)}"
+        ).command
         if not any(p.name == "verbose" for p in command.params):
             command.params += common.talk_options()
         return command

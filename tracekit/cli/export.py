@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 import tracekit
-from tracekit.cli.common import progress, say
+from tracekit.cli.common import progress, say, say_diagnostics
 from tracekit.cli.filters import build_filter, filter_options
 from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
     from tracekit.export.targets import Form
+    from tracekit.recording import Recording
+    from tracekit.timeline.boot import Boot
 
 __all__ = ["command"]
 
@@ -22,7 +24,7 @@ _DERIVED = "timeline.parquet"  # the whole timeline, kept in the session for the
 
 @click.command("export")
 @click.argument("session", type=click.Path(readable=False))
-@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), required=True)
+@click.option("--format", "form", type=click.Choice(["csv", "parquet", "trace.dat"]), required=True)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="The file to write; - is stdout (CSV)."
 )
@@ -36,17 +38,22 @@ _DERIVED = "timeline.parquet"  # the whole timeline, kept in the session for the
 def command(
     session: str, form: str, output: Path | None, per_event: Path | None, **filters: Any
 ) -> None:
-    """Write the events of SESSION as CSV or Parquet.
+    """Write the events of SESSION as CSV or Parquet, or as trace-cmd's trace.dat.
 
-    Columns: ts_ns, boot, cpu, pid, comm, event, source, flags, args, ts_raw. Times are ns, 0 is
-    the jump; ts_raw is the stamp as the kernel wrote it.
+    Columns of CSV and Parquet: ts_ns, boot, cpu, pid, comm, event, source, flags, args, ts_raw.
+    Times are ns, 0 is the jump; ts_raw is the stamp as the kernel wrote it.
 
     CSV named .gz or .zst is compressed. A text in it that a spreadsheet would run as a formula
     (it begins with = + - @, tab or newline, and is no number) has an apostrophe in front; where a
     cell begins with apostrophes and then one of these, remove one to get the text back.
 
+    trace.dat (version 6) holds the sub-buffers of one boot as they were recorded, with that
+    kernel's formats and names, so of the filters it takes only --boot. trace-cmd, KernelShark and
+    'tracekit import' read it.
+
     \b
       tracekit export SESSION --format csv -o events.csv
+      tracekit export SESSION --format trace.dat --boot 0 -o old.dat
       tracekit export SESSION --format parquet --per-event DIR --event 'sched:*'
       tracekit export SESSION --format csv -o slow.csv --where 'duration_ns > 10ms'
     """
@@ -61,6 +68,10 @@ def command(
     from tracekit.session.derived import fetch_derived, keep_derived
     from tracekit.timeline.filter import Filter
 
+    if form == "trace.dat":
+        assert output is not None
+        _trace_dat(session, output, filters)
+        return
     if output is not None:
         check_target(output, cast("Form", form))  # before anything is decoded
     wanted, opened = build_filter(**filters), Session.open(session)
@@ -85,3 +96,40 @@ def command(
         with progress(f"writing {per_event}", total) as advance:
             files = write_events(recording, per_event, wanted, advance)
         say(f"{per_event}: {sum(files.values()):,} events in {len(files)} files")
+
+
+def _trace_dat(session: str, output: Path, filters: dict[str, Any]) -> None:
+    """Write one boot's sub-buffers."""
+    others = [name for name, value in filters.items() if value and name != "boot"]
+    if others:
+        raise UsageError(
+            "--format trace.dat writes sub-buffers whole, as the kernel filled them: of the "
+            "filters it takes only --boot"
+        )
+    if str(output) == "-":
+        raise UsageError(
+            "-o -: a trace.dat needs a file, trace-cmd reads it out of order: name one"
+        )
+    from tracekit.export.trace_dat import pages_of, write_trace_dat
+
+    recording = tracekit.open(session)
+    boot = _one_boot(recording, filters["boot"])
+    with progress(f"writing {output.name}", pages_of(recording, boot.index)) as advance:
+        rows, notes = write_trace_dat(recording, boot, output, advance)
+    say_diagnostics(notes)
+    say(f"{output}: boot {boot.index}, {rows:,} events; read it with: trace-cmd report -i {output}")
+
+
+def _one_boot(recording: Recording, wanted: tuple[int, ...]) -> Boot:
+    """The only boot that is asked for: two kernels number their events differently."""
+    indices = [boot.index for boot in recording.boots]
+    if unknown := sorted(set(wanted) - set(indices)):
+        listed = ", ".join(map(str, indices))
+        raise UsageError(f"--boot {unknown[0]}: the session has boot {listed}")
+    chosen = list(dict.fromkeys(wanted)) or indices
+    if len(chosen) != 1:
+        raise UsageError(
+            "a trace.dat holds the events of one kernel, as each numbers them in its own way: "
+            f"say --boot N, one file for each of {', '.join(map(str, chosen))}"
+        )
+    return recording.boot(chosen[0])
