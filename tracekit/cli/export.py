@@ -24,7 +24,12 @@ _DERIVED = "timeline.parquet"  # the whole timeline, kept in the session for the
 
 @click.command("export")
 @click.argument("session", type=click.Path(readable=False))
-@click.option("--format", "form", type=click.Choice(["csv", "parquet", "trace.dat"]), required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet", "perfetto", "trace.dat"]),
+    required=True,
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="The file to write; - is stdout (CSV)."
 )
@@ -68,9 +73,9 @@ def command(
     from tracekit.session.derived import fetch_derived, keep_derived
     from tracekit.timeline.filter import Filter
 
-    if form == "trace.dat":
+    if form in ("trace.dat", "perfetto"):
         assert output is not None
-        _trace_dat(session, output, filters)
+        (_trace_dat if form == "trace.dat" else _perfetto)(session, output, filters)
         return
     if output is not None:
         check_target(output, cast("Form", form))  # before anything is decoded
@@ -118,6 +123,19 @@ def _trace_dat(session: str, output: Path, filters: dict[str, Any]) -> None:
         rows, notes = write_trace_dat(recording, boot, output, advance)
     say_diagnostics(notes)
     say(f"{output}: boot {boot.index}, {rows:,} events; read it with: trace-cmd report -i {output}")
+
+
+def _perfetto(session: str, output: Path, filters: dict[str, Any]) -> None:
+    """Write one trace of all boots."""
+    from tracekit.export.perfetto.write import write_perfetto
+    from tracekit.export.targets import check_target
+
+    check_target(output, "perfetto")
+    wanted = build_filter(**filters)
+    recording = tracekit.open(session)
+    with progress(f"writing {output.name}", len(recording)) as advance:
+        done = write_perfetto(recording, output, wanted, advance)
+    say(f"{output}: {done.events:,} events")
 
 
 def _one_boot(recording: Recording, wanted: tuple[int, ...]) -> Boot:

@@ -49,9 +49,9 @@ def device_tree(data: bytes) -> None:
 
 def kho_blobs(data: bytes) -> None:
     """The blobs beside the trees."""
-    for parse in (parse_kexec_metadata, parse_setup_data, parse_luo):
+    for parser in (parse_kexec_metadata, parse_setup_data, parse_luo):
         with suppress(ParseError):
-            parse(data, "fuzz")
+            parser(data, "fuzz")
 
 
 def elf_core(data: bytes) -> None:
