@@ -185,7 +185,7 @@ def _shares_of(
     stamps: Sequence[int],
     cpu: CpuBuffer,
     writers: Sequence[Writer],
-    goes_on: bool,
+    clock: str | None,
 ) -> CpuShares:
     """Share out ``pages``, the used ones of a CPU, and ``stamps``, theirs."""
     nothing: list[tuple[int, ...]] = [()] * len(writers)
@@ -193,8 +193,8 @@ def _shares_of(
         return CpuShares((*nothing[:-1], cpu.pages))
     if not cpu.ordered:
         return CpuShares(tuple(nothing), cpu.pages, told=False)
-    sure, doubtful = restarts(stamps)
-    if goes_on and not sure:  # else firmware has reset the TSC
+    sure, doubtful = restarts(stamps, clock)
+    if clock == _GOES_ON and not sure:  # else firmware has reset the TSC
         places = _by_zero(stamps, writers)
         if places is None:
             return CpuShares(tuple(nothing), cpu.pages, told=False)
@@ -223,10 +223,9 @@ def share_out(
     ``unread`` are the spans of ``data`` that could not be read.
     """
     view = memoryview(data)
-    goes_on = clock == _GOES_ON
     shares = []
     for cpu in layout.cpus:
         pages = _used(view, cpu.pages, header)
         stamps = _stamps(view, pages, header, unread)
-        shares.append(_shares_of(pages, stamps, cpu, writers, goes_on))
+        shares.append(_shares_of(pages, stamps, cpu, writers, clock))
     return shares
