@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import re
+import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -152,8 +154,6 @@ def matches(ours: Any, theirs: str) -> bool:
 
 @needs_processor
 def test_filters_notes_and_compression(session: Callable[[str], Path], tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "s"
     shutil.copytree(session("same-boot-7.2"), copy)
     recording = tracekit.open(copy)
@@ -165,6 +165,26 @@ def test_filters_notes_and_compression(session: Callable[[str], Path], tmp_path:
     names, marks = query(trace, COUNT, "select name from slice where name = 'look here'")
     assert dict(names) == {"sched_switch": len(recording.event("sched:sched_switch"))}
     assert marks == [["look here"]]
+
+
+@needs_processor
+def test_losses_are_told(session: Callable[[str], Path], tmp_path: Path) -> None:
+    """Seven events were overwritten, the kernel counted."""
+    copy = tmp_path / "s"
+    shutil.copytree(session("same-boot-7.2"), copy)
+    stats = copy / "boots/0/tracefs/instances/tk/per_cpu/cpu0/stats"
+    stats.write_text(re.sub(r"^overrun: 0$", "overrun: 7", stats.read_text(), flags=re.M))
+    lost = tracekit.open(copy).report().boots[0].cpus[0].lost
+    assert lost
+    errors, told, events = query(
+        exported(copy, tmp_path / "x.pftrace"),
+        ERRORS,
+        "select s.name from slice s join track t on s.track_id = t.id where t.name = 'lost events'",
+        "select count(*) from ftrace_event",
+    )
+    assert ["ftrace_cpu_has_data_loss", 1] in errors
+    assert told == [[f"boot 0 CPU 0: lost {lost} in all"]]
+    assert events == [[5018]]
 
 
 @pytest.mark.parametrize(

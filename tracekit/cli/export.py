@@ -85,11 +85,6 @@ def command(
         raise UsageError("--per-event writes Parquet: add --format parquet")
     if per_event is not None and filters["grep"]:
         raise UsageError("--grep cannot be combined with --per-event: its files hold typed fields")
-    from tracekit.export.targets import check_target
-    from tracekit.session import Session
-    from tracekit.session.derived import fetch_derived, keep_derived
-    from tracekit.timeline.filter import Filter
-
     if opened and (form != "perfetto" or str(output) == "-"):
         raise UsageError("--open is for --format perfetto -o FILE")
     if form in ("trace.dat", "perfetto"):
@@ -97,7 +92,19 @@ def command(
         (_trace_dat if form == "trace.dat" else _perfetto)(session, output, filters)
         if opened:
             _open(output)
-        return
+    else:
+        _columns(session, form, output, per_event, filters)
+
+
+def _columns(
+    session: str, form: str, output: Path | None, per_event: Path | None, filters: dict[str, Any]
+) -> None:
+    """Write CSV or Parquet."""
+    from tracekit.export.targets import check_target
+    from tracekit.session import Session
+    from tracekit.session.derived import fetch_derived, keep_derived
+    from tracekit.timeline.filter import Filter
+
     if output is not None:
         check_target(output, cast("Form", form))  # before anything is decoded
     wanted, source = build_filter(**filters), Session.open(session)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import zstandard
 
-from tracekit.trace_dat.layout import MAGIC, Option
+from tracekit.trace_dat.layout import MAGIC, Option, TraceDat
 from tracekit.trace_dat.parse import blocks_of, parse, read_cpu
 
 __all__ = ["as_version_7", "truncations"]
@@ -27,8 +27,8 @@ def _packer(compression: str) -> Callable[[bytes], bytes]:
     return zstandard.ZstdCompressor(compression_params=parameters).compress
 
 
-def as_version_7(source: Path, compression: str) -> bytes:
-    """The content of ``source`` as version 7; ``compression``: zlib, zstd, magicless or none."""
+def _read(source: Path) -> tuple[TraceDat, dict[tuple[str, int], bytes]]:
+    """The tables, and the pages of every buffer's CPUs."""
     with source.open("rb") as file:
         dat, stream = parse(file, str(source))
         blocks = blocks_of(dat, stream)
@@ -38,6 +38,20 @@ def as_version_7(source: Path, compression: str) -> bytes:
             for cpu in buffer.cpus
             if cpu.size
         }
+    return dat, data
+
+
+def _sized(width: str, content: bytes) -> bytes:
+    return struct.pack(width, len(content)) + content
+
+
+def _listed(texts: list[bytes]) -> bytes:
+    return struct.pack("<I", len(texts)) + b"".join(_sized("<Q", text) for text in texts)
+
+
+def as_version_7(source: Path, compression: str) -> bytes:
+    """The content of ``source`` as version 7; ``compression``: zlib, zstd, magicless or none."""
+    dat, data = _read(source)
     pack, packed = (bytes, 0) if compression == "none" else (_packer(compression), 1)
     out = io.BytesIO()
     name = b"zstd" if compression == "magicless" else compression.encode()
@@ -53,22 +67,16 @@ def as_version_7(source: Path, compression: str) -> bytes:
         out.write(struct.pack("<HHIQ", number, packed, 0, len(sizes + body)) + sizes + body)
         return struct.pack("<HIQ", number, 8, at)
 
-    def sized(width: str, content: bytes) -> bytes:
-        return struct.pack(width, len(content)) + content
-
-    def listed(texts: list[bytes]) -> bytes:
-        return struct.pack("<I", len(texts)) + b"".join(sized("<Q", text) for text in texts)
-
     systems = {k: v for k, v in dat.format_files().items() if k != "ftrace"}
-    events = b"".join(name.encode() + b"\0" + listed(texts) for name, texts in systems.items())
-    header = b"header_page\0" + sized("<Q", dat.header_page)
-    header += b"header_event\0" + sized("<Q", dat.header_event)
+    events = b"".join(name.encode() + b"\0" + _listed(texts) for name, texts in systems.items())
+    header = b"header_page\0" + _sized("<Q", dat.header_page)
+    header += b"header_event\0" + _sized("<Q", dat.header_event)
     options = section(Option.HEADER_INFO, header)
-    options += section(Option.FTRACE_EVENTS, listed(dat.ftrace_events))
+    options += section(Option.FTRACE_EVENTS, _listed(dat.ftrace_events))
     options += section(Option.EVENT_FORMATS, struct.pack("<I", len(systems)) + events)
-    options += section(Option.KALLSYMS, sized("<I", dat.kallsyms))
-    options += section(Option.PRINTK, sized("<I", dat.printk))
-    options += section(Option.CMDLINES, sized("<Q", dat.cmdlines))
+    options += section(Option.KALLSYMS, _sized("<I", dat.kallsyms))
+    options += section(Option.PRINTK, _sized("<I", dat.printk))
+    options += section(Option.CMDLINES, _sized("<Q", dat.cmdlines))
     options += (
         struct.pack("<HI", Option.TRACECLOCK, len(dat.clock) + 1) + dat.clock.encode() + b"\0"
     )
