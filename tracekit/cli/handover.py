@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from tracekit.cli.common import progress, say, show
 from tracekit.cli.record import record_options, stay, to_options
+from tracekit.documents import document_json
 
 __all__ = ["command"]
 
@@ -99,7 +99,7 @@ def command(
         }
         lines = (f"{key:9} {value}" for key, value in document.items() if value is not None)
         if as_json:
-            click.echo(json.dumps(document, indent=2))
+            click.echo(document_json(document))
         else:
             show("\n".join(lines))
         return

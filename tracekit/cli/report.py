@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 import tracekit
 from tracekit.cli.common import clean_console, working
+from tracekit.documents import document_json
 
 __all__ = ["command", "print_report"]
 
@@ -19,7 +18,7 @@ def print_report(session: str, as_json: bool) -> None:
     with working("decoding"):
         report = tracekit.open(session).report()
     if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2))
+        click.echo(document_json(report.as_dict()))
         return
     from tracekit.cli.printed.report_text import render_report
 

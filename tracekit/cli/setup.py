@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracekit.cli.common import say, show
+from tracekit.documents import document_json
 
 if TYPE_CHECKING:
     from tracekit.capture.cmdline.bootloader import Loader
@@ -202,6 +202,6 @@ def command(
             "initrd": plan.initrd,
             "files": plan.files,
         }
-        click.echo(json.dumps(document, indent=2))
+        click.echo(document_json(document))
     elif not install:
         _show(plan)

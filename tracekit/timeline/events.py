@@ -30,6 +30,8 @@ from tracekit.timeline.merge import BootPart, merge
 from tracekit.timeline.rows import EventKind, Rows, distinct
 from tracekit.timeline.saved.bpf_format import SOURCES, is_probe
 from tracekit.timeline.unify import unify
+from tracekit.timeline.when.moments import on_axis
+from tracekit.timeline.when.wall_clock import Wall, wall_clocks
 
 __all__ = ["Decoded", "Events"]
 
@@ -255,15 +257,27 @@ class Events:
             kinds = [wanted.wants_event(kind.name) for kind in self.kinds]
             keep &= np.array([*kinds, False])[rows.kind]
         if wanted.since is not None:
-            keep &= self.axis.ts_ns >= wanted.since
+            keep &= self.axis.ts_ns >= self._limit(wanted.since)
         if wanted.until is not None:
-            keep &= self.axis.ts_ns <= wanted.until
+            keep &= self.axis.ts_ns <= self._limit(wanted.until)
         indices = np.flatnonzero(keep)
         if wanted.comms:
             codes, names = self.comm_codes
             wants = [wanted.wants_comm(name) for name in [*names, None]]
             indices = indices[np.array(wants)[codes[indices]]]
         return indices
+
+    def _limit(self, instant: int | str) -> int | _Array:
+        """A time or a date in ns on the axis: one number, or one for every row."""
+        if isinstance(instant, int):
+            return instant
+        found = on_axis(instant, self.axis, self.boots, self.walls)
+        return found if isinstance(found, int) else found[self.rows.boot]
+
+    @cached_property
+    def walls(self) -> dict[int, Wall]:
+        """Wall-clock time by boot; a boot of which it is unknown is missing."""
+        return wall_clocks(self.axis, self.boots)
 
     def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:
         """The timeline's columns for the rows at ``at``; rendering ``args`` takes the most time."""
