@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.ftrace.columns import as_arrow, as_numpy
+from tracekit.named import Named, instant, names_of
+from tracekit.notebook import html_table, html_text
 from tracekit.query.match import Names, read
 from tracekit.query.scan import refine
 from tracekit.report.make import Report, make_report
-from tracekit.report.named import Named, instant, names_of
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.when.dates import parse_date
@@ -95,6 +96,14 @@ class Recording(Events):
         hits = [wanted.grep.search(f"{names[e]} {texts[a]}") is not None for e, a in seen.tolist()]
         keep: _Array = np.array([*hits, False])[where.reshape(-1)]
         return keep
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: the kernels; nothing is decoded for it."""
+        rows = [(boot.index, boot.release, boot.cpus or "") for boot in self.boots]
+        path = html_text(self.session.path)
+        about = "<code>report()</code>, <code>timeline</code>, <code>event(name)</code>"
+        table = html_table(("boot", "kernel", "CPUs"), rows)
+        return f"<p><b>Recording</b> {path}: {about}</p>{table}"
 
     def report(self) -> Report:
         """The report: gap, blackout, phases, completeness."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from tracekit.capture.kho.arrival import Arrival
 from tracekit.errors import Diagnostic
+from tracekit.notebook import ShownReport
 from tracekit.report.canary import CanaryReport, canary_report
 from tracekit.report.control import ControlChange, control_changes
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
@@ -130,7 +131,7 @@ class HandoverReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(ShownReport):
     """Everything ``tracekit report`` shows. Times in ns from ``zero``, the last jump if it is seen.
 
     ``verdict`` is what may be said of the record (:mod:`tracekit.report.verdict`), ``complete``

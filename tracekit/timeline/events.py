@@ -205,7 +205,7 @@ class Events:
 
     # -- arguments ----------------------------------------------------------------------------
 
-    def _groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
+    def groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
         """The rows of each (event, buffer), with their payloads."""
         check_below(rows.kind, len(self.kinds), "events")
         check_below(rows.buffer, len(self.buffers), "buffers")
@@ -229,7 +229,7 @@ class Events:
         """The rendered arguments of ``rows``, as the old kernel itself would print them."""
         texts: dict[str, int] = {}  # different payloads may give the same text
         codes = np.empty(len(rows), np.int32)
-        for kind, part, payloads in self._groups(rows):
+        for kind, part, payloads in self.groups(rows):
             boot = self.boot(kind.boot)
             known = self._texts.setdefault((kind.boot, kind.id), {})
             render, skip = boot.renderer(kind.id).render, boot.record_header.size
@@ -324,7 +324,7 @@ class Events:
         full = self._full_name(name)
         codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
         indices = at[np.isin(self.rows.kind[at], codes)]
-        groups = list(self._groups(self.rows.take(indices)))
+        groups = list(self.groups(self.rows.take(indices)))
         if not groups:
             return self.table(indices, args=False).select(_COMMON)
         parts = [self._event_part(kind, indices[part], payloads) for kind, part, payloads in groups]
@@ -355,7 +355,7 @@ class Events:
     def fields(self, at: _Array) -> list[dict[str, Any]]:
         """The typed arguments of the rows at ``at``, one mapping for each row."""
         arguments: list[dict[str, Any]] = [{}] * len(at)
-        for kind, part, payloads in self._groups(self.rows.take(at)):
+        for kind, part, payloads in self.groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
             if fmt is None or not fmt.fields:
                 continue
@@ -378,7 +378,7 @@ class Events:
 
         ``at`` are row numbers. Nothing else of the events is decoded.
         """
-        for kind, part, payloads in self._groups(self.rows.take(at)):
+        for kind, part, payloads in self.groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
             matching = [f for f in fmt.fields if f.name == field] if fmt else []
             if matching:
