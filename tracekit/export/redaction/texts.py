@@ -31,6 +31,7 @@ _HEADER = 8  # bytes of a record that no format describes: type, flags, preempt 
 # what these print is in no field of its own: vbin_printf() puts strings among the numbers
 _FREE = frozenset(("ftrace:bprint", "ftrace:bputs", "ftrace:raw_data"))
 _CHUNK = 1 << 16  # records overwritten at a time
+_PIECE = 1 << 20  # bytes whose places are held at a time
 
 
 @dataclass
@@ -85,8 +86,9 @@ def _text_field(data: _Bytes, p: Payloads, f: Field, system: str, names: Names) 
         for size in np.unique(sizes[mine]).tolist():
             if size > 0:
                 raw = new.encode()[: size - 1].ljust(size, b"\0")
-                at = starts[mine[sizes[mine] == size]]
-                data[at[:, None] + np.arange(size)] = np.frombuffer(raw, np.uint8)
+                at, many = starts[mine[sizes[mine] == size]], max(1, _PIECE // size)
+                for piece in np.split(at, range(many, len(at), many)):
+                    data[piece[:, None] + np.arange(size)] = np.frombuffer(raw, np.uint8)
 
 
 def _blank(data: _Bytes, p: Payloads, start: int) -> None:
