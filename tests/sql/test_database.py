@@ -103,6 +103,11 @@ def test_a_query_that_is_wrong_is_told(demo: Database, query: str) -> None:
         demo.run(query)
 
 
+def test_a_table_of_nearly_that_name_is_named(demo: Database) -> None:
+    with pytest.raises(UsageError, match="did you mean sched_switch"):
+        demo.run("FROM sched_swich")
+
+
 HOSTILE = [
     'x";DROP TABLE events;--', "sys:a'b", "s:Foo", "s:foo", "events", "t:events", "boots", ":", "",
     "a:\u202e", "x:select", "q:" + "n" * 5000, "u:a\nb", "s:é",

@@ -78,6 +78,8 @@ def command(
         raise UsageError("--per-event writes Parquet: add --format parquet")
     if per_event is not None and filters["grep"]:
         raise UsageError("--grep cannot be combined with --per-event: its files hold typed fields")
+    if redact and form not in ("csv", "parquet"):  # others hold the records, names and all
+        raise UsageError("--redact writes CSV and Parquet: add --format csv or parquet")
     from tracekit.export.targets import check_target
     from tracekit.session import Session
     from tracekit.session.derived import fetch_derived, keep_derived

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ _RESERVED = (
     "some summarize symmetric table then to trailing true union unique unpivot using variadic "
     "when where window with"
 )
+_MISSING = re.compile(r"Table with name (.+?) does not exist")
 _COUNT = re.compile(r"\bcount\s*\(\s*\*\s*\)", re.IGNORECASE)
 _ARGS = re.compile(r"\bargs\b|\*", re.I)
 _TABLE = re.compile(r"(?:\bfrom|\bjoin|,)\s*(?:events\b|\"events\")", re.I)
@@ -57,7 +59,7 @@ class Database:
 
         self.tables = Tables(recording)
         self._connection: duckdb.DuckDBPyConnection = duckdb.connect(":memory:", config=_LOCKED)
-        self._connection.execute("SET lock_configuration = true").complete()
+        self._connection.sql("SET lock_configuration = true")
         self._known: set[str] = set()
 
     def run(self, query: str) -> pa.Table | None:
@@ -72,7 +74,17 @@ class Database:
             result = self._connection.sql(query)
             return None if result is None else result.to_arrow_table()
         except duckdb.Error as error:
-            raise UsageError(str(error).strip()) from error
+            raise UsageError(self._explained(str(error).strip())) from error
+
+    def _explained(self, message: str) -> str:
+        """DuckDB's message; of a table that is not there, with those of the session in mind."""
+        missing = _MISSING.search(message)
+        close = get_close_matches(missing[1], self.tables.names, 3) if missing else []
+        if not close:
+            return message
+        return f"Catalog Error: no table {missing[1] if missing else ''}: did you mean " + (
+            " or ".join(map(quoted, close)) + "?"
+        )
 
     def _offer(self, query: str) -> None:
         """Register the tables that the query may mean: those whose names are in it."""

@@ -63,6 +63,18 @@ def test_where_nothing_tells_it_is_unknown(copy: Path) -> None:
     assert found(copy) == {}
 
 
+def test_a_boot_without_evidence_has_the_clock_of_the_other(copy: Path) -> None:
+    own = found(copy)
+    write(copy, 1, [s for s in samples(copy, 1) if s["clock"] != "realtime"])
+    kernel = copy / "boots/1/kernel.json"
+    kernel.write_text(json.dumps({**json.loads(kernel.read_text()), "btime_s": None}))
+    walls = found(copy)
+    assert walls[0] == own[0]
+    assert walls[1].offset_ns == own[0].offset_ns
+    assert walls[1].basis == "a reading of CLOCK_REALTIME in boot 0"
+    assert walls[1].error_ns > walls[0].error_ns
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ns", [-1, 1 << 70, "now", None, 1.5])
 def test_readings_that_make_no_sense_are_not_used(copy: Path, ns: object) -> None:

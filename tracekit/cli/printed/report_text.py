@@ -80,7 +80,8 @@ def _when(report: Report, boot: int, ns: int | None, what: str) -> Text:
     time = next(t for t in report.times if t.boot == boot)
     at = time.at(ns)
     if at is None:
-        return Text(printable(f"  when      unknown: {time.basis}"), style="dim")
+        why = time.basis if time.offset_ns is None else "nothing was recorded there"
+        return Text(printable(f"  when      unknown: {why}"), style="dim")
     text = f"  when      {what} at {at} {error_bound(time.error_ns)}, by {time.basis}"
     return Text(printable(text))
 
