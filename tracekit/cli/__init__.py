@@ -19,7 +19,12 @@ from typing import Any
 import click
 
 from tracekit.cli import common
-from tracekit.cli.streams import discard_output, mask_writing, prepare_streams, reader_is_gone
+from tracekit.cli.printed.streams import (
+    discard_output,
+    mask_writing,
+    prepare_streams,
+    reader_is_gone,
+)
 from tracekit.errors import SourceError, TracekitError, explained
 from tracekit.text import printable
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from tracekit.cli.common import progress, say, show
+from tracekit.cli.common import progress, say, show, show_json
 from tracekit.cli.record import record_options, stay, to_options
-from tracekit.documents import document_json
 
 __all__ = ["command"]
 
@@ -99,7 +98,7 @@ def command(
         }
         lines = (f"{key:9} {value}" for key, value in document.items() if value is not None)
         if as_json:
-            click.echo(document_json(document))
+            show_json(document)
         else:
             show("\n".join(lines))
         return

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 import tracekit
-from tracekit.cli.common import clean_console, working
-from tracekit.documents import document_json
+from tracekit.cli.common import clean_console, show_json, working
 
 __all__ = ["command", "print_report"]
 
@@ -18,7 +17,7 @@ def print_report(session: str, as_json: bool) -> None:
     with working("decoding"):
         report = tracekit.open(session).report()
     if as_json:
-        click.echo(document_json(report.as_dict()))
+        show_json(report.as_dict())
         return
     from tracekit.cli.printed.report_text import render_report
 

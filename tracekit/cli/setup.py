@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import say, show
-from tracekit.documents import document_json
+from tracekit.cli.common import say, show, show_json
 
 if TYPE_CHECKING:
     from tracekit.capture.cmdline.bootloader import Loader
@@ -202,6 +201,6 @@ def command(
             "initrd": plan.initrd,
             "files": plan.files,
         }
-        click.echo(document_json(document))
+        show_json(document)
     elif not install:
         _show(plan)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tracekit.cli.common import progress, say, say_diagnostics, sysroot_option
-from tracekit.documents import document_json
+from tracekit.cli.common import progress, say, say_diagnostics, show_json, sysroot_option
 
 __all__ = ["command"]
 
@@ -58,4 +57,4 @@ def command(sysroot: str, session: str, as_json: bool) -> None:
             "replaced": result.replaced,
             "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
         }
-        click.echo(document_json(document))
+        show_json(document)
