@@ -19,7 +19,12 @@ from typing import Any
 import click
 
 from tracekit.cli import common
-from tracekit.cli.streams import discard_output, mask_writing, prepare_streams, reader_is_gone
+from tracekit.cli.printed.streams import (
+    discard_output,
+    mask_writing,
+    prepare_streams,
+    reader_is_gone,
+)
 from tracekit.errors import SourceError, TracekitError, explained
 from tracekit.text import printable
 
@@ -43,6 +48,7 @@ _COMMANDS = {
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "export": "Write the timeline as CSV, Parquet, Perfetto or trace.dat.",
     "import": "Make a session of trace-cmd's trace.dat.",
+    "sql": "Ask a session in SQL: a query, or a prompt.",
     "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",
 }

@@ -22,6 +22,13 @@ __all__ = ["command"]
 _DERIVED = "timeline.parquet"  # the whole timeline, kept in the session for the next time
 
 
+def _redacted(recording: Recording) -> Recording:
+    from tracekit.export.redaction.recording import Redacted
+
+    say("redacted: names of devices, events and kernel threads stay; look at it before you share")
+    return Redacted.of(recording)
+
+
 @click.command("export")
 @click.argument("session", type=click.Path(readable=False))
 @click.option(
@@ -45,6 +52,11 @@ _DERIVED = "timeline.parquet"  # the whole timeline, kept in the session for the
     is_flag=True,
     help="With --format perfetto: open the trace in the browser, at ui.perfetto.dev.",
 )
+@click.option(
+    "--redact",
+    is_flag=True,
+    help="To share it: without names of tasks, command lines, paths, free texts and addresses.",
+)
 @filter_options
 def command(
     session: str,
@@ -52,6 +64,7 @@ def command(
     output: Path | None,
     per_event: Path | None,
     opened: bool,
+    redact: bool,
     **filters: Any,
 ) -> None:
     """Write the events of SESSION: CSV, Parquet, a trace of Perfetto, trace-cmd's trace.dat.
@@ -72,10 +85,14 @@ def command(
     kernel's formats and names, so of the filters it takes only --boot. trace-cmd, KernelShark and
     'tracekit import' read it.
 
+    --redact replaces what says who ran what where, with the same name for the same task or
+    address; docs/python.md has what it cannot promise: look at the file before you share it.
+
     \b
       tracekit export SESSION --format csv -o events.csv
       tracekit export SESSION --format perfetto -o x.pftrace --open
       tracekit export SESSION --format trace.dat --boot 0 -o old.dat
+      tracekit export SESSION --format csv -o shared.csv.zst --redact
       tracekit export SESSION --format parquet --per-event DIR --event 'sched:*'
       tracekit export SESSION --format csv -o slow.csv --where 'duration_ns > 10ms'
     """
@@ -85,6 +102,8 @@ def command(
         raise UsageError("--per-event writes Parquet: add --format parquet")
     if per_event is not None and filters["grep"]:
         raise UsageError("--grep cannot be combined with --per-event: its files hold typed fields")
+    if redact and form not in ("csv", "parquet"):  # others hold the records, names and all
+        raise UsageError("--redact writes CSV and Parquet: add --format csv or parquet")
     if opened and (form != "perfetto" or str(output) == "-"):
         raise UsageError("--open is for --format perfetto -o FILE")
     if form in ("trace.dat", "perfetto"):
@@ -93,11 +112,16 @@ def command(
         if opened:
             _open(output)
     else:
-        _columns(session, form, output, per_event, filters)
+        _columns(session, form, output, per_event, redact, filters)
 
 
 def _columns(
-    session: str, form: str, output: Path | None, per_event: Path | None, filters: dict[str, Any]
+    session: str,
+    form: str,
+    output: Path | None,
+    per_event: Path | None,
+    redact: bool,
+    filters: dict[str, Any],
 ) -> None:
     """Write CSV or Parquet."""
     from tracekit.export.targets import check_target
@@ -108,13 +132,15 @@ def _columns(
     if output is not None:
         check_target(output, cast("Form", form))  # before anything is decoded
     wanted, source = build_filter(**filters), Session.open(session)
-    everything = form == "parquet" and wanted == Filter()
+    everything = form == "parquet" and wanted == Filter() and not redact
     if everything and output is not None and per_event is None:
         rows = fetch_derived(source, _DERIVED, output)
         if rows is not None:
             say(f"{output}: {rows:,} events")
             return
     recording = tracekit.open(source)
+    if redact:
+        recording = _redacted(recording)
     from tracekit.export.files import write_csv, write_events, write_parquet
 
     total = len(recording)

@@ -17,7 +17,7 @@ from tracekit.session.parts import replacing
 
 __all__ = ["Form", "check_target", "opened_target", "replaced_file"]
 
-Form = Literal["csv", "parquet", "perfetto"]
+Form = Literal["csv", "json", "parquet", "perfetto", "table"]
 _COMPRESSED = (".gz", ".zst")
 _OTHERS = frozenset({
     ".7z", ".br", ".bz2", ".lz", ".lz4", ".lzma", ".lzo", ".rar", ".s2", ".snappy", ".sz", ".tar",
@@ -25,12 +25,21 @@ _OTHERS = frozenset({
 })  # fmt: skip
 _SPREADSHEETS = frozenset({".numbers", ".ods", ".xls", ".xlsb", ".xlsm", ".xlsx"})
 _MEANT: dict[Form, frozenset[str]] = {
+    "json": frozenset({".parquet", ".pq", ".arrow", ".feather", ".csv", ".tsv", ".svg"}),
+    "table": frozenset(
+        {".parquet", ".pq", ".arrow", ".feather", ".csv", ".tsv", ".json", ".jsonl"}
+    ),
     "csv": frozenset({".parquet", ".pq", ".arrow", ".feather", ".json", ".jsonl", ".svg"}),
     "perfetto": frozenset({".csv", ".tsv", ".parquet", ".arrow", ".jsonl", ".svg", ".dat"}),
     "parquet": frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".arrow", ".feather", ".svg"}),
 }
-_ENDINGS: dict[Form, str] = {"csv": "csv", "parquet": "parquet", "perfetto": "pftrace"}
-_NAMES = {"csv": "CSV", "parquet": "Parquet", "perfetto": "a Perfetto trace"}
+_NAMES: dict[Form, str] = {
+    "csv": "CSV", "json": "JSON", "parquet": "Parquet", "perfetto": "a Perfetto trace",
+    "table": "text",
+}  # fmt: skip
+_ENDINGS: dict[Form, str] = {
+    "csv": "csv", "json": "json", "parquet": "parquet", "perfetto": "pftrace", "table": "txt",
+}  # fmt: skip
 
 
 def check_target(target: Path, form: Form) -> str:
