@@ -22,6 +22,7 @@ from tracekit.cli import main
 from tracekit.cli.doors.perfetto_server import TraceServer
 from tracekit.errors import SourceError
 from tracekit.session.notes import Bookmark, Notes
+from tracekit.timeline.when.wall_clock import wall_clocks
 
 needs_processor = pytest.mark.skipif(bool(missing()), reason=missing())
 ERRORS = "select name, value from stats where value != 0 and severity in ('error', 'data_loss')"
@@ -60,6 +61,17 @@ def test_every_event_of_both_kernels_is_there(
     expected[0] += 1
     assert dict(cpus) == expected
     assert machines == [[0, "7.2.13"], [1, "7.3.4"]]
+
+
+@needs_processor
+def test_the_time_of_day(handover: Path, session: Callable[[str], Path]) -> None:
+    recording = tracekit.open(session("handover-7.2-to-7.3-tsc"))
+    wall = wall_clocks(recording.axis, recording.boots)[0]
+    ((ts, real),) = query(
+        handover, "select ts, clock_value from clock_snapshot where clock_name = 'REALTIME'"
+    )[0]
+    base = -(int(recording.axis.ts_ns.min()) // 10**9) * 10**9
+    assert real == ts - base + wall.offset_ns
 
 
 @needs_processor

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from tracekit.cli.common import progress, say, say_diagnostics
+from tracekit.cli.common import progress, say, say_diagnostics, show_json
 
 __all__ = ["command"]
 
@@ -52,4 +51,4 @@ def command(files: tuple[Path, ...], session: str, as_json: bool) -> None:
         boots = [
             {**asdict(one), "diagnostics": [d.as_dict() for d in one.diagnostics]} for one in done
         ]
-        click.echo(json.dumps({"session": session, "boots": boots}, indent=2))
+        show_json({"session": session, "boots": boots})

@@ -21,6 +21,7 @@ from tracekit.ftrace.format import Field
 from tracekit.recording import Recording
 from tracekit.report.make import BootReport, Report
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.when.wall_clock import wall_clocks
 
 __all__ = ["Written", "write_perfetto"]
 
@@ -29,6 +30,7 @@ _BATCH = 1 << 14  # events of a bundle
 _SECOND = 10**9
 _SEQUENCE = 1  # trusted_packet_sequence_id of the kernels' packets
 _BOOTTIME = 6  # BUILTIN_CLOCK_BOOTTIME, what traces count in
+_REALTIME = 1  # BUILTIN_CLOCK_REALTIME
 _START, _END = 1, 2  # FtraceStats.Phase
 _SWITCH = "sched:sched_switch"
 _PRINT = "ftrace:print"
@@ -68,7 +70,7 @@ def write_perfetto(
         return ns + base
 
     with opened_target(target, "perfetto") as out:
-        out.write(_clock_snapshot(stamp(first)))
+        out.write(_clock_snapshot(recording, stamp(first), base))
         for boot in report.boots:
             out.write(_system(recording, boot))
             out.write(_stats(boot, _START))
@@ -87,9 +89,16 @@ def _rows(recording: Recording, wanted: Filter) -> _Array:
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
-def _clock_snapshot(now: int) -> bytes:
-    """All clocks that the trace knows: the axis is its boot time."""
-    clocks = [message(1, number(1, clock), number(2, now)) for clock in (_BOOTTIME,)]
+def _clock_snapshot(recording: Recording, now: int, base: int) -> bytes:
+    """The axis, as boot time; beside it the time of day, by the first kernel that tells it.
+
+    Each kernel has a wall clock of its own: a trace has one.
+    """
+    clocks = [message(1, number(1, _BOOTTIME), number(2, now))]
+    walls = wall_clocks(recording.axis, recording.boots)
+    if walls:
+        real = now - base + walls[min(walls)].offset_ns
+        clocks.append(message(1, number(1, _REALTIME), number(2, max(0, real))))
     snapshot = message(6, *clocks, number(2, _BOOTTIME))
     return packet(number(8, now), number(10, _SEQUENCE), snapshot)
 
