@@ -39,6 +39,7 @@ _COMMANDS = {
     "report": "Where did the blackout go, and is the record complete?",
     "blame": "What took how long: devices, initcalls, units, the slowest first.",
     "critical-chain": "What the blackout waited for, link by link, with evidence.",
+    "plot": "Draw what ran when as an SVG picture.",
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "export": "Write the timeline as CSV or Parquet.",
     "lab": "Real handovers in QEMU, without risking a machine.",
@@ -46,7 +47,7 @@ _COMMANDS = {
 }
 
 #: Where the module of a command is, if not beside this one.
-_FOLDERS = {"blame": "answers", "critical-chain": "answers"}
+_FOLDERS = {"blame": "answers", "critical-chain": "answers", "plot": "answers"}
 
 _EPILOG = """\b
 A kexec, recorded:
