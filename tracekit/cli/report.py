@@ -1,13 +1,14 @@
-"""``tracekit report``: where the blackout went, as text or JSON."""
+"""``tracekit report``: where the blackout went, as text, JSON, a page or metrics."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 import tracekit
-from tracekit.cli.common import clean_console, working
+from tracekit.cli.common import clean_console, say, working
 
 __all__ = ["command", "print_report"]
 
@@ -29,14 +30,31 @@ def print_report(session: str, as_json: bool) -> None:
     render_report(report, console)
 
 
+def _write_page(session: str, target: Path) -> None:
+    from tracekit.drawing.page import page
+    from tracekit.export.files import write_text
+
+    with working("decoding"):
+        text = page(tracekit.open(session))
+    write_text(text, target)
+    say(f"wrote {target}: {len(text.encode()):,} bytes")
+
+
 @click.command("report")
 @click.argument("session", type=click.Path(readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
-def command(session: str, as_json: bool) -> None:
+@click.option(
+    "--html", "html", type=click.Path(path_type=Path), metavar="FILE",
+    help="Write one self-contained page, to attach to a ticket.",
+)  # fmt: skip
+def command(session: str, as_json: bool, html: Path | None) -> None:
     """Where did the blackout of SESSION go, and is the record complete?
 
     Shows gap and blackout with their error, the phases of each handover, the slowest devices,
     initcalls and systemd units, what every CPU recorded and lost, what was not probed, the last
     events before the jump, and what was remarked on.
     """
+    if html is not None:
+        _write_page(session, html)
+        return
     print_report(session, as_json)

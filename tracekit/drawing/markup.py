@@ -41,7 +41,7 @@ def joined(parts: Iterable[str], between: str = "") -> Markup:
     return Markup(escaped(between).join(safe))
 
 
-def tag(name: str, *children: str, **attributes: str | int | float | None) -> Markup:
+def tag(name: str, /, *children: str, **attributes: str | int | float | None) -> Markup:
     """An element. ``class_`` is class, other ``_`` are ``-``; an attribute of None is left out.
 
     Floats are written with at most two decimals.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracekit.drawing.axis import Scale, ruler
-from tracekit.drawing.markup import EMPTY, Markup, joined, tag
+from tracekit.drawing.markup import Markup, joined, tag
 from tracekit.drawing.story import WIDTH, in_blackout, phase_class, phase_title, story
 from tracekit.report.critical.blame import Blamed
 from tracekit.report.make import HandoverReport, Report
@@ -137,21 +137,23 @@ def _draw(panel: _Panel, top: float, zero_ns: int) -> tuple[Markup, float]:
     return joined(parts), bottom + 16
 
 
-def plot(report: Report, things: Sequence[Blamed], number: int, *, every: bool = False) -> Markup:
-    """The panels of a handover; '' where nothing of it has a place on the axis.
+def plot(
+    report: Report, things: Sequence[Blamed], number: int, *, every: bool = False
+) -> list[Markup]:
+    """The panels of a handover, a picture each; none where nothing of it has a place in time.
 
     ``things`` are those of :func:`tracekit.report.critical.blame.blame`; the 40 slowest of each
     panel are drawn, or ``every`` one.
     """
-    h, top, parts = report.handovers[number], 0.0, list[Markup]()
+    zero, pictures = report.handovers[number].jump_ns or 0, list[Markup]()
     for panel in _panels(report, things, number, every):
         if panel is not None:
-            drawn, top = _draw(panel, top, h.jump_ns or 0)
-            parts.append(drawn)
-    if not parts:
-        return EMPTY
-    return tag("svg", *parts, xmlns="http://www.w3.org/2000/svg", class_="picture", role="img",
-               viewBox=f"0 0 {WIDTH} {top:.0f}", aria_label="What ran when")  # fmt: skip
+            drawn, height = _draw(panel, 0.0, zero)
+            pictures.append(
+                tag("svg", drawn, xmlns="http://www.w3.org/2000/svg", class_="picture", role="img",
+                    viewBox=f"0 0 {WIDTH} {height:.0f}", aria_label=f"What ran when: {panel.title}")
+            )  # fmt: skip
+    return pictures
 
 
 def _placed(picture: Markup, y: float) -> tuple[Markup, float]:
@@ -172,7 +174,7 @@ def standalone(report: Report, things: Sequence[Blamed], *, every: bool = False)
         note = f"way down: {on_one_line(h.way.text)}; 0 is {h.zero}; record {report.verdict}"
         parts.append(tag("text", note, x=_SIDE, y=y + 50, class_="tick"))
         y += 66
-        for picture in (story(report, number), plot(report, things, number, every=every)):
+        for picture in (story(report, number), *plot(report, things, number, every=every)):
             if picture:
                 placed, y = _placed(picture, y)
                 parts.append(placed)

@@ -23,7 +23,7 @@ _LEGEND = """\
 The time at which a link begins is printed after the "@" character, 0 is the jump.
 The time it took is printed after the "+" character. A "?" is where no event tells.
 """
-_SIGN = {"unknown": "?"}
+_SIGN = {"unknown": "? "}
 
 
 def _relative(chain: Chain, ns: int | None) -> int | None:
@@ -40,14 +40,14 @@ def _told(evidence: Sequence[Evidence]) -> str:
 def _line(chain: Chain, link: Link) -> str:
     from tracekit.text import duration, on_one_line
 
-    mark = f"{_SIGN[link.kind]} " if link.kind in _SIGN else ""
+    mark = _SIGN.get(link.kind, "")
     if link.start_ns is None and link.duration_ns is None:
         return f"{mark}{on_one_line(link.what)}{_told(link.evidence)}"
     begins = duration(_relative(chain, link.start_ns)).replace(" ", "")
     took = duration(link.duration_ns).replace(" ", "")
     what = on_one_line(link.what)
     if len(link.inside) == 1 and link.inside[0].duration_ns == link.duration_ns:
-        what += f": {on_one_line(link.inside[0].what)}"
+        what += f": {_SIGN.get(link.inside[0].kind, '')}{on_one_line(link.inside[0].what)}"
     return f"{mark}{what} @{begins} +{took}{on_one_line(_told(link.evidence))}"
 
 
@@ -78,8 +78,7 @@ def _chain_lines(chain: Chain, every: bool) -> Iterator[str]:
     from tracekit.text import duration, measured, on_one_line
 
     took, error = measured(chain.blackout_ns, chain.blackout_error_ns)
-    known = f"{duration(chain.known_ns)} with evidence, {duration(chain.unknown_ns)} unknown"
-    yield f"boot {chain.old} → {chain.new}: blackout {took} {error}".rstrip() + f"; {known}"
+    yield f"boot {chain.old} → {chain.new}: blackout {took} {error}".rstrip() + f"; {chain.account}"
     end = chain.end
     who = f"{end.comm or '<...>'}-{end.pid} {end.args}" if end else "not recorded"
     when = "" if end is None else f" @{duration(_relative(chain, end.ts_ns)).replace(' ', '')}"

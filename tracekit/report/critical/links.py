@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tracekit.text import duration
 from tracekit.timeline.events import Events
 
 __all__ = ["Chain", "Evidence", "Facts", "Kind", "Link"]
@@ -78,6 +79,14 @@ class Chain:
     unknown_ns: int
     links: tuple[Link, ...]
     notes: tuple[str, ...]
+
+    @property
+    def account(self) -> str:
+        """How much of the blackout rests on events, in words."""
+        known = f"{duration(self.known_ns)} with evidence"
+        if self.blackout_ns is None:
+            return f"{known}; how much more there was is not known"
+        return f"{known}, {duration(self.unknown_ns)} unknown"
 
     def as_dict(self) -> dict[str, Any]:
         """The ``--json`` form."""
