@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tracekit.browse.coverage import losses_of
 from tracekit.drawing.chain import chain_list
 from tracekit.drawing.lanes import Lanes, lanes, still
 from tracekit.drawing.markup import EMPTY, Markup, joined, tag
@@ -158,9 +159,8 @@ def _body(
     """(title, what is in the body); ``most`` rows of a list."""
     h = report.handovers[-1] if report.handovers else None
     title = _heading(report, h)
-    way = h.way.text if h else report.ending.way.text if report.ending else (
-        "one boot, no jump in this session"
-    )  # fmt: skip
+    ended = h.way if h else report.ending.way if report.ending else None
+    way = f"way down: {on_one_line(ended.text)}" if ended else "one boot, no jump in this session"
     named = {(c.old, c.new): c for c in chains}
     jumps = [
         _handover(report, n, named.get((one.old, one.new)), things)
@@ -176,7 +176,7 @@ def _body(
         tag("a", name.split(" (")[0].split(":")[0], href=f"#{target}")
         for target, name in _contents(main)
     ]
-    head = tag("header", tag("h1", title), tag("p", f"way down: {on_one_line(way)}"),
+    head = tag("header", tag("h1", title), tag("p", way),
                tag("dl", *_facts(report, h, chains[-1] if chains else None), class_="facts"),
                tag("nav", *links))  # fmt: skip
     name = Path(report.session).name
@@ -196,7 +196,7 @@ def _contents(main: Markup) -> Iterator[tuple[str, Markup]]:
 def page(recording: Recording) -> str:
     """The page, smaller than 2 MB: else the lanes and lists hold less, and say so."""
     report = recording.report()
-    chains, things = critical_chains(recording), blame(recording, report)
+    chains, things = critical_chains(recording, losses_of(recording)), blame(recording, report)
     for turns, rows in _SIZES:
         made = lanes(recording, report, turns) if turns else None
         title, body = _body(recording, report, chains, things, made, rows)

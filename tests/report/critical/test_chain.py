@@ -21,22 +21,23 @@ from tests.support.sessions.switches import (
     switch,
     waking,
 )
+from tracekit.browse.coverage import losses_of
 from tracekit.report.critical.chain import critical_chains
 from tracekit.report.critical.links import Chain, Link
-from tracekit.report.critical.tasks import Tasks
+from tracekit.report.critical.tasks import Losses, Tasks
 from tracekit.timeline.events import Events
 
 Timed = tuple[int, bytes]
 SLEEPS, SLEEPS_D = 1, 2
 
 
-def made(tmp_path: Path, *cpus: Sequence[Timed]) -> Chain:
+def made(tmp_path: Path, *cpus: Sequence[Timed], lost: Losses | None = None) -> Chain:
     """The chain of a session whose old kernel recorded this beside the way out of task 7."""
     out = [*way_out(), *(cpus[0] if cpus else ())]
     files = {"kallsyms": KALLSYMS, **SCHED_FILES}
     old = BootFiles(region(sorted(out), *[sorted(c) for c in cpus[1:]]), files=files)
     new = BootFiles(region([(START + 900 * MS, executed("/init", 1))]), files=dict(SCHED_FILES))
-    (chain,) = critical_chains(tracekit.open(write_session(tmp_path / "s", [old, new])))
+    (chain,) = critical_chains(tracekit.open(write_session(tmp_path / "s", [old, new])), lost or {})
     return chain
 
 
@@ -136,6 +137,30 @@ def test_switches_that_do_not_fit_are_no_evidence(tmp_path: Path) -> None:
     assert phase.inside[2].start_ns == (chain.zero_ns or 0) - (99 - 40) * MS
 
 
+@pytest.mark.parametrize(
+    ("cpu", "ran", "slept"), [(0, "unknown", "unknown"), (1, "runs", "unknown")]
+)
+def test_where_events_are_lost_nothing_is_known(
+    tmp_path: Path, cpu: int, ran: str, slept: str
+) -> None:
+    """While it runs those of its CPU count; while it does not, it may have run on any."""
+    switches = [at(-5, switch(3, 7)), at(20, switch(7, 0, SLEEPS)), at(31, switch(0, 7))]
+    other = [at(-4, switch(0, 9)), at(30, waking(7, 9))]
+    for name in ("whole", "lost"):
+        (tmp_path / name).mkdir()
+    zero = made(tmp_path / "whole", switches, other).zero_ns or 0
+
+    def ns(ms: int) -> int:
+        return zero - (99 - ms) * MS
+
+    hole = {cpu: [(ns(12), ns(14)), (ns(22), ns(25))]}
+    chain = made(tmp_path / "lost", switches, other, lost=hole)
+    found = {(link.start_ns, link.kind) for link in flat(chain.links) if link.kind != "phase"}
+    assert (ns(12), ran) in found or ran == "runs"
+    assert (ns(22), slept) in found and (ns(25), "blocked") in found
+    assert ((ns(12), "unknown") in found) == (ran == "unknown")
+
+
 def test_two_tasks_that_wait_for_each_other_end(tmp_path: Path) -> None:
     chain = made(
         tmp_path,
@@ -163,7 +188,7 @@ def test_calls_hold_what_their_task_did_in_them(tmp_path: Path) -> None:
 def test_of_a_real_handover(name: str, session: Callable[[str], Path]) -> None:
     """The links leave no gap, add up to the blackout, and each has its events or is unknown."""
     events = opened(session(name))
-    (chain,) = critical_chains(events)
+    (chain,) = critical_chains(events, losses_of(events))
     timed = [link for link in chain.links if link.duration_ns is not None]
     for one, other in pairwise(timed):
         assert (one.start_ns or 0) + (one.duration_ns or 0) == other.start_ns
@@ -179,7 +204,7 @@ def test_of_a_real_handover(name: str, session: Callable[[str], Path]) -> None:
 
 
 def test_a_panic_is_followed_to_its_end(session: Callable[[str], Path]) -> None:
-    (chain,) = critical_chains(opened(session("stock-6.12-panic-tsc")))
+    (chain,) = critical_chains(opened(session("stock-6.12-panic-tsc")), {})
     names = [link.what.partition(":")[0] for link in chain.links if link.kind == "phase"]
     assert names == ["panic", "crash kexec", "crash shutdown", "machine_kexec"]
     assert any("first user process" in note for note in chain.notes)
@@ -188,7 +213,7 @@ def test_a_panic_is_followed_to_its_end(session: Callable[[str], Path]) -> None:
 def test_initcalls_of_modules_are_after_the_blackout(session: Callable[[str], Path]) -> None:
     """They run in user space's time: the last level ends before it."""
     events = opened(session("stock-6.12-carveout-tsc"))
-    (chain,) = critical_chains(events)
+    (chain,) = critical_chains(events, losses_of(events))
     timed = [link for link in chain.links if link.duration_ns is not None]
     whole = sum(link.duration_ns or 0 for link in timed)
     assert whole == pytest.approx(chain.blackout_ns, abs=1)

@@ -109,10 +109,12 @@ def command(session: str, every: bool, as_json: bool) -> None:
     who ended them sched:sched_waking; in the new kernel both have to be on its command line
     (trace_event=).
     """
+    from tracekit.browse.coverage import losses_of
     from tracekit.report.critical.chain import critical_chains
 
     with working("decoding"):
-        chains = critical_chains(tracekit.open(session))
+        recording = tracekit.open(session)
+        chains = critical_chains(recording, losses_of(recording))
     if as_json:
         click.echo(json.dumps([chain.as_dict() for chain in chains], indent=2))
         return

@@ -14,7 +14,7 @@ import numpy as np
 from tracekit.report.critical.calls import recorded_calls
 from tracekit.report.critical.followed import Followed
 from tracekit.report.critical.links import Chain, Evidence, Facts, Link
-from tracekit.report.critical.tasks import Tasks
+from tracekit.report.critical.tasks import Losses, Tasks
 from tracekit.report.jump.observed import Jump, observed_jumps
 from tracekit.report.phases import Phase
 from tracekit.report.systemd import read_systemd
@@ -29,34 +29,35 @@ _SWITCH, _WAKING = "sched:sched_switch", "sched:sched_waking"
 class _Side:
     """One kernel of a jump: the task that the chain follows in it."""
 
-    def __init__(self, facts: Facts, jump: Jump, boot: int, pid: int) -> None:
+    def __init__(self, facts: Facts, jump: Jump, boot: int, pid: int, lost: Losses) -> None:
         events = facts.events
         self.boot, self.pid = boot, pid
         self.timed = events.axis.timed(boot)
         calls = recorded_calls(events, events.boot(boot), jump.handover.initcalls)
-        tasks = Tasks(events, boot)
+        tasks = Tasks(events, boot, lost)
         self.followed = Followed(facts, boot, calls, tasks)
         self.has_switches = tasks.recorded
         self.has_wakings = tasks.wakings_recorded
 
 
-def critical_chains(events: Events) -> tuple[Chain, ...]:
-    """One for each jump of the session, in order."""
+def critical_chains(events: Events, lost: Losses) -> tuple[Chain, ...]:
+    """One for each jump of the session, in order; ``lost``: where events of a CPU are lost."""
     facts = Facts(events)
     systemd = {boot.index: read_systemd(boot) for boot in events.boots}
     starters = {boot.index: started_by(boot) for boot in events.boots}
-    return tuple(_chain(facts, jump) for jump in observed_jumps(events, systemd, starters))
+    jumps = observed_jumps(events, systemd, starters)
+    return tuple(_chain(facts, jump, lost) for jump in jumps)
 
 
 def _pid(events: Events, row: int | None) -> int:
     return -1 if row is None else int(events.rows.pid[row])
 
 
-def _chain(facts: Facts, jump: Jump) -> Chain:
+def _chain(facts: Facts, jump: Jump, lost: Losses) -> Chain:
     events, h = facts.events, jump.handover
     leaves = h.down.marks.get(h.down.last, h.begun) if h.down.last else h.begun
-    old = _Side(facts, jump, h.old, _pid(events, leaves))
-    new = _Side(facts, jump, h.new, _pid(events, h.user))
+    old = _Side(facts, jump, h.old, _pid(events, leaves), lost)
+    new = _Side(facts, jump, h.new, _pid(events, h.user), lost)
     phases = [p for p in h.phases if p.in_blackout]
     links = tuple(_link(facts, jump, phase, old if phase.boot == h.old else new)
                   for phase in phases)  # fmt: skip

@@ -104,6 +104,8 @@ class Followed:
             return Link("waits for a CPU", self._waited(task, pid, stay, told), boot,
                         stay.start_ns, took, pid, comm, told)  # fmt: skip
         why = "no switch tells whether it ran" if not stay.rows else "switches are missing here"
+        if stay.lost:
+            why = "events are lost here"
         return Link("unknown", f"{task}: {why}", boot, stay.start_ns, took, pid, comm, told)
 
     def _waited(self, task: str, pid: int, stay: Stay, told: Sequence[Evidence]) -> str:

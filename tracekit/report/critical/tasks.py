@@ -8,8 +8,8 @@ do not fit, others are missing, and what lies between them is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tracekit.timeline.events import Events
 
-__all__ = ["Stay", "Tasks"]
+__all__ = ["Losses", "Stay", "Tasks"]
 
 _Array = npt.NDArray[Any]
 _SWITCH, _WAKING = "sched:sched_switch", "sched:sched_waking"
@@ -46,7 +46,8 @@ class Stay:
     ``state``: ``runs``, ``ready`` (it waits for a CPU), ``blocked`` or ``unknown``. ``rows``: the
     events that bound it. Of ``blocked``: ``letter`` as the kernel prints the state, ``waking`` the
     row that woke it (None: not recorded), ``waker`` the pid of the task that did, None where an
-    interrupt did (``interrupt`` is its row, if recorded) or it is not known.
+    interrupt did (``interrupt`` is its row, if recorded) or it is not known. ``lost``: events are
+    lost there, so that nothing is known of it.
     """
 
     state: Literal["runs", "ready", "blocked", "unknown"]
@@ -58,12 +59,18 @@ class Stay:
     waker: int | None = None
     interrupt: int | None = None
     in_interrupt: bool = False
+    lost: bool = False
+
+
+#: CPU -> stretches of the axis, ns, in which events of it are lost.
+Losses = Mapping[int, Sequence[tuple[int, int]]]
 
 
 class Tasks:
     """The switches and wakeups of one boot in a stretch of its rows."""
 
-    def __init__(self, events: Events, boot: int) -> None:
+    def __init__(self, events: Events, boot: int, lost: Losses | None = None) -> None:
+        self._lost: Losses = lost or {}
         self._events, self._rows, self._ts = events, events.rows, events.axis.ts_ns
         self._boot = boot
         self._switches = self._of(_SWITCH)
@@ -101,9 +108,31 @@ class Tasks:
         """What a task did in ``[start, end]``, ns on the axis, without a gap."""
         mine = np.flatnonzero((self._prev == pid) | (self._next == pid))
         if pid <= 0 or not len(mine) or end <= start:
-            return [self._without_switches(pid, start, end)] if end > start else []
-        found = list(self._between(pid, mine, start, end))
-        return [s for s in found if s.end_ns > s.start_ns]
+            found = [self._without_switches(pid, start, end)] if end > start else []
+        else:
+            found = list(self._between(pid, mine, start, end))
+        pieces = (piece for stay in found for piece in self._without_losses(stay))
+        return [s for s in pieces if s.end_ns > s.start_ns]
+
+    def _without_losses(self, stay: Stay) -> Iterator[Stay]:
+        """A stay in pieces: where events are lost that could have ended it, it is unknown.
+
+        While a task runs, those are its CPU's; else it may have run on any CPU.
+        """
+        own = {int(self._rows.cpu[row]) for row in stay.rows} if stay.state == "runs" else None
+        holes = sorted(
+            (max(begin, stay.start_ns), min(end, stay.end_ns))
+            for cpu, stretches in self._lost.items() if own is None or cpu in own
+            for begin, end in stretches if begin < stay.end_ns and end > stay.start_ns
+        )  # fmt: skip
+        at = stay.start_ns
+        for begin, end in holes if stay.state != "unknown" else ():
+            if begin > at:
+                yield replace(stay, start_ns=at, end_ns=begin)
+            if end > at:
+                yield Stay("unknown", max(at, begin), end, lost=True)
+                at = end
+        yield replace(stay, start_ns=at)
 
     def _without_switches(self, pid: int, start: int, end: int) -> Stay:
         """Of a task that no switch names: it ran throughout where it had events of its own."""
