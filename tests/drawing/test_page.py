@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 import tracekit
+from tests.support.bpf_records import BootFiles, region, write_session
 from tests.support.browser import Page, chromium, open_page
 from tests.support.sessions.hostile_texts import leaks, make_hostile
+from tests.support.sessions.live import KALLSYMS, MS, PCI, START, a_device, way_out
 from tracekit.cli import main
 from tracekit.drawing.page import fingerprint, page
 
@@ -93,6 +95,21 @@ def test_other_sessions(name: str, session: Callable[[str], Path]) -> None:
     text = page(tracekit.open(session(name)))
     check_self_contained(text)
     assert ("no jump in this session" in text) == (name == "same-boot-7.2")
+
+
+def test_a_long_chain_fits(tmp_path: Path) -> None:
+    """The last handovers in full, the others a line each."""
+    kallsyms: dict[str, str | bytes] = {"kallsyms": KALLSYMS}
+    devices = [
+        event
+        for n in range(120)
+        for event in a_device(2 * n, START + 9 * MS + n * MS // 2, MS // 3, f"pci{n}", PCI)
+    ]
+    boots = [BootFiles(region(sorted([*way_out(), *devices])), files=kallsyms) for _ in range(16)]
+    text = page(tracekit.open(write_session(tmp_path / "s", boots)))
+    check_self_contained(text)
+    assert "Handovers (15)" in text
+    assert text.count("<h2>Phases (boot ") in (1, 2, 6, 12)
 
 
 def test_the_fingerprint_is_of_the_files(session: Callable[[str], Path], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tracekit.drawing.plot import STYLE, plot
 from tracekit.drawing.sections import (
     blame_sections,
     crossing,
+    handovers,
     last_events,
     losses,
     phases,
@@ -38,8 +39,8 @@ from tracekit.text import measured, on_one_line
 __all__ = ["fingerprint", "page"]
 
 _LARGEST = 1_900_000  # bytes of a page
-#: (turns and events of the lanes, rows of a list), until the page is small enough
-_SIZES = ((9000, 1200), (2500, 400), (600, 100), (0, 20))
+#: (turns and events of the lanes, rows of a list, handovers), until the page is small enough
+_SIZES = ((9000, 1200, 12), (2500, 400, 6), (600, 100, 2), (0, 20, 1))
 _HERE = Path(__file__).parent
 _CSS = Markup(STYLE + (_HERE / "page.css").read_text("utf-8"))
 _JS = Markup((_HERE / "page.js").read_text("utf-8"))
@@ -154,9 +155,10 @@ def _body(
     chains: Sequence[Chain],
     things: Sequence[Blamed],
     made: Lanes | None,
-    most: int,
+    sizes: tuple[int, int],
 ) -> tuple[str, Markup]:
-    """(title, what is in the body); ``most`` rows of a list."""
+    """(title, what is in the body); ``sizes``: the most rows of a list, and handovers in full."""
+    most, full = sizes
     h = report.handovers[-1] if report.handovers else None
     title = _heading(report, h)
     ended = h.way if h else report.ending.way if report.ending else None
@@ -164,10 +166,10 @@ def _body(
     named = {(c.old, c.new): c for c in chains}
     jumps = [
         _handover(report, n, named.get((one.old, one.new)), things)
-        for n, one in enumerate(report.handovers)
+        for n, one in list(enumerate(report.handovers))[-full:]
     ]
     main = joined([
-        stuck(report, most), *jumps[-1:], _timeline(made, report),
+        handovers(report, most), stuck(report, most), *jumps[-1:], _timeline(made, report),
         blame_sections(report, things, most),
         *jumps[:-1], crossing(report, most), losses(report, most), last_events(report, most),
         remarks(report, most),
@@ -197,9 +199,9 @@ def page(recording: Recording) -> str:
     """The page, smaller than 2 MB: else the lanes and lists hold less, and say so."""
     report = recording.report()
     chains, things = critical_chains(recording, losses_of(recording)), blame(recording, report)
-    for turns, rows in _SIZES:
+    for turns, rows, jumps in _SIZES:
         made = lanes(recording, report, turns) if turns else None
-        title, body = _body(recording, report, chains, things, made, rows)
+        title, body = _body(recording, report, chains, things, made, (rows, jumps))
         html = tag("html", _head(title), tag("body", body, tag("script", _JS)), lang="en")
         text = f"<!doctype html>\n{html}\n"
         if len(text.encode()) < _LARGEST:

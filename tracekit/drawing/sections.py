@@ -11,9 +11,10 @@ from tracekit.report.canary import canary_lines
 from tracekit.report.critical.blame import Blamed
 from tracekit.report.make import BootReport, CpuReport, Report
 from tracekit.report.unfinished import CpuUnfinished
-from tracekit.text import count_lost, duration, error_bound, on_one_line
+from tracekit.text import count_lost, duration, error_bound, measured, on_one_line
 
-__all__ = ["blame_sections", "crossing", "last_events", "losses", "phases", "remarks", "stuck"]
+__all__ = ["blame_sections", "crossing", "handovers", "last_events", "losses", "phases"]
+__all__ += ["remarks", "stuck"]
 
 _FIRST = 15  # rows shown at once
 _LONG = 300  # characters of one text
@@ -111,6 +112,20 @@ def stuck(report: Report, most: int) -> Markup:
     return section("stuck", "What each CPU had begun and not ended", *parts)
 
 
+def handovers(report: Report, most: int) -> Markup:
+    """All jumps of a chain in one table, the last first; '' where there is one alone."""
+    releases = {b.index: b.release for b in report.boots}
+    rows = []
+    for h in report.handovers[::-1][:most] if len(report.handovers) > 1 else ():
+        took, error = measured(h.blackout_ns, h.blackout_error_ns)
+        gap, gap_error = measured(h.gap_ns, h.gap_error_ns, (h.gap_earliest_ns, h.gap_latest_ns))
+        rows.append([f"{h.old} → {h.new}", _cut(f"{releases[h.old]} → {releases[h.new]}"),
+                     took, error, gap, gap_error, _cut(h.way.text)])  # fmt: skip
+    heads = ("boots", "kernels", "blackout", "", "gap", "", "way down")
+    title = f"Handovers ({len(report.handovers)})"
+    return section("handovers", title, table(heads, rows, "ntnnnnt") if rows else EMPTY)
+
+
 def _lost(one: BootReport | CpuReport) -> str:
     return count_lost(one.lost, one.lost_at_least, "≥ ")
 
@@ -118,26 +133,28 @@ def _lost(one: BootReport | CpuReport) -> str:
 def losses(report: Report, most: int) -> Markup:
     """What was recorded and lost, boot by boot and CPU by CPU, and the clocks."""
     rows: list[list[str]] = []
+    cpus = sum(len(b.cpus) for b in report.boots)
     for b in report.boots:
         rows.append(["!", str(b.index), _cut(b.release), "all", f"{b.events:,}", _lost(b),
                      f"{b.unreadable:,}", "", ""])  # fmt: skip
         rows += [["", "", str(c.cpu), f"{c.events:,}", _lost(c), f"{c.unreadable:,}",
                   duration(c.first_ns, "-"), duration(c.last_ns, "-")]
-                 for c in b.cpus[:most]]  # fmt: skip
+                 for c in (b.cpus if cpus <= most else ())]  # fmt: skip
+    more = f"{cpus:,} CPUs are not listed: tracekit report has them" if cpus > most else ""
     heads = ("boot", "kernel", "CPU", "events", "lost", "unreadable", "first", "last")
     clocks = [
         tag("li", tag("b", f"boot {b.index}: {b.clock}: {error_bound(b.clock_error_ns)}"),
             f"; {b.clock_method}")
-        for b in report.boots
+        for b in report.boots[-most:]
     ]  # fmt: skip
     probes = [
         tag("li", f"boot {p.boot}: {p.mode}{f' ({p.reason})' if p.reason else ''}: {p.loaded} "
-            f"probes; not recorded: {', '.join(m.event for m in p.missing) or 'nothing'}")
-        for p in report.probes
+            f"probes; not recorded: {_cut(', '.join(m.event for m in p.missing)) or 'nothing'}")
+        for p in report.probes[-most:]
     ]  # fmt: skip
     return joined([
         section("record", f"The record: {report.verdict}", tag("p", report.account),
-                table(heads, rows, "ntnnnnnn")),
+                table(heads, rows, "ntnnnnnn"), tag("p", more) if more else EMPTY),
         section("clocks", "Clocks", tag("ul", *clocks, class_="notes")),
         section("probes", "Probes", tag("ul", *probes, class_="notes") if probes else EMPTY),
     ])  # fmt: skip

@@ -6,6 +6,7 @@ those whose entry begins a phase (:mod:`tracekit.report.milestones`): the phases
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,20 +80,35 @@ class Calls:
         return [c for c in mine if c.start_ns >= start and c.end_ns is not None and c.end_ns <= end]
 
 
-def _rows_of(events: Events, boot: int, *names: str) -> _Array:
-    codes = [i for i, k in enumerate(events.kinds) if k.boot == boot and k.name in names]
-    return np.flatnonzero(np.isin(events.rows.kind, codes)) if codes else np.empty(0, np.int64)
+class _Record:
+    """The rows of one boot, by event."""
 
+    def __init__(self, events: Events, boot: Boot) -> None:
+        self.events, self.boot = events, boot
+        self._codes: dict[str, list[int]] = {}
+        for code, kind in enumerate(events.kinds):
+            if kind.boot == boot.index:
+                self._codes.setdefault(kind.name, []).append(code)
 
-def _ends(events: Events, boot: int, event: str) -> list[_End]:
-    at = _rows_of(events, boot, event)
-    if not len(at):
-        return []
-    stamps, pids = events.axis.ts_ns[at].tolist(), events.rows.pid[at].tolist()
-    return [
-        _End(row, ns, pid, fields)
-        for row, ns, pid, fields in zip(at.tolist(), stamps, pids, events.fields(at), strict=True)
-    ]
+    def rows(self, *names: str) -> _Array:
+        """The rows of events of these names, in order."""
+        codes = [code for name in names for code in self._codes.get(name, ())]
+        if not codes:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(np.isin(self.events.rows.kind, codes))
+
+    def ends(self, event: str) -> list[_End]:
+        """Every such event, with its arguments."""
+        at = self.rows(event)
+        if not len(at):
+            return []
+        rows, stamps = self.events.rows, self.events.axis.ts_ns[at].tolist()
+        return [
+            _End(row, ns, pid, fields)
+            for row, ns, pid, fields in zip(
+                at.tolist(), stamps, rows.pid[at].tolist(), self.events.fields(at), strict=True
+            )
+        ]
 
 
 def _paired(begins: Sequence[_End], returns: Sequence[_End]) -> Iterator[tuple[_End, _End | None]]:
@@ -120,8 +136,9 @@ def _symbol(boot: Boot, value: object) -> str:
     return symbol.name if symbol else f"{value:#x}"
 
 
-def _probed(events: Events, boot: Boot) -> Iterator[Call]:
+def _probed(record: _Record) -> Iterator[Call]:
     """Calls of functions that were probed at both ends, by BPF or by kprobe events."""
+    boot = record.boot
     skipped = milestone_functions() - {"liveupdate_reboot"}
     pairs = [
         (k.event, f"{k.event}_return", k.functions[0] if k.functions else k.event, k.subject)
@@ -137,7 +154,7 @@ def _probed(events: Events, boot: Boot) -> Iterator[Call]:
         and not event.startswith("tracekit:shutdown_")
     ]  # fmt: skip
     for begin, end, function, subject in pairs:
-        both = _ends(events, boot.index, begin), _ends(events, boot.index, end)
+        both = record.ends(begin), record.ends(end)
         for begun, back in _paired(*both):
             kind = "notifier chain" if function == _CHAIN else _kind(begin, function, subject)
             label = next((t for n in _NAMES if (t := _symbol(boot, begun.fields.get(n)))), "")
@@ -153,10 +170,10 @@ def _kind(event: str, function: str, subject: str) -> str:
     return "KHO step" if subject == "kho" or function.startswith("kho_") else "call"
 
 
-def _notifiers(events: Events, boot: Boot, chains: Sequence[Call]) -> Iterator[Call]:
+def _notifiers(record: _Record, chains: Sequence[Call]) -> Iterator[Call]:
     """Single notifiers of the chains that were probed: each ends where the next one begins."""
     for event, field in _RUNS:
-        runs = _ends(events, boot.index, event)
+        runs, boot = record.ends(event), record.boot
         if not runs:
             continue
         for chain in (c for c in chains if c.end_ns is not None):
@@ -171,32 +188,42 @@ def _notifiers(events: Events, boot: Boot, chains: Sequence[Call]) -> Iterator[C
         return
 
 
-def _returned(ends: Sequence[CallEnd], device: Device, pid: int) -> int | None:
-    """When the call of a device returned by the boot's own clock, else by how long it took."""
-    start = device.start_ns or 0
-    alike = (
-        e.at for e in ends
-        if e.at >= start and e.pid == pid and e.device.function == device.function
-        and e.device.name in (device.name, "")
-    )  # fmt: skip
-    took = None if device.duration_ns is None else start + device.duration_ns
-    return next(alike, took)
+class _Returns:
+    """When the calls of devices returned, by the boot's own clock."""
+
+    def __init__(self, ends: Sequence[CallEnd]) -> None:
+        self._at: dict[tuple[int, str, str], list[int]] = {}
+        for end in sorted((e for e in ends if e.returned), key=lambda e: e.at):
+            key = end.pid, end.device.function, end.device.name
+            self._at.setdefault(key, []).append(end.at)
+
+    def of(self, device: Device, pid: int) -> int | None:
+        """When a call returned: by its event, else by how long it took."""
+        start = device.start_ns or 0
+        found: list[int] = []
+        for name in {device.name, ""}:
+            stamps = self._at.get((pid, device.function, name), [])
+            at = bisect_left(stamps, start)
+            found += stamps[at : at + 1]
+        took = None if device.duration_ns is None else start + device.duration_ns
+        return min(found, default=took)
 
 
-def _devices(events: Events, boot: Boot) -> Iterator[Call]:
+def _devices(record: _Record) -> Iterator[Call]:
+    events, boot = record.events, record.boot
     ends = call_ends(events, boot)
     pids = {(e.at, e.device.function): e.pid for e in ends}
-    returned = sorted((e for e in ends if e.returned), key=lambda e: e.at)
+    returns = _Returns(ends)
     names = {"device:shutdown", "device:shutdown_return"}
     names |= {event for event, _, _ in kprobes(boot) if event.startswith("tracekit:shutdown_")}
-    rows = _rows_of(events, boot.index, *names)
+    rows = record.rows(*names)
     stamps = events.axis.ts_ns[rows]
     for device in device_shutdowns(ends, timed=True):
         if device.start_ns is None:
             continue
         begun = (device.start_ns, device.function)
         pid = pids.get(begun, -1)
-        end = _returned(returned, device, pid) if device.finished else None
+        end = returns.of(device, pid) if device.finished else None
         at = int(np.searchsorted(stamps, device.start_ns))
         told = (int(rows[at]),) if begun in pids and at < len(rows) else ()
         detail = " ".join(t for t in (device.driver, device.function) if t)
@@ -204,8 +231,9 @@ def _devices(events: Events, boot: Boot) -> Iterator[Call]:
                    device.start_ns, end, rows=told)  # fmt: skip
 
 
-def _initcalls(events: Events, boot: Boot, calls: Sequence[Initcall]) -> Iterator[Call]:
-    rows = _rows_of(events, boot.index, "initcall:initcall_start", "initcall:initcall_finish")
+def _initcalls(record: _Record, calls: Sequence[Initcall]) -> Iterator[Call]:
+    events, boot = record.events, record.boot
+    rows = record.rows("initcall:initcall_start", "initcall:initcall_finish")
     stamps = events.axis.ts_ns[rows]
     for one in calls:
         if one.boot != boot.index or not len(rows):
@@ -222,11 +250,12 @@ def recorded_calls(events: Events, boot: Boot, initcalls: Sequence[Initcall]) ->
     """Every call of a boot whose stamps count time; ``initcalls`` are those of the report."""
     if not events.axis.timed(boot.index):
         return Calls(())
-    probed = list(_probed(events, boot))
+    record = _Record(events, boot)
+    probed = list(_probed(record))
     chains = [call for call in probed if call.kind == "notifier chain"]
     return Calls([
         *probed,
-        *_notifiers(events, boot, chains),
-        *_devices(events, boot),
-        *_initcalls(events, boot, initcalls),
+        *_notifiers(record, chains),
+        *_devices(record),
+        *_initcalls(record, initcalls),
     ])  # fmt: skip

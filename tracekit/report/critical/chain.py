@@ -7,11 +7,11 @@ dark part and whatever no event tells of are links of kind ``unknown``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tracekit.report.critical.calls import recorded_calls
+from tracekit.report.critical.calls import Calls, recorded_calls
 from tracekit.report.critical.followed import Followed
 from tracekit.report.critical.links import Chain, Evidence, Facts, Link
 from tracekit.report.critical.tasks import Losses, Tasks
@@ -26,16 +26,32 @@ __all__ = ["critical_chains"]
 _SWITCH, _WAKING = "sched:sched_switch", "sched:sched_waking"
 
 
+class _Boots:
+    """What each kernel recorded of calls and tasks, read once: most are old and new in turn."""
+
+    def __init__(self, facts: Facts, jumps: Sequence[Jump], lost: Losses) -> None:
+        self.facts, self._lost = facts, lost
+        self._initcalls = [call for jump in jumps for call in jump.handover.initcalls]
+        self._known: dict[int, tuple[Calls, Tasks]] = {}
+
+    def of(self, boot: int) -> tuple[Calls, Tasks]:
+        """The calls and tasks of a boot."""
+        if boot not in self._known:
+            events = self.facts.events
+            calls = recorded_calls(events, events.boot(boot), self._initcalls)
+            self._known = {**dict(list(self._known.items())[-1:]),
+                           boot: (calls, Tasks(events, boot, self._lost))}  # fmt: skip
+        return self._known[boot]
+
+
 class _Side:
     """One kernel of a jump: the task that the chain follows in it."""
 
-    def __init__(self, facts: Facts, jump: Jump, boot: int, pid: int, lost: Losses) -> None:
-        events = facts.events
+    def __init__(self, boots: _Boots, boot: int, pid: int) -> None:
         self.boot, self.pid = boot, pid
-        self.timed = events.axis.timed(boot)
-        calls = recorded_calls(events, events.boot(boot), jump.handover.initcalls)
-        tasks = Tasks(events, boot, lost)
-        self.followed = Followed(facts, boot, calls, tasks)
+        self.timed = boots.facts.events.axis.timed(boot)
+        calls, tasks = boots.of(boot)
+        self.followed = Followed(boots.facts, boot, calls, tasks)
         self.has_switches = tasks.recorded
         self.has_wakings = tasks.wakings_recorded
 
@@ -46,18 +62,20 @@ def critical_chains(events: Events, lost: Losses) -> tuple[Chain, ...]:
     systemd = {boot.index: read_systemd(boot) for boot in events.boots}
     starters = {boot.index: started_by(boot) for boot in events.boots}
     jumps = observed_jumps(events, systemd, starters)
-    return tuple(_chain(facts, jump, lost) for jump in jumps)
+    boots = _Boots(facts, jumps, lost)
+    return tuple(_chain(boots, jump) for jump in jumps)
 
 
 def _pid(events: Events, row: int | None) -> int:
     return -1 if row is None else int(events.rows.pid[row])
 
 
-def _chain(facts: Facts, jump: Jump, lost: Losses) -> Chain:
-    events, h = facts.events, jump.handover
+def _chain(boots: _Boots, jump: Jump) -> Chain:
+    facts, h = boots.facts, jump.handover
+    events = facts.events
     leaves = h.down.marks.get(h.down.last, h.begun) if h.down.last else h.begun
-    old = _Side(facts, jump, h.old, _pid(events, leaves), lost)
-    new = _Side(facts, jump, h.new, _pid(events, h.user), lost)
+    old = _Side(boots, h.old, _pid(events, leaves))
+    new = _Side(boots, h.new, _pid(events, h.user))
     phases = [p for p in h.phases if p.in_blackout]
     links = tuple(_link(facts, jump, phase, old if phase.boot == h.old else new)
                   for phase in phases)  # fmt: skip
