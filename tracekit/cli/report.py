@@ -10,7 +10,7 @@ import click
 
 import tracekit
 from tracekit.cli.common import clean_console, say, working
-from tracekit.errors import UsageError
+from tracekit.errors import SourceError, UsageError
 
 __all__ = ["command", "print_report"]
 
@@ -68,6 +68,17 @@ def _form(session: str, form: str) -> str:
     return otlp(report, blame(recording, report), fingerprint(recording.session), when, made_by)
 
 
+def _make_readable(folder: Path) -> None:
+    """Make a folder that others may read, unless it is there; what is above has to be."""
+    try:
+        folder.mkdir()
+        folder.chmod(0o755)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise SourceError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
 def _write_form(session: str, form: str, output: Path | None) -> None:
     text = _form(session, form)
     if output is None or str(output) == "-":
@@ -75,6 +86,8 @@ def _write_form(session: str, form: str, output: Path | None) -> None:
         return
     from tracekit.export.files import write_text
 
+    if form == "openmetrics":
+        _make_readable(output.parent)
     write_text(text, output)
     if form == "openmetrics" and output.is_file():
         output.chmod(0o644)  # node_exporter runs as another user

@@ -137,13 +137,12 @@ def test_the_units_say_what_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_metrics_go_where_node_exporter_reads(tmp_path: Path) -> None:
-    """Else into a folder of their own, which the unit makes."""
+    """Else into a folder of their own."""
     recover = f"{UNIT_DIRECTORY}/tracekit-recover.service"
     root = system(tmp_path)
     command = "ExecStopPost=-/usr/bin/tracekit report{} --format openmetrics -o {}/tracekit.prom\n"
     unit = make_plan(options(root)).files[recover]
     assert command.format(" --recovered", "/var/lib/tracekit-metrics") in unit
-    assert "StateDirectory=tracekit-metrics\n" in unit
     (root / "var/lib/prometheus/node-exporter").mkdir(parents=True)
     given = make_plan(replace(options(root), session="/srv/kexec"))
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -108,9 +109,14 @@ def test_names_from_memory_make_no_metric(names: list[tuple[str, str]]) -> None:
 
 
 def test_the_file_is_for_another_user_to_read(tmp_path: Path) -> None:
-    target = tmp_path / "tracekit.prom"
+    target = tmp_path / "metrics" / "tracekit.prom"
+    before = os.umask(0o077)  # as in the unit
     with as_file(files("tracekit") / "demo" / "handover.tar.zst") as path:
         words = ["-q", "report", str(path), "--format", "openmetrics", "-o", str(target)]
-        assert main(words) == 0
+        try:
+            assert main(words) == 0
+        finally:
+            os.umask(before)
     assert target.stat().st_mode & 0o777 == 0o644
+    assert target.parent.stat().st_mode & 0o777 == 0o755
     assert target.read_text().endswith("# EOF\n")

@@ -45,7 +45,8 @@ UNITS = {
 }
 #: What node_exporter's textfile collector reads as distributions set it up.
 _COLLECTED = ("/var/lib/prometheus/node-exporter", "/var/lib/node_exporter/textfile_collector")
-_METRICS = "/var/lib/tracekit-metrics"  # the unit's StateDirectory=
+_METRICS = "/var/lib/tracekit-metrics"  # made by the report; not a StateDirectory=, without which
+# nothing would be recovered where it cannot be made
 _UNIT_DIRECTORY = "etc/systemd/system"
 _MOST = 1 << 20  # bytes of a file that is looked into
 _WORD = re.compile(r"[A-Za-z0-9_@:=,./+~-]+")  # needs no quotes, neither in systemd nor in a shell
