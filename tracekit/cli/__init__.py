@@ -30,9 +30,6 @@ from tracekit.text import printable
 
 __all__ = ["cli", "main"]
 
-# commands whose modules are not called as they are
-_MODULES = {"import": "doors.import_session"}
-
 # name -> the line in `tracekit --help`; the module of that name (- is _) holds `command`
 _COMMANDS = {
     "demo": "Show the report of a real handover that ships with tracekit.",
@@ -56,8 +53,15 @@ _COMMANDS = {
     "completion": "Print the completion script for your shell.",
 }
 
-#: Where the module of a command is, if not beside this one.
-_FOLDERS = dict.fromkeys(("blame", "critical-chain", "kho", "plot", "sql"), "answers")
+# the module of a command, where it is not the one beside this of its name
+_MODULES = {
+    "blame": "answers.blame",
+    "critical-chain": "answers.critical_chain",
+    "import": "doors.import_session",
+    "kho": "answers.kho",
+    "plot": "answers.plot",
+    "sql": "answers.sql",
+}
 
 _EPILOG = """\b
 A kexec, recorded:
@@ -82,8 +86,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        folder = f"{_FOLDERS[cmd_name]}." if cmd_name in _FOLDERS else ""
-        module = _MODULES.get(cmd_name, f"{folder}{cmd_name.replace('-', '_')}")
+        module = _MODULES.get(cmd_name, cmd_name)
         command: click.Command = importlib.import_module(f"{__name__}.{module}").command
         if not any(p.name == "verbose" for p in command.params):
             command.params += common.talk_options()
