@@ -12,7 +12,7 @@ from tests.support.sessions import missing
 from tests.support.sessions.missing import END, OFFLINE, ONLINE, START
 from tracekit.browse.open import open_recording
 from tracekit.browse.stopped_cpus import stops_of
-from tracekit.browse.stretches import Stretch
+from tracekit.analysis.stretches import Stretch
 
 
 def stops(path: Path) -> dict[int, list[Stretch]]:

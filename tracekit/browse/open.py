@@ -24,7 +24,7 @@ import tracekit
 from tracekit.browse.coverage import coverage
 from tracekit.browse.index import build
 from tracekit.browse.index.load import INDEX, load
-from tracekit.browse.stretches import Stretch
+from tracekit.analysis.stretches import Stretch
 from tracekit.errors import Diagnostic
 from tracekit.interpreter import python_command
 from tracekit.query.groups import Index, cell_counts, cell_edges

@@ -9,7 +9,6 @@ which function a probe is on. A panic is also seen by what the kernel prints.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,10 +19,9 @@ from tracekit.probes.records import KINDS, RETURN
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.saved.bpf_format import PROBE_ID
+from tracekit.analysis.kprobe_events import kprobes
 
-__all__ = ["PANICKED", "find_marks", "kprobes", "last_calls"]
-
-_PROBE = re.compile(r"^(?P<kind>[pfr])\d*(?::(?P<name>\S+))?\s+(?P<function>[^\s+%]+)(?P<rest>\S*)")
+__all__ = ["PANICKED", "find_marks", "last_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +98,6 @@ _MILESTONES = (
         "machine_crash_shutdown", ("native_machine_crash_shutdown", "machine_crash_shutdown")
     ),
 )
-
-
-def kprobes(boot: Boot) -> list[tuple[str, str, bool]]:
-    """(event, function, at its return) of every kprobe and fprobe event, also of removed ones."""
-    probes = dict[tuple[str, str, bool], None]()
-    for rel in ("kprobe_events", "dynamic_events"):  # the latter repeats the former's
-        for line in "\n".join(boot.layers(f"tracefs/{rel}")).splitlines():
-            m = _PROBE.match(line.strip())
-            if m is None:
-                continue
-            group, _, event = (m["name"] or f"kprobes/{m['function']}").rpartition("/")
-            returns = m["kind"] == "r" or "%return" in m["rest"]
-            at_entry = m["rest"].removeprefix("%return") in ("", "+0", "+0x0")
-            if returns or at_entry:
-                name = f"{group or 'kprobes'}:{event}"
-                probes[name, m["function"].rpartition(":")[2], returns] = None
-    return list(probes)
 
 
 def _traced_functions(

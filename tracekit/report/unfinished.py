@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tracekit.probes.kprobes import GROUP
 from tracekit.probes.records import KINDS
-from tracekit.report.milestones import kprobes
+from tracekit.analysis.kprobe_events import kprobes
 from tracekit.report.ways import Down
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events

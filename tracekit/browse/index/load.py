@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.browse.index.codec import decode
-from tracekit.browse.stretches import ENDLESS, Stretch
+from tracekit.analysis.stretches import ENDLESS, Stretch
 from tracekit.clocks.model import SessionClock
 from tracekit.clocks.relate import Relation
 from tracekit.errors import Diagnostic
