@@ -11,7 +11,6 @@ Each method takes a :class:`~tracekit.timeline.filter.Filter` and answers for th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -19,15 +18,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.analysis.arguments import numbered
+from tracekit.analysis.arguments import dictionary, numbered
+from tracekit.analysis.columns import ints, labels, tasks, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.pairs import KINDS_OF_SPANS
+from tracekit.analysis.scheduling.tables import Scheduling, make_states, make_turns, make_wakeups
 from tracekit.analysis.selected import Choose, Window, among_chosen, chosen, window_of
 from tracekit.analysis.spans import make_spans
-from tracekit.analysis.states import Scheduling, make_states, make_turns, make_wakeups
-from tracekit.analysis.statistics import clip, durations, intervals, per_second
+from tracekit.analysis.statistics import Clipped, clip, durations, intervals, per_second
+from tracekit.analysis.stretches import ENDLESS
 from tracekit.errors import UsageError
-from tracekit.ftrace.columns import as_arrow, as_numpy
+from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
@@ -35,12 +36,12 @@ from tracekit.timeline.filter import Filter
 __all__ = ["BY", "Analysis"]
 
 _Array = npt.NDArray[Any]
+_STRETCHES = 1_000_000
 #: What statistics can be by, and the kinds of spans that each counts; none: events or turns.
 BY: dict[str, tuple[str, ...]] = {
     "event": (), "system": (), "task": (), "cpu": (), "span": KINDS_OF_SPANS,
     **{kind.replace(" ", "-"): (kind,) for kind in KINDS_OF_SPANS},
 }  # fmt: skip
-_UNNAMED = "<...>"
 
 
 class Analysis:
@@ -51,7 +52,8 @@ class Analysis:
         losses: Losses | None = None,
     ) -> None:  # fmt: skip
         """``choose`` gives the rows that meet a filter. ``index`` and ``losses`` where they are
-        known already, as of a session that was indexed."""
+        known already, as of a session that was indexed.
+        """
         self._events, self._choose = events, choose
         self._index = index or Index(events)
         self._given_losses = losses
@@ -80,15 +82,15 @@ class Analysis:
         return self._spans if wanted is None else self._spans.take(as_arrow(self._chosen(wanted)))
 
     def turns(self, wanted: Filter | None = None) -> pa.Table:
-        """What each CPU ran: :func:`~tracekit.analysis.states.make_turns` has the columns."""
+        """What each CPU ran; columns: :func:`~tracekit.analysis.scheduling.tables.make_turns`."""
         return self._turns if wanted is None else self._turns.take(as_arrow(self._ran(wanted)))
 
     def states(self, wanted: Filter | None = None) -> pa.Table:
-        """What each task did: :func:`~tracekit.analysis.states.make_states` has the columns."""
+        """What tasks did; columns: :func:`~tracekit.analysis.scheduling.tables.make_states`."""
         return self._of_tasks(make_states(self._scheduling), wanted or Filter())
 
     def wakeups(self, wanted: Filter | None = None) -> pa.Table:
-        """From wakeups to switches: :func:`~tracekit.analysis.states.make_wakeups`."""
+        """From wakeups to switches: :func:`~tracekit.analysis.scheduling.tables.make_wakeups`."""
         return self._of_tasks(make_wakeups(self._scheduling), wanted or Filter())
 
     def _of_tasks(self, table: pa.Table, wanted: Filter) -> pa.Table:
@@ -97,33 +99,35 @@ class Analysis:
                 "states and wakeups belong to tasks: choose them by boot, CPU, pid, task name and"
                 " time, not by event, --where or --grep"
             )
-        start, end = _ints(table, "start_ns"), _ints(table, "end_ns")
-        keep = np.zeros(len(table), bool)
-        keep[clip(start, end, wanted.since, wanted.until).which] = True
+        keep = self._in_window(table, wanted)
         for column, allowed in (("boot", wanted.boots), ("cpu", wanted.cpus), ("pid", wanted.pids)):
             if allowed:
-                keep &= np.isin(_ints(table, column, -1), list(allowed))
+                keep &= np.isin(ints(table, column, -1), list(allowed))
         if wanted.comms:
-            codes, names = _labels(table, "comm")
+            codes, names = labels(table, "comm")
             keep &= np.array([wanted.wants_comm(name) for name in [*names, None]])[codes]
         return table.filter(as_arrow(keep))
 
     def _chosen(self, wanted: Filter) -> _Array:
         """The spans of a selection, by their number."""
         table = self._spans
-        keep = among_chosen(_ints(table, "row"), chosen(self._choose, wanted))
-        start, end = _ints(table, "start_ns", -1 << 62), _ints(table, "end_ns", 1 << 62)
-        if wanted.since is not None or wanted.until is not None:
-            inside = np.zeros(len(table), bool)
-            inside[clip(start, end, wanted.since, wanted.until).which] = True
-            keep &= inside
-        return np.flatnonzero(keep)
+        keep = among_chosen(ints(table, "row"), chosen(self._choose, wanted))
+        return np.flatnonzero(keep & self._in_window(table, wanted))
+
+    def _in_window(self, table: pa.Table, wanted: Filter) -> _Array:
+        """Which rows lie in the window, in part at least. What never ended lasts on."""
+        window = window_of(self._events, wanted)
+        if not window.limited:
+            return np.ones(len(table), bool)
+        start, end = ints(table, "start_ns", -ENDLESS), ints(table, "end_ns", ENDLESS)
+        boot, inside = ints(table, "boot"), np.zeros(len(table), bool)
+        inside[clip(start, end, window.since[boot], window.until[boot]).which] = True
+        return inside
 
     def _ran(self, wanted: Filter) -> _Array:
         """The turns of a selection, by their number."""
         table, rows = self._turns, chosen(self._choose, wanted)
-        start, end = _ints(table, "start_ns"), _ints(table, "end_ns")
-        inside = clip(start, end, wanted.since, wanted.until).which
+        inside = np.flatnonzero(self._in_window(table, wanted))
         if rows is None:
             return inside
         columns = self._events.rows
@@ -131,9 +135,9 @@ class Analysis:
         order = np.lexsort((rows, key))
         width = len(self._events) + 1
         place = key[order] * width + rows[order]
-        mine = (_ints(table, "boot").astype(np.int64) << 16 | _ints(table, "cpu")) * width
-        first = np.searchsorted(place, mine + _ints(table, "row"), "right")
-        last = np.searchsorted(place, mine + _ints(table, "end_row"), "right")
+        mine = (ints(table, "boot").astype(np.int64) << 16 | ints(table, "cpu")) * width
+        first = np.searchsorted(place, mine + ints(table, "row"), "right")
+        last = np.searchsorted(place, mine + ints(table, "end_row"), "right")
         hit: _Array = inside[(last > first)[inside]]
         return hit
 
@@ -157,74 +161,87 @@ class Analysis:
         window = window_of(self._events, wanted)
         if by in ("event", "system"):
             return self._of_events(by, wanted, window)
-        return self._of_turns(by, wanted, window) if not BY[by] else self._of_spans(by, wanted,
-                                                                                   window)  # fmt: skip
+        make = self._of_spans if BY[by] else self._of_turns
+        return make(by, wanted, window)
 
     def _of_events(self, by: str, wanted: Filter, window: Window) -> pa.Table:
         events = self._events
         rows = self._choose(wanted)
-        key, names = events.name_codes(rows).astype(np.int64), list(events.event_names)
-        if by == "system":
-            which, names = numbered([n.partition(":")[0] for n in names], np.arange(len(names)))
-            key = which[key].astype(np.int64)
+        key, names = self._event_keys(by, rows)
         boots = events.rows.boot[rows].astype(np.int64)
         timed = np.isin(boots, [b.index for b in events.boots if events.axis.timed(b.index)])
         apart = np.where(timed, boots, -1)
         ts = events.axis.ts_ns[rows]
         return intervals(key, names, apart, ts, rows, window.recorded_ns)
 
+    def _event_keys(self, by: str, rows: _Array) -> tuple[_Array, list[str]]:
+        names = list(self._events.event_names)
+        key = self._events.name_codes(rows).astype(np.int64)
+        if by == "system":
+            which, names = numbered([n.partition(":")[0] for n in names], np.arange(len(names)))
+            key = which[key].astype(np.int64)
+        return key, names
+
+    def _timed(self, rows: _Array) -> _Array:
+        """Those of boots whose clock counts time."""
+        timed = [b.index for b in self._events.boots if self._events.axis.timed(b.index)]
+        mine: _Array = rows[np.isin(self._events.rows.boot[rows], timed)]
+        return mine
+
     def _of_turns(self, by: str, wanted: Filter, window: Window) -> pa.Table:
+        return self._durations(*self._turn_keys(by, wanted), window)
+
+    def _turn_keys(self, by: str, wanted: Filter) -> tuple[pa.Table, _Array, list[str]]:
+        """(turns, the index of each one's name, the names)."""
         table = self.turns(wanted)
-        pid = _ints(table, "pid", -1)
+        pid = ints(table, "pid", -1)
         table = table.filter(as_arrow(pid >= 0 if by == "task" else pid > 0))
         if by == "cpu":
-            key = _ints(table, "cpu").astype(np.int64)
+            key = ints(table, "cpu").astype(np.int64)
             names = [f"cpu {n}" for n in range(int(key.max()) + 1 if len(key) else 0)]
         else:
-            key, names = _tasks(table, self._many_boots)
-        return self._durations(table, key, names, window)
-
-    @property
-    def _many_boots(self) -> bool:
-        return len(self._events.boots) > 1
+            key, names = tasks(table, len(self._events.boots) > 1)
+        return table, key, names
 
     def _of_spans(self, by: str, wanted: Filter, window: Window) -> pa.Table:
-        every = self.spans(wanted)
-        codes, kinds = _labels(every, "kind")
-        of_kind = np.array([*(kind in BY[by] for kind in kinds), False])[codes]
-        every = every.filter(as_arrow(of_kind))
-        key, names = _labels(every, "kind" if by == "span" else "name")
-        key = key.astype(np.int64)
-        state, states = _labels(every, "state")
+        every, key, names = self._span_keys(by, wanted)
+        state, states = labels(every, "state")
         is_open = np.array([*(name == "open" for name in states), False])[state]
         known = np.array(every["duration_ns"].is_valid().to_pylist(), bool)
         whole = every.filter(as_arrow(known))
-        table = self._durations(whole, key[known], names, window, _ints(whole, "self_ns"))
+        table = self._durations(whole, key[known], names, window, ints(whole, "self_ns"))
         rest = sorted(set(key.tolist()) - set(key[known].tolist()))
         counts = {
             names[k]: (int(np.sum(is_open[key == k])), int(np.sum((~known & ~is_open)[key == k])))
             for k in sorted(set(key[~known].tolist()))
         }
-        table = _with_unknown(table, [names[k] for k in rest])
+        table = with_unknown(table, [names[k] for k in rest])
         mine = [counts.get(name, (0, 0)) for name in table["name"].to_pylist()]
         table = table.append_column("open", pa.array([o for o, _ in mine], pa.int64()))
         return table.append_column("unpaired", pa.array([u for _, u in mine], pa.int64()))
+
+    def _span_keys(self, by: str, wanted: Filter) -> tuple[pa.Table, _Array, list[str]]:
+        """(spans, the index of each one's name, the names)."""
+        every = self.spans(wanted)
+        codes, kinds = labels(every, "kind")
+        every = every.filter(as_arrow(np.array([*(k in BY[by] for k in kinds), False])[codes]))
+        key, names = labels(every, "kind" if by == "span" else "name")
+        return every, key.astype(np.int64), names
 
     def _durations(
         self, table: pa.Table, key: _Array, names: list[str], window: Window,
         alone: _Array | None = None,
     ) -> pa.Table:  # fmt: skip
         """Statistics of the parts of spans or turns that lie in the window."""
-        took = _ints(table, "duration_ns")
-        start = _ints(table, "start_ns", -1 << 62)
-        end = np.where(start > -1 << 62, start + took, start)
-        inside = clip(start, end, window.since, window.until)
-        if window.since is None and window.until is None:
-            inside = replace(inside, which=np.arange(len(took)), length=took)
-        rows, at = _ints(table, "row"), np.maximum(start, -1 << 62)
+        took = ints(table, "duration_ns")
+        start, boot = ints(table, "start_ns", -ENDLESS), ints(table, "boot")
+        inside = Clipped(np.arange(len(took)), took)
+        if window.limited:
+            inside = clip(start, start + took, window.since[boot], window.until[boot])
+        rows, at = ints(table, "row"), start
         mine = key[inside.which]
         made = durations(mine, names, inside.length, at[inside.which], rows[inside.which])
-        made = made.append_column("rate", per_second(_ints(made, "count"), window.recorded_ns))
+        made = made.append_column("rate", per_second(ints(made, "count"), window.recorded_ns))
         place = {name: i for i, name in enumerate(made["name"].to_pylist())}
         group = np.array([place[names[k]] for k in mine.tolist()], np.int64)
         cut = np.array(table["cut"].to_pylist(), bool)[inside.which]
@@ -236,43 +253,76 @@ class Analysis:
             made = made.append_column("self_ns", as_arrow(own))
         return made
 
+    # -- over time ----------------------------------------------------------------------------
 
-def _ints(table: pa.Table, column: str, null: int = 0) -> _Array:
-    values = table[column].combine_chunks()
-    if values.null_count and null < 0:
-        values = values.cast(pa.int64())
-    return as_numpy(values, null)
+    def gaps(self, longer_ns: int, wanted: Filter | None = None) -> pa.Table:
+        """Where no chosen event is on a CPU for longer than that, from one to the next; the
+        longest first.
 
+        ``boot`` (uint8), ``cpu`` (uint16), ``start_ns``, ``end_ns``, ``duration_ns`` (int64),
+        ``cut`` (bool: events were lost there, so it is no silence), ``row``, ``end_row`` (int64).
+        """
+        events = self._events
+        rows = self._choose(wanted or Filter()).astype(np.int64)
+        columns, ts = events.rows, events.axis.ts_ns
+        timed = [b.index for b in events.boots if events.axis.timed(b.index)]
+        rows = rows[np.isin(columns.boot[rows], timed)]
+        order = rows[np.lexsort((rows, columns.cpu[rows], columns.boot[rows]))]
+        one, other = order[:-1], order[1:]
+        same = (columns.boot[one] == columns.boot[other]) & (columns.cpu[one] == columns.cpu[other])
+        same &= ts[other] - ts[one] > longer_ns
+        one, other = one[same], other[same]
+        by = np.argsort(ts[one] - ts[other], kind="stable")
+        one, other = one[by], other[by]
+        cut = self.losses.within(columns.cpu[one].astype(np.int64), ts[one], ts[other])
+        return pa.table({
+            "boot": as_arrow(columns.boot[one]), "cpu": as_arrow(columns.cpu[one]),
+            "start_ns": as_arrow(ts[one]), "end_ns": as_arrow(ts[other]),
+            "duration_ns": as_arrow(ts[other] - ts[one]), "cut": as_arrow(cut),
+            "row": as_arrow(one), "end_row": as_arrow(other),
+        })  # fmt: skip
 
-def _labels(table: pa.Table, column: str) -> tuple[_Array, list[str]]:
-    """(index of each row's name, -1 for null; the names)."""
-    values = table[column].combine_chunks()
-    return as_numpy(values.indices, -1), values.dictionary.to_pylist()
+    def rates(self, by: str, every_ns: int, wanted: Filter | None = None) -> pa.Table:
+        """How many began in each stretch of ``every_ns`` of the axis, by what ``by`` says.
 
+        ``start_ns`` (int64, a multiple of ``every_ns``), ``name``, ``count`` and, of spans and
+        turns, ``total_ns`` (int64: how long those took that began there). A stretch without any is
+        not listed. Raises :class:`~tracekit.errors.UsageError` for more than a million stretches.
+        """
+        wanted = wanted or Filter()
+        window = window_of(self._events, wanted)
+        if every_ns < 1 or window.recorded_ns // every_ns > _STRETCHES:
+            raise UsageError(f"more than {_STRETCHES:,} stretches of time: make them longer")
+        key, names, at, took = self._began(by, wanted)
+        cell = at // every_ns
+        cells, which = np.unique(np.stack([cell, key]), axis=1, return_inverse=True)
+        which = which.reshape(-1)
+        count = np.bincount(which, minlength=len(cells.T))
+        columns = {
+            "start_ns": as_arrow(cells[0] * every_ns),
+            "name": dictionary((cells[1].astype(np.int32), names)),
+            "count": as_arrow(count.astype(np.int64)),
+        }
+        if took is not None:
+            total = np.zeros(len(count), np.int64)
+            np.add.at(total, which, took)
+            columns["total_ns"] = as_arrow(total)
+        return pa.table(columns)
 
-def _tasks(table: pa.Table, with_boot: bool) -> tuple[_Array, list[str]]:
-    """The tasks of turns, as ``name-pid``, of each boot apart."""
-    boot, pid = _ints(table, "boot").astype(np.int64), _ints(table, "pid").astype(np.int64)
-    codes, comms = _labels(table, "comm")
-    unique, first, key = np.unique(boot << 32 | pid, return_index=True, return_inverse=True)
-    names = []
-    for one, at in zip(unique.tolist(), first.tolist(), strict=True):
-        comm = comms[codes[at]] if codes[at] >= 0 else _UNNAMED
-        suffix = f" (boot {one >> 32})" if with_boot else ""
-        names.append(f"{comm}-{one & 0xFFFFFFFF}{suffix}")
-    return key.reshape(-1), names
-
-
-def _with_unknown(table: pa.Table, names: list[str]) -> pa.Table:
-    """With rows for what never ended: a count of 0, and nothing known of the time."""
-    if not names:
-        return table
-    columns = {
-        f.name: pa.array([0] * len(names), f.type) if f.name in ("count", "total_ns", "cut",
-                                                                 "self_ns")
-        else pa.nulls(len(names), f.type)
-        for f in table.schema if f.name != "name"
-    }  # fmt: skip
-    more = pa.table({"name": pa.array(names).dictionary_encode(), **columns})
-    more = more.select(table.column_names)
-    return pa.concat_tables([table, more]).unify_dictionaries().combine_chunks()
+    def _began(
+        self, by: str, wanted: Filter
+    ) -> tuple[_Array, list[str], _Array, _Array | None]:  # fmt: skip
+        """(key, names, when each began, how long it took; None for events) of a selection."""
+        if by in ("event", "system"):
+            rows = self._timed(self._choose(wanted))
+            return (*self._event_keys(by, rows), self._events.axis.ts_ns[rows], None)
+        if BY.get(by):
+            table, key, names = self._span_keys(by, wanted)
+        else:
+            table, key, names = self._turn_keys(by, wanted)
+        start = ints(table, "start_ns", -ENDLESS)
+        window, boot = window_of(self._events, wanted), ints(table, "boot")
+        mine = np.flatnonzero(
+            (start > -ENDLESS) & (start >= window.since[boot]) & (start <= window.until[boot])
+        )
+        return key[mine], names, start[mine], np.maximum(ints(table, "duration_ns")[mine], 0)

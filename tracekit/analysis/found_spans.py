@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +19,7 @@ from tracekit.analysis.arguments import (
 from tracekit.analysis.match import Matched, combined, levels, matched, running
 from tracekit.analysis.pairs import GRAPH_ENTRIES, GRAPH_EXIT, KINDS_OF_SPANS, Pair
 from tracekit.analysis.rows_of_events import Record, owners
-from tracekit.analysis.switches import SWITCH, decode_switches
+from tracekit.analysis.scheduling.switches import SWITCH, decode_switches
 
 __all__ = ["ENDED", "END_LOST", "LOST_BEGIN", "OPEN", "STATES", "FoundSpans", "find_spans"]
 
@@ -29,6 +29,8 @@ _Array = npt.NDArray[Any]
 STATES = ("ended", "open", "end lost", "begin lost")
 ENDED, OPEN, END_LOST, LOST_BEGIN = range(len(STATES))
 _OF_TASK = 1  # a context
+_BIRTHS = (("sched:sched_process_fork", "child_pid"), ("task:task_newtask", "pid"),
+           ("sched:sched_wakeup_new", "pid"))  # fmt: skip
 _UNKNOWN = -1
 
 
@@ -36,7 +38,8 @@ _UNKNOWN = -1
 class FoundSpans:
     """Parallel arrays: rows of begin and end (int64, -1 for none), kind and state (int8), the
     context (0 of a CPU, 1 of a task, 2 of nobody), the index into ``names``, the duration as the
-    record itself tells (int64 ns, -1 where it does not), and whether the end is inferred."""
+    record itself tells (int64 ns, -1 where it does not), and whether the end is inferred.
+    """
 
     begin: _Array
     end: _Array
@@ -47,6 +50,11 @@ class FoundSpans:
     duration: _Array
     inferred: _Array
     names: list[str]
+
+    def take(self, at: _Array) -> Self:
+        """Those at ``at`` (indices or a mask)."""
+        columns = {f.name: getattr(self, f.name)[at] for f in fields(self) if f.name != "names"}
+        return replace(self, **columns)
 
     @classmethod
     def of(
@@ -59,9 +67,7 @@ class FoundSpans:
         begin = np.concatenate([rows[found.begin], rows[found.lone_begins], none[:lost]])
         end = np.concatenate([rows[found.end], none[:begun], rows[found.lone_ends]])
         named = np.concatenate([found.begin, found.lone_begins, found.lone_ends])
-        told = np.concatenate(
-            [duration[found.end], none[:begun], duration[found.lone_ends]]
-        )
+        told = np.concatenate([duration[found.end], none[:begun], duration[found.lone_ends]])
         state = np.concatenate([
             np.full(ended, ENDED), np.where(open_, OPEN, END_LOST), np.full(lost, LOST_BEGIN),
         ])  # fmt: skip
@@ -114,11 +120,10 @@ def _labels(record: Record, pair: Pair, rows: _Array, begins: _Array) -> Labels:
 def _key(record: Record, pair: Pair, rows: _Array) -> _Array:
     """Equal for what can be a begin and its end."""
     columns = record.events.rows
-    whose = {
-        "cpu": lambda: columns.cpu[rows].astype(np.int64),
-        "task": lambda: owners(record.events, rows),
-        "any": lambda: np.zeros(len(rows), np.int64),
-    }[pair.context]()
+    if pair.context == "task":
+        whose = owners(record.events, rows)
+    else:
+        whose = columns.cpu[rows].astype(np.int64) if pair.context == "cpu" else rows * 0
     key = [whose]
     if pair.what != "call":  # a probe's records may have come on two ways
         key.append(columns.buffer[rows])
@@ -273,18 +278,12 @@ def _settled(record: Record, found: FoundSpans) -> FoundSpans:
     owner = owners(events, found.end[mine])
     keep[mine] = seen[first[np.searchsorted(tasks, owner)]] != found.end[mine]
     keep[mine] |= ~np.isin(owner, _new_tasks(record))
-    columns = {f.name: getattr(found, f.name) for f in fields(found)} | {"state": state}
-    names = columns.pop("names")
-    return FoundSpans(**{name: column[keep] for name, column in columns.items()}, names=names)
+    return replace(found, state=state).take(keep)
 
 
 def _new_tasks(record: Record) -> _Array:
     """The pids of the tasks that were made within the record."""
-    made = [
-        integers(record.events, record.of(event), field)[0]
-        for event, field in (("sched:sched_process_fork", "child_pid"), ("task:task_newtask", "pid"),
-                             ("sched:sched_wakeup_new", "pid"))
-    ]  # fmt: skip
+    made = [integers(record.events, record.of(event), field)[0] for event, field in _BIRTHS]
     return np.unique(np.concatenate(made))
 
 

@@ -119,8 +119,7 @@ def innermost(context: _Array, begin: _Array, end: _Array) -> _Array:
 
 
 def _with_level(context: _Array, depth: _Array) -> _Array:
-    """The key (of ``combined(context, depth)``) of one level further out; -1 where there is none.
-    """
+    """The key, of ``combined(context, depth)``, of one level further out; -1 for none."""
     both, shallower = np.concatenate([context, context]), np.concatenate([depth, depth - 1])
     code = combined(both, shallower)
     plain, out = code[: len(context)], code[len(context) :]

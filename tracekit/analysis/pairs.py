@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tracekit.analysis.kprobe_events import kprobes
 from tracekit.probes.kprobes import GROUP
 from tracekit.probes.records import KINDS
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
-from tracekit.analysis.kprobe_events import kprobes
 
 __all__ = ["GRAPH_ENTRIES", "GRAPH_EXIT", "KINDS_OF_SPANS", "Pair", "enabled_events", "pairs_of"]
 

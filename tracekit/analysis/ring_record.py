@@ -17,8 +17,8 @@ import numpy as np
 from tracekit.analysis.stretches import Kind, Stretch
 from tracekit.ftrace.ring.layout import CpuBuffer
 from tracekit.ftrace.ring.page import PageRow, Records
-from tracekit.timeline.events import Events
 from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.events import Events
 
 __all__ = ["RingRecord", "ring_records"]
 

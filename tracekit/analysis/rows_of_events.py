@@ -17,7 +17,8 @@ _Array = npt.NDArray[Any]
 
 def owners(events: Events, rows: _Array) -> _Array:
     """A number for the task that each row happened in, int64: its pid; of an idle task, which
-    has pid 0 on every CPU, ``-1 - CPU``."""
+    has pid 0 on every CPU, ``-1 - CPU``.
+    """
     pids = events.rows.pid[rows].astype(np.int64)
     return np.where(pids == 0, -1 - events.rows.cpu[rows].astype(np.int64), pids)
 

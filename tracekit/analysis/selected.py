@@ -9,39 +9,55 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.stretches import ENDLESS
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 
 __all__ = ["Choose", "Window", "among_chosen", "chosen", "window_of"]
 
+_BOOTS = 256  # a row's boot is a byte
 _Array = npt.NDArray[Any]
 Choose = Callable[[Filter], _Array]  #: the rows (ascending) that meet a filter
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """``since`` and ``until`` (ns, None: no limit), and the time in them that was recorded: from
-    each chosen boot's first event to its last."""
+    """``since`` and ``until``: ns by boot (int64, 256 of them); ``limited``: whether any is set.
 
-    since: int | None
-    until: int | None
+    ``recorded_ns`` is the time in them that was recorded: from each chosen boot's first event to
+    its last. ``first`` and ``last`` are the ends of it, None where there is none.
+    """
+
+    since: _Array
+    until: _Array
+    limited: bool
     recorded_ns: int
+    first: int | None
+    last: int | None
+
+
+def _limits(value: int | None, unlimited: int) -> _Array:
+    return np.full(_BOOTS, unlimited if value is None else value, np.int64)
 
 
 def window_of(events: Events, wanted: Filter) -> Window:
     """The window of a filter."""
-    recorded, ts = 0, events.axis.ts_ns
+    since, until = _limits(wanted.since, -ENDLESS), _limits(wanted.until, ENDLESS)
+    ts, spans = events.axis.ts_ns, list[tuple[int, int]]()
     for boot in events.boots:
-        if wanted.boots and boot.index not in wanted.boots or not events.axis.timed(boot.index):
+        if (wanted.boots and boot.index not in wanted.boots) or not events.axis.timed(boot.index):
             continue
-        rows = events.rows.of_boot(boot.index)
-        mine = ts[rows]
+        mine = ts[events.rows.of_boot(boot.index)]
         if len(mine):
-            first, last = int(mine[0]), int(mine[-1])
-            first = first if wanted.since is None else max(first, wanted.since)
-            last = last if wanted.until is None else min(last, wanted.until)
-            recorded += max(0, last - first)
-    return Window(wanted.since, wanted.until, recorded)
+            first = max(int(mine[0]), int(since[boot.index]))
+            last = min(int(mine[-1]), int(until[boot.index]))
+            spans += [(first, last)] if last >= first else []
+    return Window(
+        since, until, wanted.since is not None or wanted.until is not None,
+        sum(last - first for first, last in spans),
+        min((first for first, _ in spans), default=None),
+        max((last for _, last in spans), default=None),
+    )  # fmt: skip
 
 
 def chosen(choose: Choose, wanted: Filter) -> _Array | None:

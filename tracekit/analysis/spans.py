@@ -42,9 +42,7 @@ def _every(events: Events, index: Index) -> FoundSpans:
     )
     anchor = np.where(found.begin >= 0, found.begin, found.end)
     order = np.lexsort((found.kind, anchor))
-    return FoundSpans(
-        *(getattr(found, name)[order] for name in FoundSpans.__slots__[:-1]), names=found.names
-    )
+    return found.take(order)
 
 
 def _times(events: Events, found: FoundSpans, timed: _Array) -> tuple[_Array, ...]:
@@ -80,9 +78,7 @@ def _self_times(duration: _Array, known: _Array, parent: _Array) -> _Array:
     return np.maximum(duration - used, 0)
 
 
-def _cut(
-    events: Events, found: FoundSpans, start: _Array, end: _Array, losses: Losses
-) -> _Array:
+def _cut(events: Events, found: FoundSpans, start: _Array, end: _Array, losses: Losses) -> _Array:
     """Whether events were lost inside, so that another begin or end may be missing."""
     anchor = np.where(found.begin >= 0, found.begin, found.end)
     cpu = events.rows.cpu[anchor].astype(np.int64)

@@ -30,12 +30,12 @@ class Clipped:
     length: _Array
 
 
-def clip(start: _Array, end: _Array, since: int | None, until: int | None) -> Clipped:
-    """The parts of intervals (ns) in ``[since, until]``; one that only touches it is not in it."""
-    least = start if since is None else np.maximum(start, since)
-    most = end if until is None else np.minimum(end, until)
-    inside = most > least
-    inside |= (most == least) & (start == end)  # it took no time that the clock counts
+def clip(start: _Array, end: _Array, since: _Array, until: _Array) -> Clipped:
+    """The parts of intervals in ``[since, until]`` (ns, one for each); one that only touches it is
+    not in it.
+    """
+    least, most = np.maximum(start, since), np.minimum(end, until)
+    inside = (most > least) | ((most == least) & (start == end))  # some take no time at all
     return Clipped(np.flatnonzero(inside), (most - least)[inside])
 
 
@@ -49,7 +49,8 @@ def _groups(key: _Array, values: _Array, rows: _Array) -> tuple[_Array, _Array, 
 
 def _nearest(starts: _Array, counts: _Array, percent: int) -> _Array:
     """The place of a quantile in each group: exact, in integers."""
-    return starts + (counts * percent + 99) // 100 - 1
+    place: _Array = starts + (counts * percent + 99) // 100 - 1
+    return place
 
 
 def durations(
@@ -109,11 +110,10 @@ def _histograms(ordered: _Array, counts: _Array) -> pa.Array:
 
 def histogram(counts: Sequence[int]) -> list[tuple[int, int, int]]:
     """(from, up to and with, how many) of the buckets of a ``histogram`` column, from the first
-    that is not empty on."""
+    that is not empty on.
+    """
     first = next((i for i, n in enumerate(counts) if n), len(counts))
-    return [
-        (1 << i - 1 if i else 0, (1 << i) - 1, n) for i, n in enumerate(counts) if i >= first
-    ]
+    return [(1 << i - 1 if i else 0, (1 << i) - 1, n) for i, n in enumerate(counts) if i >= first]
 
 
 def per_second(counts: _Array, recorded_ns: int) -> pa.Array:

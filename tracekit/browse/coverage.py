@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tracekit.analysis.ring_record import RingRecord, ring_records
-from tracekit.browse.stopped_cpus import stops_of
 from tracekit.analysis.stretches import ENDLESS, Stretch, layered
+from tracekit.browse.stopped_cpus import stops_of
 from tracekit.query.groups import Index
 from tracekit.recording import Recording
 from tracekit.timeline.boot import Boot

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tracekit.analysis.kprobe_events import kprobes
 from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.saved.bpf_format import PROBE_ID
-from tracekit.analysis.kprobe_events import kprobes
 
 __all__ = ["PANICKED", "find_marks", "last_calls"]
 

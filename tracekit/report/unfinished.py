@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.kprobe_events import kprobes
 from tracekit.probes.kprobes import GROUP
 from tracekit.probes.records import KINDS
-from tracekit.analysis.kprobe_events import kprobes
 from tracekit.report.ways import Down
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.arguments import integers
 from tracekit.analysis.rows_of_events import Record
-from tracekit.analysis.switches import Switches
+from tracekit.analysis.scheduling.switches import Switches
 from tracekit.timeline.events import Events
 
 __all__ = ["STATES", "Waits", "find_waits", "waker_known"]

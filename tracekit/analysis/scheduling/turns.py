@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.losses import Losses
 from tracekit.analysis.match import combined
-from tracekit.analysis.switches import Switches
+from tracekit.analysis.scheduling.switches import Switches
 from tracekit.timeline.events import Events
 
 __all__ = ["NOBODY", "Turns", "find_turns"]

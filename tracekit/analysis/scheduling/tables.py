@@ -7,6 +7,7 @@ See :func:`make_states`, :func:`make_turns` and :func:`make_wakeups`. All of it 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ import pyarrow as pa
 from tracekit.analysis.arguments import Labels, dictionary, nullable, numbered
 from tracekit.analysis.losses import Losses
 from tracekit.analysis.rows_of_events import Record
-from tracekit.analysis.switches import SWITCH, Switches, decode_switches
-from tracekit.analysis.task_states import STATES, Waits, find_waits, waker_known
-from tracekit.analysis.turns import NOBODY, Turns, find_turns
+from tracekit.analysis.scheduling.switches import SWITCH, Switches, decode_switches
+from tracekit.analysis.scheduling.task_states import STATES, Waits, find_waits, waker_known
+from tracekit.analysis.scheduling.turns import NOBODY, Turns, find_turns
 from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.query.groups import Index
 from tracekit.timeline.events import Events
@@ -61,8 +62,8 @@ class Scheduling:
 
 def _of_boot(s: Switches, boot: int) -> Switches:
     mine = s.boot == boot
-    columns = [getattr(s, name)[mine] for name in Switches.__slots__[:-1]]
-    return Switches(*columns, letters=s.letters)
+    columns = {name: getattr(s, name)[mine] for name in Switches.__slots__ if name != "letters"}
+    return replace(s, **columns)
 
 
 def make_turns(scheduling: Scheduling) -> pa.Table:
@@ -119,8 +120,8 @@ def make_states(scheduling: Scheduling) -> pa.Table:
     """What each task did, by task and time: an Arrow table. The idle task is left out.
 
     ``boot`` (uint8), ``pid`` (int32), ``comm``, ``state`` (dictionary: one of
-    :data:`~tracekit.analysis.task_states.STATES`), ``cpu`` (uint16: where it ran, or is to run;
-    null where no event tells), ``start_ns``, ``end_ns``, ``duration_ns`` (int64), ``waker_pid``
+    :data:`~tracekit.analysis.scheduling.task_states.STATES`), ``cpu`` (uint16: where it ran,
+    or is to run; null where no event tells), ``start_ns``, ``end_ns``, ``duration_ns`` (int64), ``waker_pid``
     (int32), ``waker_comm`` and ``waker_context`` (of what became runnable: ``task``, ``hardirq``,
     ``softirq``, ``nmi``, ``unknown``; only a task is named), ``inferred`` (bool: the begin or the
     end is no event about this task, but where the record begins or ends; or it was asleep up to
