@@ -19,9 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.analysis.arguments import dictionary, numbered
-from tracekit.analysis.columns import ints, labels, tasks, with_unknown
+from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
+from tracekit.analysis.columns import ints, labels, tasks, wakers, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.pairs import KINDS_OF_SPANS
+from tracekit.analysis.scheduling.sums import sum_states
 from tracekit.analysis.scheduling.tables import Scheduling, make_states, make_turns, make_wakeups
 from tracekit.analysis.selected import Choose, Window, among_chosen, chosen, window_of
 from tracekit.analysis.spans import make_spans
@@ -92,6 +94,35 @@ class Analysis:
     def wakeups(self, wanted: Filter | None = None) -> pa.Table:
         """From wakeups to switches: :func:`~tracekit.analysis.scheduling.tables.make_wakeups`."""
         return self._of_tasks(make_wakeups(self._scheduling), wanted or Filter())
+
+    def calls(self, wanted: Filter | None = None, *, upwards: bool = False) -> pa.Table:
+        """The calls of the function graph as a tree: :func:`~tracekit.analysis.calls.call_tree`.
+
+        ``upwards``: from each function to its callers (:func:`~tracekit.analysis.calls.bottom_up`).
+        A call belongs to a selection by its own entry; in a window only those count whole that
+        begin in it.
+        """
+        spans = self._spans
+        codes, kinds = labels(spans, "kind")
+        mine = np.array([*(kind == "function" for kind in kinds), False])[codes]
+        if wanted is not None:
+            mine &= among_chosen(ints(spans, "row"), self._choose(wanted))
+        tree = call_tree(spans, np.flatnonzero(mine))
+        return bottom_up(tree) if upwards else tree
+
+    def stacks(
+        self, wanted: Filter | None = None, *, upwards: bool = False, user: bool = False
+    ) -> pa.Table:  # fmt: skip
+        """The stack traces as a tree: :func:`~tracekit.analysis.calls.stack_tree`.
+
+        ``user``: those of user space, whose functions are addresses.
+        """
+        name = "ftrace:user_stack" if user else "ftrace:kernel_stack"
+        rows = self._choose(wanted or Filter())
+        names = self._events.event_names
+        code = names.index(name) if name in names else -1
+        tree = stack_tree(self._events, rows[self._events.name_codes(rows) == code])
+        return bottom_up(tree) if upwards else tree
 
     def _of_tasks(self, table: pa.Table, wanted: Filter) -> pa.Table:
         if wanted.where or wanted.events or wanted.grep:
@@ -252,6 +283,34 @@ class Analysis:
             np.add.at(own, group[fits], alone[inside.which][fits])
             made = made.append_column("self_ns", as_arrow(own))
         return made
+
+    def latency(self, by: str = "task", wanted: Filter | None = None) -> pa.Table:
+        """Wakeup latencies by ``task``, ``cpu`` (where it ran) or ``waker``: the columns of
+        :func:`~tracekit.analysis.statistics.durations`. A wakeup is in a window if the wait is in
+        it in part, and counts whole.
+        """
+        table = self.wakeups(wanted)
+        if by == "cpu":
+            key = ints(table, "cpu").astype(np.int64)
+            names = [f"cpu {n}" for n in range(int(key.max(initial=-1)) + 1)]
+        elif by == "waker":
+            key, names = wakers(table)
+        else:
+            key, names = tasks(table, len(self._events.boots) > 1)
+        start, took = ints(table, "start_ns"), ints(table, "duration_ns")
+        return durations(key, names, took, start, ints(table, "row"))
+
+    def time_in_states(self, wanted: Filter | None = None) -> pa.Table:
+        """How long each task was in each state, the longest running first.
+
+        ``boot``, ``pid``, ``comm``, ``turns`` (int64: times on a CPU), ``running_ns``,
+        ``runnable_ns``, ... (int64; one for each of
+        :data:`~tracekit.analysis.scheduling.task_states.STATES` but ``dead``; cut by the window),
+        ``unknown_ns`` (int64: between the first and the last that is known of the task).
+        """
+        wanted = wanted or Filter()
+        window = window_of(self._events, wanted)
+        return sum_states(self.states(wanted), window.since, window.until)
 
     # -- over time ----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tracekit.ftrace.columns import as_numpy
 
-__all__ = ["ints", "labels", "tasks", "with_unknown"]
+__all__ = ["ints", "labels", "tasks", "wakers", "with_unknown"]
 
 _Array = npt.NDArray[Any]
 _UNNAMED = "<...>"
@@ -42,6 +42,18 @@ def tasks(table: pa.Table, with_boot: bool) -> tuple[_Array, list[str]]:
         suffix = f" (boot {one >> 32})" if with_boot else ""
         names.append(f"{comm}-{one & 0xFFFFFFFF}{suffix}")
     return key.reshape(-1), names
+
+
+def wakers(table: pa.Table) -> tuple[_Array, list[str]]:
+    """Who woke, as ``name-pid``, or in what kind of interrupt."""
+    columns = (table[c].to_pylist() for c in ("waker_pid", "waker_comm", "waker_context"))
+    texts = [
+        f"{comm or _UNNAMED}-{pid}" if pid is not None else str(context)
+        for pid, comm, context in zip(*columns, strict=True)
+    ]
+    names = dict.fromkeys(texts)
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[text] for text in texts], np.int64), list(names)
 
 
 def with_unknown(table: pa.Table, names: list[str]) -> pa.Table:

@@ -15,7 +15,6 @@ import pyarrow as pa
 from tracekit.analysis.arguments import dictionary, nullable
 from tracekit.analysis.found_spans import (
     END_LOST,
-    LOST_BEGIN,
     OPEN,
     STATES,
     FoundSpans,
@@ -56,14 +55,21 @@ def _times(events: Events, found: FoundSpans, timed: _Array) -> tuple[_Array, ..
     return start, (has_start | told) & timed, end, has_end & timed
 
 
-def _inner(events: Events, found: FoundSpans) -> _Array:
-    """The index of the span that each is directly inside of, -1 for none."""
-    nests = (found.begin >= 0) & (found.state != END_LOST) & (found.context != _OF_NOBODY)
+def _inner(events: Events, found: FoundSpans, start: _Array) -> _Array:
+    """The index of the span that each is directly inside of, -1 for none.
+
+    One whose begin was not recorded lies where it began by its own measure, if it has one.
+    """
+    nests = (found.state != END_LOST) & (found.context != _OF_NOBODY)
+    nests &= (found.begin >= 0) | (found.duration >= 0)
     nests &= found.kind != KINDS_OF_SPANS.index("softirq wait")
     mine = np.flatnonzero(nests)
     begin = found.begin[mine]
+    there = np.where(begin >= 0, begin, found.end[mine])
+    told = np.flatnonzero(begin < 0)
+    begin[told] = np.searchsorted(events.axis.ts_ns, start[mine[told]])
     end = np.where(found.end[mine] >= 0, found.end[mine], len(events))
-    context = combined(events.rows.boot[begin], owners(events, begin))
+    context = combined(events.rows.boot[there], owners(events, there))
     outer = innermost(context, begin, end)
     parent = np.full(len(nests), -1, np.int64)
     parent[mine] = np.where(outer >= 0, mine[outer], -1)
@@ -122,7 +128,7 @@ def make_spans(events: Events, index: Index, losses: Losses) -> pa.Table:
     start, has_start, end, has_end = _times(events, found, timed)
     known = has_start & has_end | (found.duration >= 0)
     duration = np.where(found.duration >= 0, found.duration, end - start)
-    parent = _inner(events, found)
+    parent = _inner(events, found, start)
     alone = _self_times(duration, known, parent)
     codes, names = events.comm_codes
     return pa.table({
@@ -135,7 +141,7 @@ def make_spans(events: Events, index: Index, losses: Losses) -> pa.Table:
         "start_ns": nullable(start, has_start),
         "end_ns": nullable(end, has_end),
         "duration_ns": nullable(duration, known),
-        "self_ns": nullable(alone, known & (found.state != LOST_BEGIN)),
+        "self_ns": nullable(alone, known),
         "parent": nullable(parent, parent >= 0),
         "state": dictionary((found.state.astype(np.int32), list(STATES))),
         "inferred": as_arrow(found.inferred),

@@ -25,6 +25,9 @@ from tracekit.text import printable
 
 __all__ = ["cli", "main"]
 
+# the modules of commands that are in a folder of this one
+_MODULES = {name: f"analysis.{name}" for name in ("stats", "states", "latency", "calls")}
+
 # name -> the line in `tracekit --help`; the module of that name holds `command`
 _COMMANDS = {
     "demo": "Show the report of a real handover that ships with tracekit.",
@@ -38,6 +41,10 @@ _COMMANDS = {
     "show": "Browse a session in the terminal: story, timeline, events.",
     "report": "Where did the blackout go, and is the record complete?",
     "events": "Stream the events of a session as text, kernel text or JSON.",
+    "stats": "Count, total, p99 and worst instance of a selection, by what you say.",
+    "states": "What tasks did and CPUs ran: running, runnable, asleep, and how.",
+    "latency": "How long tasks waited for a CPU after they were woken, and who woke them.",
+    "calls": "Where the function graph's time went, as a tree or for a flame graph.",
     "export": "Write the timeline as CSV or Parquet.",
     "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",
@@ -66,7 +73,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        module = f"{__name__}.{_MODULES.get(cmd_name, cmd_name)}"
+        command: click.Command = importlib.import_module(module).command
         if not any(p.name == "verbose" for p in command.params):
             command.params += common.talk_options()
         return command

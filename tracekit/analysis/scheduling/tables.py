@@ -121,7 +121,8 @@ def make_states(scheduling: Scheduling) -> pa.Table:
 
     ``boot`` (uint8), ``pid`` (int32), ``comm``, ``state`` (dictionary: one of
     :data:`~tracekit.analysis.scheduling.task_states.STATES`), ``cpu`` (uint16: where it ran,
-    or is to run; null where no event tells), ``start_ns``, ``end_ns``, ``duration_ns`` (int64), ``waker_pid``
+    or is to run; null where no event tells), ``start_ns``, ``end_ns``, ``duration_ns`` (int64),
+    ``waker_pid``
     (int32), ``waker_comm`` and ``waker_context`` (of what became runnable: ``task``, ``hardirq``,
     ``softirq``, ``nmi``, ``unknown``; only a task is named), ``inferred`` (bool: the begin or the
     end is no event about this task, but where the record begins or ends; or it was asleep up to
