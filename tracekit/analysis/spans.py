@@ -24,6 +24,7 @@ from tracekit.analysis.losses import Losses
 from tracekit.analysis.match import combined, innermost
 from tracekit.analysis.pairs import KINDS_OF_SPANS, pairs_of
 from tracekit.analysis.rows_of_events import Record, owners
+from tracekit.analysis.stretches import ENDLESS
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
 from tracekit.timeline.events import Events
@@ -94,7 +95,8 @@ def _cut(events: Events, found: FoundSpans, start: _Array, end: _Array, losses: 
     cpu[found.context == _OF_NOBODY] = -1
     last = int(events.axis.ts_ns[-1]) + 1 if len(events) else 0
     never = (found.state == OPEN) | (found.state == END_LOST)
-    return losses.within(cpu, start, np.where(never, last, end))
+    begun = (found.begin >= 0) | (found.duration >= 0)
+    return losses.within(cpu, np.where(begun, start, -ENDLESS), np.where(never, last, end))
 
 
 def make_spans(events: Events, index: Index, losses: Losses) -> pa.Table:

@@ -39,7 +39,7 @@ class Waits:
     left, or is to run on), ``row`` and ``end_row`` (int64: the events that bound it; ``end_row`` -1
     where the record ends first), ``wake``: the row of the wakeup (-1 where none is known), whose
     task is the waker's; ``unwoken``: it ran again, and no wakeup is recorded; ``ran``: it was
-    runnable, and the end is the switch to it.
+    woken from its sleep, not while it was leaving, and the end is the switch to it.
     """
 
     boot: _Array
@@ -139,6 +139,8 @@ def find_waits(record: Record, s: Switches) -> Waits:
     late = late[(late > 0)]
     late = late[leaving[late - 1] & (steps.pid[late - 1] == steps.pid[late])]
     wake[late] = every.row[pending[late - 1]]  # who woke it is in the earlier event
+    of_sleep = wakes.copy()
+    of_sleep[late] = False
     consistent = wakes & np.isin(following, (_IN, -1))
     consistent |= (steps.what == _OUT) & (following != _OUT) & (steps.state != _DEAD)
     runnable = np.isin(state, (1, 2))
@@ -149,7 +151,7 @@ def find_waits(record: Record, s: Switches) -> Waits:
         steps.boot[chosen], steps.pid[chosen], state[chosen].astype(np.int8), steps.cpu[chosen],
         steps.row[chosen], end_row[chosen], wake[chosen],
         (sleeps & ~early & (following == _IN))[chosen],
-        (wakes & (following == _IN))[chosen],
+        (of_sleep & (following == _IN))[chosen],
     )  # fmt: skip
 
 

@@ -153,8 +153,8 @@ def _print_gaps(chosen: Selected, longer: int, form: dict[str, Any], about: dict
 @selection_options
 @form_options
 def command(
-    session: str, by: str, listed: bool, sort: str | None, bars: bool, every: str | None, gaps: str | None,
-    phase: str | None, as_json: bool, as_csv: bool, most: int, **filters: Any,
+    session: str, by: str, listed: bool, sort: str | None, bars: bool, every: str | None,
+    gaps: str | None, phase: str | None, as_json: bool, as_csv: bool, most: int, **filters: Any,
 ) -> None:  # fmt: skip
     """Count, time and worst instance of what is selected of SESSION, by WHAT.
 
