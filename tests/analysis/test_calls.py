@@ -106,9 +106,9 @@ def test_stacks_are_counted(tmp_path: Path) -> None:
     ]  # fmt: skip
     analysis = tracekit.open(made(tmp_path / "s", events)).analysis
     tree = analysis.stacks()
-    counts = {path: (n, own * 0 + n) for path, (n, _, own) in nodes(tree).items()}
-    assert {path: n for path, (n, _) in counts.items()} == {
-        ("outer",): 4, ("outer", "middle"): 3, ("outer", "middle", "leaf"): 2, ("outer", "0x1234"): 1,
+    assert {path: n for path, (n, _, _) in nodes(tree).items()} == {
+        ("outer",): 4, ("outer", "middle"): 3, ("outer", "middle", "leaf"): 2,
+        ("outer", "0x1234"): 1,
     }  # fmt: skip
     ends = dict(line.rsplit(" ", 1) for line in folded(tree))
     assert ends == {"outer;middle": "1", "outer;middle;leaf": "2", "outer;0x1234": "1"}

@@ -193,7 +193,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "event", "begin", "end", "by"), PAIRS, ids=lambda p: str(p))
+@pytest.mark.parametrize(("kind", "event", "begin", "end", "by"), PAIRS, ids=str)
 def test_pairs_are_those_of_pandas(
     exported: tuple[Recording, Callable[[str], pd.DataFrame]],
     kind: str, event: str, begin: str, end: str, by: list[str],

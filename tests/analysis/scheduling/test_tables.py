@@ -209,4 +209,4 @@ def test_time_on_cpu_is_that_of_pandas(exported: tuple[Path, pd.DataFrame, pd.Da
     turns = tracekit.open(path).analysis.turns().to_pandas()
     sure = turns[~turns["inferred"]].dropna(subset="pid")
     mine = sure.groupby(["cpu", "pid"])["duration_ns"].sum()
-    assert {k: v for k, v in mine.items()} == {k: int(v) for k, v in wanted.items()}
+    assert dict(mine.items()) == {k: int(v) for k, v in wanted.items()}
