@@ -120,9 +120,11 @@ class Column(NamedTuple):
 
 
 def sorted_by(table: pa.Table, column: str) -> pa.Table:
-    """The rows, the largest first; names by the alphabet; nulls last."""
-    order = "ascending" if column in ("name", "start_ns") else "descending"
-    return table.sort_by([(column, order)])
+    """The rows, the largest first, nulls last; names by the alphabet."""
+    if column != "name":
+        return table.sort_by([(column, "descending")])
+    names = table["name"].to_pylist()
+    return table.take(sorted(range(len(names)), key=names.__getitem__))
 
 
 def print_table(
