@@ -95,56 +95,46 @@ def innermost(context: _Array, begin: _Array, end: _Array) -> _Array:
     one another. What only overlaps another one is not inside it.
     """
     count = len(context)
-    which = np.tile(np.arange(count), 2)
-    opens = np.repeat([True, False], count)
-    place = np.concatenate([begin, end])
-    order = np.lexsort((np.where(opens, -end[which], 0), ~opens, place, context[which]))
-    depth = np.empty(count, np.int64)
-    level = levels(context[which[order]], opens[order])
-    depth[which[order][opens[order]]] = level[opens[order]]
     parent = np.full(count, -1, np.int64)
     if not count:
         return parent
-    key = combined(context, depth)
-    above = _with_level(context, depth)
-    by_begin = np.lexsort((begin, key))
-    sorted_key, sorted_begin = key[by_begin], begin[by_begin]
-    wanted = np.flatnonzero(above >= 0)
-    ranks = _last_before(sorted_key, sorted_begin, above[wanted], begin[wanted])
-    ok = ranks >= 0
-    inside, outer = wanted[ok], by_begin[ranks[ok]]
-    fits = (begin[outer] <= begin[inside]) & (end[outer] >= end[inside]) & (outer != inside)
+    owner, owners = codes(context)
+    first = int(begin.min())
+    width = int(end.max()) - first + 2
+    if owners * width >= _ROOM >> 1:
+        owner, owners = codes(np.unique(owner, return_inverse=True)[1])
+    depth = _depth(owner, begin - first, end - first, width)
+    deepest = int(depth.max()) + 1
+    group = owner * deepest + depth
+    if owners * deepest * width >= _ROOM:  # more tasks and levels than there can be
+        return parent
+    place = group * width + (begin - first)
+    order = np.argsort(place, kind="stable")
+    inside = np.flatnonzero(depth > 0)
+    above = place[inside] - width  # the same begin, one level further out
+    ranks = np.searchsorted(place[order], above, "right") - 1
+    outer = order[ranks]
+    fits = (ranks >= 0) & (group[outer] == group[inside] - 1) & (end[outer] >= end[inside])
     parent[inside[fits]] = outer[fits]
     return parent
 
 
-def _with_level(context: _Array, depth: _Array) -> _Array:
-    """The key, of ``combined(context, depth)``, of one level further out; -1 for none."""
-    both, shallower = np.concatenate([context, context]), np.concatenate([depth, depth - 1])
-    code = combined(both, shallower)
-    plain, out = code[: len(context)], code[len(context) :]
-    known, where = np.unique(plain, return_inverse=True)
-    key = combined(context, depth)
-    key_of = np.empty(len(known), np.int64)
-    key_of[where.reshape(-1)] = key
-    place = np.minimum(np.searchsorted(known, out), len(known) - 1)
-    return np.where(known[place] == out, key_of[place], -1)
-
-
-def _last_before(key: _Array, place: _Array, wanted: _Array, limit: _Array) -> _Array:
-    """For each wanted key the index of its last ``place`` up to ``limit``; -1 where there is none.
-
-    ``key`` is sorted, and so is ``place`` in each key.
-    """
-    places = np.unique(np.concatenate([place, limit]))
-    width = len(places) + 1
-    distinct = np.unique(key)
-    mine = np.searchsorted(distinct, key) * width + np.searchsorted(places, place)
-    asked = np.searchsorted(distinct, wanted) * width + np.searchsorted(places, limit)
-    found = np.searchsorted(mine, asked, "right") - 1
-    ok = found >= 0
-    ok[ok] = key[found[ok]] == wanted[ok]
-    return np.where(ok, found, -1)
+def _depth(owner: _Array, begin: _Array, end: _Array, width: int) -> _Array:
+    """How many intervals of its owner each lies in, if none only overlap."""
+    count = len(owner)
+    place = (np.concatenate([owner, owner]) * width + np.concatenate([begin, end])) * 2
+    place[count:] += 1  # at one place, begins come before ends
+    order = np.argsort(place, kind="stable")
+    opens = order < count
+    if np.any((place[order][1:] == place[order][:-1]) & opens[1:]):
+        # of two that begin at one place the longer one is the outer one
+        ends = np.concatenate([-end, np.zeros(count, np.int64)])
+        order = np.lexsort((ends, place))
+        opens = order < count
+    depth = np.empty(count, np.int64)
+    level = np.cumsum(np.where(opens, 1, -1))  # every owner's intervals all end
+    depth[order[opens]] = level[opens] - 1
+    return depth
 
 
 def running(key: _Array, values: _Array) -> _Array:

@@ -16,13 +16,8 @@ from tracekit.cli import main
 PAGE = Path(__file__).parents[3] / "docs" / "questions.md"
 ROWS = [line.split("|") for line in PAGE.read_text().replace("\\|", "§").splitlines()
         if line.startswith("| ") and "tracekit" in line]  # fmt: skip
-COMMANDS = sorted(
-    {
-        code.split("§")[0].strip()
-        for row in ROWS
-        for code in re.findall(r"`(tracekit [^`]+)`", row[2])
-    }
-)
+FOUND = [code for row in ROWS for code in re.findall(r"`(tracekit [^`]+)`", row[2])]
+COMMANDS = sorted({code.split("§")[0].strip() for code in FOUND})
 
 
 @pytest.fixture(scope="module")
