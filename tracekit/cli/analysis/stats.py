@@ -75,10 +75,9 @@ def _print_list(chosen: Selected, by: str, form: dict[str, Any], about: dict[str
         raise UsageError(f"--list is of spans, not of --by {by}: see tracekit events and states")
     table = chosen.recording.analysis.spans(chosen.wanted)
     # what never ended is the first suspect of a hang, then what took longest
-    rank = [(s == "open", s != "ended", d or 0, k in KINDS[by])
-            for s, d, k in zip(*(table[c].to_pylist() for c in ("state", "duration_ns", "kind")),
-                               strict=True)]  # fmt: skip
-    order = sorted((n for n, r in enumerate(rank) if r[3]), key=lambda n: rank[n], reverse=True)
+    columns = (table[name].to_pylist() for name in ("kind", "state", "duration_ns"))
+    rank = [(k in KINDS[by], s == "open", d or 0) for k, s, d in zip(*columns, strict=True)]
+    order = sorted((n for n, r in enumerate(rank) if r[0]), key=lambda n: rank[n], reverse=True)
     table = table.take(pa.array(order, pa.int64()))
     marks = zip(*(table[c].to_pylist() for c in ("state", "inferred", "cut")), strict=True)
     why = [", ".join([*([_STATES[s]] if _STATES[s] else []), *["end inferred"] * i,
