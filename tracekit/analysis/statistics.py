@@ -39,18 +39,21 @@ def clip(start: _Array, end: _Array, since: _Array, until: _Array) -> Clipped:
     return Clipped(np.flatnonzero(inside), (most - least)[inside])
 
 
-def _groups(key: _Array, values: _Array, rows: _Array) -> tuple[_Array, _Array, _Array]:
-    """(order by key and value, of equal ones the last row first; where each key starts; counts)."""
-    order = np.lexsort((-rows, values, key))
+def _groups(key: _Array) -> tuple[_Array, _Array, _Array]:
+    """(order by key, else as they come; where each key starts; how many of each)."""
+    small = key.astype(np.uint16) if len(key) and int(key.max()) < 1 << 16 else key
+    order = np.argsort(small, kind="stable")  # numpy sorts 16 bits by radix
     ordered = key[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
     return order, starts, np.diff(np.append(starts, len(ordered)))
 
 
-def _nearest(starts: _Array, counts: _Array, percent: int) -> _Array:
-    """The place of a quantile in each group: exact, in integers."""
-    place: _Array = starts + (counts * percent + 99) // 100 - 1
-    return place
+def _of_group(values: _Array, rows: _Array) -> tuple[list[int], int]:
+    """(the quantiles of some values, the position of the largest; of equal ones the first row)."""
+    places = [(len(values) * percent + 99) // 100 - 1 for _, percent in _QUANTILES]
+    found = np.partition(values, places)[places].tolist()
+    largest = np.flatnonzero(values == values.max())
+    return found, int(largest[np.argmin(rows[largest])])
 
 
 def durations(
@@ -64,18 +67,23 @@ def durations(
     many took 0 ns, 1, 2 to 3, 4 to 7, ... ns). The largest total comes first. Of equally bad ones
     the first in time is the worst.
     """
-    order, starts, counts = _groups(key, values, rows)
-    ordered = values[order]
+    order, starts, counts = _groups(key)
+    ordered, by_row = values[order], rows[order]
     total = np.add.reduceat(ordered, starts) if len(starts) else np.empty(0, np.int64)
-    worst = order[starts + counts - 1]
+    places, quantiles = list[int](), list[list[int]]()
+    for start, end in zip(starts.tolist(), (starts + counts).tolist(), strict=True):
+        found, place = _of_group(ordered[start:end], by_row[start:end])
+        quantiles.append(found)
+        places.append(start + place)
+    worst = order[np.array(places, np.int64)]
     columns: dict[str, pa.Array] = {
         "name": dictionary((key[order][starts].astype(np.int32), list(names))),
         "count": as_arrow(counts.astype(np.int64)),
         "total_ns": as_arrow(total),
         "mean_ns": as_arrow(total // np.maximum(counts, 1)),
     }
-    for label, percent in _QUANTILES:
-        columns[f"{label}_ns"] = as_arrow(ordered[_nearest(starts, counts, percent)])
+    for number, (label, _) in enumerate(_QUANTILES):
+        columns[f"{label}_ns"] = as_arrow(np.array([q[number] for q in quantiles], np.int64))
     columns["max_ns"] = as_arrow(values[worst])
     columns["max_at_ns"] = as_arrow(at[worst])
     columns["max_row"] = as_arrow(rows[worst].astype(np.int64))
@@ -86,13 +94,9 @@ def durations(
 
 def _buckets(values: _Array) -> _Array:
     """0 for 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7, ...: the bits that a value takes."""
-    bits = np.zeros(len(values), np.int64)
-    rest = values.astype(np.uint64)
-    for step in (32, 16, 8, 4, 2, 1):
-        more = rest >= np.uint64(1 << step)
-        bits[more] += step
-        rest[more] >>= np.uint64(step)
-    bits[values > 0] += 1
+    bits = np.frexp(values.astype(np.float64))[1].astype(np.int64)
+    rounded = np.flatnonzero(values >= 1 << 53)  # what a double cannot tell exactly
+    bits[rounded] = [value.bit_length() for value in values[rounded].tolist()]
     return bits
 
 
@@ -133,14 +137,11 @@ def intervals(
     ``first_row``, and of the times between: ``p50_ns``, ``p99_ns``, ``max_ns``, ``max_at_ns``
     (when the longest began), ``max_row``; null where there is none. The most come first.
     """
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.append(True, key[order][1:] != key[order][:-1])[: len(order)])
-    counts = np.diff(np.append(starts, len(order)))
+    order, starts, counts = _groups(key)
     present = key[order][starts]
-    pairs = np.flatnonzero((key[order][1:] == key[order][:-1])
-                           & (apart[order][1:] == apart[order][:-1])
-                           & (apart[order][1:] >= 0)) if len(order) else starts  # fmt: skip
-    before, after = order[pairs], order[pairs + 1] if len(pairs) else order[:0]
+    follows = (key[order][1:] == key[order][:-1]) & (apart[order][1:] == apart[order][:-1])
+    pairs = np.flatnonzero(follows & (apart[order][1:] >= 0))
+    before, after = order[pairs], order[pairs + 1]
     between = durations(key[before], names, ts[after] - ts[before], ts[before], rows[before])
     place = {name: i for i, name in enumerate(between["name"].to_pylist())}
     at = np.array([place.get(names[k], -1) for k in present.tolist()], np.int64)
