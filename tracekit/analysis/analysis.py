@@ -248,8 +248,9 @@ class Analysis:
         }
         table = with_unknown(table, [names[k] for k in rest])
         mine = [counts.get(name, (0, 0)) for name in table["name"].to_pylist()]
-        table = table.append_column("open", pa.array([o for o, _ in mine], pa.int64()))
-        return table.append_column("unpaired", pa.array([u for _, u in mine], pa.int64()))
+        for name, column in zip(("open", "unpaired"), np.array(mine).reshape(-1, 2).T, strict=True):
+            table = table.append_column(name, as_arrow(column.astype(np.int64)))
+        return table
 
     def _span_keys(self, by: str, wanted: Filter) -> tuple[pa.Table, _Array, list[str]]:
         """(spans, the index of each one's name, the names)."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.ftrace.columns import as_numpy
+from tracekit.ftrace.columns import as_arrow, as_numpy, as_strings
 
 __all__ = ["ints", "labels", "tasks", "wakers", "with_unknown"]
 
@@ -61,10 +61,10 @@ def with_unknown(table: pa.Table, names: list[str]) -> pa.Table:
     if not names:
         return table
     columns = {
-        f.name: pa.array([0] * len(names), f.type) if f.name in _NOTHING
+        f.name: as_arrow(np.zeros(len(names), np.int64)) if f.name in _NOTHING
         else pa.nulls(len(names), f.type)
         for f in table.schema if f.name != "name"
     }  # fmt: skip
-    more = pa.table({"name": pa.array(names).dictionary_encode(), **columns})
+    more = pa.table({"name": as_strings(names).dictionary_encode(), **columns})
     more = more.select(table.column_names)
     return pa.concat_tables([table, more]).unify_dictionaries().combine_chunks()

@@ -67,9 +67,9 @@ def command(
             table = recording.analysis.latency(by, chosen.wanted)
             print_table(table, _TIMES, about={**about, "by": by}, **form)
             return
-        import pyarrow as pa
+        from tracekit.ftrace.columns import as_strings
 
         table = recording.analysis.wakeups(chosen.wanted).sort_by([("duration_ns", "descending")])
         why = ["events were lost meanwhile" if cut else "" for cut in table["cut"].to_pylist()]
-        table = table.append_column("why", pa.array(why, pa.string()))
+        table = table.append_column("why", as_strings(why))
         print_table(table, _WORST, about=about, **form)

@@ -77,9 +77,9 @@ def command(
             table = analysis.time_in_states(chosen.wanted)
             print_table(table, (*_WHOSE, *_TIMES), about=about, **form)
             return
-        import pyarrow as pa
+        from tracekit.ftrace.columns import as_strings
 
         table = analysis.turns(chosen.wanted) if cpus else analysis.states(chosen.wanted)
         marks = zip(table["inferred"].to_pylist(), table["cut"].to_pylist(), strict=True)
-        table = table.append_column("why", pa.array([_why(*pair) for pair in marks], pa.string()))
+        table = table.append_column("why", as_strings([_why(*pair) for pair in marks]))
         print_table(table, _CPUS if cpus else _LIST, about=about, **form)

@@ -67,9 +67,8 @@ _RATES = (
 
 
 def _print_list(chosen: Selected, by: str, form: dict[str, Any], about: dict[str, Any]) -> None:
-    import pyarrow as pa
-
     from tracekit.analysis.analysis import BY as KINDS
+    from tracekit.ftrace.columns import as_strings
 
     if not KINDS[by]:
         raise UsageError(f"--list is of spans, not of --by {by}: see tracekit events and states")
@@ -78,11 +77,11 @@ def _print_list(chosen: Selected, by: str, form: dict[str, Any], about: dict[str
     columns = (table[name].to_pylist() for name in ("kind", "state", "duration_ns"))
     rank = [(k in KINDS[by], s == "open", d or 0) for k, s, d in zip(*columns, strict=True)]
     order = sorted((n for n, r in enumerate(rank) if r[0]), key=lambda n: rank[n], reverse=True)
-    table = table.take(pa.array(order, pa.int64()))
+    table = table.take(order)
     marks = zip(*(table[c].to_pylist() for c in ("state", "inferred", "cut")), strict=True)
     why = [", ".join([*([_STATES[s]] if _STATES[s] else []), *["end inferred"] * i,
                       *["events were lost inside"] * c]) for s, i, c in marks]  # fmt: skip
-    table = table.append_column("why", pa.array(why, pa.string()))
+    table = table.append_column("why", as_strings(why))
     print_table(table, _LIST, about={**about, "by": by}, **form)
 
 
@@ -125,11 +124,11 @@ def _histograms(table: pa.Table, most: int) -> None:
 
 
 def _print_gaps(chosen: Selected, longer: int, form: dict[str, Any], about: dict[str, Any]) -> None:
-    import pyarrow as pa
+    from tracekit.ftrace.columns import as_strings
 
     table = chosen.recording.analysis.gaps(longer, chosen.wanted)
     why = ["events were lost here" if cut else "" for cut in table["cut"].to_pylist()]
-    table = table.append_column("why", pa.array(why, pa.string()))
+    table = table.append_column("why", as_strings(why))
     print_table(table, _GAPS, about={**about, "gaps_longer_than_ns": longer}, **form)
 
 
