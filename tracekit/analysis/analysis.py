@@ -25,7 +25,7 @@ from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.pairs import KINDS_OF_SPANS
 from tracekit.analysis.scheduling.sums import sum_states
 from tracekit.analysis.scheduling.tables import Scheduling, make_states, make_turns, make_wakeups
-from tracekit.analysis.selected import Choose, Window, among_chosen, chosen, window_of
+from tracekit.analysis.selected import Choose, Resolve, Window, among_chosen, chosen, window_of
 from tracekit.analysis.spans import make_spans
 from tracekit.analysis.statistics import Clipped, clip, durations, intervals, per_second
 from tracekit.analysis.stretches import ENDLESS
@@ -50,13 +50,16 @@ class Analysis:
     """Made when first asked for; a table is kept for the next question."""
 
     def __init__(
-        self, events: Events, choose: Choose, index: Index | None = None,
+        self, events: Events, choose: Choose,
+        resolve: Resolve,
+        index: Index | None = None,
         losses: Losses | None = None,
     ) -> None:  # fmt: skip
-        """``choose`` gives the rows that meet a filter. ``index`` and ``losses`` where they are
+        """``choose`` gives the rows that meet a filter, ``resolve`` a filter with the times of
+        what it names in ``since`` and ``until``. ``index`` and ``losses`` where they are
         known already, as of a session that was indexed.
         """
-        self._events, self._choose = events, choose
+        self._events, self._choose, self._resolve = events, choose, resolve
         self._index = index or Index(events)
         self._given_losses = losses
 
@@ -64,6 +67,9 @@ class Analysis:
     def losses(self) -> Losses:
         """When events of a CPU were lost."""
         return losses_of(self._events) if self._given_losses is None else self._given_losses
+
+    def _window(self, wanted: Filter) -> Window:
+        return window_of(self._events, self._resolve(wanted))
 
     @cached_property
     def _spans(self) -> pa.Table:
@@ -147,7 +153,7 @@ class Analysis:
 
     def _in_window(self, table: pa.Table, wanted: Filter) -> _Array:
         """Which rows lie in the window, in part at least. What never ended lasts on."""
-        window = window_of(self._events, wanted)
+        window = self._window(wanted)
         if not window.limited:
             return np.ones(len(table), bool)
         start, end = ints(table, "start_ns", -ENDLESS), ints(table, "end_ns", ENDLESS)
@@ -189,7 +195,7 @@ class Analysis:
         wanted = wanted or Filter()
         if by not in BY:
             raise UsageError(f"no statistics by {by!r}: {', '.join(BY)}")
-        window = window_of(self._events, wanted)
+        window = self._window(wanted)
         if by in ("event", "system"):
             return self._of_events(by, wanted, window)
         make = self._of_spans if BY[by] else self._of_turns
@@ -310,7 +316,7 @@ class Analysis:
         ``unknown_ns`` (int64: between the first and the last that is known of the task).
         """
         wanted = wanted or Filter()
-        window = window_of(self._events, wanted)
+        window = self._window(wanted)
         return sum_states(self.states(wanted), window.since, window.until)
 
     # -- over time ----------------------------------------------------------------------------
@@ -350,7 +356,7 @@ class Analysis:
         not listed. Raises :class:`~tracekit.errors.UsageError` for more than a million stretches.
         """
         wanted = wanted or Filter()
-        window = window_of(self._events, wanted)
+        window = self._window(wanted)
         if every_ns < 1 or window.recorded_ns // every_ns > _STRETCHES:
             raise UsageError(f"more than {_STRETCHES:,} stretches of time: make them longer")
         key, names, at, took = self._began(by, wanted)
@@ -381,7 +387,7 @@ class Analysis:
         else:
             table, key, names = self._turn_keys(by, wanted)
         start = ints(table, "start_ns", -ENDLESS)
-        window, boot = window_of(self._events, wanted), ints(table, "boot")
+        window, boot = self._window(wanted), ints(table, "boot")
         mine = np.flatnonzero(
             (start > -ENDLESS) & (start >= window.since[boot]) & (start <= window.until[boot])
         )

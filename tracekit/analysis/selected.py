@@ -12,11 +12,13 @@ import numpy.typing as npt
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.when.moments import on_axis
 
-__all__ = ["Choose", "Window", "among_chosen", "chosen", "window_of"]
+__all__ = ["Choose", "Resolve", "Window", "among_chosen", "chosen", "window_of"]
 
 _BOOTS = 256  # a row's boot is a byte
 _Array = npt.NDArray[Any]
+Resolve = Callable[[Filter], Filter]  #: gives the times of names in a filter's window
 Choose = Callable[[Filter], _Array]  #: the rows (ascending) that meet a filter
 
 
@@ -36,13 +38,17 @@ class Window:
     last: int | None
 
 
-def _limits(value: int | None, unlimited: int) -> _Array:
+def _limits(events: Events, value: int | str | None, unlimited: int) -> _Array:
+    if isinstance(value, str):  # a date: each boot has its own wall clock
+        found = on_axis(value, events.axis, events.boots, events.walls)
+        return np.full(_BOOTS, found) if isinstance(found, int) else found
     return np.full(_BOOTS, unlimited if value is None else value, np.int64)
 
 
 def window_of(events: Events, wanted: Filter) -> Window:
-    """The window of a filter."""
-    since, until = _limits(wanted.since, -ENDLESS), _limits(wanted.until, ENDLESS)
+    """The window of a filter whose ``since`` and ``until`` are times or dates, not names."""
+    since = _limits(events, wanted.since, -ENDLESS)
+    until = _limits(events, wanted.until, ENDLESS)
     ts, spans = events.axis.ts_ns, list[tuple[int, int]]()
     for boot in events.boots:
         if (wanted.boots and boot.index not in wanted.boots) or not events.axis.timed(boot.index):

@@ -71,7 +71,7 @@ class Opened:
         """What is derived from the events goes by the same index and losses."""
         losses = Losses.of_stretches(self.coverage)
         self.recording.analysis = Analysis(
-            self.recording, self.recording.chosen, self.index, losses
+            self.recording, self.recording.chosen, self.recording.resolved, self.index, losses
         )
 
     def warm_up(self, pause: Callable[[], None]) -> None:

@@ -30,6 +30,8 @@ from tracekit.timeline.merge import BootPart, merge
 from tracekit.timeline.rows import EventKind, Rows, distinct
 from tracekit.timeline.saved.bpf_format import SOURCES, is_probe
 from tracekit.timeline.unify import unify
+from tracekit.timeline.when.moments import on_axis
+from tracekit.timeline.when.wall_clock import Wall, wall_clocks
 
 __all__ = ["Decoded", "Events"]
 
@@ -203,7 +205,7 @@ class Events:
 
     # -- arguments ----------------------------------------------------------------------------
 
-    def _groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
+    def groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
         """The rows of each (event, buffer), with their payloads."""
         check_below(rows.kind, len(self.kinds), "events")
         check_below(rows.buffer, len(self.buffers), "buffers")
@@ -227,7 +229,7 @@ class Events:
         """The rendered arguments of ``rows``, as the old kernel itself would print them."""
         texts: dict[str, int] = {}  # different payloads may give the same text
         codes = np.empty(len(rows), np.int32)
-        for kind, part, payloads in self._groups(rows):
+        for kind, part, payloads in self.groups(rows):
             boot = self.boot(kind.boot)
             known = self._texts.setdefault((kind.boot, kind.id), {})
             render, skip = boot.renderer(kind.id).render, boot.record_header.size
@@ -255,15 +257,27 @@ class Events:
             kinds = [wanted.wants_event(kind.name) for kind in self.kinds]
             keep &= np.array([*kinds, False])[rows.kind]
         if wanted.since is not None:
-            keep &= self.axis.ts_ns >= wanted.since
+            keep &= self.axis.ts_ns >= self._limit(wanted.since)
         if wanted.until is not None:
-            keep &= self.axis.ts_ns <= wanted.until
+            keep &= self.axis.ts_ns <= self._limit(wanted.until)
         indices = np.flatnonzero(keep)
         if wanted.comms:
             codes, names = self.comm_codes
             wants = [wanted.wants_comm(name) for name in [*names, None]]
             indices = indices[np.array(wants)[codes[indices]]]
         return indices
+
+    def _limit(self, instant: int | str) -> int | _Array:
+        """A time or a date in ns on the axis: one number, or one for every row."""
+        if isinstance(instant, int):
+            return instant
+        found = on_axis(instant, self.axis, self.boots, self.walls)
+        return found if isinstance(found, int) else found[self.rows.boot]
+
+    @cached_property
+    def walls(self) -> dict[int, Wall]:
+        """Wall-clock time by boot; a boot of which it is unknown is missing."""
+        return wall_clocks(self.axis, self.boots)
 
     def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:
         """The timeline's columns for the rows at ``at``; rendering ``args`` takes the most time."""
@@ -310,7 +324,7 @@ class Events:
         full = self._full_name(name)
         codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
         indices = at[np.isin(self.rows.kind[at], codes)]
-        groups = list(self._groups(self.rows.take(indices)))
+        groups = list(self.groups(self.rows.take(indices)))
         if not groups:
             return self.table(indices, args=False).select(_COMMON)
         parts = [self._event_part(kind, indices[part], payloads) for kind, part, payloads in groups]
@@ -341,7 +355,7 @@ class Events:
     def fields(self, at: _Array) -> list[dict[str, Any]]:
         """The typed arguments of the rows at ``at``, one mapping for each row."""
         arguments: list[dict[str, Any]] = [{}] * len(at)
-        for kind, part, payloads in self._groups(self.rows.take(at)):
+        for kind, part, payloads in self.groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
             if fmt is None or not fmt.fields:
                 continue
@@ -364,7 +378,7 @@ class Events:
 
         ``at`` are row numbers. Nothing else of the events is decoded.
         """
-        for kind, part, payloads in self._groups(self.rows.take(at)):
+        for kind, part, payloads in self.groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
             matching = [f for f in fmt.fields if f.name == field] if fmt else []
             if matching:

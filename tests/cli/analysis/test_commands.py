@@ -123,7 +123,7 @@ def test_a_phase_is_a_window(demo: Path, run: Run) -> None:
     document = json.loads(run("stats", demo, "--by", "device", "--phase", "device sh", "--json")[0])
     assert len(document["rows"]) == 24
     phase = next(p for p in tracekit.open(demo).report().phases if p.name == "device shutdown")
-    assert document["since_ns"] == phase.start_ns
+    assert document["since"] == phase.start_ns
 
 
 WRONG = [

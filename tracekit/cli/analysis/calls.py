@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tracekit.cli.analysis.shared import selected, selection_options
 from tracekit.cli.common import say, show
+from tracekit.documents import document_json
 from tracekit.errors import UsageError
 from tracekit.text import duration, on_one_line
 
@@ -80,9 +80,9 @@ def command(
         tree = (analysis.stacks if stacks else analysis.calls)(chosen.wanted, upwards=bottom_up)
         weight = "count" if stacks else "self_ns" if bottom_up else "total_ns"
         if as_json:
-            about = {"session": session, "since_ns": chosen.wanted.since,
-                     "until_ns": chosen.wanted.until}  # fmt: skip
-            click.echo(json.dumps({**about, "rows": tree.to_pylist()}, indent=2))
+            about = {"session": session, "since": chosen.wanted.since,
+                     "until": chosen.wanted.until}  # fmt: skip
+            click.echo(document_json({**about, "rows": tree.to_pylist()}))
         elif not len(tree):
             wanted = "stack traces" if stacks else "calls of the function graph"
             say(f"no {wanted} are in the selection")

@@ -60,8 +60,8 @@ def command(
             say("sched:sched_switch was not recorded: when tasks ran is unknown")
         elif not {"sched:sched_waking", "sched:sched_wakeup"} & {*recording.event_names}:
             say("neither sched:sched_waking nor sched_wakeup was recorded: wakeups are unknown")
-        about: dict[str, Any] = {"session": session, "since_ns": chosen.wanted.since,
-                                 "until_ns": chosen.wanted.until}  # fmt: skip
+        about: dict[str, Any] = {"session": session, "since": chosen.wanted.since,
+                                 "until": chosen.wanted.until}  # fmt: skip
         form: dict[str, Any] = {"as_json": as_json, "as_csv": as_csv, "most": most}
         if not worst:
             table = recording.analysis.latency(by, chosen.wanted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import click
 
 from tracekit.cli.common import clean_console, say, working
 from tracekit.cli.filters import build_filter, filter_options
+from tracekit.documents import document_json
 from tracekit.errors import UsageError
 from tracekit.text import duration, on_one_line, printable
 
@@ -99,8 +99,7 @@ def selected(session: str, phase: str | None, filters: dict[str, Any]) -> Iterat
 
     with working("decoding"):
         recording = open_events(session, lambda what, share: None)
-        if phase:
-            wanted = _phase(recording, phase, wanted)
+        wanted = _phase(recording, phase, wanted) if phase else recording.resolved(wanted)
     yield Selected(recording, wanted)
     untimed = [b for b in recording.boots if b.index in recording.axis.clocks
                and not recording.axis.timed(b.index)]  # fmt: skip
@@ -135,7 +134,7 @@ def print_table(
     if as_json and as_csv:
         raise UsageError("--json or --csv, not both")
     if as_json:
-        click.echo(json.dumps({**about, "rows": table.to_pylist()}, indent=2))
+        click.echo(document_json({**about, "rows": table.to_pylist()}))
     elif as_csv:
         _write_csv(table.select([n for n in table.column_names if n != "histogram"]))
     else:

@@ -70,8 +70,8 @@ def command(
         recording = chosen.recording
         if "sched:sched_switch" not in recording.event_names:
             say("sched:sched_switch was not recorded: what tasks did is unknown")
-        about: dict[str, Any] = {"session": session, "since_ns": chosen.wanted.since,
-                                 "until_ns": chosen.wanted.until}  # fmt: skip
+        about: dict[str, Any] = {"session": session, "since": chosen.wanted.since,
+                                 "until": chosen.wanted.until}  # fmt: skip
         analysis = recording.analysis
         if not (listed or cpus):
             table = analysis.time_in_states(chosen.wanted)

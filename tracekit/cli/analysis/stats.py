@@ -180,8 +180,8 @@ def command(
         raise UsageError("--gaps, --every and --list: one of them")
     with selected(session, phase, filters) as chosen:
         analysis = chosen.recording.analysis
-        about: dict[str, Any] = {"session": session, "since_ns": chosen.wanted.since,
-                                 "until_ns": chosen.wanted.until}  # fmt: skip
+        about: dict[str, Any] = {"session": session, "since": chosen.wanted.since,
+                                 "until": chosen.wanted.until}  # fmt: skip
         if longer is not None:
             _print_gaps(chosen, longer, form, about)
             return
