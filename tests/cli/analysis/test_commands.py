@@ -198,3 +198,9 @@ def test_tables_are_arrow(path: Path) -> None:
     for table in answers:
         assert isinstance(table, pa.Table)
         table.validate(full=True)
+
+
+def test_a_window_by_name_is_that_of_the_phase(demo: Path, run: Run) -> None:
+    words = ("stats", demo, "--by", "call", "--json")
+    named = run(*words, "--from", "device shutdown", "--to", "device shutdown")[0]
+    assert json.loads(named) == json.loads(run(*words, "--phase", "device shutdown")[0])
