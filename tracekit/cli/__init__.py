@@ -30,10 +30,7 @@ from tracekit.text import printable
 
 __all__ = ["cli", "main"]
 
-# the modules of commands that are in a folder of this one
-_MODULES = {name: f"analysis.{name}" for name in ("stats", "states", "latency", "calls")}
-
-# name -> the line in `tracekit --help`; the module of that name holds `command`
+# name -> the line in `tracekit --help`; the module of that name (- is _) holds `command`
 _COMMANDS = {
     "demo": "Show the report of a real handover that ships with tracekit.",
     "doctor": "Is this machine ready to be recorded through a kexec?",
@@ -45,6 +42,9 @@ _COMMANDS = {
     "kho": "What KHO costs, carries and hands over, here or in a session.",
     "show": "Browse a session in the terminal: story, timeline, events.",
     "report": "Where did the blackout go, and is the record complete?",
+    "blame": "What took how long: devices, initcalls, units, the slowest first.",
+    "critical-chain": "What the blackout waited for, link by link, with evidence.",
+    "plot": "Draw what ran when as an SVG picture.",
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "stats": "Count, total, p99 and worst instance of a selection, by what you say.",
     "states": "What tasks did and CPUs ran: running, runnable, asleep, and how.",
@@ -54,6 +54,12 @@ _COMMANDS = {
     "sql": "Ask a session in SQL: a query, or a prompt.",
     "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",
+}
+
+#: Where the module of a command is, if not beside this one.
+_FOLDERS = {
+    **dict.fromkeys(("blame", "critical-chain", "kho", "plot", "sql"), "answers"),
+    **dict.fromkeys(("stats", "states", "latency", "calls"), "analysis"),
 }
 
 _EPILOG = """\b
@@ -79,7 +85,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = f"{__name__}.{_MODULES.get(cmd_name, cmd_name)}"
+        folder = f"{_FOLDERS[cmd_name]}." if cmd_name in _FOLDERS else ""
+        module = f"{__name__}.{folder}{cmd_name.replace('-', '_')}"
         command: click.Command = importlib.import_module(module).command
         if not any(p.name == "verbose" for p in command.params):
             command.params += common.talk_options()

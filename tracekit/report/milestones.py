@@ -21,7 +21,7 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.saved.bpf_format import PROBE_ID
 
-__all__ = ["PANICKED", "find_marks", "last_calls"]
+__all__ = ["PANICKED", "find_marks", "last_calls", "milestone_functions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,11 @@ _MILESTONES = (
         "machine_crash_shutdown", ("native_machine_crash_shutdown", "machine_crash_shutdown")
     ),
 )
+
+
+def milestone_functions() -> frozenset[str]:
+    """The kernel functions that mark a milestone, at their entry or return."""
+    return frozenset(function for m in _MILESTONES for function in m.functions)
 
 
 def _traced_functions(
