@@ -34,6 +34,7 @@ from tests.support.memory.kdump_writer import (
     write_kdump,
 )
 from tests.support.ring.region_strategies import LAYOUTS, Script, Step
+from tests.support.sessions.trace_dat_writer import as_version_7
 from tests.support.unpack import unpack
 from tracekit.browse.index.codec import decode
 from tracekit.browse.index.load import ABOUT, INDEX, About
@@ -44,6 +45,8 @@ from tracekit.session import Session
 from tracekit.session.canary import PAGE, Canary, Change, Findings, Physical
 from tracekit.session.manifest import Manifest
 from tracekit.session.packed import frame
+from tracekit.trace_dat.compose import CpuPages, Section, compose
+from tracekit.trace_dat.layout import TraceDat
 
 _EVENTS = (
     "sched/sched_switch", "irq/softirq_entry", "kmem/mm_page_alloc", "timer/hrtimer_start",
@@ -359,6 +362,17 @@ def _native() -> _Seeds:
     yield "native_counter", struct.pack("<iB", 1, 5)
 
 
+def _trace_dats() -> _Seeds:
+    dat = TraceDat(6, 4096, ftrace_events=[b"name: print\n"], cpus=1, clock="[local]")
+    pages, out = CpuPages(1, lambda: [bytes(4096)]), io.BytesIO()
+    compose(dat, [Section("", {0: pages}), Section("tk", {0: pages})], out, lambda count: None)
+    yield "trace_dat", out.getvalue()
+    with TemporaryDirectory() as where:
+        (file := Path(where) / "6.dat").write_bytes(out.getvalue())
+        for compression in ("none", "zlib", "magicless"):
+            yield "trace_dat", as_version_7(file, compression)
+
+
 def main() -> None:
     """Write every seed; names are numbers, in the order made."""
     session, numbers = _session(), dict[str, int]()
@@ -367,7 +381,7 @@ def main() -> None:
         *(seed for maker in makers for seed in maker(session)),
         *(
             seed
-            for maker in (_index, _archives, _dead_kernels, _crossing, _rings, _native)
+            for maker in (_index, _archives, _dead_kernels, _crossing, _rings, _native, _trace_dats)
             for seed in maker()
         ),
     ]:

@@ -74,6 +74,7 @@ _ALL = (
     Target("elf_core", binaries.elf_core, (SourceError,)),
     Target("dump_file", binaries.dump_file, (SourceError,), 1 << 16),
     Target("page_codecs", binaries.page_codecs),
+    Target("trace_dat", binaries.trace_dat, (SourceError,), 1 << 16),
     Target("btf", binaries.btf, (ParseError,)),
     Target("vmcoreinfo", dead_kernels.vmcoreinfo, (ParseError,)),
     Target("page_tables", dead_kernels.tables),

@@ -30,6 +30,9 @@ from tracekit.text import printable
 
 __all__ = ["cli", "main"]
 
+# commands whose modules are not called as they are
+_MODULES = {"import": "doors.import_session"}
+
 # name -> the line in `tracekit --help`; the module of that name (- is _) holds `command`
 _COMMANDS = {
     "demo": "Show the report of a real handover that ships with tracekit.",
@@ -50,7 +53,8 @@ _COMMANDS = {
     "states": "What tasks did and CPUs ran: running, runnable, asleep, and how.",
     "latency": "How long tasks waited for a CPU after they were woken, and who woke them.",
     "calls": "Where the function graph's time went, as a tree or for a flame graph.",
-    "export": "Write the timeline as CSV or Parquet.",
+    "export": "Write the timeline as CSV, Parquet, Perfetto or trace.dat.",
+    "import": "Make a session of trace-cmd's trace.dat.",
     "sql": "Ask a session in SQL: a query, or a prompt.",
     "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",
@@ -86,8 +90,8 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         folder = f"{_FOLDERS[cmd_name]}." if cmd_name in _FOLDERS else ""
-        module = f"{__name__}.{folder}{cmd_name.replace('-', '_')}"
-        command: click.Command = importlib.import_module(module).command
+        module = _MODULES.get(cmd_name, f"{folder}{cmd_name.replace('-', '_')}")
+        command: click.Command = importlib.import_module(f"{__name__}.{module}").command
         if not any(p.name == "verbose" for p in command.params):
             command.params += common.talk_options()
         return command

@@ -17,7 +17,7 @@ from tracekit.session.parts import replacing
 
 __all__ = ["Form", "check_target", "opened_target", "replaced_file"]
 
-Form = Literal["csv", "json", "parquet", "table"]
+Form = Literal["csv", "json", "parquet", "perfetto", "table"]
 _COMPRESSED = (".gz", ".zst")
 _OTHERS = frozenset({
     ".7z", ".br", ".bz2", ".lz", ".lz4", ".lzma", ".lzo", ".rar", ".s2", ".snappy", ".sz", ".tar",
@@ -30,10 +30,16 @@ _MEANT: dict[Form, frozenset[str]] = {
         {".parquet", ".pq", ".arrow", ".feather", ".csv", ".tsv", ".json", ".jsonl"}
     ),
     "csv": frozenset({".parquet", ".pq", ".arrow", ".feather", ".json", ".jsonl", ".svg"}),
+    "perfetto": frozenset({".csv", ".tsv", ".parquet", ".arrow", ".jsonl", ".svg", ".dat"}),
     "parquet": frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".arrow", ".feather", ".svg"}),
 }
-_NAMES = {"csv": "CSV", "json": "JSON", "parquet": "Parquet", "table": "text"}
-_ENDINGS = {"csv": "csv", "json": "json", "parquet": "parquet", "table": "txt"}
+_NAMES: dict[Form, str] = {
+    "csv": "CSV", "json": "JSON", "parquet": "Parquet", "perfetto": "a Perfetto trace",
+    "table": "text",
+}  # fmt: skip
+_ENDINGS: dict[Form, str] = {
+    "csv": "csv", "json": "json", "parquet": "parquet", "perfetto": "pftrace", "table": "txt",
+}  # fmt: skip
 
 
 def check_target(target: Path, form: Form) -> str:
@@ -52,6 +58,8 @@ def check_target(target: Path, form: Form) -> str:
         raise UsageError(
             f"{target}: Parquet is compressed inside (zstd): name it {name.stem}, without {last}"
         )
+    if form == "perfetto" and last == ".zst":
+        raise UsageError(f"{target}: Perfetto reads .gz, not .zst: name it {name.stem}.gz")
     if last in _OTHERS:
         raise UsageError(
             f"{target}: {_NAMES[form]} is not compressed as {last}, only as .gz or .zst: "

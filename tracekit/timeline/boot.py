@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -166,6 +166,14 @@ class Boot:
         """The ids of all events with known formats, including BPF probes if they ran."""
         probed = self.session.has(f"boots/{self.index}/bpf.bin")
         return [*self._format_files, *(probe_ids() if probed else ())]
+
+    def format_texts(self) -> Iterator[tuple[str, bytes]]:
+        """(system, text of ``format``) of every event of the kernel, not of BPF probes."""
+        for file in self._format_files.values():
+            try:
+                yield file.system, file.text(self.session).encode("utf-8", "replace")
+            except SessionError as error:
+                self.note("format-unreadable", file.source, str(error))
 
     def event_name(self, event_id: int) -> str:
         """``system:name``; ``unknown:ID`` where no format was saved for the id."""
