@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracekit.analysis.analysis import Analysis
 from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.named import Named, instant, names_of
 from tracekit.notebook import html_table, html_text
@@ -33,7 +34,7 @@ class Recording(Events):
 
     ``timeline`` is all of it as one Arrow table; :meth:`table` gives a part of it,
     :meth:`batches` streams it, :meth:`event` has one event's arguments as typed columns, and
-    :meth:`report` says where the time went.
+    :meth:`report` says where the time went. ``analysis`` is what is derived from the events.
     """
 
     def select(self, wanted: Filter) -> _Array:
@@ -84,6 +85,18 @@ class Recording(Events):
                 keep = self._grep(table, wanted)
                 rows, table = rows[keep], table.filter(as_arrow(keep))
             yield rows, table
+
+    def chosen(self, wanted: Filter) -> _Array:
+        """Indices of the rows that meet the filter, in order, its ``grep`` too."""
+        if wanted.grep is None:
+            return self.select(wanted)
+        parts = [rows for rows, _ in self.batches(wanted)]
+        return np.concatenate([np.empty(0, np.int64), *parts])
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """Spans, states, wakeups, calls and statistics; see docs/python.md."""
+        return Analysis(self, self.chosen, self.resolved)
 
     @staticmethod
     def _grep(table: pa.Table, wanted: Filter) -> _Array:

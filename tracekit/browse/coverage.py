@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracekit.browse.ring_record import RingRecord, ring_records
+from tracekit.analysis.ring_record import RingRecord, ring_records
+from tracekit.analysis.stretches import ENDLESS, LOSSES, Stretch, layered
 from tracekit.browse.stopped_cpus import stops_of
-from tracekit.browse.stretches import ENDLESS, LOSSES, Stretch, layered
 from tracekit.query.groups import Index
 from tracekit.recording import Recording
 from tracekit.timeline.boot import Boot

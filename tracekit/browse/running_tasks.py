@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.stretches import ENDLESS, Stretches
 from tracekit.browse.lanes import SWITCH, Lane
-from tracekit.browse.stretches import ENDLESS, Stretches
 from tracekit.query.selection import among
 from tracekit.recording import Recording
 

@@ -46,6 +46,10 @@ _COMMANDS = {
     "critical-chain": "What the blackout waited for, link by link, with evidence.",
     "plot": "Draw what ran when as an SVG picture.",
     "events": "Stream the events of a session as text, kernel text or JSON.",
+    "stats": "Count, total, p99 and worst instance of a selection, by what you say.",
+    "states": "What tasks did and CPUs ran: running, runnable, asleep, and how.",
+    "latency": "How long tasks waited for a CPU after they were woken, and who woke them.",
+    "calls": "Where the function graph's time went, as a tree or for a flame graph.",
     "export": "Write the timeline as CSV, Parquet, Perfetto or trace.dat.",
     "import": "Make a session of trace-cmd's trace.dat.",
     "sql": "Ask a session in SQL: a query, or a prompt.",
@@ -56,11 +60,15 @@ _COMMANDS = {
 # the module of a command, where it is not the one beside this of its name
 _MODULES = {
     "blame": "answers.blame",
+    "calls": "analysis.calls",
     "critical-chain": "answers.critical_chain",
     "import": "doors.import_session",
     "kho": "answers.kho",
+    "latency": "analysis.latency",
     "plot": "answers.plot",
     "sql": "answers.sql",
+    "states": "analysis.states",
+    "stats": "analysis.stats",
 }
 
 _EPILOG = """\b

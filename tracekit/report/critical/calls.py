@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.kprobe_events import kprobes
 from tracekit.probes.records import KINDS
 from tracekit.report.devices import CallEnd, Device, call_ends, device_shutdowns
 from tracekit.report.initcalls import Initcall
-from tracekit.report.milestones import kprobes, milestone_functions
+from tracekit.report.milestones import milestone_functions
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 

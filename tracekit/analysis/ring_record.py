@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracekit.browse.stretches import Kind, Stretch
+from tracekit.analysis.stretches import Kind, Stretch
 from tracekit.ftrace.ring.layout import CpuBuffer
 from tracekit.ftrace.ring.page import PageRow, Records
-from tracekit.recording import Recording
 from tracekit.timeline.boot import Boot, Buffer
+from tracekit.timeline.events import Events
 
 __all__ = ["RingRecord", "ring_records"]
 
@@ -47,24 +47,24 @@ class RingRecord:
     holes: tuple[Stretch, ...]
 
 
-def ring_records(recording: Recording, boot: Boot, at_jump: bool) -> list[RingRecord]:
+def ring_records(events: Events, boot: Boot, at_jump: bool) -> list[RingRecord]:
     """The rings of a boot; none if nothing tells when its events happened.
 
     ``at_jump``: its regions were copied when the kernel was gone, so that all their CPUs were
     recorded up to the same instant.
     """
-    part = recording.part(boot.index)
+    part = events.part(boot.index)
     made: list[RingRecord] = []
     for number, buffer in enumerate(part.buffers, part.first):
-        to_ns = _to_ns(recording, boot.index, number)
+        to_ns = _to_ns(events, boot.index, number)
         if to_ns is not None and len(buffer):
             made += _of_buffer(buffer, to_ns, at_jump)
     return made
 
 
-def _to_ns(recording: Recording, boot: int, buffer: int) -> _ToNs | None:
+def _to_ns(events: Events, boot: int, buffer: int) -> _ToNs | None:
     """The function that places a raw stamp of a buffer on the axis, as that of its events."""
-    axis = recording.axis
+    axis = events.axis
     model, relation = axis.clocks.get(boot), axis.relations.get(buffer)
     if model is None:
         return None

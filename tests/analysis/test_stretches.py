@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.browse.stretches import (
+from tracekit.analysis.stretches import (
     ENDLESS,
     KINDS,
     LOSSES,
