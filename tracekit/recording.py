@@ -37,6 +37,17 @@ class Recording(Events):
             rows = refine(self, read(wanted.where, Names.of(self)), rows)
         return rows
 
+    def row_batches(self, wanted: Filter, size: int = _CHUNK) -> Iterator[_Array | slice]:
+        """The rows that meet the filter, at most ``size`` at a time; adjacent ones as a slice."""
+        if wanted.grep is not None:
+            yield from (rows for rows, _ in self.batches(wanted, size=size))
+            return
+        selected = self.select(wanted)
+        for start in range(0, len(selected), size):
+            rows = selected[start : start + size]
+            first, last = int(rows[0]), int(rows[-1])
+            yield slice(first, last + 1) if last - first == len(rows) - 1 else rows
+
     def batches(
         self, wanted: Filter | None = None, *, args: bool = True, size: int = _CHUNK
     ) -> Iterator[tuple[_Array, pa.Table]]:

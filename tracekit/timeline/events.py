@@ -16,10 +16,12 @@ from tracekit.ftrace.columns import (
     Payloads,
     as_arrow,
     as_strings,
+    intern,
     render_column,
     typed_column,
     typed_columns,
 )
+from tracekit.ftrace.programs.run import Printed, TextColumn
 from tracekit.session import Session
 from tracekit.timeline.axis import Axis, place
 from tracekit.timeline.boot import Boot, Buffer
@@ -71,6 +73,7 @@ class Events:
         self._instance = instance
         self.boots = [Boot(session, index, instance) for index in session.boots]
         self._texts: dict[tuple[int, int], dict[bytes, str]] = {}
+        self.printed = Printed()
 
     # -- decoding -----------------------------------------------------------------------------
 
@@ -225,17 +228,40 @@ class Events:
 
     def render(self, rows: Rows) -> pa.DictionaryArray:
         """The rendered arguments of ``rows``, as the old kernel itself would print them."""
-        texts: dict[str, int] = {}  # different payloads may give the same text
-        codes = np.empty(len(rows), np.int32)
+        codes, firsts = np.empty(len(rows), np.int32), [np.empty(0, np.int64)]
+        count = 0
         for kind, part, payloads in self._groups(rows):
-            boot = self.boot(kind.boot)
-            known = self._texts.setdefault((kind.boot, kind.id), {})
-            render, skip = boot.renderer(kind.id).render, boot.record_header.size
-            skip = 0 if is_probe(kind.id) else skip  # there is no header
-            indices, rendered = render_column(payloads, render, skip, known)
-            table = [texts.setdefault(text, len(texts)) for text in rendered]
-            codes[part] = np.array(table, np.int32)[indices]
+            indices, first = intern(payloads, self._header_of(kind))
+            codes[part] = indices + count
+            firsts.append(part[first])
+            count += len(first)
+        distinct = self.texts(rows.take(np.concatenate(firsts)))
+        texts: dict[bytes, int] = {}  # different payloads may give the same text
+        table = [texts.setdefault(text, len(texts)) for text in distinct.each()]
+        codes = np.array([*table, 0], np.int32)[codes]
         return pa.DictionaryArray.from_arrays(as_arrow(codes), as_strings(list(texts)))
+
+    def texts(self, rows: Rows, *, lines: bool = False) -> TextColumn:
+        """The rendered arguments of ``rows``, each for itself.
+
+        ``lines``: with what stands around them in the kernel's own text, from the colon after the
+        time on.
+        """
+        column = TextColumn(len(rows))
+        for kind, part, payloads in self._groups(rows):
+            renderer = self.boot(kind.boot).renderer(kind.id)
+            left = column.print(part, payloads, renderer.line if lines else renderer.args)
+            self.printed.count(kind.name, len(part), len(left))
+            if len(left):
+                some = payloads if len(left) == len(part) else payloads.take(left)
+                known = self._texts.setdefault((kind.boot, kind.id), {})
+                codes, made = render_column(some, renderer.render, self._header_of(kind), known)
+                column.add(part[left], codes, renderer.around(made) if lines else made)
+        return column
+
+    def _header_of(self, kind: EventKind) -> int:
+        """Bytes at the start of a record that its text does not depend on; a probe's has none."""
+        return 0 if is_probe(kind.id) else self.boot(kind.boot).record_header.size
 
     # -- tables -------------------------------------------------------------------------------
 

@@ -3,36 +3,65 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tracekit.errors import FormatError
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat
 from tracekit.ftrace.print_fmt.printer import compile_print_fmt, fallback
 from tracekit.ftrace.printers.builtin import compile_builtin
+from tracekit.ftrace.printers.codes import builtin_code, syscall_code
 from tracekit.ftrace.printers.event_fields import compile_fields, shows_fields
 from tracekit.ftrace.printers.probes import compile_probe
 from tracekit.ftrace.printers.readers import Payload, Render
 from tracekit.ftrace.printers.synthetic import compile_synthetic
 from tracekit.ftrace.printers.syscalls import compile_syscall
+from tracekit.ftrace.programs.assemble import Program, assemble
+from tracekit.ftrace.programs.code import Printer, joined, literal
 
 __all__ = ["Renderer", "make_renderer", "unknown_renderer"]
 
 _SHOWN = 64  # bytes shown of a record without a format
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Renderer:
     """How one event's records become text.
 
     ``render`` turns a payload (from ``common_type`` to the record's end) into the ``args``
     column; it never raises. ``prefix + args + suffix`` is what the kernel's ``trace`` prints
     after ``TIMESTAMP: ``, without the newline at the end; a stack trace holds newlines inside.
+    ``printer`` is the same with what a program for it is made of.
     """
 
     prefix: str
     suffix: str
-    render: Render
+    printer: Printer
+
+    @property
+    def render(self) -> Render:
+        """The function of :attr:`printer`."""
+        return self.printer.render
+
+    @cached_property
+    def args(self) -> Program | None:
+        """The program that prints the ``args`` column, None where there is none."""
+        return self._program("", "")
+
+    @cached_property
+    def line(self) -> Program | None:
+        """The program that prints the text after ``TIMESTAMP``, the colon before it included."""
+        return self._program(f": {self.prefix}", self.suffix)
+
+    def around(self, args: Iterable[str]) -> list[str]:
+        """What :attr:`line` prints, from the arguments."""
+        return [f": {self.prefix}{text}{self.suffix}" for text in args]
+
+    def _program(self, before: str, after: str) -> Program | None:
+        code = joined([literal(before), self.printer.code, literal(after)])
+        return None if code is None else assemble(code, self.printer.need)
 
 
 def make_renderer(fmt: EventFormat, ctx: Context, bare_syscalls: bool = False) -> Renderer:
@@ -54,31 +83,35 @@ def unknown_renderer(event_id: int) -> Renderer:
         more = "..." if len(payload) > _SHOWN else ""
         return bytes(payload[:_SHOWN]).hex() + more
 
-    return Renderer(f"Unknown type {event_id} ", "", render)
+    return Renderer(f"Unknown type {event_id} ", "", Printer(render))
 
 
 def _compile(fmt: EventFormat, ctx: Context, bare_syscalls: bool) -> Renderer:
     if shows_fields(fmt, ctx):
-        return Renderer(f"{fmt.name}: ", "", _guarded(compile_fields(fmt, ctx)))
+        return Renderer(f"{fmt.name}: ", "", _guarded(Printer(compile_fields(fmt, ctx))))
     if fmt.system == "ftrace":
         builtin = compile_builtin(fmt, ctx)
         if builtin is not None:
-            return Renderer("", "", _guarded(builtin))
+            code = builtin_code(fmt, ctx)
+            return Renderer("", "", _guarded(Printer(builtin, code)))
     elif fmt.system == "syscalls":
         syscall = compile_syscall(fmt, bare_syscalls)
         if syscall is not None:
-            return Renderer(syscall.prefix, syscall.suffix, _guarded(syscall.render))
+            code = syscall_code(fmt, bare_syscalls)
+            render = _guarded(Printer(syscall.render, code))
+            return Renderer(syscall.prefix, syscall.suffix, render)
     synthetic = compile_synthetic(fmt, ctx)
     if synthetic is not None:
-        return Renderer(f"{fmt.name}: ", "", _guarded(synthetic))
+        return Renderer(f"{fmt.name}: ", "", _guarded(Printer(synthetic)))
     probe = compile_probe(fmt, ctx)
     if probe is not None:
-        return Renderer(f"{fmt.name}: ", "", _guarded(probe))
+        return Renderer(f"{fmt.name}: ", "", _guarded(Printer(probe)))
     return Renderer(f"{fmt.name}: ", "", _guarded(compile_print_fmt(fmt, ctx)))
 
 
-def _guarded(render: Render) -> Render:
-    """``render``, but with a message for a record that is too short for its format."""
+def _guarded(printer: Printer) -> Printer:
+    """``printer``, but with a message for a record that is too short for its format."""
+    render = printer.render
 
     def guarded(payload: Payload) -> str:
         try:
@@ -86,4 +119,4 @@ def _guarded(render: Render) -> Render:
         except (struct.error, ValueError):
             return f"[record of {len(payload)} bytes does not fit its format]"
 
-    return guarded
+    return replace(printer, render=guarded)
