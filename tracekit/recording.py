@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.ftrace.columns import as_arrow, as_numpy
-from tracekit.query.match import Names, read
-from tracekit.query.scan import refine
-from tracekit.report.make import Report, make_report
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
+
+if TYPE_CHECKING:  # slow to import, and events are shown without
+    from tracekit.report.make import Report
 
 __all__ = ["Recording"]
 
@@ -34,6 +34,9 @@ class Recording(Events):
         """Indices of the rows that meet the filter, in order; all but its ``grep``."""
         rows = super().select(wanted)
         if wanted.where:
+            from tracekit.query.match import Names, read
+            from tracekit.query.scan import refine
+
             rows = refine(self, read(wanted.where, Names.of(self)), rows)
         return rows
 
@@ -79,4 +82,6 @@ class Recording(Events):
 
     def report(self) -> Report:
         """The report: gap, blackout, phases, completeness."""
+        from tracekit.report.make import make_report
+
         return make_report(self)

@@ -5,8 +5,6 @@
  */
 #include "native.h"
 
-#include <stdio.h>
-
 enum { KERNEL_SECONDS, KERNEL_COUNT, SIGNED_SECONDS };
 #define TIME_MAX 32
 
@@ -17,22 +15,50 @@ struct texts {
 	Py_ssize_t count;
 };
 
+/* Decimal digits, at least `least` of them, with `fill` before; returns where they end. */
+static char *write_digits(char *out, uint64_t value, int least, char fill)
+{
+	char digits[TIME_MAX], *p = digits + sizeof(digits);
+	size_t size;
+
+	do
+		*--p = (char)('0' + value % 10);
+	while (value /= 10);
+	while (digits + sizeof(digits) - p < least)
+		*--p = fill;
+	size = (size_t)(digits + sizeof(digits) - p);
+	memcpy(out, p, size);
+	return out + size;
+}
+
 static int write_time(char *out, uint64_t ts, int mode)
 {
-	if (mode == KERNEL_COUNT)
-		return snprintf(out, TIME_MAX, "%12llu", (unsigned long long)ts);
-	if (mode == KERNEL_SECONDS) {
+	char *end;
+
+	if (mode == KERNEL_COUNT) {
+		end = write_digits(out, ts, 12, ' ');
+	} else if (mode == KERNEL_SECONDS) {
 		uint64_t us = ts / 1000 + (ts % 1000 >= 500);
-		return snprintf(out, TIME_MAX, "%5llu.%06llu", (unsigned long long)(us / 1000000),
-				(unsigned long long)(us % 1000000));
+
+		end = write_digits(out, us / 1000000, 5, ' ');
+		*end++ = '.';
+		end = write_digits(end, us % 1000000, 6, '0');
+	} else {
+		int negative = (int64_t)ts < 0;
+		uint64_t ns = negative ? 0 - ts : ts, seconds = ns / 1000000000;
+		int digits = 1;
+
+		for (uint64_t more = seconds; more >= 10; more /= 10)
+			digits++;
+		end = out;
+		for (; end - out < 4 - digits; end++)
+			*end = ' ';
+		*end++ = negative ? '-' : '+';
+		end = write_digits(end, seconds, 1, ' ');
+		*end++ = '.';
+		end = write_digits(end, ns % 1000000000, 9, '0');
 	}
-	int negative = (int64_t)ts < 0;
-	uint64_t ns = negative ? 0 - ts : ts;
-	char seconds[TIME_MAX];
-	snprintf(seconds, sizeof(seconds), "%c%llu", negative ? '-' : '+',
-		 (unsigned long long)(ns / 1000000000));
-	return snprintf(out, TIME_MAX, "%5s.%09llu", seconds,
-			(unsigned long long)(ns % 1000000000));
+	return (int)(end - out);
 }
 
 static size_t put(char *out, const struct texts *t, Py_ssize_t row)

@@ -70,8 +70,9 @@ enum { TYPE_SIZE = 0x0f, TYPE_SIGNED = 0x10, TYPE_BOOLEAN = 0x20 };
 #define BINARY_OPERATIONS(X)                                                                       \
 	X(ADD)                                                                                     \
 	X(SUB)                                                                                     \
-	X(MUL) X(DIV) X(UDIV) X(MOD) X(UMOD) X(AND) X(OR) X(XOR) X(SHL) X(SHR) X(USHR) X(EQ) X(NE) \
-		X(LT) X(ULT) X(LE) X(ULE) X(GT) X(UGT) X(GE) X(UGE)
+	X(MUL)                                                                                     \
+	X(DIV) X(UDIV) X(MOD) X(UMOD) X(AND) X(OR) X(XOR) X(SHL) X(SHR) X(USHR) X(EQ) X(NE) X(LT)  \
+		X(ULT) X(LE) X(ULE) X(GT) X(UGT) X(GE) X(UGE)
 #define UNARY_OPERATIONS(X)                                                                        \
 	X(INVERT) X(NEGATE) X(NOT) X(SWAP16) X(SWAP32) X(SWAP64) X(FIRST_SET) X(BITS_SET)
 #define POINTER_KINDS(X)                                                                           \

@@ -3,14 +3,14 @@
 
 #include <stdlib.h>
 
-enum { MOST_MISSES = 1 << 14, RECENT = 1 << 9 };
+enum { MOST_MISSES = 1 << 14, RECENT = 1 << 10 };
 
 struct work {
 	struct program program;
 	Py_buffer code, constants, texts, columns[MAX_TABLES][3];
 	uint32_t columns_taken;
 	struct miss *misses;
-	size_t miss_count;
+	size_t miss_count, noted[RECENT];
 };
 
 static uint32_t slot_of(uint64_t key)
@@ -43,11 +43,13 @@ static void note_miss(void *context, uint32_t table, uint64_t key)
 {
 	struct work *w = context;
 
-	for (size_t i = w->miss_count, back = 0; i-- && back < 8; back++)
-		if (w->misses[i].table == table && w->misses[i].key == key)
-			return;
-	if (w->miss_count < MOST_MISSES)
-		w->misses[w->miss_count++] = (struct miss){table, key};
+	size_t *noted = &w->noted[slot_of(key + table)]; /* 1 + where that key is, perhaps */
+	const struct miss *last = *noted ? &w->misses[*noted - 1] : NULL;
+
+	if ((last && last->table == table && last->key == key) || w->miss_count == MOST_MISSES)
+		return;
+	w->misses[w->miss_count++] = (struct miss){table, key};
+	*noted = w->miss_count;
 }
 
 static int table_take(struct work *w, PyObject *item)

@@ -77,7 +77,7 @@ class Learned(Table):
 
     def learn(self, keys: Iterable[int]) -> None:
         """Ask for the texts of ``keys``."""
-        new = {key: self._encoded(key) for key in keys if key not in self._known}
+        new = {key: self._encoded(key) for key in set(keys) - self._known.keys()}
         if Learned._total + len(new) > _MOST:
             for table in list(Learned._all):
                 table.forget()
