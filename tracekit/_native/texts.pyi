@@ -14,7 +14,7 @@ def print_records(payloads: _Payloads, program: _Program, /) -> tuple[bytes, byt
     """The text of every record: (n + 1 i64 offsets, texts, a status u8 each, misses).
 
     ``payloads`` are the data, offsets u64 and lengths u32; ``program`` its instructions, constants
-    u64, texts, the bytes a record must have, and tables of (keys u64, i64 offsets, texts).
+    u64, texts, the bytes a record must have, and tables of (keys u64, begin and end i64, texts).
     Status 0: printed; 1: not by this program; 2: a table lacked a key. Misses are u64 pairs
     (table, key), not all of them if there are many. Raises ValueError for what is no program.
     """

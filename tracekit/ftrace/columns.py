@@ -87,7 +87,7 @@ def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
     return np.where(bits, numbers, dtype.type(null))  # a ``null`` that does not fit is an error
 
 
-def packed_texts(texts: Sequence[str | bytes]) -> tuple[npt.NDArray[np.int64], bytes]:
+def packed_texts(texts: Sequence[str] | Sequence[bytes]) -> tuple[npt.NDArray[np.int64], bytes]:
     """(offset of each text, and of the end; all texts joined as UTF-8, as bytes already are)."""
     encoded = [
         text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
@@ -98,7 +98,7 @@ def packed_texts(texts: Sequence[str | bytes]) -> tuple[npt.NDArray[np.int64], b
     return ends, b"".join(encoded)
 
 
-def as_strings(texts: Sequence[str | bytes]) -> pa.Array:
+def as_strings(texts: Sequence[str] | Sequence[bytes]) -> pa.Array:
     """Strings, or bytes in UTF-8, as Arrow (without pandas)."""
     ends, values = packed_texts(texts)
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(values)]

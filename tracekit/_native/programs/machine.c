@@ -123,25 +123,32 @@ static uint64_t *resolve(const struct insn *i, uint64_t *top, struct spec *spec)
 	return top;
 }
 
+/* The text of the key at `index`. */
+static int put_known(struct out *out, const struct table *t, int64_t index)
+{
+	const int64_t *place = t->places + 2 * index;
+
+	return put_text(out, t->values + place[0], (size_t)(place[1] - place[0]));
+}
+
 /* trace_print_flags_seq(); the last text is the delimiter. */
 static int put_flags(struct out *out, uint64_t flags, const struct table *t, int whole)
 {
 	const struct spec hex = {HEX | SHARP, 0, -1};
-	const char *delimiter = t->values + t->ends[t->count - 1];
-	size_t between = (size_t)(t->ends[t->count] - t->ends[t->count - 1]), size = 0;
+	uint32_t last = t->count - 1;
+	int further = 0;
 
-	for (uint32_t i = 0; i + 1 < t->count && flags; i++) {
+	for (uint32_t i = 0; i < last && flags; i++) {
 		if ((flags & t->keys[i]) != t->keys[i])
 			continue;
 		flags &= ~t->keys[i];
-		if (put_text(out, delimiter, size) ||
-		    put_text(out, t->values + t->ends[i], (size_t)(t->ends[i + 1] - t->ends[i])))
+		if ((further && put_known(out, t, last)) || put_known(out, t, i))
 			return -1;
-		size = between;
+		further = 1;
 	}
 	if (!flags)
 		return 0;
-	if (put_text(out, delimiter, size) || (!whole && put_text(out, "(?", 2)) ||
+	if ((further && put_known(out, t, last)) || (!whole && put_text(out, "(?", 2)) ||
 	    put_number(out, flags, &hex))
 		return -1;
 	return whole ? 0 : put_text(out, ")", 1);
@@ -153,7 +160,7 @@ static int put_symbolic(struct out *out, uint64_t value, const struct table *t, 
 	int64_t i = table_find(t, value);
 
 	if (i >= 0)
-		return put_text(out, t->values + t->ends[i], (size_t)(t->ends[i + 1] - t->ends[i]));
+		return put_known(out, t, i);
 	if (!whole && put_text(out, "(?", 2))
 		return -1;
 	return put_number(out, value, &hex) || (!whole && put_text(out, ")", 1)) ? -1 : 0;
@@ -178,7 +185,7 @@ static int put_learned(struct run *r, uint32_t table, uint64_t key)
 		r->missing = 1;
 		return 0;
 	}
-	return put_text(r->out, t->values + t->ends[i], (size_t)(t->ends[i + 1] - t->ends[i]));
+	return put_known(r->out, t, i);
 }
 
 /* trace_stack_print(): addresses up to ULONG_MAX, each on a line. */

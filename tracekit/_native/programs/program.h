@@ -71,8 +71,9 @@ enum { TYPE_SIZE = 0x0f, TYPE_SIGNED = 0x10, TYPE_BOOLEAN = 0x20 };
 	X(ADD)                                                                                     \
 	X(SUB)                                                                                     \
 	X(MUL)                                                                                     \
-	X(DIV) X(UDIV) X(MOD) X(UMOD) X(AND) X(OR) X(XOR) X(SHL) X(SHR) X(USHR) X(EQ) X(NE) X(LT)  \
-		X(ULT) X(LE) X(ULE) X(GT) X(UGT) X(GE) X(UGE)
+	X(DIV)                                                                                     \
+	X(UDIV) X(MOD) X(UMOD) X(AND) X(OR) X(XOR) X(SHL) X(SHR) X(USHR) X(EQ) X(NE) X(LT) X(ULT)  \
+		X(LE) X(ULE) X(GT) X(UGT) X(GE) X(UGE)
 #define UNARY_OPERATIONS(X)                                                                        \
 	X(INVERT) X(NEGATE) X(NOT) X(SWAP16) X(SWAP32) X(SWAP64) X(FIRST_SET) X(BITS_SET)
 #define POINTER_KINDS(X)                                                                           \
@@ -116,10 +117,10 @@ struct insn {
 	uint32_t c;
 };
 
-/* Texts by number: keys[i] has values[ends[i]..ends[i + 1]). */
+/* Texts by number: keys[i] has values[places[2 * i]..places[2 * i + 1]). */
 struct table {
 	const uint64_t *keys;
-	const int64_t *ends;
+	const int64_t *places;
 	const char *values;
 	uint32_t count;
 	uint32_t *recent; /* where a key was found last, by its hash */

@@ -67,12 +67,14 @@ static int table_take(struct work *w, PyObject *item)
 	w->columns_taken++;
 	count = b[0].len / 8;
 	*t = (struct table){b[0].buf, b[1].buf, b[2].buf, (uint32_t)count, NULL};
-	if (b[0].len % 8 || count > INT32_MAX || b[1].len != (count + 1) * 8 || t->ends[0] < 0 ||
-	    t->ends[count] > b[2].len)
+	if (b[0].len % 8 || count > INT32_MAX || b[1].len != count * 16)
 		goto bad;
-	for (Py_ssize_t i = 0; i < count; i++)
-		if (t->ends[i + 1] < t->ends[i])
+	for (Py_ssize_t i = 0; i < count; i++) {
+		const int64_t *place = t->places + 2 * i;
+
+		if (place[0] < 0 || place[1] < place[0] || place[1] > b[2].len)
 			goto bad;
+	}
 	t->recent = calloc(RECENT, sizeof(*t->recent));
 	if (!t->recent) {
 		PyErr_NoMemory();

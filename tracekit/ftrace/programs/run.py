@@ -88,7 +88,7 @@ class TextColumn:
         for number in np.unique(missing[:, 0]).tolist():
             table = program.tables[number]
             assert isinstance(table, Learned)
-            table.learn(missing[missing[:, 0] == number, 1].tolist())
+            table.learn(missing[missing[:, 0] == number, 1])
         missed = outcome == _MISSED
         return which[(outcome != 0) & ~missed], which[missed]
 

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tracekit.ftrace.columns import packed_texts
 
@@ -16,16 +17,26 @@ _MOST = 1 << 18  # texts that all tables have learned together
 _U64 = (1 << 64) - 1
 
 
-def _packed(keys: Sequence[int], texts: Sequence[str | bytes]) -> Packed:
+def _packed(keys: Sequence[int], texts: Sequence[str]) -> Packed:
     ends, values = packed_texts(texts)
-    return np.array(keys, np.uint64).tobytes(), ends.tobytes(), values
+    places = np.stack([ends[:-1], ends[1:]], axis=1)
+    return np.array(keys, np.uint64).tobytes(), places.tobytes(), values
+
+
+def _among(known: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which of ``keys`` are in ``known``, which is sorted."""
+    if not len(known):
+        return np.zeros(len(keys), bool)
+    where = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    same: npt.NDArray[np.bool_] = known[where] == keys
+    return same
 
 
 class Table:
     """Numbers and their texts."""
 
     def packed(self) -> Packed:
-        """Keys u64, offsets i64, texts."""
+        """Keys u64, begin and end of each text i64, texts."""
         raise NotImplementedError
 
 
@@ -64,32 +75,33 @@ class Learned(Table):
 
     def __init__(self, text: Callable[[int], str]) -> None:
         self._text = text
-        self._known: dict[int, bytes] = {}  # in UTF-8
-        self._current: Packed | None = None
         Learned._all.add(self)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all."""
+        self._state = np.empty(0, np.uint64), np.empty((0, 2), np.int64), b""
 
     def packed(self) -> Packed:
         """See :class:`Table`."""
-        if self._current is None:
-            keys = sorted(self._known)
-            self._current = _packed(keys, [self._known[key] for key in keys])
-        return self._current
+        keys, places, values = self._state
+        return keys.tobytes(), places.tobytes(), values
 
-    def learn(self, keys: Iterable[int]) -> None:
+    def learn(self, keys: npt.NDArray[np.uint64]) -> None:
         """Ask for the texts of ``keys``."""
-        new = {key: self._encoded(key) for key in set(keys) - self._known.keys()}
+        new = np.array(sorted(set(keys.tolist())), np.uint64)
+        new = new[~_among(self._state[0], new)]
         if Learned._total + len(new) > _MOST:
             for table in list(Learned._all):
                 table.forget()
             Learned._total = 0
         Learned._total += len(new)
-        self._known.update(new)
-        self._current = None
-
-    def _encoded(self, key: int) -> bytes:
-        return self._text(key).encode("utf-8", "backslashreplace")
-
-    def forget(self) -> None:
-        """Forget all."""
-        self._known.clear()
-        self._current = None
+        known, places, values = self._state
+        ends, more = packed_texts([self._text(key) for key in new.tolist()])
+        ends += len(values)
+        where = np.searchsorted(known, new)
+        self._state = (
+            np.insert(known, where, new),
+            np.insert(places, where, np.stack([ends[:-1], ends[1:]], axis=1), axis=0),
+            values + more,
+        )
