@@ -43,16 +43,14 @@ def _places(
         fmt = recording.boot(kind.boot).format(kind.id)
         fields = [f for f in fmt.fields if _numeric(f)] if fmt else []
         mine = rows.kind == number
+        most, place = np.zeros(int(mine.sum())), np.zeros(int(mine.sum()), np.uint64)
         for field in fields:
             at = rows.offset[mine] + np.uint64(field.offset)
             inside = rows.length[mine] >= field.offset + field.size
             high = region[np.where(inside, at, 0).astype(np.int64) + field.size - 1]
-            number = inside & ((field.size < 8) | (high < _ADDRESS))
-            draws = rng.random(len(at)) * number
-            chosen = draws if field is fields[0] else np.maximum(chosen, draws)
-            place = at if field is fields[0] else np.where(draws >= chosen, at, place)
-        if fields:
-            places.append(place[chosen > 0])
+            draws = rng.random(len(at)) * (inside & ((field.size < 8) | (high < _ADDRESS)))
+            place, most = np.where(draws > most, at, place), np.maximum(most, draws)
+        places.append(place[most > 0])
     return np.concatenate(places).astype(np.int64)
 
 

@@ -42,6 +42,7 @@ from tracekit.timeline.rows import Rows
 
 __all__ = ["json_blocks", "kernel_blocks", "text_blocks"]
 
+_KERNEL_ROWS = 1 << 17  # at a time: an event's records are printed together
 _JSON_ROWS = 1 << 12  # at a time: objects take their memory
 _TGID = re.compile(r"^(\d{1,9}) (\d{1,9})$", re.M)
 
@@ -158,7 +159,7 @@ class _KernelText:
         yield self.header().encode()
         plain = self._graph is None and not self._lost and not self._missed
         repeats = [k.name == "ftrace:func_repeats" for k in self._recording.kinds]
-        for rows in self._recording.row_batches(wanted):
+        for rows in self._recording.row_batches(wanted, _KERNEL_ROWS):
             columns = self._recording.rows.take(rows)
             if plain and not np.array([*repeats, False])[columns.kind].any():
                 text = self._joined(columns)
