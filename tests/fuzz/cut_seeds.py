@@ -352,8 +352,9 @@ def _rings() -> _Seeds:
 def _program(print_fmt: str) -> bytes:
     """A program, and two records for it, as :func:`tests.fuzz.parsers.native.programs` reads it."""
     printer = make_renderer(make(print_fmt, "int i@8:4:s", "u8 a[8]@12:8", "long l@24:8"), CTX)
-    assert printer.args is not None
-    code, constants, blob, need, _ = printer.args.native()
+    program = printer.program("args")
+    assert program is not None
+    code, constants, blob, need, _ = program.native()
     records = struct.pack("<4H128s", 0, 40, 32, 64, bytes(range(1, 129)))
     table = struct.pack("<2Q4B64s", 1, 2, 0, 3, 3, 7, b"onewide")
     head = struct.pack("<HBBBB", need, len(blob), len(constants) // 8, 2, 2)

@@ -63,7 +63,8 @@ def command(session: str, form: str, instance: str | None, **filters: Any) -> No
     """
     wanted = build_filter(**filters)
     recording = tracekit.open(session, instance)
-    from tracekit.export.text import json_blocks, kernel_blocks, text_blocks
+    from tracekit.export.json_lines import json_blocks
+    from tracekit.export.text import kernel_blocks, text_blocks
 
     if instance is not None and not recording.buffers:
         raise UsageError(f"--instance {instance}: the session has no buffer of this instance")

@@ -1,8 +1,7 @@
-"""Events as lines: tracekit's own text, the kernel's ``trace`` file, and JSON."""
+"""Events as lines: tracekit's own text, and the kernel's ``trace`` file."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -40,10 +39,9 @@ from tracekit.timeline.filter import Filter
 from tracekit.timeline.merge import BootPart
 from tracekit.timeline.rows import Rows
 
-__all__ = ["json_blocks", "kernel_blocks", "text_blocks"]
+__all__ = ["kernel_blocks", "text_blocks"]
 
 _KERNEL_ROWS = 1 << 17  # at a time: an event's records are printed together
-_JSON_ROWS = 1 << 12  # at a time: objects take their memory
 _TGID = re.compile(r"^(\d{1,9}) (\d{1,9})$", re.M)
 
 
@@ -80,18 +78,6 @@ def _head(**row: Any) -> str:
         latency_flags(row["flags"], row["preempt"]),
     )
     return f" {row['boot']}:{row['cpu']:03d} {task:<22} {state} {row['event']} "
-
-
-def json_blocks(recording: Recording, wanted: Filter) -> Iterator[bytes]:
-    """One JSON object per event: the timeline's columns, and ``fields`` with typed arguments."""
-    for rows, table in recording.batches(wanted, size=_JSON_ROWS):
-        pairs = zip(table.to_pylist(), recording.fields(rows), strict=True)
-        lines = (json.dumps({**row, "fields": typed}, default=_jsonable) for row, typed in pairs)
-        yield "".join(f"{line}\n" for line in lines).encode()
-
-
-def _jsonable(value: Any) -> str:
-    return bytes(value).hex() if isinstance(value, bytes) else str(value)
 
 
 # -- the kernel's text ------------------------------------------------------------------------
@@ -182,7 +168,7 @@ class _KernelText:
         columns = (some.cpu, some.pid, some.flags, some.preempt)
         heads = [self._heads(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
         mode = KERNEL_SECONDS if self._in_ns else KERNEL_COUNT
-        tails = self._recording.texts(rows, lines=True)
+        tails = self._recording.texts(rows, "line")
         return join_lines(mode, rows.ts_raw, coded_texts(codes, heads), tails.packed())
 
     def _one_by_one(self, rows: Rows, rendered: Any) -> Iterator[str]:

@@ -21,6 +21,7 @@ from tracekit.ftrace.columns import (
     typed_column,
     typed_columns,
 )
+from tracekit.ftrace.printers.render import Form
 from tracekit.ftrace.programs.run import Printed, TextColumn
 from tracekit.session import Session
 from tracekit.timeline.axis import Axis, place
@@ -206,7 +207,7 @@ class Events:
 
     # -- arguments ----------------------------------------------------------------------------
 
-    def _groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
+    def groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
         """The rows of each (event, buffer), with their payloads."""
         check_below(rows.kind, len(self.kinds), "events")
         check_below(rows.buffer, len(self.buffers), "buffers")
@@ -230,7 +231,7 @@ class Events:
         """The rendered arguments of ``rows``, as the old kernel itself would print them."""
         codes, firsts = np.empty(len(rows), np.int32), [np.empty(0, np.int64)]
         count = 0
-        for kind, part, payloads in self._groups(rows):
+        for kind, part, payloads in self.groups(rows):
             indices, first = intern(payloads, self._header_of(kind))
             codes[part] = indices + count
             firsts.append(part[first])
@@ -241,22 +242,18 @@ class Events:
         codes = np.array([*table, 0], np.int32)[codes]
         return pa.DictionaryArray.from_arrays(as_arrow(codes), as_strings(list(texts)))
 
-    def texts(self, rows: Rows, *, lines: bool = False) -> TextColumn:
-        """The rendered arguments of ``rows``, each for itself.
-
-        ``lines``: with what stands around them in the kernel's own text, from the colon after the
-        time on.
-        """
+    def texts(self, rows: Rows, form: Form = "args") -> TextColumn:
+        """The rendered arguments of ``rows``, each for itself."""
         column = TextColumn(len(rows))
-        for kind, part, payloads in self._groups(rows):
+        for kind, part, payloads in self.groups(rows):
             renderer = self.boot(kind.boot).renderer(kind.id)
-            left = column.print(part, payloads, renderer.line if lines else renderer.args)
+            left = column.print(part, payloads, renderer.program(form))
             self.printed.count(kind.name, len(part), len(left))
             if len(left):
                 some = payloads if len(left) == len(part) else payloads.take(left)
                 known = self._texts.setdefault((kind.boot, kind.id), {})
                 codes, made = render_column(some, renderer.render, self._header_of(kind), known)
-                column.add(part[left], codes, renderer.around(made) if lines else made)
+                column.add(part[left], codes, [renderer.formed(text, form) for text in made])
         return column
 
     def _header_of(self, kind: EventKind) -> int:
@@ -336,7 +333,7 @@ class Events:
         full = self._full_name(name)
         codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
         indices = at[np.isin(self.rows.kind[at], codes)]
-        groups = list(self._groups(self.rows.take(indices)))
+        groups = list(self.groups(self.rows.take(indices)))
         if not groups:
             return self.table(indices, args=False).select(_COMMON)
         parts = [self._event_part(kind, indices[part], payloads) for kind, part, payloads in groups]
@@ -366,13 +363,17 @@ class Events:
 
     def fields(self, at: _Array) -> list[dict[str, Any]]:
         """The typed arguments of the rows at ``at``, one mapping for each row."""
-        arguments: list[dict[str, Any]] = [{}] * len(at)
-        for kind, part, payloads in self._groups(self.rows.take(at)):
+        return self.fields_of(self.rows.take(at))
+
+    def fields_of(self, rows: Rows) -> list[dict[str, Any]]:
+        """As :meth:`fields`, of these rows."""
+        arguments: list[dict[str, Any]] = [{}] * len(rows)
+        for kind, part, payloads in self.groups(rows):
             fmt = self.boot(kind.boot).format(kind.id)
             if fmt is None or not fmt.fields:
                 continue
-            rows = pa.table(typed_columns(payloads, fmt)).to_pylist()
-            for i, row in zip(part.tolist(), rows, strict=True):
+            typed = pa.table(typed_columns(payloads, fmt)).to_pylist()
+            for i, row in zip(part.tolist(), typed, strict=True):
                 arguments[i] = row
         return arguments
 
@@ -390,7 +391,7 @@ class Events:
 
         ``at`` are row numbers. Nothing else of the events is decoded.
         """
-        for kind, part, payloads in self._groups(self.rows.take(at)):
+        for kind, part, payloads in self.groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
             matching = [f for f in fmt.fields if f.name == field] if fmt else []
             if matching:

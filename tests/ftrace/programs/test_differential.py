@@ -14,7 +14,7 @@ from tests.support.text_records import CTX, HEADER, formats, make
 from tracekit.ftrace.columns import Payloads
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat
-from tracekit.ftrace.printers.render import Renderer, make_renderer
+from tracekit.ftrace.printers.render import Form, Renderer, make_renderer
 from tracekit.ftrace.programs.run import TextColumn
 
 FIELDS = ["signed char a@8:1:s", "unsigned char b@9:1", "short c@10:2:s", "u16 d@12:2",
@@ -113,9 +113,9 @@ def payloads(draw: st.DrawFn) -> bytes:
     return bytes(raw[: draw(st.sampled_from([len(raw), len(raw), len(raw), 80, 20]))])
 
 
-def printed(renderer: Renderer, records: Sequence[bytes], *, line: bool = False) -> int:
+def printed(renderer: Renderer, records: Sequence[bytes], form: Form = "args") -> int:
     """How many records a program prints, each as the evaluator does."""
-    program = renderer.line if line else renderer.args
+    program = renderer.program(form)
     if program is None:
         return 0
     data = b"".join(records)
@@ -126,8 +126,7 @@ def printed(renderer: Renderer, records: Sequence[bytes], *, line: bool = False)
     texts = list(column.each())
     done = sorted(set(range(len(records))) - set(left.tolist()))
     for i in done:
-        expected = renderer.render(records[i])
-        expected = renderer.around([expected])[0] if line else expected
+        expected = renderer.formed(renderer.render(records[i]), form)
         assert texts[i] == expected.encode("utf-8", "backslashreplace"), records[i].hex()
     return len(done)
 
@@ -135,14 +134,16 @@ def printed(renderer: Renderer, records: Sequence[bytes], *, line: bool = False)
 @settings(max_examples=400, deadline=None)
 @given(print_formats(), st.lists(payloads(), min_size=1, max_size=6))
 def test_any_format_and_any_record(print_fmt: str, some: list[bytes]) -> None:
-    printed(make_renderer(make(print_fmt, *FIELDS), CTX), some)
+    renderer = make_renderer(make(print_fmt, *FIELDS), CTX)
+    printed(renderer, some)
+    printed(renderer, some, "json")
 
 
 @settings(max_examples=300, deadline=None)
 @given(expressions, st.lists(payloads(), min_size=1, max_size=6))
 def test_any_expression(expression: str, some: list[bytes]) -> None:
     renderer = make_renderer(make(f'"%ld %u", {expression}, {expression}', *FIELDS), CTX)
-    assert renderer.args is not None
+    assert renderer.program("args") is not None
     printed(renderer, some)
 
 
@@ -166,7 +167,7 @@ def test_real_records_are_printed_by_programs(capture, real: list[EventFormat]) 
     for record in records(region(old)):
         number = int.from_bytes(record.payload[:2], "little")
         by_format.setdefault(number, []).append(record.payload)
-    done = sum(printed(known[number], some, line=True) for number, some in by_format.items())
+    done = sum(printed(known[number], some, "line") for number, some in by_format.items())
     assert done > 0.95 * sum(map(len, by_format.values()))
 
 

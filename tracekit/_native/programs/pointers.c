@@ -212,3 +212,18 @@ int put_array(struct out *out, struct span s, unsigned int size)
 	}
 	return put_char(out, '}');
 }
+
+/* A list of JSON. */
+int put_integers(struct out *out, struct span s, unsigned int type)
+{
+	const struct spec spec = {type & TYPE_SIGNED ? SIGNED : DECIMAL, 0, -1};
+	unsigned int size = type & TYPE_SIZE;
+
+	if (put_char(out, '['))
+		return -1;
+	for (uint32_t i = 0; i + size <= s.size; i += size) {
+		if ((i && put_text(out, ", ", 2)) || put_number(out, load(s.at + i, type), &spec))
+			return -1;
+	}
+	return put_char(out, ']');
+}

@@ -54,6 +54,7 @@ enum {
 	X(PAD, 0, 0, 0, 0, 1, 0)      /* what follows the mark: as STRING */                       \
 	X(POINTER, 0, 0, 1, 0, 0, 0)  /* a: enum pointer, b: width, c: its options */              \
 	X(ARRAY, 0, 0, 1, 0, 0, 0)    /* a: type of an element */                                  \
+	X(INTEGERS, 0, 0, 1, 0, 0, 0) /* a: type of an element; as JSON */                         \
 	X(FLAGS, 1, 0, 0, 0, 0, 0)    /* a: whole, c: table, the delimiter its last text */        \
 	X(SYMBOLIC, 1, 0, 0, 0, 0, 0) /* a: whole, c: table, sorted */                             \
 	X(LEARNED, 1, 0, 0, 0, 0, 0)  /* c: table, sorted; what is not there is missed */          \
@@ -72,8 +73,9 @@ enum { TYPE_SIZE = 0x0f, TYPE_SIGNED = 0x10, TYPE_BOOLEAN = 0x20 };
 	X(SUB)                                                                                     \
 	X(MUL)                                                                                     \
 	X(DIV)                                                                                     \
-	X(UDIV) X(MOD) X(UMOD) X(AND) X(OR) X(XOR) X(SHL) X(SHR) X(USHR) X(EQ) X(NE) X(LT) X(ULT)  \
-		X(LE) X(ULE) X(GT) X(UGT) X(GE) X(UGE)
+	X(UDIV)                                                                                    \
+	X(MOD) X(UMOD) X(AND) X(OR) X(XOR) X(SHL) X(SHR) X(USHR) X(EQ) X(NE) X(LT) X(ULT) X(LE)    \
+		X(ULE) X(GT) X(UGT) X(GE) X(UGE)
 #define UNARY_OPERATIONS(X)                                                                        \
 	X(INVERT) X(NEGATE) X(NOT) X(SWAP16) X(SWAP32) X(SWAP64) X(FIRST_SET) X(BITS_SET)
 #define POINTER_KINDS(X)                                                                           \
@@ -178,6 +180,7 @@ int escape_from(struct out *out, size_t mark);
 int put_pointer(struct out *out, struct span s, enum pointer kind, uint32_t width,
 		uint32_t options);
 int put_array(struct out *out, struct span s, unsigned int size);
+int put_integers(struct out *out, struct span s, unsigned int type);
 
 static inline uint64_t load_unsigned(const uint8_t *p, unsigned int size)
 {

@@ -61,7 +61,8 @@ static int operands_ok(const struct program *p, uint32_t at)
 	case OP_SET_SPAN: return i->c < MAX_LOCALS;
 	case OP_CONVERT:
 	case OP_ELEMENT:
-	case OP_ARRAY: return is_type(i->a);
+	case OP_ARRAY:
+	case OP_INTEGERS: return is_type(i->a);
 	case OP_BINARY: return i->a < BINARY_COUNT;
 	case OP_UNARY: return i->a < UNARY_COUNT;
 	case OP_JUMP:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from tracekit.errors import FormatError
 from tracekit.ftrace.context import Context
@@ -19,10 +19,13 @@ from tracekit.ftrace.printers.readers import Payload, Render
 from tracekit.ftrace.printers.synthetic import compile_synthetic
 from tracekit.ftrace.printers.syscalls import compile_syscall
 from tracekit.ftrace.programs.assemble import Program, assemble
-from tracekit.ftrace.programs.code import Printer, joined, literal
+from tracekit.ftrace.programs.code import Printer, joined, literal, node
 
-__all__ = ["Renderer", "make_renderer", "unknown_renderer"]
+__all__ = ["Form", "Renderer", "make_renderer", "unknown_renderer"]
 
+#: ``args``: the arguments alone; ``line``: from the colon after the time on, as in the kernel's own
+#: text; ``json``: inside a string of JSON.
+Form = Literal["args", "line", "json"]
 _SHOWN = 64  # bytes shown of a record without a format
 
 
@@ -39,29 +42,32 @@ class Renderer:
     prefix: str
     suffix: str
     printer: Printer
+    programs: dict[Form, Program | None] = field(default_factory=dict)
 
     @property
     def render(self) -> Render:
         """The function of :attr:`printer`."""
         return self.printer.render
 
-    @cached_property
-    def args(self) -> Program | None:
-        """The program that prints the ``args`` column, None where there is none."""
-        return self._program("", "")
+    def program(self, form: Form) -> Program | None:
+        """The program that prints the arguments in a form, None where there is none."""
+        if form not in self.programs:
+            before, after = self._around(form)
+            code = self.printer.code
+            if form == "json":
+                code = node("escape", code)
+            code = joined([literal(before), code, literal(after)])
+            made = None if code is None else assemble(code, self.printer.need)
+            self.programs[form] = made
+        return self.programs[form]
 
-    @cached_property
-    def line(self) -> Program | None:
-        """The program that prints the text after ``TIMESTAMP``, the colon before it included."""
-        return self._program(f": {self.prefix}", self.suffix)
+    def formed(self, args: str, form: Form) -> str:
+        """What that program prints, from the arguments."""
+        before, after = self._around(form)
+        return f"{before}{json.dumps(args)[1:-1] if form == 'json' else args}{after}"
 
-    def around(self, args: Iterable[str]) -> list[str]:
-        """What :attr:`line` prints, from the arguments."""
-        return [f": {self.prefix}{text}{self.suffix}" for text in args]
-
-    def _program(self, before: str, after: str) -> Program | None:
-        code = joined([literal(before), self.printer.code, literal(after)])
-        return None if code is None else assemble(code, self.printer.need)
+    def _around(self, form: Form) -> tuple[str, str]:
+        return (f": {self.prefix}", self.suffix) if form == "line" else ("", "")
 
 
 def make_renderer(fmt: EventFormat, ctx: Context, bare_syscalls: bool = False) -> Renderer:

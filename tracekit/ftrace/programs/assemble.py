@@ -249,6 +249,11 @@ class _Assembler:
         self.put(span)
         self.add("ARRAY", size)
 
+    def _integers(self, type_: int, span: Code) -> None:
+        """The elements of an array, as a list of JSON."""
+        self.put(span)
+        self.add("INTEGERS", type_)
+
     def _flags(self, table: Table, whole: bool, value: Code) -> None:
         self.put(value)
         self.add("FLAGS", int(whole), 0, self._table_number(table))
