@@ -15,6 +15,7 @@ from tracekit.errors import Diagnostic, UsageError
 from tracekit.ftrace.columns import (
     Payloads,
     as_arrow,
+    as_numpy,
     as_strings,
     intern,
     render_column,
@@ -237,10 +238,9 @@ class Events:
             firsts.append(part[first])
             count += len(first)
         distinct = self.texts(rows.take(np.concatenate(firsts)))
-        texts: dict[bytes, int] = {}  # different payloads may give the same text
-        table = [texts.setdefault(text, len(texts)) for text in distinct.each()]
-        codes = np.array([*table, 0], np.int32)[codes]
-        return pa.DictionaryArray.from_arrays(as_arrow(codes), as_strings(list(texts)))
+        texts = distinct.strings().dictionary_encode()  # different payloads may give the same text
+        codes = as_numpy(texts.indices)[codes]
+        return pa.DictionaryArray.from_arrays(as_arrow(codes), texts.dictionary.cast(pa.string()))
 
     def texts(self, rows: Rows, form: Form = "args") -> TextColumn:
         """The rendered arguments of ``rows``, each for itself."""
