@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.ftrace.columns import as_arrow, as_numpy
+from tracekit.notebook import html_table, html_text
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.when.dates import parse_date
+from tracekit.timeline.when.moments import relative
 
 if TYPE_CHECKING:  # slow to import, and events are shown without
+    from tracekit.named import Named
     from tracekit.report.make import Report
 
 __all__ = ["Recording"]
@@ -32,6 +38,7 @@ class Recording(Events):
 
     def select(self, wanted: Filter) -> _Array:
         """Indices of the rows that meet the filter, in order; all but its ``grep``."""
+        wanted = self.resolved(wanted)
         rows = super().select(wanted)
         if wanted.where:
             from tracekit.query.match import Names, read
@@ -50,6 +57,34 @@ class Recording(Events):
             rows = selected[start : start + size]
             first, last = int(rows[0]), int(rows[-1])
             yield slice(first, last + 1) if last - first == len(rows) - 1 else rows
+
+    def resolved(self, wanted: Filter) -> Filter:
+        """The filter with the time in place of a name in ``since`` and ``until``.
+
+        Names are those of phases, ``jump``, texts written to ``trace_marker`` and notes:
+        ``since`` is where the first so called begins, ``until`` where the last ends.
+        """
+        since, until = (
+            self._instant(text, wanted.boots, late=late)
+            for text, late in ((wanted.since, False), (wanted.until, True))
+        )
+        return replace(wanted, since=since, until=until)
+
+    def _instant(
+        self, text: int | str | None, boots: frozenset[int], *, late: bool
+    ) -> int | str | None:
+        if not isinstance(text, str) or parse_date(text) is not None:
+            return text
+        from tracekit.named import instant
+
+        ns = relative(text)
+        return instant(text, self._names, boots, late=late) if ns is None else ns
+
+    @cached_property
+    def _names(self) -> list[Named]:
+        from tracekit.named import names_of
+
+        return names_of(self, self.report())
 
     def batches(
         self, wanted: Filter | None = None, *, args: bool = True, size: int = _CHUNK
@@ -79,6 +114,14 @@ class Recording(Events):
         hits = [wanted.grep.search(f"{names[e]} {texts[a]}") is not None for e, a in seen.tolist()]
         keep: _Array = np.array([*hits, False])[where.reshape(-1)]
         return keep
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: the kernels; nothing is decoded for it."""
+        rows = [(boot.index, boot.release, boot.cpus or "") for boot in self.boots]
+        path = html_text(self.session.path)
+        about = "<code>report()</code>, <code>timeline</code>, <code>event(name)</code>"
+        table = html_table(("boot", "kernel", "CPUs"), rows)
+        return f"<p><b>Recording</b> {path}: {about}</p>{table}"
 
     def report(self) -> Report:
         """The report: gap, blackout, phases, completeness."""

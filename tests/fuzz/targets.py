@@ -63,6 +63,7 @@ _ALL = (
     Target("names", texts.names),
     Target("binary_printf", texts.binary_printf, (FormatError,), 1024),
     Target("cmdline", texts.cmdline, (UsageError,), 4096),
+    Target("date", texts.date, longest=64),
     Target("region_spec", texts.region_spec, (UsageError,), 128),
     Target("expression", texts.expression, (UsageError,), 2048),
     Target("device_tree", binaries.device_tree, (ParseError,)),

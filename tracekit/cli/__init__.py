@@ -19,7 +19,12 @@ from typing import Any
 import click
 
 from tracekit.cli import common
-from tracekit.cli.streams import discard_output, mask_writing, prepare_streams, reader_is_gone
+from tracekit.cli.printed.streams import (
+    discard_output,
+    mask_writing,
+    prepare_streams,
+    reader_is_gone,
+)
 from tracekit.errors import SourceError, TracekitError, explained
 from tracekit.text import printable
 
@@ -39,6 +44,7 @@ _COMMANDS = {
     "report": "Where did the blackout go, and is the record complete?",
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "export": "Write the timeline as CSV or Parquet.",
+    "sql": "Ask a session in SQL: a query, or a prompt.",
     "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",
 }

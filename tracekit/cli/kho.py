@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import show, sysroot_option
+from tracekit.cli.common import show, show_json, sysroot_option
 from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def command(sysroot: str, diff: bool, as_json: bool, session: str | None) -> Non
             boot_id = root.text(_BOOT_ID).strip() if root.live and root.exists(_BOOT_ID) else ""
             before = _before(evidence, boot_id) if boot_id else None
             if as_json:
-                click.echo(json.dumps(document_of(evidence, before), indent=2))
+                show_json(document_of(evidence, before))
             else:
                 _show(evidence, before)
         return
@@ -143,7 +142,7 @@ def command(sysroot: str, diff: bool, as_json: bool, session: str | None) -> Non
     if diff:
         arrivals = _arrivals(boots)
         if as_json:
-            click.echo(json.dumps({"jumps": [one.as_dict() for one in arrivals]}, indent=2))
+            show_json({"jumps": [one.as_dict() for one in arrivals]})
         elif arrivals:
             _show_arrivals(arrivals)
         else:
@@ -152,7 +151,7 @@ def command(sysroot: str, diff: bool, as_json: bool, session: str | None) -> Non
     befores: list[Evidence | None] = [None, *boots]
     if as_json:
         documents = [document_of(b, a) for a, b in zip(befores, boots, strict=False)]
-        click.echo(json.dumps({"session": session, "boots": documents}, indent=2))
+        show_json({"session": session, "boots": documents})
         return
     for number, (before, evidence) in enumerate(zip(befores, boots, strict=False)):
         show("\n" if number else "", nl=False)

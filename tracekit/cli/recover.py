@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracekit.cli.common import detail, progress, say, say_diagnostics, show, sysroot_option
+from tracekit.cli.common import (
+    detail,
+    progress,
+    say,
+    say_diagnostics,
+    show,
+    show_json,
+    sysroot_option,
+)
 from tracekit.cli.recover_dump import recover_dump, recover_tree
 
 if TYPE_CHECKING:
@@ -46,7 +53,7 @@ def _print_json(result: RecoverResult, canary: Canary | None) -> None:
         "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
         "canary": asdict(canary.findings) if canary and canary.findings else None,
     }
-    click.echo(json.dumps(document, indent=2))
+    show_json(document)
 
 
 def _show_pending(root: Sysroot, session: str | None) -> None:

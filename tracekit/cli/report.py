@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 import tracekit
-from tracekit.cli.common import clean_console, working
+from tracekit.cli.common import clean_console, show_json, working
 
 __all__ = ["command", "print_report"]
 
@@ -19,7 +17,7 @@ def print_report(session: str, as_json: bool) -> None:
     with working("decoding"):
         report = tracekit.open(session).report()
     if as_json:
-        click.echo(json.dumps(report.as_dict(), indent=2))
+        show_json(report.as_dict())
         return
     from tracekit.cli.printed.report_text import render_report
 

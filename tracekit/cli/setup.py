@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import say, show
+from tracekit.cli.common import say, show, show_json
 
 if TYPE_CHECKING:
     from tracekit.capture.cmdline.bootloader import Loader
@@ -202,6 +201,6 @@ def command(
             "initrd": plan.initrd,
             "files": plan.files,
         }
-        click.echo(json.dumps(document, indent=2))
+        show_json(document)
     elif not install:
         _show(plan)

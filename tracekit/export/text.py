@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tracekit.export.lines import (
     KERNEL_COUNT,
@@ -38,6 +39,7 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.merge import BootPart
 from tracekit.timeline.rows import Rows
+from tracekit.timeline.when.dates import utc
 
 __all__ = ["kernel_blocks", "text_blocks"]
 
@@ -50,12 +52,16 @@ def _same(text: str) -> str:
 
 
 def text_blocks(
-    recording: Recording, wanted: Filter, clean: Callable[[str], str] = _same
+    recording: Recording,
+    wanted: Filter,
+    clean: Callable[[str], str] = _same,
+    *,
+    wall: bool = False,
 ) -> Iterator[bytes]:
     """One line per event, many in a block.
 
-    Seconds from the jump, boot and CPU, task, flags, ``system:name`` and arguments. Recorded
-    texts go through ``clean``.
+    Seconds from the jump, boot and CPU, task, flags, ``system:name`` and arguments; with ``wall``
+    the time of day (UTC) in front. Recorded texts go through ``clean``.
     """
     for rows, table in recording.batches(wanted):
         columns = recording.rows.take(rows)
@@ -66,9 +72,33 @@ def text_blocks(
         heads = [clean(_head(**row)) for row in some.take(as_arrow(firsts)).to_pylist()]
         args = table["args"].combine_chunks()
         tails = [clean(text) for text in args.dictionary.to_pylist()]
-        tail = coded_texts(as_numpy(args.indices), tails)
-        head = coded_texts(codes, heads)
-        yield join_lines(SIGNED_SECONDS, recording.axis.ts_ns[rows], head, tail)
+        if wall:
+            coded = as_numpy(args.indices), tails
+            yield _with_wall_time(recording, rows, (codes, heads), coded)
+        else:
+            tail = coded_texts(as_numpy(args.indices), tails)
+            head = coded_texts(codes, heads)
+            yield join_lines(SIGNED_SECONDS, recording.axis.ts_ns[rows], head, tail)
+
+
+_UNKNOWN_TIME = "unknown".ljust(len("2026-11-28T20:38:25.123456789Z"))
+
+
+def _with_wall_time(
+    recording: Recording,
+    rows: npt.NDArray[Any],
+    head: tuple[npt.NDArray[Any], Sequence[str]],
+    tail: tuple[npt.NDArray[Any], Sequence[str]],
+) -> bytes:
+    lines = []
+    columns = (recording.axis.ts_ns[rows], recording.rows.boot[rows], head[0], tail[0])
+    for ns, boot, one, other in zip(*(c.tolist() for c in columns), strict=True):
+        clock = recording.walls.get(boot)
+        time = _UNKNOWN_TIME if clock is None else utc(ns + clock.offset_ns) or _UNKNOWN_TIME
+        seconds, part = divmod(abs(ns), 10**9)
+        sign = "-" if ns < 0 else "+"
+        lines.append(f"{time} {f'{sign}{seconds}':>5}.{part:09d}{head[1][one]}{tail[1][other]}\n")
+    return "".join(lines).encode("utf-8", "backslashreplace")
 
 
 def _head(**row: Any) -> str:
@@ -201,7 +231,7 @@ def kernel_blocks(
     recording: Recording, wanted: Filter, clean: Callable[[str], str] = _same
 ) -> Iterator[bytes]:
     """What each boot's ``trace`` file would print, header included, many lines in a block."""
-    recording = recording.as_traced
+    recording, wanted = recording.as_traced, recording.resolved(wanted)
     for boot in recording.boots:
         if wanted.boots and boot.index not in wanted.boots:
             continue

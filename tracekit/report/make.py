@@ -11,6 +11,7 @@ import numpy as np
 
 from tracekit.capture.kho.arrival import Arrival
 from tracekit.errors import Diagnostic
+from tracekit.notebook import ShownReport
 from tracekit.report.canary import CanaryReport, canary_report
 from tracekit.report.control import ControlChange, control_changes
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
@@ -32,6 +33,7 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.started_by import StartedBy, started_by
 from tracekit.timeline.undecodable import undecodable
+from tracekit.timeline.when.boot_times import BootTime, boot_times
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 
@@ -129,7 +131,7 @@ class HandoverReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(ShownReport):
     """Everything ``tracekit report`` shows. Times in ns from ``zero``, the last jump if it is seen.
 
     ``verdict`` is what may be said of the record (:mod:`tracekit.report.verdict`), ``complete``
@@ -139,7 +141,7 @@ class Report:
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
     ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started;
     ``control`` is what was done to the tracers, in order; ``canaries`` are what became of memory
-    that boots left filled with a pattern.
+    that boots left filled with a pattern; ``times`` are when each boot was, by the wall clock.
     """
 
     session: str
@@ -161,6 +163,7 @@ class Report:
     handed_over: tuple[Arrival, ...] = ()
     kho_steps: tuple[KhoStep, ...] = ()
     left_running: tuple[LeftDevice, ...] = ()
+    times: tuple[BootTime, ...] = ()
 
     @property
     def zero(self) -> str:
@@ -218,6 +221,8 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """The ``--json`` form; the last jump's gap and blackout also stand at the top."""
         document = {**asdict(self), "zero": self.zero}
+        for h, one in zip(self.handovers, document["handovers"], strict=True):
+            one["jump_time"] = next((t.at(h.jump_ns) for t in self.times if t.boot == h.old), None)
         last = document["handovers"][-1] if self.handovers else {}
         for key in ("jump_ns", "gap_ns", "gap_error_ns", "blackout_ns", "blackout_error_ns"):
             document[key] = last.get(key)
@@ -390,4 +395,5 @@ def make_report(events: Events) -> Report:
         handed_over=arrivals,
         kho_steps=tuple(step for boot in events.boots for step in kho_steps(events, boot)),
         left_running=left,
+        times=boot_times(axis, events.boots, events.rows),
     )

@@ -34,6 +34,8 @@ from tracekit.timeline.merge import BootPart, merge
 from tracekit.timeline.rows import EventKind, Rows, distinct
 from tracekit.timeline.saved.bpf_format import SOURCES, is_probe
 from tracekit.timeline.unify import unify
+from tracekit.timeline.when.moments import on_axis
+from tracekit.timeline.when.wall_clock import Wall, wall_clocks
 
 __all__ = ["Decoded", "Events"]
 
@@ -230,10 +232,9 @@ class Events:
 
     def render(self, rows: Rows) -> pa.DictionaryArray:
         """The rendered arguments of ``rows``, as the old kernel itself would print them."""
-        codes, firsts = np.empty(len(rows), np.int32), [np.empty(0, np.int64)]
-        count = 0
+        codes, firsts, count = np.empty(len(rows), np.int32), [np.empty(0, np.int64)], 0
         for kind, part, payloads in self.groups(rows):
-            indices, first = intern(payloads, self._header_of(kind))
+            indices, first = intern(payloads, self.boot(kind.boot).header_of(kind.id))
             codes[part] = indices + count
             firsts.append(part[first])
             count += len(first)
@@ -246,19 +247,15 @@ class Events:
         """The rendered arguments of ``rows``, each for itself."""
         column = TextColumn(len(rows))
         for kind, part, payloads in self.groups(rows):
-            renderer = self.boot(kind.boot).renderer(kind.id)
+            boot = self.boot(kind.boot)
+            renderer, skip = boot.renderer(kind.id), boot.header_of(kind.id)
             left = column.print(part, payloads, renderer.program(form))
             self.printed.count(kind.name, len(part), len(left))
             if len(left):
-                some = payloads if len(left) == len(part) else payloads.take(left)
                 known = self._texts.setdefault((kind.boot, kind.id), {})
-                codes, made = render_column(some, renderer.render, self._header_of(kind), known)
+                codes, made = render_column(payloads.take(left), renderer.render, skip, known)
                 column.add(part[left], codes, [renderer.formed(text, form) for text in made])
         return column
-
-    def _header_of(self, kind: EventKind) -> int:
-        """Bytes at the start of a record that its text does not depend on; a probe's has none."""
-        return 0 if is_probe(kind.id) else self.boot(kind.boot).record_header.size
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -278,9 +275,9 @@ class Events:
             kinds = [wanted.wants_event(kind.name) for kind in self.kinds]
             keep &= np.array([*kinds, False])[rows.kind]
         if wanted.since is not None:
-            keep &= self.axis.ts_ns >= wanted.since
+            keep &= self.axis.ts_ns >= self._limit(wanted.since)
         if wanted.until is not None:
-            keep &= self.axis.ts_ns <= wanted.until
+            keep &= self.axis.ts_ns <= self._limit(wanted.until)
         indices = np.flatnonzero(keep)
         if wanted.comms:
             codes, names = self.comm_codes
@@ -288,11 +285,22 @@ class Events:
             indices = indices[np.array(wants)[codes[indices]]]
         return indices
 
+    def _limit(self, instant: int | str) -> int | _Array:
+        """A time or a date in ns on the axis: one number, or one for every row."""
+        if isinstance(instant, int):
+            return instant
+        found = on_axis(instant, self.axis, self.boots, self.walls)
+        return found if isinstance(found, int) else found[self.rows.boot]
+
+    @cached_property
+    def walls(self) -> dict[int, Wall]:
+        """Wall-clock time by boot; a boot of which it is unknown is missing."""
+        return wall_clocks(self.axis, self.boots)
+
     def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:
         """The timeline's columns for the rows at ``at``; rendering ``args`` takes the most time."""
         rows = self.rows.take(at)
-        names = as_strings(self.event_names)
-        kind = self.name_codes(at)
+        kind, names = self.name_codes(at), as_strings(self.event_names)
         source = self._source_of_kind[rows.kind] if len(rows) else np.empty(0, np.int8)
         columns = {
             "ts_ns": as_arrow(self.axis.ts_ns[at]),
@@ -363,12 +371,8 @@ class Events:
 
     def fields(self, at: _Array) -> list[dict[str, Any]]:
         """The typed arguments of the rows at ``at``, one mapping for each row."""
-        return self.fields_of(self.rows.take(at))
-
-    def fields_of(self, rows: Rows) -> list[dict[str, Any]]:
-        """As :meth:`fields`, of these rows."""
-        arguments: list[dict[str, Any]] = [{}] * len(rows)
-        for kind, part, payloads in self.groups(rows):
+        arguments: list[dict[str, Any]] = [{}] * len(at)
+        for kind, part, payloads in self.groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
             if fmt is None or not fmt.fields:
                 continue

@@ -74,8 +74,10 @@ enum { TYPE_SIZE = 0x0f, TYPE_SIGNED = 0x10, TYPE_BOOLEAN = 0x20 };
 	X(MUL)                                                                                     \
 	X(DIV)                                                                                     \
 	X(UDIV)                                                                                    \
-	X(MOD) X(UMOD) X(AND) X(OR) X(XOR) X(SHL) X(SHR) X(USHR) X(EQ) X(NE) X(LT) X(ULT) X(LE)    \
-		X(ULE) X(GT) X(UGT) X(GE) X(UGE)
+	X(MOD)                                                                                     \
+	X(UMOD)                                                                                    \
+	X(AND) X(OR) X(XOR) X(SHL) X(SHR) X(USHR) X(EQ) X(NE) X(LT) X(ULT) X(LE) X(ULE) X(GT)      \
+		X(UGT) X(GE) X(UGE)
 #define UNARY_OPERATIONS(X)                                                                        \
 	X(INVERT) X(NEGATE) X(NOT) X(SWAP16) X(SWAP32) X(SWAP64) X(FIRST_SET) X(BITS_SET)
 #define POINTER_KINDS(X)                                                                           \

@@ -26,7 +26,7 @@ from tracekit.capture.recover.chain import (
     read_chain,
     recorder_of,
 )
-from tracekit.capture.recover.discover import Discovery, discover
+from tracekit.capture.recover.discover import COPY_ONLY, ONLY_COPY, Discovery, discover
 from tracekit.capture.recover.regions import (
     UNREADABLE,
     Fetching,
@@ -82,12 +82,23 @@ class RecoverResult:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def _fetch(root: Sysroot, fetching: Fetching, discovery: Discovery) -> list[SavedRegion]:
-    """Copy the regions; if none could be read, the error tells of kernel lockdown."""
+def _fetch(
+    root: Sysroot, fetching: Fetching, discovery: Discovery, copied: bool
+) -> list[SavedRegion]:
+    """Copy the regions; if none could be read, the error tells of kernel lockdown.
+
+    None are needed where this kernel has ``copied`` a buffer of an older one.
+    """
+    if copied and not discovery.found:
+        return []
     try:
         return fetching.fetch(discovery.found)
     except NothingToRecover as error:
-        raise NothingToRecover(f"{error}{why_locked(root)}") from error
+        lacking = f"{error}{why_locked(root)}"
+        if not copied:
+            raise NothingToRecover(lacking) from error
+        fetching.remarks.add(COPY_ONLY, "warning", "regions", f"{ONLY_COPY}: {lacking}")
+        return []
 
 
 def _with_owners(
@@ -326,14 +337,16 @@ def recover(
         finish_bpf(writer)
         try:
             previous = known_previous(writer, chain)
-            discovery = discover(root, regions, about_regions, stack, previous, memory)
+            backups = find_backups(root, writer, chain, about_regions)
+            discovery = discover(
+                root, regions, about_regions, stack, previous, memory, copied=bool(backups)
+            )
             fetching = Fetching(
                 discovery.sources, writer, identity(kernel), chain.here, about_regions, progress
             )
-            saved = _fetch(root, fetching, discovery)
+            saved = _fetch(root, fetching, discovery, bool(backups))
             pairs = _with_owners(writer, chain, saved, about_regions)
             owners = [owner for _, owner in pairs]
-            backups = find_backups(root, writer, chain, about_regions)
             _explain(root, writer, chain, discovery, pairs, bool(backups), about_regions)
         except (NothingToRecover, SourceError):
             clear_incoming(writer)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tracekit
-from tracekit.browse.wall_clock import Wall, wall_clocks
+from tracekit.timeline.when.wall_clock import Wall
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def copy(session: Callable[[str], Path], tmp_path: Path) -> Path:
 
 
 def found(path: Path) -> dict[int, Wall]:
-    return wall_clocks(tracekit.open(path))
+    return tracekit.open(path).walls
 
 
 def samples(path: Path, boot: int) -> list[dict[str, int]]:
@@ -35,7 +35,7 @@ def write(path: Path, boot: int, kept: list[dict[str, int]]) -> None:
 
 def test_a_reading_of_the_clock_is_where_the_tsc_says(copy: Path) -> None:
     recording = tracekit.open(copy)
-    for boot, wall in wall_clocks(recording).items():
+    for boot, wall in recording.walls.items():
         model = recording.axis.clocks[boot]
         assert (model.unit, wall.basis) == ("cycles", "a reading of CLOCK_REALTIME")
         real = [s for s in samples(copy, boot) if s["clock"] == "realtime"]
@@ -61,6 +61,18 @@ def test_where_nothing_tells_it_is_unknown(copy: Path) -> None:
         kernel = copy / f"boots/{boot}/kernel.json"
         kernel.write_text(json.dumps({**json.loads(kernel.read_text()), "btime_s": None}))
     assert found(copy) == {}
+
+
+def test_a_boot_without_evidence_has_the_clock_of_the_other(copy: Path) -> None:
+    own = found(copy)
+    write(copy, 1, [s for s in samples(copy, 1) if s["clock"] != "realtime"])
+    kernel = copy / "boots/1/kernel.json"
+    kernel.write_text(json.dumps({**json.loads(kernel.read_text()), "btime_s": None}))
+    walls = found(copy)
+    assert walls[0] == own[0]
+    assert walls[1].offset_ns == own[0].offset_ns
+    assert walls[1].basis == "a reading of CLOCK_REALTIME in boot 0"
+    assert walls[1].error_ns > walls[0].error_ns
 
 
 @pytest.mark.slow
