@@ -135,10 +135,8 @@ class Events:
     def diagnostics(self) -> list[Diagnostic]:
         """All diagnostics from reading and decoding."""
         remarks = list(self._decoded.axis.diagnostics)
-        for buffer in self.buffers:
-            remarks += buffer.diagnostics
-        for boot in self.boots:
-            remarks += boot.diagnostics
+        remarks += [remark for buffer in self.buffers for remark in buffer.diagnostics]
+        remarks += [remark for boot in self.boots for remark in boot.diagnostics]
         return list(dict.fromkeys([*self.session.diagnostics, *self._decoded.remarks, *remarks]))
 
     def __len__(self) -> int:
@@ -238,8 +236,8 @@ class Events:
             codes[part] = indices + count
             firsts.append(part[first])
             count += len(first)
-        distinct = self.texts(rows.take(np.concatenate(firsts)))
-        texts = distinct.strings().dictionary_encode()  # different payloads may give the same text
+        every = self.texts(rows.take(np.concatenate(firsts))).strings()
+        texts = every.dictionary_encode()  # different payloads may give the same text
         codes = as_numpy(texts.indices)[codes]
         return pa.DictionaryArray.from_arrays(as_arrow(codes), texts.dictionary.cast(pa.string()))
 
@@ -247,13 +245,13 @@ class Events:
         """The rendered arguments of ``rows``, each for itself."""
         column = TextColumn(len(rows))
         for kind, part, payloads in self.groups(rows):
-            boot = self.boot(kind.boot)
-            renderer, skip = boot.renderer(kind.id), boot.header_of(kind.id)
+            renderer = self.boot(kind.boot).renderer(kind.id)
             left = column.print(part, payloads, renderer.program(form))
             self.printed.count(kind.name, len(part), len(left))
             if len(left):
                 known = self._texts.setdefault((kind.boot, kind.id), {})
-                codes, made = render_column(payloads.take(left), renderer.render, skip, known)
+                skip, some = self.boot(kind.boot).header_of(kind.id), payloads.take(left)
+                codes, made = render_column(some, renderer.render, skip, known)
                 column.add(part[left], codes, [renderer.formed(text, form) for text in made])
         return column
 

@@ -68,16 +68,11 @@ enum operation { OPERATIONS(NAMED) OPERATION_COUNT };
 /* insn.a of LOAD, CONVERT, ELEMENT, ARRAY: bytes, and how they are read. */
 enum { TYPE_SIZE = 0x0f, TYPE_SIGNED = 0x10, TYPE_BOOLEAN = 0x20 };
 
+/* clang-format off */
 #define BINARY_OPERATIONS(X)                                                                       \
-	X(ADD)                                                                                     \
-	X(SUB)                                                                                     \
-	X(MUL)                                                                                     \
-	X(DIV)                                                                                     \
-	X(UDIV)                                                                                    \
-	X(MOD)                                                                                     \
-	X(UMOD)                                                                                    \
-	X(AND) X(OR) X(XOR) X(SHL) X(SHR) X(USHR) X(EQ) X(NE) X(LT) X(ULT) X(LE) X(ULE) X(GT)      \
-		X(UGT) X(GE) X(UGE)
+	X(ADD) X(SUB) X(MUL) X(DIV) X(UDIV) X(MOD) X(UMOD) X(AND) X(OR) X(XOR) X(SHL) X(SHR)       \
+	X(USHR) X(EQ) X(NE) X(LT) X(ULT) X(LE) X(ULE) X(GT) X(UGT) X(GE) X(UGE)
+/* clang-format on */
 #define UNARY_OPERATIONS(X)                                                                        \
 	X(INVERT) X(NEGATE) X(NOT) X(SWAP16) X(SWAP32) X(SWAP64) X(FIRST_SET) X(BITS_SET)
 #define POINTER_KINDS(X)                                                                           \
