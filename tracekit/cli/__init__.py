@@ -30,7 +30,7 @@ from tracekit.text import printable
 
 __all__ = ["cli", "main"]
 
-# name -> the line in `tracekit --help`; the module of that name holds `command`
+# name -> the line in `tracekit --help`; the module of that name (- is _) holds `command`
 _COMMANDS = {
     "demo": "Show the report of a real handover that ships with tracekit.",
     "doctor": "Is this machine ready to be recorded through a kexec?",
@@ -42,12 +42,18 @@ _COMMANDS = {
     "kho": "What KHO costs, carries and hands over, here or in a session.",
     "show": "Browse a session in the terminal: story, timeline, events.",
     "report": "Where did the blackout go, and is the record complete?",
+    "blame": "What took how long: devices, initcalls, units, the slowest first.",
+    "critical-chain": "What the blackout waited for, link by link, with evidence.",
+    "plot": "Draw what ran when as an SVG picture.",
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "export": "Write the timeline as CSV or Parquet.",
     "sql": "Ask a session in SQL: a query, or a prompt.",
     "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",
 }
+
+#: Where the module of a command is, if not beside this one.
+_FOLDERS = dict.fromkeys(("blame", "critical-chain", "kho", "plot", "sql"), "answers")
 
 _EPILOG = """\b
 A kexec, recorded:
@@ -72,7 +78,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        folder = f"{_FOLDERS[cmd_name]}." if cmd_name in _FOLDERS else ""
+        module = f"{__name__}.{folder}{cmd_name.replace('-', '_')}"
+        command: click.Command = importlib.import_module(module).command
         if not any(p.name == "verbose" for p in command.params):
             command.params += common.talk_options()
         return command

@@ -132,6 +132,11 @@ def _undo(options: Options) -> None:
 @click.option(
     "--initrd", metavar="I", help="Its initramfs ('' for none). Default: found beside it."
 )
+@click.option(
+    "--metrics", metavar="FILE",
+    help="Where metrics of each recovery go. Default: what node_exporter reads, if it is there, "
+    "else /var/lib/tracekit-metrics/tracekit.prom.",
+)  # fmt: skip
 @click.option("--program", metavar="COMMAND", help="How the units call tracekit.")
 @click.option(
     "--root",
@@ -153,6 +158,7 @@ def command(
     kernel: str | None,
     initrd: str | None,
     program: str | None,
+    metrics: str | None,
     root: Path,
     no_start: bool,
     as_json: bool,
@@ -180,7 +186,15 @@ def command(
     if address is not None and (place is None or place[1]):
         raise UsageError(f"--address {address!r}: write a number, as in 0x70000000")
     options = setup.Options(
-        root, size, session, kernel, initrd, program, carrier, place[0] if place else None
+        root,
+        size,
+        session,
+        kernel,
+        initrd,
+        program,
+        carrier,
+        place[0] if place else None,
+        metrics,
     )
     if undo:
         _undo(options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ from tracekit.report.initcalls import Initcall
 from tracekit.report.jump.handed_over import handed_over
 from tracekit.report.jump.kho_steps import KhoStep, kho_steps
 from tracekit.report.jump.left_running import LeftDevice
+from tracekit.report.jump.observed import observed_jumps
 from tracekit.report.losses import CpuAccount, account
-from tracekit.report.observations import observe_entering, observe_leaving
-from tracekit.report.phases import Handover, Phase, handover_between
+from tracekit.report.phases import Handover, Phase
 from tracekit.report.probes import ProbeReport, probe_report
 from tracekit.report.systemd import Unit, read_systemd, unit_starts
 from tracekit.report.unfinished import CpuUnfinished, unfinished
@@ -345,13 +344,7 @@ def make_report(events: Events) -> Report:
         boot_remarks += remarks
     systemd = {boot.index: read_systemd(boot) for boot in events.boots}
     starters = {boot.index: started_by(boot) for boot in events.boots}
-    jumps = [
-        handover_between(
-            observe_leaving(events, old, systemd[old.index], starters[new.index]),
-            observe_entering(events, new, systemd[new.index]),
-        )
-        for old, new in pairwise(events.boots)
-    ]
+    jumps = [jump.handover for jump in observed_jumps(events, systemd, starters)]
     ends = {boot.index: call_ends(events, boot) for boot in events.boots}
     devices = [
         device

@@ -21,7 +21,7 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.saved.bpf_format import PROBE_ID
 
-__all__ = ["PANICKED", "find_marks", "kprobes", "last_calls"]
+__all__ = ["PANICKED", "find_marks", "kprobes", "last_calls", "milestone_functions"]
 
 _PROBE = re.compile(r"^(?P<kind>[pfr])\d*(?::(?P<name>\S+))?\s+(?P<function>[^\s+%]+)(?P<rest>\S*)")
 
@@ -100,6 +100,11 @@ _MILESTONES = (
         "machine_crash_shutdown", ("native_machine_crash_shutdown", "machine_crash_shutdown")
     ),
 )
+
+
+def milestone_functions() -> frozenset[str]:
+    """The kernel functions that mark a milestone, at their entry or return."""
+    return frozenset(function for m in _MILESTONES for function in m.functions)
 
 
 def kprobes(boot: Boot) -> list[tuple[str, str, bool]]:

@@ -268,6 +268,23 @@ def _add_unknown_boot(
     ]
 
 
+def _placed(
+    writer: SessionWriter,
+    chain: Chain,
+    pairs: Sequence[tuple[SavedRegion, Owner]],
+    owners: Sequence[Owner],
+    remarks: Remarks,
+) -> list[SavedRegion]:
+    """The regions, those that were copied now with the boots that ``owners`` name."""
+    identities = [identity(chain.boots.get(owner.boot, chain.kernel)) for owner in owners]
+    return [
+        assign(writer, region, owner, wrote, remarks)
+        if region.boot is None
+        else region.of_boot(owner.boot)
+        for (region, _), owner, wrote in zip(pairs, owners, identities, strict=True)
+    ]
+
+
 def _adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) -> None:
     """Assign the regions that a recover in an earlier boot copied before it was killed."""
     facts = chain.facts(writer)
@@ -356,15 +373,7 @@ def recover(
             check_session(chain, discovery, pairs, writer.path, about_regions)
             owners = _add_unknown_boot(writer, chain, discovery, owners)
         about_boot.where = f"boot {chain.here}"
-        placed = [
-            assign(
-                writer, region, owner,
-                identity(chain.boots.get(owner.boot, kernel)), about_regions,
-            )
-            if region.boot is None
-            else region.of_boot(owner.boot)
-            for (region, _), owner in zip(pairs, owners, strict=True)
-        ]  # fmt: skip
+        placed = _placed(writer, chain, pairs, owners, about_regions)
         saving = Saving(root, writer, chain.here, about_boot, progress, at_hand)
         for backup in backups:
             save_backup(saving, backup, kernel)
