@@ -166,6 +166,21 @@ static int put_symbolic(struct out *out, uint64_t value, const struct table *t, 
 	return put_number(out, value, &hex) || (!whole && put_text(out, ")", 1)) ? -1 : 0;
 }
 
+static int put_character(struct out *out, const struct insn *i, uint64_t value)
+{
+	const struct spec spec = {i->a, i->b & FIXED_WIDTH, -1};
+	const char c = (char)value;
+
+	return put_text(out, &c, 1) || pad_from(out, out->used - 1, &spec) ? -1 : 0;
+}
+
+static struct span tail(struct span record, uint32_t offset)
+{
+	uint32_t from = offset < record.size ? offset : record.size;
+
+	return (struct span){record.at + from, record.size - from};
+}
+
 /* One record being printed. */
 struct run {
 	const struct program *program;
@@ -237,12 +252,7 @@ enum status program_run(const struct program *p, struct span record, struct out 
 				i = p->code + i->c - 1;
 			break;
 		case OP_FIXED: *s++ = (struct span){record.at + i->c, i->b}; break;
-		case OP_TAIL: {
-			uint32_t from = i->c < record.size ? i->c : record.size;
-
-			*s++ = (struct span){record.at + from, record.size - from};
-			break;
-		}
+		case OP_TAIL: *s++ = tail(record, i->c); break;
 		case OP_DYNAMIC:
 		case OP_CLIPPED: TRY(dynamic(record, i->c, i->b, i->op == OP_CLIPPED, s++)); break;
 		case OP_ADVANCE: TRY(advance(&s[-1], (int64_t)*--top, i->c)); break;
@@ -255,15 +265,7 @@ enum status program_run(const struct program *p, struct span record, struct out 
 			top = resolve(i, top, &spec);
 			TRY(put_number(out, *--top, &spec));
 			break;
-		case OP_CHARACTER: {
-			const uint8_t c = (uint8_t)*--top;
-
-			resolve(i, top, &spec);
-			*mark = out->used;
-			TRY(put_text(out, (const char *)&c, 1));
-			TRY(pad_from(out, *mark, &spec));
-			break;
-		}
+		case OP_CHARACTER: TRY(put_character(out, i, *--top)); break;
 		case OP_STRING:
 			top = resolve(i, top, &spec);
 			TRY(put_string(out, *--s, &spec));
