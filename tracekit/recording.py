@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,15 @@ import pyarrow as pa
 
 from tracekit.analysis.analysis import Analysis
 from tracekit.ftrace.columns import as_arrow, as_numpy
-from tracekit.named import Named, instant, names_of
 from tracekit.notebook import html_table, html_text
-from tracekit.query.match import Names, read
-from tracekit.query.scan import refine
-from tracekit.report.make import Report, make_report
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.when.dates import parse_date
 from tracekit.timeline.when.moments import relative
+
+if TYPE_CHECKING:  # slow to import, and events are shown without
+    from tracekit.named import Named
+    from tracekit.report.make import Report
 
 __all__ = ["Recording"]
 
@@ -42,8 +42,22 @@ class Recording(Events):
         wanted = self.resolved(wanted)
         rows = super().select(wanted)
         if wanted.where:
+            from tracekit.query.match import Names, read
+            from tracekit.query.scan import refine
+
             rows = refine(self, read(wanted.where, Names.of(self)), rows)
         return rows
+
+    def row_batches(self, wanted: Filter, size: int = _CHUNK) -> Iterator[_Array | slice]:
+        """The rows that meet the filter, at most ``size`` at a time; adjacent ones as a slice."""
+        if wanted.grep is not None:
+            yield from (rows for rows, _ in self.batches(wanted, size=size))
+            return
+        selected = self.select(wanted)
+        for start in range(0, len(selected), size):
+            rows = selected[start : start + size]
+            first, last = int(rows[0]), int(rows[-1])
+            yield slice(first, last + 1) if last - first == len(rows) - 1 else rows
 
     def resolved(self, wanted: Filter) -> Filter:
         """The filter with the time in place of a name in ``since`` and ``until``.
@@ -62,11 +76,15 @@ class Recording(Events):
     ) -> int | str | None:
         if not isinstance(text, str) or parse_date(text) is not None:
             return text
+        from tracekit.named import instant
+
         ns = relative(text)
         return instant(text, self._names, boots, late=late) if ns is None else ns
 
     @cached_property
     def _names(self) -> list[Named]:
+        from tracekit.named import names_of
+
         return names_of(self, self.report())
 
     def batches(
@@ -120,4 +138,6 @@ class Recording(Events):
 
     def report(self) -> Report:
         """The report: gap, blackout, phases, completeness."""
+        from tracekit.report.make import make_report
+
         return make_report(self)

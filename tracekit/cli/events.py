@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import nullcontext
 from functools import partial
@@ -45,6 +46,14 @@ def _say_clocks(recording: Recording) -> None:
         say(f"boot {time.boot}: {known} {time.basis}")
 
 
+def _say_evaluated(recording: Recording) -> None:
+    """Which events were printed record by record."""
+    some = {id(r.printed): r.printed for r in (recording, recording.as_traced)}.values()
+    for name, count in sum((p.evaluated for p in some), Counter[str]()).most_common():
+        of = sum(p.records[name] for p in some)
+        say(f"{name}: {count:,} of {of:,} texts without a program")
+
+
 @click.command("events")
 @click.argument("session", type=click.Path(readable=False))
 @filter_options
@@ -70,7 +79,14 @@ def _say_clocks(recording: Recording) -> None:
     help="wall: with the time of day (UTC) in front of the seconds from the jump, in JSON as time"
     " and time_error_ns.",
 )
-def command(session: str, form: str, instance: str | None, time: str, **filters: Any) -> None:
+@click.option(
+    "--evaluated",
+    is_flag=True,
+    help="Say at the end which events' texts the compiled programs did not make, and how many.",
+)
+def command(
+    session: str, form: str, instance: str | None, time: str, evaluated: bool, **filters: Any
+) -> None:
     """Stream the events of SESSION, oldest first.
 
     \b
@@ -104,3 +120,5 @@ def command(session: str, form: str, instance: str | None, time: str, **filters:
     else:
         blocks = kernel_blocks(recording, wanted)
     _write(blocks, len(recording))
+    if evaluated:
+        _say_evaluated(recording)

@@ -14,6 +14,7 @@ from tracekit.export.lines import (
     KERNEL_COUNT,
     KERNEL_SECONDS,
     SIGNED_SECONDS,
+    coded_texts,
     combined,
     join_lines,
 )
@@ -42,6 +43,7 @@ from tracekit.timeline.when.dates import utc
 
 __all__ = ["kernel_blocks", "text_blocks"]
 
+_KERNEL_ROWS = 1 << 17  # at a time: an event's records are printed together
 _TGID = re.compile(r"^(\d{1,9}) (\d{1,9})$", re.M)
 
 
@@ -70,11 +72,13 @@ def text_blocks(
         heads = [clean(_head(**row)) for row in some.take(as_arrow(firsts)).to_pylist()]
         args = table["args"].combine_chunks()
         tails = [clean(text) for text in args.dictionary.to_pylist()]
-        tail = as_numpy(args.indices), tails
         if wall:
-            yield _with_wall_time(recording, rows, (codes, heads), tail)
+            coded = as_numpy(args.indices), tails
+            yield _with_wall_time(recording, rows, (codes, heads), coded)
         else:
-            yield join_lines(SIGNED_SECONDS, recording.axis.ts_ns[rows], (codes, heads), tail)
+            tail = coded_texts(as_numpy(args.indices), tails)
+            head = coded_texts(codes, heads)
+            yield join_lines(SIGNED_SECONDS, recording.axis.ts_ns[rows], head, tail)
 
 
 _UNKNOWN_TIME = "unknown".ljust(len("2026-11-28T20:38:25.123456789Z"))
@@ -170,14 +174,15 @@ class _KernelText:
     def blocks(self, wanted: Filter, clean: Callable[[str], str]) -> Iterator[bytes]:
         yield self.header().encode()
         plain = self._graph is None and not self._lost and not self._missed
-        for rows, table in self._recording.batches(wanted):
-            columns, args = self._recording.rows.take(rows), table["args"].combine_chunks()
-            repeats = [k.name == "ftrace:func_repeats" for k in self._recording.kinds]
+        repeats = [k.name == "ftrace:func_repeats" for k in self._recording.kinds]
+        for rows in self._recording.row_batches(wanted, _KERNEL_ROWS):
+            columns = self._recording.rows.take(rows)
             if plain and not np.array([*repeats, False])[columns.kind].any():
-                yield self._joined(columns, args, clean)
+                text = self._joined(columns)
+                yield text if clean is _same else clean(text.decode()).encode()
             else:
-                text = "".join(self._one_by_one(columns, args))
-                yield clean(text).encode("utf-8", "backslashreplace")
+                made = "".join(self._one_by_one(columns, self._recording.render(columns)))
+                yield clean(made).encode("utf-8", "backslashreplace")
         if self._graph is not None:
             yield clean(self._graph.finish()).encode("utf-8", "backslashreplace")
 
@@ -186,24 +191,15 @@ class _KernelText:
         kinds, mine = self._recording.kinds, self._boot.index
         return [self._boot.renderer(k.id) if k.boot == mine else None for k in kinds]
 
-    def _joined(self, rows: Rows, args: Any, clean: Callable[[str], str]) -> bytes:
+    def _joined(self, rows: Rows) -> bytes:
         """A block of events that need nothing but their own line."""
         codes, firsts = combined(rows.cpu, rows.pid, rows.flags, rows.preempt)
         some = rows.take(firsts)
         columns = (some.cpu, some.pid, some.flags, some.preempt)
-        heads = [
-            clean(self._heads(*row)) for row in zip(*(c.tolist() for c in columns), strict=True)
-        ]
-        arg_codes = as_numpy(args.indices)
-        tail_codes, firsts = combined(rows.kind, arg_codes)
-        renderers, texts = self._renderers(), args.dictionary.to_pylist()
-        tails = []
-        for kind, text in zip(rows.kind[firsts].tolist(), arg_codes[firsts].tolist(), strict=True):
-            renderer = renderers[kind]
-            assert renderer is not None
-            tails.append(clean(f": {renderer.prefix}{texts[text]}{renderer.suffix}"))
+        heads = [self._heads(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
         mode = KERNEL_SECONDS if self._in_ns else KERNEL_COUNT
-        return join_lines(mode, rows.ts_raw, (codes, heads), (tail_codes, tails))
+        tails = self._recording.texts(rows, "line")
+        return join_lines(mode, rows.ts_raw, coded_texts(codes, heads), tails.packed())
 
     def _one_by_one(self, rows: Rows, rendered: Any) -> Iterator[str]:
         """Events with remarks between them, or drawn as a call graph."""

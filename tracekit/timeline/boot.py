@@ -182,6 +182,10 @@ class Boot:
         file = self._format_files.get(event_id)
         return file.full_name if file else f"unknown:{event_id}"
 
+    def header_of(self, event_id: int) -> int:
+        """Bytes at the start of a record that its text does not depend on; a probe's has none."""
+        return 0 if is_probe(event_id) else self.record_header.size
+
     def renderer(self, event_id: int) -> Renderer:
         """The renderer that turns payloads of this event into text."""
         if event_id not in self._renderers:
