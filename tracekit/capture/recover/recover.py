@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tracekit.capture.recover.attached import older_in, with_writers
-from tracekit.capture.recover.backup import find_backups, save_backup
+from tracekit.capture.recover.backup import BackupInstance, find_backups, save_backup
 from tracekit.capture.recover.chain import (
     Chain,
     check_previous,
@@ -52,6 +52,7 @@ from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
 from tracekit.carriers.carve_out import NAMED
 from tracekit.carriers.evidence import why_locked
 from tracekit.carriers.files import FILE
+from tracekit.carriers.machine import crash_kernel
 from tracekit.carriers.memory_use import Memory, Use, read_memory
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
 from tracekit.parameters import FileRegion, MemoryFile, RegionSpec, parse_cmdline
@@ -308,10 +309,12 @@ def recover(
     regions: Sequence[RegionSpec | FileRegion] = (),
     progress: Progress = no_progress,
     memory: MemoryFile | None = None,
+    *,
+    alone: bool = False,
 ) -> RecoverResult:
     """Fetch the regions (those given, else those KHO carried) and the running boot's side.
 
-    ``memory`` is read in place of the machine's. Raises
+    ``memory`` is read in place of the machine's. ``alone``: that no region came is no error. Raises
     :class:`~tracekit.errors.NothingToRecover` with the evidence, or
     :class:`~tracekit.errors.SourceError`, in which cases nothing is added to the session, and
     :class:`~tracekit.errors.SessionError` when it cannot be written.
@@ -324,6 +327,8 @@ def recover(
         chain = read_chain(writer, kernel, at_hand)
         _adopt(writer, chain, identity(kernel), about_regions)
         finish_bpf(writer)
+        pairs: list[tuple[SavedRegion, Owner]] = []
+        backups: list[BackupInstance] = []
         try:
             previous = known_previous(writer, chain)
             discovery = discover(root, regions, about_regions, stack, previous, memory)
@@ -332,13 +337,15 @@ def recover(
             )
             saved = _fetch(root, fetching, discovery)
             pairs = _with_owners(writer, chain, saved, about_regions)
-            owners = [owner for _, owner in pairs]
             backups = find_backups(root, writer, chain, about_regions)
             _explain(root, writer, chain, discovery, pairs, bool(backups), about_regions)
         except (NothingToRecover, SourceError):
-            clear_incoming(writer)
-            writer.abandon()
-            raise
+            if not alone:
+                clear_incoming(writer)
+                writer.abandon()
+                raise
+            discovery, pairs, backups = Discovery([], [], crash=crash_kernel(root)), [], []
+        owners = [owner for _, owner in pairs]
         if any(owner.boot == NOBODY for owner in owners):
             check_session(chain, discovery, pairs, writer.path, about_regions)
             owners = _add_unknown_boot(writer, chain, discovery, owners)
