@@ -109,6 +109,21 @@ def _undo(options: Options) -> None:
         raise TracekitError("; ".join(failures))
 
 
+def _document(plan: Plan) -> dict[str, object]:
+    """The ``--json`` form."""
+    return {
+        "carrier": plan.carrier,
+        "why": plan.why,
+        "parameters": plan.parameters,
+        "boot_loader": plan.loader.name,
+        "update": list(plan.loader.update),
+        "note": plan.loader.note,
+        "kernel": plan.kernel,
+        "initrd": plan.initrd,
+        "files": plan.files,
+    }
+
+
 def _crash(
     root: Path, session: str | None, program: str | None, action: str, *, no_dump: bool,
     as_json: bool,
@@ -253,17 +268,6 @@ def command(
         say("\n".join(setup.apply(options, plan)))
         _make_effective(options, plan, no_start)
     if as_json:
-        document = {
-            "carrier": plan.carrier,
-            "why": plan.why,
-            "parameters": plan.parameters,
-            "boot_loader": plan.loader.name,
-            "update": list(plan.loader.update),
-            "note": plan.loader.note,
-            "kernel": plan.kernel,
-            "initrd": plan.initrd,
-            "files": plan.files,
-        }
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(_document(plan), indent=2))
     elif not install:
         _show(plan)

@@ -297,6 +297,23 @@ def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], discovery: Discove
     finish_pipes(saving, pipes, cpus)
 
 
+def _place(
+    writer: SessionWriter,
+    chain: Chain,
+    kernel: Mapping[str, Any],
+    pairs: Sequence[tuple[SavedRegion, Owner]],
+    owners: Sequence[Owner],
+    remarks: Remarks,
+) -> list[SavedRegion]:
+    """Move each region that was copied just now to its owner; returns all of them."""
+    return [
+        assign(writer, region, owner, identity(chain.boots.get(owner.boot, kernel)), remarks)
+        if region.boot is None
+        else region.of_boot(owner.boot)
+        for (region, _), owner in zip(pairs, owners, strict=True)
+    ]
+
+
 def refuse_doubles(regions: Sequence[RegionSpec | FileRegion]) -> None:
     """Raise :class:`~tracekit.errors.UsageError` for two regions of the same name."""
     if len({region.name for region in regions}) < len(regions):
@@ -350,15 +367,7 @@ def recover(
             check_session(chain, discovery, pairs, writer.path, about_regions)
             owners = _add_unknown_boot(writer, chain, discovery, owners)
         about_boot.where = f"boot {chain.here}"
-        placed = [
-            assign(
-                writer, region, owner,
-                identity(chain.boots.get(owner.boot, kernel)), about_regions,
-            )
-            if region.boot is None
-            else region.of_boot(owner.boot)
-            for (region, _), owner in zip(pairs, owners, strict=True)
-        ]  # fmt: skip
+        placed = _place(writer, chain, kernel, pairs, owners, about_regions)
         saving = Saving(root, writer, chain.here, about_boot, progress, at_hand)
         for backup in backups:
             save_backup(saving, backup, kernel)
