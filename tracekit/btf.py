@@ -71,10 +71,15 @@ class Function(NamedTuple):
 
 
 class Btf:
-    """The types in ``data``; raises :class:`~tracekit.errors.ParseError` if it is not BTF."""
+    """The types in ``data``; raises :class:`~tracekit.errors.ParseError` if it is not BTF.
 
-    def __init__(self, data: bytes, source: str = "BTF") -> None:
+    A module's are numbered on from its ``base``, the kernel's, and so are its strings. What it
+    refers to there is not followed: it is asked for its own enumerators.
+    """
+
+    def __init__(self, data: bytes, source: str = "BTF", base: Btf | None = None) -> None:
         self._data = data
+        self._base = base
         self._source = source
         cursor = Cursor(data, source)
         magic = cursor.u32("magic, version and flags")
@@ -120,6 +125,10 @@ class Btf:
         return info >> 24 & 0x1F, info & 0xFFFF, info >> 31, size, pos + 12
 
     def _string(self, offset: int) -> str:
+        if self._base is not None:
+            if offset < len(self._base._strings):
+                return self._base._string(offset)
+            offset -= len(self._base._strings)
         end = self._strings.find(b"\0", offset, offset + _NAME)
         if end < 0:
             raise ParseError(f"{self._source}: no name of up to {_NAME} bytes at {offset:#x}")

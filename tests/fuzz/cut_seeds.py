@@ -18,6 +18,7 @@ from typing import Any
 
 import zstandard
 
+from tests.fuzz.native_seeds import native_seeds
 from tests.fuzz.targets import HERE
 from tests.support.bpf_records import packed, record
 from tests.support.btf_writer import FUNC, FUNC_PROTO, INT, PTR, STRUCT, UNION, Writer
@@ -35,12 +36,10 @@ from tests.support.memory.kdump_writer import (
 )
 from tests.support.ring.region_strategies import LAYOUTS, Script, Step
 from tests.support.sessions.trace_dat_writer import as_version_7
-from tests.support.text_records import CTX, make
 from tests.support.unpack import unpack
 from tracekit.browse.index.codec import decode
 from tracekit.browse.index.load import ABOUT, INDEX, About
 from tracekit.browse.open import open_recording
-from tracekit.ftrace.printers.render import make_renderer
 from tracekit.kho.memory import Recorder
 from tracekit.probes.records import compact
 from tracekit.session import Session
@@ -352,34 +351,6 @@ def _rings() -> _Seeds:
         yield "region_patches", bytes([number]) + patch * 2
 
 
-def _program(print_fmt: str) -> bytes:
-    """A program, and two records for it, as :func:`tests.fuzz.parsers.native.programs` reads it."""
-    printer = make_renderer(make(print_fmt, "int i@8:4:s", "u8 a[8]@12:8", "long l@24:8"), CTX)
-    program = printer.program("args")
-    assert program is not None
-    code, constants, blob, need, _ = program.native()
-    records = struct.pack("<4H128s", 0, 40, 32, 64, bytes(range(1, 129)))
-    table = struct.pack("<2Q4B64s", 1, 2, 0, 3, 3, 7, b"onewide")
-    head = struct.pack("<HBBBB", need, len(blob), len(constants) // 8, 2, 2)
-    return head + records + table + constants + blob + code
-
-
-def _native() -> _Seeds:
-    yield "native_programs", _program('"%d %8x %s", REC->i, REC->l ? REC->l / 3 : 7, REC->a')
-    flags = '__print_flags(REC->i, "|", {1, "a"}), __print_symbolic(REC->l, {1, "b"})'
-    yield "native_programs", _program(f'"%-9s %s %*ph %pM", {flags}, REC->i, REC->a, REC->a')
-    yield "native_programs", _program('"%c %pS %s", REC->i, REC->l, __print_array(REC->a, 2, 4)')
-    records = struct.pack("<6H", 0, 16, 16, 24, 40, 16)
-    payload = struct.pack("<HBBiHH4s", 1, 0, 0, 7, 8, 6, b"abc\0") * 4
-    for mode in range(4):
-        yield "native_columns", struct.pack("<BbHHbBB", 3, mode, 8, 4, 8, 1, 1) + records + payload
-    for mode in range(3):
-        stamps = struct.pack("<2Q", 1_234_567_890, (1 << 64) - 5)
-        column = b"\2" + b"\0\1" + b"\0\2\3" + b"abc"
-        yield "native_lines", struct.pack("<bB", mode, 2) + stamps + column * 2
-    yield "native_counter", struct.pack("<iB", 1, 5)
-
-
 def _trace_dats() -> _Seeds:
     dat = TraceDat(6, 4096, ftrace_events=[b"name: print\n"], cpus=1, clock="[local]")
     pages, out = CpuPages(1, lambda: [bytes(4096)]), io.BytesIO()
@@ -399,7 +370,15 @@ def main() -> None:
         *(seed for maker in makers for seed in maker(session)),
         *(
             seed
-            for maker in (_index, _archives, _dead_kernels, _crossing, _rings, _native, _trace_dats)
+            for maker in (
+                _index,
+                _archives,
+                _dead_kernels,
+                _crossing,
+                _rings,
+                native_seeds,
+                _trace_dats,
+            )
             for seed in maker()
         ),
     ]:

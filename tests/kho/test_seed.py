@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fdt_writer import Tree, text, write_fdt
+from tests.support.machine_trees import old_machine
 from tests.support.memory.dead_kernels import PageMemory, load, words
+from tracekit.cli import main
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.kho.seed import fingerprint, parse_seed
+from tracekit.kho.seed_items import seed_item
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
@@ -146,3 +150,30 @@ def test_rubbish(mem: bytes, events: bytes) -> None:
     assert seed is not None
     for cpu in seed.arrays[0].cpus:
         assert list(cpu.read(PageMemory({}), lambda _: None)) == []
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+def test_what_is_shown_of_a_tree(
+    version: str, capture: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a machine, and of a session that one left."""
+    data = (capture("seed-kho") / f"{version}.fdt").read_bytes()
+    shown = seed_item("tree", data)
+    assert shown.value == f"ftrace-v1, as in the patches {version}" and not shown.amiss
+    array, events = shown.children
+    assert (array.label, array.value) == ("global buffer", "2 CPUs, 2.016 MiB")
+    assert [cpu.value for cpu in array.children] == ["258 pages of 4 KiB"] * 2
+    assert ("name alone" in events.value) is (version == "v1")
+    root = replace(old_machine(), kho=None, files={"sys/firmware/kho/dt": data})
+    tree = str(root.write(tmp_path / "root"))
+    assert main(["kho", "--sysroot", tree]) == 0
+    on_machine = capsys.readouterr().out
+    assert f"what came from the kernel before  ftrace-v1, as in the patches {version}" in on_machine
+    assert main(["-q", "snapshot", "--sysroot", tree, "-o", str(tmp_path / "S")]) == 0
+    assert main(["kho", str(tmp_path / "S"), "--json"]) == 0
+    assert '"global buffer"' in capsys.readouterr().out
+
+
+@given(st.binary(max_size=300))
+def test_anything_can_be_shown(data: bytes) -> None:
+    assert seed_item("tree", data).label == "tree"

@@ -17,11 +17,17 @@ from tracekit.cli.common import (
     show_json,
     sysroot_option,
 )
-from tracekit.cli.recover_dump import recover_dump, recover_tree
+from tracekit.cli.recover_dump import (
+    dump_document,
+    recover_crash,
+    recover_dump,
+    recover_tree,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tracekit.capture.recover.crash import Crashed
     from tracekit.capture.recover.recover import RecoverResult
     from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
     from tracekit.session.canary import Canary
@@ -30,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-def _print_json(result: RecoverResult, canary: Canary | None) -> None:
+def _print_json(
+    result: RecoverResult, canary: Canary | None, crashed: Crashed | None = None
+) -> None:
     document: dict[str, Any] = {
         "session": str(result.session),
         "boot": result.boot,
@@ -53,11 +61,34 @@ def _print_json(result: RecoverResult, canary: Canary | None) -> None:
         "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
         "canary": asdict(canary.findings) if canary and canary.findings else None,
     }
+    if crashed is not None:
+        document["diagnostics"] += [diagnostic.as_dict() for diagnostic in crashed.why]
+        document["dead_kernel"] = dump_document(crashed.dump) if crashed.dump else None
     show_json(document)
 
 
 def _show_pending(root: Sysroot, session: str | None) -> None:
     """Print the session that a recover would write to; raises where there is none."""
+    from tracekit.capture.recover.crash import in_crash_kernel
+
+    if in_crash_kernel(root):
+        _show_crash(root, session)
+    else:
+        _show_waiting(root, session)
+
+
+def _show_crash(root: Sysroot, session: str | None) -> None:
+    from tracekit.capture.cmdline.session_param import crash_session, session_with
+    from tracekit.capture.recover.crash import dead_boot_id
+    from tracekit.errors import TracekitError
+
+    target = crash_session(root, dead_boot_id(root), session)
+    if session_with(root, target):
+        raise TracekitError(f"the kernel that crashed has been recovered into {target}")
+    show(target)
+
+
+def _show_waiting(root: Sysroot, session: str | None) -> None:
     from tracekit.capture.cmdline.session_param import (
         named_session,
         session_from_cmdline,
@@ -88,16 +119,20 @@ def _recover(
     wanted: Sequence[RegionSpec | FileRegion],
     whole: MemoryFile | None,
     in_unit: bool,
-) -> tuple[RecoverResult, Canary | None]:
+) -> tuple[RecoverResult, Canary | None, Crashed | None]:
     """Recover what came to this kernel; systemd hears of it where nothing has."""
+    from tracekit.capture.recover.crash import in_crash_kernel
     from tracekit.capture.recover.recover import recover
     from tracekit.capture.save.systemd import notify_ready
     from tracekit.errors import NothingToRecover
 
     try:
+        if not wanted and whole is None and in_crash_kernel(root):
+            crashed = recover_crash(root, session)
+            return crashed.result, None, crashed
         target = _target(root, session)
         canary = _look_after_canary(root, target)
-        return recover(root, target, wanted, progress, whole), canary
+        return recover(root, target, wanted, progress, whole), canary, None
     except NothingToRecover as error:
         if in_unit:  # it has done what it could
             notify_ready(f"nothing to recover: {str(error).splitlines()[0][:200]}")
@@ -215,18 +250,18 @@ def _run(
         return
     if not wanted and whole is None and recover_tree(root, session, as_json):
         return
-    canary = None
+    canary = crashed = None
     if elsewhere:
         result = recover_files(str(session), wanted, progress, whole)
     else:
         files = ", or copy the device into a file and name that" if whole or wanted else ""
         root.need_root("recover", f", or give --sysroot a saved tree{files}")
-        result, canary = _recover(root, session, wanted, whole, wait_userspace)
+        result, canary, crashed = _recover(root, session, wanted, whole, wait_userspace)
     _tell(result)
     if wait_userspace:
         _wait_userspace(result, timeout)
     if as_json:
-        _print_json(result, canary)
+        _print_json(result, canary, crashed)
 
 
 @click.command()
@@ -298,9 +333,11 @@ def command(
     The raw memory is copied first, byte for byte; then what the new kernel has to say: its own
     trace, KHO data, symbols, log and clocks. Killed at any point, run it again. Without SESSION it
     is the one that 'tracekit handover' named on this kernel's command line (tracekit.session=);
-    after a reboot, a panic or in a crash kernel the newest below /var/lib/tracekit that was
-    recorded into memory which this kernel has been left. A session that crossed in memory
-    (luo:NAME) is fetched into a new directory first: SESSION, or one below /var/lib/tracekit.
+    after a reboot or a panic the newest below /var/lib/tracekit that was recorded into memory which
+    this kernel has been left. In a crash kernel all trace buffers of the dead one are fetched out
+    of /proc/vmcore, into its session or a new one below /var/lib/tracekit. A session that crossed
+    in memory (luo:NAME) is fetched into a new directory first: SESSION, or one below
+    /var/lib/tracekit.
 
     \b
       tracekit recover                                           on the machine, as root

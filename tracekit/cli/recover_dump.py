@@ -8,14 +8,16 @@ from tracekit.cli.common import progress, say, say_diagnostics, show_json
 from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
+    from tracekit.capture.recover.crash import Crashed
     from tracekit.capture.recover.dump import DumpResult
     from tracekit.capture.recover.seed import SeedResult
     from tracekit.sysroot import Sysroot
 
-__all__ = ["recover_dump", "recover_tree"]
+__all__ = ["dump_document", "recover_crash", "recover_dump", "recover_tree"]
 
 
-def _dump_document(result: DumpResult) -> dict[str, Any]:
+def dump_document(result: DumpResult) -> dict[str, Any]:
+    """The ``--json`` form of a dead kernel."""
     return {
         "session": str(result.session),
         "boot": result.boot,
@@ -72,6 +74,13 @@ def recover_dump(
     from tracekit.capture.recover.dump import recover_dump
 
     result = recover_dump(path, session, progress)
+    _say_dump(result)
+    say(f"next: tracekit report {result.session}")
+    if as_json:
+        show_json(dump_document(result))
+
+
+def _say_dump(result: DumpResult) -> None:
     say_diagnostics(result.diagnostics)
     for array in result.arrays:
         state = "recorded to the end" if array.recording else "stopped"
@@ -80,12 +89,19 @@ def recover_dump(
         task = f"{running.task.comm}-{running.task.pid}" if running.task else "unknown"
         panicked = ", panicked" if running.cpu == result.panic_cpu else ""
         say(f"cpu {running.cpu}: running {task}{panicked}")
-    say(
-        f"saved: boot {result.boot}, kernel {result.release}, in {result.session}\n"
-        f"next: tracekit report {result.session}"
-    )
-    if as_json:
-        show_json(_dump_document(result))
+    say(f"saved: boot {result.boot}, kernel {result.release}, in {result.session}")
+
+
+def recover_crash(root: Sysroot, session: str | None) -> Crashed:
+    """In a crash kernel: the dead one, and what is recovered anyway."""
+    from tracekit.capture.cmdline.session_param import crash_session
+    from tracekit.capture.recover.crash import recover_crashed
+
+    found = recover_crashed(root, lambda dead: crash_session(root, dead, session), progress)
+    if found.dump is not None:
+        _say_dump(found.dump)
+    say_diagnostics(found.why)
+    return found
 
 
 def _say_seed(result: SeedResult, as_json: bool) -> None:

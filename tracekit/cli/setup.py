@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ import click
 from tracekit.cli.common import say, show, show_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tracekit.capture.cmdline.bootloader import Loader
     from tracekit.capture.cmdline.setup import Options, Plan
 
@@ -105,6 +108,60 @@ def _undo(options: Options) -> None:
         raise TracekitError("; ".join(failures))
 
 
+def _document(plan: Plan) -> dict[str, object]:
+    """The ``--json`` form."""
+    return {
+        "carrier": plan.carrier,
+        "why": plan.why,
+        "parameters": plan.parameters,
+        "boot_loader": plan.loader.name,
+        "update": list(plan.loader.update),
+        "note": plan.loader.note,
+        "kernel": plan.kernel,
+        "initrd": plan.initrd,
+        "files": plan.files,
+    }
+
+
+def _crash(
+    root: Path, session: str | None, program: str | None, action: str, *, no_dump: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """``--crash``: show, ``apply`` or ``undo``."""
+    from tracekit.capture.cmdline import crash
+
+    plan = crash.plan_crash(root, session, program, instead=no_dump)
+    if action:
+        done = crash.undo_crash(root) if action == "undo" else crash.install_crash(root, plan)
+        say("\n".join(done) or "nothing of tracekit setup --crash is installed")
+        _take_effect(root, plan.update if done else ())
+    if action != "undo":
+        say("\n".join(f"note: {note}" for note in plan.notes) or "a panic leaves a session behind")
+    if as_json:
+        show_json({**asdict(plan), "applied": action == "apply"})
+    elif not action:
+        show(f"# crash kernels of: {', '.join(plan.tools)}")
+        for words in plan.update:
+            show(f"# then run: {shlex.join(words)}")
+        for path, content in plan.files.items():
+            show(f"\n# /{path}\n{content}", nl=False)
+
+
+def _take_effect(root: Path, commands: Sequence[Sequence[str]]) -> None:
+    """Run what makes new files known to the live machine, or say what is to be run."""
+    from tracekit.capture.cmdline import setup
+    from tracekit.capture.save import systemd
+    from tracekit.errors import TracekitError
+
+    if root != Path("/"):
+        for words in commands:
+            say(f"in the installed system run: {shlex.join(words)}")
+        return
+    booted = systemd.running()
+    if failures := setup.start([w for w in commands if w[0] != "systemctl" or booted]):
+        raise TracekitError("; ".join(failures))
+
+
 @click.command()
 @click.option("--apply", "install", is_flag=True, help="Install it. Without: only show it.")
 @click.option("--undo", is_flag=True, help="Remove what --apply has installed.")
@@ -146,6 +203,12 @@ def _undo(options: Options) -> None:
     type=click.Path(path_type=Path),
     help="Install below DIR, as for an image.",
 )
+@click.option(
+    "--crash",
+    is_flag=True,
+    help="What makes a crash kernel save all trace buffers of the one that panicked.",
+)
+@click.option("--no-dump", is_flag=True, help="With --crash: a session instead of a dump.")
 @click.option("--no-start", is_flag=True, help="Do not start recording right away.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was planned as JSON on stdout.")
 def command(
@@ -160,6 +223,8 @@ def command(
     program: str | None,
     metrics: str | None,
     root: Path,
+    crash: bool,
+    no_dump: bool,
     no_start: bool,
     as_json: bool,
 ) -> None:
@@ -171,10 +236,14 @@ def command(
     from boot to the jump, load the next kernel with the right command line, and recover after it:
     then a plain 'systemctl kexec' leaves a session behind.
 
+    --crash is for panics, with or without all that: in the crash kernel of Debian's kdump-tools, of
+    Fedora's kdump, or one that boots the system, the dead kernel's trace buffers are saved first.
+
     \b
       tracekit setup                  shows all of it
       tracekit setup --apply          installs it; reboot once
       tracekit setup --undo           removes it
+      tracekit setup --crash --apply  installs what a crash kernel runs
     """
     from tracekit.capture.cmdline import setup
     from tracekit.errors import UsageError
@@ -182,20 +251,20 @@ def command(
 
     if install and undo:
         raise UsageError("--apply or --undo, not both")
+    if no_dump and not crash:
+        raise UsageError("--no-dump is about --crash")
+    if crash:
+        if no_start or any(o is not None for o in (carrier, size, address, kernel, initrd)):
+            raise UsageError("--crash goes with --session, --program, --root and --no-dump alone")
+        action = "apply" if install else "undo" if undo else ""
+        _crash(root, session, program, action, no_dump=no_dump, as_json=as_json)
+        return
     place = memparse(address) if address is not None else None
     if address is not None and (place is None or place[1]):
         raise UsageError(f"--address {address!r}: write a number, as in 0x70000000")
     options = setup.Options(
-        root,
-        size,
-        session,
-        kernel,
-        initrd,
-        program,
-        carrier,
-        place[0] if place else None,
-        metrics,
-    )
+        root, size, session, kernel, initrd, program, carrier, place[0] if place else None, metrics
+    )  # fmt: skip
     if undo:
         _undo(options)
         return
@@ -204,17 +273,6 @@ def command(
         say("\n".join(setup.apply(options, plan)))
         _make_effective(options, plan, no_start)
     if as_json:
-        document = {
-            "carrier": plan.carrier,
-            "why": plan.why,
-            "parameters": plan.parameters,
-            "boot_loader": plan.loader.name,
-            "update": list(plan.loader.update),
-            "note": plan.loader.note,
-            "kernel": plan.kernel,
-            "initrd": plan.initrd,
-            "files": plan.files,
-        }
-        show_json(document)
+        show_json(_document(plan))
     elif not install:
         _show(plan)

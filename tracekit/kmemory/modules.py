@@ -11,10 +11,18 @@ from tracekit.kmemory.kallsyms import Symbol
 from tracekit.kmemory.kernel import Kernel, NoMember, Struct
 from tracekit.kmemory.lists import entries
 
-__all__ = ["Module", "bpf_symbols", "module_symbols", "modules", "modules_text"]
+__all__ = [
+    "Module",
+    "bpf_symbols",
+    "module_symbols",
+    "module_types",
+    "modules",
+    "modules_text",
+]
 
 _MAX_MODULES = 4096
 _MAX_SYMBOLS = 1 << 18
+_MAX_TYPES = 32 << 20  # bytes of all modules' BTF
 _SYMBOL = struct.Struct("<IBBHQQ")  # Elf64_Sym: st_name, info, other, shndx, value, size
 _LIVE, _COMING, _GOING, _UNFORMED = 0, 1, 2, 3  # enum module_state
 _STATES = {_LIVE: "Live", _COMING: "Loading", _GOING: "Unloading"}
@@ -154,6 +162,32 @@ def module_symbols(kernel: Kernel, loaded: list[Module]) -> Iterator[tuple[str, 
                 yield module.name, symbol
         except SourceError as error:
             kernel.notes.missing("modules' symbols", module.name, error)
+
+
+def module_types(kernel: Kernel) -> Iterator[tuple[str, bytes]]:
+    """(module, its BTF) of those that have events: ``btf_modules`` (kernel/bpf/btf.c).
+
+    ``struct module`` itself forgets where that was once it is loaded (``do_init_module()``).
+    """
+    head = kernel.symbols.find("btf_modules")
+    if head is None or not kernel.place("btf_module", "list"):
+        return
+    room = _MAX_TYPES
+    what = "modules' types"
+    for entry in entries(kernel, head, "btf_module", "list", what, limit=_MAX_MODULES):
+        try:
+            module, types = entry.follow("module"), entry.follow("btf")
+            if module is None or types is None or not module.get("num_trace_events"):
+                continue
+            size, name = types["data_size"], module.text("name")
+            if size > room:
+                raise ParseError(f"{size} bytes of types: more than {room}")
+            room -= size
+            yield name, kernel.memory.read(types["data"], size)
+        except NoMember:
+            raise
+        except SourceError as error:
+            kernel.notes.missing(what, f"{entry.address:#x}", error)
 
 
 def bpf_symbols(kernel: Kernel) -> Iterator[Symbol]:

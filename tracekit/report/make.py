@@ -21,6 +21,7 @@ from tracekit.report.jump.kho_steps import KhoStep, kho_steps
 from tracekit.report.jump.left_running import LeftDevice
 from tracekit.report.jump.observed import observed_jumps
 from tracekit.report.losses import CpuAccount, account
+from tracekit.report.panic import PanicReport, panic_reports
 from tracekit.report.phases import Handover, Phase
 from tracekit.report.probes import ProbeReport, probe_report
 from tracekit.report.systemd import Unit, read_systemd, unit_starts
@@ -140,7 +141,8 @@ class Report(ShownReport):
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
     ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started;
     ``control`` is what was done to the tracers, in order; ``canaries`` are what became of memory
-    that boots left filled with a pattern; ``times`` are when each boot was, by the wall clock.
+    that boots left filled with a pattern; ``times`` are when each boot was, by the wall clock;
+    ``panics`` tell what each boot that panicked said and did at its end.
     """
 
     session: str
@@ -163,6 +165,7 @@ class Report(ShownReport):
     kho_steps: tuple[KhoStep, ...] = ()
     left_running: tuple[LeftDevice, ...] = ()
     times: tuple[BootTime, ...] = ()
+    panics: tuple[PanicReport, ...] = ()
 
     @property
     def zero(self) -> str:
@@ -366,6 +369,9 @@ def make_report(events: Events) -> Report:
         dict.fromkeys([*events.diagnostics, *boot_remarks, *(d for h in jumps for d in h.notes)])
     )
     verdict = judge(boots, diagnostics)
+    end = ending(events)
+    begun = {one.boot: one.unfinished for one in (end,) if one}
+    begun |= {h.old: h.unfinished for h in handovers}
     return Report(
         session=str(events.session.path),
         complete=verdict == "complete",
@@ -373,7 +379,7 @@ def make_report(events: Events) -> Report:
         common_clock=axis.common,
         boots=tuple(boots),
         handovers=handovers,
-        ending=ending(events),
+        ending=end,
         phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
         initcalls=tuple(
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
@@ -389,4 +395,5 @@ def make_report(events: Events) -> Report:
         kho_steps=tuple(step for boot in events.boots for step in kho_steps(events, boot)),
         left_running=left,
         times=boot_times(axis, events.boots, events.rows),
+        panics=panic_reports(events, begun),
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracekit.capture.save.kernel import identity
 from tracekit.report.milestones import PANICKED, find_marks
+from tracekit.report.panic import panicked
 from tracekit.report.unfinished import CpuUnfinished, unfinished
 from tracekit.report.ways import KEXEC, NOT_SEEN, Down, way_down
 from tracekit.session.regions import region_reader
@@ -122,6 +123,8 @@ def ending(events: Events) -> EndingReport | None:
     boot = events.boots[-1] if events.boots else None
     if boot is None or not bool(np.any(events.rows.boot == boot.index)):
         return None
+    if panicked(boot):
+        return _panic_alone(events, boot)
     own = {identity(boot.kernel), ""}
     listed = boot.session.list(f"boots/{boot.index}/regions/")
     paths = [path for path in listed if path.endswith(".raw")]
@@ -130,6 +133,14 @@ def ending(events: Events) -> EndingReport | None:
     down = way_down(find_marks(events, boot), StartedBy())
     way = way_report(events, boot.index, down, StartedBy(), recorded=True)
     return EndingReport(boot.index, way, () if way.usual else unfinished(events, boot, down))
+
+
+def _panic_alone(events: Events, boot: Boot) -> EndingReport:
+    """A boot that panicked, and whose memory was read by another machine or kernel."""
+    down = way_down(find_marks(events, boot), StartedBy("crash kernel"))
+    told = StartedBy(evidence="its memory, read afterwards, tells of it")
+    way = way_report(events, boot.index, down, told, recorded=True)
+    return EndingReport(boot.index, way, unfinished(events, boot, down))
 
 
 def way_report(
@@ -153,7 +164,8 @@ def way_report(
         text = _not_seen(recorded, starter if after else None, said)
     elif not down.recorded:
         head = f"{name}: {reason}" if reason else name
-        text = f"{head}; nothing in the record marks it, but {_came_up(starter)}"
+        tells = _came_up(starter) or starter.evidence
+        text = f"{head}; nothing in the record marks it, but {tells}"
     else:
         head = f"{name}: {reason}" if reason else name
         how = "recorded up to" if down.left else "not seen to its end: the last step recorded is"

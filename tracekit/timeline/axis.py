@@ -87,11 +87,27 @@ class Axis:
 
         None if nothing relates that clock to the boot's events.
         """
+        return self._readings(boot, "mono", readings)
+
+    def printed(self, boot: int, stamps: Sequence[int]) -> tuple[list[int], int] | None:
+        """The same of stamps in a boot's kernel log, where the offset of printk's clock is known.
+
+        printk stamps with ``local_clock()``, which the trace clock ``perf`` reads as well.
+        """
+        source = self.sources.get(boot)
+        if source is None or source.given.clocks.printk_offset_ns is None:
+            return None
+        return self._readings(boot, "perf", stamps)
+
+    def _readings(
+        self, boot: int, clock: str, readings: Sequence[int]
+    ) -> tuple[list[int], int] | None:
         source = self.sources.get(boot)
         if not readings or source is None or not self.timed(boot):
             return None
         span = min(readings), max(readings)
-        relation = relate(source.given, "mono", span, self.clock.rate, source.pairs)
+        pairs = source.pairs if clock == "mono" else ()
+        relation = relate(source.given, clock, span, self.clock.rate, pairs)
         if relation is None:
             return None
         values = relation.convert(np.array(readings, np.uint64)).tolist()

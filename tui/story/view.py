@@ -15,9 +15,10 @@ from textual.widgets import Static
 
 from tracekit.report.make import BootReport, HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase
-from tracekit.text import count_lost, duration, error_bound, measured, printable
+from tracekit.text import count_lost, duration, error_bound, measured, on_one_line, printable
 from tui.host import host_of, look_of
 from tui.model import Model
+from tui.story.panic import panic_lines
 from tui.story.spans import Bar, Heading, SpanList
 from tui.theme import Look
 from tui.view import View
@@ -223,6 +224,9 @@ class StoryHead(Static):
             return Text("nothing was recorded: this session holds no boot", look.warn)
         releases = ", ".join(printable(b.release) for b in boots)
         text = Text(f"Linux {releases}", look.strong).append_text(self._completeness(look))
+        if (end := self._report.ending) is not None:
+            down = printable(on_one_line(end.way.text))
+            return text.append("\nway down  ", look.dim).append(down, look.bad)
         return text.append(
             "\none boot only: nothing tells of a handover.\n"
             "'tracekit recover' under the new kernel adds it.", look.dim,
@@ -315,9 +319,9 @@ class StoryView(View):
             return
         self._wide = wide
         report = self.model.report
-        phases: _Lines = [
-            line for n in range(len(report.handovers)) for line in _handover_lines(report, n)
-        ]
+        phases = panic_lines(report)
+        for number in range(len(report.handovers)):
+            phases += _handover_lines(report, number)
         few = _MORE if wide else _FEW
         rest = [
             *_devices(report, few),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.support.machine_trees import OLD_TEXT, new_machine, old_machine
 from tests.support.sessions.handed_over import ring
 from tracekit.capture.cmdline.session_param import (
+    crash_session,
     default_session,
     find_session,
     luo_directory,
@@ -19,6 +21,7 @@ from tracekit.capture.cmdline.session_param import (
     named_session,
     recovered_session,
     session_from_cmdline,
+    session_with,
     waiting_session,
 )
 from tracekit.capture.recover.recover import recover
@@ -175,6 +178,43 @@ def test_recover_ends_the_waiting_and_record_goes_on_in_it(tmp_path: Path, sessi
     assert recovered_session(Sysroot(tree)) == session
     assert waiting_session(Sysroot(tree)) is None
     assert default_session(Sysroot(tree)) == session
+
+
+# -- in a crash kernel ------------------------------------------------------------------------
+
+CRASHED = "elfcorehdr=0x60000000 nr_cpus=1"
+
+
+def test_a_crash_kernel_goes_on_with_the_session_of_the_boot_that_died(
+    tmp_path: Path, sessions: Path
+) -> None:
+    """Also where it was not recorded into memory, and another session is newer."""
+    plain = recorded(sessions, "a", "quiet", boot_id="1-dead")
+    waiting = recorded(sessions, "b")
+    root = booted(tmp_path, CRASHED)
+    assert crash_session(root, "1-dead") == str(plain)
+    assert crash_session(root, "1-dead", "/given") == "/given"
+    assert crash_session(root, None) == str(waiting)  # by what the kernel was left
+    assert not session_with(root, str(plain))
+    assert session_with(booted(tmp_path, CRASHED, "1-dead"), str(plain))
+    assert not session_with(root, str(tmp_path / "absent"))
+
+
+def test_a_crash_kernel_with_a_session_of_its_own(tmp_path: Path, sessions: Path) -> None:
+    recorded(sessions, "another", boot_id="1-old")
+    root = booted(tmp_path, CRASHED, boot_id="2-new-crash")
+    own = Path(crash_session(root, "1-dead"))
+    assert own.parent == sessions and re.fullmatch(r"crash-\d{8}-2newcras", own.name)
+    earlier = sessions / "crash-20200101-2newcras"  # before midnight
+    earlier.mkdir()
+    assert crash_session(root, "1-dead") == str(earlier)
+
+
+def test_a_crash_kernel_with_the_dead_ones_command_line(tmp_path: Path, sessions: Path) -> None:
+    root = booted(tmp_path, f"{CRASHED} tracekit.session=/srv/S")
+    assert crash_session(root, "1-dead") == "/srv/S"
+    root = booted(tmp_path, f"{CRASHED} tracekit.session=luo:S")  # what was there is gone
+    assert Path(crash_session(root, "1-dead")).name.startswith("crash-")
 
 
 # -- sessions that cross in memory ------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sessions.recovering import new_machine_tree
+from tracekit.capture.cmdline.crash import UNIT, plan_crash
 from tracekit.capture.cmdline.setup import UNITS, Options, make_plan
 
 EXPOSURE = 5.0
@@ -35,6 +36,9 @@ def units(tmp_path: Path) -> dict[str, Path]:
     for name in UNITS:
         found[name] = tmp_path / name
         found[name].write_text(plan.files[f"etc/systemd/system/{name}"])
+    crash = plan_crash(tmp_path / "root", command=program)
+    found[UNIT] = tmp_path / UNIT
+    found[UNIT].write_text(crash.files[f"etc/systemd/system/{UNIT}"])
     return found
 
 
@@ -53,7 +57,7 @@ def test_systemd_accepts_the_units(units: dict[str, Path]) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, UNIT])
 def test_a_unit_is_hardened(units: dict[str, Path], name: str) -> None:
     told = analyze("security", "--offline=true", "--no-pager", units[name])
     if "unrecognized option '--offline" in told:
@@ -62,7 +66,7 @@ def test_a_unit_is_hardened(units: dict[str, Path], name: str) -> None:
     assert level is not None and float(level[1]) <= EXPOSURE, told
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, UNIT])
 def test_what_stays_open_has_its_reason(units: dict[str, Path], name: str) -> None:
     text = units[name].read_text()
     comments = " ".join(line for line in text.splitlines() if line.startswith("#"))

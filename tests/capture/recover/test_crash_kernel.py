@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import tracekit
 from tests.support.machine_trees import OLD_TEXT, PAGE, REGION, TKA, Machine, old_machine
 from tests.support.memory.kdump_writer import flattened, write_kdump
 from tests.support.sessions.handed_over import (
@@ -18,6 +20,7 @@ from tests.support.sessions.handed_over import (
     ring,
     run,
 )
+from tracekit.capture.recover.crash import in_crash_kernel, recover_crashed
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.save.snapshot import snapshot
 from tracekit.parameters import parse_region
@@ -105,6 +108,60 @@ def test_a_vmcore_that_lacks_the_regions(tmp_path: Path) -> None:
     new.files = {"proc/vmcore": replace(new, files={}).content()["proc/kcore"]}
     message = nothing(tmp_path, new)
     assert "does not hold the regions" in message and f"tkA at {TKA:#x}" in message
+
+
+@pytest.fixture(scope="module")
+def whole(capture: Callable[[str], Path]) -> bytes:
+    return (capture("vmcore-7.2") / "vmcore").read_bytes()
+
+
+def chosen(path: Path) -> tuple[list[str | None], Callable[[str | None], Path]]:
+    asked: list[str | None] = []
+
+    def choose(dead: str | None) -> Path:
+        asked.append(dead)
+        return path
+
+    return asked, choose
+
+
+def test_all_buffers_of_the_dead_kernel_and_this_kernel(tmp_path: Path, whole: bytes) -> None:
+    """No region, no snapshot, nothing prepared; run again, it is the same two boots."""
+    new = replace(crash_machine(b""), files={"proc/vmcore": whole})
+    root = Sysroot(new.write(tmp_path / "new"))
+    assert in_crash_kernel(root)
+    for _ in range(2):
+        asked, choose = chosen(tmp_path / "S")
+        found = recover_crashed(root, choose)
+        assert asked == [None]  # the page with its id was cut out of the dump
+        assert found.why == () and found.dump is not None
+        assert (found.dump.boot, found.result.boot, found.result.regions) == (0, 1, ())
+        assert {a.name for a in found.dump.arrays} >= {"", "used", "big"}
+    session = Session.open(tmp_path / "S")
+    assert list(session.manifest.boots) == [0, 1]
+    assert session.kernel(0)["release"] == "7.2.13"
+    assert session.kernel(1)["cmdline"] == CRASHED
+    assert not [d for d in found.dump.diagnostics if d.code == "dump-level"]  # no dump's fault
+    buffers = {b.instance: len(b) for b in tracekit.open(tmp_path / "S").buffers if len(b)}
+    assert {n: buffers[n] for n in ("big", "used", "caught", "fresh")} == {
+        "big": 12_771, "used": 7_066, "caught": 6, "fresh": 5,
+    }  # fmt: skip
+
+
+def test_the_region_is_fetched_where_the_dead_kernel_cannot_be_read(tmp_path: Path) -> None:
+    snapshot(Sysroot(machine_before().write(tmp_path / "old")), tmp_path / "S")
+    root = Sysroot(crash_machine(ring(OLD_TEXT, 3, 9)).write(tmp_path / "new"))
+    asked, choose = chosen(tmp_path / "S")
+    found = recover_crashed(root, choose)
+    assert found.dump is None and asked == [None]
+    assert [d.code for d in found.why] == ["dead-kernel-unreadable"]
+    assert {r.name for r in found.result.regions} == {"tkA", "tkB"}
+
+
+def test_no_crash_kernel(tmp_path: Path) -> None:
+    assert not in_crash_kernel(Sysroot(machine_after(b"").write(tmp_path / "n")))
+    new = replace(crash_machine(b""), files={})
+    assert not in_crash_kernel(Sysroot(new.write(tmp_path / "no-vmcore")))
 
 
 # -- memory of others -------------------------------------------------------------------------

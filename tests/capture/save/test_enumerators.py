@@ -87,3 +87,44 @@ def test_a_snapshot_has_them(tmp_path: Path, btf: bytes | None, text: str) -> No
         before = (tmp_path / "S/boots/0/enumerators.json").stat().st_mtime_ns
         snapshot(root, tmp_path / "S")  # what was asked for is not looked for again
         assert (tmp_path / "S/boots/0/enumerators.json").stat().st_mtime_ns == before
+
+
+def module_types(base: bytes, name: str, value: int) -> bytes:
+    """A module's BTF: one enumeration, its own name and one of the kernel's strings."""
+    strings = Btf(base)
+    header, _, _, str_off, str_len = struct.unpack_from("<5I", base, 4)
+    shared = base.index(b"SAME\0", header + str_off) - header - str_off
+    own = b"\0" + name.encode() + b"\0"
+    types_ = struct.pack("<III", 0, ENUM << 24 | 2, 4)
+    types_ += struct.pack("<IIII", str_len + 1, value, shared, 7)
+    assert strings
+    return struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types_), len(types_), len(own)) \
+        + types_ + own  # fmt: skip
+
+
+def test_those_of_modules(tmp_path: Path) -> None:
+    """Their strings go on where the kernel's end; two that differ are not told."""
+    base = types()
+    module = Btf(module_types(base, "OF_MODULE", 5), "module", Btf(base))
+    assert module.enumerators({"OF_MODULE", "SAME"}) == {"OF_MODULE": 5, "SAME": 7}
+    text = FORMAT.replace("FAKE_NAME", "").replace("TWICE, ", "OF_MODULE, ")
+    machine = old_machine()
+    files = {
+        "sys/kernel/tracing/events/fake/flags/format": text.encode(),
+        "sys/kernel/btf/vmlinux": base,
+        "sys/kernel/btf/one": module_types(base, "OF_MODULE", 5),
+        "sys/kernel/btf/two": module_types(base, "OTHER", 6),
+        "sys/kernel/btf/bad": b"\x9f\xeb",
+    }
+    root = replace(machine, files=files).write(tmp_path / "root")
+    result = snapshot(Sysroot(root), tmp_path / "S")
+    saved = json.loads((tmp_path / "S/boots/0/enumerators.json").read_text())["values"]
+    assert saved["OF_MODULE"] == 5 and saved["ORDERED_REGULAR"] == 1
+    assert [d.where for d in result.diagnostics if d.code == "btf-unreadable"] == [
+        "boot 0 sys/kernel/btf/bad"
+    ]
+    differing = {**files, "sys/kernel/btf/two": module_types(base, "OF_MODULE", 6)}
+    root = replace(machine, files=differing).write(tmp_path / "differing")
+    snapshot(Sysroot(root), tmp_path / "D")
+    saved = json.loads((tmp_path / "D/boots/0/enumerators.json").read_text())["values"]
+    assert "OF_MODULE" not in saved

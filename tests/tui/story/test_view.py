@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from tests.support.bpf_records import BootFiles, mark, region, write_session
 from tests.support.driver import drive, matches_snapshot, model_of, screen_text
 from tui.app import TracekitApp
 from tui.story.spans import Bar, SpanList
@@ -187,3 +189,21 @@ def test_a_panic_stands_at_the_top(session: Callable[[str], Path]) -> None:
         assert any(b.name.startswith("last step of the way down") for b in bars_of(app))
 
     drive(script, session("stock-6.12-panic-tsc"), (160, 48))
+
+
+def test_a_panic_out_of_a_dump(tmp_path: Path) -> None:
+    """One boot, no jump: the head says how it ended, the list what was said and done."""
+    log = "[    0.020000] BUG: bad thing\n[    0.021000] Kernel panic - not syncing: Fatal\n"
+    crash = {"panic_cpu": 0, "printk_offset_ns": 0, "running": [{"cpu": 0, "pid": 7, "comm": "sh"}]}
+    files: dict[str, str | bytes] = {"dmesg": log, "crash.json": json.dumps(crash)}
+    boots = [BootFiles(region([(50_000_000, mark("last words"))]), files=files)]
+    session = write_session(tmp_path / "s", boots)
+
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        text = screen_text(app)
+        assert "way down  panic: Fatal" in text
+        assert "Boot 0 panicked on cpu 0, and events for 30.0 ms more" in text
+        names = [bar.name for bar in bars_of(app)]
+        assert names[:3] == [*log.splitlines(), "CPU 0 sh-7 panicked"]
+
+    drive(script, session)

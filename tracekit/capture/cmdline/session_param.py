@@ -25,6 +25,7 @@ from tracekit.sysroot import KHO_ROOTS, Sysroot
 __all__ = [
     "LUO",
     "SESSIONS",
+    "crash_session",
     "default_session",
     "find_session",
     "luo_directory",
@@ -33,6 +34,7 @@ __all__ = [
     "named_session",
     "recovered_session",
     "session_from_cmdline",
+    "session_with",
     "waiting_session",
 ]
 
@@ -164,6 +166,44 @@ def recovered_session(root: Sysroot) -> Path:
     )
 
 
+def crash_session(root: Sysroot, dead: str | None, session: str | None = None) -> str:
+    """Where a crash kernel saves the kernel whose boot id is ``dead`` (None: it has none).
+
+    The one given; else that which has this boot; else the one that the command line names; where
+    the boot has no id, the one that waits; else one of its own, the same on every call.
+    """
+    if session is not None:
+        return session
+    if dead is not None and (known := _with_boot(dead)) is not None:
+        return str(known)
+    named = named_session(root.text(_CMDLINE))
+    if named is not None and not named.startswith(LUO):
+        return session_from_cmdline(root)
+    if dead is None and (waiting := waiting_session(root)) is not None:
+        return str(waiting)
+    mark = _mark(root)
+    existing = sorted(SESSIONS.glob(f"crash-*-{mark}")) if SESSIONS.is_dir() else []
+    today = datetime.now(UTC).strftime("%Y%m%d")
+    return str(existing[0] if existing else SESSIONS / f"crash-{today}-{mark}")
+
+
+def session_with(root: Sysroot, path: str) -> bool:
+    """Whether the session at ``path`` has this very boot."""
+    own = _boot_id(root)
+    return any(_has(session, own) for session in _opened(Path(path)))
+
+
+def _with_boot(boot_id: str) -> Path | None:
+    """The newest session that has a boot."""
+    return next((s.path for s in _sessions() if _has(s, boot_id)), None)
+
+
+def _has(session: Session, boot_id: str) -> bool:
+    with contextlib.suppress(SessionError):
+        return any(session.kernel(i).get("boot_id") == boot_id for i in session.manifest.boots)
+    return False
+
+
 def _boot_id(root: Sysroot) -> str:
     return (root.get(_BOOT_ID) or b"unknown").decode("ascii", "replace").strip()
 
@@ -232,11 +272,8 @@ def default_session(root: Sysroot) -> Path:
     """
     if named_session(root.text(_CMDLINE)) is not None:
         return Path(session_from_cmdline(root))
-    own = _boot_id(root)
-    for session in _sessions():
-        with contextlib.suppress(SessionError):
-            if any(session.kernel(i).get("boot_id") == own for i in session.manifest.boots):
-                return session.path
+    if (known := _with_boot(_boot_id(root))) is not None:
+        return known
     mark = _mark(root)
     existing = sorted(SESSIONS.glob(f"*-{mark}")) if SESSIONS.is_dir() else []
     today = datetime.now(UTC).strftime("%Y%m%d")

@@ -6,35 +6,47 @@ way is followed. A file that is not ours is never replaced.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import re
 import shlex
-import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
+from tracekit.capture.cmdline.below import (
+    below,
+    guard,
+    is_foreign,
+    link,
+    read,
+    refuse_foreign,
+    write,
+)
 from tracekit.capture.cmdline.bootloader import (
     GRUB_FILE,
     KERNEL_CMDLINE,
-    MARK,
     Loader,
     find_loader,
 )
 from tracekit.capture.cmdline.choice import parameters_for
 from tracekit.capture.cmdline.readback import ReadBack, read_back
 from tracekit.capture.cmdline.session_param import SESSIONS
+from tracekit.capture.cmdline.templates import absolute, program, template
 from tracekit.capture.cmdline.wanted import without
-from tracekit.errors import SourceError, UsageError
-from tracekit.session.files import Directory, write_all
+from tracekit.errors import SourceError
 from tracekit.sysroot import Sysroot
 
-__all__ = ["UNITS", "Options", "Plan", "apply", "check_arrived", "make_plan", "start", "undo"]
+__all__ = [
+    "UNITS",
+    "UNIT_DIRECTORY",
+    "Options",
+    "Plan",
+    "apply",
+    "check_arrived",
+    "make_plan",
+    "start",
+    "undo",
+]
 
 #: The units that are installed, and the target that wants each at boot.
 UNITS = {
@@ -47,9 +59,8 @@ UNITS = {
 _COLLECTED = ("/var/lib/prometheus/node-exporter", "/var/lib/node_exporter/textfile_collector")
 _METRICS = "/var/lib/tracekit-metrics"  # made by the report; not a StateDirectory=, without which
 # nothing would be recovered where it cannot be made
-_UNIT_DIRECTORY = "etc/systemd/system"
-_MOST = 1 << 20  # bytes of a file that is looked into
-_WORD = re.compile(r"[A-Za-z0-9_@:=,./+~-]+")  # needs no quotes, neither in systemd nor in a shell
+#: Where units of the administrator are.
+UNIT_DIRECTORY = "etc/systemd/system"
 _PATIENCE = 600  # seconds allowed for update-grub and the like
 
 
@@ -94,32 +105,6 @@ class Plan:
         return self.loader.parameters
 
 
-def _word(text: str, option: str) -> str:
-    if _WORD.fullmatch(text) is None:
-        raise UsageError(
-            f"{option} {text!r}: only letters, digits and @:=,./+~_- can stand in a unit file"
-        )
-    return text
-
-
-def _absolute(text: str, option: str) -> str:
-    if not text.startswith("/") or ".." in text.split("/"):
-        raise UsageError(f"{option} {text!r}: give an absolute path of the installed system")
-    return _word(text, option)
-
-
-def _program(command: str | None) -> str:
-    """How units call tracekit: the program that is running, unless another is named."""
-    if command is not None:
-        words = shlex.split(command)
-    else:
-        path = shutil.which("tracekit") or shutil.which(sys.argv[0])
-        words = [os.path.abspath(path)] if path else [sys.executable, "-P", "-m", "tracekit"]  # noqa: PTH100
-    if not words or not words[0].startswith("/"):
-        raise UsageError(f"--program {command!r}: begin with the absolute path of a program")
-    return " ".join(_word(word, "--program") for word in words)
-
-
 def _exists(root: Path, path: str) -> bool:
     return os.path.lexists(root / path.lstrip("/"))
 
@@ -127,9 +112,9 @@ def _exists(root: Path, path: str) -> bool:
 def _kernel(options: Options) -> tuple[str, str | None]:
     """The kernel that the load unit loads, and its initramfs."""
     release = os.uname().release
-    kernel = _absolute(options.kernel or f"/boot/vmlinuz-{release}", "--kernel")
+    kernel = absolute(options.kernel or f"/boot/vmlinuz-{release}", "--kernel")
     if options.initrd is not None:
-        return kernel, _absolute(options.initrd, "--initrd") if options.initrd else None
+        return kernel, absolute(options.initrd, "--initrd") if options.initrd else None
     version = Path(kernel).name.partition("-")[2] or release
     for name in (f"initrd.img-{version}", f"initramfs-{version}.img", f"initrd-{version}"):
         path = f"{Path(kernel).parent}/{name}"
@@ -141,7 +126,7 @@ def _kernel(options: Options) -> tuple[str, str | None]:
 def _metrics(options: Options) -> str:
     """Where the metrics go: into the folder that node_exporter reads, if it is there."""
     if options.metrics is not None:
-        return _absolute(options.metrics, "--metrics")
+        return absolute(options.metrics, "--metrics")
     return f"{next((p for p in _COLLECTED if _exists(options.root, p)), _METRICS)}/tracekit.prom"
 
 
@@ -150,10 +135,10 @@ def make_plan(options: Options) -> Plan:
     carrier, why, wanted = parameters_for(
         _system(options.root), options.carrier, options.size, options.address, options.kernel
     )
-    session = _absolute(options.session, "--session") if options.session else None
+    session = absolute(options.session, "--session") if options.session else None
     kernel, initrd = _kernel(options)
     values = {
-        "TRACEKIT": _program(options.program),
+        "TRACEKIT": program(options.program),
         "OUTPUT": f" -o {session}" if session else "",
         "SESSION": f" {session}" if session else "",
         "SESSIONS": session or str(SESSIONS),
@@ -164,12 +149,9 @@ def make_plan(options: Options) -> Plan:
     }
     content: dict[str, str] = {}
     for unit in UNITS:
-        text = files("tracekit.capture.cmdline").joinpath("units", unit).read_text("utf-8")
-        content[f"{_UNIT_DIRECTORY}/{unit}"] = re.sub(
-            r"@([A-Z]+)@", lambda match: values[match[1]], text
-        )
+        content[f"{UNIT_DIRECTORY}/{unit}"] = template(unit, values)
     loader = _loader(options.root, wanted)
-    before = _read(options.root, loader.path) if loader.path is not None else None
+    before = read(options.root, loader.path) if loader.path is not None else None
     if loader.path is not None:
         content[loader.path] = loader.content(before or "")
     return Plan(carrier, why, loader, before, content, kernel, initrd)
@@ -193,86 +175,8 @@ def check_arrived(options: Options, loader: Loader, wanted: str) -> ReadBack:
     return read_back(_system(options.root), loader, wanted)
 
 
-@contextlib.contextmanager
-def _below(root: Path) -> Iterator[Directory]:
-    try:
-        directory = Directory(root)
-    except OSError as error:
-        raise SourceError(f"{root}: {error.strerror}: --root needs a directory") from error
-    try:
-        yield directory
-    finally:
-        directory.close()
-
-
-@contextlib.contextmanager
-def _guard(root: Path, rel: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or str(error)
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            why = "a symlink is in the way, and none is followed"
-        hint = ": be root" if error.errno in (errno.EACCES, errno.EPERM) else ""
-        raise SourceError(f"{root / rel}: {why}{hint}") from error
-
-
-def _read(root: Path, rel: str) -> str | None:
-    with _below(root) as directory, _guard(root, rel):
-        try:
-            return directory.read(rel, _MOST).decode("utf-8", "backslashreplace")
-        except FileNotFoundError:
-            return None
-
-
-def _make_parents(directory: Directory, rel: str) -> None:
-    """Create the directories that hold ``rel``, mode 0755 like the system's own."""
-    parts = rel.split("/")
-    for depth in range(1, len(parts)):
-        with (
-            directory.parent("/".join(parts[:depth])) as (fd, name),
-            contextlib.suppress(FileExistsError),
-        ):
-            os.mkdir(name, 0o755, dir_fd=fd)
-
-
-def _write(root: Path, directory: Directory, rel: str, content: str) -> None:
-    """Write a world-readable file atomically."""
-    with _guard(root, rel):
-        _make_parents(directory, rel)
-        with directory.parent(rel) as (fd, name):
-            part = f".{name}.tracekit-part"
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=fd)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(part, flags, 0o644, dir_fd=fd)
-            try:
-                os.fchmod(file, 0o644)
-                write_all(file, content.encode("utf-8"))
-                os.fsync(file)
-            finally:
-                os.close(file)
-            os.replace(part, name, src_dir_fd=fd, dst_dir_fd=fd)
-            os.fsync(fd)
-
-
-def _foreign(present: str | None, rel: str) -> bool:
-    """Whether a file exists that is not ours; ``/etc/kernel/cmdline`` is shared, so never is."""
-    return present is not None and rel != KERNEL_CMDLINE and not present.startswith(MARK)
-
-
 def _wanted_by(unit: str) -> str:
-    return f"{_UNIT_DIRECTORY}/{UNITS[unit]}.wants/{unit}"
-
-
-def _enable(root: Path, directory: Directory, unit: str) -> None:
-    """As ``systemctl enable`` does: a symlink in the target's ``.wants`` directory."""
-    link = _wanted_by(unit)
-    target = f"../{unit}"
-    with _guard(root, link):
-        _make_parents(directory, link)
-        with directory.parent(link) as (fd, name), contextlib.suppress(FileExistsError):
-            os.symlink(target, name, dir_fd=fd)
+    return f"{UNIT_DIRECTORY}/{UNITS[unit]}.wants/{unit}"
 
 
 def apply(options: Options, plan: Plan) -> list[str]:
@@ -281,50 +185,46 @@ def apply(options: Options, plan: Plan) -> list[str]:
     Raises :class:`~tracekit.errors.SourceError`, before anything is written, when a file that is
     not ours is in the way.
     """
-    present = {rel: _read(options.root, rel) for rel in plan.files}
-    foreign = [str(options.root / rel) for rel, text in present.items() if _foreign(text, rel)]
-    if foreign:
-        raise SourceError(
-            f"{', '.join(foreign)}: not written by tracekit setup, and not replaced: "
-            "move it away first"
-        )
+    present = {rel: read(options.root, rel) for rel in plan.files}
+    # /etc/kernel/cmdline is shared, so never another's
+    refuse_foreign(options.root, {p: t for p, t in present.items() if p != KERNEL_CMDLINE})
     done: list[str] = []
-    with _below(options.root) as directory:
+    with below(options.root) as directory:
         for rel, content in plan.files.items():
             if present[rel] == content:
                 done.append(f"as it was: {options.root / rel}")
                 continue
-            _write(options.root, directory, rel, content)
-            if _read(options.root, rel) != content:
+            write(options.root, directory, rel, content)
+            if read(options.root, rel) != content:
                 raise SourceError(f"{options.root / rel}: does not hold what was written to it")
             verb = "wrote" if present[rel] is None else "changed"
             done.append(f"{verb}: {options.root / rel}")
         for unit in UNITS:
-            _enable(options.root, directory, unit)
+            link(options.root, directory, _wanted_by(unit), f"../{unit}")
     return done
 
 
 def undo(options: Options) -> tuple[list[str], Loader]:
     """Remove what :func:`apply` has installed; returns what was done, and the boot loader."""
     done: list[str] = []
-    with _below(options.root) as directory:
+    with below(options.root) as directory:
         for unit in UNITS:
-            link = _wanted_by(unit)
-            with _guard(options.root, link):
-                directory.remove(link)
-        for rel in (*(f"{_UNIT_DIRECTORY}/{unit}" for unit in UNITS), GRUB_FILE):
-            present = _read(options.root, rel)
+            wanted = _wanted_by(unit)
+            with guard(options.root, wanted):
+                directory.remove(wanted)
+        for rel in (*(f"{UNIT_DIRECTORY}/{unit}" for unit in UNITS), GRUB_FILE):
+            present = read(options.root, rel)
             if present is None:
                 continue
-            if _foreign(present, rel):
+            if is_foreign(present):
                 done.append(f"left alone, for tracekit setup has not written it: {rel}")
                 continue
-            with _guard(options.root, rel):
+            with guard(options.root, rel):
                 directory.remove(rel)
             done.append(f"removed: {options.root / rel}")
-        line = _read(options.root, KERNEL_CMDLINE)
+        line = read(options.root, KERNEL_CMDLINE)
         if line is not None and without(line).split() != line.split():
-            _write(options.root, directory, KERNEL_CMDLINE, without(line) + "\n")
+            write(options.root, directory, KERNEL_CMDLINE, without(line) + "\n")
             done.append(f"changed: {options.root / KERNEL_CMDLINE}")
     return done, _loader(options.root, "")
 
@@ -336,12 +236,12 @@ def take_back(options: Options, plan: Plan) -> list[str]:
     """
     path = plan.loader.path
     if path is not None:
-        with _below(options.root) as directory:
+        with below(options.root) as directory:
             if plan.before is None:
-                with _guard(options.root, path):
+                with guard(options.root, path):
                     directory.remove(path)
             else:
-                _write(options.root, directory, path, plan.before)
+                write(options.root, directory, path, plan.before)
     undo_it = _loader(options.root, "").undo
     return start([undo_it] if undo_it else [])
 

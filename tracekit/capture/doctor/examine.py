@@ -11,6 +11,7 @@ from tracekit.capture.doctor import (
     probe_checks,
 )
 from tracekit.capture.doctor.check import Check
+from tracekit.capture.doctor.crash_checks import crash_checks
 from tracekit.carriers.carrier import Verdict
 from tracekit.carriers.choice import choose, verdicts
 from tracekit.carriers.machine import Machine
@@ -33,7 +34,7 @@ def examine(root: Sysroot, session: str) -> list[Check]:
         *probe_checks.CHECKS,
         *((*machine_checks.LIVE_CHECKS, *probe_checks.LIVE_CHECKS) if root.live else ()),
     )
-    results = [check(machine) for check in checks]
+    results = [check(machine) for check in checks] + crash_checks(machine)
     if root.live:
         results.append(machine_checks.disk(machine, session))
     results.append(machine_checks.next_command(machine, session))

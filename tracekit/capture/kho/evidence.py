@@ -20,12 +20,15 @@ from tracekit.errors import ParseError, SourceError
 from tracekit.kho.memory import Reader, Recorder
 from tracekit.kho.preserved import walk_bitmaps, walk_radix
 from tracekit.kho.preserved_sum import PreservedMap, sum_map
+from tracekit.kho.seed import SEED_PATHS
 from tracekit.kho.tree import KhoTree, parse_setup_data, parse_tree
 from tracekit.sysroot import KHO_ROOTS, Sysroot
 
-__all__ = ["SIDES", "Evidence", "from_machine", "read_map"]
+__all__ = ["SEEDS", "SIDES", "Evidence", "from_machine", "read_map"]
 
 SIDES = ("in", "out")
+#: What the one tree of the first patches is called among the files, by its side.
+SEEDS = {"in": "in/dt", "out": "out/dt"}
 _MAGIC = b"\xd0\x0d\xfe\xed"
 _MOST_TREE = 1 << 20
 _MEMBERS = 128  # bytes of struct kho_out that may hold the pointer
@@ -70,6 +73,19 @@ class Evidence:
             return parse_tree(data, f"{side}/fdt")
         except ParseError:
             return None
+
+
+def _seed_trees(root: Sysroot) -> dict[str, bytes]:
+    """The trees that a kernel with the first KHO patches shows, outside of debugfs."""
+    found: dict[str, bytes] = {}
+    for name, rel in zip(SEEDS.values(), SEED_PATHS, strict=True):
+        try:
+            data = root.get(rel)
+        except SourceError:
+            continue
+        if data is not None:
+            found[name] = data
+    return found
 
 
 # -- a machine --------------------------------------------------------------------------------
@@ -270,7 +286,7 @@ def from_machine(
     Nothing is raised for what cannot be looked at: :attr:`Evidence.unseen` says what, and why.
     """
     machine = Machine(root)
-    gathering = _Gathering(machine, _debugfs(root))
+    gathering = _Gathering(machine, _debugfs(root) | _seed_trees(root))
     if machine.blind:
         gathering.unseen["kho"] = "only root may look into debugfs and memory: run it with sudo"
     if deep:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tracekit.capture.kho.cost import Cost, cost_item, cost_of
-from tracekit.capture.kho.evidence import SIDES, Evidence
+from tracekit.capture.kho.evidence import SEEDS, SIDES, Evidence
 from tracekit.capture.kho.live import live_item
 from tracekit.capture.kho.state import State, state_item, state_of
 from tracekit.errors import Diagnostic, ParseError
@@ -19,6 +19,7 @@ from tracekit.kho.item import Item, item, range_text, size_text, unreadable
 from tracekit.kho.memory import nowhere
 from tracekit.kho.picture import Span, draw, parse_iomem
 from tracekit.kho.preserved_sum import PreservedMap
+from tracekit.kho.seed_items import seed_item
 from tracekit.kho.tree import PreservedRegion, SubBlob, parse_memblock, parse_tree
 from tracekit.kho.tree_items import remark_items
 
@@ -89,7 +90,10 @@ def tree_item(evidence: Evidence, side: str) -> Item | None:
 def _blobs(evidence: Evidence) -> Item:
     trees = [tree for side in SIDES if (tree := tree_item(evidence, side)) is not None]
     count = sum(len(tree.children) for tree in trees)
-    value = f"{count}" if trees else "none"
+    seeds = [seed_item(_LABEL[side], evidence.files[name]) for side, name in SEEDS.items()
+             if name in evidence.files]  # fmt: skip
+    value = f"{count}" if trees else f"{len(seeds)}" if seeds else "none"
+    trees += seeds
     note = "" if trees else evidence.unseen.get("kho", "")
     return item("Blobs", value, note, trees, amiss=any(tree.amiss for tree in trees))
 
@@ -201,6 +205,11 @@ def as_json(evidence: Evidence, before: Evidence | None = None) -> dict[str, Any
         "regions": {side: [asdict(r) for r in carried_regions(evidence, side)] for side in SIDES},
         "blobs": {
             side: _items_json(tree.children) for side, tree in trees.items() if tree is not None
+        },
+        "seed": {
+            side: _items_json((seed_item(_LABEL[side], evidence.files[name]),))
+            for side, name in SEEDS.items()
+            if name in evidence.files
         },
         "luo": evidence.luo.as_dict() if evidence.luo else None,
         "holders": [asdict(holder) for holder in evidence.holders],

@@ -20,7 +20,13 @@ from tracekit.kmemory.formats import event_formats, header_page
 from tracekit.kmemory.kernel import Kernel
 from tracekit.kmemory.log import dmesg, log_records
 from tracekit.kmemory.machine import About, about, iomem
-from tracekit.kmemory.modules import bpf_symbols, module_symbols, modules, modules_text
+from tracekit.kmemory.modules import (
+    bpf_symbols,
+    module_symbols,
+    module_types,
+    modules,
+    modules_text,
+)
 from tracekit.kmemory.ring import CpuRing
 from tracekit.kmemory.strings import printk_formats
 from tracekit.kmemory.tasks import (
@@ -39,6 +45,7 @@ from tracekit.sysroot import TRACEFS, Sysroot
 __all__ = ["DeadKernel", "DumpTree", "read_dead_kernel"]
 
 _TRACEFS = TRACEFS[0]
+_BTF = "sys/kernel/btf"
 _SAMPLES = 11  # of each clock, over a second
 _SECOND_NS = 10**9
 _NT_GNU_BUILD_ID = 3
@@ -241,7 +248,12 @@ def _tracing(kernel: Kernel, arrays: tuple[TraceArray, ...], files: dict[str, by
     def dynamic() -> None:
         files[f"{_TRACEFS}/dynamic_events"] = "".join(dynamic_events(kernel)).encode()
 
+    def types() -> None:
+        for name, data in module_types(kernel):
+            files[f"{_BTF}/{safe_name(name)}"] = data
+
     _try(kernel, "printk formats", strings)
+    _try(kernel, "modules' types", types)
     _try(kernel, "dynamic events", dynamic)
 
 
@@ -293,7 +305,7 @@ def read_dead_kernel(kernel: Kernel, pids: tuple[int, ...] = ()) -> DeadKernel:
     )
     files["proc/kallsyms"], files["proc/modules"] = _symbols(kernel)
     files["sys/kernel/notes"] = _notes(known.build_id)
-    files["sys/kernel/btf/vmlinux"] = kernel.types.data
+    files[f"{_BTF}/vmlinux"] = kernel.types.data
 
     def log() -> None:
         files["dmesg"] = dmesg(log_records(kernel)).encode()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tracekit.capture.recover.dead_kernel import DeadKernel, DumpTree, place_of, read_dead_kernel
 from tracekit.capture.save.boot_files import Saving, kernel_facts, save_boot
@@ -19,13 +19,14 @@ from tracekit.carriers.memory import PhysicalMemory
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError
 from tracekit.kmemory.arrays import TraceArray, TraceBuffer
 from tracekit.kmemory.kernel import open_kernel
+from tracekit.kmemory.memory import Memory
 from tracekit.kmemory.ring import CpuRing
 from tracekit.kmemory.tasks import Running
 from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter
 from tracekit.session.files import dump_json
 
-__all__ = ["DumpResult", "SavedArray", "recover_dump"]
+__all__ = ["DeadMemory", "DumpResult", "SavedArray", "read_dead", "recover_dump", "save_dead"]
 
 _USER_DATA = 8  # makedumpfile's dump level
 _NAMED = 16  # CPUs in a remark
@@ -153,14 +154,20 @@ def _say_panic(saving: Saving, dead: DeadKernel) -> None:
     )  # fmt: skip
 
 
-def _remarks(saving: Saving, dead: DeadKernel, memory: PhysicalMemory) -> None:
+def _level(memory: PhysicalMemory) -> int | None:
+    """The dump level of a compressed dump; an ELF core does not tell, unless a kernel makes it."""
+    if memory.source.startswith("/proc/"):
+        return 0
+    return memory.level if isinstance(memory, Kdump) else None
+
+
+def _remarks(saving: Saving, dead: DeadKernel, level: int | None) -> None:
     _say_panic(saving, dead)
     missing = dead.kernel.notes.diagnostics()
     for d in missing:
         saving.remarks.add(d.code, d.severity, d.where, d.message)
     if not any(d.code == "dump-incomplete" for d in missing):
         return
-    level = memory.level if isinstance(memory, Kdump) else None
     if level is not None and not level & _USER_DATA:
         return
     made = f"it was written with dump level {level}, which" if level else "dump level 31"
@@ -182,31 +189,65 @@ def recover_dump(
     :class:`~tracekit.errors.NothingToRecover` where that kernel has no trace array.
     """
     with _open(path) as memory:
-        dead = read_dead_kernel(open_kernel(memory, memory.vmcoreinfo), memory.current_pids)
-        if not dead.arrays:
-            missing = "; ".join(d.message for d in dead.kernel.notes.diagnostics())
-            raise NothingToRecover(
-                f"{path}: kernel {dead.about.release} has no trace array that can be read: "
-                f"{missing or 'it was built without tracing'}"
-            )
-        tree = DumpTree(path, dead.files)
-        with SessionWriter.open(session_path) as writer:
-            remarks = Remarks()
-            kernel, at_hand = kernel_facts(tree, remarks)
-            kernel |= {"release": dead.about.release, "machine": dead.about.machine,
-                       "page_size": dead.about.page_size}  # fmt: skip
-            boots = known_boots(writer)
-            index = _same_boot(kernel, boots)
-            boot = max(boots, default=-1) + 1 if index is None else index
-            remarks.where = f"boot {boot}"
-            saving = Saving(tree, writer, boot, remarks, progress, at_hand)
-            arrays = _save_arrays(saving, dead)
-            formats = save_boot(saving, kernel)
-            writer.write(saving.rel("crash.json"), dump_json(_crash(dead, path)))
-            _remarks(saving, dead, memory)
-            writer.set_diagnostics(boot, remarks.diagnostics)
-            writer.finish("recovered")
-            return DumpResult(
-                writer.path, boot, dead.about.release, formats, tuple(arrays), dead.running,
-                dead.panic_cpu, tuple(remarks.diagnostics),
-            )  # fmt: skip
+        return save_dead(read_dead(memory, path), path, session_path, progress, _level(memory))
+
+
+class DeadMemory(Memory, Protocol):
+    """A dead kernel's memory, with the notes that came with it."""
+
+    @property
+    def vmcoreinfo(self) -> bytes:
+        """The note of this name, b'' without one."""
+        ...
+
+    @property
+    def current_pids(self) -> tuple[int, ...]:
+        """The task that each CPU had when a panic stopped it, where that was noted."""
+        ...
+
+
+def read_dead(memory: DeadMemory, source: str) -> DeadKernel:
+    """The kernel in a memory, of which ``source`` is the name. Raises as :func:`recover_dump`."""
+    dead = read_dead_kernel(open_kernel(memory, memory.vmcoreinfo), memory.current_pids)
+    if not dead.arrays:
+        missing = "; ".join(d.message for d in dead.kernel.notes.diagnostics())
+        raise NothingToRecover(
+            f"{source}: kernel {dead.about.release} has no trace array that can be read: "
+            f"{missing or 'it was built without tracing'}"
+        )
+    return dead
+
+
+def save_dead(
+    dead: DeadKernel,
+    source: str,
+    session_path: str | os.PathLike[str],
+    progress: Progress = no_progress,
+    level: int | None = 0,
+) -> DumpResult:
+    """Save a dead kernel into a session.
+
+    ``level``: that with which makedumpfile wrote the dump; None where that is not known. 0 is all
+    of the memory.
+    """
+    tree = DumpTree(source, dead.files)
+    with SessionWriter.open(session_path) as writer:
+        remarks = Remarks()
+        kernel, at_hand = kernel_facts(tree, remarks)
+        kernel |= {"release": dead.about.release, "machine": dead.about.machine,
+                   "page_size": dead.about.page_size}  # fmt: skip
+        boots = known_boots(writer)
+        index = _same_boot(kernel, boots)
+        boot = max(boots, default=-1) + 1 if index is None else index
+        remarks.where = f"boot {boot}"
+        saving = Saving(tree, writer, boot, remarks, progress, at_hand)
+        arrays = _save_arrays(saving, dead)
+        formats = save_boot(saving, kernel)
+        writer.write(saving.rel("crash.json"), dump_json(_crash(dead, source)))
+        _remarks(saving, dead, level)
+        writer.set_diagnostics(boot, remarks.diagnostics)
+        writer.finish("recovered")
+        return DumpResult(
+            writer.path, boot, dead.about.release, formats, tuple(arrays), dead.running,
+            dead.panic_cpu, tuple(remarks.diagnostics),
+        )  # fmt: skip

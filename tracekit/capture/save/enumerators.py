@@ -1,7 +1,7 @@
 """``boots/N/enumerators.json``: the values of names that print formats leave to the reader.
 
 A format has the number of an enumerator only where the kernel was told to put it there
-(``TRACE_DEFINE_ENUM()``); of the others BTF has them.
+(``TRACE_DEFINE_ENUM()``); of the others BTF has them, the kernel's or a module's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 from tracekit.btf import Btf
-from tracekit.errors import ParseError
+from tracekit.errors import ParseError, SourceError
 from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter
 from tracekit.session.files import dump_json
@@ -19,7 +19,8 @@ from tracekit.sysroot import Sysroot
 
 __all__ = ["named_in", "save_enumerators"]
 
-_BTF = "sys/kernel/btf/vmlinux"
+_FOLDER = "sys/kernel/btf"
+_BTF = f"{_FOLDER}/vmlinux"
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _NAME = re.compile(rb"(?<![\w.>])[A-Za-z_]\w{2,}\b(?!\s*\()")
 
@@ -51,8 +52,31 @@ def save_enumerators(
     if data is None:
         return
     try:
-        known |= Btf(data, root.where(_BTF)).enumerators(wanted)
+        types = Btf(data, root.where(_BTF))
+        known |= types.enumerators(wanted)
     except ParseError as error:
         remarks.add("btf-unreadable", "info", _BTF, str(error))
         return
+    known |= _of_modules(root, types, wanted - known.keys(), remarks)
     writer.write(rel, dump_json({"values": known, "asked": sorted(asked | wanted)}))
+
+
+def _of_modules(root: Sysroot, base: Btf, wanted: set[str], remarks: Remarks) -> dict[str, int]:
+    """Those that modules' own types have; one that two have with different values is left out."""
+    found: dict[str, int] = {}
+    unclear: set[str] = set()
+    try:
+        names = root.names(_FOLDER) if wanted else []
+    except SourceError:
+        names = []
+    for rel in (f"{_FOLDER}/{name}" for name in names):
+        data = remarks.get(root, rel, None) if rel != _BTF else None
+        if data is None:
+            continue
+        try:
+            own = Btf(data, root.where(rel), base).enumerators(wanted)
+        except ParseError as error:
+            remarks.add("btf-unreadable", "info", rel, str(error))
+            continue
+        unclear |= {name for name, value in own.items() if found.setdefault(name, value) != value}
+    return {name: value for name, value in found.items() if name not in unclear}

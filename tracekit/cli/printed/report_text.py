@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracekit.cli.printed.kho import handed_over_lines, left_running_lines, step_table
+from tracekit.cli.printed.panic import panic_lines, panic_title
 from tracekit.report.canary import canary_lines
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
@@ -295,6 +296,9 @@ def _diagnostics(report: Report) -> Iterator[RenderableType]:
 
 def _sections(report: Report) -> Iterator[tuple[str, list[RenderableType]]]:
     several = len(report.handovers) > 1
+    for panic in report.panics:
+        title = panic_title(panic, several=len(report.boots) > 2)
+        yield title, list(panic_lines(report, panic))
     for h in report.handovers:
         if h.unfinished:
             where = f"Boot {h.old}: what" if several else "What"

@@ -1,0 +1,70 @@
+"""The section on a panic, as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from tracekit.report.make import Report
+from tracekit.report.panic import LAST_NS, PanicCpu, PanicReport
+from tracekit.text import duration, error_bound, on_one_line, printable
+
+__all__ = ["panic_lines", "panic_title"]
+
+_LINES = 30  # of the kernel log; --json has more
+
+
+def panic_title(panic: PanicReport, *, several: bool) -> str:
+    """What the section is called."""
+    where = "" if panic.cpu is None else f" of cpu {panic.cpu}"
+    return f"{f'Boot {panic.boot}: the' if several else 'The'} panic{where}"
+
+
+def _when(report: Report, panic: PanicReport) -> str:
+    if not panic.first:
+        return "  the kernel log does not say why"
+    said = f"  '{on_one_line(panic.first)}'"
+    if panic.first_ns is None:
+        return f"{said}: no clock tells when"
+    at = duration(report.from_jump(panic.boot, panic.first_ns, leaving=True))
+    text = f"{said} at {at} ({error_bound(panic.error_ns)})"
+    if panic.went_on_ns is None:
+        return text
+    if panic.went_on_ns < 0:
+        return f"{text}, {duration(-panic.went_on_ns)} after the last event"
+    return f"{text}; events went on for {duration(panic.went_on_ns)}"
+
+
+def _cpu(report: Report, panic: PanicReport, cpu: PanicCpu) -> Iterator[Text]:
+    head = Text(f"CPU {cpu.cpu}  ", style="bold")
+    task = "unknown" if cpu.pid is None else "idle" if cpu.pid == 0 else f"{cpu.comm}-{cpu.pid}"
+    head.append(printable(task), style="green")
+    if cpu.panicked:
+        head.append(" panicked", style="bold red")
+    if cpu.last_ns is not None:
+        last = duration(report.from_jump(panic.boot, cpu.last_ns, leaving=True))
+        did = ", ".join(f"{name} {count}" for name, count in cpu.did)
+        head.append(
+            f"  last event {last}; {cpu.events} in its last {duration(LAST_NS)}: {printable(did)}"
+        )
+    else:
+        head.append("  no event")
+    yield head
+    if cpu.open is not None:
+        line = Text("  had begun ", style="dim")
+        line.append(f"{cpu.open.what}: ", style="bold red")
+        line.append(f"{printable(cpu.open.event)}  ", style="cyan")
+        yield line.append(on_one_line(cpu.open.args))
+
+
+def panic_lines(report: Report, panic: PanicReport) -> Iterator[RenderableType]:
+    """What the kernel said, how long events went on after it, and what each CPU did."""
+    yield Text(printable(_when(report, panic)), style="bold")
+    for line in panic.text[:_LINES]:
+        yield Text(f"  {printable(line)}", style="red", no_wrap=True, overflow="ellipsis")
+    if (more := len(panic.text) - _LINES) > 0:
+        yield Text(f"  … {more} more lines: --json has them", style="dim")
+    for cpu in panic.cpus:
+        yield from _cpu(report, panic, cpu)
