@@ -29,7 +29,7 @@ OUT = "/var/lib/tracekit"
 TRACE = f"""
 cd /sys/kernel/tracing
 echo 512 > buffer_size_kb
-echo 'p:mine/opened do_sys_openat2 how=%dx' > dynamic_events
+echo 'p:mine/opened do_sys_openat2 how=%dx' >> dynamic_events
 echo 'p:mine/user /lab/guest/busybox:0x1000 %ax' >> dynamic_events || echo 'no uprobes'
 echo 's:late u64 ns; pid_t who' >> dynamic_events || echo 'no synthetic events'
 mkdir instances/other
@@ -112,7 +112,9 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Result:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Result:
     first = (
-        "touch /etc/kdump.conf\ntracekit setup --crash --apply\n"
+        "touch /etc/kdump.conf\n"
+        "printf '#!/bin/sh\\n' > /usr/local/bin/kdumpctl; chmod +x /usr/local/bin/kdumpctl\n"
+        "tracekit setup --crash --apply\n"
         f"{record('--no-bpf', '--events', 'handover')}"
         "for cpu in 0 1; do\n"
         "    taskset -c $cpu sh -c 'echo in-region $0 > $TK/trace_marker' $cpu\ndone\n"
