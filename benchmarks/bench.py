@@ -3,6 +3,9 @@
 `make bench`. With TRACEKIT_MILLION naming function-1m.tar.zst (1,075,635 events, mostly
 ftrace:function) that capture is used. Without it, tests/captures/same-boot-wide-7.2 (101,519
 events of 137 kinds, most of them distinct: far harder) is taken ten times, by trace-cmd too.
+
+CPU time is compared as well, on that capture, on the wide one as it is, and on a million distinct
+records made of it (distinct.py).
 """
 
 from __future__ import annotations
@@ -20,11 +23,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.distinct import distinct  # noqa: E402
 from tests.support.repeated import repeat  # noqa: E402
 from tests.support.unpack import unpack  # noqa: E402
 
 TRACEKIT = [sys.executable, "-m", "tracekit", "-q"]
 _RUNS = 5
+_CPU_RUNS = 2
+_COPIES, _WIDE = 10, 101_519  # copies of the wide capture, and its events
 
 
 def capture(where: Path) -> Path:
@@ -149,6 +155,59 @@ def compare(session: Path, tree: Path, scratch: Path, times: int) -> None:
     line("events --format kernel", f"{e:.2f} s: {t / e:.2f}x", "")
 
 
+def cpu_of(command: list[str]) -> tuple[float, float, int]:
+    """(CPU seconds, wall-clock seconds, peak resident bytes) of a command, of its best run."""
+    code = (
+        "import resource, subprocess, sys, time; t = time.perf_counter();"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL,"
+        " stderr=subprocess.DEVNULL);"
+        "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print(u.ru_utime + u.ru_stime, time.perf_counter() - t, u.ru_maxrss)"
+    )
+    runs = []
+    for _ in range(_CPU_RUNS):
+        out = subprocess.run(
+            [sys.executable, "-c", code, *command], check=True, capture_output=True, text=True
+        ).stdout.split()
+        runs.append((float(out[0]), float(out[1]), int(out[2]) * 1024))
+    return min(runs)
+
+
+def ratios(what: str, session: Path, traces: list[Path], events: int, scratch: Path) -> None:
+    """CPU time beside that of trace-cmd on the same events, and wall-clock time."""
+    names = " ".join(f"'{trace}'" for trace in traces)
+    report = ["sh", "-c", f"for t in {names}; do trace-cmd report $t; done"]
+    theirs, wall, _ = cpu_of(report) if traces else (0.0, 0.0, 0)
+    line(f"{what}: trace-cmd report", f"{theirs:.2f} s CPU, {wall:.2f} s", "")
+    csv, parquet = scratch / "cpu.csv", scratch / "cpu.parquet"
+    export = [*TRACEKIT, "export", str(session), "--format"]
+    for form, command, aim in (
+        ("kernel", [*TRACEKIT, "events", str(session), "--format", "kernel"], "0.35"),
+        ("json", [*TRACEKIT, "events", str(session), "--format", "json"], "1"),
+        ("csv", [*export, "csv", "-o", str(csv)], "0.4"),
+        ("parquet", [*export, "parquet", "-o", str(parquet)], "0.45"),
+    ):
+        ours, wall, peak = cpu_of(command)
+        ratio = f"{ours / theirs:.2f}x CPU" if theirs else "trace-cmd: not there"
+        each = f"{ours / events * 1e6:.2f} us an event, {peak >> 20} MiB"
+        line(f"{what}: {form}, {ours:.2f} s CPU, {wall:.2f} s, {each}", ratio, aim)
+
+
+def distinct_records(scratch: Path) -> None:
+    """A million distinct records of 137 kinds: see distinct.py."""
+    archive = ROOT / "tests" / "captures" / "same-boot-wide-7.2.tar.zst"
+    unpack(archive, scratch)
+    tree = scratch / "same-boot-wide-7.2" / "old"
+    once, plain = session_of(tree, scratch / "wide"), None
+    if shutil.which("trace-cmd"):
+        plain = scratch / "plain.dat"
+        convert = ["trace-cmd", "convert", "-i", str(tree / "trace.dat"), "-o", str(plain)]
+        run([*convert, "--compression", "none"])
+    traces = distinct(once, plain, scratch / "distinct", _COPIES)
+    ratios("wide", once, [plain] if plain else [], _WIDE, scratch)
+    ratios("distinct", scratch / "distinct", traces, _WIDE * _COPIES, scratch)
+
+
 def growth(session: Path, scratch: Path, events: int) -> None:
     """Time and memory of an export of the data 1, 5, 10 and 20 times over."""
     out = str(scratch / "many.parquet")
@@ -185,6 +244,8 @@ def main() -> None:
         export = [*TRACEKIT, "export", str(session), "--format", "parquet"]
         _, peak = peak_of([*export, "-o", str(scratch / "peak.parquet")])
         line("peak memory of that export, against the region", f"{peak / region:.2f}x", "3x")
+        ratios(found["event"], session, [tree / "trace.dat"] * times, found["events"], scratch)
+        distinct_records(scratch)
         growth(scratch / "once", scratch, found["events"] // times)
         h, d = best([*TRACEKIT, "--help"], [*TRACEKIT, "demo"])
         line("tracekit --help", f"{h:.2f} s", "0.2 s")

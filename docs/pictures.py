@@ -6,6 +6,9 @@ import asyncio
 from importlib.resources import as_file, files
 from pathlib import Path
 
+import tracekit
+from tracekit.drawing.plot import standalone
+from tracekit.report.critical.blame import blame
 from tui.app import TracekitApp
 
 _HERE = Path(__file__).parent
@@ -36,6 +39,9 @@ def main() -> None:
     with as_file(files("tracekit") / "demo" / "handover.tar.zst") as session:
         for name, (size, keys) in _PICTURES.items():
             asyncio.run(draw(session, name, size, keys))
+        recording = tracekit.open(session)
+        report = recording.report()
+        (_HERE / "plot.svg").write_text(standalone(report, blame(recording, report)))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_commands_in_the_readme_exist() -> None:
     text = (ROOT / "README.md").read_text()
-    commands = set(re.findall(r"^\s*tracekit (\w+)", text, re.M))
+    commands = set(re.findall(r"^\s*tracekit ([\w-]+)", text, re.M))
     assert commands >= {
         "show",
         "doctor",

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracekit.analysis.analysis import Analysis
 from tracekit.ftrace.columns import as_arrow, as_numpy
-from tracekit.query.match import Names, read
-from tracekit.query.scan import refine
-from tracekit.report.make import Report, make_report
+from tracekit.notebook import html_table, html_text
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.when.dates import parse_date
+from tracekit.timeline.when.moments import relative
+
+if TYPE_CHECKING:  # slow to import, and events are shown without
+    from tracekit.named import Named
+    from tracekit.report.make import Report
 
 __all__ = ["Recording"]
 
@@ -27,15 +34,58 @@ class Recording(Events):
 
     ``timeline`` is all of it as one Arrow table; :meth:`table` gives a part of it,
     :meth:`batches` streams it, :meth:`event` has one event's arguments as typed columns, and
-    :meth:`report` says where the time went.
+    :meth:`report` says where the time went. ``analysis`` is what is derived from the events.
     """
 
     def select(self, wanted: Filter) -> _Array:
         """Indices of the rows that meet the filter, in order; all but its ``grep``."""
+        wanted = self.resolved(wanted)
         rows = super().select(wanted)
         if wanted.where:
+            from tracekit.query.match import Names, read
+            from tracekit.query.scan import refine
+
             rows = refine(self, read(wanted.where, Names.of(self)), rows)
         return rows
+
+    def row_batches(self, wanted: Filter, size: int = _CHUNK) -> Iterator[_Array | slice]:
+        """The rows that meet the filter, at most ``size`` at a time; adjacent ones as a slice."""
+        if wanted.grep is not None:
+            yield from (rows for rows, _ in self.batches(wanted, size=size))
+            return
+        selected = self.select(wanted)
+        for start in range(0, len(selected), size):
+            rows = selected[start : start + size]
+            first, last = int(rows[0]), int(rows[-1])
+            yield slice(first, last + 1) if last - first == len(rows) - 1 else rows
+
+    def resolved(self, wanted: Filter) -> Filter:
+        """The filter with the time in place of a name in ``since`` and ``until``.
+
+        Names are those of phases, ``jump``, texts written to ``trace_marker`` and notes:
+        ``since`` is where the first so called begins, ``until`` where the last ends.
+        """
+        since, until = (
+            self._instant(text, wanted.boots, late=late)
+            for text, late in ((wanted.since, False), (wanted.until, True))
+        )
+        return replace(wanted, since=since, until=until)
+
+    def _instant(
+        self, text: int | str | None, boots: frozenset[int], *, late: bool
+    ) -> int | str | None:
+        if not isinstance(text, str) or parse_date(text) is not None:
+            return text
+        from tracekit.named import instant
+
+        ns = relative(text)
+        return instant(text, self._names, boots, late=late) if ns is None else ns
+
+    @cached_property
+    def _names(self) -> list[Named]:
+        from tracekit.named import names_of
+
+        return names_of(self, self.report())
 
     def batches(
         self, wanted: Filter | None = None, *, args: bool = True, size: int = _CHUNK
@@ -54,6 +104,18 @@ class Recording(Events):
                 rows, table = rows[keep], table.filter(as_arrow(keep))
             yield rows, table
 
+    def chosen(self, wanted: Filter) -> _Array:
+        """Indices of the rows that meet the filter, in order, its ``grep`` too."""
+        if wanted.grep is None:
+            return self.select(wanted)
+        parts = [rows for rows, _ in self.batches(wanted)]
+        return np.concatenate([np.empty(0, np.int64), *parts])
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """Spans, states, wakeups, calls and statistics; see docs/python.md."""
+        return Analysis(self, self.chosen, self.resolved)
+
     @staticmethod
     def _grep(table: pa.Table, wanted: Filter) -> _Array:
         assert wanted.grep is not None
@@ -66,6 +128,16 @@ class Recording(Events):
         keep: _Array = np.array([*hits, False])[where.reshape(-1)]
         return keep
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: the kernels; nothing is decoded for it."""
+        rows = [(boot.index, boot.release, boot.cpus or "") for boot in self.boots]
+        path = html_text(self.session.path)
+        about = "<code>report()</code>, <code>timeline</code>, <code>event(name)</code>"
+        table = html_table(("boot", "kernel", "CPUs"), rows)
+        return f"<p><b>Recording</b> {path}: {about}</p>{table}"
+
     def report(self) -> Report:
         """The report: gap, blackout, phases, completeness."""
+        from tracekit.report.make import make_report
+
         return make_report(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tracekit.browse.stretches import Kind
+from tracekit.analysis.stretches import Kind
 
 __all__ = ["GLYPHS", "MEANINGS", "MISSING", "Sign"]
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.session_trees import stats
 from tests.support.sessions import missing
+from tracekit.analysis.stretches import LOSSES, Stretch
 from tracekit.browse.open import Opened, open_recording
-from tracekit.browse.stretches import LOSSES, Stretch
 from tracekit.session import Session
 
 STEP = 10_000_000  # ns between two events of CPU 0

@@ -104,7 +104,7 @@ def test_the_handover_that_ships(cpu: int) -> None:
 
 
 def test_no_switches_no_turns() -> None:
-    from tracekit.browse.stretches import Stretch, Stretches
+    from tracekit.analysis.stretches import Stretch, Stretches
 
     rows, none = np.arange(4, dtype=np.uint32), np.empty(0, np.uint32)
     boots, ts = np.zeros(4, np.uint8), np.arange(4) * 10

@@ -10,9 +10,9 @@ import pytest
 from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.sessions import missing
 from tests.support.sessions.missing import END, OFFLINE, ONLINE, START
+from tracekit.analysis.stretches import Stretch
 from tracekit.browse.open import open_recording
 from tracekit.browse.stopped_cpus import stops_of
-from tracekit.browse.stretches import Stretch
 
 
 def stops(path: Path) -> dict[int, list[Stretch]]:

@@ -42,7 +42,8 @@ def on_a_terminal(*words: object) -> bytes:
     ["report {s}", "report {s} --json", "events {s}", "events {s} --format kernel",
      "events {s} --format json --to -1s", "export {s} --format csv -o -", "-v report {s}",
      "-v events {s} --where prev_comm=3", "events {s} --where 'cpu = nonsense'",
-     "report {s}/boots"],
+     "report {s}/boots", "blame {s}", "critical-chain {s} --all", "plot {s} -o -",
+     "report {s} --format openmetrics", "report {s} --format otlp"],
 )  # fmt: skip
 def test_a_session(hostile: Path, words: str) -> None:
     out = on_a_terminal(*shlex.split(words.format(s=hostile)))

@@ -12,7 +12,7 @@ import pytest
 from tests.support.imports import sources
 from tests.support.machine_trees import new_machine, old_machine
 
-HEAVY = ("numpy", "pandas", "pyarrow", "textual")
+HEAVY = ("numpy", "pandas", "pyarrow", "textual", "duckdb")
 TARGET = (
     "capture",
     "carriers",
@@ -60,7 +60,8 @@ def test_every_module_can_be_imported() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "setup", "record", "handover", "recover", "snapshot"]
+    "command",
+    ["doctor", "setup", "record", "handover", "recover", "snapshot", "events", "export", "sql"],
 )
 def test_the_commands_explain_themselves(command: str) -> None:
     done = tracekit(command, "--help")

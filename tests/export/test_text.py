@@ -16,6 +16,7 @@ from tracekit.export.lines import (
     KERNEL_COUNT,
     KERNEL_SECONDS,
     SIGNED_SECONDS,
+    coded_texts,
     combined,
     join_lines,
 )
@@ -58,7 +59,8 @@ def test_the_kernels_times(values: list[int], in_ns: bool) -> None:
     mode = KERNEL_SECONDS if in_ns else KERNEL_COUNT
     empty = context("", 0, 0, 0, 0, 0, in_ns)
     head = empty[: -len(f"{0:5d}.{0:06d}: " if in_ns else f"{0:12d}: ")]
-    text = join_lines(mode, np.array(values, np.uint64), (codes, [head]), (codes, [": x"]))
+    heads, tails = coded_texts(codes, [head]), coded_texts(codes, [": x"])
+    text = join_lines(mode, np.array(values, np.uint64), heads, tails)
     expected = [context("", 0, 0, 0, 0, ts, in_ns) + "x" for ts in values]
     assert text.decode().splitlines() == expected
 
@@ -67,7 +69,8 @@ def test_the_kernels_times(values: list[int], in_ns: bool) -> None:
 def test_signed_seconds(values: list[int]) -> None:
     codes = np.arange(len(values), dtype=np.int32)
     names = [f" {i}\u00b5" for i in range(len(values))]
-    text = join_lines(SIGNED_SECONDS, np.array(values, np.int64), (codes, names), (codes, names))
+    column = coded_texts(codes, names)
+    text = join_lines(SIGNED_SECONDS, np.array(values, np.int64), column, column)
     expected = [
         f"{f'{chr(45) if v < 0 else chr(43)}{abs(v) // 10**9}':>5}.{abs(v) % 10**9:09d}{n}{n}"
         for v, n in zip(values, names, strict=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 import zstandard
 
+from tests.fuzz.native_seeds import native_seeds
 from tests.fuzz.targets import HERE
 from tests.support.bpf_records import packed, record
 from tests.support.btf_writer import FUNC, FUNC_PROTO, INT, PTR, STRUCT, UNION, Writer
@@ -34,6 +35,7 @@ from tests.support.memory.kdump_writer import (
     write_kdump,
 )
 from tests.support.ring.region_strategies import LAYOUTS, Script, Step
+from tests.support.sessions.trace_dat_writer import as_version_7
 from tests.support.unpack import unpack
 from tracekit.browse.index.codec import decode
 from tracekit.browse.index.load import ABOUT, INDEX, About
@@ -44,6 +46,8 @@ from tracekit.session import Session
 from tracekit.session.canary import PAGE, Canary, Change, Findings, Physical
 from tracekit.session.manifest import Manifest
 from tracekit.session.packed import frame
+from tracekit.trace_dat.compose import CpuPages, Section, compose
+from tracekit.trace_dat.layout import TraceDat
 
 _EVENTS = (
     "sched/sched_switch", "irq/softirq_entry", "kmem/mm_page_alloc", "timer/hrtimer_start",
@@ -347,16 +351,15 @@ def _rings() -> _Seeds:
         yield "region_patches", bytes([number]) + patch * 2
 
 
-def _native() -> _Seeds:
-    records = struct.pack("<6H", 0, 16, 16, 24, 40, 16)
-    payload = struct.pack("<HBBiHH4s", 1, 0, 0, 7, 8, 6, b"abc\0") * 4
-    for mode in range(4):
-        yield "native_columns", struct.pack("<BbHHbBB", 3, mode, 8, 4, 8, 1, 1) + records + payload
-    for mode in range(3):
-        stamps = struct.pack("<2Q", 1_234_567_890, (1 << 64) - 5)
-        column = b"\2" + b"\0\1" + b"\0\2\3" + b"abc"
-        yield "native_lines", struct.pack("<bB", mode, 2) + stamps + column * 2
-    yield "native_counter", struct.pack("<iB", 1, 5)
+def _trace_dats() -> _Seeds:
+    dat = TraceDat(6, 4096, ftrace_events=[b"name: print\n"], cpus=1, clock="[local]")
+    pages, out = CpuPages(1, lambda: [bytes(4096)]), io.BytesIO()
+    compose(dat, [Section("", {0: pages}), Section("tk", {0: pages})], out, lambda count: None)
+    yield "trace_dat", out.getvalue()
+    with TemporaryDirectory() as where:
+        (file := Path(where) / "6.dat").write_bytes(out.getvalue())
+        for compression in ("none", "zlib", "magicless"):
+            yield "trace_dat", as_version_7(file, compression)
 
 
 def main() -> None:
@@ -367,7 +370,15 @@ def main() -> None:
         *(seed for maker in makers for seed in maker(session)),
         *(
             seed
-            for maker in (_index, _archives, _dead_kernels, _crossing, _rings, _native)
+            for maker in (
+                _index,
+                _archives,
+                _dead_kernels,
+                _crossing,
+                _rings,
+                native_seeds,
+                _trace_dats,
+            )
             for seed in maker()
         ),
     ]:

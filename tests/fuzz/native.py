@@ -68,7 +68,7 @@ def build() -> dict[str, str]:
     include = f"-I{sysconfig.get_path('include')}"
     limited = "-DPy_LIMITED_API=0x030B0000"
     own = ROOT / "tests/fuzz/libfuzzer.c"
-    headers = list((ROOT / "tracekit/_native").glob("*.h"))
+    headers = list((ROOT / "tracekit/_native").rglob("*.h"))
     driver = BUILD / f"{_LIBFUZZER}.so"
     if _older(driver, [own]):
         whole = ("-Wl,--whole-archive", fuzzer, "-Wl,--no-whole-archive")

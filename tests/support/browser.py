@@ -73,6 +73,8 @@ class Page:
         self._socket = socket
         self._last = 0
         self._received = ""  # what the page's own sockets brought it: the terminal's output
+        self.requests: list[str] = []  # the addresses that it asked for
+        self.complaints: list[str] = []  # errors and messages on its console
 
     async def call(self, method: str, **params: Any) -> Any:
         """Call a method of the protocol, wait for its answer."""
@@ -86,9 +88,20 @@ class Page:
                 if frame["opcode"] == 2:
                     data = base64.b64decode(data).decode("utf-8", "replace")
                 self._received += data
+            self._note(answer)
             if answer.get("id") == self._last:
                 assert "error" not in answer, answer
                 return answer["result"]
+
+    def _note(self, message: dict[str, Any]) -> None:
+        """Keep what the page asks for, and what it complains of."""
+        about = message.get("params", {})
+        if message.get("method") == "Network.requestWillBeSent":
+            self.requests.append(about["request"]["url"])
+        elif message.get("method") in (
+            "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded",
+        ):  # fmt: skip
+            self.complaints.append(json.dumps(about)[:500])
 
     async def value(self, expression: str) -> Any:
         """What a JavaScript expression is worth."""
@@ -148,7 +161,8 @@ async def open_page(url: str, profile: Path) -> AsyncIterator[Page]:
             target = next(p for p in pages if p["type"] == "page")["webSocketDebuggerUrl"]
             async with http.ws_connect(target, max_msg_size=0) as socket:
                 page = Page(socket)
-                await page.call("Network.enable")
+                for domain in ("Network", "Runtime", "Log"):
+                    await page.call(f"{domain}.enable")
                 await page.call("Page.navigate", url=url)
                 yield page
     finally:

@@ -15,7 +15,7 @@ from tracekit.spans import filled
 from tracekit.timeline.shared import CpuShares, Writer, share_out
 
 PAGE = 4096
-SECOND = 10**9
+SECOND = 10**9 + 7  # about: whole ones would be jiffies
 
 
 def ring(
@@ -95,6 +95,23 @@ def test_a_clock_that_goes_on() -> None:
     assert counts(shared(after_firmware, writer(), writer(5), clock="x86-tsc")) == [5, 2]
     unknown = shared(stamps, writer(), writer(), clock="x86-tsc")
     assert not unknown.told and counts(unknown) == [0, 0] and unknown.strange
+
+
+@pytest.mark.parametrize(
+    ("stamps", "parts"),
+    [
+        ([460, 470, 480, 490, 510], [0, 5]),  # reset: all before the zero is the new kernel's
+        ([100, 210, 230, 470, 490, 510], [3, 3]),
+        ([100, 210, 230], [3, 0]),
+        ([100, 210, 230, 510], [3, 1]),
+    ],
+)
+def test_a_zero_that_is_too_late(stamps: list[int], parts: list[int]) -> None:
+    """Ticks were lost before the TSC was found. The old kernel's last sample is at 200."""
+    late = Writer(zero=500, late=True)
+    assert counts(shared(stamps, Writer(last=200), late, clock="x86-tsc")) == parts
+    unknown = [sum(s < 500 for s in stamps), sum(s >= 500 for s in stamps)]
+    assert counts(shared(stamps, Writer(), late, clock="x86-tsc")) == unknown
 
 
 def test_sub_buffers_that_could_not_be_read() -> None:

@@ -106,6 +106,18 @@ def test_what_only_the_kernels_copy_has(trees: Path, capture: Callable[[str], Pa
     assert account(again, 0) == account(recording, 0)
 
 
+def test_the_kernels_copy_alone(trees: Path, capture: Callable[[str], Path]) -> None:
+    """No region: what the copy counted and its pages do not have is lost."""
+    region = (capture(CAPTURE) / "new/proc/kcore").read_bytes()[-(4 << 20) :]
+    new, old = trees / "new", region[0x203000 : 0x203000 + 52 * 4096]
+    (new / TK / "backup/per_cpu/cpu0/trace_pipe_raw").write_bytes(old)
+    shutil.rmtree(new / "sys/firmware", ignore_errors=True)
+    shutil.rmtree(new / "sys/kernel/debug/kho", ignore_errors=True)
+    (new / "proc/kcore").unlink()
+    recording = made(trees)
+    assert account(recording, 0) == [(0, OLD_CPU1, COUNTED[0] - OLD_CPU1, False)]
+
+
 def made_again(trees: Path) -> Recording:
     """A second run, which finds the copy consumed."""
     for pipe in (trees / "new" / TK / "backup").glob("per_cpu/*/trace_pipe_raw"):

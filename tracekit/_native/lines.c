@@ -5,7 +5,7 @@
  */
 #include "native.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 enum { KERNEL_SECONDS, KERNEL_COUNT, SIGNED_SECONDS };
 #define TIME_MAX 32
@@ -17,22 +17,50 @@ struct texts {
 	Py_ssize_t count;
 };
 
+/* Decimal digits, at least `least` of them, with `fill` before; returns where they end. */
+static char *write_digits(char *out, uint64_t value, int least, char fill)
+{
+	char digits[TIME_MAX], *p = digits + sizeof(digits);
+	size_t size;
+
+	do
+		*--p = (char)('0' + value % 10);
+	while (value /= 10);
+	while (digits + sizeof(digits) - p < least)
+		*--p = fill;
+	size = (size_t)(digits + sizeof(digits) - p);
+	memcpy(out, p, size);
+	return out + size;
+}
+
 static int write_time(char *out, uint64_t ts, int mode)
 {
-	if (mode == KERNEL_COUNT)
-		return snprintf(out, TIME_MAX, "%12llu", (unsigned long long)ts);
-	if (mode == KERNEL_SECONDS) {
+	char *end;
+
+	if (mode == KERNEL_COUNT) {
+		end = write_digits(out, ts, 12, ' ');
+	} else if (mode == KERNEL_SECONDS) {
 		uint64_t us = ts / 1000 + (ts % 1000 >= 500);
-		return snprintf(out, TIME_MAX, "%5llu.%06llu", (unsigned long long)(us / 1000000),
-				(unsigned long long)(us % 1000000));
+
+		end = write_digits(out, us / 1000000, 5, ' ');
+		*end++ = '.';
+		end = write_digits(end, us % 1000000, 6, '0');
+	} else {
+		int negative = (int64_t)ts < 0;
+		uint64_t ns = negative ? 0 - ts : ts, seconds = ns / 1000000000;
+		int digits = 1;
+
+		for (uint64_t more = seconds; more >= 10; more /= 10)
+			digits++;
+		end = out;
+		for (; end - out < 4 - digits; end++)
+			*end = ' ';
+		*end++ = negative ? '-' : '+';
+		end = write_digits(end, seconds, 1, ' ');
+		*end++ = '.';
+		end = write_digits(end, ns % 1000000000, 9, '0');
 	}
-	int negative = (int64_t)ts < 0;
-	uint64_t ns = negative ? 0 - ts : ts;
-	char seconds[TIME_MAX];
-	snprintf(seconds, sizeof(seconds), "%c%llu", negative ? '-' : '+',
-		 (unsigned long long)(ns / 1000000000));
-	return snprintf(out, TIME_MAX, "%5s.%09llu", seconds,
-			(unsigned long long)(ns % 1000000000));
+	return (int)(end - out);
 }
 
 static size_t put(char *out, const struct texts *t, Py_ssize_t row)
@@ -123,5 +151,105 @@ static PyObject *native_lines(PyObject *self, PyObject *args)
 	return result;
 }
 
+enum { MOST_PARTS = 16 };
+
+/* What a part of every line is: texts by code, numbers (signed or not), or the same text. */
+struct part {
+	Py_buffer buffers[3];
+	int taken;
+	int kind; /* 't', 'i', 'u', 's' */
+	struct texts texts;
+};
+
+static int64_t part_take(struct part *p, PyObject *item, Py_ssize_t n)
+{
+	Py_buffer *b = p->buffers;
+
+	if (PyTuple_Check(item) && PyTuple_Size(item) == 3) {
+		if (!PyArg_ParseTuple(item, "y*y*y*", &b[0], &b[1], &b[2]))
+			return -1;
+		p->taken = 3;
+		p->kind = 't';
+		p->texts = (struct texts){b[0].buf, b[1].buf, b[2].buf, b[1].len / 8 - 1};
+		if (b[0].len == n * 4 && p->texts.count >= 0)
+			return texts_check(&p->texts, n, b[2].len);
+	} else if (PyTuple_Check(item)) {
+		if (!PyArg_ParseTuple(item, "Cy*", &p->kind, &b[0]))
+			return -1;
+		p->taken = 1;
+		if (p->kind == 's')
+			return n * (int64_t)b[0].len;
+		if ((p->kind == 'i' || p->kind == 'u') && b[0].len == n * 8)
+			return n * TIME_MAX;
+	}
+	PyErr_SetString(PyExc_ValueError, "a part that has not so many rows, or is none");
+	return -1;
+}
+
+static char *part_put(char *out, const struct part *p, Py_ssize_t row)
+{
+	const uint64_t *numbers = p->buffers[0].buf;
+
+	switch (p->kind) {
+	case 't': return out + put(out, &p->texts, row);
+	case 's':
+		memcpy(out, p->buffers[0].buf, (size_t)p->buffers[0].len);
+		return out + p->buffers[0].len;
+	case 'i':
+		if ((int64_t)numbers[row] < 0) {
+			*out++ = '-';
+			return write_digits(out, 0 - numbers[row], 1, ' ');
+		}
+		/* fallthrough */
+	default: return write_digits(out, numbers[row], 1, ' ');
+	}
+}
+
+static PyObject *joined(const struct part *parts, Py_ssize_t count, Py_ssize_t n, int64_t room)
+{
+	char *start = malloc((size_t)room + 1), *out = start;
+	PyObject *bytes;
+
+	if (!start)
+		return PyErr_NoMemory();
+	Py_BEGIN_ALLOW_THREADS
+	for (Py_ssize_t row = 0; row < n; row++)
+		for (Py_ssize_t i = 0; i < count; i++)
+			out = part_put(out, &parts[i], row);
+	Py_END_ALLOW_THREADS
+	bytes = PyBytes_FromStringAndSize(start, out - start);
+	free(start);
+	return bytes;
+}
+
+static PyObject *native_join(PyObject *self, PyObject *args)
+{
+	struct part parts[MOST_PARTS] = {0};
+	PyObject *items, *result = NULL;
+	Py_ssize_t n, count;
+	int64_t room = 0;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "nO!", &n, &PyTuple_Type, &items))
+		return NULL;
+	count = PyTuple_Size(items);
+	if (n < 0 || n > INT32_MAX || count > MOST_PARTS) {
+		PyErr_SetString(PyExc_ValueError, "too many rows or parts");
+		return NULL;
+	}
+	for (Py_ssize_t i = 0; i < count && room >= 0; i++) {
+		int64_t size = part_take(&parts[i], PyTuple_GetItem(items, i), n);
+
+		room = size < 0 ? -1 : room + size;
+	}
+	if (room >= 0)
+		result = joined(parts, count, n, room);
+	for (Py_ssize_t i = 0; i < count; i++)
+		for (int b = 0; b < parts[i].taken; b++)
+			PyBuffer_Release(&parts[i].buffers[b]);
+	return result;
+}
+
 NATIVE_MODULE(lines, "Events as lines of text.",
-	      {"lines", native_lines, METH_VARARGS, "lines(mode, stamps, head, tail) -> text"})
+	      {"lines", native_lines, METH_VARARGS, "lines(mode, stamps, head, tail) -> text"},
+	      {"join", native_join, METH_VARARGS, "join(rows, parts) -> text"})

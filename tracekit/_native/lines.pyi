@@ -15,3 +15,8 @@ def lines(mode: int, stamps: _Buffer, head: _Texts, tail: _Texts, /) -> bytes:
     Texts are (a code i32 for every row, i64 offsets, values). ``mode`` 0: head, the kernel's
     seconds and microseconds, tail; 1: head, the plain count, tail; 2: signed seconds, head, tail.
     """
+
+_Part: TypeAlias = _Texts | tuple[str, _Buffer]
+
+def join(rows: int, parts: tuple[_Part, ...], /) -> bytes:
+    """For every row its parts: texts, ``("i", numbers i64)``, ``("u", u64)``, ``("s", a text)``."""

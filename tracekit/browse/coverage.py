@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracekit.browse.ring_record import RingRecord, ring_records
+from tracekit.analysis.ring_record import RingRecord, ring_records
+from tracekit.analysis.stretches import ENDLESS, LOSSES, Stretch, layered
 from tracekit.browse.stopped_cpus import stops_of
-from tracekit.browse.stretches import ENDLESS, Stretch, layered
 from tracekit.query.groups import Index
 from tracekit.recording import Recording
 from tracekit.timeline.boot import Boot
 
-__all__ = ["coverage"]
+__all__ = ["coverage", "losses_of"]
 
 _BEFORE = "before the record begins"
 _DARK = "after the jump, before the next kernel recorded"
@@ -58,6 +58,15 @@ def coverage(
             layers[cpu] += _of_boot(recorded, cpu, stops.get(cpu, ()), first=not number)
             pause()
     return {cpu: layered(mine) for cpu, mine in layers.items()}
+
+
+def losses_of(recording: Recording) -> dict[int, list[tuple[int, int]]]:
+    """CPU -> stretches of the axis (ns) in which there were events that are lost."""
+    covered = coverage(recording, Index(recording)) if len(recording) else {}
+    return {
+        cpu: [(s.start_ns, s.end_ns) for s in stretches if s.kind in LOSSES]
+        for cpu, stretches in covered.items()
+    }
 
 
 def _cpus(recorded: _Recorded) -> set[int]:

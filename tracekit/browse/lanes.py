@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.browse.stretches import Stretch, Stretches, together
+from tracekit.analysis.stretches import Stretch, Stretches, together
 from tracekit.browse.turn_rows import turn_rows
 from tracekit.query.groups import Index
 from tracekit.query.selection import Selection, among

@@ -21,10 +21,12 @@ from typing import IO
 import numpy as np
 
 import tracekit
+from tracekit.analysis.analysis import Analysis
+from tracekit.analysis.losses import Losses
+from tracekit.analysis.stretches import Stretch
 from tracekit.browse.coverage import coverage
 from tracekit.browse.index import build
 from tracekit.browse.index.load import INDEX, load
-from tracekit.browse.stretches import Stretch
 from tracekit.errors import Diagnostic
 from tracekit.interpreter import python_command
 from tracekit.query.groups import Index, cell_counts, cell_edges
@@ -39,7 +41,7 @@ from tracekit.session.derived import (
     sweep_derived,
 )
 
-__all__ = ["MANY", "Opened", "open_recording"]
+__all__ = ["MANY", "Opened", "open_events", "open_recording"]
 
 Progress = Callable[[str, float | None], None]
 #: An index is kept from this many events on: decoding them takes a second, and 200 bytes each.
@@ -64,6 +66,13 @@ class Opened:
     index: Index
     coverage: Mapping[int, Sequence[Stretch]]
     maps: Sequence[mmap.mmap] = ()
+
+    def __post_init__(self) -> None:
+        """What is derived from the events goes by the same index and losses."""
+        losses = Losses.of_stretches(self.coverage)
+        self.recording.analysis = Analysis(
+            self.recording, self.recording.chosen, self.recording.resolved, self.index, losses
+        )
 
     def warm_up(self, pause: Callable[[], None]) -> None:
         """Read what every picture needs: symbols, tasks' names, the axis in coarse steps.
@@ -117,6 +126,17 @@ def open_recording(path: str | PathLike[str], progress: Progress, *, many: int =
         return kept
     report = replace(kept.report, diagnostics=(*kept.report.diagnostics, note))
     return replace(kept, report=report)
+
+
+def open_events(path: str | PathLike[str], progress: Progress, *, many: int = MANY) -> Recording:
+    """The events of a session, from its index if it may have ``many`` of them.
+
+    As :func:`open_recording`, for those who do not need all that a picture does.
+    """
+    session = Session.open(path)
+    if _at_most(session) < many:
+        return tracekit.open(session)
+    return open_recording(path, progress, many=many).recording
 
 
 def _remark(message: str) -> Diagnostic:

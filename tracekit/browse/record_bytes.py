@@ -21,6 +21,8 @@ from tracekit.recording import Recording
 from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.bpf_records import PRINTED, carrier_of
 from tracekit.timeline.saved.bpf_format import LAYOUT, PROBE_ID, is_probe
+from tracekit.timeline.when.dates import utc
+from tracekit.timeline.when.wall_clock import why_unknown
 
 __all__ = ["FieldAt", "FileLocation", "RecordLocation", "Stamp", "latency_flags", "locate_record"]
 
@@ -75,7 +77,8 @@ class Stamp:
 
     ``ns`` is its place on the session's axis, None if the clock does not count time, and
     ``error_ns`` the bound for its error relative to the jump, None if there is none. ``method``
-    says what that rests on.
+    says what that rests on. ``time`` is when it was in UTC, to ``time_error_ns``, by
+    ``time_basis``; None if that is unknown, and ``time_basis`` then says why.
     """
 
     raw: int
@@ -84,6 +87,9 @@ class Stamp:
     ns: int | None
     error_ns: int | None
     method: str
+    time: str | None
+    time_error_ns: int | None
+    time_basis: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,14 +254,15 @@ class _Carrier:
 def _stamp(recording: Recording, row: int, boot: Boot, buffer: Buffer) -> Stamp:
     axis, model = recording.axis, recording.axis.clocks.get(boot.index)
     number = int(recording.rows.buffer[row])
-    relation = axis.relations.get(number)
+    relation, wall = axis.relations.get(number), recording.walls.get(boot.index)
+    loose = 0 if relation is None else relation.error_ns
     clock = buffer.clock or UNKNOWN
     unit: str = model.unit if model is not None else "unknown"
     error = model.error_ns if model is not None and axis.timed(boot.index) else None
     method = model.method if model is not None else ""
     if relation is not None:
         unit, method = "ns", f"{method}; {clock} by {relation.method}"
-        error = None if error is None else error + relation.error_ns
+        error = None if error is None else error + loose
     return Stamp(
         raw=int(recording.rows.ts_raw[row]),
         clock=clock,
@@ -263,6 +270,9 @@ def _stamp(recording: Recording, row: int, boot: Boot, buffer: Buffer) -> Stamp:
         ns=int(axis.ts_ns[row]) if axis.timed(boot.index) else None,
         error_ns=error if axis.placed(boot.index) else None,
         method=method,
+        time=None if wall is None else utc(int(axis.ts_ns[row]) + wall.offset_ns),
+        time_error_ns=None if wall is None else wall.error_ns + loose,
+        time_basis=why_unknown(axis, boot) if wall is None else wall.basis,
     )
 
 

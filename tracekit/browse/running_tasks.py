@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.stretches import ENDLESS, Stretches
 from tracekit.browse.lanes import SWITCH, Lane
-from tracekit.browse.stretches import ENDLESS, Stretches
 from tracekit.query.selection import among
 from tracekit.recording import Recording
 
-__all__ = ["MOST_TURNS", "Turns", "turns_in"]
+__all__ = ["MOST_TURNS", "Turns", "task_turns", "turns_in"]
 
 _Array = npt.NDArray[Any]
 MOST_TURNS = 20_000  # switches that a picture is made of
@@ -56,14 +56,14 @@ def turns_in(recording: Recording, lane: Lane, times: Sequence[int]) -> Turns | 
     if not len(rows):
         nothing = np.zeros(cells)
         return Turns(nothing, nothing, np.full(cells, -1), [])
-    begins, codes = _turns(recording, lane, rows)
+    begins, codes = task_turns(recording, lane, rows)
     ran, task = np.unique(codes, return_inverse=True)
     pids = ran.astype(np.uint32).astype(np.int32).tolist()
     tasks = list(zip((ran >> 32).tolist(), pids, strict=True))
     return _by_cell(edges, begins, np.where(codes < 0, -1, task.reshape(-1)), tasks)
 
 
-def _turns(recording: Recording, lane: Lane, rows: _Array) -> tuple[_Array, _Array]:
+def task_turns(recording: Recording, lane: Lane, rows: _Array) -> tuple[_Array, _Array]:
     """(when each turn begins, ns; its task, boot << 32 | pid, or -1 if it is not known).
 
     ``rows`` bound the turns; the last begins one too.

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.browse.stretches import Stretch
+from tracekit.analysis.kprobe_events import kprobes
+from tracekit.analysis.stretches import Stretch
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.query.groups import Index
 from tracekit.query.selection import among
 from tracekit.recording import Recording
-from tracekit.report.milestones import kprobes
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.saved.bpf_format import PROBE_ID
 

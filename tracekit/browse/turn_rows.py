@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.browse.stretches import Stretches
+from tracekit.analysis.stretches import Stretches
 from tracekit.query.selection import among
 
 __all__ = ["turn_rows"]

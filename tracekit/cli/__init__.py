@@ -19,13 +19,18 @@ from typing import Any
 import click
 
 from tracekit.cli import common
-from tracekit.cli.streams import discard_output, mask_writing, prepare_streams, reader_is_gone
+from tracekit.cli.printed.streams import (
+    discard_output,
+    mask_writing,
+    prepare_streams,
+    reader_is_gone,
+)
 from tracekit.errors import SourceError, TracekitError, explained
 from tracekit.text import printable
 
 __all__ = ["cli", "main"]
 
-# name -> the line in `tracekit --help`; the module of that name holds `command`
+# name -> the line in `tracekit --help`; the module of that name (- is _) holds `command`
 _COMMANDS = {
     "demo": "Show the report of a real handover that ships with tracekit.",
     "doctor": "Is this machine ready to be recorded through a kexec?",
@@ -37,10 +42,33 @@ _COMMANDS = {
     "kho": "What KHO costs, carries and hands over, here or in a session.",
     "show": "Browse a session in the terminal: story, timeline, events.",
     "report": "Where did the blackout go, and is the record complete?",
+    "blame": "What took how long: devices, initcalls, units, the slowest first.",
+    "critical-chain": "What the blackout waited for, link by link, with evidence.",
+    "plot": "Draw what ran when as an SVG picture.",
     "events": "Stream the events of a session as text, kernel text or JSON.",
-    "export": "Write the timeline as CSV or Parquet.",
+    "stats": "Count, total, p99 and worst instance of a selection, by what you say.",
+    "states": "What tasks did and CPUs ran: running, runnable, asleep, and how.",
+    "latency": "How long tasks waited for a CPU after they were woken, and who woke them.",
+    "calls": "Where the function graph's time went, as a tree or for a flame graph.",
+    "export": "Write the timeline as CSV, Parquet, Perfetto or trace.dat.",
+    "import": "Make a session of trace-cmd's trace.dat.",
+    "sql": "Ask a session in SQL: a query, or a prompt.",
     "lab": "Real handovers in QEMU, without risking a machine.",
     "completion": "Print the completion script for your shell.",
+}
+
+# the module of a command, where it is not the one beside this of its name
+_MODULES = {
+    "blame": "answers.blame",
+    "calls": "analysis.calls",
+    "critical-chain": "answers.critical_chain",
+    "import": "doors.import_session",
+    "kho": "answers.kho",
+    "latency": "analysis.latency",
+    "plot": "answers.plot",
+    "sql": "answers.sql",
+    "states": "analysis.states",
+    "stats": "analysis.stats",
 }
 
 _EPILOG = """\b
@@ -66,7 +94,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        module = _MODULES.get(cmd_name, cmd_name)
+        command: click.Command = importlib.import_module(f"{__name__}.{module}").command
         if not any(p.name == "verbose" for p in command.params):
             command.params += common.talk_options()
         return command

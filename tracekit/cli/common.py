@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from tracekit.documents import document_json
 from tracekit.errors import Diagnostic
 from tracekit.text import on_one_line, printable
 
@@ -26,6 +27,7 @@ __all__ = [
     "say",
     "say_diagnostics",
     "show",
+    "show_json",
     "sysroot_option",
     "talk",
     "talk_options",
@@ -69,6 +71,11 @@ def talk_options() -> list[click.Parameter]:
 def show(text: str, *, nl: bool = True) -> None:
     """Print text for people on stdout. Commands print with this, or JSON, which escapes."""
     click.echo(printable(text), nl=nl)
+
+
+def show_json(document: Mapping[str, Any]) -> None:
+    """Print a command's JSON document on stdout."""
+    click.echo(document_json(document))
 
 
 def clean_console(**options: Any) -> Console:

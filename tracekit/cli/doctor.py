@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import say, show, sysroot_option
+from tracekit.cli.common import say, show, show_json, sysroot_option
 
 if TYPE_CHECKING:
     from tracekit.capture.doctor.check import Check
@@ -95,7 +94,7 @@ def command(sysroot: str, session: str | None, as_json: bool) -> None:
             "carrier": taken,
             "carriers": [_verdict_json(verdict, taken) for verdict in found],
         }
-        click.echo(json.dumps(document, indent=2))
+        show_json(document)
     else:
         _print(checks)
         _print_carriers(found, taken)

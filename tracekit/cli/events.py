@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +15,10 @@ import tracekit
 from tracekit.cli.common import progress, say
 from tracekit.cli.filters import build_filter, filter_options
 from tracekit.errors import UsageError
-from tracekit.text import printable
+from tracekit.text import error_bound, printable
+
+if TYPE_CHECKING:
+    from tracekit.recording import Recording
 
 __all__ = ["command"]
 
@@ -30,6 +35,23 @@ def _write(blocks: Iterable[bytes], total: int) -> None:
     sys.stdout.buffer.flush()
     if not written:
         say("no event matches")
+
+
+def _say_clocks(recording: Recording) -> None:
+    """How exact the time of day is in each boot, or why it is unknown."""
+    from tracekit.timeline.when.boot_times import boot_times
+
+    for time in boot_times(recording.axis, recording.boots, recording.rows):
+        known = f"UTC {error_bound(time.error_ns)}, by" if time.first else "time of day unknown:"
+        say(f"boot {time.boot}: {known} {time.basis}")
+
+
+def _say_evaluated(recording: Recording) -> None:
+    """Which events were printed record by record."""
+    some = {id(r.printed): r.printed for r in (recording, recording.as_traced)}.values()
+    for name, count in sum((p.evaluated for p in some), Counter[str]()).most_common():
+        of = sum(p.records[name] for p in some)
+        say(f"{name}: {count:,} of {of:,} texts without a program")
 
 
 @click.command("events")
@@ -49,7 +71,22 @@ def _write(blocks: Iterable[bytes], total: int) -> None:
     metavar="NAME",
     help="Only the buffer of this trace instance (global: the global one), by its own clock.",
 )
-def command(session: str, form: str, instance: str | None, **filters: Any) -> None:
+@click.option(
+    "--time",
+    type=click.Choice(["jump", "wall"]),
+    default="jump",
+    show_default=True,
+    help="wall: with the time of day (UTC) in front of the seconds from the jump, in JSON as time"
+    " and time_error_ns.",
+)
+@click.option(
+    "--evaluated",
+    is_flag=True,
+    help="Say at the end which events' texts the compiled programs did not make, and how many.",
+)
+def command(
+    session: str, form: str, instance: str | None, time: str, evaluated: bool, **filters: Any
+) -> None:
     """Stream the events of SESSION, oldest first.
 
     \b
@@ -57,21 +94,31 @@ def command(session: str, form: str, instance: str | None, **filters: Any) -> No
       tracekit events SESSION --cpu 0 --from -5ms --to 0
     Every exec, as JSON:
       tracekit events SESSION --event sched_process_exec --format json
+    One phase, and the time of day:
+      tracekit events SESSION --from 'device shutdown' --to 'device shutdown' --time wall
+      tracekit events SESSION --from '2026-11-28 20:38:25' --cpu 0,2-3 --event 'irq:*,sched_switch'
     By column and by argument:
       tracekit events SESSION --where 'event ~ sched_* and prev_comm = kexec and cpu = 0'
       tracekit events SESSION --where 'duration_ns > 10ms or (prev_state = D and ts > -1s)'
     """
-    wanted = build_filter(**filters)
+    wanted, wall = build_filter(**filters), time == "wall"
+    if wall and form == "kernel":
+        raise UsageError("--time wall: the kernel's own trace file has no time of day; use text")
     recording = tracekit.open(session, instance)
-    from tracekit.export.text import json_blocks, kernel_blocks, text_blocks
+    from tracekit.export.json_lines import json_blocks
+    from tracekit.export.text import kernel_blocks, text_blocks
 
     if instance is not None and not recording.buffers:
         raise UsageError(f"--instance {instance}: the session has no buffer of this instance")
+    if wall:
+        _say_clocks(recording)
     if form == "json":
-        blocks = json_blocks(recording, wanted)
+        blocks = json_blocks(recording, wanted, wall=wall)
     elif form == "text" or sys.stdout.isatty():  # a pager behind a pipe shows it on a terminal, too
-        write = kernel_blocks if form == "kernel" else text_blocks
+        write = kernel_blocks if form == "kernel" else partial(text_blocks, wall=wall)
         blocks = write(recording, wanted, clean=printable)
     else:
         blocks = kernel_blocks(recording, wanted)
     _write(blocks, len(recording))
+    if evaluated:
+        _say_evaluated(recording)

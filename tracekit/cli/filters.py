@@ -17,18 +17,60 @@ __all__ = ["build_filter", "filter_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
+_MOST = 1 << 22  # numbers of a list: as many as there are pids
+_COMMA = re.compile(r",(?![^\[\]]*\])")  # not one of a set, [,]
+
+
+def _numbers(_: click.Context, param: click.Parameter, given: tuple[str, ...]) -> frozenset[int]:
+    """``0,2-3`` as numbers, those of all options."""
+    numbers: set[int] = set()
+    for part in (part.strip() for text in given for part in text.split(",")):
+        m = _RANGE.fullmatch(part)
+        first, last = (int(m[1]), int(m[2] or m[1])) if m else (1, 0)
+        if first > last:
+            raise click.BadParameter(f"{part!r} is no number and no range: write 1, or 0,2-3")
+        if last - first + len(numbers) >= _MOST:
+            raise click.BadParameter(f"{part!r} is too many: at most {_MOST:,} are listed")
+        numbers.update(range(first, last + 1))
+    return frozenset(numbers)
+
+
+def _globs(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """``a,b`` as globs, those of all options; a comma in brackets is one of a set."""
+    globs = (glob.strip() for text in given for glob in _COMMA.split(text))
+    return tuple(glob for glob in globs if glob)
+
+
 _OPTIONS = (
-    click.option("--boot", type=int, multiple=True, metavar="N", help="Only boot N (0: oldest)."),
-    click.option("--cpu", type=int, multiple=True, metavar="N", help="Only CPU N."),
     click.option(
-        "--event", multiple=True, metavar="GLOB", help="Only events like 'sched:*' or 'sys_*'."
+        "--boot", multiple=True, metavar="N,N-M", callback=_numbers, help="Only boots (0: oldest)."
     ),
-    click.option("--pid", type=int, multiple=True, metavar="N", help="Only the task with pid N."),
-    click.option("--comm", multiple=True, metavar="GLOB", help="Only tasks of that name."),
     click.option(
-        "--from", "since", metavar="TIME", help="From TIME on: -1.5s, 200ms, or ns; 0 is the jump."
+        "--cpu", multiple=True, metavar="N,N-M", callback=_numbers, help="Only CPUs: 0,2-3."
     ),
-    click.option("--to", "until", metavar="TIME", help="Up to TIME."),
+    click.option(
+        "--event",
+        multiple=True,
+        metavar="GLOB,…",
+        callback=_globs,
+        help="Only events like 'sched:*' or 'sys_*,irq:*'.",
+    ),
+    click.option(
+        "--pid", multiple=True, metavar="N,N-M", callback=_numbers, help="Only tasks of these pids."
+    ),
+    click.option(
+        "--comm", multiple=True, metavar="GLOB", help="Only tasks of that name (one an option)."
+    ),
+    click.option(
+        "--from",
+        "since",
+        metavar="TIME",
+        help="From TIME on: -1.5s, 200ms, or ns from the jump; a date (2026-11-28 20:38:25.5, with"
+        " Z or +01:00 behind it where it is not local time); the name of a phase, mark or note"
+        " ('device shutdown', jump+5ms).",
+    ),
+    click.option("--to", "until", metavar="TIME", help="Up to TIME; a phase's name is its end."),
     click.option("--grep", metavar="RE", help="Only where RE is found in 'EVENT ARGS'."),
     click.option(
         "--where",
@@ -40,17 +82,17 @@ _OPTIONS = (
 
 
 def filter_options(command: _F) -> _F:
-    """Adds the filter options to a command; those that list values can be repeated."""
+    """Adds the filter options to a command; those that take lists can be repeated, too."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def build_filter(
-    boot: tuple[int, ...],
-    cpu: tuple[int, ...],
+    boot: frozenset[int],
+    cpu: frozenset[int],
     event: tuple[str, ...],
-    pid: tuple[int, ...],
+    pid: frozenset[int],
     comm: tuple[str, ...],
     since: str | None,
     until: str | None,
@@ -59,7 +101,7 @@ def build_filter(
 ) -> Filter:
     """The filter that the options describe; :class:`UsageError` where one makes no sense."""
     from tracekit.query.expr import parse
-    from tracekit.timeline.filter import Filter, parse_time
+    from tracekit.timeline.filter import Filter
 
     parse(where or "")  # a mistake is reported before the session is decoded
     try:
@@ -67,13 +109,13 @@ def build_filter(
     except re.error as error:
         raise UsageError(f"--grep {grep!r}: not a regular expression: {error}") from None
     return Filter(
-        boots=frozenset(boot),
-        cpus=frozenset(cpu),
+        boots=boot,
+        cpus=cpu,
         events=event,
-        pids=frozenset(pid),
+        pids=pid,
         comms=comm,
-        since=parse_time(since) if since else None,
-        until=parse_time(until) if until else None,
+        since=since or None,
+        until=until or None,
         grep=pattern,
         where=where or "",
     )

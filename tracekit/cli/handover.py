@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tracekit.cli.common import progress, say, show
+from tracekit.cli.common import progress, say, show, show_json
 from tracekit.cli.record import record_options, stay, to_options
 
 __all__ = ["command"]
@@ -99,7 +98,7 @@ def command(
         }
         lines = (f"{key:9} {value}" for key, value in document.items() if value is not None)
         if as_json:
-            click.echo(json.dumps(document, indent=2))
+            show_json(document)
         else:
             show("\n".join(lines))
         return

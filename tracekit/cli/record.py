@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracekit.cli.common import clean_console, progress, say, say_diagnostics, talk
+from tracekit.cli.common import clean_console, progress, say, say_diagnostics, show_json, talk
 from tracekit.errors import SourceError, TracekitError
 
 if TYPE_CHECKING:
@@ -244,4 +243,4 @@ def command(cleanup: bool, last_snapshot: bool, as_json: bool, **options: Any) -
             "probe_records": status.bpf_records,
             "probe_records_lost": status.bpf_lost,
         }
-        click.echo(json.dumps(document, indent=2))
+        show_json(document)

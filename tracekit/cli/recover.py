@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracekit.cli.common import detail, progress, say, say_diagnostics, show, sysroot_option
+from tracekit.cli.common import (
+    detail,
+    progress,
+    say,
+    say_diagnostics,
+    show,
+    show_json,
+    sysroot_option,
+)
 from tracekit.cli.recover_dump import (
     dump_document,
     recover_crash,
@@ -57,7 +64,7 @@ def _print_json(
     if crashed is not None:
         document["diagnostics"] += [diagnostic.as_dict() for diagnostic in crashed.why]
         document["dead_kernel"] = dump_document(crashed.dump) if crashed.dump else None
-    click.echo(json.dumps(document, indent=2))
+    show_json(document)
 
 
 def _show_pending(root: Sysroot, session: str | None) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from tracekit.cli.common import progress, say, say_diagnostics
+from tracekit.cli.common import progress, say, say_diagnostics, show_json
 from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +77,7 @@ def recover_dump(
     _say_dump(result)
     say(f"next: tracekit report {result.session}")
     if as_json:
-        click.echo(json.dumps(dump_document(result), indent=2))
+        show_json(dump_document(result))
 
 
 def _say_dump(result: DumpResult) -> None:
@@ -116,7 +113,7 @@ def _say_seed(result: SeedResult, as_json: bool) -> None:
         f"in {result.session}\nnext: tracekit report {result.session}"
     )
     if as_json:
-        click.echo(json.dumps(_seed_document(result), indent=2))
+        show_json(_seed_document(result))
 
 
 def recover_tree(root: Sysroot, session: str | None, as_json: bool) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracekit.cli.common import say, show
+from tracekit.cli.common import say, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +138,7 @@ def _crash(
     if action != "undo":
         say("\n".join(f"note: {note}" for note in plan.notes) or "a panic leaves a session behind")
     if as_json:
-        click.echo(json.dumps({**asdict(plan), "applied": action == "apply"}, indent=2))
+        show_json({**asdict(plan), "applied": action == "apply"})
     elif not action:
         show(f"# crash kernels of: {', '.join(plan.tools)}")
         for words in plan.update:
@@ -190,6 +189,11 @@ def _take_effect(root: Path, commands: Sequence[Sequence[str]]) -> None:
 @click.option(
     "--initrd", metavar="I", help="Its initramfs ('' for none). Default: found beside it."
 )
+@click.option(
+    "--metrics", metavar="FILE",
+    help="Where metrics of each recovery go. Default: what node_exporter reads, if it is there, "
+    "else /var/lib/tracekit-metrics/tracekit.prom.",
+)  # fmt: skip
 @click.option("--program", metavar="COMMAND", help="How the units call tracekit.")
 @click.option(
     "--root",
@@ -217,6 +221,7 @@ def command(
     kernel: str | None,
     initrd: str | None,
     program: str | None,
+    metrics: str | None,
     root: Path,
     crash: bool,
     no_dump: bool,
@@ -258,8 +263,8 @@ def command(
     if address is not None and (place is None or place[1]):
         raise UsageError(f"--address {address!r}: write a number, as in 0x70000000")
     options = setup.Options(
-        root, size, session, kernel, initrd, program, carrier, place[0] if place else None
-    )
+        root, size, session, kernel, initrd, program, carrier, place[0] if place else None, metrics
+    )  # fmt: skip
     if undo:
         _undo(options)
         return
@@ -268,6 +273,6 @@ def command(
         say("\n".join(setup.apply(options, plan)))
         _make_effective(options, plan, no_start)
     if as_json:
-        click.echo(json.dumps(_document(plan), indent=2))
+        show_json(_document(plan))
     elif not install:
         _show(plan)

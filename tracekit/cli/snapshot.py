@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from tracekit.cli.common import progress, say, say_diagnostics, sysroot_option
+from tracekit.cli.common import progress, say, say_diagnostics, show_json, sysroot_option
 
 __all__ = ["command"]
 
@@ -59,4 +57,4 @@ def command(sysroot: str, session: str, as_json: bool) -> None:
             "replaced": result.replaced,
             "diagnostics": [diagnostic.as_dict() for diagnostic in result.diagnostics],
         }
-        click.echo(json.dumps(document, indent=2))
+        show_json(document)

@@ -63,6 +63,7 @@ class BootClocks:
     ``printk_offset_ns``: how far printk's clock is ahead of ``local``, where it was read
     (``__sched_clock_offset``, kernel/sched/clock.c).
     ``by_firmware``: it came up through firmware, which may have reset the counter.
+    ``tsc_khz``: the rate that another tool read from this kernel, used where the log has none.
     """
 
     index: int
@@ -70,6 +71,7 @@ class BootClocks:
     dmesg: str = ""
     by_firmware: bool = False
     printk_offset_ns: int | None = None
+    tsc_khz: int | None = None
 
     @cached_property
     def evidence(self) -> BootEvidence:
@@ -77,9 +79,12 @@ class BootClocks:
         where = f"boot {self.index}"
         brackets, notes = read_samples(self.samples, where)
         fit = best_fit(brackets, where, notes)
+        log = read_kernel_log(self.dmesg)
+        if log.refined_khz is None and self.tsc_khz is not None:
+            log = replace(log, refined_khz=self.tsc_khz)
         return BootEvidence(
             self.index,
-            read_kernel_log(self.dmesg),
+            log,
             brackets,
             fit,
             fit.diagnostics if fit else notes,

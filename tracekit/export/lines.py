@@ -12,10 +12,18 @@ from tracekit._native import lines
 from tracekit.ftrace.columns import packed_texts
 from tracekit.timeline.rows import distinct
 
-__all__ = ["KERNEL_COUNT", "KERNEL_SECONDS", "SIGNED_SECONDS", "combined", "join_lines"]
+__all__ = [
+    "KERNEL_COUNT",
+    "KERNEL_SECONDS",
+    "SIGNED_SECONDS",
+    "coded_texts",
+    "combined",
+    "join_lines",
+]
 
 _Array = npt.NDArray[Any]
-_Coded = tuple[_Array, Sequence[str]]
+#: The code of every row (i32), where each text begins and the last ends (i64), the texts.
+_Coded = tuple[_Array, _Array, bytes]
 #: How and where :func:`join_lines` writes the time: see ``lines.pyi``.
 KERNEL_SECONDS, KERNEL_COUNT, SIGNED_SECONDS = range(3)
 
@@ -33,11 +41,11 @@ def combined(*columns: _Array) -> tuple[_Array, _Array]:
     return key, firsts
 
 
-def _packed(coded: _Coded) -> tuple[_Array, _Array, bytes]:
-    codes, texts = coded
+def coded_texts(codes: _Array, texts: Sequence[str]) -> _Coded:
+    """A column of texts: the code of every row, and the texts by code."""
     return np.ascontiguousarray(codes, np.int32), *packed_texts(texts)
 
 
 def join_lines(mode: int, stamps: _Array, head: _Coded, tail: _Coded) -> bytes:
     """The lines of all rows: ``head``, time and ``tail`` as ``mode`` orders them."""
-    return lines.lines(mode, np.ascontiguousarray(stamps), _packed(head), _packed(tail))
+    return lines.lines(mode, np.ascontiguousarray(stamps), head, tail)

@@ -17,7 +17,7 @@ from tracekit.session.parts import replacing
 
 __all__ = ["Form", "check_target", "opened_target", "replaced_file"]
 
-Form = Literal["csv", "parquet"]
+Form = Literal["csv", "json", "parquet", "perfetto", "table"]
 _COMPRESSED = (".gz", ".zst")
 _OTHERS = frozenset({
     ".7z", ".br", ".bz2", ".lz", ".lz4", ".lzma", ".lzo", ".rar", ".s2", ".snappy", ".sz", ".tar",
@@ -25,10 +25,21 @@ _OTHERS = frozenset({
 })  # fmt: skip
 _SPREADSHEETS = frozenset({".numbers", ".ods", ".xls", ".xlsb", ".xlsm", ".xlsx"})
 _MEANT: dict[Form, frozenset[str]] = {
+    "json": frozenset({".parquet", ".pq", ".arrow", ".feather", ".csv", ".tsv", ".svg"}),
+    "table": frozenset(
+        {".parquet", ".pq", ".arrow", ".feather", ".csv", ".tsv", ".json", ".jsonl"}
+    ),
     "csv": frozenset({".parquet", ".pq", ".arrow", ".feather", ".json", ".jsonl", ".svg"}),
+    "perfetto": frozenset({".csv", ".tsv", ".parquet", ".arrow", ".jsonl", ".svg", ".dat"}),
     "parquet": frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".arrow", ".feather", ".svg"}),
 }
-_NAMES = {"csv": "CSV", "parquet": "Parquet"}
+_NAMES: dict[Form, str] = {
+    "csv": "CSV", "json": "JSON", "parquet": "Parquet", "perfetto": "a Perfetto trace",
+    "table": "text",
+}  # fmt: skip
+_ENDINGS: dict[Form, str] = {
+    "csv": "csv", "json": "json", "parquet": "parquet", "perfetto": "pftrace", "table": "txt",
+}  # fmt: skip
 
 
 def check_target(target: Path, form: Form) -> str:
@@ -47,9 +58,11 @@ def check_target(target: Path, form: Form) -> str:
         raise UsageError(
             f"{target}: Parquet is compressed inside (zstd): name it {name.stem}, without {last}"
         )
+    if form == "perfetto" and last == ".zst":
+        raise UsageError(f"{target}: Perfetto reads .gz, not .zst: name it {name.stem}.gz")
     if last in _OTHERS:
         raise UsageError(
-            f"{target}: CSV is not compressed as {last}, only as .gz or .zst: "
+            f"{target}: {_NAMES[form]} is not compressed as {last}, only as .gz or .zst: "
             f"name it {name.stem}.gz, or write -o - and compress it"
         )
     suffix = last if last in _COMPRESSED else ""
@@ -57,7 +70,7 @@ def check_target(target: Path, form: Form) -> str:
     if inner in _OTHERS or inner in _SPREADSHEETS or inner in _MEANT[form]:
         raise UsageError(
             f"{target}: what is written is {_NAMES[form]}, not {inner}: name it "
-            f"{PurePath(name.stem).stem if suffix else name.stem}.{form}{suffix}"
+            f"{PurePath(name.stem).stem if suffix else name.stem}.{_ENDINGS[form]}{suffix}"
         )
     return suffix
 

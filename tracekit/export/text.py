@@ -1,19 +1,20 @@
-"""Events as lines: tracekit's own text, the kernel's ``trace`` file, and JSON."""
+"""Events as lines: tracekit's own text, and the kernel's ``trace`` file."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tracekit.export.lines import (
     KERNEL_COUNT,
     KERNEL_SECONDS,
     SIGNED_SECONDS,
+    coded_texts,
     combined,
     join_lines,
 )
@@ -38,10 +39,11 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.merge import BootPart
 from tracekit.timeline.rows import Rows
+from tracekit.timeline.when.dates import utc
 
-__all__ = ["json_blocks", "kernel_blocks", "text_blocks"]
+__all__ = ["kernel_blocks", "text_blocks"]
 
-_JSON_ROWS = 1 << 12  # at a time: objects take their memory
+_KERNEL_ROWS = 1 << 17  # at a time: an event's records are printed together
 _TGID = re.compile(r"^(\d{1,9}) (\d{1,9})$", re.M)
 
 
@@ -50,12 +52,16 @@ def _same(text: str) -> str:
 
 
 def text_blocks(
-    recording: Recording, wanted: Filter, clean: Callable[[str], str] = _same
+    recording: Recording,
+    wanted: Filter,
+    clean: Callable[[str], str] = _same,
+    *,
+    wall: bool = False,
 ) -> Iterator[bytes]:
     """One line per event, many in a block.
 
-    Seconds from the jump, boot and CPU, task, flags, ``system:name`` and arguments. Recorded
-    texts go through ``clean``.
+    Seconds from the jump, boot and CPU, task, flags, ``system:name`` and arguments; with ``wall``
+    the time of day (UTC) in front. Recorded texts go through ``clean``.
     """
     for rows, table in recording.batches(wanted):
         columns = recording.rows.take(rows)
@@ -66,8 +72,33 @@ def text_blocks(
         heads = [clean(_head(**row)) for row in some.take(as_arrow(firsts)).to_pylist()]
         args = table["args"].combine_chunks()
         tails = [clean(text) for text in args.dictionary.to_pylist()]
-        tail = as_numpy(args.indices), tails
-        yield join_lines(SIGNED_SECONDS, recording.axis.ts_ns[rows], (codes, heads), tail)
+        if wall:
+            coded = as_numpy(args.indices), tails
+            yield _with_wall_time(recording, rows, (codes, heads), coded)
+        else:
+            tail = coded_texts(as_numpy(args.indices), tails)
+            head = coded_texts(codes, heads)
+            yield join_lines(SIGNED_SECONDS, recording.axis.ts_ns[rows], head, tail)
+
+
+_UNKNOWN_TIME = "unknown".ljust(len("2026-11-28T20:38:25.123456789Z"))
+
+
+def _with_wall_time(
+    recording: Recording,
+    rows: npt.NDArray[Any],
+    head: tuple[npt.NDArray[Any], Sequence[str]],
+    tail: tuple[npt.NDArray[Any], Sequence[str]],
+) -> bytes:
+    lines = []
+    columns = (recording.axis.ts_ns[rows], recording.rows.boot[rows], head[0], tail[0])
+    for ns, boot, one, other in zip(*(c.tolist() for c in columns), strict=True):
+        clock = recording.walls.get(boot)
+        time = _UNKNOWN_TIME if clock is None else utc(ns + clock.offset_ns) or _UNKNOWN_TIME
+        seconds, part = divmod(abs(ns), 10**9)
+        sign = "-" if ns < 0 else "+"
+        lines.append(f"{time} {f'{sign}{seconds}':>5}.{part:09d}{head[1][one]}{tail[1][other]}\n")
+    return "".join(lines).encode("utf-8", "backslashreplace")
 
 
 def _head(**row: Any) -> str:
@@ -77,18 +108,6 @@ def _head(**row: Any) -> str:
         latency_flags(row["flags"], row["preempt"]),
     )
     return f" {row['boot']}:{row['cpu']:03d} {task:<22} {state} {row['event']} "
-
-
-def json_blocks(recording: Recording, wanted: Filter) -> Iterator[bytes]:
-    """One JSON object per event: the timeline's columns, and ``fields`` with typed arguments."""
-    for rows, table in recording.batches(wanted, size=_JSON_ROWS):
-        pairs = zip(table.to_pylist(), recording.fields(rows), strict=True)
-        lines = (json.dumps({**row, "fields": typed}, default=_jsonable) for row, typed in pairs)
-        yield "".join(f"{line}\n" for line in lines).encode()
-
-
-def _jsonable(value: Any) -> str:
-    return bytes(value).hex() if isinstance(value, bytes) else str(value)
 
 
 # -- the kernel's text ------------------------------------------------------------------------
@@ -155,14 +174,15 @@ class _KernelText:
     def blocks(self, wanted: Filter, clean: Callable[[str], str]) -> Iterator[bytes]:
         yield self.header().encode()
         plain = self._graph is None and not self._lost and not self._missed
-        for rows, table in self._recording.batches(wanted):
-            columns, args = self._recording.rows.take(rows), table["args"].combine_chunks()
-            repeats = [k.name == "ftrace:func_repeats" for k in self._recording.kinds]
+        repeats = [k.name == "ftrace:func_repeats" for k in self._recording.kinds]
+        for rows in self._recording.row_batches(wanted, _KERNEL_ROWS):
+            columns = self._recording.rows.take(rows)
             if plain and not np.array([*repeats, False])[columns.kind].any():
-                yield self._joined(columns, args, clean)
+                text = self._joined(columns)
+                yield text if clean is _same else clean(text.decode()).encode()
             else:
-                text = "".join(self._one_by_one(columns, args))
-                yield clean(text).encode("utf-8", "backslashreplace")
+                made = "".join(self._one_by_one(columns, self._recording.render(columns)))
+                yield clean(made).encode("utf-8", "backslashreplace")
         if self._graph is not None:
             yield clean(self._graph.finish()).encode("utf-8", "backslashreplace")
 
@@ -171,24 +191,15 @@ class _KernelText:
         kinds, mine = self._recording.kinds, self._boot.index
         return [self._boot.renderer(k.id) if k.boot == mine else None for k in kinds]
 
-    def _joined(self, rows: Rows, args: Any, clean: Callable[[str], str]) -> bytes:
+    def _joined(self, rows: Rows) -> bytes:
         """A block of events that need nothing but their own line."""
         codes, firsts = combined(rows.cpu, rows.pid, rows.flags, rows.preempt)
         some = rows.take(firsts)
         columns = (some.cpu, some.pid, some.flags, some.preempt)
-        heads = [
-            clean(self._heads(*row)) for row in zip(*(c.tolist() for c in columns), strict=True)
-        ]
-        arg_codes = as_numpy(args.indices)
-        tail_codes, firsts = combined(rows.kind, arg_codes)
-        renderers, texts = self._renderers(), args.dictionary.to_pylist()
-        tails = []
-        for kind, text in zip(rows.kind[firsts].tolist(), arg_codes[firsts].tolist(), strict=True):
-            renderer = renderers[kind]
-            assert renderer is not None
-            tails.append(clean(f": {renderer.prefix}{texts[text]}{renderer.suffix}"))
+        heads = [self._heads(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
         mode = KERNEL_SECONDS if self._in_ns else KERNEL_COUNT
-        return join_lines(mode, rows.ts_raw, (codes, heads), (tail_codes, tails))
+        tails = self._recording.texts(rows, "line")
+        return join_lines(mode, rows.ts_raw, coded_texts(codes, heads), tails.packed())
 
     def _one_by_one(self, rows: Rows, rendered: Any) -> Iterator[str]:
         """Events with remarks between them, or drawn as a call graph."""
@@ -220,7 +231,7 @@ def kernel_blocks(
     recording: Recording, wanted: Filter, clean: Callable[[str], str] = _same
 ) -> Iterator[bytes]:
     """What each boot's ``trace`` file would print, header included, many lines in a block."""
-    recording = recording.as_traced
+    recording, wanted = recording.as_traced, recording.resolved(wanted)
     for boot in recording.boots:
         if wanted.boots and boot.index not in wanted.boots:
             continue

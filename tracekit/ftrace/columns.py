@@ -19,6 +19,7 @@ __all__ = [
     "as_arrow",
     "as_numpy",
     "as_strings",
+    "intern",
     "outside_record",
     "packed_texts",
     "render_column",
@@ -86,16 +87,19 @@ def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
     return np.where(bits, numbers, dtype.type(null))  # a ``null`` that does not fit is an error
 
 
-def packed_texts(texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], bytes]:
-    """(offset of each text, and of the end; all texts joined as UTF-8)."""
-    encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
+def packed_texts(texts: Sequence[str] | Sequence[bytes]) -> tuple[npt.NDArray[np.int64], bytes]:
+    """(offset of each text, and of the end; all texts joined as UTF-8, as bytes already are)."""
+    encoded = [
+        text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
+        for text in texts
+    ]
     ends = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(e) for e in encoded], out=ends[1:])
     return ends, b"".join(encoded)
 
 
-def as_strings(texts: Sequence[str]) -> pa.Array:
-    """Strings as Arrow (without pandas)."""
+def as_strings(texts: Sequence[str] | Sequence[bytes]) -> pa.Array:
+    """Strings, or bytes in UTF-8, as Arrow (without pandas)."""
     ends, values = packed_texts(texts)
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(values)]
     return pa.Array.from_buffers(pa.string(), len(texts), buffers)
@@ -193,6 +197,15 @@ def typed_columns(p: Payloads, fmt: EventFormat) -> dict[str, pa.Array]:
     return {f.name: typed_column(p, f) for f in fmt.fields}
 
 
+def intern(p: Payloads, skip: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """(a code for every record such that equal ones share it, the first record of every code).
+
+    Payloads are compared from byte ``skip`` on.
+    """
+    codes, firsts = columns.intern(p.data, p.offsets, p.lengths, skip, _SEED)
+    return np.frombuffer(codes, np.int32), np.frombuffer(firsts, np.int64)
+
+
 def render_column(
     p: Payloads,
     render: Callable[[memoryview | bytes], str],
@@ -204,13 +217,13 @@ def render_column(
     Payloads are compared from byte ``skip`` on. ``known`` keeps texts from one call to the next,
     up to a limit.
     """
-    codes, firsts = columns.intern(p.data, p.offsets, p.lengths, skip, _SEED)
+    codes, firsts = intern(p, skip)
     known = {} if known is None or len(known) > _KNOWN_TEXTS else known
     texts = []
-    for row in memoryview(firsts).cast("q"):
+    for row in firsts.tolist():
         payload = p.bytes_at(row)
         key = bytes(payload[skip:])
         if (text := known.get(key)) is None:
             text = known[key] = render(payload)
         texts.append(text)
-    return np.frombuffer(codes, np.int32), texts
+    return codes, texts

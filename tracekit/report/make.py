@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from tracekit.capture.kho.arrival import Arrival
 from tracekit.errors import Diagnostic
+from tracekit.notebook import ShownReport
 from tracekit.report.canary import CanaryReport, canary_report
 from tracekit.report.control import ControlChange, control_changes
 from tracekit.report.devices import Device, call_ends, device_shutdowns, slowness
@@ -19,10 +19,10 @@ from tracekit.report.initcalls import Initcall
 from tracekit.report.jump.handed_over import handed_over
 from tracekit.report.jump.kho_steps import KhoStep, kho_steps
 from tracekit.report.jump.left_running import LeftDevice
+from tracekit.report.jump.observed import observed_jumps
 from tracekit.report.losses import CpuAccount, account
-from tracekit.report.observations import observe_entering, observe_leaving
 from tracekit.report.panic import PanicReport, panic_reports
-from tracekit.report.phases import Handover, Phase, handover_between
+from tracekit.report.phases import Handover, Phase
 from tracekit.report.probes import ProbeReport, probe_report
 from tracekit.report.systemd import Unit, read_systemd, unit_starts
 from tracekit.report.unfinished import CpuUnfinished, unfinished
@@ -33,6 +33,7 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.started_by import StartedBy, started_by
 from tracekit.timeline.undecodable import undecodable
+from tracekit.timeline.when.boot_times import BootTime, boot_times
 
 __all__ = ["BootReport", "CpuReport", "LastEvent", "Report", "make_report"]
 
@@ -130,7 +131,7 @@ class HandoverReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(ShownReport):
     """Everything ``tracekit report`` shows. Times in ns from ``zero``, the last jump if it is seen.
 
     ``verdict`` is what may be said of the record (:mod:`tracekit.report.verdict`), ``complete``
@@ -140,8 +141,8 @@ class Report:
     ``devices`` are the shutdowns of every boot, those that never returned first, then the slowest;
     ``initcalls`` are all, the slowest first, and so are ``units``, those that systemd started;
     ``control`` is what was done to the tracers, in order; ``canaries`` are what became of memory
-    that boots left filled with a pattern; ``panics`` tell what each boot that panicked said and
-    did at its end.
+    that boots left filled with a pattern; ``times`` are when each boot was, by the wall clock;
+    ``panics`` tell what each boot that panicked said and did at its end.
     """
 
     session: str
@@ -163,6 +164,7 @@ class Report:
     handed_over: tuple[Arrival, ...] = ()
     kho_steps: tuple[KhoStep, ...] = ()
     left_running: tuple[LeftDevice, ...] = ()
+    times: tuple[BootTime, ...] = ()
     panics: tuple[PanicReport, ...] = ()
 
     @property
@@ -221,6 +223,8 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """The ``--json`` form; the last jump's gap and blackout also stand at the top."""
         document = {**asdict(self), "zero": self.zero}
+        for h, one in zip(self.handovers, document["handovers"], strict=True):
+            one["jump_time"] = next((t.at(h.jump_ns) for t in self.times if t.boot == h.old), None)
         last = document["handovers"][-1] if self.handovers else {}
         for key in ("jump_ns", "gap_ns", "gap_error_ns", "blackout_ns", "blackout_error_ns"):
             document[key] = last.get(key)
@@ -343,13 +347,7 @@ def make_report(events: Events) -> Report:
         boot_remarks += remarks
     systemd = {boot.index: read_systemd(boot) for boot in events.boots}
     starters = {boot.index: started_by(boot) for boot in events.boots}
-    jumps = [
-        handover_between(
-            observe_leaving(events, old, systemd[old.index], starters[new.index]),
-            observe_entering(events, new, systemd[new.index]),
-        )
-        for old, new in pairwise(events.boots)
-    ]
+    jumps = [jump.handover for jump in observed_jumps(events, systemd, starters)]
     ends = {boot.index: call_ends(events, boot) for boot in events.boots}
     devices = [
         device
@@ -396,5 +394,6 @@ def make_report(events: Events) -> Report:
         handed_over=arrivals,
         kho_steps=tuple(step for boot in events.boots for step in kho_steps(events, boot)),
         left_running=left,
+        times=boot_times(axis, events.boots, events.rows),
         panics=panic_reports(events, begun),
     )

@@ -9,21 +9,19 @@ which function a probe is on. A panic is also seen by what the kernel prints.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tracekit.analysis.kprobe_events import kprobes
 from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.saved.bpf_format import PROBE_ID
 
-__all__ = ["PANICKED", "find_marks", "kprobes", "last_calls"]
-
-_PROBE = re.compile(r"^(?P<kind>[pfr])\d*(?::(?P<name>\S+))?\s+(?P<function>[^\s+%]+)(?P<rest>\S*)")
+__all__ = ["PANICKED", "find_marks", "last_calls", "milestone_functions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +100,9 @@ _MILESTONES = (
 )
 
 
-def kprobes(boot: Boot) -> list[tuple[str, str, bool]]:
-    """(event, function, at its return) of every kprobe and fprobe event, also of removed ones."""
-    probes = dict[tuple[str, str, bool], None]()
-    for rel in ("kprobe_events", "dynamic_events"):  # the latter repeats the former's
-        for line in "\n".join(boot.layers(f"tracefs/{rel}")).splitlines():
-            m = _PROBE.match(line.strip())
-            if m is None:
-                continue
-            group, _, event = (m["name"] or f"kprobes/{m['function']}").rpartition("/")
-            returns = m["kind"] == "r" or "%return" in m["rest"]
-            at_entry = m["rest"].removeprefix("%return") in ("", "+0", "+0x0")
-            if returns or at_entry:
-                name = f"{group or 'kprobes'}:{event}"
-                probes[name, m["function"].rpartition(":")[2], returns] = None
-    return list(probes)
+def milestone_functions() -> frozenset[str]:
+    """The kernel functions that mark a milestone, at their entry or return."""
+    return frozenset(function for m in _MILESTONES for function in m.functions)
 
 
 def _traced_functions(

@@ -170,13 +170,24 @@ def _dark_phases(old: Leaving, new: Entering, start: int, end: int) -> list[Phas
     ]
 
 
+def _last_initcall(new: Entering) -> int:
+    """When the last of the kernel's own initcalls ended; those of modules come with user space."""
+    user = new.user.ns if new.user is not None else None
+    ends = [
+        c.start_ns + c.duration_ns if user is None else min(c.start_ns + c.duration_ns, user)
+        for c in new.initcalls
+        if user is None or c.start_ns < user
+    ]
+    return max(ends, default=new.levels[-1][0])
+
+
 def _level_phases(new: Entering) -> tuple[list[Phase], int | None]:
     """A phase for each initcall level, and when the last of them ended."""
     calls, levels = new.initcalls, new.levels
     if not levels or not calls:
         note = "no initcall events: put trace_event=initcall:* on the new kernel's command line"
         return [_unobserved("initcalls", new.boot, note)], None
-    last = max(c.start_ns + c.duration_ns for c in calls)
+    last = _last_initcall(new)
     phases = []
     for i, (start, name) in enumerate(levels):
         end = levels[i + 1][0] if i + 1 < len(levels) else max(last, start)

@@ -8,16 +8,13 @@ graph-traced functions of the task that runs. The last step of the way down has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.probes.kprobes import GROUP
-from tracekit.probes.records import KINDS
-from tracekit.report.milestones import kprobes
+from tracekit.analysis.pairs import Pair, enabled_events, pairs_of
 from tracekit.report.ways import Down
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
@@ -28,20 +25,6 @@ _Array = npt.NDArray[Any]
 _ENTER, _EXIT = "syscalls:sys_enter_", "syscalls:sys_exit_"
 _SWITCH = "sched:sched_switch"
 _DEEP = 20_000  # events of the function graph that are looked at, the newest
-_BY_CPU = (
-    ("interrupt", "irq:irq_handler_entry", "irq:irq_handler_exit"),
-    ("softirq", "irq:softirq_entry", "irq:softirq_exit"),
-    ("tasklet", "irq:tasklet_entry", "irq:tasklet_exit"),
-    ("timer", "timer:hrtimer_expire_entry", "timer:hrtimer_expire_exit"),
-    ("timer", "timer:timer_expire_entry", "timer:timer_expire_exit"),
-    ("IPI", "ipi:ipi_entry", "ipi:ipi_exit"),
-    ("CPU hotplug step", "cpuhp:cpuhp_enter", "cpuhp:cpuhp_exit"),
-)
-_BY_TASK = (
-    ("initcall", "initcall:initcall_start", "initcall:initcall_finish"),
-    ("work item", "workqueue:workqueue_execute_start", "workqueue:workqueue_execute_end"),
-    ("device callback", "power:device_pm_callback_start", "power:device_pm_callback_end"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +54,13 @@ class CpuUnfinished:
     open: tuple[Unfinished, ...]
 
 
-class _Pair(NamedTuple):
-    what: str
-    begin: str
-    end: str
-    by_task: bool
-
-
 class _Record:
     """The rows of one boot."""
 
     def __init__(self, events: Events, boot: Boot) -> None:
         self.events, self.boot, self.rows = events, boot, events.rows
         self.names = {i: k.name for i, k in enumerate(events.kinds) if k.boot == boot.index}
-        self.enabled = frozenset(_enabled(boot))
+        self.enabled = frozenset(enabled_events(boot))
 
     def of(self, *names: str) -> _Array:
         """The rows of events of these names."""
@@ -97,47 +73,17 @@ class _Record:
             return values[0].as_py()
         return None
 
-    def pairs(self) -> Iterator[_Pair]:
-        """All that has a begin and an end among the events of this boot."""
-        names = set(self.names.values())
-        yield from (_Pair(*three, False) for three in _BY_CPU)
-        yield from (_Pair(*three, True) for three in _BY_TASK)
-        for name in sorted(names):
-            if name.startswith("irq_vectors:") and name.endswith("_entry"):
-                yield _Pair("interrupt", name, f"{name.removesuffix('_entry')}_exit", False)
-        for kind in KINDS.values():
-            if kind.event in names and not kind.instant:
-                yield _Pair("call", kind.event, f"{kind.event}_return", True)
-        probes = kprobes(self.boot)
-        returns = {function: event for event, function, returned in probes if returned}
-        for event, function, returned in probes:
-            if not returned and function in returns:
-                yield _Pair("call", event, returns[function], True)
-
-    def open_rows(self, pair: _Pair) -> _Array:
+    def open_rows(self, pair: Pair) -> _Array:
         """The begins of a pair that no end follows, one for each CPU or task."""
         begins, ends = self.of(pair.begin), self.of(pair.end)
-        certain = pair.begin.partition(":")[0] in _PROBED or pair.end in self.enabled
-        if not len(begins) or not (len(ends) or certain):
-            return begins[:0]
-        column = self.rows.pid if pair.by_task else self.rows.cpu
+        if not len(begins):
+            return begins
+        column = self.rows.pid if pair.context == "task" else self.rows.cpu
         _, at = np.unique(column[begins][::-1], return_index=True)
         last = begins[len(begins) - 1 - at]  # of each CPU or task
         ended = dict(zip(column[ends].tolist(), ends.tolist(), strict=True))  # the last wins
         still = [row for row in last.tolist() if ended.get(int(column[row]), -1) < row]
         return np.array(still, np.int64)
-
-
-#: Events of tracekit's own probes: where it records a begin, it records the end.
-_PROBED = frozenset([GROUP, *(kind.event.partition(":")[0] for kind in KINDS.values())])
-
-
-def _enabled(boot: Boot) -> Iterator[str]:
-    """The events that were enabled when the boot was saved last."""
-    base = f"boots/{boot.index}/"
-    for path in boot.session.list(f"{base}tracefs/"):
-        if path.endswith("/set_event"):
-            yield from boot.text(path.removeprefix(base)).split()
 
 
 def _running(record: _Record, row: int) -> tuple[int, str | None]:
@@ -189,7 +135,7 @@ def unfinished(events: Events, boot: Boot, down: Down) -> tuple[CpuUnfinished, .
     """What each CPU of a boot had begun and not ended, by CPU; ``down`` is the boot's way down."""
     record = _Record(events, boot)
     found: dict[int, str] = {}
-    for pair in record.pairs():
+    for pair in (pair for pair in pairs_of(events, boot) if pair.what):
         found |= dict.fromkeys(record.open_rows(pair).tolist(), pair.what)
     of_boot = np.flatnonzero(record.rows.boot == boot.index)
     last_of: dict[int, int] = {}

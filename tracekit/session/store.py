@@ -17,7 +17,7 @@ from tracekit.session.tar import tar_members
 
 __all__ = ["MAX_ARCHIVE", "ArchiveStore", "DirectoryStore", "Store", "open_store"]
 
-_MAX_FILES = 1 << 18  # files in one session; a boot has some 1500
+_MAX_FILES = 1 << 20  # files in one session: 256 boots, of which each has 1,500 to 3,000
 _MAX_DEPTH = 16
 MAX_ARCHIVE = 1 << 30  # bytes of an archive, unpacked
 _BLOCK = 512  # bytes that st_blocks counts in

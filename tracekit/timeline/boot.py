@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -167,12 +167,24 @@ class Boot:
         probed = self.session.has(f"boots/{self.index}/bpf.bin")
         return [*self._format_files, *(probe_ids() if probed else ())]
 
+    def format_texts(self) -> Iterator[tuple[str, bytes]]:
+        """(system, text of ``format``) of every event of the kernel, not of BPF probes."""
+        for file in self._format_files.values():
+            try:
+                yield file.system, file.text(self.session).encode("utf-8", "replace")
+            except SessionError as error:
+                self.note("format-unreadable", file.source, str(error))
+
     def event_name(self, event_id: int) -> str:
         """``system:name``; ``unknown:ID`` where no format was saved for the id."""
         if is_probe(event_id):
             return probe_name(event_id)
         file = self._format_files.get(event_id)
         return file.full_name if file else f"unknown:{event_id}"
+
+    def header_of(self, event_id: int) -> int:
+        """Bytes at the start of a record that its text does not depend on; a probe's has none."""
+        return 0 if is_probe(event_id) else self.record_header.size
 
     def renderer(self, event_id: int) -> Renderer:
         """The renderer that turns payloads of this event into text."""

@@ -73,7 +73,40 @@ def _clocks_of(part: BootPart, merged: Merged) -> BootClocks:
     all_samples = [*(samples if isinstance(samples, list) else ()), *marks]
     by_firmware = started_by(boot).kind == "boot loader"
     offset = _printk_offset(boot)
-    return BootClocks(boot.index, all_samples, boot.text("dmesg"), by_firmware, offset)
+    return BootClocks(
+        boot.index, all_samples, boot.text("dmesg"), by_firmware, offset, _tsc_khz(boot)
+    )
+
+
+def _tsc_khz(boot: Boot) -> int | None:
+    """What trace-cmd read of the kernel; None where an earlier boot's file says the very same.
+
+    Two kernels calibrate differently: files that agree were written by one program that knew one
+    rate, and are no two witnesses of it.
+    """
+    given = _conversion(boot, boot.index)
+    earlier = (index for index in boot.session.boots if index < boot.index)
+    if given is None or given in [_conversion(boot, index) for index in earlier]:
+        return None
+    mult, shift = given
+    return (10**6 << shift) // mult
+
+
+def _conversion(boot: Boot, index: int) -> tuple[int, int] | None:
+    """(mult, shift) of ``ns = cycles * mult >> shift``, from ``imported.json``."""
+    rel = f"boots/{index}/imported.json"
+    if not boot.session.has(rel):
+        return None
+    try:
+        given = boot.session.json(rel).get("tsc2nsec")
+    except SessionError:
+        return None
+    if not isinstance(given, dict):
+        return None
+    mult, shift = given.get("mult"), given.get("shift")
+    if type(mult) is not int or type(shift) is not int or mult <= 0 or not 0 <= shift <= 63:
+        return None
+    return mult, shift
 
 
 def _printk_offset(boot: Boot) -> int | None:

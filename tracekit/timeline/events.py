@@ -15,11 +15,15 @@ from tracekit.errors import Diagnostic, UsageError
 from tracekit.ftrace.columns import (
     Payloads,
     as_arrow,
+    as_numpy,
     as_strings,
+    intern,
     render_column,
     typed_column,
     typed_columns,
 )
+from tracekit.ftrace.printers.render import Form
+from tracekit.ftrace.programs.run import Printed, TextColumn
 from tracekit.session import Session
 from tracekit.timeline.axis import Axis, place
 from tracekit.timeline.boot import Boot, Buffer
@@ -30,6 +34,8 @@ from tracekit.timeline.merge import BootPart, merge
 from tracekit.timeline.rows import EventKind, Rows, distinct
 from tracekit.timeline.saved.bpf_format import SOURCES, is_probe
 from tracekit.timeline.unify import unify
+from tracekit.timeline.when.moments import on_axis
+from tracekit.timeline.when.wall_clock import Wall, wall_clocks
 
 __all__ = ["Decoded", "Events"]
 
@@ -71,6 +77,7 @@ class Events:
         self._instance = instance
         self.boots = [Boot(session, index, instance) for index in session.boots]
         self._texts: dict[tuple[int, int], dict[bytes, str]] = {}
+        self.printed = Printed()
 
     # -- decoding -----------------------------------------------------------------------------
 
@@ -128,10 +135,8 @@ class Events:
     def diagnostics(self) -> list[Diagnostic]:
         """All diagnostics from reading and decoding."""
         remarks = list(self._decoded.axis.diagnostics)
-        for buffer in self.buffers:
-            remarks += buffer.diagnostics
-        for boot in self.boots:
-            remarks += boot.diagnostics
+        remarks += [remark for buffer in self.buffers for remark in buffer.diagnostics]
+        remarks += [remark for boot in self.boots for remark in boot.diagnostics]
         return list(dict.fromkeys([*self.session.diagnostics, *self._decoded.remarks, *remarks]))
 
     def __len__(self) -> int:
@@ -203,7 +208,7 @@ class Events:
 
     # -- arguments ----------------------------------------------------------------------------
 
-    def _groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
+    def groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
         """The rows of each (event, buffer), with their payloads."""
         check_below(rows.kind, len(self.kinds), "events")
         check_below(rows.buffer, len(self.buffers), "buffers")
@@ -225,17 +230,30 @@ class Events:
 
     def render(self, rows: Rows) -> pa.DictionaryArray:
         """The rendered arguments of ``rows``, as the old kernel itself would print them."""
-        texts: dict[str, int] = {}  # different payloads may give the same text
-        codes = np.empty(len(rows), np.int32)
-        for kind, part, payloads in self._groups(rows):
-            boot = self.boot(kind.boot)
-            known = self._texts.setdefault((kind.boot, kind.id), {})
-            render, skip = boot.renderer(kind.id).render, boot.record_header.size
-            skip = 0 if is_probe(kind.id) else skip  # there is no header
-            indices, rendered = render_column(payloads, render, skip, known)
-            table = [texts.setdefault(text, len(texts)) for text in rendered]
-            codes[part] = np.array(table, np.int32)[indices]
-        return pa.DictionaryArray.from_arrays(as_arrow(codes), as_strings(list(texts)))
+        codes, firsts, count = np.empty(len(rows), np.int32), [np.empty(0, np.int64)], 0
+        for kind, part, payloads in self.groups(rows):
+            indices, first = intern(payloads, self.boot(kind.boot).header_of(kind.id))
+            codes[part] = indices + count
+            firsts.append(part[first])
+            count += len(first)
+        every = self.texts(rows.take(np.concatenate(firsts))).strings()
+        texts = every.dictionary_encode()  # different payloads may give the same text
+        codes = as_numpy(texts.indices)[codes]
+        return pa.DictionaryArray.from_arrays(as_arrow(codes), texts.dictionary.cast(pa.string()))
+
+    def texts(self, rows: Rows, form: Form = "args") -> TextColumn:
+        """The rendered arguments of ``rows``, each for itself."""
+        column = TextColumn(len(rows))
+        for kind, part, payloads in self.groups(rows):
+            renderer = self.boot(kind.boot).renderer(kind.id)
+            left = column.print(part, payloads, renderer.program(form))
+            self.printed.count(kind.name, len(part), len(left))
+            if len(left):
+                known = self._texts.setdefault((kind.boot, kind.id), {})
+                skip, some = self.boot(kind.boot).header_of(kind.id), payloads.take(left)
+                codes, made = render_column(some, renderer.render, skip, known)
+                column.add(part[left], codes, [renderer.formed(text, form) for text in made])
+        return column
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -255,9 +273,9 @@ class Events:
             kinds = [wanted.wants_event(kind.name) for kind in self.kinds]
             keep &= np.array([*kinds, False])[rows.kind]
         if wanted.since is not None:
-            keep &= self.axis.ts_ns >= wanted.since
+            keep &= self.axis.ts_ns >= self._limit(wanted.since)
         if wanted.until is not None:
-            keep &= self.axis.ts_ns <= wanted.until
+            keep &= self.axis.ts_ns <= self._limit(wanted.until)
         indices = np.flatnonzero(keep)
         if wanted.comms:
             codes, names = self.comm_codes
@@ -265,11 +283,22 @@ class Events:
             indices = indices[np.array(wants)[codes[indices]]]
         return indices
 
+    def _limit(self, instant: int | str) -> int | _Array:
+        """A time or a date in ns on the axis: one number, or one for every row."""
+        if isinstance(instant, int):
+            return instant
+        found = on_axis(instant, self.axis, self.boots, self.walls)
+        return found if isinstance(found, int) else found[self.rows.boot]
+
+    @cached_property
+    def walls(self) -> dict[int, Wall]:
+        """Wall-clock time by boot; a boot of which it is unknown is missing."""
+        return wall_clocks(self.axis, self.boots)
+
     def table(self, at: _Array | slice = slice(None), *, args: bool = True) -> pa.Table:
         """The timeline's columns for the rows at ``at``; rendering ``args`` takes the most time."""
         rows = self.rows.take(at)
-        names = as_strings(self.event_names)
-        kind = self.name_codes(at)
+        kind, names = self.name_codes(at), as_strings(self.event_names)
         source = self._source_of_kind[rows.kind] if len(rows) else np.empty(0, np.int8)
         columns = {
             "ts_ns": as_arrow(self.axis.ts_ns[at]),
@@ -310,7 +339,7 @@ class Events:
         full = self._full_name(name)
         codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
         indices = at[np.isin(self.rows.kind[at], codes)]
-        groups = list(self._groups(self.rows.take(indices)))
+        groups = list(self.groups(self.rows.take(indices)))
         if not groups:
             return self.table(indices, args=False).select(_COMMON)
         parts = [self._event_part(kind, indices[part], payloads) for kind, part, payloads in groups]
@@ -341,12 +370,12 @@ class Events:
     def fields(self, at: _Array) -> list[dict[str, Any]]:
         """The typed arguments of the rows at ``at``, one mapping for each row."""
         arguments: list[dict[str, Any]] = [{}] * len(at)
-        for kind, part, payloads in self._groups(self.rows.take(at)):
+        for kind, part, payloads in self.groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
             if fmt is None or not fmt.fields:
                 continue
-            rows = pa.table(typed_columns(payloads, fmt)).to_pylist()
-            for i, row in zip(part.tolist(), rows, strict=True):
+            typed = pa.table(typed_columns(payloads, fmt)).to_pylist()
+            for i, row in zip(part.tolist(), typed, strict=True):
                 arguments[i] = row
         return arguments
 
@@ -364,7 +393,7 @@ class Events:
 
         ``at`` are row numbers. Nothing else of the events is decoded.
         """
-        for kind, part, payloads in self._groups(self.rows.take(at)):
+        for kind, part, payloads in self.groups(self.rows.take(at)):
             fmt = self.boot(kind.boot).format(kind.id)
             matching = [f for f in fmt.fields if f.name == field] if fmt else []
             if matching:

@@ -32,7 +32,8 @@ def parse_time(text: str) -> int:
 class Filter:
     """The conditions that events must all meet. Globs match ``system:name`` or ``name``.
 
-    ``since`` and ``until`` are ns on the session's axis, both inclusive; ``grep`` is searched in
+    ``since`` and ``until`` are ns on the session's axis or texts as ``--from`` and ``--to`` take
+    them (:meth:`tracekit.recording.Recording.resolved`), both inclusive; ``grep`` is searched in
     ``EVENT ARGS`` as the text format prints them. ``where`` is an expression of
     :mod:`tracekit.query.expr`.
     """
@@ -42,8 +43,8 @@ class Filter:
     events: tuple[str, ...] = ()
     pids: frozenset[int] = frozenset()
     comms: tuple[str, ...] = ()
-    since: int | None = None
-    until: int | None = None
+    since: int | str | None = None
+    until: int | str | None = None
     grep: re.Pattern[str] | None = None
     where: str = ""
 

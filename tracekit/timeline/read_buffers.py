@@ -206,10 +206,10 @@ def _shared(
 
 
 def _losses(
-    boot: Boot, buffer: Buffer, layout: RegionLayout, backup: Backup | None
+    boot: Boot, buffer: Buffer, layout: RegionLayout | None, backup: Backup | None
 ) -> dict[int, tuple[int | None, bool]]:
     """What is lost of each CPU, by the counters of the next kernel's copy or the snapshot's."""
-    wrapped = {cpu.cpu: cpu.wrapped for cpu in layout.cpus}
+    wrapped = {cpu.cpu: cpu.wrapped for cpu in layout.cpus} if layout else {}
     stats = f"tracefs/instances/{buffer.instance}/per_cpu/cpu{{}}/stats"
     return {
         records.cpu: lost_to_the_next(
@@ -273,7 +273,9 @@ def _with_backup(boot: Boot, buffers: list[Buffer], backup: Backup) -> list[Buff
         if buffer.lost:
             rest = replace(rest, lost=_losses(boot, rest, buffer.layout, backup))
         result.append(rest)
-    return [*result, copy] if copy is not None else result
+    if copy is not None:  # the region itself is lost
+        result.append(replace(copy, lost=_losses(boot, copy, None, backup)))
+    return result
 
 
 def _pages(boot: Boot, name: str, instance: str, paths: Mapping[int, str]) -> Buffer:

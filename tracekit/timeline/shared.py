@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
+from tracekit.capture.save.clocks import last_count
 from tracekit.capture.save.kernel import identity
 from tracekit.clocks.fit import read_samples
 from tracekit.clocks.kernel_log import read_kernel_log
@@ -39,12 +41,15 @@ Stats = Mapping[str, int]
 class Writer:
     """What is known of one of the boots that recorded into the region.
 
-    ``stats(cpu)``: the instance's counters as they were last saved; ``zero``: where the kernel
-    began on the region's clock, if that clock did not start anew (units of the clock).
+    ``stats(cpu)``: the instance's counters as they were last saved. If the region's clock did not
+    start anew with a kernel, in units of that clock: ``zero``, where this one began, ``late``: or
+    somewhat before that; and ``last``, when it was still there.
     """
 
     stats: Callable[[int], Stats] = field(default=lambda _: {})
     zero: int | None = None
+    late: bool = False
+    last: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,10 @@ def writer_of(
     def stats(cpu: int) -> Stats:
         return parse_stats(boot.text(f"tracefs/instances/{instance}/per_cpu/cpu{cpu}/stats"))
 
-    return Writer(stats, _zero(boot) if clock == _GOES_ON else None)
+    if clock != _GOES_ON:
+        return Writer(stats)
+    last = last_count(boot.text("clocks.json").encode("utf-8", "replace"))
+    return Writer(stats, _zero(boot), read_kernel_log(boot.text("dmesg")).late, last)
 
 
 def _attached_later(session: Session, owner: int, path: str, address: int) -> list[Boot]:
@@ -176,8 +184,27 @@ def _by_zero(stamps: Sequence[int], writers: Sequence[Writer]) -> list[int] | No
     zeros = [writer.zero for writer in writers[1:] if writer.zero is not None]
     if len(zeros) < len(writers) - 1 or zeros != sorted(zeros):
         return None
-    later = ((i for i, stamp in enumerate(stamps) if stamp >= zero) for zero in zeros)
-    return [next(places, len(stamps)) for places in later]
+    begins = (
+        _begin(stamps, zero, before.last, later.late)
+        for (before, later), zero in zip(pairwise(writers), zeros, strict=True)
+    )
+    return list(accumulate(begins, max))
+
+
+def _begin(stamps: Sequence[int], zero: int, last: int | None, late: bool) -> int:
+    """Where the sub-buffers begin of a kernel whose CLOCK_MONOTONIC began at ``zero``.
+
+    Where ticks alone drove that for a while (``late``), some were lost, and ``zero`` is too late.
+    The dark part is then the longest time without a sub-buffer since ``last``, when the kernel
+    before was still there.
+    """
+    place = next((i for i, stamp in enumerate(stamps) if stamp >= zero), len(stamps))
+    if not late or last is None:
+        return place
+    first = next((i for i in range(place) if stamps[i] > last), place)
+    times = [max(last, stamps[first - 1]) if first else last, *stamps[first:place], zero]
+    gaps = [b - a for a, b in pairwise(times)]
+    return first + gaps.index(max(gaps))
 
 
 def _shares_of(
@@ -185,7 +212,7 @@ def _shares_of(
     stamps: Sequence[int],
     cpu: CpuBuffer,
     writers: Sequence[Writer],
-    goes_on: bool,
+    clock: str | None,
 ) -> CpuShares:
     """Share out ``pages``, the used ones of a CPU, and ``stamps``, theirs."""
     nothing: list[tuple[int, ...]] = [()] * len(writers)
@@ -193,8 +220,8 @@ def _shares_of(
         return CpuShares((*nothing[:-1], cpu.pages))
     if not cpu.ordered:
         return CpuShares(tuple(nothing), cpu.pages, told=False)
-    sure, doubtful = restarts(stamps)
-    if goes_on and not sure:  # else firmware has reset the TSC
+    sure, doubtful = restarts(stamps, clock)
+    if clock == _GOES_ON and not sure:  # else firmware has reset the TSC
         places = _by_zero(stamps, writers)
         if places is None:
             return CpuShares(tuple(nothing), cpu.pages, told=False)
@@ -223,10 +250,9 @@ def share_out(
     ``unread`` are the spans of ``data`` that could not be read.
     """
     view = memoryview(data)
-    goes_on = clock == _GOES_ON
     shares = []
     for cpu in layout.cpus:
         pages = _used(view, cpu.pages, header)
         stamps = _stamps(view, pages, header, unread)
-        shares.append(_shares_of(pages, stamps, cpu, writers, goes_on))
+        shares.append(_shares_of(pages, stamps, cpu, writers, clock))
     return shares

@@ -12,9 +12,9 @@ from rich.segment import Segment
 from rich.style import Style
 
 from tracekit.browse.record_bytes import latency_flags
-from tracekit.browse.wall_clock import Wall
 from tracekit.query.sort import ARGUMENT
 from tracekit.text import duration
+from tracekit.timeline.when.wall_clock import Wall
 from tui.theme import Look, fitted
 
 __all__ = ["COLUMNS", "Cells", "Column", "Event", "argument", "automatic", "column_of", "padded"]

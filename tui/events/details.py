@@ -270,3 +270,5 @@ def _when(stamp: Stamp, zero: str, width: int, look: Look) -> Iterator[_Line]:
     yield from _wrapped("adjusted", f"{ns} ({duration(stamp.ns)})", width, look)
     yield from _wrapped("error", error_bound(stamp.error_ns), width, look)
     yield from _wrapped("by", stamp.method or "unknown", width, look)
+    time = f"{stamp.time}, {error_bound(stamp.time_error_ns)}, by" if stamp.time else "unknown:"
+    yield from _wrapped("UTC", f"{time} {stamp.time_basis}", width, look)

@@ -16,10 +16,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tracekit.browse.wall_clock import wall_clocks
 from tracekit.query.selection import Selection, among
 from tracekit.query.sort import ARGUMENT, order_by
 from tracekit.text import duration, printable
+from tracekit.timeline.when.wall_clock import why_unknown
 from tui.events.columns import COLUMNS, Cells, Column, Event, automatic, column_of, padded
 from tui.events.pages import Jump, Pages
 from tui.host import host_of, look_of
@@ -261,12 +261,14 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         order = ["jump", "wall", "raw"]
         mode = order[(order.index(self.cells.mode) + 1) % len(order)]
         if mode == "wall":
-            self.cells.walls = self.cells.walls or wall_clocks(self.model.recording)
+            recording = self.model.recording
+            self.cells.walls = recording.walls
             if self.cells.walls:
                 wall = list(self.cells.walls.values())[-1]
                 host_of(self).say(f"UTC by {wall.basis}, to ± {duration(wall.error_ns)}")
             else:
-                host_of(self).say("what time of day it was is unknown: no clock of it was read")
+                why = why_unknown(recording.axis, recording.boots[-1]) if recording.boots else ""
+                host_of(self).say(f"what time of day it was is unknown: {why}")
                 mode = "raw"
         self.cells.mode = mode
         self._measure()

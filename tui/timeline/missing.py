@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rich.style import Style
 from rich.text import Text
 
-from tracekit.browse.stretches import KINDS, Kind, Stretches
+from tracekit.analysis.stretches import KINDS, Kind, Stretches
 from tui.signs import MISSING, Sign
 from tui.theme import Look
 from tui.timeline.cell_row import CellRow

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.stretches import Kind, Stretches, together
 from tracekit.browse.lanes import Dark, Lane, Span, dark_parts
-from tracekit.browse.stretches import Kind, Stretches, together
 from tracekit.query.groups import cell_edges
 from tracekit.query.selection import Selection, among
 from tui.model import Model

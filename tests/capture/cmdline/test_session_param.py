@@ -19,6 +19,7 @@ from tracekit.capture.cmdline.session_param import (
     luo_from_cmdline,
     luo_name,
     named_session,
+    recovered_session,
     session_from_cmdline,
     session_with,
     waiting_session,
@@ -26,7 +27,7 @@ from tracekit.capture.cmdline.session_param import (
 from tracekit.capture.recover.recover import recover
 from tracekit.capture.save.snapshot import snapshot
 from tracekit.cli import main
-from tracekit.errors import UsageError
+from tracekit.errors import SessionError, UsageError
 from tracekit.sysroot import Sysroot
 
 
@@ -170,8 +171,11 @@ def test_recover_ends_the_waiting_and_record_goes_on_in_it(tmp_path: Path, sessi
     iomem = {"proc/iomem": f"{HALF:x}-{HALF + 0x1FFFF:x} : Reserved\n".encode()}
     machine = replace(new_machine(), cmdline=OTHER_HALF, boot_id="2-new", kho=None, regions={})
     tree = replace(machine, device=device, files=iomem).write(tmp_path / "next")
+    with pytest.raises(SessionError, match="what came before this boot"):
+        recovered_session(Sysroot(tree))
     result = recover(Sysroot(tree), find_session(Sysroot(tree)))
     assert [r.boot for r in result.regions][:1] == [0]
+    assert recovered_session(Sysroot(tree)) == session
     assert waiting_session(Sysroot(tree)) is None
     assert default_session(Sysroot(tree)) == session
 

@@ -136,6 +136,24 @@ def test_the_units_say_what_was_asked_for(tmp_path: Path) -> None:
     assert not any(re.search("@[A-Z]+@", text) for text in given.files.values())
 
 
+def test_the_metrics_go_where_node_exporter_reads(tmp_path: Path) -> None:
+    """Else into a folder of their own."""
+    recover = f"{UNIT_DIRECTORY}/tracekit-recover.service"
+    root = system(tmp_path)
+    command = "ExecStopPost=-/usr/bin/tracekit report{} --format openmetrics -o {}/tracekit.prom\n"
+    unit = make_plan(options(root)).files[recover]
+    assert command.format(" --recovered", "/var/lib/tracekit-metrics") in unit
+    (root / "var/lib/prometheus/node-exporter").mkdir(parents=True)
+    given = make_plan(replace(options(root), session="/srv/kexec"))
+    assert (
+        command.format(" /srv/kexec", "/var/lib/prometheus/node-exporter") in given.files[recover]
+    )
+    named = make_plan(replace(options(root), metrics="/srv/metrics/kexec.prom"))
+    assert "-o /srv/metrics/kexec.prom\n" in named.files[recover]
+    with pytest.raises(UsageError, match="--metrics"):
+        make_plan(replace(options(root), metrics="kexec.prom"))
+
+
 def test_kernel_install_shares_its_line(tmp_path: Path) -> None:
     root = system(tmp_path)
     line = root / "etc/kernel/cmdline"

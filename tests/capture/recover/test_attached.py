@@ -190,3 +190,16 @@ def test_a_copy_that_cannot_be_read(tmp_path: Path) -> None:
     result, session = run(tmp_path, replace(new, files=files))
     assert "backup-not-read" in codes(result)
     assert session.has("boots/0/backup/backup/per_cpu/cpu0/stats")
+
+
+def test_a_copy_without_the_region(tmp_path: Path) -> None:
+    """Nothing was handed over, and no region is left: the copy is recovered all the same."""
+    prepare(tmp_path, before(COPIES))
+    files = backup_files(f"{OLD_TEXT:x}\t[kernel]\n", bytes(PAGE))
+    alone = replace(new_machine(), regions={}, kho=None, cmdline=COPIES)
+    with pytest.raises(NothingToRecover):
+        run(tmp_path, alone)
+    result, session = run(tmp_path, replace(alone, files=files), name="copied")
+    assert "copy-only" in codes(result)
+    assert owners(result) == {}
+    assert session.read("boots/0/backup/backup/per_cpu/cpu0/trace_pipe_raw") == bytes(PAGE)

@@ -29,6 +29,23 @@ def test_steps_back(stamps: list[int], sure: list[int], doubtful: list[int]) -> 
     assert restarts(stamps) == (sure, doubtful)
 
 
+@pytest.mark.parametrize(
+    ("stamps", "sure"),
+    [
+        ([0, 4_000_000, 108_000_000, 17, 20], []),
+        ([0, 4_000_000, 108_000_000, 17, 120_000_001], []),  # nor is that sub-buffer a stale one
+        ([33_333_330, 17], []),  # CONFIG_HZ=300
+        ([5_000_001, 6_000_001, 0, 4_000_000, 17, 20], [2]),
+        ([0, 4_000_000, 17, 9_000_007, 0, 8_000_000, 5, 6], [4]),
+        ([4_000_001, 17], [1]),
+    ],
+)
+def test_a_tsc_that_is_found_late(stamps: list[int], sure: list[int]) -> None:
+    """The first stamps of a boot are jiffies then; the TSC's begin anew."""
+    assert restarts(stamps, "local") == (sure, [])
+    assert restarts([4_000_000, 1_000_000], "uptime") == ([1], [])  # which always counts jiffies
+
+
 @given(ascending, ascending)
 def test_one_kernel_after_another(old: list[int], new: list[int]) -> None:
     """Whatever they recorded: the place is found, doubted, or there is no step back."""

@@ -22,6 +22,7 @@ from tracekit.kho.tree import (
 from tracekit.probes.records import RECORD, compact, parse_compact, unpack
 from tracekit.session.compression import content_size, decompress
 from tracekit.session.tar import tar_members
+from tracekit.trace_dat.parse import blocks_of, parse, read_cpu
 
 _U64 = 1 << 64
 _LIMIT = 1 << 20  # bytes an archive may have unpacked
@@ -48,9 +49,9 @@ def device_tree(data: bytes) -> None:
 
 def kho_blobs(data: bytes) -> None:
     """The blobs beside the trees."""
-    for parse in (parse_kexec_metadata, parse_setup_data, parse_luo):
+    for parser in (parse_kexec_metadata, parse_setup_data, parse_luo):
         with suppress(ParseError):
-            parse(data, "fuzz")
+            parser(data, "fuzz")
 
 
 def elf_core(data: bytes) -> None:
@@ -142,3 +143,16 @@ def compressed(data: bytes) -> None:
     suffix = (".zst", ".gz", "")[data[0] % 3] if data else ""
     assert content_size(data[1:], suffix) >= 0
     assert len(decompress(data[1:], suffix, "fuzz", _LIMIT)) <= _LIMIT
+
+
+def trace_dat(data: bytes) -> None:
+    """trace-cmd's files, with their events. Raises :class:`~tracekit.errors.SourceError`."""
+    dat, stream = parse(io.BytesIO(data), "fuzz")
+    blocks, total = blocks_of(dat, stream), 0
+    for buffer in dat.buffers:
+        for cpu in buffer.cpus:
+            size, pieces = read_cpu(dat, stream, blocks, buffer, cpu)
+            if size > _LIMIT:
+                continue
+            total += sum(map(len, pieces))
+    assert total <= 64 * max(len(data), 8 << 20)

@@ -11,7 +11,7 @@ import struct
 from array import array
 from contextlib import suppress
 
-from tracekit._native import columns, counter, lines, ring, symbols
+from tracekit._native import columns, counter, lines, ring, symbols, texts
 
 _SYMBOL = re.compile(rb"([0-9a-f]{16}) [^ ] ([^\x00-\x20\x7f]+)")
 _TIMES = 32  # readings of a clock at most
@@ -176,3 +176,38 @@ def clocks(data: bytes) -> None:
         assert before <= after
     with suppress(OSError, NotImplementedError):
         counter.counter_write(-1, array("B", data))
+
+
+def _span(numbers: tuple[int, ...], size: int) -> tuple[array[int], array[int]]:
+    """Offsets and lengths of records, inside ``size`` bytes or not."""
+    offsets = array("Q", [n % (size + 8) for n in numbers[::2]])
+    return offsets, array("I", [n % (size + 8) for n in numbers[1::2]])
+
+
+def programs(data: bytes) -> None:
+    """Any program over any records: refused, or texts of records whose status says so."""
+    (need, texts_size, constants, entries, count), rest = _numbers(data, "HBBBB")
+    numbers, rest = _table(rest, 2 * (count % 8), "H")
+    records = array("B", rest[:128])
+    keys, rest = _table(rest[len(records) :], entries % 16, "Q")
+    places, rest = _table(rest, 2 * len(keys), "B")
+    values, rest = rest[:64], rest[64:]
+    table = (array("Q", keys), array("q", [*places, *[0] * (2 * len(keys) - len(places))]), values)
+    pool, rest = _table(rest, constants % 8, "Q")
+    blob, rest = rest[: texts_size % 64], rest[texts_size % 64 :]
+    code = rest[: len(rest) // 8 * 8]
+    offsets, lengths = _span(tuple(numbers[: len(numbers) // 2 * 2]), len(records))
+    program = (array("B", code), array("Q", pool), array("B", blob), need, (table, table))
+    try:
+        ends, text, status, misses = texts.print_records((records, offsets, lengths), program)
+    except ValueError:
+        return
+    edges = memoryview(ends).cast("q").tolist()
+    assert len(edges) == len(offsets) + 1
+    assert edges == sorted(edges)
+    assert edges[-1] == len(text)
+    assert len(status) == len(offsets)
+    assert len(misses) % 16 == 0
+    for begin, end, outcome in zip(edges, edges[1:], status, strict=False):
+        assert outcome < 3
+        assert end - begin <= (0 if outcome else 1 << 16)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 
 from tests.support.ring.region_strategies import LAYOUTS, Script, Step
 from tracekit.errors import ParseError
+from tracekit.export.redaction.texts import Names, overwrite_event
 from tracekit.ftrace.columns import Payloads, typed_columns
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat, HeaderPage, parse_format
+from tracekit.ftrace.print_fmt.addresses import address_fields
 from tracekit.ftrace.printers.render import make_renderer
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.ftrace.ring.page import RecordHeader, Records, read_pages
@@ -151,6 +154,17 @@ def format_file(data: bytes) -> None:
     chunks = [rng.randbytes(n) for n in (8, 9, size // 2, max(8, size - 1), size, size + 40)]
     chunks += [bytes(size), b"\xff" * (size + 8)]
     _decode(fmt, chunks)
+    assert address_fields(fmt) <= {f.name for f in fmt.fields}
+    _overwrite(fmt, chunks)
+
+
+def _overwrite(fmt: EventFormat, chunks: Sequence[bytes]) -> None:
+    """Texts are overwritten inside their own record, whatever it says."""
+    for chunk in chunks:
+        data = np.frombuffer(b"edge" + chunk + b"edge", np.uint8).copy()
+        where = np.array([4], np.uint64), np.array([len(chunk)], np.uint32)
+        overwrite_event(data, Payloads(data.tobytes(), *where), fmt, Names())
+        assert data.tobytes()[:4] == data.tobytes()[-4:] == b"edge"
 
 
 def _decode(fmt: EventFormat, chunks: list[bytes]) -> None:

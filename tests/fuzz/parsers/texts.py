@@ -31,6 +31,7 @@ from tracekit.sysroot import format_kmsg
 from tracekit.timeline.filter import parse_time
 from tracekit.timeline.saved.counters import parse_stats
 from tracekit.timeline.saved.names import parse_comms, parse_printk_formats
+from tracekit.timeline.when.dates import parse_date, utc
 
 _U64 = 1 << 64
 
@@ -139,6 +140,14 @@ def cmdline(data: bytes) -> None:
     assert {m.name for m in command.reserve_mem} <= {m.name for m in again.reserve_mem}
     ends = {start + size for start, size in again.carved}
     assert not carved or all(any(end >= start + size for end in ends) for start, size in kept)
+
+
+def date(data: bytes) -> None:
+    """What ``--from`` takes as a date; what is printed of it is read as the same."""
+    ns = parse_date(data.decode("utf-8", "replace"))
+    if ns is not None and ns >= 0:
+        printed = utc(ns)  # None beyond the year 9999
+        assert printed is None or parse_date(printed) == ns
 
 
 def region_spec(data: bytes) -> None:

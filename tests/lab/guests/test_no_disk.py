@@ -15,11 +15,12 @@ from tests.support.memory.gdb_remote import Written, write_between_kernels
 from tracekit.lab.console import Line
 from tracekit.lab.machine import Plan, Result
 from tracekit.recording import Recording
+from tracekit.session.canary import chunks, read_document
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
 
 STRAY = b"a device wrote this"
-OFFSET = 0x5008  # of the stray write, in the canary
+OFFSET = 0x508  # of the stray write, in the canary's first page: the next may be elsewhere
 DISKLESS = """
 mount -t tmpfs -o size=200M,mode=700 tmpfs /var/lib/tracekit
 mount -o remount,ro /lab || fail "the disk cannot be made read-only"
@@ -27,6 +28,7 @@ touch /lab/state/x /x 2>/dev/null && fail "the disk can be written"
 grep -E '^/dev/vd' /proc/mounts
 """
 BOOT0 = f"""
+dmesg -n 1  # a message of the kernel's own would break the line with the address
 {DISKLESS}
 tracekit -v handover --kernel /boot/vmlinuz-{NEW} --initrd /boot/initrd -o luo:lab --canary 8M
 """
@@ -57,6 +59,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, int, Written]
             if match := re.search(r"canary: .* first page at (0x[0-9a-f]+)", line.text):
                 address = int(match[1], 16) + OFFSET
             if line.text.startswith("jumping") and writing is None:
+                assert address, "no line told where the canary is"
                 writing = thread.submit(write_between_kernels, gdb, address, STRAY)
 
         plan = Plan(OLD, (BOOT0, BOOT1), cmdline=f"{CMDLINE} liveupdate=on", gdb=gdb)
@@ -97,6 +100,10 @@ def test_the_stray_write_is_found(ran: tuple[Result, int, Written], recording: R
     """It came from outside, while the boot CPU was between the kernels."""
     _, address, written = ran
     assert written.ring == 0 and written.rip < 1 << 47
+    left = read_document(recording.session.read("boots/0/canary.json"), "canary.json")
+    pattern = b"".join(chunk for _, chunk in chunks(bytes.fromhex(left.seed), left.size))
+    assert left.address_of(0) == address - OFFSET
+    assert written.before == pattern[OFFSET : OFFSET + len(STRAY)]
     (canary,) = recording.report().canaries
     assert (canary.state, canary.places, canary.boot) == ("changed", 1, 0)
     assert canary.size == 8 << 20 and canary.gap_ns == recording.report().handovers[0].gap_ns

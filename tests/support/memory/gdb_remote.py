@@ -60,10 +60,11 @@ class _Stub:
 
 
 class Written(NamedTuple):
-    """Where the boot CPU was when the memory was written."""
+    """Where the boot CPU was when the memory was written, and what was there before."""
 
     rip: int
     ring: int
+    before: bytes
 
 
 def write_between_kernels(path: Path, address: int, data: bytes, patience: float = 60) -> Written:
@@ -85,8 +86,9 @@ def write_between_kernels(path: Path, address: int, data: bytes, patience: float
             )
             if rip < _HALF and cs & 3 == 0:
                 assert stub.ask("Qqemu.PhyMemMode:1") == "OK"
+                before = bytes.fromhex(stub.ask(f"m{address:x},{len(data):x}"))
                 assert stub.ask(f"M{address:x},{len(data):x}:{data.hex()}") == "OK"
-                return Written(rip, cs & 3)
+                return Written(rip, cs & 3, before)
             stub.send("c")
             time.sleep(_PAUSE)
             stub.interrupt()

@@ -13,7 +13,7 @@ from tests.support.driver import drive, matches_snapshot, screen_text
 from tests.support.sessions import missing
 from tests.support.textual_state import messages
 from tests.support.views.timeline_view import Piloted, choose, lane_lines, timeline
-from tracekit.browse.stretches import KINDS
+from tracekit.analysis.stretches import KINDS
 from tui.app import TracekitApp
 from tui.dialogs.help import HelpScreen
 from tui.model import Model

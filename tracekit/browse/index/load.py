@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracekit.analysis.stretches import ENDLESS, Stretch
 from tracekit.browse.index.codec import decode
-from tracekit.browse.stretches import ENDLESS, Stretch
 from tracekit.clocks.model import SessionClock
 from tracekit.clocks.relate import Relation
 from tracekit.errors import Diagnostic

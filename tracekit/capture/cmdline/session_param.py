@@ -12,6 +12,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from tracekit.capture.cmdline.compose import SESSION_PARAMETER, preserved_instance
@@ -31,6 +32,7 @@ __all__ = [
     "luo_from_cmdline",
     "luo_name",
     "named_session",
+    "recovered_session",
     "session_from_cmdline",
     "session_with",
     "waiting_session",
@@ -143,6 +145,25 @@ def waiting_session(root: Sysroot, named: str | None = None) -> Path | None:
         if last is not None and _left_here(machine, last):
             return session.path
     return None
+
+
+def recovered_session(root: Sysroot) -> Path:
+    """The session that the running kernel was recovered into: it holds this boot and others.
+
+    Raises :class:`~tracekit.errors.SessionError` where there is none.
+    """
+    own = _boot_id(root)
+    named = named_session(root.text(_CMDLINE))
+    first = _opened(Path(session_from_cmdline(root))) if named is not None else iter(())
+    for session in chain(first, _sessions()):
+        with contextlib.suppress(SessionError):
+            boots = session.manifest.boots
+            if len(boots) > 1 and any(session.kernel(i).get("boot_id") == own for i in boots):
+                return session.path
+    raise SessionError(
+        f"no session below {SESSIONS} has what came before this boot: 'tracekit recover' makes one "
+        "after a kexec, a reboot or a panic that was recorded"
+    )
 
 
 def crash_session(root: Sysroot, dead: str | None, session: str | None = None) -> str:

@@ -55,6 +55,10 @@ UNITS = {
     "tracekit-snapshot.service": "basic.target",
     "tracekit-load.service": "multi-user.target",
 }
+#: What node_exporter's textfile collector reads as distributions set it up.
+_COLLECTED = ("/var/lib/prometheus/node-exporter", "/var/lib/node_exporter/textfile_collector")
+_METRICS = "/var/lib/tracekit-metrics"  # made by the report; not a StateDirectory=, without which
+# nothing would be recovered where it cannot be made
 #: Where units of the administrator are.
 UNIT_DIRECTORY = "etc/systemd/system"
 _PATIENCE = 600  # seconds allowed for update-grub and the like
@@ -64,7 +68,8 @@ _PATIENCE = 600  # seconds allowed for update-grub and the like
 class Options:
     """What to install. Paths are those of the installed system; None: the default.
 
-    ``carrier`` is ``kho`` or ``carveout``; ``address`` is the carve-out's.
+    ``carrier`` is ``kho`` or ``carveout``; ``address`` is the carve-out's. ``metrics`` is the file
+    that the metrics of each recovery go to.
     """
 
     root: Path = Path("/")
@@ -75,6 +80,7 @@ class Options:
     program: str | None = None
     carrier: str | None = None
     address: int | None = None
+    metrics: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,13 @@ def _kernel(options: Options) -> tuple[str, str | None]:
     return kernel, None
 
 
+def _metrics(options: Options) -> str:
+    """Where the metrics go: into the folder that node_exporter reads, if it is there."""
+    if options.metrics is not None:
+        return absolute(options.metrics, "--metrics")
+    return f"{next((p for p in _COLLECTED if _exists(options.root, p)), _METRICS)}/tracekit.prom"
+
+
 def make_plan(options: Options) -> Plan:
     """What is to be installed. Raises :class:`~tracekit.errors.UsageError`."""
     carrier, why, wanted = parameters_for(
@@ -129,6 +142,8 @@ def make_plan(options: Options) -> Plan:
         "OUTPUT": f" -o {session}" if session else "",
         "SESSION": f" {session}" if session else "",
         "SESSIONS": session or str(SESSIONS),
+        "RECOVERED": "" if session else " --recovered",
+        "METRICS": _metrics(options),
         "KERNEL": kernel,
         "INITRD": f" --initrd {initrd}" if initrd else "",
     }

@@ -49,7 +49,8 @@ def older_subbufs(
         for cpu in layout.cpus
         if cpu.ordered
     }
-    older = {cpu: max(restarts(of_cpu)[0], default=0) for cpu, of_cpu in stamps.items()}
+    places = {cpu: restarts(of_cpu, layout.clock)[0] for cpu, of_cpu in stamps.items()}
+    older = {cpu: max(of_cpu, default=0) for cpu, of_cpu in places.items()}
     if lone:
         older.update(dict.fromkeys((c for c, of_cpu in stamps.items() if one_is_off(of_cpu)), 0))
     newest = max((stamp for of_cpu in stamps.values() for stamp in of_cpu), default=0)

@@ -20,10 +20,15 @@ from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
 from tracekit.remarks import Remarks
 from tracekit.sysroot import Sysroot
 
-__all__ = ["GIVEN", "MEMORY", "Discovery", "discover", "open_cores", "open_given", "places_of"]
+__all__ = [
+    "COPY_ONLY", "GIVEN", "MEMORY", "ONLY_COPY", "Discovery", "discover", "open_cores",
+    "open_given", "places_of",
+]  # fmt: skip
 
 GIVEN = "--region"  #: ``Found.how`` of the regions that the user named
 MEMORY = "--memory"  #: of those that the session knows of, in the memory that the user named
+COPY_ONLY = "copy-only"  #: the remark where this is so
+ONLY_COPY = "only the kernel's copy of the old buffer is left"
 _CORES = (VMCORE, "proc/kcore")  # a crash kernel's vmcore holds what its kcore does not
 
 
@@ -73,11 +78,14 @@ def discover(
     stack: ExitStack,
     previous: Previous | None = None,
     memory: MemoryFile | None = None,
+    *,
+    copied: bool = False,
 ) -> Discovery:
     """The regions to fetch: those given, else those that the carriers find.
 
     ``previous`` is what the session knows of the kernel before this one; ``stack`` closes what is
-    opened; ``memory`` is read in place of the machine's. Raises
+    opened; ``memory`` is read in place of the machine's; ``copied``: this kernel has a copy of an
+    older one's buffer, which is worth recovering without a region. Else raises
     :class:`~tracekit.errors.NothingToRecover`, which says what every carrier lacks.
     """
     machine = Machine(root)
@@ -107,7 +115,10 @@ def discover(
         discovery.found += _new(discovery.found, found)
         _open(discovery, stack, carrier.read(arrival, [f.region for f in found]))
     if not discovery.found:
-        raise NothingToRecover("\n".join(filter(None, reasons)))
+        lacking = "\n".join(filter(None, reasons))
+        if not copied:
+            raise NothingToRecover(lacking)
+        remarks.add(COPY_ONLY, "warning", "regions", f"{ONLY_COPY}: {lacking}")
     return discovery
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,19 +21,17 @@ from tracekit.capture.recover.chain import (
     check_previous,
     check_session,
     known_previous,
-    owner_of_leftover,
     owners_of,
     read_chain,
     recorder_of,
 )
-from tracekit.capture.recover.discover import Discovery, discover
+from tracekit.capture.recover.discover import COPY_ONLY, ONLY_COPY, Discovery, discover
+from tracekit.capture.recover.placing import add_unknown_boot, adopt, placed
 from tracekit.capture.recover.regions import (
     UNREADABLE,
     Fetching,
     SavedRegion,
-    assign,
     drop_doubles,
-    leftovers,
 )
 from tracekit.capture.recover.verdict import (
     Contents,
@@ -47,7 +45,7 @@ from tracekit.capture.save.boot_files import Saving, kernel_facts, save_boot
 from tracekit.capture.save.boots import NOBODY, Owner
 from tracekit.capture.save.bpf_store import finish_bpf
 from tracekit.capture.save.clocks import sample_trace_clock
-from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
+from tracekit.capture.save.kernel import identity
 from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
 from tracekit.carriers.carve_out import NAMED
 from tracekit.carriers.evidence import why_locked
@@ -58,7 +56,6 @@ from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageErro
 from tracekit.parameters import FileRegion, MemoryFile, RegionSpec, parse_cmdline
 from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter, safe_name
-from tracekit.session.files import dump_json
 from tracekit.session.names import INCOMING
 from tracekit.sysroot import Sysroot, find_tracefs
 
@@ -83,12 +80,23 @@ class RecoverResult:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def _fetch(root: Sysroot, fetching: Fetching, discovery: Discovery) -> list[SavedRegion]:
-    """Copy the regions; if none could be read, the error tells of kernel lockdown."""
+def _fetch(
+    root: Sysroot, fetching: Fetching, discovery: Discovery, copied: bool
+) -> list[SavedRegion]:
+    """Copy the regions; if none could be read, the error tells of kernel lockdown.
+
+    None are needed where this kernel has ``copied`` a buffer of an older one.
+    """
+    if copied and not discovery.found:
+        return []
     try:
         return fetching.fetch(discovery.found)
     except NothingToRecover as error:
-        raise NothingToRecover(f"{error}{why_locked(root)}") from error
+        lacking = f"{error}{why_locked(root)}"
+        if not copied:
+            raise NothingToRecover(lacking) from error
+        fetching.remarks.add(COPY_ONLY, "warning", "regions", f"{ONLY_COPY}: {lacking}")
+        return []
 
 
 def _with_owners(
@@ -235,46 +243,6 @@ def _explain(
         )
 
 
-def _add_unknown_boot(
-    writer: SessionWriter, chain: Chain, discovery: Discovery, owners: list[Owner]
-) -> list[Owner]:
-    """Insert an unknown boot before the running one; returns the owners, renumbered."""
-    # The index is free where a run that was killed has made room already.
-    free = chain.here > 0 and chain.here - 1 not in chain.boots
-    moved = 0 if free and not chain.is_new else 1
-    if moved and not chain.is_new:
-        writer.shift_boots(chain.here)
-        chain.boots = {i + (i >= chain.here): kernel for i, kernel in chain.boots.items()}
-    chain.here += moved
-    unknown = chain.here - 1
-    release = discovery.metadata.release if discovery.metadata else None
-    kernel = dict(UNKNOWN_KERNEL) | {"release": release}
-    writer.write(f"boots/{unknown}/kernel.json", dump_json(kernel))
-    writer.add_boot(unknown)
-    chain.boots[unknown] = kernel
-    return [
-        replace(o, boot=unknown if o.boot == NOBODY else o.boot + moved * (o.boot >= unknown))
-        for o in owners
-    ]
-
-
-def _adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) -> None:
-    """Assign the regions that a recover in an earlier boot copied before it was killed."""
-    facts = chain.facts(writer)
-    for region in leftovers(writer, read_in):
-        owner = owner_of_leftover(region, chain, facts)
-        reader = next((i for i, k in chain.boots.items() if identity(k) == region.read_in), -1)
-        region, owner = with_writers(writer, chain, region, owner, reader)
-        where = f"region {region.name} in {region.directory}"
-        if owner.boot == NOBODY:
-            message = "a recover that was killed copied it; nothing tells which boot wrote it"
-            remarks.add("region-left-over", "warning", where, message)
-            continue
-        message = f"a recover that was killed copied it; it is now boot {owner.boot}'s"
-        remarks.add("region-left-over", "info", where, message)
-        assign(writer, region, owner, identity(chain.boots[owner.boot]), remarks)
-
-
 def clear_incoming(writer: SessionWriter) -> None:
     """Remove what is left of ``incoming/`` when no region is in it any more."""
     if not any(name.endswith(".raw") for name in writer.names(INCOMING)):
@@ -295,23 +263,6 @@ def _save_new_boot(saving: Saving, kernel: Mapping[str, Any], discovery: Discove
         if not saving.writer.has(rel):  # it came from physical memory, not from debugfs
             saving.writer.write(rel, data)
     finish_pipes(saving, pipes, cpus)
-
-
-def _place(
-    writer: SessionWriter,
-    chain: Chain,
-    kernel: Mapping[str, Any],
-    pairs: Sequence[tuple[SavedRegion, Owner]],
-    owners: Sequence[Owner],
-    remarks: Remarks,
-) -> list[SavedRegion]:
-    """Move each region that was copied just now to its owner; returns all of them."""
-    return [
-        assign(writer, region, owner, identity(chain.boots.get(owner.boot, kernel)), remarks)
-        if region.boot is None
-        else region.of_boot(owner.boot)
-        for (region, _), owner in zip(pairs, owners, strict=True)
-    ]
 
 
 def refuse_doubles(regions: Sequence[RegionSpec | FileRegion]) -> None:
@@ -342,19 +293,21 @@ def recover(
         kernel, at_hand = kernel_facts(root, about_boot)
         writer = stack.enter_context(SessionWriter.open(session_path))
         chain = read_chain(writer, kernel, at_hand)
-        _adopt(writer, chain, identity(kernel), about_regions)
+        adopt(writer, chain, identity(kernel), about_regions)
         finish_bpf(writer)
         pairs: list[tuple[SavedRegion, Owner]] = []
         backups: list[BackupInstance] = []
         try:
             previous = known_previous(writer, chain)
-            discovery = discover(root, regions, about_regions, stack, previous, memory)
+            backups = find_backups(root, writer, chain, about_regions)
+            discovery = discover(
+                root, regions, about_regions, stack, previous, memory, copied=bool(backups)
+            )
             fetching = Fetching(
                 discovery.sources, writer, identity(kernel), chain.here, about_regions, progress
             )
-            saved = _fetch(root, fetching, discovery)
+            saved = _fetch(root, fetching, discovery, bool(backups))
             pairs = _with_owners(writer, chain, saved, about_regions)
-            backups = find_backups(root, writer, chain, about_regions)
             _explain(root, writer, chain, discovery, pairs, bool(backups), about_regions)
         except (NothingToRecover, SourceError):
             if not alone:
@@ -365,9 +318,9 @@ def recover(
         owners = [owner for _, owner in pairs]
         if any(owner.boot == NOBODY for owner in owners):
             check_session(chain, discovery, pairs, writer.path, about_regions)
-            owners = _add_unknown_boot(writer, chain, discovery, owners)
+            owners = add_unknown_boot(writer, chain, discovery, owners)
         about_boot.where = f"boot {chain.here}"
-        placed = _place(writer, chain, kernel, pairs, owners, about_regions)
+        regions_here = placed(writer, chain, pairs, owners, about_regions)
         saving = Saving(root, writer, chain.here, about_boot, progress, at_hand)
         for backup in backups:
             save_backup(saving, backup, kernel)
@@ -384,7 +337,7 @@ def recover(
             writer.path,
             chain.here,
             kernel["release"],
-            tuple(placed),
+            tuple(regions_here),
             bool(before and before.get("known")),
             (*about_regions.diagnostics, *about_boot.diagnostics),
         )

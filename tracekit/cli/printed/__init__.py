@@ -1,1 +1,1 @@
-"""Sections of the report as people read them."""
+"""What is printed and where: the report's sections as people read them, standard streams."""

@@ -73,6 +73,18 @@ def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
         latest = "unbounded" if h.gap_latest_ns is None else duration(h.gap_latest_ns)
         between = f"  no common clock: the gap is {duration(h.gap_earliest_ns)} to {latest}"
         yield Text(printable(f"{between}; {h.gap_method}"), style="yellow")
+    yield _when(report, h.old, h.jump_ns, h.zero)
+
+
+def _when(report: Report, boot: int, ns: int | None, what: str) -> Text:
+    """What time of day it was, or why that is not known."""
+    time = next(t for t in report.times if t.boot == boot)
+    at = time.at(ns)
+    if at is None:
+        why = time.basis if time.offset_ns is None else "nothing was recorded there"
+        return Text(printable(f"  when      unknown: {why}"), style="dim")
+    text = f"  when      {what} at {at} {error_bound(time.error_ns)}, by {time.basis}"
+    return Text(printable(text))
 
 
 def _record(report: Report) -> Text:
@@ -336,6 +348,8 @@ def render_report(report: Report, console: Console) -> None:
     if not report.handovers:
         names = ", ".join(printable(b.release) for b in report.boots) or "no boot"
         console.print(Text(f"Linux {names}: one boot, no jump in this session", style="bold"))
+        for one in report.boots:
+            console.print(_when(report, one.index, 0, report.zero))
     if report.ending:
         boot = f" (boot {report.ending.boot})" if report.handovers else ""
         console.print(Text(f"  way down{boot}  {printable(on_one_line(report.ending.way.text))}"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from tracekit.errors import FormatError
@@ -28,6 +29,8 @@ from tracekit.ftrace.print_fmt.values import (
     as_type,
     constant,
 )
+from tracekit.ftrace.programs.code import LIST, binary, integer, node
+from tracekit.ftrace.programs.tables import FlagTable, NameTable
 
 __all__ = ["array_text", "call", "flag_names"]
 
@@ -119,7 +122,8 @@ def flag_names(fmt: EventFormat, ctx: Context, args: _Args, delimiter: str) -> C
 
 
 def _print_flags(compiler: Compiler, args: _Args) -> Text:
-    get = as_type(compiler.number(args[0]), U64).get
+    value = as_type(compiler.number(args[0]), U64)
+    get = value.get
     delimiter = _literal(compiler, args[1]) or ""
     table = _table(compiler, args[2:])
     memo: dict[int, str] = {}
@@ -133,12 +137,14 @@ def _print_flags(compiler: Compiler, args: _Args) -> Text:
             shown = memo[flags] = _flags_text(flags, table, delimiter)
         return shown
 
-    return Text(text)
+    flags = FlagTable(table.entries, delimiter)
+    return Text(text, code=node("flags", flags, table.whole, value.code))
 
 
 def _print_symbolic(compiler: Compiler, args: _Args) -> Text:
     """``trace_print_symbols_seq()``: the first entry that matches; an empty name counts as none."""
-    get = as_type(compiler.number(args[0]), U64).get
+    number = as_type(compiler.number(args[0]), U64)
+    get = number.get
     names: dict[int, str] = {}
     table = _table(compiler, args[1:])
     for mask, name in table.entries:
@@ -149,12 +155,13 @@ def _print_symbolic(compiler: Compiler, args: _Args) -> Text:
         shown = names.get(value)
         return table.unnamed(value) if shown is None else shown
 
-    return Text(text)
+    return Text(text, code=node("symbolic", NameTable(names), table.whole, number.code))
 
 
-def _bounded(memory: Memory, length: Number) -> Callable[[Env], bytes]:
+def _bounded(memory: Memory, length: Number) -> Memory:
     """``memory`` cut to ``length`` bytes; raises :class:`TooShort` if it has fewer."""
-    get, size = memory.get, as_type(length, INT).get
+    length = as_type(length, INT)
+    get, size = memory.get, length.get
 
     def data(env: Env) -> bytes:
         whole, wanted = get(env), max(0, size(env))
@@ -162,13 +169,15 @@ def _bounded(memory: Memory, length: Number) -> Callable[[Env], bytes]:
             raise TooShort
         return whole[:wanted]
 
-    return data
+    return Memory(data, memory.element, node("cut", memory.code, length.code))
 
 
 def _print_hex(separator: str) -> Callable[[Compiler, _Args], Text]:
     def build(compiler: Compiler, args: _Args) -> Text:
-        data = _bounded(compiler.memory(args[0]), compiler.number(args[1]))
-        return Text(lambda env: hex_text(data(env), separator))
+        memory = _bounded(compiler.memory(args[0]), compiler.number(args[1]))
+        data = memory.get
+        code = node("pointer", "ALL_BYTES", 0, ord(separator or "\0"), memory.code)
+        return Text(lambda env: hex_text(data(env), separator), code=code)
 
     return build
 
@@ -190,14 +199,19 @@ def _print_array(compiler: Compiler, args: _Args) -> Text:
     size = _element_size(compiler, args[2])
     count = compiler.number(args[1])
     get = count.get
-    data = _bounded(compiler.memory(args[0]), Number(LONG, lambda env: get(env) * size))
-    return Text(lambda env: array_text(data(env), size))
+    length = Number(LONG, lambda env: get(env) * size)
+    if count.code is not None:
+        length = replace(length, code=binary("MUL", LONG, count.code, integer(size)))
+    memory = _bounded(compiler.memory(args[0]), length)
+    data = memory.get
+    return Text(lambda env: array_text(data(env), size), code=node("array", size, memory.code))
 
 
 def _print_dynamic_array(compiler: Compiler, args: _Args) -> Text:
     size = _element_size(compiler, args[1])
-    get = _dynamic(compiler, args[0])[0].get
-    return Text(lambda env: array_text(get(env), size))
+    memory = _dynamic(compiler, args[0])[0]
+    get = memory.get
+    return Text(lambda env: array_text(get(env), size), code=node("array", size, memory.code))
 
 
 _ASCII = "".join(chr(c) if 32 <= c < 127 else "." for c in range(256))
@@ -221,7 +235,7 @@ def _print_hex_dump(compiler: Compiler, args: _Args) -> Text:
     kind, rowsize, group, ascii_ = (compiler.number(args[i]).const or 0 for i in (1, 2, 3, 6))
     rowsize = 32 if rowsize == 32 else 16
     group = group if group in (1, 2, 4, 8) else 1
-    data = _bounded(compiler.memory(args[4]), compiler.number(args[5]))
+    data = _bounded(compiler.memory(args[4]), compiler.number(args[5])).get
 
     def text(env: Env) -> str:
         whole = data(env)
@@ -247,7 +261,7 @@ def _dynamic(compiler: Compiler, node: nodes.Node) -> tuple[Memory, Number]:
 
 
 def _get_str(compiler: Compiler, args: _Args) -> Memory:
-    return Memory(_dynamic(compiler, args[0])[0].get, U8)
+    return replace(_dynamic(compiler, args[0])[0], element=U8)
 
 
 def _get_dynamic_array(compiler: Compiler, args: _Args) -> Memory:
@@ -259,14 +273,15 @@ def _get_dynamic_array_len(compiler: Compiler, args: _Args) -> Number:
 
 
 def _get_bitmask(compiler: Compiler, args: _Args) -> Text:
-    get = _dynamic(compiler, args[0])[0].get
+    memory = _dynamic(compiler, args[0])[0]
+    get = memory.get
     as_list = "bitmask-list" in compiler.ctx.options
 
     def text(env: Env) -> str:
         data = get(env)
         return bitmap_text(data, 8 * len(data), as_list)
 
-    return Text(text)
+    return Text(text, code=node("pointer", "ALL_BITS", 0, LIST * as_list, memory.code))
 
 
 def _get_stacktrace(compiler: Compiler, args: _Args) -> Text:
@@ -301,6 +316,18 @@ def _is_constant(compiler: Compiler, args: _Args) -> Number:
     return constant(INT, int(known))
 
 
+_to_seconds = mapped(
+    lambda ns: ns // _NSEC_PER_SEC,
+    U64,
+    U64,
+    lambda code: binary("DIV", U64, code, integer(_NSEC_PER_SEC)),
+)
+_without_seconds = mapped(
+    lambda ns: ns % _NSEC_PER_SEC,
+    U64,
+    U32,
+    lambda code: binary("MOD", U64, code, integer(_NSEC_PER_SEC)),
+)
 _ANY = 1 << 20
 
 # name -> (function that compiles it, fewest arguments, most arguments)
@@ -314,8 +341,8 @@ _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     "__print_array": (_print_array, 3, 3),
     "__print_dynamic_array": (_print_dynamic_array, 2, 2),
     "__print_hex_dump": (_print_hex_dump, 7, 7),
-    "__print_ns_to_secs": (mapped(lambda ns: ns // _NSEC_PER_SEC, U64, U64), 1, 1),
-    "__print_ns_without_secs": (mapped(lambda ns: ns % _NSEC_PER_SEC, U64, U32), 1, 1),
+    "__print_ns_to_secs": (_to_seconds, 1, 1),
+    "__print_ns_without_secs": (_without_seconds, 1, 1),
     "__print_bitmask": (_get_bitmask, 1, 1),
     **{
         f"__get_{rel}{name}": (build, 1, 1)

@@ -7,7 +7,6 @@ Anything the record does not determine (``jiffies``, kernel memory) raises
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from operator import itemgetter
@@ -26,26 +25,28 @@ from tracekit.ftrace.kernel_printf.ctype import (
     converter,
     promote,
 )
-from tracekit.ftrace.kernel_printf.pointers import TooShort
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.fields import RecordFields
 from tracekit.ftrace.print_fmt.values import (
-    ARITHMETIC,
     COMPARISONS,
-    STAYS_IN_RANGE,
     Env,
     Memory,
     Number,
     Text,
     Unresolved,
     Value,
+    advanced,
     apply,
     as_type,
     constant,
-    element_at,
+    element_of,
     folded,
+    is_true,
+    literal_text,
+    reading,
     shift,
 )
+from tracekit.ftrace.programs.code import Code, converted, integer, node
 
 __all__ = ["Caller", "Compiler"]
 
@@ -57,17 +58,6 @@ _COMMON = {  # REC->ent is the struct trace_entry that the common fields come fr
     "type": "common_type", "flags": "common_flags", "preempt_count": "common_preempt_count",
     "pid": "common_pid",
 }  # fmt: skip
-
-
-def _reading(value: Value, get: Callable[[Env], Any]) -> Value:
-    """``value`` computed by ``get``."""
-    match value:
-        case Number():
-            return replace(value, get=get)
-        case Memory():
-            return replace(value, get=get)
-        case Text():
-            return replace(value, get=get)
 
 
 def _united(a: Number, b: Number) -> tuple[IntType, int | None]:
@@ -125,7 +115,7 @@ class Compiler(RecordFields):
             case nodes.Num(value, type_):
                 return constant(type_, value)
             case nodes.Str(text):
-                return Text(lambda _env: text, text)
+                return literal_text(text)
             case nodes.Ident(name):
                 return self._ident(name)
             case nodes.Member():
@@ -154,9 +144,11 @@ class Compiler(RecordFields):
     def _ident(self, name: str) -> Value:
         if name in self.locals:
             position, local = self.locals[name]
-            return _reading(local, itemgetter(position - self.pushed))
+            code = node("span" if isinstance(local, Memory) else "local", position)
+            code = None if local.code is None or isinstance(local, Text) else code
+            return reading(local, itemgetter(position - self.pushed), code)
         if name == "REC":
-            return Memory(lambda env: env[0], None)
+            return Memory(lambda env: env[0], None, node("tail", 0))
         if name in self.constants:
             number = self.constants[name]
             return constant(INT if -(1 << 31) <= number < 1 << 31 else U64, number)
@@ -199,43 +191,38 @@ class Compiler(RecordFields):
         base = self.value(node.base)
         if isinstance(base, Text) and base.const is not None:
             raw = base.const.encode("utf-8", "replace") + b"\0"
-            base = Memory(lambda _env: raw, U8)
+            base = Memory(lambda _env: raw, U8)  # no code: it is not in the record
         if not isinstance(base, Memory):
             raise Unresolved("kernel memory")
-        return self.element(base, index)
+        return element_of(base, index)
 
-    def element(self, base: Memory, index: Number) -> Number:
-        """``base[index]``."""
-        type_ = base.element
-        if type_ is None:
-            raise Unresolved("element of unknown size")
-        unpack: Callable[[bytes, int], Any] = struct.Struct("<" + type_.code).unpack_from
-        get_data, get_index, size = base.get, index.get, type_.size
-        return Number(type_, lambda env: element_at(get_data(env), get_index(env), unpack, size))
-
-    def _unary(self, node: nodes.Unary) -> Value:
-        if node.op == "&":
-            return self._address(node.operand)
-        if node.op == "*":
-            return self.element(self.memory(node.operand), constant(INT, 0))
-        if node.op == "!":
-            operand = self.truth(node.operand)
+    def _unary(self, syntax: nodes.Unary) -> Value:
+        if syntax.op == "&":
+            return self._address(syntax.operand)
+        if syntax.op == "*":
+            return element_of(self.memory(syntax.operand), constant(INT, 0))
+        if syntax.op == "!":
+            operand = self.truth(syntax.operand)
             get = operand.get
-            return folded(Number(INT, lambda env: int(not get(env))), operand)
-        operand = self.number(node.operand)
+            code = node("unary", "NOT", operand.code)
+            return folded(Number(INT, lambda env: int(not get(env)), code=code), operand)
+        operand = self.number(syntax.operand)
         type_ = promote(operand.type)
         operand = as_type(operand, type_)
         get, to = operand.get, converter(type_)
-        if node.op == "+" or to is None:
+        if syntax.op == "+" or to is None:
             return operand
-        if node.op == "~":
-            return folded(Number(type_, lambda env: to(~get(env))), operand)
-        return folded(Number(type_, lambda env: to(-get(env))), operand)
+        code = converted(
+            node("unary", "INVERT" if syntax.op == "~" else "NEGATE", operand.code), type_
+        )
+        if syntax.op == "~":
+            return folded(Number(type_, lambda env: to(~get(env)), code=code), operand)
+        return folded(Number(type_, lambda env: to(-get(env)), code=code), operand)
 
     def _address(self, operand: nodes.Node) -> Memory:
         """``&operand``: a pointer into the record."""
         if isinstance(operand, nodes.Index):
-            return self._advance(self.memory(operand.base), self.number(operand.index))
+            return advanced(self.memory(operand.base), self.number(operand.index))
         f = self.record_field(operand)
         if f is None:
             raise Unresolved("address")
@@ -244,20 +231,7 @@ class Compiler(RecordFields):
             if isinstance(value, Memory):
                 return value
         element = IntType(f.size, f.signed) if f.size in (1, 2, 4, 8) else None
-        return Memory(itemgetter(self.slots.add(f.offset, f"{f.size}s")), element)
-
-    def _advance(self, base: Memory, index: Number) -> Memory:
-        size = base.element.size if base.element else 1
-        get_data, get_index = base.get, index.get
-
-        def moved(env: Env) -> bytes:
-            start = get_index(env) * size
-            whole = get_data(env)
-            if not 0 <= start <= len(whole):
-                raise TooShort
-            return whole[start:]
-
-        return Memory(moved, base.element)
+        return self.fixed(f, element)
 
     def _binary(self, node: nodes.Binary) -> Value:
         op = node.op
@@ -265,22 +239,19 @@ class Compiler(RecordFields):
             return self._logical(op, self.truth(node.left), node.right)
         left, right = self.value(node.left), self.value(node.right)
         if op == "+" and isinstance(left, Memory) and isinstance(right, Number):
-            return self._advance(left, right)
+            return advanced(left, right)
         if not isinstance(left, Number) or not isinstance(right, Number):
             raise Unresolved("address arithmetic")
         if op in ("<<", ">>"):
             return shift(op, left, right)
         if op in COMPARISONS:
             type_ = common_type(left.type, right.type)
-            compare = COMPARISONS[op]
-            left, right = as_type(left, type_), as_type(right, type_)
-            return apply(lambda a, b: int(compare(a, b)), left, right, INT, True)
+            return apply(op, as_type(left, type_), as_type(right, type_), INT)
         pointee = left.pointee if left.pointee is not None else right.pointee
         if pointee is not None and op in "+-":
             return self._pointer_sum(op, left, right)
         type_ = common_type(left.type, right.type)
-        left, right = as_type(left, type_), as_type(right, type_)
-        return apply(ARITHMETIC[op], left, right, type_, op in STAYS_IN_RANGE)
+        return apply(op, as_type(left, type_), as_type(right, type_), type_)
 
     def _pointer_sum(self, op: str, left: Number, right: Number) -> Number:
         if left.pointee is None:
@@ -288,9 +259,8 @@ class Compiler(RecordFields):
         size = left.pointee
         if not size or right.pointee is not None:
             raise Unresolved("address arithmetic")
-        scale = size if op == "+" else -size
-        moved = apply(lambda a, n: a + scale * n, left, right, U64, False)
-        return replace(moved, pointee=size)
+        by = apply("*", as_type(right, U64), constant(U64, size), U64)
+        return replace(apply(op, as_type(left, U64), by, U64), pointee=size)
 
     def _logical(self, op: str, left: Number, right_node: nodes.Node) -> Number:
         decided = op == "||"
@@ -299,25 +269,30 @@ class Compiler(RecordFields):
         right = self.truth(right_node)
         a, b = left.get, right.get
         if op == "&&":
-            return folded(Number(INT, lambda e: int(bool(a(e) and b(e)))), left, right)
-        return folded(Number(INT, lambda e: int(bool(a(e) or b(e)))), left, right)
+            code = node("if", left.code, is_true(right), integer(0))
+            return folded(Number(INT, lambda e: int(bool(a(e) and b(e))), code=code), left, right)
+        code = node("if", left.code, integer(1), is_true(right))
+        return folded(Number(INT, lambda e: int(bool(a(e) or b(e))), code=code), left, right)
 
-    def _cond(self, node: nodes.Cond) -> Value:
-        test = self.truth(node.test)
+    def _cond(self, syntax: nodes.Cond) -> Value:
+        test = self.truth(syntax.test)
         if test.const is not None:
-            return self._decided(node, bool(test.const))
-        then, other = self.value(node.then), self.value(node.other)
+            return self._decided(syntax, bool(test.const))
+        then, other = self.value(syntax.then), self.value(syntax.other)
         ask = test.get
         if isinstance(then, Number) and isinstance(other, Number):
             type_, pointee = _united(then, other)
-            a, b = as_type(then, type_).get, as_type(other, type_).get
-            return Number(type_, lambda env: a(env) if ask(env) else b(env), None, pointee)
+            then, other = as_type(then, type_), as_type(other, type_)
+            a, b = then.get, other.get
+            code = node("if", test.code, then.code, other.code)
+            return Number(type_, lambda env: a(env) if ask(env) else b(env), None, pointee, code)
+        code = node("if", test.code, then.code, other.code)
         if isinstance(then, Text) and isinstance(other, Text):
             yes, no = then.get, other.get
-            return Text(lambda env: yes(env) if ask(env) else no(env))
+            return Text(lambda env: yes(env) if ask(env) else no(env), code=code)
         if isinstance(then, Memory) and isinstance(other, Memory):
             c, d = then.get, other.get
-            return Memory(lambda env: c(env) if ask(env) else d(env), then.element)
+            return Memory(lambda env: c(env) if ask(env) else d(env), then.element, code)
         raise Unresolved("condition with unlike results")
 
     def _decided(self, node: nodes.Cond, which: bool) -> Value:
@@ -349,7 +324,7 @@ class Compiler(RecordFields):
             raise Unresolved("address")
         if isinstance(value, Memory):
             element = self.int_type(TypeName(type_.words, type_.stars - 1))
-            return Memory(value.get, element)
+            return replace(value, element=element)
         return value
 
     def _sizeof(self, size: int, name: str) -> Number:
@@ -368,17 +343,20 @@ class Compiler(RecordFields):
         value = self.value(node)
         return self._sizeof(value.type.size if isinstance(value, Number) else 0, "sizeof")
 
-    def _let(self, node: nodes.Let) -> Value:
+    def _let(self, syntax: nodes.Let) -> Value:
         """Compute each local once and append it to the environment."""
         outer, pushed = dict(self.locals), self.pushed
         gets: list[Callable[[Env], Any]] = []
+        settings: list[Code | None] = []
         try:
-            for name, type_, initial in node.declarations:
+            for name, type_, initial in syntax.declarations:
                 value = self.value(initial) if type_ is None else self._cast(type_, initial)
                 gets.append(value.get)
+                kind = "set_span" if isinstance(value, Memory) else "set"
+                settings.append(node(kind, self.pushed, value.code))
                 self.locals[name] = (self.pushed, value)
                 self.pushed += 1
-            result = self.value(node.result)
+            result = self.value(syntax.result)
         finally:
             self.locals, self.pushed = outer, pushed
         inner = result.get
@@ -388,4 +366,5 @@ class Compiler(RecordFields):
                 env = (*env, get_local(env))
             return inner(env)
 
-        return _reading(result, get)
+        code = None if None in settings else node("let", tuple(settings), result.code)
+        return reading(result, get, code)

@@ -10,6 +10,7 @@ from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.kernel_printf.ctype import U32, U64, IntType, TypeName, named_type
 from tracekit.ftrace.kernel_printf.pointers import TooShort
 from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Slots, Unresolved
+from tracekit.ftrace.programs.code import binary, integer, node, type_code
 
 __all__ = ["RecordFields", "pointed_at"]
 
@@ -49,7 +50,13 @@ class RecordFields:
     def slot(self, offset: int, type_: IntType) -> Number:
         """The integer at ``offset`` of the record."""
         get = itemgetter(self.slots.add(offset, type_.code))
-        return Number(type_, get)
+        stored = IntType(type_.size, type_.signed)
+        return Number(type_, get, code=node("load", offset, type_code(stored)))
+
+    def fixed(self, f: Field, element: IntType | None) -> Memory:
+        """The bytes of a field that always lies in the same place."""
+        get = itemgetter(self.slots.add(f.offset, f"{f.size}s"))
+        return Memory(get, element, node("fixed", f.offset, f.size))
 
     def field(self, f: Field) -> Number | Memory:
         """A field's value: a number, or its bytes for arrays and structures."""
@@ -64,10 +71,10 @@ class RecordFields:
         if f.length is None:
             element = None
         if f.size:
-            return Memory(itemgetter(self.slots.add(f.offset, f"{f.size}s")), element)
+            return self.fixed(f, element)
         start = f.offset
         self.slots.need = max(self.slots.need, start)
-        return Memory(lambda env: env[0][start:], element)
+        return Memory(lambda env: env[0][start:], element, node("tail", start))
 
     def dynamic(self, name: str, entry: int = 0) -> tuple[Memory, Number]:
         """A dynamic array: its bytes and its length in bytes.
@@ -94,7 +101,11 @@ class RecordFields:
         element = named_type(tuple(f.type.split()))
         if element is None and f.element in _SCALARS:
             element = IntType(f.element, f.signed)
-        return Memory(data, element), Number(U32, lambda env: get(env) >> 16)
+        length = binary("SHR", U32, loc.code, integer(16))
+        return (
+            Memory(data, element, node("dynamic", offset, base)),
+            Number(U32, lambda env: get(env) >> 16, code=length),
+        )
 
     def int_type(self, type_: TypeName) -> IntType | None:
         """The integer type of a type name; for unknown typedefs, that of a field declared so."""

@@ -14,29 +14,48 @@ from tracekit.ftrace.kernel_printf.pointers import TooShort
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.values import Env, Number, Unresolved, Value, as_type, folded
+from tracekit.ftrace.programs.code import Code, binary, integer, node, type_code
 
-__all__ = ["INTEGER_FUNCTIONS", "mapped"]
+__all__ = ["INTEGER_FUNCTIONS", "divided", "mapped"]
 
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
 
 
 def mapped(
-    function: Callable[[int], int], argument_type: IntType, result_type: IntType
+    function: Callable[[int], int],
+    argument_type: IntType,
+    result_type: IntType,
+    coded: Callable[[Code | None], Code | None] = lambda _operand: None,
 ) -> Callable[[Compiler, _Args], Number]:
-    """A function of one integer."""
+    """A function of one integer; ``coded`` gives the code of its result."""
 
     def build(compiler: Compiler, args: _Args) -> Number:
         operand = as_type(compiler.number(args[0]), argument_type)
         get = operand.get
-        return folded(Number(result_type, lambda env: function(get(env))), operand)
+        code = coded(operand.code)
+        return folded(Number(result_type, lambda env: function(get(env)), code=code), operand)
 
     return build
 
 
 def _swapped(size: int) -> Callable[[Compiler, _Args], Number]:
     type_ = IntType(size, False)
-    return mapped(lambda value: int.from_bytes(value.to_bytes(size, "little"), "big"), type_, type_)
+    return mapped(
+        lambda value: int.from_bytes(value.to_bytes(size, "little"), "big"),
+        type_,
+        type_,
+        lambda code: node("unary", f"SWAP{8 * size}", code),
+    )
+
+
+def _same(code: Code | None) -> Code | None:
+    return code
+
+
+def divided(by: int, type_: IntType) -> Callable[[Code | None], Code | None]:
+    """The code of a quotient, rounded towards zero."""
+    return lambda code: binary("DIV", type_, code, integer(by))
 
 
 def _quotient(divisor: int) -> Callable[[int], int]:
@@ -51,10 +70,12 @@ def _trailing_zeros(value: int) -> int:
     return max(0, _first_set(value) - 1)
 
 
-def _bits(name: str, function: Callable[[int], int]) -> dict[str, tuple[_Build, int, int]]:
+def _bits(
+    name: str, function: Callable[[int], int], coded: Callable[[Code | None], Code | None]
+) -> dict[str, tuple[_Build, int, int]]:
     """GCC's bit counters of that name for int, long and long long."""
     return {
-        f"__builtin_{name}{suffix}": (mapped(function, type_, INT), 1, 1)
+        f"__builtin_{name}{suffix}": (mapped(function, type_, INT, coded), 1, 1)
         for suffix, type_ in (("", U32), ("l", U64), ("ll", U64))
     }
 
@@ -75,7 +96,7 @@ def _jiffies(per_second: int, round_up: bool) -> Callable[[Compiler, _Args], Num
 
 def _plain(size: int) -> Callable[[Compiler, _Args], Number]:
     type_ = IntType(size, False)
-    return mapped(lambda value: value, type_, type_)
+    return mapped(lambda value: value, type_, type_, _same)
 
 
 def _loaded(size: int, order: Literal["little", "big"]) -> Callable[[Compiler, _Args], Number]:
@@ -90,7 +111,11 @@ def _loaded(size: int, order: Literal["little", "big"]) -> Callable[[Compiler, _
                 raise TooShort
             return int.from_bytes(data, order)
 
-        return Number(IntType(size, False), value)
+        type_ = IntType(size, False)
+        code = node("element", type_code(type_), compiler.memory(args[0]).code, integer(0))
+        if order == "big":
+            code = node("unary", f"SWAP{8 * size}", code)
+        return Number(type_, value, code=code)
 
     return build
 
@@ -123,16 +148,17 @@ def _page_table_entries() -> Iterator[str]:
 
 #: name -> (function that compiles it, fewest arguments, most arguments)
 INTEGER_FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
-    **_bits("ffs", _first_set),
-    **_bits("ctz", _trailing_zeros),
-    **_bits("popcount", int.bit_count),
+    **_bits("ffs", _first_set, lambda code: node("unary", "FIRST_SET", code)),
+    **_bits("ctz", _trailing_zeros, lambda _code: None),
+    **_bits("popcount", int.bit_count, lambda code: node("unary", "BITS_SET", code)),
     **{name: (build, 1, 1) for name, build in _byte_order()},
     **{name: (_plain(8), 1, 1) for name in _page_table_entries()},
     **{
-        name: (mapped(lambda value: value, LONG, LONG), 1, 1) for name in ("ktime_to_ns", "PTR_ERR")
+        name: (mapped(lambda value: value, LONG, LONG, _same), 1, 1)
+        for name in ("ktime_to_ns", "PTR_ERR")
     },
-    "ktime_to_us": (mapped(_quotient(1000), LONG, LONG), 1, 1),
-    "ktime_to_ms": (mapped(_quotient(1_000_000), LONG, LONG), 1, 1),
+    "ktime_to_us": (mapped(_quotient(1000), LONG, LONG, divided(1000, LONG)), 1, 1),
+    "ktime_to_ms": (mapped(_quotient(1_000_000), LONG, LONG, divided(1_000_000, LONG)), 1, 1),
     "jiffies_to_msecs": (_jiffies(1000, True), 1, 1),
     "jiffies_to_usecs": (_jiffies(1_000_000, False), 1, 1),
 }

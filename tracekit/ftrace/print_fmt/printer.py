@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tracekit.errors import FormatError
@@ -23,14 +23,15 @@ from tracekit.ftrace.kernel_printf.ctype import INT, U64, IntType
 from tracekit.ftrace.kernel_printf.pointers import READERS, TooShort, address_text
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import calls, nodes
+from tracekit.ftrace.print_fmt.coded import coded, plain_number
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.constants import CONSTANTS
 from tracekit.ftrace.print_fmt.split import parse_print_fmt
 from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Text, Unresolved, Value, as_type
+from tracekit.ftrace.programs.code import Code, Printer, joined, literal, node
 
-__all__ = ["TRUNCATED", "Render", "compile_print_fmt", "fallback"]
+__all__ = ["TRUNCATED", "compile_print_fmt", "fallback"]
 
-Render = Callable[[memoryview | bytes], str]
 _Show = Callable[[Env], Any]
 
 #: Stands for what lies beyond the record's end.
@@ -51,6 +52,7 @@ class _Piece:
 
     template: str
     show: _Show
+    code: Code | None = None
     need: int = 0
 
 
@@ -65,49 +67,49 @@ class _Printer:
         """Compile one conversion with its arguments."""
         slots = self.compiler.slots
         slots.need = 0
-        template, show = self._shown(conversion, stars, arg)
-        return _Piece(template, show, slots.need)
+        return replace(self._shown(conversion, stars, arg), need=slots.need)
 
     def _shown(
         self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node
-    ) -> tuple[str, _Show]:
-        """A Python template and what fills it."""
+    ) -> _Piece:
         try:
             if stars:
-                return "%s", self._starred(conversion, stars, arg)
+                return self._starred(conversion, stars, arg)
             return self._plain(conversion, arg)
         except Unresolved as missing:
             if isinstance(arg, nodes.Cond):  # unlike results, or only one branch is unknown
-                return "%s", self._either(conversion, stars, arg)
-            return "%s", self._unknown_call(arg) or _marker(missing)
+                return self._either(conversion, stars, arg)
+            return self._unknown_call(arg) or _marker(missing)
 
     def _starred(
         self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node
-    ) -> _Show:
+    ) -> _Piece:
         """A conversion whose width or precision is an argument, so it is resolved per record."""
         sizes = [as_type(self.compiler.number(star), INT) for star in stars]
         if all(s.const is not None for s in sizes):
             fixed = vsprintf.resolved(conversion, [s.const or 0 for s in sizes])
-            template, show = self._plain(fixed, arg)
-            return show if template == "%s" else lambda env: template % (show(env),)
+            return self._plain(fixed, arg)
         value = self.compiler.value(arg)
         gets = [s.get for s in sizes]
-        self._text(vsprintf.resolved(conversion, [0] * len(sizes)), value)  # can it be printed?
+        fixed = vsprintf.resolved(conversion, [0] * len(sizes))
+        self._text(fixed, value)  # can it be printed?
+        code = coded(conversion, value, tuple(s.code for s in sizes), self._known(fixed, value))
 
         def text(env: Env) -> str:
             now = vsprintf.resolved(conversion, [get(env) for get in gets])
             return str(self._text(now, value)(env))
 
-        return text
+        return _Piece("%s", text, code)
 
-    def _plain(self, conversion: Conversion, arg: nodes.Node) -> tuple[str, _Show]:
-        """Compile ``arg`` for a conversion of fixed size: a Python template and what fills it."""
+    def _plain(self, conversion: Conversion, arg: nodes.Node) -> _Piece:
+        """Compile ``arg`` for a conversion of fixed size."""
         value = self._argument(conversion, arg)
+        code = coded(conversion, value, (), self._known(conversion, value))
         if isinstance(value, Number) and conversion.kind in "duxX":
             template = vsprintf.int_template(conversion)
             if template is not None:
-                return template, as_type(value, conversion.int_type).get
-        return "%s", self._text(conversion, value)
+                return _Piece(template, as_type(value, conversion.int_type).get, code)
+        return _Piece("%s", self._text(conversion, value), code)
 
     def _argument(self, conversion: Conversion, arg: nodes.Node) -> Value:
         f = self.compiler.record_field(arg) if conversion.kind == "s" else None
@@ -117,35 +119,45 @@ class _Printer:
 
     def _either(
         self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Cond
-    ) -> _Show:
+    ) -> _Piece:
         try:
-            ask = self.compiler.truth(arg.test).get
+            test = self.compiler.truth(arg.test)
         except Unresolved as missing:
             return _marker(missing)
-        shows = [self._shown(conversion, stars, branch) for branch in (arg.other, arg.then)]
+        pieces = [self._shown(conversion, stars, branch) for branch in (arg.other, arg.then)]
+        ask = test.get
 
         def text(env: Env) -> str:
-            template, show = shows[bool(ask(env))]
-            return template % (show(env),)
+            piece = pieces[bool(ask(env))]
+            return piece.template % (piece.show(env),)
 
-        return text
+        return _Piece("%s", text, node("if", test.code, pieces[1].code, pieces[0].code))
 
-    def _unknown_call(self, arg: nodes.Node) -> _Show | None:
+    def _unknown_call(self, arg: nodes.Node) -> _Piece | None:
         """For an unknown function: its name and arguments; None if none of them is a number."""
         if not isinstance(arg, nodes.Call):
             return None
         gets: list[_Show] = []
+        codes: list[Code | None] = []
         numbers = 0
-        for node in arg.args[:_SHOWN_ARGUMENTS]:
+        for argument in arg.args[:_SHOWN_ARGUMENTS]:
+            codes.append(literal(", " if codes else f"(?{arg.name[:_MARKER]}("))
             try:
-                gets.append(self.compiler.number(node).get)
+                value = self.compiler.number(argument)
+                gets.append(value.get)
+                codes.append(plain_number(value, Conversion("d")))
                 numbers += 1
             except Unresolved:
                 gets.append(lambda _env: "?")
+                codes.append(literal("?"))
         if not numbers:
             return None
         name = arg.name[:_MARKER]
-        return lambda env: f"(?{name}({', '.join(str(get(env)) for get in gets)}))"
+        return _Piece(
+            "%s",
+            lambda env: f"(?{name}({', '.join(str(get(env)) for get in gets)}))",
+            joined([*codes, literal("))")]),
+        )
 
     def _text(self, conversion: Conversion, value: Value) -> _Show:
         """``value`` printed by a conversion of fixed size, as a string."""
@@ -168,17 +180,27 @@ class _Printer:
             return get if plain else lambda env: vsprintf.pad(get(env), conversion)
         if isinstance(value, Memory):
             return _memory_string(value, conversion)
-        get_address, formats = as_type(value, U64).get, self.ctx.printk_formats
+        get_address, named = as_type(value, U64).get, self._string_at
+        return lambda env: named(conversion, get_address(env))
 
-        def text(env: Env) -> str:
-            address = get_address(env)
-            shown = formats.get(address)
-            if shown is None:  # check_pointer_msg(), then what is known: the address
-                bad = address >= _ERROR_FLOOR or address < _PAGE_SIZE
-                shown = f"{address:#x}" if not bad else "(efault)" if address else "(null)"
-            return vsprintf.pad(shown, conversion)
+    def _string_at(self, conversion: Conversion, address: int) -> str:
+        """A string in the kernel's memory."""
+        shown = self.ctx.printk_formats.get(address)
+        if shown is None:  # check_pointer_msg(), then what is known: the address
+            bad = address >= _ERROR_FLOOR or address < _PAGE_SIZE
+            shown = f"{address:#x}" if not bad else "(efault)" if address else "(null)"
+        return vsprintf.pad(shown, conversion)
 
-        return text
+    def _known(self, conversion: Conversion, value: Value) -> Callable[[int], str] | None:
+        """What gives the text of an address, where the conversion shows something else than it."""
+        if not isinstance(value, Number):
+            return None
+        if conversion.kind == "s":
+            return lambda address: self._string_at(conversion, address)
+        if conversion.kind != "p" or conversion.suffix[:1] in ("", "x", "K"):
+            return None
+        symbols = self.ctx.symbols
+        return lambda address: address_text(symbols, conversion, address)
 
     def _pointer(self, conversion: Conversion, value: Value) -> _Show:
         if isinstance(value, Memory):
@@ -190,7 +212,7 @@ class _Printer:
         if isinstance(value, Text):
             raise Unresolved("string")
         get_address, symbols = as_type(value, U64).get, self.ctx.symbols
-        if not conversion.suffix and conversion.width is None and not conversion.flags:
+        if _is_bare(conversion):
             return lambda env: f"{get_address(env):016x}"
         memo: dict[int, str] = {}
 
@@ -206,10 +228,15 @@ class _Printer:
         return text
 
 
-def _marker(missing: Unresolved) -> _Show:
+def _is_bare(conversion: Conversion) -> bool:
+    """``%p``, which prints 16 digits."""
+    return not conversion.suffix and conversion.width is None and not conversion.flags
+
+
+def _marker(missing: Unresolved) -> _Piece:
     """The placeholder for an argument that the record does not determine."""
     text = f"(?{str(missing)[:_MARKER]})"
-    return lambda _env: text
+    return _Piece("%s", lambda _env: text, literal(text))
 
 
 def _decode(raw: bytes) -> str:
@@ -252,7 +279,7 @@ def _pieces(printer: _Printer, text: str, args: Sequence[nodes.Node]) -> list[st
     return out
 
 
-def _renderer(printer: _Printer, parts: Sequence[str | _Piece]) -> Render:
+def _renderer(printer: _Printer, parts: Sequence[str | _Piece]) -> Printer:
     """Join literal text and conversions into one function."""
     template = "".join(p.replace("%", "%%") if isinstance(p, str) else p.template for p in parts)
     shows = [p.show for p in parts if not isinstance(p, str)]
@@ -284,12 +311,13 @@ def _renderer(printer: _Printer, parts: Sequence[str | _Piece]) -> Render:
         except _RECORD_ERRORS:
             return careful(record)
 
-    return render
+    code = joined(literal(p) if isinstance(p, str) else p.code for p in parts)
+    return Printer(render, code, need)
 
 
 def compile_print_fmt(
     fmt: EventFormat, ctx: Context, constants: Mapping[str, int] | None = None
-) -> Render:
+) -> Printer:
     """Compile ``fmt.print_fmt``: payload -> what the kernel prints after ``name: ``.
 
     The payload starts at ``common_type``, offset 0 of the format. The text ends in a newline only
@@ -307,7 +335,7 @@ def compile_print_fmt(
         raise FormatError(f"{fmt.full_name}: print fmt: nested too deep") from None
 
 
-def fallback(fmt: EventFormat, ctx: Context) -> Render:
+def fallback(fmt: EventFormat, ctx: Context) -> Printer:
     """Every field but the common ones as `` name=value``, if the print format cannot be compiled.
 
     Strings are text, other arrays ``{0x1,0x2}``, pointers hexadecimal. Never raises.
@@ -325,9 +353,12 @@ def _field_piece(printer: _Printer, f: Field) -> _Piece:
     slots.need = 0
     value = printer.compiler.dynamic(f.name)[0] if f.loc else printer.compiler.field(f)
     if isinstance(value, Number):
-        return _Piece("%#x" if f.type.endswith("*") else "%d", value.get, slots.need)
+        form = Conversion("x", "#") if f.type.endswith("*") else Conversion("d")
+        template = "%#x" if form.kind == "x" else "%d"
+        return _Piece(template, value.get, plain_number(value, form), slots.need)
     if f.is_string:
-        return _Piece("%s", _memory_string(value, Conversion("s")), slots.need)
+        text, plain = _memory_string(value, Conversion("s")), Conversion("s")
+        return _Piece("%s", text, coded(plain, value, (), None), slots.need)
     size = value.element.size if value.element else 1
-    data = value.get
-    return _Piece("%s", lambda env: calls.array_text(data(env), size), slots.need)
+    data, code = value.get, node("array", size, value.code)
+    return _Piece("%s", lambda env: calls.array_text(data(env), size), code, slots.need)

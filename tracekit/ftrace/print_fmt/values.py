@@ -7,6 +7,9 @@ is one of
 * :class:`Number`, an integer with its C type (a kernel pointer is an unsigned 64-bit one),
 * :class:`Memory`, bytes inside the record (an array, or a pointer to one), or
 * :class:`Text`, a string made while printing (a literal, what ``__print_flags()`` returns).
+
+Each has its ``code``, too: the same for a program (:mod:`tracekit.ftrace.programs`), or None where
+a program cannot do it. The closures are the reference.
 """
 
 from __future__ import annotations
@@ -14,17 +17,16 @@ from __future__ import annotations
 import operator
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
-from tracekit.ftrace.kernel_printf.ctype import IntType, converter, promote, wrap
+from tracekit.ftrace.kernel_printf.ctype import LONG, IntType, converter, promote, wrap
 from tracekit.ftrace.kernel_printf.pointers import TooShort
+from tracekit.ftrace.programs.code import Code, binary, converted, integer, literal, node, type_code
 
 __all__ = [
-    "ARITHMETIC",
     "COMPARISONS",
-    "STAYS_IN_RANGE",
     "Env",
     "Memory",
     "Number",
@@ -32,11 +34,15 @@ __all__ = [
     "Text",
     "Unresolved",
     "Value",
+    "advanced",
     "apply",
     "as_type",
     "constant",
-    "element_at",
+    "element_of",
     "folded",
+    "is_true",
+    "literal_text",
+    "reading",
     "shift",
 ]
 
@@ -58,6 +64,7 @@ class Number:
     get: Callable[[Env], int]
     const: int | None = None
     pointee: int | None = None
+    code: Code | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class Memory:
 
     get: Callable[[Env], bytes]
     element: IntType | None
+    code: Code | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class Text:
 
     get: Callable[[Env], str]
     const: str | None = None
+    code: Code | None = None
 
 
 Value = Number | Memory | Text
@@ -120,7 +129,7 @@ class Slots:
 def constant(type_: IntType, value: int, pointee: int | None = None) -> Number:
     """The integer ``value``, wrapped to ``type_``."""
     value = wrap(value, type_)
-    return Number(type_, lambda _env: value, value, pointee)
+    return Number(type_, lambda _env: value, value, pointee, integer(value))
 
 
 def folded(number: Number, *operands: Number) -> Number:
@@ -139,9 +148,10 @@ def as_type(number: Number, target: IntType, pointee: int | None = None) -> Numb
         return constant(target, number.const, pointee)
     convert = converter(target, number.type)
     if convert is None:
-        return Number(target, number.get, None, pointee)
+        return Number(target, number.get, None, pointee, number.code)
     get, to = number.get, convert
-    return Number(target, lambda env: to(get(env)), None, pointee)
+    code = converted(number.code, target)
+    return Number(target, lambda env: to(get(env)), None, pointee, code)
 
 
 def _divide(a: int, b: int) -> int:
@@ -153,20 +163,26 @@ ARITHMETIC: Mapping[str, Callable[[int, int], int]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": _divide,
     "%": lambda a, b: a - b * _divide(a, b),
     "&": operator.and_, "|": operator.or_, "^": operator.xor,
+    "<<": operator.lshift, ">>": operator.rshift,
 }  # fmt: skip
 COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
     "<=": operator.le, ">=": operator.ge,
 }  # fmt: skip
-STAYS_IN_RANGE = frozenset("&|^%")
+_NAMES: Mapping[str, str] = {
+    "+": "ADD", "-": "SUB", "*": "MUL", "/": "DIV", "%": "MOD", "&": "AND", "|": "OR", "^": "XOR",
+    "<<": "SHL", ">>": "SHR", "==": "EQ", "!=": "NE", "<": "LT", ">": "GT", "<=": "LE", ">=": "GE",
+}  # fmt: skip
+_STAYS_IN_RANGE = frozenset("&|^%") | {">>"}
 
 
-def apply(
-    fn: Callable[[int, int], Any], a: Number, b: Number, type_: IntType, inside: bool
-) -> Number:
-    """``fn(a, b)`` as ``type_``; ``inside``: the result needs no wrapping."""
+def apply(op: str, a: Number, b: Number, type_: IntType) -> Number:
+    """``a op b`` as ``type_``, an operation on two integers of the type of ``a``."""
     left, right, fixed = a.get, b.get, b.const
-    to = None if inside else converter(type_)
+    compare = COMPARISONS.get(op)
+    fn: Callable[[int, int], int]
+    fn = ARITHMETIC[op] if compare is None else lambda x, y: int(compare(x, y))
+    to = None if compare is not None or op in _STAYS_IN_RANGE else converter(type_)
     get: Callable[[Env], int]
     if fixed is not None:
         k = fixed
@@ -177,23 +193,70 @@ def apply(
             if to is None
             else (lambda e: to(fn(left(e), right(e))))
         )
-    return folded(Number(type_, get), a, b)
+    code = binary(_NAMES[op], a.type, a.code, b.code)
+    if to is not None:
+        code = converted(code, type_)
+    return folded(Number(type_, get, code=code), a, b)
 
 
 def shift(op: str, a: Number, b: Number) -> Number:
     """``a << b`` or ``a >> b``; the result has the promoted type of ``a`` alone."""
     type_ = promote(a.type)
-    mask = 8 * type_.size - 1  # as the CPU does; C leaves longer shifts undefined
-    if op == ">>":
-        return apply(lambda x, n: x >> (n & mask), as_type(a, type_), b, type_, True)
-    return apply(lambda x, n: x << (n & mask), as_type(a, type_), b, type_, False)
+    bits = 8 * type_.size - 1  # as the CPU does; C leaves longer shifts undefined
+    by = apply("&", as_type(b, LONG), constant(LONG, bits), LONG)
+    return apply(op, as_type(a, type_), by, type_)
 
 
-def element_at(
-    data: bytes, index: int, unpack: Callable[[bytes, int], tuple[int, ...]], size: int
-) -> int:
-    """Element ``index`` of ``data``, whose elements have ``size`` bytes."""
-    start = index * size
-    if start < 0 or start + size > len(data):
-        raise TooShort
-    return unpack(data, start)[0]
+def reading(value: Value, get: Callable[[Env], Any], code: Code | None) -> Value:
+    """``value`` computed by ``get`` and ``code``."""
+    match value:
+        case Number():
+            return replace(value, get=get, code=code)
+        case Memory():
+            return replace(value, get=get, code=code)
+        case Text():
+            return replace(value, get=get, code=code)
+
+
+def element_of(base: Memory, index: Number) -> Number:
+    """``base[index]``; raises :class:`Unresolved`."""
+    type_ = base.element
+    if type_ is None:
+        raise Unresolved("element of unknown size")
+    unpack: Callable[[bytes, int], Any] = struct.Struct("<" + type_.code).unpack_from
+    get_data, get_index, size = base.get, index.get, type_.size
+
+    def get(env: Env) -> int:
+        data, start = get_data(env), get_index(env) * size
+        if start < 0 or start + size > len(data):
+            raise TooShort
+        value: int = unpack(data, start)[0]
+        return value
+
+    plain = IntType(size, type_.signed)
+    return Number(type_, get, code=node("element", type_code(plain), base.code, index.code))
+
+
+def advanced(base: Memory, index: Number) -> Memory:
+    """``&base[index]``."""
+    size = base.element.size if base.element else 1
+    get_data, get_index = base.get, index.get
+
+    def moved(env: Env) -> bytes:
+        start = get_index(env) * size
+        whole = get_data(env)
+        if not 0 <= start <= len(whole):
+            raise TooShort
+        return whole[start:]
+
+    return Memory(moved, base.element, node("advance", base.code, index.code, size))
+
+
+def literal_text(text: str) -> Text:
+    """A string literal."""
+    return Text(lambda _env: text, text, literal(text))
+
+
+def is_true(number: Number) -> Code | None:
+    """``number != 0`` as code."""
+    return node("unary", "NOT", node("unary", "NOT", number.code))

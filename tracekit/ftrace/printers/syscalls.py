@@ -19,7 +19,7 @@ from typing import NamedTuple
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.printers.readers import Payload, Render, integers, need, text_at
 
-__all__ = ["SyscallPrinter", "compile_syscall", "has_bare_syscalls"]
+__all__ = ["SyscallPrinter", "arguments", "compile_syscall", "has_bare_syscalls"]
 
 _U64 = (1 << 64) - 1
 _O_ACCMODE = 3
@@ -72,13 +72,14 @@ def _exit(fmt: EventFormat) -> Render:
     return render
 
 
-def _arguments(fmt: EventFormat) -> list[Field]:
+def arguments(fmt: EventFormat) -> list[Field]:
+    """The fields that a call's arguments are in."""
     return [f for f in fmt.fields if f.name != "__syscall_nr" and not f.loc]
 
 
 def _enter_bare(fmt: EventFormat) -> Render:
     """``print_syscall_enter()`` before 6.19."""
-    names = [f.name for f in _arguments(fmt)]
+    names = [f.name for f in arguments(fmt)]
     read = integers(fmt, *names)
 
     def render(payload: Payload) -> str:
@@ -90,12 +91,12 @@ def _enter_bare(fmt: EventFormat) -> Render:
 
 def _enter(fmt: EventFormat) -> Render:
     """``print_syscall_enter()``."""
-    arguments = _arguments(fmt)
-    names = [f.name for f in arguments]
+    fields = arguments(fmt)
+    names = [f.name for f in fields]
     read = integers(fmt, *names)
     users = [
         (index, _user_data(fmt, f.name))
-        for index, f in enumerate(arguments)
+        for index, f in enumerate(fields)
         if fmt.field(f"__{f.name}_val") is not None
     ]
     labels = [f"{', ' if index else ''}{name}: " for index, name in enumerate(names)]

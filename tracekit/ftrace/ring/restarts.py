@@ -5,6 +5,9 @@ overwrites the sub-buffer that the kernel before was writing, from its begin (se
 ``rb_meta_buffer_update()`` makes that one the tail page and leaves its write index at 0,
 kernel/trace/ring_buffer.c). So every sub-buffer is one kernel's alone. All trace clocks but the TSC
 start anew at a boot, so there the sub-buffers' time stamps step back.
+
+They do so in one boot, too, where the TSC is calibrated late: until then ``sched_clock()`` counts
+jiffies, then it begins at 0 (``__set_cyc2ns_scale()``, arch/x86/kernel/tsc.c).
 """
 
 from __future__ import annotations
@@ -14,22 +17,30 @@ from itertools import pairwise
 
 __all__ = ["one_is_off", "restarts", "split_at"]
 
+_SCHED_CLOCK = ("local", "global")  # trace clocks that are sched_clock() as it is
+_TICKS = (1_000_000, 3_333_333)  # ns of a jiffy, or a part of it: CONFIG_HZ is 100, 250, 300, 1000
 
-def restarts(stamps: Sequence[int]) -> tuple[list[int], list[int]]:
+
+def restarts(stamps: Sequence[int], clock: str | None = None) -> tuple[list[int], list[int]]:
     """(places where time began anew, places where it may have), as indices into ``stamps``.
 
     ``stamps`` are those of one CPU's used sub-buffers in reading order. A step back that the next
-    sub-buffer undoes is of the second kind: that one sub-buffer may be a stale one.
+    sub-buffer undoes is of the second kind: that one sub-buffer may be a stale one. A step
+    that ends stamps of jiffies alone is neither, where the trace ``clock`` is known to count them.
     """
     sure: list[int] = []
     doubtful: list[int] = []
     level = 0  # the greatest stamp since the last sure restart
+    late = clock in _SCHED_CLOCK
+    ticks = late  # whether all stamps since then are of jiffies
     for i, stamp in enumerate(stamps):
-        if stamp < level:
+        if stamp < level and not ticks:
             undone = i + 1 < len(stamps) and stamps[i + 1] >= level
             (doubtful if undone else sure).append(i)
             if undone:
                 continue
+            ticks = late
+        ticks &= any(stamp % tick == 0 for tick in _TICKS)
         level = stamp
     return sure, doubtful
 

@@ -1,0 +1,185 @@
+"""Programs beside the evaluator: whatever a program prints is what the closures print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.ring.simple_decoder import records, region
+from tests.support.text_records import CTX, HEADER, formats, make
+from tracekit.ftrace.columns import Payloads
+from tracekit.ftrace.context import Context
+from tracekit.ftrace.format import EventFormat
+from tracekit.ftrace.printers.render import Form, Renderer, make_renderer
+from tracekit.ftrace.programs.run import TextColumn
+
+FIELDS = ["signed char a@8:1:s", "unsigned char b@9:1", "short c@10:2:s", "u16 d@12:2",
+          "int e@16:4:s", "unsigned int f@20:4", "long g@24:8:s", "unsigned long h@32:8",
+          "u8 raw[16]@40:16", "char comm[16]@56:16", "__data_loc char[] name@72:4",
+          "__data_loc u32[] words@76:4", "bool flag@80:1", "void * p@88:8"]  # fmt: skip
+NAMES = ["a", "b", "c", "d", "e", "f", "g", "h", "flag"]
+SIZE = 96
+TYPES = ["char", "signed char", "u8", "s16", "u16", "int", "unsigned", "long", "u64", "bool"]
+OPERATORS = ["+", "-", "*", "/", "%", "&", "|", "^", "==", "!=", "<", ">", "<=", ">=", "&&",
+             "||", "<<", ">>"]  # fmt: skip
+NUMBERS = [0, 1, 2, 7, 31, 64, 255, 65535, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, (1 << 63) - 1]
+
+leaves = st.one_of(
+    st.sampled_from([f"REC->{name}" for name in NAMES]),
+    st.builds(
+        lambda n, u: f"{n}{u}", st.sampled_from(NUMBERS), st.sampled_from(["", "U", "L", "UL"])
+    ),
+    st.sampled_from(
+        ["REC->raw[3]", "((u16 *)REC->raw)[REC->b & 7]", "__get_dynamic_array_len(words)"]
+    ),
+    st.sampled_from(["((u32 *)__get_dynamic_array(words))[1]", "be32_to_cpup(REC->raw)"]),
+)
+
+
+def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    operators = st.sampled_from(OPERATORS)
+    return st.one_of(
+        st.builds(lambda a, o, b: f"({a} {o} {b})", inner, operators, inner),
+        st.builds(lambda t, a: f"({t})({a})", st.sampled_from(TYPES), inner),
+        st.builds(lambda o, a: f"{o}({a})", st.sampled_from("~!-+"), inner),
+        st.builds(lambda a, b, c: f"({a} ? {b} : {c})", inner, inner, inner),
+        st.builds(lambda a, b: f"({{ typeof({a}) x_ = {a}; x_ + {b}; }})", inner, inner),
+        st.builds(lambda a: f"__builtin_popcount({a})", inner),
+        st.builds(lambda a: f"__builtin_bswap32({a})", inner),
+        st.builds(lambda a: f"ktime_to_us({a})", inner),
+    )
+
+
+expressions = st.recursive(leaves, _grown, max_leaves=8)
+flags = st.text("-+ #0", max_size=3)
+sizes = st.sampled_from(["", "", "4", "20", ".3", "9.4", "*", ".*", "*.*"])
+strings = st.sampled_from(
+    ["REC->comm", "__get_str(name)", 'REC->e ? "yes" : "no"', '"literal"', "REC->p",
+     '__print_flags(REC->f, "|", {1, "one"}, {6, "six"}, {0, "none"}, {1UL << 31, "top"})',
+     '__print_symbolic(REC->b & 3, {0, "zero"}, {2, ""})',
+     "__print_hex(REC->raw, REC->b & 31)", "__print_array(REC->raw, REC->b & 7, 4)",
+     "__print_dynamic_array(words, 4)", "__get_bitmask(words)", "__print_hex_str(REC->raw, 5)",
+     "unknown(REC->e, nothing)", "jiffies", 'REC->e ? REC->comm : "none"']
+)  # fmt: skip
+pointers = st.sampled_from(
+    ["ph", "phC", "phD", "phN", "pM", "pMR", "pMF", "pmR", "pMU", "pI4", "pi4", "pI4h", "pI6",
+     "pI6c", "pi6", "pUb", "pUl", "pUB", "pUL", "pb", "pbl", "pS", "ps", "pe", "px", "p", "pISpc"]
+)  # fmt: skip
+
+
+@st.composite
+def print_formats(draw: st.DrawFn) -> str:
+    """A print fmt of up to four conversions."""
+    template, arguments = "", []
+    for _ in range(draw(st.integers(1, 4))):
+        size = draw(sizes)
+        arguments += [draw(leaves) for _ in range(size.count("*"))]
+        kind = draw(st.sampled_from(["number", "string", "pointer", "c"]))
+        if kind == "number":
+            conversion = draw(st.sampled_from(["d", "u", "x", "X", "o", "ld", "lu", "hx", "hhd"]))
+            arguments.append(draw(expressions))
+        elif kind == "string":
+            conversion = "s"
+            arguments.append(draw(strings))
+        elif kind == "pointer":
+            conversion = draw(pointers)
+            arguments.append(
+                draw(st.sampled_from(["REC->raw", "REC->p", "&REC->h", "REC->raw + 4"]))
+            )
+        else:
+            conversion = "c"
+            arguments.append(draw(leaves))
+        template += f" %{draw(flags)}{size}{conversion}"
+    return ", ".join([f'"{template} 100%%"', *arguments])
+
+
+@st.composite
+def payloads(draw: st.DrawFn) -> bytes:
+    """A record of the fields above, at times too short, its arrays at times beyond it."""
+    body = draw(st.binary(min_size=SIZE - 8, max_size=SIZE - 8))
+    tail = draw(st.binary(max_size=24))
+    raw = bytearray(HEADER[:8] + body + tail)
+    if draw(st.booleans()):
+        raw[56:72] = draw(st.sampled_from([b"kexec", b"a\xffb", b"0123456789abcdef"])).ljust(
+            16, b"\0"
+        )
+    if draw(st.booleans()):
+        for at in (72, 76):
+            raw[at : at + 4] = (SIZE | len(tail) << 16).to_bytes(4, "little")
+    return bytes(raw[: draw(st.sampled_from([len(raw), len(raw), len(raw), 80, 20]))])
+
+
+def printed(renderer: Renderer, records: Sequence[bytes], form: Form = "args") -> int:
+    """How many records a program prints, each as the evaluator does."""
+    program = renderer.program(form)
+    if program is None:
+        return 0
+    data = b"".join(records)
+    lengths = np.array([len(r) for r in records], np.uint32)
+    offsets = (np.cumsum(lengths, dtype=np.uint64) - lengths).astype(np.uint64)
+    column = TextColumn(len(records))
+    left = column.print(np.arange(len(records)), Payloads(data, offsets, lengths), program)
+    texts = list(column.each())
+    done = sorted(set(range(len(records))) - set(left.tolist()))
+    for i in done:
+        expected = renderer.formed(renderer.render(records[i]), form)
+        assert texts[i] == expected.encode("utf-8", "backslashreplace"), records[i].hex()
+    return len(done)
+
+
+@settings(max_examples=400, deadline=None)
+@given(print_formats(), st.lists(payloads(), min_size=1, max_size=6))
+def test_any_format_and_any_record(print_fmt: str, some: list[bytes]) -> None:
+    renderer = make_renderer(make(print_fmt, *FIELDS), CTX)
+    printed(renderer, some)
+    printed(renderer, some, "json")
+
+
+@settings(max_examples=300, deadline=None)
+@given(expressions, st.lists(payloads(), min_size=1, max_size=6))
+def test_any_expression(expression: str, some: list[bytes]) -> None:
+    renderer = make_renderer(make(f'"%ld %u", {expression}, {expression}', *FIELDS), CTX)
+    assert renderer.program("args") is not None
+    printed(renderer, some)
+
+
+@pytest.fixture(scope="module")
+def real(capture) -> list[EventFormat]:
+    return list(formats(capture("same-boot-7.2") / "old").values())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_real_formats_and_any_record(real: list[EventFormat], data: st.DataObject) -> None:
+    fmt = data.draw(st.sampled_from(real))
+    some = data.draw(st.lists(st.binary(max_size=200), min_size=1, max_size=5))
+    printed(make_renderer(fmt, Context()), some)
+
+
+def test_real_records_are_printed_by_programs(capture, real: list[EventFormat]) -> None:
+    old = capture("same-boot-7.2") / "old"
+    known = {fmt.id: make_renderer(fmt, Context()) for fmt in real}
+    by_format: dict[int, list[bytes]] = {}
+    for record in records(region(old)):
+        number = int.from_bytes(record.payload[:2], "little")
+        by_format.setdefault(number, []).append(record.payload)
+    done = sum(printed(known[number], some, "line") for number, some in by_format.items())
+    assert done > 0.95 * sum(map(len, by_format.values()))
+
+
+def test_what_a_program_does_not_print() -> None:
+    renderer = make_renderer(make('"%s %d", REC->comm, 7 / REC->e', *FIELDS), CTX)
+    good = bytearray(HEADER[:8] + bytes(SIZE - 8))
+    good[16] = 2
+    good[56:61] = b"kexec"
+    assert printed(renderer, [bytes(good)]) == 1
+    for change in ({16: 0}, {56: 0xFF}):  # a division by zero; no ASCII
+        bad = bytearray(good)
+        for at, byte in change.items():
+            bad[at] = byte
+        assert printed(renderer, [bytes(bad), bytes(good)]) == 1
+    assert printed(renderer, [bytes(good[:40]), b""]) == 0

@@ -1,0 +1,1 @@
+"""What is derived from events: spans, states, wakeups, call trees, statistics."""

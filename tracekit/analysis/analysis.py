@@ -1,0 +1,394 @@
+"""What ``Recording.analysis`` is: everything derived from the events of a session, as Arrow tables.
+
+Each method takes a :class:`~tracekit.timeline.filter.Filter` and answers for that selection:
+
+* A window (``since``, ``until``) is cut out: of what reaches beyond it, only the part inside counts
+  in statistics; tables have whole rows.
+* The other conditions choose events. A span is chosen by its first recorded event, a turn of a CPU
+  by any event in it (the switch that ended it included), so that ``pid = 7`` chooses the turns of
+  that task. States belong to tasks and CPUs, and are chosen by these alone.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit.analysis.arguments import dictionary, numbered
+from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
+from tracekit.analysis.columns import ints, labels, tasks, wakers, with_unknown
+from tracekit.analysis.losses import Losses, losses_of
+from tracekit.analysis.pairs import KINDS_OF_SPANS
+from tracekit.analysis.scheduling.sums import sum_states
+from tracekit.analysis.scheduling.tables import Scheduling, make_states, make_turns, make_wakeups
+from tracekit.analysis.selected import Choose, Resolve, Window, among_chosen, chosen, window_of
+from tracekit.analysis.spans import make_spans
+from tracekit.analysis.statistics import Clipped, clip, durations, intervals, per_second
+from tracekit.analysis.stretches import ENDLESS
+from tracekit.errors import UsageError
+from tracekit.ftrace.columns import as_arrow
+from tracekit.query.groups import Index
+from tracekit.timeline.events import Events
+from tracekit.timeline.filter import Filter
+
+__all__ = ["BY", "Analysis"]
+
+_Array = npt.NDArray[Any]
+_STRETCHES = 1_000_000
+#: What statistics can be by, and the kinds of spans that each counts; none: events or turns.
+BY: dict[str, tuple[str, ...]] = {
+    "event": (), "system": (), "task": (), "cpu": (), "span": KINDS_OF_SPANS,
+    **{kind.replace(" ", "-"): (kind,) for kind in KINDS_OF_SPANS},
+}  # fmt: skip
+
+
+class Analysis:
+    """Made when first asked for; a table is kept for the next question."""
+
+    def __init__(
+        self, events: Events, choose: Choose,
+        resolve: Resolve,
+        index: Index | None = None,
+        losses: Losses | None = None,
+    ) -> None:  # fmt: skip
+        """``choose`` gives the rows that meet a filter, ``resolve`` a filter with the times of
+        what it names in ``since`` and ``until``. ``index`` and ``losses`` where they are
+        known already, as of a session that was indexed.
+        """
+        self._events, self._choose, self._resolve = events, choose, resolve
+        self._index = index or Index(events)
+        self._given_losses = losses
+
+    @cached_property
+    def losses(self) -> Losses:
+        """When events of a CPU were lost."""
+        return losses_of(self._events) if self._given_losses is None else self._given_losses
+
+    def _window(self, wanted: Filter) -> Window:
+        return window_of(self._events, self._resolve(wanted))
+
+    @cached_property
+    def _spans(self) -> pa.Table:
+        return make_spans(self._events, self._index, self.losses)
+
+    @cached_property
+    def _scheduling(self) -> Scheduling:
+        return Scheduling(self._events, self._index, self.losses)
+
+    @cached_property
+    def _turns(self) -> pa.Table:
+        return make_turns(self._scheduling)
+
+    # -- tables -------------------------------------------------------------------------------
+
+    def spans(self, wanted: Filter | None = None) -> pa.Table:
+        """What began and ended: :func:`~tracekit.analysis.spans.make_spans` has the columns."""
+        return self._spans if wanted is None else self._spans.take(as_arrow(self._chosen(wanted)))
+
+    def turns(self, wanted: Filter | None = None) -> pa.Table:
+        """What each CPU ran; columns: :func:`~tracekit.analysis.scheduling.tables.make_turns`."""
+        return self._turns if wanted is None else self._turns.take(as_arrow(self._ran(wanted)))
+
+    def states(self, wanted: Filter | None = None) -> pa.Table:
+        """What tasks did; columns: :func:`~tracekit.analysis.scheduling.tables.make_states`."""
+        return self._of_tasks(make_states(self._scheduling), wanted or Filter())
+
+    def wakeups(self, wanted: Filter | None = None) -> pa.Table:
+        """From wakeups to switches: :func:`~tracekit.analysis.scheduling.tables.make_wakeups`."""
+        return self._of_tasks(make_wakeups(self._scheduling), wanted or Filter())
+
+    def calls(self, wanted: Filter | None = None, *, upwards: bool = False) -> pa.Table:
+        """The calls of the function graph as a tree: :func:`~tracekit.analysis.calls.call_tree`.
+
+        ``upwards``: from each function to its callers (:func:`~tracekit.analysis.calls.bottom_up`).
+        A call belongs to a selection by its own entry; in a window only those count whole that
+        begin in it.
+        """
+        spans = self._spans
+        codes, kinds = labels(spans, "kind")
+        mine = np.array([*(kind == "function" for kind in kinds), False])[codes]
+        if wanted is not None:
+            mine &= among_chosen(ints(spans, "row"), self._choose(wanted))
+        tree = call_tree(spans, np.flatnonzero(mine))
+        return bottom_up(tree) if upwards else tree
+
+    def stacks(
+        self, wanted: Filter | None = None, *, upwards: bool = False, user: bool = False
+    ) -> pa.Table:  # fmt: skip
+        """The stack traces as a tree: :func:`~tracekit.analysis.calls.stack_tree`.
+
+        ``user``: those of user space, whose functions are addresses.
+        """
+        name = "ftrace:user_stack" if user else "ftrace:kernel_stack"
+        rows = self._choose(wanted or Filter())
+        names = self._events.event_names
+        code = names.index(name) if name in names else -1
+        tree = stack_tree(self._events, rows[self._events.name_codes(rows) == code])
+        return bottom_up(tree) if upwards else tree
+
+    def _of_tasks(self, table: pa.Table, wanted: Filter) -> pa.Table:
+        if wanted.where or wanted.events or wanted.grep:
+            raise UsageError(
+                "states and wakeups belong to tasks: choose them by boot, CPU, pid, task name and"
+                " time, not by event, --where or --grep"
+            )
+        keep = self._in_window(table, wanted)
+        for column, allowed in (("boot", wanted.boots), ("cpu", wanted.cpus), ("pid", wanted.pids)):
+            if allowed:
+                keep &= np.isin(ints(table, column, -1), list(allowed))
+        if wanted.comms:
+            codes, names = labels(table, "comm")
+            keep &= np.array([wanted.wants_comm(name) for name in [*names, None]])[codes]
+        return table.filter(as_arrow(keep))
+
+    def _chosen(self, wanted: Filter) -> _Array:
+        """The spans of a selection, by their number."""
+        table = self._spans
+        keep = among_chosen(ints(table, "row"), chosen(self._choose, wanted))
+        return np.flatnonzero(keep & self._in_window(table, wanted))
+
+    def _in_window(self, table: pa.Table, wanted: Filter) -> _Array:
+        """Which rows lie in the window, in part at least. What never ended lasts on."""
+        window = self._window(wanted)
+        if not window.limited:
+            return np.ones(len(table), bool)
+        start, end = ints(table, "start_ns", -ENDLESS), ints(table, "end_ns", ENDLESS)
+        boot, inside = ints(table, "boot"), np.zeros(len(table), bool)
+        inside[clip(start, end, window.since[boot], window.until[boot]).which] = True
+        return inside
+
+    def _ran(self, wanted: Filter) -> _Array:
+        """The turns of a selection, by their number."""
+        table, rows = self._turns, chosen(self._choose, wanted)
+        inside = np.flatnonzero(self._in_window(table, wanted))
+        if rows is None:
+            return inside
+        columns = self._events.rows
+        key = columns.boot[rows].astype(np.int64) << 16 | columns.cpu[rows]
+        order = np.lexsort((rows, key))
+        width = len(self._events) + 1
+        place = key[order] * width + rows[order]
+        mine = (ints(table, "boot").astype(np.int64) << 16 | ints(table, "cpu")) * width
+        first = np.searchsorted(place, mine + ints(table, "row"), "right")
+        last = np.searchsorted(place, mine + ints(table, "end_row"), "right")
+        hit: _Array = inside[(last > first)[inside]]
+        return hit
+
+    # -- statistics ---------------------------------------------------------------------------
+
+    def statistics(self, by: str, wanted: Filter | None = None) -> pa.Table:
+        """Count, time and worst instance of a selection, by what ``by`` says (:data:`BY`).
+
+        ``event`` and ``system``: :func:`~tracekit.analysis.statistics.intervals`. Everything else
+        has the columns of :func:`~tracekit.analysis.statistics.durations`, ``rate`` (of ``count``,
+        a second of the recorded time; float64) and ``cut`` (int64: how many had events lost in
+        them). ``task``: the turns of each task; ``cpu``: those of each CPU that are not idle. The
+        kinds of spans also have ``self_ns`` (the total of those that lie wholly in the window, and
+        of their own time alone), ``open`` (begun, never ended) and ``unpaired`` (int64: an end
+        without its begin, or the reverse): these two are in no other number.
+        Raises :class:`~tracekit.errors.UsageError` for anything else.
+        """
+        wanted = wanted or Filter()
+        if by not in BY:
+            raise UsageError(f"no statistics by {by!r}: {', '.join(BY)}")
+        window = self._window(wanted)
+        if by in ("event", "system"):
+            return self._of_events(by, wanted, window)
+        make = self._of_spans if BY[by] else self._of_turns
+        return make(by, wanted, window)
+
+    def _of_events(self, by: str, wanted: Filter, window: Window) -> pa.Table:
+        events = self._events
+        rows = self._choose(wanted)
+        key, names = self._event_keys(by, rows)
+        boots = events.rows.boot[rows].astype(np.int64)
+        timed = np.isin(boots, [b.index for b in events.boots if events.axis.timed(b.index)])
+        apart = np.where(timed, boots, -1)
+        ts = events.axis.ts_ns[rows]
+        return intervals(key, names, apart, ts, rows, window.recorded_ns)
+
+    def _event_keys(self, by: str, rows: _Array) -> tuple[_Array, list[str]]:
+        names = list(self._events.event_names)
+        key = self._events.name_codes(rows).astype(np.int64)
+        if by == "system":
+            which, names = numbered([n.partition(":")[0] for n in names], np.arange(len(names)))
+            key = which[key].astype(np.int64)
+        return key, names
+
+    def _timed(self, rows: _Array) -> _Array:
+        """Those of boots whose clock counts time."""
+        timed = [b.index for b in self._events.boots if self._events.axis.timed(b.index)]
+        mine: _Array = rows[np.isin(self._events.rows.boot[rows], timed)]
+        return mine
+
+    def _of_turns(self, by: str, wanted: Filter, window: Window) -> pa.Table:
+        return self._durations(*self._turn_keys(by, wanted), window)
+
+    def _turn_keys(self, by: str, wanted: Filter) -> tuple[pa.Table, _Array, list[str]]:
+        """(turns, the index of each one's name, the names)."""
+        table = self.turns(wanted)
+        pid = ints(table, "pid", -1)
+        table = table.filter(as_arrow(pid >= 0 if by == "task" else pid > 0))
+        if by == "cpu":
+            key = ints(table, "cpu").astype(np.int64)
+            names = [f"cpu {n}" for n in range(int(key.max()) + 1 if len(key) else 0)]
+        else:
+            key, names = tasks(table, len(self._events.boots) > 1)
+        return table, key, names
+
+    def _of_spans(self, by: str, wanted: Filter, window: Window) -> pa.Table:
+        every, key, names = self._span_keys(by, wanted)
+        state, states = labels(every, "state")
+        is_open = np.array([*(name == "open" for name in states), False])[state]
+        known = np.array(every["duration_ns"].is_valid().to_pylist(), bool)
+        whole = every.filter(as_arrow(known))
+        table = self._durations(whole, key[known], names, window, ints(whole, "self_ns"))
+        rest = sorted(set(key.tolist()) - set(key[known].tolist()))
+        counts = {
+            names[k]: (int(np.sum(is_open[key == k])), int(np.sum((~known & ~is_open)[key == k])))
+            for k in sorted(set(key[~known].tolist()))
+        }
+        table = with_unknown(table, [names[k] for k in rest])
+        mine = [counts.get(name, (0, 0)) for name in table["name"].to_pylist()]
+        for name, column in zip(("open", "unpaired"), np.array(mine).reshape(-1, 2).T, strict=True):
+            table = table.append_column(name, as_arrow(column.astype(np.int64)))
+        return table
+
+    def _span_keys(self, by: str, wanted: Filter) -> tuple[pa.Table, _Array, list[str]]:
+        """(spans, the index of each one's name, the names)."""
+        every = self.spans(wanted)
+        codes, kinds = labels(every, "kind")
+        every = every.filter(as_arrow(np.array([*(k in BY[by] for k in kinds), False])[codes]))
+        key, names = labels(every, "kind" if by == "span" else "name")
+        return every, key.astype(np.int64), names
+
+    def _durations(
+        self, table: pa.Table, key: _Array, names: list[str], window: Window,
+        alone: _Array | None = None,
+    ) -> pa.Table:  # fmt: skip
+        """Statistics of the parts of spans or turns that lie in the window."""
+        took = ints(table, "duration_ns")
+        start, boot = ints(table, "start_ns", -ENDLESS), ints(table, "boot")
+        inside = Clipped(np.arange(len(took)), took)
+        if window.limited:
+            inside = clip(start, start + took, window.since[boot], window.until[boot])
+        rows, at = ints(table, "row"), start
+        mine = key[inside.which]
+        made = durations(mine, names, inside.length, at[inside.which], rows[inside.which])
+        made = made.append_column("rate", per_second(ints(made, "count"), window.recorded_ns))
+        place = {name: i for i, name in enumerate(made["name"].to_pylist())}
+        group = np.array([place[names[k]] for k in mine.tolist()], np.int64)
+        cut = np.array(table["cut"].to_pylist(), bool)[inside.which]
+        made = made.append_column("cut", as_arrow(np.bincount(group[cut], minlength=len(made))))
+        if alone is not None:
+            own = np.zeros(len(made), np.int64)
+            fits = inside.length == took[inside.which]
+            np.add.at(own, group[fits], alone[inside.which][fits])
+            made = made.append_column("self_ns", as_arrow(own))
+        return made
+
+    def latency(self, by: str = "task", wanted: Filter | None = None) -> pa.Table:
+        """Wakeup latencies by ``task``, ``cpu`` (where it ran) or ``waker``: the columns of
+        :func:`~tracekit.analysis.statistics.durations`. A wakeup is in a window if the wait is in
+        it in part, and counts whole.
+        """
+        table = self.wakeups(wanted)
+        if by == "cpu":
+            key = ints(table, "cpu").astype(np.int64)
+            names = [f"cpu {n}" for n in range(int(key.max(initial=-1)) + 1)]
+        elif by == "waker":
+            key, names = wakers(table)
+        else:
+            key, names = tasks(table, len(self._events.boots) > 1)
+        start, took = ints(table, "start_ns"), ints(table, "duration_ns")
+        return durations(key, names, took, start, ints(table, "row"))
+
+    def time_in_states(self, wanted: Filter | None = None) -> pa.Table:
+        """How long each task was in each state, the longest running first.
+
+        ``boot``, ``pid``, ``comm``, ``turns`` (int64: times on a CPU), ``running_ns``,
+        ``runnable_ns``, ... (int64; one for each of
+        :data:`~tracekit.analysis.scheduling.task_states.STATES` but ``dead``; cut by the window),
+        ``unknown_ns`` (int64: between the first and the last that is known of the task).
+        """
+        wanted = wanted or Filter()
+        window = self._window(wanted)
+        return sum_states(self.states(wanted), window.since, window.until)
+
+    # -- over time ----------------------------------------------------------------------------
+
+    def gaps(self, longer_ns: int, wanted: Filter | None = None) -> pa.Table:
+        """Where no chosen event is on a CPU for longer than that, from one to the next; the
+        longest first.
+
+        ``boot`` (uint8), ``cpu`` (uint16), ``start_ns``, ``end_ns``, ``duration_ns`` (int64),
+        ``cut`` (bool: events were lost there, so it is no silence), ``row``, ``end_row`` (int64).
+        """
+        events = self._events
+        rows = self._choose(wanted or Filter()).astype(np.int64)
+        columns, ts = events.rows, events.axis.ts_ns
+        timed = [b.index for b in events.boots if events.axis.timed(b.index)]
+        rows = rows[np.isin(columns.boot[rows], timed)]
+        order = rows[np.lexsort((rows, columns.cpu[rows], columns.boot[rows]))]
+        one, other = order[:-1], order[1:]
+        same = (columns.boot[one] == columns.boot[other]) & (columns.cpu[one] == columns.cpu[other])
+        same &= ts[other] - ts[one] > longer_ns
+        one, other = one[same], other[same]
+        by = np.argsort(ts[one] - ts[other], kind="stable")
+        one, other = one[by], other[by]
+        cut = self.losses.within(columns.cpu[one].astype(np.int64), ts[one], ts[other])
+        return pa.table({
+            "boot": as_arrow(columns.boot[one]), "cpu": as_arrow(columns.cpu[one]),
+            "start_ns": as_arrow(ts[one]), "end_ns": as_arrow(ts[other]),
+            "duration_ns": as_arrow(ts[other] - ts[one]), "cut": as_arrow(cut),
+            "row": as_arrow(one), "end_row": as_arrow(other),
+        })  # fmt: skip
+
+    def rates(self, by: str, every_ns: int, wanted: Filter | None = None) -> pa.Table:
+        """How many began in each stretch of ``every_ns`` of the axis, by what ``by`` says.
+
+        ``start_ns`` (int64, a multiple of ``every_ns``), ``name``, ``count`` and, of spans and
+        turns, ``total_ns`` (int64: how long those took that began there). A stretch without any is
+        not listed. Raises :class:`~tracekit.errors.UsageError` for more than a million stretches.
+        """
+        wanted = wanted or Filter()
+        window = self._window(wanted)
+        if every_ns < 1 or window.recorded_ns // every_ns > _STRETCHES:
+            raise UsageError(f"more than {_STRETCHES:,} stretches of time: make them longer")
+        key, names, at, took = self._began(by, wanted)
+        cell = at // every_ns
+        cells, which = np.unique(np.stack([cell, key]), axis=1, return_inverse=True)
+        which = which.reshape(-1)
+        count = np.bincount(which, minlength=len(cells.T))
+        columns = {
+            "start_ns": as_arrow(cells[0] * every_ns),
+            "name": dictionary((cells[1].astype(np.int32), names)),
+            "count": as_arrow(count.astype(np.int64)),
+        }
+        if took is not None:
+            total = np.zeros(len(count), np.int64)
+            np.add.at(total, which, took)
+            columns["total_ns"] = as_arrow(total)
+        return pa.table(columns)
+
+    def _began(
+        self, by: str, wanted: Filter
+    ) -> tuple[_Array, list[str], _Array, _Array | None]:  # fmt: skip
+        """(key, names, when each began, how long it took; None for events) of a selection."""
+        if by in ("event", "system"):
+            rows = self._timed(self._choose(wanted))
+            return (*self._event_keys(by, rows), self._events.axis.ts_ns[rows], None)
+        if BY.get(by):
+            table, key, names = self._span_keys(by, wanted)
+        else:
+            table, key, names = self._turn_keys(by, wanted)
+        start = ints(table, "start_ns", -ENDLESS)
+        window, boot = self._window(wanted), ints(table, "boot")
+        mine = np.flatnonzero(
+            (start > -ENDLESS) & (start >= window.since[boot]) & (start <= window.until[boot])
+        )
+        return key[mine], names, start[mine], np.maximum(ints(table, "duration_ns")[mine], 0)

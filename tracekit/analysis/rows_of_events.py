@@ -1,0 +1,42 @@
+"""Rows of events by name and boot, and whose they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit.query.groups import Index
+from tracekit.timeline.events import Events
+
+__all__ = ["Record", "owners"]
+
+_Array = npt.NDArray[Any]
+
+
+def owners(events: Events, rows: _Array) -> _Array:
+    """A number for the task that each row happened in, int64: its pid; of an idle task, which
+    has pid 0 on every CPU, ``-1 - CPU``.
+    """
+    pids = events.rows.pid[rows].astype(np.int64)
+    return np.where(pids == 0, -1 - events.rows.cpu[rows].astype(np.int64), pids)
+
+
+class Record:
+    """The rows of one boot, by event; ``index`` may hold them already."""
+
+    def __init__(self, events: Events, index: Index, boot: int) -> None:
+        self.events, self.boot = events, boot
+        self._index = index
+        self._code = {name: code for code, name in enumerate(events.event_names)}
+
+    def of(self, *names: str) -> _Array:
+        """The rows (int64, ascending) of events of these names."""
+        groups = [self._index.events.of(self._code[name]) for name in names if name in self._code]
+        parts = [np.asarray(group, np.int64) for group in groups if len(group)]
+        if not parts:
+            return np.empty(0, np.int64)
+        rows = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+        mine: _Array = rows[self.events.rows.boot[rows] == self.boot]
+        return mine

@@ -1,0 +1,1 @@
+"""What the scheduler did: switches, turns of CPUs, states of tasks, wakeups."""

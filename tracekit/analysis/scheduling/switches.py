@@ -1,0 +1,68 @@
+"""Task switches as arrays: who left a CPU, how, and who came."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit.analysis.arguments import integers
+from tracekit.ftrace.columns import as_numpy
+from tracekit.timeline.events import Events
+
+__all__ = ["NOT_PREV", "SWITCH", "Switches", "decode_switches"]
+
+_Array = npt.NDArray[Any]
+SWITCH = "sched:sched_switch"
+#: Where a record does not tell who left, and who came: no pid is either, and they differ.
+NOT_PREV, _NOT_NEXT = -1 << 40, -1 << 41
+_STATE = re.compile(r"prev_state=(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Switches in the order of time; ``prev`` and ``next`` are pids (int64).
+
+    ``letter`` is the index into ``letters`` of the state that the task left in, as the kernel
+    prints it: ``R``, ``R+`` (preempted), ``S``, ``D``, ...; ``?`` where it does not say.
+    """
+
+    rows: _Array
+    boot: _Array
+    cpu: _Array
+    ts: _Array
+    prev: _Array
+    next: _Array
+    letter: _Array
+    letters: list[str]
+
+
+def _letters(events: Events, rows: _Array) -> tuple[_Array, list[str]]:
+    """The printed state of each: each kernel prints its own bits, so it is asked to."""
+    states, has = integers(events, rows, "prev_state")
+    key = np.stack([events.rows.kind[rows].astype(np.int64), np.where(has, states, -1)])
+    unique, first, which = np.unique(key, axis=1, return_index=True, return_inverse=True)
+    letters: dict[str, int] = {"?": 0}
+    table = np.zeros(len(unique.T), np.int32)
+    if len(first):
+        rendered = events.render(events.rows.take(rows[first]))
+        texts, indices = rendered.dictionary.to_pylist(), as_numpy(rendered.indices)
+        for i, text in enumerate(indices.tolist()):
+            found = _STATE.search(texts[text])
+            table[i] = letters.setdefault(found[1] if found else "?", len(letters))
+    return table[which.reshape(-1)], list(letters)
+
+
+def decode_switches(events: Events, rows: _Array) -> Switches:
+    """The switches at ``rows`` (indices of ``sched:sched_switch``, ascending)."""
+    prev, has_prev = integers(events, rows, "prev_pid")
+    come, has_next = integers(events, rows, "next_pid")
+    letter, letters = _letters(events, rows)
+    columns = events.rows
+    return Switches(
+        rows, columns.boot[rows], columns.cpu[rows], events.axis.ts_ns[rows],
+        np.where(has_prev, prev, NOT_PREV), np.where(has_next, come, _NOT_NEXT), letter, letters,
+    )  # fmt: skip

@@ -1,0 +1,163 @@
+"""Statistics of many numbers by what they belong to; on arrays, pure.
+
+A quantile is one of the values: the smallest that at least that share of them does not exceed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit.analysis.arguments import dictionary, nullable
+from tracekit.ftrace.columns import as_arrow
+
+__all__ = ["Clipped", "clip", "durations", "histogram", "intervals", "per_second"]
+
+_Array = npt.NDArray[Any]
+_QUANTILES = (("p50", 50), ("p99", 99))
+
+
+@dataclass(frozen=True, slots=True)
+class Clipped:
+    """Which intervals lie in a window at all, and the length of each in it (ns)."""
+
+    which: _Array
+    length: _Array
+
+
+def clip(start: _Array, end: _Array, since: _Array, until: _Array) -> Clipped:
+    """The parts of intervals in ``[since, until]`` (ns, one for each); one that only touches it is
+    not in it.
+    """
+    least, most = np.maximum(start, since), np.minimum(end, until)
+    inside = (most > least) | ((most == least) & (start == end))  # some take no time at all
+    return Clipped(np.flatnonzero(inside), (most - least)[inside])
+
+
+def _groups(key: _Array) -> tuple[_Array, _Array, _Array]:
+    """(order by key, else as they come; where each key starts; how many of each)."""
+    small = key.astype(np.uint16) if len(key) and int(key.max()) < 1 << 16 else key
+    order = np.argsort(small, kind="stable")  # numpy sorts 16 bits by radix
+    ordered = key[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
+    return order, starts, np.diff(np.append(starts, len(ordered)))
+
+
+def _of_group(values: _Array, rows: _Array) -> tuple[list[int], int]:
+    """(the quantiles of some values, the position of the largest; of equal ones the first row)."""
+    places = [(len(values) * percent + 99) // 100 - 1 for _, percent in _QUANTILES]
+    found = np.partition(values, places)[places].tolist()
+    largest = np.flatnonzero(values == values.max())
+    return found, int(largest[np.argmin(rows[largest])])
+
+
+def durations(
+    key: _Array, names: Sequence[str], values: _Array, at: _Array, rows: _Array
+) -> pa.Table:
+    """Of each name: count, total, mean, p50, p99 and max in ns, and where the worst is.
+
+    ``key``: for each value (int64, ns) the index of its name; ``at`` and ``rows``: when it began
+    (ns) and its event. Columns: ``name``, ``count`` (int64), ``total_ns``, ``mean_ns``, ``p50_ns``,
+    ``p99_ns``, ``max_ns``, ``max_at_ns``, ``max_row`` (int64), ``histogram`` (list of int64: how
+    many took 0 ns, 1, 2 to 3, 4 to 7, ... ns). The largest total comes first. Of equally bad ones
+    the first in time is the worst.
+    """
+    order, starts, counts = _groups(key)
+    ordered, by_row = values[order], rows[order]
+    total = np.add.reduceat(ordered, starts) if len(starts) else np.empty(0, np.int64)
+    places, quantiles = list[int](), list[list[int]]()
+    for start, end in zip(starts.tolist(), (starts + counts).tolist(), strict=True):
+        found, place = _of_group(ordered[start:end], by_row[start:end])
+        quantiles.append(found)
+        places.append(start + place)
+    worst = order[np.array(places, np.int64)]
+    columns: dict[str, pa.Array] = {
+        "name": dictionary((key[order][starts].astype(np.int32), list(names))),
+        "count": as_arrow(counts.astype(np.int64)),
+        "total_ns": as_arrow(total),
+        "mean_ns": as_arrow(total // np.maximum(counts, 1)),
+    }
+    for number, (label, _) in enumerate(_QUANTILES):
+        columns[f"{label}_ns"] = as_arrow(np.array([q[number] for q in quantiles], np.int64))
+    columns["max_ns"] = as_arrow(values[worst])
+    columns["max_at_ns"] = as_arrow(at[worst])
+    columns["max_row"] = as_arrow(rows[worst].astype(np.int64))
+    columns["histogram"] = _histograms(ordered, counts)
+    table = pa.table(columns)
+    return table.take(as_arrow(np.argsort(-total, kind="stable")))
+
+
+def _buckets(values: _Array) -> _Array:
+    """0 for 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7, ...: the bits that a value takes."""
+    bits = np.frexp(values.astype(np.float64))[1].astype(np.int64)
+    rounded = np.flatnonzero(values >= 1 << 53)  # what a double cannot tell exactly
+    bits[rounded] = [value.bit_length() for value in values[rounded].tolist()]
+    return bits
+
+
+def _histograms(ordered: _Array, counts: _Array) -> pa.Array:
+    """One list a group of ``counts`` values, up to its last bucket that is not empty."""
+    width = 65
+    group = np.repeat(np.arange(len(counts)), counts)
+    flat = np.bincount(group * width + _buckets(ordered), minlength=len(counts) * width)
+    table = flat.reshape(len(counts), width) if len(counts) else flat.reshape(0, width)
+    lengths = width - np.argmax(table[:, ::-1] > 0, axis=1)
+    keep = np.arange(width)[None, :] < lengths[:, None]
+    offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    return pa.LargeListArray.from_arrays(as_arrow(offsets), as_arrow(table[keep].astype(np.int64)))
+
+
+def histogram(counts: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(from, up to and with, how many) of the buckets of a ``histogram`` column, from the first
+    that is not empty on.
+    """
+    first = next((i for i, n in enumerate(counts) if n), len(counts))
+    return [(1 << i - 1 if i else 0, (1 << i) - 1, n) for i, n in enumerate(counts) if i >= first]
+
+
+def per_second(counts: _Array, recorded_ns: int) -> pa.Array:
+    """Events a second of the time that was recorded; null where that is none."""
+    rate = counts * (1e9 / recorded_ns) if recorded_ns > 0 else np.zeros(len(counts))
+    known = None if recorded_ns > 0 else pa.py_buffer(bytes(len(counts) // 8 + 1))
+    # pa.array() would import pandas
+    return pa.Array.from_buffers(pa.float64(), len(counts), [known, pa.py_buffer(rate)])
+
+
+def intervals(
+    key: _Array, names: Sequence[str], apart: _Array, ts: _Array, rows: _Array, recorded_ns: int
+) -> pa.Table:
+    """Of each name: how many events, how many a second, and the times between one and the next.
+
+    The arrays are in the order of time; nothing is between two events that differ in ``apart``
+    (their boot, or -1 where its clock counts no time). Columns: ``name``, ``count``, ``rate``
+    (float64, a second; null if the recorded time is not known), ``first_ns``, ``last_ns``,
+    ``first_row``, and of the times between: ``p50_ns``, ``p99_ns``, ``max_ns``, ``max_at_ns``
+    (when the longest began), ``max_row``; null where there is none. The most come first.
+    """
+    order, starts, counts = _groups(key)
+    present = key[order][starts]
+    follows = (key[order][1:] == key[order][:-1]) & (apart[order][1:] == apart[order][:-1])
+    pairs = np.flatnonzero(follows & (apart[order][1:] >= 0))
+    before, after = order[pairs], order[pairs + 1]
+    between = durations(key[before], names, ts[after] - ts[before], ts[before], rows[before])
+    place = {name: i for i, name in enumerate(between["name"].to_pylist())}
+    at = np.array([place.get(names[k], -1) for k in present.tolist()], np.int64)
+    known = apart[order] >= 0
+    firsts, lasts = order[starts], order[starts + counts - 1]
+    columns: dict[str, pa.Array] = {
+        "name": dictionary((present.astype(np.int32), list(names))),
+        "count": as_arrow(counts.astype(np.int64)),
+        "rate": per_second(counts, recorded_ns),
+        "first_ns": nullable(ts[firsts], known[starts]),
+        "last_ns": nullable(ts[lasts], known[starts + counts - 1]),
+        "first_row": as_arrow(rows[firsts].astype(np.int64)),
+    }
+    wanted = nullable(np.maximum(at, 0), at >= 0)
+    for name in ("p50_ns", "p99_ns", "max_ns", "max_at_ns", "max_row"):
+        columns[name] = between[name].combine_chunks().take(wanted)
+    return pa.table(columns).take(as_arrow(np.argsort(-counts, kind="stable")))

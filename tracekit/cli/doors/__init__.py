@@ -1,0 +1,1 @@
+"""Commands that bring other tools' recordings in."""

@@ -1,0 +1,195 @@
+"""Events as JSON, an object a line: the timeline's columns, and ``fields`` with typed arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracekit._native import lines
+from tracekit.documents import SCHEMA, as_hex, exact
+from tracekit.export.lines import coded_texts, combined
+from tracekit.ftrace.format import EventFormat, Field
+from tracekit.ftrace.kernel_printf.ctype import IntType
+from tracekit.ftrace.kernel_printf.vsprintf import Conversion
+from tracekit.ftrace.print_fmt.addresses import address_fields
+from tracekit.ftrace.programs.assemble import Program, assemble
+from tracekit.ftrace.programs.code import (
+    Code,
+    binary,
+    integer,
+    joined,
+    literal,
+    node,
+    number,
+    string,
+    type_code,
+)
+from tracekit.ftrace.programs.run import TextColumn
+from tracekit.recording import Recording
+from tracekit.timeline.filter import Filter
+from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.when.dates import utc
+
+__all__ = ["fields_code", "json_blocks"]
+
+_ROWS = 1 << 16  # at a time
+_HEAD = ["boot", "cpu", "pid", "comm", "event", "source", "flags", "preempt"]
+_NO_SEPARATOR = 0
+_EXACT = 1 << 53  # what a reader of doubles does not round
+_Fields = Mapping[str, Any]
+
+
+def _address_names(recording: Recording, kind: EventKind) -> frozenset[str]:
+    fmt = recording.boot(kind.boot).format(kind.id)
+    return address_fields(fmt) if fmt else frozenset()
+
+
+def _arguments(recording: Recording, kind: EventKind) -> Callable[[_Fields], _Fields]:
+    """What an event's typed arguments become: addresses and large numbers are strings."""
+    fmt = recording.boot(kind.boot).format(kind.id)
+    wide = {f.name: exact for f in fmt.fields if max(f.size, f.element) >= 8} if fmt else {}
+    shown = {**wide, **dict.fromkeys(_address_names(recording, kind), as_hex)}
+    if not shown:
+        return lambda typed: typed
+    return lambda typed: {
+        name: shown[name](value) if name in shown else value for name, value in typed.items()
+    }
+
+
+def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> Iterator[bytes]:
+    """One object per event: the timeline's columns, and ``fields`` with typed arguments.
+
+    ``wall``: with ``time`` (UTC) and ``time_error_ns``, None where they are unknown.
+    """
+    programs: dict[int, Program | None] = {}
+    for index in recording.row_batches(wanted, _ROWS):
+        rows = recording.rows.take(index)
+        ts = np.ascontiguousarray(recording.axis.ts_ns[index])
+        codes, firsts = combined(rows.boot, rows.cpu, rows.pid, rows.flags, rows.preempt, rows.kind)
+        some = np.arange(len(recording))[index][firsts]
+        table = recording.table(some, args=False).select(_HEAD)
+        heads = [f', {json.dumps(row)[1:-1]}, "args": "' for row in table.to_pylist()]
+        parts = (
+            ("s", f'{{"schema": {SCHEMA}, "ts_ns": '.encode()),
+            ("i", ts),
+            coded_texts(codes, heads),
+            recording.texts(rows, "json").packed(),
+            ("s", b'", "ts_raw": '),
+            _raw_stamps(rows),
+            *([_wall_times(recording, rows, ts)] if wall else ()),
+            ("s", b', "fields": '),
+            _fields(recording, np.arange(len(recording))[index], programs).packed(),
+            ("s", b"}\n"),
+        )
+        yield lines.join(len(rows), parts)
+
+
+def _each(texts: Sequence[str]) -> Any:
+    return coded_texts(np.arange(len(texts)), texts)
+
+
+def _raw_stamps(rows: Rows) -> Any:
+    if len(rows) and int(rows.ts_raw.max()) > _EXACT:
+        return _each([json.dumps(exact(stamp)) for stamp in rows.ts_raw.tolist()])
+    return "u", np.ascontiguousarray(rows.ts_raw)
+
+
+def _wall_times(recording: Recording, rows: Rows, ts: npt.NDArray[Any]) -> Any:
+    made = []
+    for boot, ns in zip(rows.boot.tolist(), ts.tolist(), strict=True):
+        wall = recording.walls.get(boot)
+        time = None if wall is None else utc(ns + wall.offset_ns)
+        error = None if wall is None else wall.error_ns
+        made.append(f", {json.dumps({'time': time, 'time_error_ns': error})[1:-1]}")
+    return _each(made)
+
+
+def _fields(
+    recording: Recording, at: npt.NDArray[Any], programs: dict[int, Program | None]
+) -> TextColumn:
+    """The typed arguments of every row as an object of JSON."""
+    rows = recording.rows.take(at)
+    column = TextColumn(len(rows))
+    left = []
+    for kind, part, payloads in recording.groups(rows):
+        number = int(rows.kind[part[0]])
+        if number not in programs:
+            fmt = recording.boot(kind.boot).format(kind.id)
+            code = fields_code(fmt, _address_names(recording, kind))
+            programs[number] = None if code is None else assemble(code, 0)
+        left.append(part[column.print(part, payloads, programs[number])])
+    rest = np.concatenate([np.empty(0, np.int64), *left])
+    if len(rest):
+        kinds = rows.kind[rest].tolist()
+        shown = {n: _arguments(recording, recording.kinds[n]) for n in set(kinds)}
+        typed = zip(kinds, recording.fields(at[rest]), strict=True)
+        made = [json.dumps(shown[n](row), default=_jsonable) for n, row in typed]
+        column.add(rest, np.arange(len(rest)), made)
+    return column
+
+
+def _jsonable(value: Any) -> str:
+    return bytes(value).hex() if isinstance(value, bytes) else str(value)
+
+
+def fields_code(fmt: EventFormat | None, addresses: frozenset[str]) -> Code | None:
+    """The code that prints the arguments of an event as :func:`json.dumps` does, if there is any.
+
+    The values are those of :func:`tracekit.ftrace.columns.typed_column`; those of ``addresses``
+    are hexadecimal.
+    """
+    parts: list[Code | None] = []
+    for field in fmt.fields if fmt else ():
+        parts.append(literal(f"{', ' if parts else ''}{json.dumps(field.name)}: "))
+        if field.length is None:
+            parts.append(_scalar(field, field.name in addresses))
+        else:
+            parts.append(None if field.name in addresses else _array(field))
+    return joined([literal("{"), *parts, literal("}")])
+
+
+def _scalar(field: Field, address: bool) -> Code | None:
+    if field.size not in (1, 2, 4, 8):
+        return None
+    type_ = IntType(field.size, field.signed)
+    value = node("load", field.offset, type_code(type_))
+    if field.type == "bool" and field.size == 1:
+        return node("if", value, literal("true"), literal("false"))
+    plain = number(Conversion("d" if field.signed else "u", size=8), value, ())
+    if field.size < 8 and not address:
+        return plain
+    form = Conversion("x", "#", size=8)
+    quoted = joined([literal('"'), number(form, value, ()), literal('"')])
+    if field.signed:
+        negative = number(form, node("unary", "NEGATE", value), ())
+        below = joined([literal('"-'), negative, literal('"')])
+        quoted = node("if", binary("LT", type_, value, integer(0)), below, quoted)
+    if address:
+        return quoted
+    small = binary("LE", type_, value, integer(_EXACT))
+    if field.signed:
+        small = node("if", small, binary("GE", type_, value, integer(-_EXACT)), integer(0))
+    return node("if", small, plain, quoted)
+
+
+def _array(field: Field) -> Code | None:
+    if field.loc:
+        base = field.offset + 4 if field.loc == "rel_loc" else 0
+        span = node("dynamic", field.offset, base)
+    elif field.size:
+        span = node("fixed", field.offset, field.size)
+    else:
+        span = node("tail", field.offset)
+    if field.is_string:
+        text = node("escape", string(Conversion("s"), span, ()))
+        return joined([literal('"'), text, literal('"')])
+    if field.element == 8:
+        return None  # its numbers may be too large
+    if field.element in (2, 4):
+        return node("integers", type_code(IntType(field.element, field.signed)), span)
+    data = node("pointer", "ALL_BYTES", 0, _NO_SEPARATOR, span)
+    return joined([literal('"'), data, literal('"')])

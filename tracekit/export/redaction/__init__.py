@@ -1,0 +1,1 @@
+"""Exports to share: names, paths and addresses of a recording replaced."""
