@@ -59,5 +59,7 @@ def test_there_is_no_other_way_to_start_one() -> None:
         if "sys.executable" in path.read_text()
     }
     # the second one only writes a command into units, with -P
-    assert starting == {"tracekit/interpreter.py", "tracekit/capture/cmdline/setup.py"}
-    assert '[sys.executable, "-P", ' in (_ROOT / "tracekit/capture/cmdline/setup.py").read_text()
+    assert starting == {"tracekit/interpreter.py", "tracekit/capture/cmdline/templates.py"}
+    assert (
+        '[sys.executable, "-P", ' in (_ROOT / "tracekit/capture/cmdline/templates.py").read_text()
+    )

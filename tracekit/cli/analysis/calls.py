@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracekit.cli.analysis.shared import selected, selection_options
-from tracekit.cli.common import say, show
-from tracekit.documents import document_json
+from tracekit.cli.common import say, show, show_json
 from tracekit.errors import UsageError
 from tracekit.text import duration, on_one_line
 
@@ -82,7 +81,7 @@ def command(
         if as_json:
             about = {"session": session, "since": chosen.wanted.since,
                      "until": chosen.wanted.until}  # fmt: skip
-            click.echo(document_json({**about, "rows": tree.to_pylist()}))
+            show_json({**about, "rows": tree.to_pylist()})
         elif not len(tree):
             wanted = "stack traces" if stacks else "calls of the function graph"
             say(f"no {wanted} are in the selection")

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from tracekit.cli.common import clean_console, say, working
+from tracekit.cli.common import clean_console, say, show_json, working
 from tracekit.cli.filters import build_filter, filter_options
-from tracekit.documents import document_json
 from tracekit.errors import UsageError
 from tracekit.text import duration, on_one_line, printable
 
@@ -134,7 +133,7 @@ def print_table(
     if as_json and as_csv:
         raise UsageError("--json or --csv, not both")
     if as_json:
-        click.echo(document_json({**about, "rows": table.to_pylist()}))
+        show_json({**about, "rows": table.to_pylist()})
     elif as_csv:
         _write_csv(table.select([n for n in table.column_names if n != "histogram"]))
     else:
