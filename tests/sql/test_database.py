@@ -77,10 +77,13 @@ def test_tasks_and_times(demo: Database, recording: Recording) -> None:
     assert str(one["t"]).replace(" ", "T") + "Z" == jump
 
 
-def test_calls_are_spans(demo: Database) -> None:
+def test_what_is_analysed(demo: Database, recording: Recording) -> None:
     (call,) = rows(demo, "FROM spans WHERE kind = 'call' AND name = 'kexec:device_shutdown'")
-    (phase,) = rows(demo, "FROM spans WHERE kind = 'phase' AND name = 'device shutdown'")
+    (phase,) = rows(demo, "FROM phases WHERE name = 'device shutdown'")
     assert abs(int(call["start_ns"]) - int(phase["start_ns"])) < 10**5  # type: ignore[call-overload]
+    analysis = recording.analysis
+    for name in ("spans", "states", "turns", "wakeups", "calls"):
+        assert rows(demo, f"FROM {name}") == getattr(analysis, name)().to_pylist()
 
 
 @pytest.mark.parametrize(

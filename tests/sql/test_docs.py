@@ -44,4 +44,4 @@ def test_the_answers_are_those_of_the_report(demo: Recording, answers: list[pa.T
     assert answers[2]["function"].to_pylist() == [c.function for c in slow]
     assert answers[4].num_rows == len({c.cpu for c in report.boots[0].cpus})
     assert sum(answers[8]["events"].to_pylist()) == report.events
-    assert "device shutdown" in answers[9]["name"].to_pylist()
+    assert "kexec:device_shutdown" in answers[9]["name"].to_pylist()

@@ -1,12 +1,12 @@
-"""What a session has as tables: the events, the report, and what is counted from them."""
+"""What a session has as tables: the events, the report, and what is analysed."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -23,11 +23,7 @@ from tracekit.report.systemd import Unit
 __all__ = ["Tables", "event_views"]
 
 _TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
-_SPAN = {
-    "kind": pa.string(), "name": pa.string(), "boot": pa.int64(), "cpu": pa.int64(),
-    "pid": pa.int64(), "start_ns": pa.int64(), "duration_ns": pa.int64(),
-}  # fmt: skip
-_RETURN = "_return"  # what the probes put behind the name of a call's end
+_ANALYSED = ("calls", "spans", "states", "turns", "wakeups")  # methods of Recording.analysis
 _TIME = pa.timestamp("ns")
 _UNSIGNED = 1 << 32
 
@@ -93,9 +89,9 @@ class Tables:
             "devices": lambda: _of_classes(Device, self._report.devices),
             "initcalls": lambda: _of_classes(Initcall, self._report.initcalls),
             "phases": lambda: _of_classes(Phase, self._report.phases),
-            "spans": lambda: _of_rows(self._spans(), _SPAN),
             "tasks": self._tasks,
             "units": lambda: _of_classes(Unit, self._report.units),
+            **{name: partial(self._analysed, name) for name in _ANALYSED},
         }
         self._made: dict[str, pa.Table] = {}
         self.events = event_views(recording.event_names, ["events", *self._fixed])
@@ -128,6 +124,10 @@ class Tables:
         """The names of a table's columns."""
         names: list[str] = self.table(name, args=False).column_names
         return [*names, "args"] if name == "events" else names
+
+    def _analysed(self, name: str) -> pa.Table:
+        table: pa.Table = getattr(self._recording.analysis, name)()
+        return table
 
     # -- the tables ---------------------------------------------------------------------------
 
@@ -175,32 +175,3 @@ class Tables:
             "events": as_arrow(counts.astype(np.int64)),
             "first_ns": as_arrow(ts[firsts]), "last_ns": as_arrow(ts[lasts]),
         })  # fmt: skip
-
-    def _spans(self) -> Iterator[dict[str, Any]]:
-        """Every stretch that the session tells begin and duration of."""
-        none = {"cpu": None, "pid": None}
-        parts = (("phase", "phases", "name"), ("device", "devices", "name"),
-                 ("initcall", "initcalls", "function"), ("unit", "units", "name"))  # fmt: skip
-        for kind, rows, name in parts:
-            for row in getattr(self._report, rows):
-                times = {"start_ns": row.start_ns, "duration_ns": row.duration_ns}
-                yield {"kind": kind, "name": getattr(row, name), "boot": row.boot, **none, **times}
-        yield from self._calls()
-
-    def _calls(self) -> Iterator[dict[str, Any]]:
-        """The calls that the probes saw return."""
-        for name in self._recording.event_names:
-            if not name.endswith(_RETURN):
-                continue
-            table = self._recording.event(name)
-            if "duration_ns" not in table.column_names:
-                continue
-            common = ("ts_ns", "boot", "cpu", "pid")
-            columns = [self._recording.common(table, column) for column in common]
-            took = table["duration_ns"].to_pylist()
-            for ts, boot, cpu, pid, duration in zip(*columns, took, strict=True):
-                start = None if not isinstance(duration, int) else ts - duration
-                yield {
-                    "kind": "call", "name": name.removesuffix(_RETURN), "boot": boot, "cpu": cpu,
-                    "pid": pid, "start_ns": start, "duration_ns": duration,
-                }  # fmt: skip

@@ -71,9 +71,9 @@ def _typed(database: Database, form: Form) -> None:
 def command(session: str, query: str | None, form: str | None, output: Path | None) -> None:
     """Ask SESSION in SQL (DuckDB), or open a prompt without QUERY.
 
-    Tables: events; boots, cpus, tasks, phases, devices, initcalls, units and spans (every stretch
-    with a duration); and a view an event with its typed arguments: sched_switch, and in full
-    "sched:sched_switch". Times are ns, 0 is the jump; events.time is the time of day (UTC).
+    Tables: events; boots, cpus, tasks, phases, devices, initcalls, units; what is analysed: spans,
+    turns, states, wakeups, calls; and a view an event with its typed arguments: sched_switch, and
+    in full "sched:sched_switch". Times are ns, 0 is the jump; events.time is the time of day (UTC).
 
     \b
       tracekit sql SESSION "SELECT event, count(*) AS n FROM events GROUP BY 1 ORDER BY n DESC"
