@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_WAYS = {
+    "kexec": "a kexec",
+    "crash kernel": "a panic, which started this crash kernel",
+    "boot loader": "through firmware: a reboot, a panic or a loss of power; the report tells which",
+}
+
 
 def _print_json(
     result: RecoverResult, canary: Canary | None, crashed: Crashed | None = None
@@ -44,6 +50,7 @@ def _print_json(
         "boot": result.boot,
         "release": result.release,
         "previous_known": result.previous_known,
+        "started_by": asdict(result.started),
         "regions": [
             {
                 "name": region.name,
@@ -146,6 +153,9 @@ def _tell(result: RecoverResult) -> None:
         state = "kept from an earlier run" if region.kept else "copied"
         say(f"{region.name}: {region.size} bytes, {state}; boot {region.boot}'s")
         detail(f"  {region.owner_evidence}")
+    started = result.started
+    if started.kind != "unknown":
+        say(f"the way here: {_WAYS[started.kind]} ({started.evidence})")
     say(f"saved: {_saved(result)}\nnext: tracekit report {result.session}")
 
 

@@ -135,7 +135,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return guest_run(plan, tmp_path_factory.mktemp("lab"))
 
 
-@pytest.fixture(params=["stock", "lab"])
+#: Under emulation a stock kernel takes ten minutes over it: `make lab-all`.
+@pytest.fixture(params=[pytest.param("stock", marks=pytest.mark.matrix), "lab"])
 def run(request: pytest.FixtureRequest) -> tuple[Result, Path]:
     """The run, and the one session in its output."""
     result: Result = request.getfixturevalue(request.param)
@@ -197,6 +198,7 @@ def test_the_region_and_the_same_buffer_are_one(lab: Result) -> None:
     assert found == ["in-region 0", "in-region 1"]
 
 
+@pytest.mark.matrix
 def test_a_boot_that_nobody_asked_to_be_saved(stock: Result) -> None:
     """A session of its own, in which the dead kernel is the first boot."""
     (manifest,) = stock.output.glob("crash-*/manifest.json")

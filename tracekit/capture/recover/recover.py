@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,7 @@ from tracekit.capture.save.bpf_store import finish_bpf
 from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.kernel import identity
 from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
+from tracekit.capture.save.started_by import StartedBy, started_by
 from tracekit.carriers.carve_out import NAMED
 from tracekit.carriers.evidence import why_locked
 from tracekit.carriers.files import FILE
@@ -69,7 +70,8 @@ class RecoverResult:
     """What was recovered: the regions and their owners, and the boot that read them.
 
     ``boot`` is None where nothing was saved but regions out of files. ``previous_known`` is False
-    when no snapshot of the previous kernel was in the session.
+    when no snapshot of the previous kernel was in the session. ``started``: how this kernel came
+    up.
     """
 
     session: Path
@@ -78,6 +80,7 @@ class RecoverResult:
     regions: tuple[SavedRegion, ...]
     previous_known: bool
     diagnostics: tuple[Diagnostic, ...]
+    started: StartedBy = field(default_factory=StartedBy)
 
 
 def _fetch(
@@ -340,4 +343,5 @@ def recover(
             tuple(regions_here),
             bool(before and before.get("known")),
             (*about_regions.diagnostics, *about_boot.diagnostics),
+            started_by(kernel, kho=bool(discovery.kho)),
         )
