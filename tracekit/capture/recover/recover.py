@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tracekit.capture.recover.attached import older_in, with_writers
-from tracekit.capture.recover.backup import BackupInstance, find_backups, save_backup
+from tracekit.capture.recover.backup import find_backups, save_backup
 from tracekit.capture.recover.chain import (
     Chain,
     check_previous,
@@ -299,7 +299,6 @@ def recover(
         adopt(writer, chain, identity(kernel), about_regions)
         finish_bpf(writer)
         pairs: list[tuple[SavedRegion, Owner]] = []
-        backups: list[BackupInstance] = []
         try:
             previous = known_previous(writer, chain)
             backups = find_backups(root, writer, chain, about_regions)
@@ -335,13 +334,13 @@ def recover(
         writer.set_diagnostics(None, about_regions.diagnostics)
         writer.set_diagnostics(chain.here, about_boot.diagnostics)
         writer.finish("writing" if writer.names(INCOMING) else "recovered")
-        before = chain.boots.get(chain.previous) if chain.previous is not None else None
+        before = chain.boots.get(-1 if chain.previous is None else chain.previous, {})
         return RecoverResult(
             writer.path,
             chain.here,
             kernel["release"],
             tuple(regions_here),
-            bool(before and before.get("known")),
+            bool(before.get("known")),
             (*about_regions.diagnostics, *about_boot.diagnostics),
             started_by(kernel, kho=bool(discovery.kho)),
         )
