@@ -40,12 +40,12 @@ def tables(script: Script, path: Path | None = None, size: tuple[int, int] = (80
 
 async def to(pilot: Piloted, view: TablesView, title: str) -> None:
     """Go to the table with that title."""
-    for _ in range(6):
-        if view.sheet.title == title:
-            return
+    seen: list[Sheet] = []
+    while view.sheet.title != title:
+        assert view.sheet not in seen, f"there is no table {title}"
+        seen.append(view.sheet)
         await pilot.press("right")
-        await pilot.pause()
-    raise AssertionError(f"there is no table {title}")
+        await until(pilot, lambda: view.sheet is not seen[-1], "another table")
 
 
 @pytest.mark.slow
