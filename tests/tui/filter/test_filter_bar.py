@@ -36,6 +36,13 @@ async def _shows(pilot: Pilot[Any], app: TracekitApp, text: str) -> None:
     await until(pilot, lambda: _shown(app) == wanted, f"{text} is shown")
 
 
+async def _typed_at_once(pilot: Pilot[Any], app: TracekitApp, text: str) -> None:
+    """``f`` and a text: key by key, a busy machine would look for what stands there between two."""
+    await pilot.press("f")
+    app.query_one(FilterBar).input.insert_text_at_cursor(text)
+    await pilot.pause()
+
+
 class _Gate:
     """The scan, a piece at a time, each when the test lets it."""
 
@@ -110,10 +117,7 @@ def test_escape_in_a_view_takes_the_filter_away() -> None:
 def test_what_is_wrong_is_said_in_words_and_nothing_changes() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         model = model_of(app)
-        await pilot.press("f")
-        # all at once: on a busy machine a filter may be applied between two keys
-        app.query_one(FilterBar).input.insert_text_at_cursor("prev_com = python3")
-        await pilot.pause()
+        await _typed_at_once(pilot, app, "prev_com = python3")
         assert "did you mean prev_comm?" in screen_text(app)
         await pilot.press("enter")
         await pilot.pause()
@@ -129,9 +133,10 @@ def test_typing_goes_on_while_a_filter_is_worked_on(monkeypatch: pytest.MonkeyPa
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         model = model_of(app)
         gate = _Gate(monkeypatch)
-        await pilot.press("f", *"cpu = 1")
+        await _typed_at_once(pilot, app, "cpu = 1")
         await until(pilot, lambda: gate.begun == 1, "the first is worked on")
-        await pilot.press(*" and pid = 0")
+        app.query_one(FilterBar).input.insert_text_at_cursor(" and pid = 0")
+        await pilot.pause()
         assert app.query_one(FilterBar).input.value == "cpu = 1 and pid = 0"
         await until(pilot, lambda: gate.begun == 2, "the second is worked on")
         assert model.selection.rows is None
@@ -149,7 +154,7 @@ def test_the_count_and_the_picture_grow(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(tui.filter.filter_bar, "_SHOWN", 0.0)
         monkeypatch.setattr(tui.filter.filter_bar, "_FIRST_VIEW", 0.0)
         gate = _Gate(monkeypatch)
-        await pilot.press("f", *"not cpu = 77")
+        await _typed_at_once(pilot, app, "not cpu = 77")
         await until(pilot, lambda: gate.begun == 1)
         gate.let(1)
         await until(pilot, lambda: 0 < len(model.selection) < model.total, "a part is shown")
@@ -301,7 +306,9 @@ def test_a_filter_that_is_worked_on_leaves_the_cursor_where_it_was_moved_to(
         monkeypatch.setattr(tui.filter.filter_bar, "_SHOWN", 0.0)
         monkeypatch.setattr(tui.filter.filter_bar, "_FIRST_VIEW", 0.0)
         gate = _Gate(monkeypatch)
-        await pilot.press("3", "f", *"not cpu = 77", "enter")
+        await pilot.press("3")
+        await _typed_at_once(pilot, app, "not cpu = 77")
+        await pilot.press("enter")
         await until(pilot, lambda: gate.begun > 0)
         gate.let(1)
         await until(pilot, lambda: 0 < len(model.selection) < model.total, "a part is shown")
