@@ -16,7 +16,7 @@ from tracekit.capture.cmdline.bootloader import MARK
 from tracekit.errors import SourceError
 from tracekit.session.files import Directory, write_all
 
-__all__ = ["below", "guard", "is_foreign", "link", "read", "refuse_foreign", "write"]
+__all__ = ["below", "link", "put", "read", "refuse_foreign", "remove", "take_away", "write"]
 
 _MOST = 1 << 20  # bytes of a file that is looked into
 
@@ -35,7 +35,7 @@ def below(root: Path) -> Iterator[Directory]:
 
 
 @contextlib.contextmanager
-def guard(root: Path, rel: str) -> Iterator[None]:
+def _guard(root: Path, rel: str) -> Iterator[None]:
     """Says of an OSError which file it is about, as :class:`~tracekit.errors.SourceError`."""
     try:
         yield
@@ -49,7 +49,7 @@ def guard(root: Path, rel: str) -> Iterator[None]:
 
 def read(root: Path, rel: str) -> str | None:
     """A file's text, None where there is none."""
-    with below(root) as directory, guard(root, rel):
+    with below(root) as directory, _guard(root, rel):
         try:
             return directory.read(rel, _MOST).decode("utf-8", "backslashreplace")
         except FileNotFoundError:
@@ -69,7 +69,7 @@ def _make_parents(directory: Directory, rel: str) -> None:
 
 def write(root: Path, directory: Directory, rel: str, content: str, mode: int = 0o644) -> None:
     """Write a world-readable file atomically."""
-    with guard(root, rel):
+    with _guard(root, rel):
         _make_parents(directory, rel)
         with directory.parent(rel) as (fd, name):
             part = f".{name}.tracekit-part"
@@ -87,7 +87,35 @@ def write(root: Path, directory: Directory, rel: str, content: str, mode: int = 
             os.fsync(fd)
 
 
-def is_foreign(present: str | None) -> bool:
+def put(
+    root: Path, directory: Directory, rel: str, content: str, present: str | None, mode: int = 0o644
+) -> str:
+    """Write a file in place of what is ``present``, and read it back; returns what was done."""
+    if present == content:
+        return f"as it was: {root / rel}"
+    write(root, directory, rel, content, mode)
+    if read(root, rel) != content:
+        raise SourceError(f"{root / rel}: does not hold what was written to it")
+    return f"{'wrote' if present is None else 'changed'}: {root / rel}"
+
+
+def remove(root: Path, directory: Directory, rel: str) -> None:
+    """Remove a file or a symlink, if it is there."""
+    with _guard(root, rel):
+        directory.remove(rel)
+
+
+def take_away(root: Path, directory: Directory, rel: str) -> str | None:
+    """Remove a file that setup has written; returns what was done, None where there is none."""
+    if (present := read(root, rel)) is None:
+        return None
+    if _is_foreign(present):
+        return f"left alone, for tracekit setup has not written it: {rel}"
+    remove(root, directory, rel)
+    return f"removed: {root / rel}"
+
+
+def _is_foreign(present: str | None) -> bool:
     """Whether a file exists that setup has not written; those begin with a mark, or are scripts."""
     if present is None:
         return False
@@ -97,7 +125,7 @@ def is_foreign(present: str | None) -> bool:
 
 def refuse_foreign(root: Path, present: Mapping[str, str | None]) -> None:
     """Raise :class:`~tracekit.errors.SourceError` for files of others (path -> text)."""
-    foreign = [str(root / rel) for rel, text in present.items() if is_foreign(text)]
+    foreign = [str(root / rel) for rel, text in present.items() if _is_foreign(text)]
     if foreign:
         raise SourceError(
             f"{', '.join(foreign)}: not written by tracekit setup, and not replaced: "
@@ -107,7 +135,7 @@ def refuse_foreign(root: Path, present: Mapping[str, str | None]) -> None:
 
 def link(root: Path, directory: Directory, rel: str, target: str) -> None:
     """Make a symlink where nothing is, as ``systemctl enable`` does."""
-    with guard(root, rel):
+    with _guard(root, rel):
         _make_parents(directory, rel)
         with directory.parent(rel) as (fd, name), contextlib.suppress(FileExistsError):
             os.symlink(target, name, dir_fd=fd)

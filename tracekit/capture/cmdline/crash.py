@@ -13,11 +13,12 @@ from pathlib import Path
 
 from tracekit.capture.cmdline.below import (
     below,
-    guard,
-    is_foreign,
     link,
+    put,
     read,
     refuse_foreign,
+    remove,
+    take_away,
     write,
 )
 from tracekit.capture.cmdline.bootloader import MARK
@@ -120,14 +121,11 @@ def install_crash(root: Path, plan: CrashPlan) -> list[str]:
     """
     present = {rel: read(root, rel) for rel in plan.files}
     refuse_foreign(root, {rel: text for rel, text in present.items() if rel != FEDORA})
-    done: list[str] = []
     with below(root) as directory:
-        for rel, content in plan.files.items():
-            if present[rel] == content:
-                done.append(f"as it was: {root / rel}")
-                continue
-            write(root, directory, rel, content, 0o755 if rel == HOOK else 0o644)
-            done.append(f"{'wrote' if present[rel] is None else 'changed'}: {root / rel}")
+        done = [
+            put(root, directory, rel, content, present[rel], 0o755 if rel == HOOK else 0o644)
+            for rel, content in plan.files.items()
+        ]
         for rel, target in plan.links.items():
             link(root, directory, rel, target)
     return done
@@ -135,20 +133,10 @@ def install_crash(root: Path, plan: CrashPlan) -> list[str]:
 
 def undo_crash(root: Path) -> list[str]:
     """Remove what :func:`install_crash` has installed; returns what was done."""
-    done: list[str] = []
     with below(root) as directory:
         for rel in _links():
-            with guard(root, rel):
-                directory.remove(rel)
-        for rel in (_UNIT, HOOK):
-            if (present := read(root, rel)) is None:
-                continue
-            if is_foreign(present):
-                done.append(f"left alone, for tracekit setup has not written it: {rel}")
-                continue
-            with guard(root, rel):
-                directory.remove(rel)
-            done.append(f"removed: {root / rel}")
+            remove(root, directory, rel)
+        done = [d for rel in (_UNIT, HOOK) if (d := take_away(root, directory, rel)) is not None]
         conf = read(root, FEDORA)
         if conf is not None and _BLOCK in conf:
             write(root, directory, FEDORA, _without_block(conf))

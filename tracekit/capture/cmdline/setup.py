@@ -15,11 +15,12 @@ from pathlib import Path
 
 from tracekit.capture.cmdline.below import (
     below,
-    guard,
-    is_foreign,
     link,
+    put,
     read,
     refuse_foreign,
+    remove,
+    take_away,
     write,
 )
 from tracekit.capture.cmdline.bootloader import (
@@ -188,17 +189,11 @@ def apply(options: Options, plan: Plan) -> list[str]:
     present = {rel: read(options.root, rel) for rel in plan.files}
     # /etc/kernel/cmdline is shared, so never another's
     refuse_foreign(options.root, {p: t for p, t in present.items() if p != KERNEL_CMDLINE})
-    done: list[str] = []
     with below(options.root) as directory:
-        for rel, content in plan.files.items():
-            if present[rel] == content:
-                done.append(f"as it was: {options.root / rel}")
-                continue
-            write(options.root, directory, rel, content)
-            if read(options.root, rel) != content:
-                raise SourceError(f"{options.root / rel}: does not hold what was written to it")
-            verb = "wrote" if present[rel] is None else "changed"
-            done.append(f"{verb}: {options.root / rel}")
+        done = [
+            put(options.root, directory, rel, content, present[rel])
+            for rel, content in plan.files.items()
+        ]
         for unit in UNITS:
             link(options.root, directory, _wanted_by(unit), f"../{unit}")
     return done
@@ -206,22 +201,11 @@ def apply(options: Options, plan: Plan) -> list[str]:
 
 def undo(options: Options) -> tuple[list[str], Loader]:
     """Remove what :func:`apply` has installed; returns what was done, and the boot loader."""
-    done: list[str] = []
+    files = (*(f"{UNIT_DIRECTORY}/{unit}" for unit in UNITS), GRUB_FILE)
     with below(options.root) as directory:
         for unit in UNITS:
-            wanted = _wanted_by(unit)
-            with guard(options.root, wanted):
-                directory.remove(wanted)
-        for rel in (*(f"{UNIT_DIRECTORY}/{unit}" for unit in UNITS), GRUB_FILE):
-            present = read(options.root, rel)
-            if present is None:
-                continue
-            if is_foreign(present):
-                done.append(f"left alone, for tracekit setup has not written it: {rel}")
-                continue
-            with guard(options.root, rel):
-                directory.remove(rel)
-            done.append(f"removed: {options.root / rel}")
+            remove(options.root, directory, _wanted_by(unit))
+        done = [d for f in files if (d := take_away(options.root, directory, f)) is not None]
         line = read(options.root, KERNEL_CMDLINE)
         if line is not None and without(line).split() != line.split():
             write(options.root, directory, KERNEL_CMDLINE, without(line) + "\n")
@@ -238,8 +222,7 @@ def take_back(options: Options, plan: Plan) -> list[str]:
     if path is not None:
         with below(options.root) as directory:
             if plan.before is None:
-                with guard(options.root, path):
-                    directory.remove(path)
+                remove(options.root, directory, path)
             else:
                 write(options.root, directory, path, plan.before)
     undo_it = _loader(options.root, "").undo
