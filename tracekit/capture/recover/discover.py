@@ -20,15 +20,10 @@ from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
 from tracekit.remarks import Remarks
 from tracekit.sysroot import Sysroot
 
-__all__ = [
-    "COPY_ONLY", "GIVEN", "MEMORY", "ONLY_COPY", "Discovery", "discover", "open_cores",
-    "open_given", "places_of",
-]  # fmt: skip
+__all__ = ["GIVEN", "MEMORY", "Discovery", "discover", "open_cores", "open_given", "places_of"]
 
 GIVEN = "--region"  #: ``Found.how`` of the regions that the user named
 MEMORY = "--memory"  #: of those that the session knows of, in the memory that the user named
-COPY_ONLY = "copy-only"  #: the remark where this is so
-ONLY_COPY = "only the kernel's copy of the old buffer is left"
 _CORES = (VMCORE, "proc/kcore")  # a crash kernel's vmcore holds what its kcore does not
 
 
@@ -38,7 +33,8 @@ class Discovery:
 
     ``kho``: name in ``kho/in/`` -> bytes; ``metadata`` is None where KHO has none. ``crash`` is
     what shows that this is a crash kernel, '' where nothing does; ``carried`` are the regions that
-    KHO says it brought, whatever is fetched.
+    KHO says it brought, whatever is fetched; ``lacking`` says what every carrier lacks, where
+    nothing was found.
     """
 
     found: list[Found]
@@ -47,6 +43,7 @@ class Discovery:
     metadata: KexecMetadata | None = None
     crash: str = ""
     carried: tuple[RegionSpec, ...] = ()
+    lacking: str = ""
 
     @property
     def given(self) -> bool:
@@ -78,15 +75,12 @@ def discover(
     stack: ExitStack,
     previous: Previous | None = None,
     memory: MemoryFile | None = None,
-    *,
-    copied: bool = False,
 ) -> Discovery:
     """The regions to fetch: those given, else those that the carriers find.
 
     ``previous`` is what the session knows of the kernel before this one; ``stack`` closes what is
-    opened; ``memory`` is read in place of the machine's; ``copied``: this kernel has a copy of an
-    older one's buffer, which is worth recovering without a region. Else raises
-    :class:`~tracekit.errors.NothingToRecover`, which says what every carrier lacks.
+    opened; ``memory`` is read in place of the machine's. Raises
+    :class:`~tracekit.errors.NothingToRecover` where that holds none.
     """
     machine = Machine(root)
     cores = open_cores(root, remarks, stack)
@@ -115,10 +109,7 @@ def discover(
         discovery.found += _new(discovery.found, found)
         _open(discovery, stack, carrier.read(arrival, [f.region for f in found]))
     if not discovery.found:
-        lacking = "\n".join(filter(None, reasons))
-        if not copied:
-            raise NothingToRecover(lacking)
-        remarks.add(COPY_ONLY, "warning", "regions", f"{ONLY_COPY}: {lacking}")
+        discovery.lacking = "\n".join(filter(None, reasons))
     return discovery
 
 

@@ -25,7 +25,7 @@ from tracekit.capture.recover.chain import (
     read_chain,
     recorder_of,
 )
-from tracekit.capture.recover.discover import COPY_ONLY, ONLY_COPY, Discovery, discover
+from tracekit.capture.recover.discover import Discovery, discover
 from tracekit.capture.recover.placing import add_unknown_boot, adopt, placed
 from tracekit.capture.recover.regions import (
     UNREADABLE,
@@ -90,16 +90,17 @@ def _fetch(
 
     None are needed where this kernel has ``copied`` a buffer of an older one.
     """
-    if copied and not discovery.found:
-        return []
-    try:
-        return fetching.fetch(discovery.found)
-    except NothingToRecover as error:
-        lacking = f"{error}{why_locked(root)}"
-        if not copied:
-            raise NothingToRecover(lacking) from error
-        fetching.remarks.add(COPY_ONLY, "warning", "regions", f"{ONLY_COPY}: {lacking}")
-        return []
+    lacking = discovery.lacking
+    if discovery.found:
+        try:
+            return fetching.fetch(discovery.found)
+        except NothingToRecover as error:
+            lacking = f"{error}{why_locked(root)}"
+    if not copied:
+        raise NothingToRecover(lacking)
+    message = f"only the kernel's copy of the old buffer is left: {lacking}"
+    fetching.remarks.add("copy-only", "warning", "regions", message)
+    return []
 
 
 def _with_owners(
@@ -302,9 +303,7 @@ def recover(
         try:
             previous = known_previous(writer, chain)
             backups = find_backups(root, writer, chain, about_regions)
-            discovery = discover(
-                root, regions, about_regions, stack, previous, memory, copied=bool(backups)
-            )
+            discovery = discover(root, regions, about_regions, stack, previous, memory)
             fetching = Fetching(
                 discovery.sources, writer, identity(kernel), chain.here, about_regions, progress
             )
@@ -334,13 +333,13 @@ def recover(
         writer.set_diagnostics(None, about_regions.diagnostics)
         writer.set_diagnostics(chain.here, about_boot.diagnostics)
         writer.finish("writing" if writer.names(INCOMING) else "recovered")
-        before = chain.boots.get(-1 if chain.previous is None else chain.previous, {})
+        before = chain.boots.get(chain.previous) if chain.previous is not None else None
         return RecoverResult(
             writer.path,
             chain.here,
             kernel["release"],
             tuple(regions_here),
-            bool(before.get("known")),
+            bool(before and before.get("known")),
             (*about_regions.diagnostics, *about_boot.diagnostics),
             started_by(kernel, kho=bool(discovery.kho)),
         )
