@@ -67,11 +67,11 @@ def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> 
     """
     programs: dict[int, Program | None] = {}
     for index in recording.row_batches(wanted, _ROWS):
+        at = np.arange(index.start, index.stop) if isinstance(index, slice) else index
         rows = recording.rows.take(index)
         ts = np.ascontiguousarray(recording.axis.ts_ns[index])
         codes, firsts = combined(rows.boot, rows.cpu, rows.pid, rows.flags, rows.preempt, rows.kind)
-        some = np.arange(len(recording))[index][firsts]
-        table = recording.table(some, args=False).select(_HEAD)
+        table = recording.table(at[firsts], args=False).select(_HEAD)
         heads = [f', {json.dumps(row)[1:-1]}, "args": "' for row in table.to_pylist()]
         parts = (
             ("s", f'{{"schema": {SCHEMA}, "ts_ns": '.encode()),
@@ -82,7 +82,7 @@ def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> 
             _raw_stamps(rows),
             *([_wall_times(recording, rows, ts)] if wall else ()),
             ("s", b', "fields": '),
-            _fields(recording, np.arange(len(recording))[index], programs).packed(),
+            _fields(recording, rows, at, programs).packed(),
             ("s", b"}\n"),
         )
         yield lines.join(len(rows), parts)
@@ -109,10 +109,12 @@ def _wall_times(recording: Recording, rows: Rows, ts: npt.NDArray[Any]) -> Any:
 
 
 def _fields(
-    recording: Recording, at: npt.NDArray[Any], programs: dict[int, Program | None]
+    recording: Recording,
+    rows: Rows,
+    at: npt.NDArray[Any],
+    programs: dict[int, Program | None],
 ) -> TextColumn:
-    """The typed arguments of every row as an object of JSON."""
-    rows = recording.rows.take(at)
+    """The typed arguments of every row as an object of JSON; ``at`` are their indices."""
     column = TextColumn(len(rows))
     left = []
     for kind, part, payloads in recording.groups(rows):

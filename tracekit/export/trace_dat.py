@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
-from tracekit.errors import Diagnostic, SessionError, UsageError
+from tracekit.errors import Diagnostic, UsageError
 from tracekit.export.targets import replaced_file
 from tracekit.ftrace.ring.integrity import STALE
 from tracekit.ftrace.ring.page import PageRow, Records
 from tracekit.recording import Recording
-from tracekit.session.regions import read_region
+from tracekit.session.regions import region_unread
 from tracekit.spans import Span
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.trace_dat.compose import CpuPages, Section, compose
@@ -123,13 +123,10 @@ class _Pages:
         return min(ends, default=None)
 
 
-def _unread(boot: Boot, buffer: Buffer) -> list[Span]:
+def _unread(boot: Boot, buffer: Buffer) -> tuple[Span, ...]:
     if buffer.layout is None or not buffer.extents:
-        return []
-    try:
-        return list(read_region(boot.session, buffer.extents[0].source).unread)
-    except SessionError:
-        return []
+        return ()
+    return region_unread(boot.session, buffer.extents[0].source)
 
 
 def _notes(recording: Recording, boot: Boot, buffers: list[Buffer]) -> list[Diagnostic]:

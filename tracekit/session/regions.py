@@ -15,6 +15,7 @@ __all__ = [
     "read_region",
     "region_address",
     "region_reader",
+    "region_unread",
     "region_writers",
     "unread_spans",
 ]
@@ -47,8 +48,7 @@ def read_region(session: Session, path: str) -> RegionBytes:
 
     Raises :class:`~tracekit.errors.SessionError` when the bytes cannot be read.
     """
-    data = session.read(path)
-    unread = unread_spans(_about(session, path))
+    data, unread = session.read(path), region_unread(session, path)
     return RegionBytes(filled(data, unread), unread)
 
 
@@ -57,6 +57,11 @@ def _about(session: Session, path: str) -> Mapping[str, Any]:
         return session.json(f"{path.removesuffix('.raw')}.json")
     except SessionError:
         return {}
+
+
+def region_unread(session: Session, path: str) -> tuple[Span, ...]:
+    """The spans of the region whose bytes are in ``path`` that could not be read."""
+    return unread_spans(_about(session, path))
 
 
 def region_address(session: Session, path: str) -> int | None:

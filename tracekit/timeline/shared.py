@@ -17,7 +17,7 @@ from itertools import accumulate, pairwise
 from tracekit.capture.save.clocks import last_count
 from tracekit.capture.save.kernel import identity
 from tracekit.clocks.fit import read_samples
-from tracekit.clocks.kernel_log import read_kernel_log
+from tracekit.clocks.kernel_log import KernelLog, read_kernel_log
 from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.layout import CpuBuffer, RegionLayout, parse_layout
@@ -78,8 +78,8 @@ def writer_of(
 
     if clock != _GOES_ON:
         return Writer(stats)
-    last = last_count(boot.text("clocks.json").encode("utf-8", "replace"))
-    return Writer(stats, _zero(boot), read_kernel_log(boot.text("dmesg")).late, last)
+    last, log = last_count(boot.text("clocks.json").encode("utf-8", "replace")), _log(boot)
+    return Writer(stats, _zero(boot, log), log.late, last)
 
 
 def _attached_later(session: Session, owner: int, path: str, address: int) -> list[Boot]:
@@ -122,17 +122,20 @@ def writers_in(session: Session, path: str, one: str = "") -> tuple[str, ...]:
     view, header = memoryview(region.data), owner.header_page
     used = [p for cpu in layout.cpus for p in _used(view, cpu.pages, header)]
     newest = max(_stamps(view, used, header, region.unread), default=0)
-    zeros = ((boot, _zero(boot)) for boot in later)
+    zeros = ((boot, _zero(boot, _log(boot))) for boot in later)
     on = [identity(boot.kernel) for boot, zero in zeros if zero is not None and newest >= zero]
     return (identity(owner.kernel), *on) if on else ()
 
 
-def _zero(boot: Boot) -> int | None:
+def _log(boot: Boot) -> KernelLog:
+    return read_kernel_log(boot.text("dmesg"))
+
+
+def _zero(boot: Boot, log: KernelLog) -> int | None:
     """The TSC's count where the boot's CLOCK_MONOTONIC began; None where nothing tells.
 
     Its own calibration is good enough: no CPU but the first is up for long after that.
     """
-    log = read_kernel_log(boot.text("dmesg"))
     khz = log.refined_khz or log.detected_khz
     try:
         samples, _ = read_samples(boot.session.json(f"boots/{boot.index}/clocks.json")["samples"])
