@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tracekit.query.groups import Index
 from tracekit.timeline.events import Events
 
-__all__ = ["Record", "owners"]
+__all__ = ["EventRows", "Record", "owners"]
 
 _Array = npt.NDArray[Any]
 
@@ -21,6 +21,25 @@ def owners(events: Events, rows: _Array) -> _Array:
     """
     pids = events.rows.pid[rows].astype(np.int64)
     return np.where(pids == 0, -1 - events.rows.cpu[rows].astype(np.int64), pids)
+
+
+class EventRows:
+    """The rows of one boot by event, found by looking through all rows."""
+
+    def __init__(self, events: Events, boot: int) -> None:
+        self.events = events
+        #: kind -> name of the boot's events
+        self.names = {i: k.name for i, k in enumerate(events.kinds) if k.boot == boot}
+        self._codes: dict[str, list[int]] = {}
+        for code, name in self.names.items():
+            self._codes.setdefault(name, []).append(code)
+
+    def of(self, *names: str) -> _Array:
+        """The rows (int64, ascending) of events of these names."""
+        codes = [code for name in names for code in self._codes.get(name, ())]
+        if not codes:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(np.isin(self.events.rows.kind, codes))
 
 
 class Record:

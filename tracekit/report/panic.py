@@ -51,6 +51,18 @@ class PanicCpu:
     did: tuple[tuple[str, int], ...]
     open: Unfinished | None
 
+    @property
+    def task(self) -> str:
+        """The task, in words."""
+        if self.pid is None:
+            return "unknown"
+        return f"{self.comm}-{self.pid}" if self.pid else "idle"
+
+    @property
+    def most_frequent(self) -> str:
+        """What ``did`` has, in words."""
+        return ", ".join(f"{name} {count}" for name, count in self.did)
+
 
 @dataclass(frozen=True, slots=True)
 class PanicReport:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.analysis.pairs import Pair, enabled_events, pairs_of
+from tracekit.analysis.rows_of_events import EventRows
 from tracekit.report.ways import Down
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
@@ -54,18 +55,13 @@ class CpuUnfinished:
     open: tuple[Unfinished, ...]
 
 
-class _Record:
+class _Record(EventRows):
     """The rows of one boot."""
 
     def __init__(self, events: Events, boot: Boot) -> None:
-        self.events, self.boot, self.rows = events, boot, events.rows
-        self.names = {i: k.name for i, k in enumerate(events.kinds) if k.boot == boot.index}
+        super().__init__(events, boot.index)
+        self.boot, self.rows = boot, events.rows
         self.enabled = frozenset(enabled_events(boot))
-
-    def of(self, *names: str) -> _Array:
-        """The rows of events of these names."""
-        codes = [i for i, name in self.names.items() if name in names]
-        return np.flatnonzero(np.isin(self.rows.kind, codes)) if codes else np.empty(0, np.int64)
 
     def value(self, row: int, field: str) -> Any:
         """One argument of one event; None where it has none of that name."""

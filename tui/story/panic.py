@@ -24,11 +24,9 @@ def panic_lines(report: Report) -> list[Heading | Bar | None]:
             said = text.strip()
             lines.append(Bar(said, panic.first_ns, None, "", " ", "bad", said))
         for cpu in panic.cpus:
-            task = "idle" if cpu.pid == 0 else f"{cpu.comm}-{cpu.pid}" if cpu.pid else "unknown"
-            did = ", ".join(f"{name} {count}" for name, count in cpu.did)
             last = duration(report.from_jump(panic.boot, cpu.last_ns, leaving=True), "")
-            text = f"CPU {cpu.cpu} {task}{' panicked' if cpu.panicked else ''}"
-            note = f"{cpu.events} events in its last {duration(LAST_NS)}: {did}"
+            text = f"CPU {cpu.cpu} {cpu.task}{' panicked' if cpu.panicked else ''}"
+            note = f"{cpu.events} events in its last {duration(LAST_NS)}: {cpu.most_frequent}"
             lines.append(Bar(text, cpu.last_ns, None, last, " ", note=note))
             if cpu.open is not None and not report.handovers:  # else all that was begun follows
                 begun = on_one_line(f"{cpu.open.what}: {cpu.open.event} {cpu.open.args}")

@@ -39,15 +39,14 @@ def _when(report: Report, panic: PanicReport) -> str:
 
 def _cpu(report: Report, panic: PanicReport, cpu: PanicCpu) -> Iterator[Text]:
     head = Text(f"CPU {cpu.cpu}  ", style="bold")
-    task = "unknown" if cpu.pid is None else "idle" if cpu.pid == 0 else f"{cpu.comm}-{cpu.pid}"
-    head.append(printable(task), style="green")
+    head.append(printable(cpu.task), style="green")
     if cpu.panicked:
         head.append(" panicked", style="bold red")
     if cpu.last_ns is not None:
         last = duration(report.from_jump(panic.boot, cpu.last_ns, leaving=True))
-        did = ", ".join(f"{name} {count}" for name, count in cpu.did)
         head.append(
-            f"  last event {last}; {cpu.events} in its last {duration(LAST_NS)}: {printable(did)}"
+            f"  last event {last}; {cpu.events} in its last {duration(LAST_NS)}: "
+            f"{printable(cpu.most_frequent)}"
         )
     else:
         head.append("  no event")

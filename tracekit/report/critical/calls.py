@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.analysis.kprobe_events import kprobes
+from tracekit.analysis.rows_of_events import EventRows
 from tracekit.probes.records import KINDS
 from tracekit.report.devices import CallEnd, Device, call_ends, device_shutdowns
 from tracekit.report.initcalls import Initcall
@@ -81,26 +82,16 @@ class Calls:
         return [c for c in mine if c.start_ns >= start and c.end_ns is not None and c.end_ns <= end]
 
 
-class _Record:
-    """The rows of one boot, by event."""
+class _Record(EventRows):
+    """The rows of one boot, and the events in them."""
 
     def __init__(self, events: Events, boot: Boot) -> None:
-        self.events, self.boot = events, boot
-        self._codes: dict[str, list[int]] = {}
-        for code, kind in enumerate(events.kinds):
-            if kind.boot == boot.index:
-                self._codes.setdefault(kind.name, []).append(code)
-
-    def rows(self, *names: str) -> _Array:
-        """The rows of events of these names, in order."""
-        codes = [code for name in names for code in self._codes.get(name, ())]
-        if not codes:
-            return np.empty(0, np.int64)
-        return np.flatnonzero(np.isin(self.events.rows.kind, codes))
+        super().__init__(events, boot.index)
+        self.boot = boot
 
     def ends(self, event: str) -> list[_End]:
         """Every such event, with its arguments."""
-        at = self.rows(event)
+        at = self.of(event)
         if not len(at):
             return []
         rows, stamps = self.events.rows, self.events.axis.ts_ns[at].tolist()
@@ -217,7 +208,7 @@ def _devices(record: _Record) -> Iterator[Call]:
     returns = _Returns(ends)
     names = {"device:shutdown", "device:shutdown_return"}
     names |= {event for event, _, _ in kprobes(boot) if event.startswith("tracekit:shutdown_")}
-    rows = record.rows(*names)
+    rows = record.of(*names)
     stamps = events.axis.ts_ns[rows]
     for device in device_shutdowns(ends, timed=True):
         if device.start_ns is None:
@@ -234,7 +225,7 @@ def _devices(record: _Record) -> Iterator[Call]:
 
 def _initcalls(record: _Record, calls: Sequence[Initcall]) -> Iterator[Call]:
     events, boot = record.events, record.boot
-    rows = record.rows("initcall:initcall_start", "initcall:initcall_finish")
+    rows = record.of("initcall:initcall_start", "initcall:initcall_finish")
     stamps = events.axis.ts_ns[rows]
     for one in calls:
         if one.boot != boot.index or not len(rows):

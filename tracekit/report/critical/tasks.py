@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.rows_of_events import EventRows
 from tracekit.timeline.events import Events
 
 __all__ = ["Losses", "Stay", "Tasks"]
@@ -73,29 +74,22 @@ class Tasks:
         self._lost: Losses = lost or {}
         self._events, self._rows, self._ts = events, events.rows, events.axis.ts_ns
         self._boot = boot
-        self._switches = self._of(_SWITCH)
+        record = EventRows(events, boot)
+        self._switches = record.of(_SWITCH)
         self._next = self._column(self._switches, "next_pid")
         self._state = self._column(self._switches, "prev_state")
         self._prev = events.rows.pid[self._switches].astype(np.int64)
-        wakings = self._of(_WAKING)
+        wakings = record.of(_WAKING)
         self.wakings_recorded = len(wakings) > 0
-        self._wakes = wakings if len(wakings) else self._of(*_WAKEUPS)
+        self._wakes = wakings if len(wakings) else record.of(*_WAKEUPS)
         self._woken = self._column(self._wakes, "pid")
-        names = {code: k.name for code, k in enumerate(events.kinds) if k.boot == boot}
-        self._names = frozenset(names.values())
-        self._edges = {code: _EDGES[name] for code, name in names.items() if name in _EDGES}
+        self._names = frozenset(record.names.values())
+        self._edges = {i: _EDGES[name] for i, name in record.names.items() if name in _EDGES}
 
     @property
     def recorded(self) -> bool:
         """Whether this boot recorded task switches at all."""
         return len(self._switches) > 0
-
-    def _of(self, *names: str) -> _Array:
-        kinds = self._events.kinds
-        codes = [i for i, k in enumerate(kinds) if k.boot == self._boot and k.name in names]
-        if not codes:
-            return np.empty(0, np.int64)
-        return np.flatnonzero(np.isin(self._rows.kind, codes))
 
     def _column(self, rows: _Array, field: str) -> _Array:
         """An argument of each row, -1 where it has none."""
