@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from html.parser import HTMLParser
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,6 +167,13 @@ async def _quiet(page: Page, url: str) -> None:
     assert page.complaints == []
 
 
+def _browse(text: str, script: Callable[[str, Path], Coroutine[Any, Any, None]], at: Path) -> None:
+    """Run ``script`` on a page of this text, with a profile of its own, both below ``at``."""
+    target = at / "report.html"
+    target.write_text(text)
+    asyncio.run(script(target.as_uri(), at / "profile"))
+
+
 async def _zooms(url: str, profile: Path) -> None:
     async with open_page(url, profile) as page:
         await page.until(f"{_DRAWN} > 20")
@@ -183,9 +191,7 @@ async def _zooms(url: str, profile: Path) -> None:
 
 @BROWSER
 def test_it_draws_and_zooms_and_asks_for_nothing(demo: str, tmp_path: Path) -> None:
-    target = tmp_path / "report.html"
-    target.write_text(demo)
-    asyncio.run(_zooms(target.as_uri(), tmp_path / "profile"))
+    _browse(demo, _zooms, tmp_path)
 
 
 async def _harmless(url: str, profile: Path) -> None:
@@ -198,9 +204,7 @@ async def _harmless(url: str, profile: Path) -> None:
 
 @BROWSER
 def test_a_hostile_session_runs_nothing(session: Callable[[str], Path], tmp_path: Path) -> None:
-    target = tmp_path / "report.html"
-    target.write_text(page(tracekit.open(hostile(session, tmp_path))))
-    asyncio.run(_harmless(target.as_uri(), tmp_path / "profile"))
+    _browse(page(tracekit.open(hostile(session, tmp_path))), _harmless, tmp_path)
 
 
 async def _narrow_dark_and_printed(url: str, profile: Path) -> None:
@@ -222,6 +226,4 @@ async def _narrow_dark_and_printed(url: str, profile: Path) -> None:
 
 @BROWSER
 def test_dark_narrow_and_print(demo: str, tmp_path: Path) -> None:
-    target = tmp_path / "report.html"
-    target.write_text(demo)
-    asyncio.run(_narrow_dark_and_printed(target.as_uri(), tmp_path / "profile"))
+    _browse(demo, _narrow_dark_and_printed, tmp_path)

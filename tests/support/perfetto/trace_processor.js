@@ -26,27 +26,33 @@ function varint(value) {
 const number = (field, value) => Buffer.concat([varint(field << 3), varint(value)]);
 const bytes = (field, data) => Buffer.concat([varint((field << 3) | 2), varint(data.length), data]);
 
-function* fields(data) {
-  let at = 0;
-  const next = () => {
+// Reads the numbers of `data` one by one; `at` is the place of the next one.
+function reader(data) {
+  const from = { at: 0 };
+  from.next = () => {
     let value = 0n, shift = 0n, byte;
     do {
-      byte = data[at++];
+      byte = data[from.at++];
       value |= BigInt(byte & 0x7f) << shift;
       shift += 7n;
     } while (byte & 0x80);
     return value;
   };
-  while (at < data.length) {
-    const tag = Number(next());
+  return from;
+}
+
+function* fields(data) {
+  const from = reader(data);
+  const taken = (length) => data.subarray(from.at, (from.at += length));
+  while (from.at < data.length) {
+    const tag = Number(from.next());
     const kind = tag & 7;
     if (kind === 0) {
-      yield [tag >> 3, next()];
+      yield [tag >> 3, from.next()];
     } else if (kind === 1) {
-      yield [tag >> 3, data.subarray(at, (at += 8))];
+      yield [tag >> 3, taken(8)];
     } else if (kind === 2) {
-      const length = Number(next());
-      yield [tag >> 3, data.subarray(at, (at += length))];
+      yield [tag >> 3, taken(Number(from.next()))];
     } else {
       throw new Error(`wire type ${kind}`);
     }
@@ -54,16 +60,8 @@ function* fields(data) {
 }
 
 function* packed(data) {
-  let at = 0;
-  while (at < data.length) {
-    let value = 0n, shift = 0n, byte;
-    do {
-      byte = data[at++];
-      value |= BigInt(byte & 0x7f) << shift;
-      shift += 7n;
-    } while (byte & 0x80);
-    yield value;
-  }
+  const from = reader(data);
+  while (from.at < data.length) yield from.next();
 }
 
 // A batch of cells: their kinds, and the values of each kind one after the other.
@@ -78,14 +76,10 @@ function cells(batch) {
     else if (field === 5) texts = value.toString("utf8").split("\0");
   }
   const small = (value) => BigInt.asIntN(64, value).toString();
-  const take = { 1: () => null, 2: () => ({ int: small(ints.shift()) }), 3: () => floats.shift(),
-                 4: () => texts.shift(), 5: () => blobs.shift() };
-  ints.reverse(); floats.reverse(); blobs.reverse(); texts.length && texts[texts.length - 1] === "" && texts.pop();
-  texts.reverse();
-  take[2] = () => ({ int: small(ints.pop()) });
-  take[3] = () => floats.pop();
-  take[4] = () => texts.pop();
-  take[5] = () => blobs.pop();
+  if (texts[texts.length - 1] === "") texts.pop();
+  for (const values of [ints, floats, blobs, texts]) values.reverse();
+  const take = { 1: () => null, 2: () => ({ int: small(ints.pop()) }), 3: () => floats.pop(),
+                 4: () => texts.pop(), 5: () => blobs.pop() };
   return kinds.map((kind) => take[kind]());
 }
 
