@@ -15,6 +15,7 @@ import numpy as np
 from tracekit.errors import Diagnostic
 from tracekit.report.initcalls import Initcall, initcall_levels, initcalls
 from tracekit.report.milestones import find_marks
+from tracekit.report.own_time import OwnTime, last_snapshot
 from tracekit.report.systemd import Systemd, shutdown_begin, shutdown_exec, startup_end
 from tracekit.report.time_zero import TimeZero, time_zero
 from tracekit.report.ways import Down, way_down
@@ -50,6 +51,7 @@ class Leaving:
     """The old kernel's way out: ``down``, and ``marks``, the milestones that were seen on it.
 
     ``stopping`` and ``stopped``: when systemd began to stop its units, and when it was done (ns).
+    ``own``: when the recorder took its last snapshot.
     """
 
     boot: int
@@ -59,6 +61,7 @@ class Leaving:
     marks: Mapping[str, Instant]
     stopping: int | None
     stopped: int | None
+    own: OwnTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ def observe_leaving(events: Events, boot: Boot, systemd: Systemd, next_one: Star
     stopped = shutdown_exec(events, boot)
     stopping = None if stopped is None else shutdown_begin(events, boot, systemd, stopped)
     last = _instant(events, int(rows[-1]))
-    return Leaving(boot.index, clock, last, down, marks, stopping, stopped)
+    own = last_snapshot(events, boot)
+    return Leaving(boot.index, clock, last, down, marks, stopping, stopped, own)
 
 
 def observe_entering(events: Events, boot: Boot, systemd: Systemd) -> Entering:
