@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from tracekit.errors import Diagnostic
 from tracekit.report.initcalls import Initcall, initcall_levels, initcalls
 from tracekit.report.milestones import find_marks
@@ -97,7 +95,7 @@ def _instant(events: Events, row: int) -> Instant:
 
 def observe_leaving(events: Events, boot: Boot, systemd: Systemd, next_one: StartedBy) -> Leaving:
     """Gather the observations of an old kernel; ``next_one`` is how the next came up."""
-    rows = np.flatnonzero(events.rows.boot == boot.index)
+    rows = events.rows.indices(boot.index)
     clock = _clock_of(events, boot.index)
     if not len(rows):
         return Leaving(boot.index, clock, None, way_down({}, next_one), {}, None, None)
@@ -112,7 +110,7 @@ def observe_leaving(events: Events, boot: Boot, systemd: Systemd, next_one: Star
 
 def observe_entering(events: Events, boot: Boot, systemd: Systemd) -> Entering:
     """Gather the observations of a new kernel."""
-    rows = np.flatnonzero(events.rows.boot == boot.index)
+    rows = events.rows.indices(boot.index)
     first = _instant(events, int(rows[0])) if len(rows) else None
     zero, notes = time_zero(events, boot) if first is not None else (None, ())
     levels = initcall_levels(events, boot)
@@ -136,7 +134,7 @@ def _first_user(events: Events, new: Boot) -> Instant | None:
         for i, k in enumerate(events.kinds)
         if k.boot == new.index and k.name == "sched:sched_process_exec"
     ]
-    rows = np.flatnonzero(np.isin(events.rows.kind, codes))
+    rows = events.rows.of_kinds(new.index, codes)
     of_init = rows[events.rows.pid[rows] == 1]
     chosen = of_init if len(of_init) else rows
     return _instant(events, int(chosen[0])) if len(chosen) else None

@@ -36,7 +36,7 @@ def printed_texts(
             continue
         fmt = boot.format(kind.id)
         field = fmt.field("buf") if fmt else None
-        of_kind = np.flatnonzero(rows.kind == code)[-newest if newest else None :]
+        of_kind = rows.of_kinds(boot.index, (code,))[-newest if newest else None :]
         for number in np.unique(rows.buffer[of_kind]).tolist() if field else ():
             indices = of_kind[rows.buffer[of_kind] == number]
             payloads = Payloads(buffers[number].data, rows.offset[indices], rows.length[indices])
