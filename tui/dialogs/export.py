@@ -221,7 +221,7 @@ def export(host: Host, model: Model, view: View) -> None:
 
 def _picture(host: Host, path: Path) -> None:
     try:
-        write_text(host.export_screenshot(), path)
+        write_text(host.export_screenshot(), path, "svg")
     except TracekitError as error:
         host.notify(str(error), severity="error", markup=False)
     else:
