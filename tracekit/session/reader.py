@@ -115,6 +115,14 @@ class Session:
         saved = [entry.diagnostic for entry in self.manifest.diagnostics]
         return saved + list(self._remarks.values())
 
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the names and checksums of its files: which recording this is."""
+        digest = hashlib.sha256()
+        for name, checksum in sorted(self.manifest.files.items()):
+            digest.update(f"{name}\0{checksum}\n".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
     def has(self, rel: str) -> bool:
         """True when the file is there, compressed or not."""
         name = strip_suffix(rel)

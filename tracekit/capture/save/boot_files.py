@@ -82,6 +82,7 @@ _FACTS: Mapping[str, tuple[str, Severity | None]] = {
     "version": ("proc/version", "warning"),
     "cmdline": ("proc/cmdline", "warning"),
     "boot_id": ("proc/sys/kernel/random/boot_id", None),
+    "hostname": ("proc/sys/kernel/hostname", None),
     "stat": ("proc/stat", "info"),
     "uptime": ("proc/uptime", None),
     "notes": ("sys/kernel/notes", "info"),
