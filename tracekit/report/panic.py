@@ -156,7 +156,8 @@ def _did(
 ) -> tuple[int | None, int, tuple[tuple[str, int], ...]]:
     """(time of the last event, how many in the last milliseconds, which)."""
     rows, ts = events.rows, events.axis.ts_ns
-    mine = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
+    mine = rows.indices(boot)
+    mine = mine[rows.cpu[mine] == cpu]
     if not len(mine) or not events.axis.timed(boot):
         return None, 0, ()
     last = int(ts[mine[-1]])
@@ -183,7 +184,7 @@ def _report(events: Events, boot: Boot, unfinished: Sequence[CpuUnfinished]) -> 
     cpu = crash.get("panic_cpu")
     panic_cpu = cpu if isinstance(cpu, int) else None
     tasks = _tasks(crash)
-    mine = events.rows.boot == boot.index
+    mine = events.rows.indices(boot.index)
     opened = {one.cpu: one.open[-1] for one in unfinished if one.open}
     cpus = []
     for number in sorted({*tasks, *np.unique(events.rows.cpu[mine]).tolist()}):
