@@ -88,6 +88,26 @@ def test_trace_cmd_reads_every_event_of_every_boot(
         )
 
 
+@pytest.mark.parametrize("trace_cmd", TRACE_CMDS)
+def test_trace_cmd_shows_both_boots_on_one_clock(
+    trace_cmd: list[str], session: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Two files side by side: the TSC goes on across the kexec, and so do trace-cmd's seconds."""
+    old, new = (exported(session("demo"), boot, tmp_path) for boot in (0, 1))
+    lines = report(old, "-t", "-i", str(new), trace_cmd=trace_cmd)
+    shown = [
+        (line.startswith("1.dat:"), round(float(m[1]) * 10**9))
+        for line in lines
+        if (m := re.search(r" ([\d.]+): ", line))
+    ]
+    recording = tracekit.open(session("demo")).as_traced
+    assert len(shown) == len(recording)
+    assert shown == sorted(shown)
+    jump = next(n for n, (second, _) in enumerate(shown) if second)
+    gap = int(recording.axis.ts_ns[jump] - recording.axis.ts_ns[jump - 1])
+    assert abs(shown[jump][1] - shown[jump - 1][1] - gap) < 1_000  # the rate, as 32 bits hold it
+
+
 @needs_debian13
 @pytest.mark.parametrize(
     "name", ["demo", pytest.param("same-boot-wide-7.2", marks=pytest.mark.slow), "vmcore-7.2"]
