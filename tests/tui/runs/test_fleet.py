@@ -27,7 +27,7 @@ def drive(
     runs = [
         run(figure("total", "blackout", 10**9 + n * n * 10**6), figure("phase", "dark", 10**8 + n),
             session=f"/sessions/s{n}" if n < count - 2 else str(folder),
-            kernel=f"7.{n % 2}", host=f"h{n % 3}") for n in range(count)
+            fingerprint=f"s{n}", kernel=f"7.{n % 2}", host=f"h{n % 3}") for n in range(count)
     ]  # fmt: skip
     dataset = dataset_of(folder / "d", runs)
     dataset.add([], [Bad("x", "damaged")])
@@ -45,7 +45,7 @@ def drive(
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-def test_snapshot(tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshot(tmp_path: Path, size: tuple[int, int]) -> None:
     async def script(app: FleetApp, pilot: Pilot[Any]) -> None:
         assert "40 handovers" in screen_text(app)
         for row in app.sheet.rows:
