@@ -10,7 +10,8 @@
 ``NAME`` is a column or an argument of any event; ``args.NAME`` is the argument where both are
 called so. ``~`` compares with a glob, or with a ``/regular expression/``. A ``TEXT`` alone is
 searched in the task's name, the event and the rendered arguments, ignoring case. A comparison
-with an argument that an event does not have is false, ``!=`` too. :mod:`.match` evaluates.
+with an argument that an event does not have is false, ``!=`` too. ``ts`` is compared with a time
+from the jump, or with a date: ``ts >= 2026-11-28T20:38:25Z``. :mod:`.match` evaluates.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from typing import NoReturn
 
 from tracekit.errors import UsageError
 from tracekit.timeline.filter import parse_time
+from tracekit.timeline.when.dates import parse_date
 
 __all__ = [
     "ARGUMENT", "COLUMNS", "NUMBERS", "AllOf", "AnyOf", "Compare", "Contains", "Expr", "Not",
-    "QueryError", "Value", "column_of", "comparisons", "joined", "parse", "parse_number", "terms",
+    "QueryError", "Value", "column_of", "comparisons", "is_date", "joined", "parse",
+    "parse_number", "terms",
 ]  # fmt: skip
 
 #: The columns; ``_ALIASES`` has other names for some.
@@ -170,6 +173,12 @@ def column_of(name: str) -> str | None:
     return name if name in COLUMNS else None
 
 
+def is_date(name: str, value: Value) -> bool:
+    """Whether a value that is no number is a date, and ``name`` the column of times."""
+    timed = column_of(name) == "ts" and not value.is_regex
+    return timed and value.number is None and parse_date(value.text) is not None
+
+
 def terms(expr: Expr) -> tuple[Expr, ...]:
     """The conditions that must all be met."""
     return expr.terms if isinstance(expr, AllOf) else (expr,)
@@ -252,7 +261,7 @@ class _Parser:
         if (operator := self._take(_OPERATOR)) is not None:
             op = operator[0].replace("==", "=")
             value = self._value(glob="~" in op)
-            if op[0] in "<>" and value.number is None:
+            if op[0] in "<>" and value.number is None and not is_date(name, value):
                 self._fail(f"{op} compares numbers; found {value.text!r}", value.start, value.end)
             return Compare(name, op, (value,), start)
         negated = self._keyword("not")

@@ -38,11 +38,13 @@ from tracekit.query.expr import (
     Value,
     column_of,
     comparisons,
+    is_date,
     parse,
 )
 from tracekit.timeline.checks import check_below
 from tracekit.timeline.events import Events
 from tracekit.timeline.saved.bpf_format import source_of
+from tracekit.timeline.when.moments import on_axis
 
 __all__ = ["Matcher", "Names", "argument_names", "check", "matches", "read", "sought"]
 __all__ += ["wanted_events"]
@@ -119,8 +121,9 @@ def _check_column(compare: Compare, column: str, text: str) -> None:
             problem = f"{compare.op} compares texts, and {compare.name} is a number: use = or in"
             raise QueryError(text, compare.start, end, problem)
         for value in compare.values:
-            if value.number is None:
-                problem = f"{compare.name} is a number; found {value.text!r}"
+            if value.number is None and not is_date(compare.name, value):
+                what = "a time: -5ms, or a date" if column == "ts" else "a number"
+                problem = f"{compare.name} is {what}; found {value.text!r}"
                 raise QueryError(text, value.start, value.end, problem)
     elif ordered(compare):
         problem = f"{compare.op} compares numbers, and {compare.name} is a text: use = or ~"
@@ -201,13 +204,43 @@ class Matcher:
 
     def _number(self, compare: Compare, column: str) -> Callable[[_Rows], _Array]:
         columns = self._events.rows
-        values = (
-            self._events.axis.ts_ns
-            if column == "ts"
-            else getattr(columns, "ts_raw" if column == "raw" else column)
-        )
         negated = is_negated(compare)
+        if column == "ts":
+            return self._times(compare, negated)
+        values = getattr(columns, "ts_raw" if column == "raw" else column)
         return lambda rows: number_mask(compare, values[rows]) ^ negated
+
+    def _times(self, compare: Compare, negated: bool) -> Callable[[_Rows], _Array]:
+        """Times from the jump, and dates: those are another time in each boot."""
+        events = self._events
+        values, boots = events.axis.ts_ns, events.rows.boot
+        if not any(is_date(compare.name, value) for value in compare.values):
+            return lambda rows: number_mask(compare, values[rows]) ^ negated
+        by_boot = {boot.index: self._dated(compare, boot.index) for boot in events.boots}
+
+        def run(rows: _Rows) -> _Array:
+            mask, mine, times = np.zeros(_size(rows), bool), boots[rows], values[rows]
+            for boot, dated in by_boot.items():
+                where = mine == boot
+                mask[where] = number_mask(dated, times[where])
+            return mask ^ negated
+
+        return run
+
+    def _dated(self, compare: Compare, boot: int) -> Compare:
+        """The comparison with its dates as times of one boot.
+
+        Raises :class:`~tracekit.errors.UsageError` where a boot's wall clock is not known.
+        """
+        events = self._events
+        values = []
+        for value in compare.values:
+            ns = value.number
+            if is_date(compare.name, value):
+                limits = on_axis(value.text, events.axis, events.boots, events.walls)
+                ns = int(limits if isinstance(limits, int) else limits[boot])
+            values.append(replace(value, number=ns))
+        return replace(compare, values=tuple(values))
 
     def _of_kind(self, wanted: _Array) -> _Test:
         return _Test(_TABLE, self._kinds(wanted))

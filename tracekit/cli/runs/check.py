@@ -21,11 +21,13 @@ __all__ = ["command"]
 
 
 def _update(runs: Sequence[Run], budget: Path) -> None:
-    from tracekit.export.files import write_text
+    from tracekit.export.targets import replaced_file
     from tracekit.runs.budget import read_text, with_baseline
 
     before = read_text(budget) if budget.exists() else None
-    write_text(with_baseline(before, runs, str(budget)), budget)
+    text = with_baseline(before, runs, str(budget))
+    with replaced_file(budget) as file:
+        file.write(text.encode())
     say(f"wrote {budget}: the baseline is of {len(runs)} handovers")
 
 
@@ -79,7 +81,7 @@ def command(
     checked = check(runs, wanted)
     failed = [one for one in checked if one.failed]
     if junit_file is not None:
-        write_text(junit(checked, str(budget)), junit_file)
+        write_text(junit(checked, str(budget)), junit_file, "junit")
     if as_json:
         show_json({"held": not failed, "runs": len(runs),
                    "checks": [one.as_dict() for one in checked]})  # fmt: skip
