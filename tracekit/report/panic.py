@@ -15,6 +15,7 @@ import numpy as np
 from tracekit.errors import SessionError
 from tracekit.report.milestones import PANICKED
 from tracekit.report.unfinished import CpuUnfinished, Unfinished
+from tracekit.text import duration, error_bound, on_one_line
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 
@@ -88,6 +89,20 @@ class PanicReport:
     last_ns: int | None
     went_on_ns: int | None
     cpus: tuple[PanicCpu, ...]
+
+    def told(self, begun: str) -> str:
+        """The first alarm and when it was, a sentence; ``begun`` is ``first_ns`` in words."""
+        if not self.first:
+            return "the kernel log does not say why"
+        said = f"'{on_one_line(self.first)}'"
+        if self.first_ns is None:
+            return f"{said}: no clock tells when"
+        text = f"{said} at {begun} ({error_bound(self.error_ns)})"
+        if self.went_on_ns is None:
+            return text
+        if self.went_on_ns < 0:
+            return f"{text}, {duration(-self.went_on_ns)} after the last event"
+        return f"{text}; events went on for {duration(self.went_on_ns)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,8 +215,15 @@ class Boot:
             options=self._trace_options(),
             gfp_format=self._gfp_format(),
             constants=self._enumerators(),
-            eprobes=dict(_EPROBE.findall(self.text("tracefs/dynamic_events"))),
+            eprobes=self._eprobes(),
         )
+
+    def _eprobes(self) -> dict[str, str]:
+        """What eprobes are attached to, of removed ones, too: they have recorded."""
+        found: dict[str, str] = {}
+        for layer in self.layers("tracefs/dynamic_events"):
+            found = dict(_EPROBE.findall(layer)) | found  # the newest wins
+        return found
 
     def _trace_options(self) -> frozenset[str]:
         """Those that were on in the instance of a region, else in the global buffer."""
