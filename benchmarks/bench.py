@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.chain import chain  # noqa: E402
 from benchmarks.distinct import distinct  # noqa: E402
 from tests.support.repeated import repeat  # noqa: E402
 from tests.support.unpack import unpack  # noqa: E402
@@ -30,6 +31,7 @@ from tests.support.unpack import unpack  # noqa: E402
 TRACEKIT = [sys.executable, "-m", "tracekit", "-q"]
 _RUNS = 5
 _CPU_RUNS = 2
+_BOOTS = 100
 _COPIES, _WIDE = 10, 101_519  # copies of the wide capture, and its events
 
 
@@ -208,6 +210,23 @@ def distinct_records(scratch: Path) -> None:
     ratios("distinct", scratch / "distinct", traces, _WIDE * _COPIES, scratch)
 
 
+def many_boots(scratch: Path) -> None:
+    """A chain of 100 boots: see chain.py."""
+    unpack(ROOT / "tests" / "captures" / "handover-7.2-to-7.3-tsc.tar.zst", scratch)
+    trees, two = scratch / "handover-7.2-to-7.3-tsc", scratch / "two"
+    run([*TRACEKIT, "snapshot", "--sysroot", str(trees / "old"), "-o", str(two)])
+    run([*TRACEKIT, "recover", "--sysroot", str(trees / "new"), str(two)])
+    many = chain(two, scratch / "chain", _BOOTS)
+    code = "import sys; from tracekit.session import Session; Session.open(sys.argv[1]).list()"
+    for what, command, aim in (
+        ("opened, every name listed", [sys.executable, "-c", code, str(many)], "1 s"),
+        ("report", [*TRACEKIT, "report", str(many)], "4 s CPU"),
+    ):
+        cpu, wall, peak = cpu_of(command)
+        line(f"{_BOOTS} boots, {what}", f"{cpu:.2f} s CPU, {wall:.2f} s", aim)
+        line(f"{_BOOTS} boots, {what}: peak memory", f"{peak >> 20} MiB", "")
+
+
 def growth(session: Path, scratch: Path, events: int) -> None:
     """Time and memory of an export of the data 1, 5, 10 and 20 times over."""
     out = str(scratch / "many.parquet")
@@ -246,6 +265,7 @@ def main() -> None:
         line("peak memory of that export, against the region", f"{peak / region:.2f}x", "3x")
         ratios(found["event"], session, [tree / "trace.dat"] * times, found["events"], scratch)
         distinct_records(scratch)
+        many_boots(scratch)
         growth(scratch / "once", scratch, found["events"] // times)
         h, d = best([*TRACEKIT, "--help"], [*TRACEKIT, "demo"])
         line("tracekit --help", f"{h:.2f} s", "0.2 s")
