@@ -174,6 +174,10 @@ def make_lanes(
     every = Stretches(together(list(covered.values())))
     spans = {
         "phases": _phases(report),
+        "KHO and LUO": [
+            Span(s.start_ns, s.end_ns or s.start_ns, s.label, "step", s.boot, ", ".join(s.names))
+            for s in report.kho_steps if s.start_ns is not None
+        ],
         "devices": list(_devices(recording, report)),
         "initcalls": [
             Span(c.start_ns, c.start_ns + c.duration_ns, c.function, c.level, c.boot,

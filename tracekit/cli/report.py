@@ -56,7 +56,6 @@ def _form(session: str, form: str) -> str:
         from tracekit.report.forms.openmetrics import openmetrics
 
         return openmetrics(report)
-    from tracekit.drawing.page import fingerprint
     from tracekit.report.critical.blame import blame
     from tracekit.report.forms.otlp import WallTime, otlp
 
@@ -66,7 +65,7 @@ def _form(session: str, form: str) -> str:
         say("no wall clock of this session is known: the spans count from 1970")
     when = WallTime(wall.offset_ns, wall.error_ns, wall.basis) if wall is not None else None
     made_by = recording.session.manifest.tool_version
-    return otlp(report, blame(recording, report), fingerprint(recording.session), when, made_by)
+    return otlp(report, blame(recording, report), recording.session.fingerprint, when, made_by)
 
 
 def _make_readable(folder: Path) -> None:

@@ -18,8 +18,9 @@ from tracekit.session.parts import replacing
 __all__ = ["Form", "check_target", "opened_target", "replaced_file"]
 
 Form = Literal[
-    "csv", "html", "json", "openmetrics", "parquet", "perfetto", "svg", "table", "trace.dat"
-]
+    "csv", "html", "json", "junit", "openmetrics", "parquet", "perfetto", "svg", "table",
+    "trace.dat",
+]  # fmt: skip
 _COMPRESSED = (".gz", ".zst")
 _OTHERS = frozenset({
     ".7z", ".br", ".bz2", ".lz", ".lz4", ".lzma", ".lzo", ".rar", ".s2", ".snappy", ".sz", ".tar",
@@ -36,6 +37,7 @@ _MEANT: dict[Form, frozenset[str]] = {
     "csv": _ARROW | _LINES | _DRAWN,
     "html": _ARROW | _LINES | _CELLS | _TRACES | _DRAWN - {".html", ".htm"},
     "json": _ARROW | _CELLS | _DRAWN,
+    "junit": _ARROW | _LINES | _CELLS | _TRACES | _DRAWN,
     "openmetrics": _ARROW | _LINES | _CELLS | _TRACES | _DRAWN,
     "parquet": _LINES | _CELLS | _DRAWN | {".txt", ".arrow", ".feather"},
     "perfetto": _ARROW | _LINES - {".json"} | _CELLS | _DRAWN | {".dat"},
@@ -44,13 +46,13 @@ _MEANT: dict[Form, frozenset[str]] = {
     "trace.dat": _ARROW | _LINES | _CELLS | _DRAWN | {".pftrace"},
 }
 _NAMES: dict[Form, str] = {
-    "csv": "CSV", "html": "HTML", "json": "JSON", "openmetrics": "OpenMetrics",
-    "parquet": "Parquet", "perfetto": "a Perfetto trace", "svg": "an SVG picture",
-    "table": "text", "trace.dat": "a trace.dat",
+    "csv": "CSV", "html": "HTML", "json": "JSON", "junit": "JUnit XML",
+    "openmetrics": "OpenMetrics", "parquet": "Parquet", "perfetto": "a Perfetto trace",
+    "svg": "an SVG picture", "table": "text", "trace.dat": "a trace.dat",
 }  # fmt: skip
 _ENDINGS: dict[Form, str] = {
-    "csv": "csv", "html": "html", "json": "json", "openmetrics": "prom", "parquet": "parquet",
-    "perfetto": "pftrace", "svg": "svg", "table": "txt", "trace.dat": "dat",
+    "csv": "csv", "html": "html", "json": "json", "junit": "xml", "openmetrics": "prom",
+    "parquet": "parquet", "perfetto": "pftrace", "svg": "svg", "table": "txt", "trace.dat": "dat",
 }  # fmt: skip
 #: Forms whose readers unpack no file, and what to know of it.
 _PLAIN: dict[Form, str] = {

@@ -26,11 +26,14 @@ _APART_NS = 60 * 10**9  # alarms further apart than this are not of one story
 _MOST_LINES = 400
 _MOST_KINDS = 6
 _LINE = re.compile(r"(?:<\d+>)?\[ *(\d{1,10})\.(\d{6})\](?:\[ *[TC]\d+\])? ?(.*)")
-#: The first words of what ends in a panic: die(), panic(), watchdogs, page_fault_oops() and so on.
+#: The first words of what ends in a panic: die(), panic(), watchdogs, page_fault_oops(), NMIs
+#: (arch/x86/kernel/nmi.c), machine checks, stalls of RCU and so on.
 _ALARM = re.compile(
     rf"BUG: |kernel BUG at |Oops|{PANICKED}|[Gg]eneral protection fault|.*hard LOCKUP"
     r"|Unable to handle kernel |double fault: |stack segment: |invalid opcode: "
     r"|INFO: task .* blocked for more than|Internal error: |Unhandled fault: "
+    r"|watchdog: BUG: |Uhhuh\. NMI received|NMI: |mce: \[Hardware Error\]"
+    r"|rcu: INFO: rcu_\w+ (?:self-)?detected"
 )
 
 
@@ -168,7 +171,8 @@ def _did(
 ) -> tuple[int | None, int, tuple[tuple[str, int], ...]]:
     """(time of the last event, how many in the last milliseconds, which)."""
     rows, ts = events.rows, events.axis.ts_ns
-    mine = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
+    mine = rows.indices(boot)
+    mine = mine[rows.cpu[mine] == cpu]
     if not len(mine) or not events.axis.timed(boot):
         return None, 0, ()
     last = int(ts[mine[-1]])
@@ -195,7 +199,7 @@ def _report(events: Events, boot: Boot, unfinished: Sequence[CpuUnfinished]) -> 
     cpu = crash.get("panic_cpu")
     panic_cpu = cpu if isinstance(cpu, int) else None
     tasks = _tasks(crash)
-    mine = events.rows.boot == boot.index
+    mine = events.rows.indices(boot.index)
     opened = {one.cpu: one.open[-1] for one in unfinished if one.open}
     cpus = []
     for number in sorted({*tasks, *np.unique(events.rows.cpu[mine]).tolist()}):

@@ -6,7 +6,7 @@ marks has a phase all the same, which says so; its time is part of the phase bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tracekit.errors import Diagnostic
@@ -14,11 +14,12 @@ from tracekit.report.initcalls import Initcall
 from tracekit.report.observations import Entering, Instant, Leaving
 from tracekit.report.ways import KEXEC, SOME, Down, Way
 
-__all__ = ["MEANING", "Handover", "Phase", "handover_between"]
+__all__ = ["MEANING", "Handover", "Phase", "handover_between", "phase_at"]
 
 #: What happens in a phase, by its name up to a colon.
 MEANING: Mapping[str, str] = {
     "kexec load": "kexec_file_load(2) reads the next kernel; nothing is stopped yet",
+    "tracekit's own": "the recorder takes its last snapshot; outside the blackout",
     "systemd": "systemd stops or starts its units; outside the blackout",
     "systemd-shutdown": "process 1 is systemd-shutdown: it kills and unmounts what is left",
     "reboot call": "from the reboot(2) system call on user space is gone",
@@ -60,6 +61,15 @@ class Phase:
     note: str = ""
     in_blackout: bool = True
     handover: int = 0
+
+
+def phase_at(phases: Iterable[Phase], ns: int) -> Phase | None:
+    """The shortest of one boot's phases that an instant lies in."""
+    hits = [
+        p for p in phases
+        if p.start_ns is not None and p.start_ns <= ns < p.start_ns + (p.duration_ns or 0)
+    ]  # fmt: skip
+    return min(hits, key=lambda p: p.duration_ns or 0, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,13 @@ def _load_phases(old: Leaving) -> Iterator[Phase]:
         yield replace(phase, in_blackout=False)
 
 
+def _own_phase(old: Leaving) -> Iterator[Phase]:
+    """What the recorder itself needed before it let the jump come."""
+    if old.own is not None:
+        begin, end = old.own
+        yield Phase("tracekit's own", old.boot, begin, end - begin, True, in_blackout=False)
+
+
 def _stopping_phases(old: Leaving) -> Iterator[Phase]:
     """The phases of systemd on the way out; none if its execs were not recorded."""
     if old.stopped is None:
@@ -130,7 +147,7 @@ def _stopping_phases(old: Leaving) -> Iterator[Phase]:
 
 
 def _old_phases(old: Leaving, last: Instant) -> list[Phase]:
-    phases = [*_load_phases(old), *_stopping_phases(old)]
+    phases = [*_load_phases(old), *_own_phase(old), *_stopping_phases(old)]
     along = _along(old.down.way, old.marks)
     seen = [(mark, name) for mark, name in along if mark in old.marks]
     ends = [old.marks[mark] for mark, _ in seen[1:]] + [last]

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.sessions.recovering import new_machine_tree
 from tracekit.capture.cmdline.crash import UNIT, plan_crash
-from tracekit.capture.cmdline.setup import UNITS, Options, make_plan
+from tracekit.capture.cmdline.setup import AFTER_RECOVER, UNITS, Options, make_plan
 
 EXPOSURE = 5.0
 ROOT = Path(__file__).parents[3]
@@ -34,9 +35,10 @@ def units(tmp_path: Path) -> dict[str, Path]:
     """Every unit as it is installed, by name."""
     (tmp_path / "root").mkdir()
     program = shutil.which("true")
-    plan = make_plan(Options(tmp_path / "root", kernel="/boot/k", program=program, carrier="kho"))
+    wanted = Options(tmp_path / "root", kernel="/boot/k", program=program, carrier="kho")
+    plan = make_plan(replace(wanted, after_recover="/srv/sessions/"))
     found = {}
-    for name in UNITS:
+    for name in (*UNITS, AFTER_RECOVER):
         found[name] = tmp_path / name
         found[name].write_text(plan.files[f"etc/systemd/system/{name}"])
     crash = plan_crash(tmp_path / "root", command=program)
@@ -60,7 +62,7 @@ def test_systemd_accepts_the_units(units: dict[str, Path]) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize("name", [*UNITS, UNIT])
+@pytest.mark.parametrize("name", [*UNITS, AFTER_RECOVER, UNIT])
 def test_a_unit_is_hardened(units: dict[str, Path], name: str) -> None:
     told = analyze("security", "--offline=true", "--no-pager", units[name])
     if "unrecognized option '--offline" in told:
@@ -69,7 +71,7 @@ def test_a_unit_is_hardened(units: dict[str, Path], name: str) -> None:
     assert level is not None and float(level[1]) <= EXPOSURE, told
 
 
-@pytest.mark.parametrize("name", [*UNITS, UNIT])
+@pytest.mark.parametrize("name", [*UNITS, AFTER_RECOVER, UNIT])
 def test_what_stays_open_has_its_reason(units: dict[str, Path], name: str) -> None:
     text = units[name].read_text()
     comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
