@@ -122,7 +122,7 @@ class StatusLine(Static):
         parts = [
             (f"{few}{model.total:,} events", look.strong if few else look.dim),
             (f"at {duration(model.cursor_ns)}", look.dim),
-            (f"window {duration(end - start)}", look.dim),
+            (f"window {duration(end - start)}, gaps ≥ {duration(model.least_gap)}", look.dim),
         ]
         a, b = model.marks
         if a is not None and b is not None:

@@ -20,11 +20,14 @@ from tracekit.session.notes import Bookmark, Notes
 __all__ = ["Model"]
 
 _NARROWEST = 40  # ns that a window shows at least
+_GAP = 16  # a gap is at least this part of the window, unless the user says how long
 _AROUND = 0.05  # margin on either side, as a share of a stretch
 
 
 class Model:
     """``cursor``: the current row. ``window``: the time the timeline shows, in ns.
+
+    ``gap``: how long a gap is at least, ns; None: a part of the window (:attr:`least_gap`).
 
     ``marks``: the two instants to measure between, None if not set. ``where``: the text
     of the filter that made ``selection``; ``pending``: whether another filter is running.
@@ -47,6 +50,7 @@ class Model:
         first, last = (int(self.ts_ns[0]), int(self.ts_ns[-1])) if self.total else (0, 0)
         self.extent = (first, max(last + 1, first + _NARROWEST))
         self.window = self.extent
+        self.gap: int | None = None
         self.cursor_changed: Signal[int] = Signal(app, "cursor")
         self.window_changed: Signal[tuple[int, int]] = Signal(app, "window")
         self.selection_changed: Signal[Selection] = Signal(app, "selection")
@@ -96,12 +100,29 @@ class Model:
             self.window = (start, start + span)
             self.window_changed.publish(self.window)
 
+    @property
+    def least_gap(self) -> int:
+        """From how many ns on a stretch without events is a gap."""
+        return self.gap or max(1, (self.window[1] - self.window[0]) // _GAP)
+
+    def set_gap(self, ns: int | None) -> None:
+        """Set it, or (None) leave it to the window."""
+        self.gap = ns
+        self.window_changed.publish(self.window)
+
     def zoom(self, factor: float, around: int) -> None:
         """Make the window ``factor`` times as wide; ``around`` (ns) stays where it is."""
         start, end = self.window
         span = max(_NARROWEST, round((end - start) * factor))
         share = (around - start) / (end - start)
         self.look_at(around - round(span * share), around - round(span * share) + span)
+
+    def fit(self, start: int, end: int) -> None:
+        """Show a stretch with a little around it; the cursor goes there if it is elsewhere."""
+        around = max(_NARROWEST, int((end - start) * _AROUND))
+        self.look_at(start - around, end + around)
+        if not start <= self.cursor_ns <= end:
+            self.go(start)
 
     def go_to_span(self, start: int, end: int) -> None:
         """Show a stretch with a little around it; the cursor goes to its first event."""

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from tracekit.browse.stats import Counts, CpuCount, EventCount, Times, count_all, running_times
-from tracekit.query.expr import AllOf, Compare, Value
+from tracekit.query.expr import AllOf, Compare, Contains, Value
 from tracekit.report.devices import Device
 from tracekit.report.initcalls import Initcall
 from tracekit.report.systemd import Unit
@@ -195,6 +195,7 @@ class TablesView(View):
         if first is None:
             host_of(self).say("nothing of it is in the timeline")
             return
+        host_of(self).remember()
         self.model.move_to(first)
         host_of(self).show_view("timeline")
 
@@ -222,14 +223,25 @@ def _equal(**values: int | str) -> str:
 
 
 def _filter(row: Any) -> str | None:
-    """The expression that only the events of a CPU, a task or an event meet."""
+    """The expression that only the events of a row meet: of a CPU, a task or an event; those that
+    name a device; those during an initcall or the start of a unit.
+    """
     if isinstance(row, CpuRow):
         return _equal(boot=row.count.boot, cpu=row.count.account.cpu)
     if isinstance(row, TaskRow):
         return _equal(boot=row.count.boot, pid=row.count.pid)
     if isinstance(row, EventCount):
         return _equal(boot=row.boot, event=row.name)
-    return None
+    if isinstance(row, Device) and row.name:
+        return str(AllOf((Compare("boot", "=", (Value.of(row.boot),)), Contains(row.name))))
+    if row.start_ns is None or row.duration_ns is None:
+        return None
+    ends = (row.start_ns, row.start_ns + row.duration_ns)
+    during = (
+        Compare("ts", op, (Value(f"{ns}ns", ns),))
+        for op, ns in zip((">=", "<="), ends, strict=True)
+    )
+    return str(AllOf((Compare("boot", "=", (Value.of(row.boot),)), *during)))
 
 
 def _about(row: Any) -> str:

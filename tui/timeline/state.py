@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.stretches import Kind, Stretches, together
 from tracekit.browse.lanes import Dark, Lane, Span, dark_parts
+from tracekit.browse.systems import count_systems
 from tracekit.query.groups import cell_edges
 from tracekit.query.selection import Selection, among
 from tui.model import Model
@@ -62,7 +63,8 @@ class LaneState:
         self.together = Stretches(together(list(model.coverage.values())))
         self.lanes: Sequence[Lane] = ()
         self.shown: Sequence[Lane] = ()
-        self.selection: Selection | None = None  # of ``shown``
+        self.selection: Selection | None = None  # of ``shown`` and ``by_system``
+        self.by_system: Mapping[str, Sequence[npt.NDArray[Any]]] = {}
         self.chosen = 0
         self.tasks: bool | None = None
         self._span: tuple[int, Span] | None = None
@@ -106,17 +108,9 @@ class LaneState:
             yield mark.ts_ns
 
     def systems(self) -> dict[str, int]:
-        """How many events of each system the window has, most first; hidden ones count too."""
-        model = self.model
-        rows = np.searchsorted(model.ts_ns, self.model.window)
-        counts: dict[str, int] = {}
-        for code, name in enumerate(model.recording.event_names):
-            first, last = among(model.index.events.rows(code), rows).tolist()
-            system = name.partition(":")[0]
-            counts[system] = counts.get(system, 0) + last - first
-        return {
-            name: counts[name] for name in sorted(counts, key=lambda n: -counts[n]) if counts[name]
-        }
+        """How many events of each system are shown in the window, most first."""
+        first, last = np.searchsorted(self.model.ts_ns, self.model.window).tolist()
+        return count_systems(self.by_system, first, last)
 
     def missing(self, width: int) -> set[Kind]:
         """The kinds of what is missing of the CPUs that a widget ``width`` wide can show."""

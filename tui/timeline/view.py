@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
@@ -19,8 +20,10 @@ from tracekit.browse.lanes import (
     next_row,
     shown,
 )
+from tracekit.browse.systems import by_system
 from tracekit.query.selection import Selection
 from tracekit.text import duration
+from tui.dialogs.ask import ask_gap, ask_window
 from tui.events.table import EventsTable
 from tui.host import host_of
 from tui.jobs import Job, start
@@ -34,13 +37,13 @@ from tui.view import View
 
 __all__ = ["TimelineView"]
 
-_Made = tuple[tuple[Lane, ...], tuple[Lane, ...], Selection]
+_Systems = dict[str, list[npt.NDArray[Any]]]
+_Made = tuple[tuple[Lane, ...], tuple[Lane, ...], _Systems, Selection]
 _T = TypeVar("_T")
 _ZOOM = 0.5
 _PAN = 0.25  # of the window
 _TALL = 36  # lines of the terminal from which on there is a table below the lanes
 _LANES_SHARE = 0.6  # of a tall view that the lanes take at most
-_GAP = 16  # a gap is at least this part of the window
 _AT_ONCE = 1 << 20  # rows that are searched without a job
 
 
@@ -69,9 +72,11 @@ class TimelineView(View):
                 tooltip="Next event of the same kind"),
         Binding("E", "kind(False)", "Previous of its kind", show=False,
                 tooltip="Previous event of the same kind"),
-        Binding("z", "fit", "Fit", tooltip="Zoom to A-B; without marks: everything"),
+        Binding("z", "fit", "Fit", tooltip="Zoom to A-B, the bar, the filter; again: everything"),
+        Binding("W", "width", "Window", show=False, tooltip="Set how much time the window shows"),
+        Binding("L", "least", "Gaps", show=False, tooltip="Set how long a gap is at least"),
         Binding("t", "tasks", "Tasks", show=False, tooltip="The line of running tasks"),
-        Binding("home,g", "end(False)", "First", show=False, tooltip="First event of the lane"),
+        Binding("home", "end(False)", "First", show=False, tooltip="First event of the lane"),
         Binding("end,G", "end(True)", "Last", show=False, tooltip="Last event of the lane"),
     ]  # fmt: skip
 
@@ -141,11 +146,13 @@ class TimelineView(View):
             lanes = tuple(make_lanes(*of, job.step))
             if model.total:
                 model.recording.table(np.array([0]))  # names every task: later calls are quick
-        return lanes, tuple(shown(lane, selection, job.step) for lane in lanes), selection
+        left = tuple(shown(lane, selection, job.step) for lane in lanes)
+        systems = by_system(model.recording, model.index, selection, job.step)
+        return lanes, left, systems, selection
 
     def _made(self, made: _Made) -> None:
         state, first = self.state, not self.state.ready
-        state.lanes, state.shown, state.selection = made
+        state.lanes, state.shown, state.by_system, state.selection = made
         if first:
             state.choose_cpu()
         self._fit()
@@ -229,14 +236,14 @@ class TimelineView(View):
             host_of(self).say("gaps are between events: choose a lane that has some")
             return
         model, lane = self.model, self.state.lane
-        least = max(1, (model.window[1] - model.window[0]) // _GAP)
+        least = model.least_gap
         row = model.cursor
 
         def then(gap: tuple[int, int] | None) -> None:
             if gap is None:
                 host_of(self).say(
                     f"{lane.name}: no {'later' if forward else 'earlier'} gap of"
-                    f" {duration(least)}; zoom in for shorter ones"
+                    f" {duration(least)}; L sets how long they are"
                 )
             else:
                 model.move_to(gap[0])
@@ -273,12 +280,28 @@ class TimelineView(View):
             self.model.set_mark(1, None)
 
     def action_fit(self) -> None:
-        """Show what lies between the marks; without marks, all."""
-        a, b = self.model.marks
+        """Show what is selected: A-B, the bar, what the filter left; if that is shown, all."""
+        model, (a, b), span = self.model, self.model.marks, self.state.span
+        before = model.window
         if a is not None and b is not None and a != b:
-            self.model.go_to_span(min(a, b), max(a, b))
+            model.go_to_span(min(a, b), max(a, b))
+        elif span is not None and span.end_ns > span.start_ns:
+            model.fit(span.start_ns, span.end_ns)
+        elif model.where and len(model.selection):
+            first, last = (int(model.ts_ns[row]) for row in model.selection.ends())
+            model.fit(first, last + 1)
         else:
-            self.model.look_at(*self.model.extent)
+            model.look_at(*model.extent)
+        if model.window == before:
+            model.look_at(*model.extent)
+
+    def action_width(self) -> None:
+        """Ask how much time to show."""
+        ask_window(host_of(self), self.model)
+
+    def action_least(self) -> None:
+        """Ask how long a gap is."""
+        ask_gap(host_of(self), self.model)
 
     def action_tasks(self) -> None:
         """Show the line of running tasks: if there is room, always, never."""

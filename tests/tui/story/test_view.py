@@ -93,7 +93,7 @@ def test_enter_shows_the_bar_in_the_timeline() -> None:
 def test_moving_tells_what_a_bar_means() -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         found = app.query_one(SpanList)
-        for key in ("g", "j", "down", "k", "up", "pagedown", "pageup"):
+        for key in ("home", "j", "down", "k", "up", "pagedown", "pageup"):
             await pilot.press(key)
         assert found.selected is not None
         assert found.selected.name == "kexec load"
