@@ -313,13 +313,16 @@ class TracekitApp(Host):
             self.push_screen(Toggles(self.query_one(FilterBar).apply))
 
     def action_clear(self) -> None:
-        """End the search; if there is none, take the filter away."""
+        """End the search; if there is none, take the filter away; then the marks."""
         if self.model is None:
             return
         if self.query_one(SearchBar).active:
             self.query_one(SearchBar).clear()
         elif self.model.where:
             self.query_one(FilterBar).apply("")
+        elif self.model.marks != (None, None):
+            self.model.set_mark(0, None)
+            self.model.set_mark(1, None)
 
     def action_bookmark(self) -> None:
         """Note something about the event under the cursor."""

@@ -14,6 +14,7 @@ from textual.app import App
 from textual.signal import Signal
 
 from tracekit.browse.open import Opened
+from tracekit.browse.subject import Subject, rows_of
 from tracekit.query.selection import Selection
 from tracekit.session.notes import Bookmark, Notes
 
@@ -31,7 +32,8 @@ class Model:
 
     ``marks``: the two instants to measure between, None if not set. ``where``: the text
     of the filter that made ``selection``; ``pending``: whether another filter is running.
-    ``matches``: the rows that the search found so far, to be highlighted (uint32, ascending).
+    ``marked``: the name of what is between the marks. ``matches``: the rows that the search found
+    so far, to be highlighted (uint32, ascending).
     """
 
     def __init__(self, app: App[Any], opened: Opened) -> None:
@@ -47,6 +49,7 @@ class Model:
         self.pending = False
         self.cursor = 0
         self.marks: tuple[int | None, int | None] = (None, None)
+        self.marked = ""
         first, last = (int(self.ts_ns[0]), int(self.ts_ns[-1])) if self.total else (0, 0)
         self.extent = (first, max(last + 1, first + _NARROWEST))
         self.window = self.extent
@@ -154,7 +157,25 @@ class Model:
     def set_mark(self, which: int, ns: int | None) -> None:
         """Set (or, with None, clear) mark 0 or 1."""
         self.marks = (ns, self.marks[1]) if which == 0 else (self.marks[0], ns)
+        self.marked = ""
         self.marks_changed.publish(self.marks)
+
+    def mark_span(self, start: int, end: int, name: str) -> None:
+        """Set both marks around something that has a name: tables and counts are then of it."""
+        self.marks, self.marked = (start, end), name
+        self.marks_changed.publish(self.marks)
+
+    @property
+    def subject(self) -> Subject:
+        """What tables and counts are of: what lies between the marks, of what the filter left."""
+        a, b = self.marks
+        span = None if a is None or b is None else (min(a, b), max(a, b))
+        return Subject(span, self.where, self.marked)
+
+    def count(self) -> int:
+        """How many events that is."""
+        rows = rows_of(self.subject, self.ts_ns, self.selection)
+        return len(rows)
 
     # -- notes --------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ MEANINGS = (
     ("·", "the CPU was stopped or offline, or its record ends"),
     ("╌", "the CPU was idle (the line of running tasks)"),
     ("‼", "something of this CPU is missing"),
-    ("│ ┃ █", "one event, a few, many in a cell; ▁ to █: how many, on a log scale"),
+    ("│ ┃ █", "one event, a few, many; ▁ to █: how many, on a log scale"),
     ("┃ ▼ ╎", "the jump; the cursor, on the ruler and in the lanes"),
     ("A B ┆", "the marks; their lines in the lanes"),
     ("◆ ┊", "a bookmark; its line"),

@@ -96,6 +96,11 @@ class Look:
             plain=app.no_color,
         )
 
+    @property
+    def reversed(self) -> Style:
+        """For bars with a text in them."""
+        return Style(reverse=True)
+
     def hue(self, name: str) -> Style:
         """The colour of an event's name, by its ``system:``."""
         hue = hue_of(name)

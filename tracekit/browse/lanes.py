@@ -27,7 +27,7 @@ from tracekit.timeline.axis import OVERLAP
 from tracekit.timeline.saved.bpf_format import is_probe
 
 __all__ = ["SWITCH", "Dark", "Lane", "Span", "dark_parts", "find_gap", "make_lanes", "nearest_row"]
-__all__ += ["next_common", "next_row", "shown", "stack"]
+__all__ += ["lane_filter", "next_common", "next_row", "shown", "stack"]
 
 _Array = npt.NDArray[Any]
 _Side = Literal["left", "right"]
@@ -293,6 +293,17 @@ def _losses(account: CpuReport) -> Iterator[str]:
         yield f"{'at least ' if account.lost_at_least else ''}{account.lost:,} events lost"
     if account.unreadable:
         yield f"{account.unreadable:,} pages unreadable"
+
+
+def lane_filter(lane: Lane, recording: Recording) -> str:
+    """The expression that only the events of a lane meet; '' of spans."""
+    if lane.kind == "cpu":
+        return f"cpu = {lane.name.rpartition(' ')[2]}"
+    by_name = {"kernel log": "system = printk", "BPF probes": "source = bpf"}
+    if lane.name == "markers":
+        names = [name for name in _MARKERS if name in recording.event_names]
+        return f"event in ({', '.join(names)})"
+    return by_name.get(lane.name, "")
 
 
 def dark_parts(recording: Recording, report: Report) -> list[Dark]:

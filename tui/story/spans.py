@@ -70,6 +70,7 @@ class SpanList(ScrollView, can_focus=True):
         Binding("pagedown", "move(10)", "Page down", show=False),
         Binding("home", "move(-100000)", "First", show=False),
         Binding("end,G", "move(100000)", "Last", show=False),
+        Binding("space", "only", "Only this", tooltip="Mark it: tables and counts are then of it"),
         Binding("enter", "choose", "Timeline", tooltip="Show the bar in the timeline"),
     ]
 
@@ -82,6 +83,13 @@ class SpanList(ScrollView, can_focus=True):
 
     class Chosen(Message):
         """Enter was pressed on a bar, or it was clicked."""
+
+        def __init__(self, bar: Bar) -> None:
+            super().__init__()
+            self.bar = bar
+
+    class Only(Message):
+        """Asks that tables and counts be of a bar."""
 
         def __init__(self, bar: Bar) -> None:
             super().__init__()
@@ -140,6 +148,11 @@ class SpanList(ScrollView, can_focus=True):
         """Go to the selected bar."""
         if self.selected is not None:
             self.post_message(self.Chosen(self.selected))
+
+    def action_only(self) -> None:
+        """Ask that tables and counts be of the selected bar."""
+        if self.selected is not None:
+            self.post_message(self.Only(self.selected))
 
     def on_click(self, event: events.Click) -> None:
         """Select the bar that was clicked; a second click goes to it."""

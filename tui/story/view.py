@@ -366,6 +366,14 @@ class StoryView(View):
         note = Text(printable(self._note), self.look.dim)
         self.query_one("#story-note", Static).update(note)
 
+    def on_span_list_only(self, event: SpanList.Only) -> None:
+        """Mark the bar: tables, counts and the panel are then of it."""
+        bar = event.bar
+        if bar.start_ns is None or bar.took_ns is None:
+            host_of(self).say(f"{bar.name}: nothing tells when it was, or how long")
+            return
+        self.model.mark_span(bar.start_ns, bar.start_ns + bar.took_ns, bar.name)
+
     def on_span_list_chosen(self, event: SpanList.Chosen) -> None:
         """Show the bar in the timeline."""
         bar = event.bar

@@ -14,6 +14,7 @@ from textual.containers import Container
 from tracekit.browse.lanes import (
     Lane,
     find_gap,
+    lane_filter,
     make_lanes,
     nearest_row,
     next_common,
@@ -31,6 +32,7 @@ from tui.model import Model
 from tui.timeline.lane_details import LaneDetails
 from tui.timeline.lanes import Lanes
 from tui.timeline.minimap import Minimap
+from tui.timeline.panel import SidePanel
 from tui.timeline.ruler import Ruler
 from tui.timeline.state import LaneState
 from tui.view import View
@@ -42,6 +44,7 @@ _Made = tuple[tuple[Lane, ...], tuple[Lane, ...], _Systems, Selection]
 _T = TypeVar("_T")
 _ZOOM = 0.5
 _PAN = 0.25  # of the window
+_WIDE = 180  # columns of the terminal from which on there is a panel beside the lanes
 _TALL = 36  # lines of the terminal from which on there is a table below the lanes
 _LANES_SHARE = 0.6  # of a tall view that the lanes take at most
 _AT_ONCE = 1 << 20  # rows that are searched without a job
@@ -75,6 +78,9 @@ class TimelineView(View):
         Binding("z", "fit", "Fit", tooltip="Zoom to A-B, the bar, the filter; again: everything"),
         Binding("W", "width", "Window", show=False, tooltip="Set how much time the window shows"),
         Binding("L", "least", "Gaps", show=False, tooltip="Set how long a gap is at least"),
+        Binding("space", "only", "Only this", show=False,
+                tooltip="Only the lane's events; mark the bar under the cursor"),
+        Binding("p", "panel", "Panel", show=False, tooltip="What is in the window: show or hide"),
         Binding("t", "tasks", "Tasks", show=False, tooltip="The line of running tasks"),
         Binding("home", "end(False)", "First", show=False, tooltip="First event of the lane"),
         Binding("end,G", "end(True)", "Last", show=False, tooltip="Last event of the lane"),
@@ -83,10 +89,12 @@ class TimelineView(View):
     def __init__(self, model: Model, *, id: str) -> None:
         super().__init__(model, id=id)
         self.state = LaneState(model)
+        self._panel: bool | None = None  # whether it is shown; None: where there is room
 
     # -- life ---------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
+        yield SidePanel(self.model)
         yield Minimap(self.state)
         yield Ruler(self.state)
         yield Lanes(self.state)
@@ -119,6 +127,9 @@ class TimelineView(View):
 
     def _fit(self) -> None:
         """Leave room below the lanes if the terminal is tall and there is something to show."""
+        panel, wide = self.query_one(SidePanel), self.app.size.width >= _WIDE
+        panel.display = wide if self._panel is None else self._panel
+        panel.follow()
         below, lanes = self.query_one("#below"), self.query_one(Lanes)
         below.display = self.app.size.height >= _TALL and bool(below.children)
         most = int(self.size.height * _LANES_SHARE)
@@ -294,6 +305,25 @@ class TimelineView(View):
             model.look_at(*model.extent)
         if model.window == before:
             model.look_at(*model.extent)
+
+    def action_only(self) -> None:
+        """Tables, counts and the legend are then of the lane, or of the bar under the cursor."""
+        if not self.state.ready:
+            return
+        span, where = self.state.span, lane_filter(self.state.lane, self.model.recording)
+        if span is not None:
+            self.model.mark_span(span.start_ns, span.end_ns, span.label)
+        elif where:
+            host_of(self).filter_by(where)
+        else:
+            host_of(self).say("no bar of this lane is under the cursor")
+
+    def action_panel(self) -> None:
+        """Show the panel, or hide it."""
+        panel = self.query_one(SidePanel)
+        self._panel = not panel.display
+        self._fit()
+        panel.follow()
 
     def action_width(self) -> None:
         """Ask how much time to show."""
