@@ -273,8 +273,10 @@ class TracekitApp(Host):
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
 
     def action_jump(self) -> None:
-        """See :meth:`jump`."""
-        self.jump()
+        """See :meth:`jump`; in a view that shows it."""
+        if self.model is not None:
+            self.jump()
+            self.show_time()
 
     def jump(self) -> None:
         """Go to the last event of the old kernel, with what happened around it."""

@@ -62,7 +62,7 @@ def test_tables_are_of_the_phase_that_was_marked() -> None:
 def test_enter_on_a_statistic_goes_to_its_worst() -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         model, view = model_of(app), app.query_one(TablesView)
-        await pilot.press("4", *["left"] * 5)
+        await pilot.press("4", *["left"] * 3)
         assert view.sheet.title == "Irqs"
         await _counted(pilot, view)
         row: Any = view.sheet.selected
@@ -87,7 +87,7 @@ def test_functions_are_a_tree_that_enter_opens(tmp_path: Path) -> None:
 
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         view = app.query_one(TablesView)
-        await pilot.press("4", *["left"] * 3)
+        await pilot.press("4", *["left"] * 5)
         await _counted(pilot, view)
         assert view.sheet.title == "Functions"
 
@@ -127,7 +127,7 @@ def test_the_panel_follows_the_window_and_the_marks() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40), (200, 60)])
-@pytest.mark.parametrize(("title", "keys"), [("irqs", 5), ("waits", 1)])
+@pytest.mark.parametrize(("title", "keys"), [("irqs", 3), ("waits", 2)])
 def test_new_tables_look_as_they_did(title: str, keys: int, size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         view = app.query_one(TablesView)

@@ -25,6 +25,7 @@ __all__ = [
 
 #: Title of a table -> what it counts, and why it may be empty.
 KINDS = {
+    "Spans": ("span", "nothing that begins and ends was recorded here"),
     "Irqs": ("irq", "no interrupt was recorded here (irq:irq_handler_entry and _exit)"),
     "Syscalls": ("syscall", "no system call was recorded here (syscalls:* or raw_syscalls:*)"),
     "Wakeups": ("wakeups", "no wakeup was recorded here (sched:sched_waking or sched_wakeup)"),

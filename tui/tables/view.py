@@ -107,14 +107,15 @@ class TablesView(View):
         self._calls = CallTree()
         self._figures = {title: figure_sheet(title) for title in KINDS}
         self._sheets = [
-            self._cpus, self._tasks, self._events, *self._reported,
-            self._figures["Irqs"], self._figures["Syscalls"], self._calls.sheet,
-            self._figures["Wakeups"], self._figures["Waits"],
+            self._cpus, self._tasks, self._events, self._figures["Spans"], *self._reported,
+            self._calls.sheet, self._figures["Syscalls"], self._figures["Irqs"],
+            self._figures["Waits"], self._figures["Wakeups"],
         ]  # fmt: skip
         self._current = 0
         self._times: Times | None = None
         self._of: Subject | None = None  # what the counted tables are of
         self._done: dict[str, Subject] = {}  # what the others are of, by their titles
+        self._doing: tuple[str, Subject] | None = None
         self._aside: dict[str, str] = {}
         accounts = [(boot.index, cpu) for boot in model.report.boots for cpu in boot.cpus]
         self._cpus.fill(cpu_rows([CpuCount(boot, cpu, None) for boot, cpu in accounts], None))
@@ -177,8 +178,9 @@ class TablesView(View):
             start(host_of(self), "counting for the tables", lambda job: self._count(job, of, rows),
                   lambda counted: self._counted(of, counted))  # fmt: skip
         title = self.sheet.title
-        if title in (*self._figures, "Functions") and self._done.get(title) != of:
-            self._done[title] = of
+        wanted = title in (*self._figures, "Functions") and self._done.get(title) != of
+        if wanted and self._doing != (title, of):
+            self._doing = title, of  # another that was begun is ended by this one
             start(host_of(self), "figures", lambda _: self._figure(title, of),
                   lambda found: self._figured(title, of, found))  # fmt: skip
         self._show()
@@ -221,8 +223,11 @@ class TablesView(View):
         return list[Any](rows), aside
 
     def _figured(self, title: str, of: Subject, found: tuple[list[Any], str]) -> None:
-        if self._done.get(title) != of:
+        if self._doing == (title, of):
+            self._doing = None
+        if self.model.subject != of:
             return
+        self._done[title] = of
         rows, self._aside[title] = found
         if title == "Functions":
             self._calls.fill(rows)

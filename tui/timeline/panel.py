@@ -68,7 +68,9 @@ class SidePanel(Static):
         if of != self._of:
             return
         look, text = look_of(self), Text(no_wrap=True, overflow="ellipsis")
-        text.append(printable(of.text()), look.mark).append(f"\n{events:,} events\n", look.strong)
+        text.append(printable(of.text()).replace("; ", "\n", 1), look.mark).append(
+            f"\n{events:,} events\n", look.strong
+        )
         tasks = sorted(counts.tasks, key=lambda task: -task.events)
         if times is not None:
             ran = {key: time.ns for key, time in times.tasks.items() if key[1]}

@@ -93,7 +93,8 @@ def test_its_functions_are_there_too(tmp_path: Path) -> None:
 
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         await until(pilot, lambda: "Functions that took longest" in screen_text(app), "they are")
-        names = [line.split()[0] for line in screen_text(app).splitlines() if " µs " in f"{line} "]
+        lines = [line.lstrip("▌▶ ") for line in screen_text(app).splitlines()]
+        names = [line.split()[0] for line in lines if " µs " in f"{line} "]
         assert [name for name in names if name in ("outer", "middle")] == ["outer", "middle"]
         assert app.query(SpanList)
 

@@ -79,20 +79,20 @@ def test_every_table_fits(size: tuple[int, int]) -> None:
 def test_left_and_right_go_round_the_tables() -> None:
     async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
         seen = []
-        for key in ("right", "l", "tab", "right", "l", "right", "l", "tab", "right", "l"):
+        for key in ("right", "l", "tab", "right", "l", "right", "l", "tab", "right", "l", "tab"):
             seen.append(view.sheet.title)
             await pilot.press(key)
         assert seen == [
-            "CPUs", "Tasks", "Events", "Devices", "Initcalls", "Irqs", "Syscalls", "Functions",
-            "Wakeups", "Waits",
+            "CPUs", "Tasks", "Events", "Spans", "Devices", "Initcalls", "Functions", "Syscalls",
+            "Irqs", "Waits", "Wakeups",
         ]  # fmt: skip
         assert view.sheet.title == "CPUs"
         for key in ("left", "h", "shift+tab"):
             await pilot.press(key)
-        assert view.sheet.title == "Functions"
+        assert view.sheet.title == "Irqs"
         await pilot.click(TablesView, offset=(18, 0))
         await pilot.pause()
-        assert view.sheet.title != "Functions"
+        assert view.sheet.title != "Irqs"
 
     tables(script)
 
