@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracekit.lab.machine import BASE_CMDLINE, Plan, run
+from tracekit.session import Session
 
 MARKS = 1000  # on each CPU, and as many hits of a kprobe event
 REGIONS = "kho=on reserve_mem=4M:2M:tkA reserve_mem=4M:2M:tkB"
@@ -150,15 +151,20 @@ def columns(output: Path) -> dict[str, dict[str, object]]:
     return {tool: stats | compare(kernel, list(parse(t.splitlines()))) for tool, t in texts.items()}
 
 
-def ids(tracefs: Path) -> dict[str, str]:
+def ids(session: Session, boot: int) -> dict[str, bytes]:
     """Event -> its id in one kernel."""
-    formats = {"/".join(path.parts[-3:-1]): path for path in tracefs.glob("events/*/*/format")}
-    return {name: re.findall(r"^ID: (\d+)", p.read_text(), re.M)[0] for name, p in formats.items()}
+    base = f"boots/{boot}/tracefs/events/"
+    names = [name for name in session.list(base) if name.endswith("/format")]
+    return {
+        name.removeprefix(base): re.findall(rb"^ID: (\d+)", session.read(name), re.M)[0]
+        for name in names
+    }
 
 
 def moved(session: Path) -> str:
     """How many events have another id in the new kernel."""
-    old, new = (ids(session / f"boots/{boot}/tracefs") for boot in (0, 1))
+    opened = Session.open(session)
+    old, new = ids(opened, 0), ids(opened, 1)
     both = old.keys() & new.keys()
     other = sum(old[name] != new[name] for name in both)
     return f"{len(both)} events that both kernels have, {other} of them with another id"

@@ -16,7 +16,7 @@ from tracekit.timeline.events import Events
 from tracekit.timeline.markers import printed_texts
 from tracekit.timeline.when.moments import relative
 
-__all__ = ["Named", "instant", "names_of"]
+__all__ = ["Named", "instant", "names_of", "stretches"]
 
 _OFFSET = re.compile(r"(.*\S)\s*([-+]\s*\d+(?:\.\d+)?\s*(?:ns|us|µs|ms|s))", re.S)
 
@@ -30,15 +30,20 @@ class Named(NamedTuple):
     end: int | None
 
 
-def names_of(events: Events, report: Report) -> list[Named]:
-    """Everything of the session that has a name: phases and jumps, marks, bookmarks' notes."""
-    jumps = [Named("jump", h.old, h.jump_ns, h.jump_ns) for h in report.handovers]
+def stretches(report: Report) -> list[Named]:
+    """The phases, and the steps of KHO and LUO in them."""
     phases = [
         Named(p.name, p.boot, p.start_ns,
               None if p.start_ns is None else p.start_ns + (p.duration_ns or 0))
         for p in report.phases
     ]  # fmt: skip
-    return [*jumps, *phases, *_marks(events), *_notes(events)]
+    return [*phases, *(Named(s.name, s.boot, s.start_ns, s.end_ns) for s in report.kho_steps)]
+
+
+def names_of(events: Events, report: Report) -> list[Named]:
+    """What has a name: phases, jumps, steps of KHO and LUO, marks, bookmarks' notes."""
+    jumps = [Named("jump", h.old, h.jump_ns, h.jump_ns) for h in report.handovers]
+    return [*jumps, *stretches(report), *_marks(events), *_notes(events)]
 
 
 def _marks(events: Events) -> Iterator[Named]:

@@ -52,6 +52,16 @@ class ShownReport:
         if phases:
             rows = [(p["boot"], p["name"], duration(p["start_ns"]), duration(p["duration_ns"]))
                     for p in phases[:_MOST]]  # fmt: skip
+            rows += [
+                (
+                    s["boot"],
+                    f"{s['phase']}: {s['name']}",
+                    duration(s["start_ns"]),
+                    duration(s["took_ns"]),
+                )
+                for s in report["kho_steps"][:_MOST]
+                if s["phase"]
+            ]
             parts.append(html_table(("boot", "phase", "starts", "takes"), rows))
         lost = [(b["index"], b["release"], f"{b['events']:,}",
                  count_lost(b["lost"], b["lost_at_least"]), b["unreadable"])

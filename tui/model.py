@@ -71,6 +71,12 @@ class Model:
         """When the event under the cursor happened."""
         return int(self.ts_ns[self.cursor]) if self.total else 0
 
+    @property
+    def boot_at_cursor(self) -> int:
+        """The boot of the event under the cursor; the oldest where there is none."""
+        boots = self.recording.rows.boot
+        return int(boots[self.cursor]) if self.total else self.recording.boots[0].index
+
     def move_to(self, row: int) -> None:
         """Put the cursor on a row; the window follows when the row lies outside."""
         if not self.total:

@@ -114,7 +114,7 @@ def test_the_edges_of_boots_are_found_even_where_they_overlap(overlap: bool) -> 
     assert [(dark.start_ns, dark.end_ns) for dark in found_dark] == firsts
     stuck = [Device(f"of {b}", "", "f", b, -30, None, None, finished=False) for b in range(4)]
     report = cast("Any", SimpleNamespace(
-        phases=(), devices=stuck, initcalls=(), units=(), boots=(), handovers=jumps,
+        phases=(), kho_steps=(), devices=stuck, initcalls=(), units=(), boots=(), handovers=jumps,
     ))  # fmt: skip
     index = cast("Any", SimpleNamespace(cpus=SimpleNamespace(keys=())))
     (lane,) = make_lanes(recording, report, index)  # what never returned lasts to the boot's end
@@ -130,7 +130,7 @@ def test_a_cpu_without_events_has_a_lane_and_what_is_lost_is_said(opened: Opened
     idle = SimpleNamespace(cpu=7, events=0, lost=None, lost_at_least=False, unreadable=3)
     hurt = SimpleNamespace(cpu=0, events=9, lost=1200, lost_at_least=True, unreadable=0)
     report = SimpleNamespace(
-        phases=(), devices=(), initcalls=(), units=(), handovers=(),
+        phases=(), kho_steps=(), devices=(), initcalls=(), units=(), handovers=(),
         boots=(SimpleNamespace(index=boot.index, cpus=(hurt, idle)),),
     )  # fmt: skip
     made = make_lanes(opened.recording, cast("Any", report), opened.index)
@@ -149,7 +149,7 @@ def test_a_device_that_never_returned_lasts_to_the_end_of_its_kernel(opened: Ope
         duration_ns=None, bus_master=None, finished=False,
     )  # fmt: skip
     report = SimpleNamespace(
-        phases=(), devices=(device,), initcalls=(), units=(), handovers=(), boots=()
+        phases=(), kho_steps=(), devices=(device,), initcalls=(), units=(), handovers=(), boots=()
     )
     (span,) = make_lanes(opened.recording, cast("Any", report), opened.index)[0].spans
     assert (span.start_ns, span.end_ns, span.open) == (-500, 0, True)

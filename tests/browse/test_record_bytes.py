@@ -15,6 +15,7 @@ from tests.support.bpf_records import BootFiles, packed, printed, record, region
 from tests.support.ring.event_payloads import data_loc_string, function, rel_loc_string
 from tests.support.ring.region_writer import TEXT_ADDR, RingBuffer, layout_615
 from tests.support.session_trees import ADDRESS, make_session
+from tests.support.sessions.loose import loosen
 from tracekit.browse.record_bytes import RecordLocation, locate_record
 from tracekit.probes.records import RECORD
 from tracekit.recording import Recording
@@ -185,7 +186,7 @@ def test_an_event_that_no_format_describes_is_only_bytes(tmp_path: Path) -> None
     ring = RingBuffer(10)
     ring.write(1_000_000, data_loc_string(1, b"text"))
     session = make_session(tmp_path, layout_615([ring]))
-    shutil.rmtree(session / "boots/0/tracefs/events/test/data_loc")
+    shutil.rmtree(loosen(session) / "boots/0/tracefs/events/test/data_loc")
     found = locate_record(tracekit.open(session), 0)
     assert (found.event, found.fields) == ("unknown:301", ())
     assert found.payload.startswith(data_loc_string(1, b"text"))

@@ -16,6 +16,7 @@ import tracekit
 from tests.support.ring.event_payloads import FORMATS, sched_switch
 from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.session_trees import make_session
+from tests.support.sessions.loose import loosen
 from tracekit.browse import stats
 from tracekit.browse.stats import Times, count_all, recorded_ns, running_times
 from tracekit.query.groups import Groups, Index
@@ -178,7 +179,7 @@ def test_a_switch_without_its_pids_is_nobodys(tmp_path: Path) -> None:
     text = FORMATS["test:switch"].replace("name: switch", "name: sched_switch")
     formats = {"sys/kernel/tracing/events/sched/sched_switch/format": text}
     path = make_session(tmp_path, layout_615([ring]), formats)
-    shutil.rmtree(path / "boots/0/tracefs/events/test/switch")
+    shutil.rmtree(loosen(path) / "boots/0/tracefs/events/test/switch")
     recording = tracekit.open(path)
     assert recording.event(SWITCH)["prev_pid"].to_pylist() == [0, 5, None, 7]
     times = running_times(recording, Index(recording), nothing)

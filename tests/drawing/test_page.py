@@ -19,7 +19,7 @@ from tests.support.browser import Page, chromium, open_page
 from tests.support.sessions.hostile_texts import leaks, make_hostile
 from tests.support.sessions.live import KALLSYMS, MS, PCI, START, a_device, way_out
 from tracekit.cli import main
-from tracekit.drawing.page import fingerprint, page
+from tracekit.drawing.page import page
 
 SESSIONS = ("stock-6.12-panic-tsc", "same-boot-7.2", "stock-6.12-carveout-tsc")
 #: What a task calls itself to become part of the page.
@@ -116,13 +116,13 @@ def test_a_long_chain_fits(tmp_path: Path) -> None:
 def test_the_fingerprint_is_of_the_files(session: Callable[[str], Path], tmp_path: Path) -> None:
     path = session("same-boot-7.2")
     mine = tracekit.open(path).session
-    assert fingerprint(mine) in page(tracekit.open(path))
+    assert mine.fingerprint in page(tracekit.open(path))
     copy = shutil.copytree(path, tmp_path / "copy")
-    assert fingerprint(tracekit.open(copy).session) == fingerprint(mine)
+    assert tracekit.open(copy).session.fingerprint == mine.fingerprint
     manifest = copy / "manifest.json"
     some = next(iter(mine.manifest.files.values()))
     manifest.write_text(manifest.read_text().replace(some, "0" * len(some), 1))
-    assert fingerprint(tracekit.open(copy).session) != fingerprint(mine)
+    assert tracekit.open(copy).session.fingerprint != mine.fingerprint
 
 
 def test_it_replaces_a_file_when_it_is_whole(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 import tracekit
 from tests.support.session_trees import make_session, two_cpus
+from tests.support.sessions.loose import loosen
 from tracekit.cli import main
 from tracekit.errors import UsageError
 from tracekit.export.targets import Form, check_target
@@ -85,6 +87,56 @@ def test_a_name_that_says_something_else_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "message"),
+    [
+        (
+            "export --format trace.dat --boot 0 -o",
+            "x.dat.gz",
+            "no file that was compressed .*x.dat,",
+        ),
+        (
+            "export --format trace.dat --boot 0 -o",
+            "x.csv",
+            "is a trace.dat, not .csv: name it x.dat",
+        ),
+        ("export --format trace.dat --boot 0 -o", "-", "name a file"),
+        ("report --html", "x.svg", "is HTML, not .svg: name it x.html"),
+        ("report --html", "x.html.xz", "only as .gz or .zst"),
+        ("report --format openmetrics -o", "x.json", "is OpenMetrics, not .json: name it x.prom"),
+        ("report --format otlp -o", "x.csv", "is JSON, not .csv"),
+        ("plot -o", "x.png", "is an SVG picture, not .png: name it x.svg"),
+    ],
+)
+def test_every_command_that_writes_a_file_reads_its_name(
+    path: Path, tmp_path: Path, words: str, name: str, message: str, capsys
+) -> None:
+    command, *options = words.split()
+    out = name if name == "-" else str(tmp_path / name)
+    assert main([command, str(path), *options, out]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("report --html", "x.html"),
+        ("report --format openmetrics -o", "x.prom"),
+        ("report --format otlp -o", "x.json"),
+    ],
+)
+@pytest.mark.parametrize("suffix", UNPACK)
+def test_every_text_is_compressed_as_its_name_says(
+    path: Path, tmp_path: Path, words: str, name: str, suffix: str
+) -> None:
+    command, *options = words.split()
+    for out in (tmp_path / name, tmp_path / f"{name}{suffix}"):
+        assert main(["-q", command, str(path), *options, str(out)]) == 0
+    packed = (tmp_path / f"{name}{suffix}").read_bytes()
+    assert UNPACK[suffix](packed) == (tmp_path / name).read_bytes()
+
+
 @pytest.mark.parametrize("name", ["x", "x.csv", "x.txt", "-", "2026.11.28", "x.2"])
 def test_other_names_are_the_users_choice(name: str) -> None:
     assert check_target(Path(name), "csv") == ""
@@ -123,7 +175,7 @@ def test_a_failed_sync_is_an_error(
 
 def test_events_whose_names_collide_get_files_of_their_own(path: Path, tmp_path: Path) -> None:
     session = shutil.copytree(path, tmp_path / "session", symlinks=True)
-    events = session / "boots/0/tracefs/events"
+    events = loosen(session) / "boots/0/tracefs/events"
     recorded = sorted(tracekit.open(session).event_names)
     assert len(recorded) == 2
     for name, odd in zip(recorded, ("odd/irq@h", "odd/irq#h"), strict=True):

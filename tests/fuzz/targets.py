@@ -49,6 +49,7 @@ _ALL = (
     Target("native_symbols", native.kallsyms, native=True),
     Target("native_lines", native.text_lines, native=True),
     Target("native_programs", native.programs, native=True),
+    Target("native_perfetto", native.perfetto_events, native=True),
     Target("native_counter", native.clocks, native=True, longest=64),
     Target("region", ring.region, longest=1 << 16),
     Target("region_patches", ring.patches, longest=512, size=_patched_size),

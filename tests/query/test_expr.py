@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracekit
+from tests.support.session_trees import make_session, two_cpus
 from tracekit.errors import UsageError
 from tracekit.query.expr import (
     AllOf,
@@ -34,6 +36,8 @@ from tracekit.query.match import Names, matches, read
 from tracekit.query.scan import Hits, candidates, refine, scan
 from tracekit.query.selection import Selection
 from tracekit.recording import Recording
+from tracekit.timeline.filter import Filter
+from tracekit.timeline.when.dates import utc
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +101,7 @@ def test_an_expression_is_read_and_printed(text: str, printed: str) -> None:
         ("and", 0, "found 'and'"),
         ('x = "abc', 4, "nothing closes"),
         ("pid > abc", 6, "compares numbers; found 'abc'"),
+        ("pid > 2026-11-28", 6, "compares numbers; found '2026-11-28'"),
         ("cpu in 3", 7, "expected '('"),
         ("cpu in (1 2)", 10, "expected ',' or ')'"),
         ("cpu not 3", 8, "expected 'in' after 'cpu not'"),
@@ -125,6 +130,8 @@ def test_what_makes_no_sense_is_pointed_at(text: str, start: int, what: str) -> 
         ("zzzzzzzz = 1", 0, "no column or argument 'zzzzzzzz'"),
         ("args.prev_com = 1", 0, "did you mean prev_comm?"),
         ("cpu = one", 6, "cpu is a number; found 'one'"),
+        ("cpu = 2026-11-28", 6, "cpu is a number; found '2026-11-28'"),
+        ("ts = yesterday", 5, "ts is a time: -5ms, or a date; found 'yesterday'"),
         ("cpu ~ 1*", 0, "cpu is a number"),
         ("comm > 5", 0, "comm is a text"),
         ("comm ~ /(/", 7, "missing )"),
@@ -379,75 +386,34 @@ def test_hostile_regular_expressions_take_no_time(recording: Recording, names: N
     assert matches(recording, expr, np.arange(len(recording))).sum() < len(recording)
 
 
-# -- arithmetic and times -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "printed"),
-    [
-        ("a-b>3", "a - b > 3"),
-        ("(a + b) * 2 >= c", "(a + b) * 2 >= c"),
-        ("a - (b - c) = 0 and cpu = 1", "a - (b - c) = 0 and cpu = 1"),
-        ("len > 4*1024", "len > 4096"),
-        ("delta > 5ms - 3us", "delta > 4997000ns"),
-        ("Δ > 12.3 µs", "Δ > 12.3µs"),
-        ("ts = -0.002891", "ts >= -2891499ns and ts <= -2890500ns"),
-        ("ts >= 1.5", "ts >= 1500000000ns"),
-        ("comm = my-task", "comm = my-task"),
-        ("comm = kworker/0:1", "comm = kworker/0:1"),
-    ],
-)
-def test_arithmetic_and_times_are_read(text: str, printed: str) -> None:
-    assert str(parse(text)) == printed
-    assert str(parse(printed)) == printed
-
-
-@pytest.mark.parametrize(
-    "text", ["ts > 5", "delta = 12", "ts - 5 > 3ms", "delta > 5 - 3", "Δ in (1, 2ms)"]
-)
-def test_a_bare_number_asks_for_its_unit(names: Names, text: str) -> None:
-    with pytest.raises(QueryError, match="of which unit"):
-        read(text, names)
-
-
-def test_what_is_in_ns_by_its_name_needs_no_unit(names: Names) -> None:
-    assert str(read("ts_ns > 5 and ts = 0", names)) == "ts_ns > 5 and ts = 0"
-
-
-@pytest.mark.parametrize("text", ["comm + 1 > 2", "cpu + nothing_such > 2"])
-def test_sums_of_what_is_no_number_are_refused(names: Names, text: str) -> None:
-    with pytest.raises(QueryError):
-        read(text, names)
-
-
-def test_arithmetic_is_what_a_plain_loop_finds(
-    recording: Recording, index: Index, rows: list[dict[str, Any]], names: Names
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("row", [0, 7_000, 20_000])
+def test_a_time_may_be_a_date(
+    row: int, quoted: bool, recording: Recording, names: Names, index: Index
 ) -> None:
-    def found(text: str) -> list[int]:
-        pieces = scan(recording, read(text, names), index, Selection(len(recording)))
+    """Of each boot's own wall clock, as ``--from`` and ``--to`` take it."""
+    ns, boot = int(recording.axis.ts_ns[row]), int(recording.rows.boot[row])
+    date = utc(ns + recording.walls[boot].offset_ns)
+    assert date is not None
+    written = f'"{date.replace("T", " ")}"' if quoted else date
+    everything = Selection(len(recording))
+    for op, wanted in ((">=", Filter(since=date)), ("<=", Filter(until=date))):
+        expr = read(f"task ~ * and {Compare('ts', op, (Value(date),))}", names)
+        assert expr == read(f"task ~ * and ts {op} {written}", names) or quoted
+        found = np.flatnonzero(matches(recording, expr, np.arange(len(recording))))
+        assert found.tolist() == recording.select(wanted).tolist()
+        assert row in found
         hits = Hits()
-        for piece in pieces:
+        for piece in scan(recording, expr, index, everything):
             hits.add(piece.rows)
-        return hits.rows().tolist()  # type: ignore[no-any-return]
-
-    pids = [
-        i for i, row in enumerate(rows)
-        if isinstance(row["fields"].get("prev_pid"), int)
-        and row["fields"]["prev_pid"] - row["fields"]["next_pid"] > 20
-    ]  # fmt: skip
-    assert pids and found("prev_pid - next_pid > 20") == pids
-    ts = recording.axis.ts_ns
-    late = (np.flatnonzero(np.diff(ts) > 100_000) + 1).tolist()
-    assert late and found("delta > 100us") == late == found("Δ * 2 > 200us")
-    assert found("cpu + boot = 2 and delta / 0 > pid") == []
+        assert hits.rows().tolist() == found.tolist()
+    both = f"not (ts < {written} or ts > {written})"
+    for text in (both, f"ts = {written}", f"ts in (-3s, {written}) and not ts = -3s"):
+        hits_of = recording.select(Filter(where=text))
+        assert set(recording.axis.ts_ns[hits_of].tolist()) == {ns}
 
 
-def test_the_seconds_of_the_table_find_their_event(recording: Recording, names: Names) -> None:
-    row = len(recording) // 3
-    ns = int(recording.axis.ts_ns[row])
-    every = np.arange(len(recording))
-    for digits in (6, 9):
-        shown = f"{ns / 10**9:.{digits}f}"
-        hits = np.flatnonzero(matches(recording, read(f"ts = {shown}", names), every))
-        assert row in hits
-        assert np.abs(recording.axis.ts_ns[hits] - ns).max() <= 10 ** (9 - digits)
+def test_a_date_where_no_wall_clock_is_known(tmp_path: Path) -> None:
+    path = make_session(tmp_path, two_cpus())
+    with pytest.raises(UsageError, match="what time of day it was in boot 0 is unknown"):
+        tracekit.open(path).select(Filter(where="ts > 2026-11-28"))

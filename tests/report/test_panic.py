@@ -51,6 +51,27 @@ LOG = [
 ]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [cat:77]",
+        "watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 1",
+        "Uhhuh. NMI received for unknown reason 20 on CPU 0.",
+        "NMI: IOCK error (debug interrupt?) for reason 60 on CPU 0.",
+        "mce: [Hardware Error]: CPU 1: Machine Check Exception: 5 Bank 4: be00000000800400",
+        "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+        "rcu: INFO: rcu_sched self-detected stall on CPU",
+        "general protection fault, probably for non-canonical address",
+    ],
+)
+def test_where_the_story_begins(tmp_path: Path, words: str) -> None:
+    """At whatever the kernel says first of it, not at the panic that comes of it."""
+    log = [line(-15, "systemd[1]: started"), line(5, words), LOG[-1]]
+    (panic,) = story(tmp_path, log).panics
+    assert panic.first == words and len(panic.text) == 2
+    assert panic.reason == "Fatal exception"
+
+
 def story(
     tmp_path: Path,
     log: Sequence[str] = LOG,

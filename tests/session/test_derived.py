@@ -42,7 +42,8 @@ def test_a_second_export_is_the_first_one(exported: tuple[Path, Path], tmp_path:
     "change",
     [
         lambda s: (s / "boots/0/tracefs/saved_cmdlines").write_text("1 other\n"),
-        lambda s: (s / "boots/0/tracefs/events/test/switch/format").unlink(),
+        lambda s: (s / "boots/0/formats.json").unlink(),
+        lambda s: next((s / "formats").iterdir()).unlink(),
         lambda s: (s / "boots/0/new").write_text(""),
         lambda s: (s / "manifest.json").write_text((s / "manifest.json").read_text() + "\n"),
         lambda s: (s / "timeline.parquet").write_bytes(b"PAR1"),

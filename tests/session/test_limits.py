@@ -276,7 +276,7 @@ def test_many_files_are_as_one_large_one(made: Path, tmp_path: Path) -> None:
     bomb = zeros(31 << 20)
     for number in range(20):
         event = copy / f"boots/0/tracefs/events/test/switch{number}"
-        event.mkdir()
+        event.mkdir(parents=True)
         (event / "format.zst").write_bytes(bomb)
     code, said = run("report", copy)
     assert code == 4 and "bytes on disk" in said

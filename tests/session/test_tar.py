@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracekit.errors import SessionError
-from tracekit.session.tar import tar_members
+from tracekit.session.tar import tar_archive, tar_members
 
 file_names = st.text(
     st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=90
@@ -80,3 +80,20 @@ def test_a_size_is_octal_digits_alone(size: bytes) -> None:
     blob[124:136] = size.ljust(12, b"\0")
     with pytest.raises(SessionError, match="not a number"):
         tar_members(bytes(blob), "t", 100)
+
+
+@settings(max_examples=60)
+@given(
+    st.dictionaries(
+        st.lists(file_names, min_size=1, max_size=5).map("/".join), st.binary(max_size=1500),
+        max_size=8,
+    )
+)  # fmt: skip
+def test_new_archives_against_tarfile(files: dict[str, bytes]) -> None:
+    blob = tar_archive(files)
+    assert blob == tar_archive(dict(reversed(files.items())))
+    with tarfile.open(fileobj=io.BytesIO(blob)) as tar:
+        found = {m.name: (tar.extractfile(m) or io.BytesIO()).read() for m in tar.getmembers()}
+    assert found == {name.rstrip("/"): data for name, data in files.items()}
+    members = tar_members(blob, "t", 100)
+    assert {name: blob[at : at + size] for name, (at, size) in members.items()} == files

@@ -280,9 +280,10 @@ static int programs_sound(const struct programs *s, Py_ssize_t ntexts)
 	for (Py_ssize_t i = 0; i < s->ops; i++) {
 		const struct op *op = &s->op[i];
 		int number = op->kind == UNSIGNED || op->kind == SIGNED || op->kind == REPEATED;
-		int width = op->kind == NUMBERS ? abs(op->count) : op->size;
+		int64_t count = op->count < 0 ? -(int64_t)op->count : op->count;
+		int64_t width = op->kind == NUMBERS ? count : op->size;
 		if (op->kind < 0 || op->kind > NUMBERS || op->at < 0 || op->at > 1 << 20 ||
-		    op->size < 0 || op->size > 1 << 20 || abs(op->count) > 1 << 16 ||
+		    op->size < 0 || op->size > 1 << 20 || count > 1 << 16 ||
 		    (op->count < 0 && op->kind != NUMBERS) ||
 		    !inside(op->head, op->head_size, s->heads_size) || op->wrapped < 0 ||
 		    (op->kind == TEXT && op->at >= ntexts) ||

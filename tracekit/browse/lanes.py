@@ -27,7 +27,7 @@ from tracekit.timeline.axis import OVERLAP
 from tracekit.timeline.saved.bpf_format import is_probe
 
 __all__ = ["SWITCH", "Dark", "Lane", "Span", "dark_parts", "find_gap", "make_lanes", "nearest_row"]
-__all__ += ["lane_filter", "next_common", "next_row", "shown", "stack"]
+__all__ += ["MARKERS", "next_common", "next_row", "shown", "stack"]
 
 _Array = npt.NDArray[Any]
 _Side = Literal["left", "right"]
@@ -36,7 +36,7 @@ _PIECE = 1 << 17  # rows between two pauses
 _MOST = 2000  # spans of a level that a picture is made of
 _LEVELS = 3  # levels of a lane, for spans that overlap
 SWITCH = "sched:sched_switch"
-_MARKERS = ("ftrace:print", "ftrace:bprint", "ftrace:bputs", "ftrace:raw_data")
+MARKERS = ("ftrace:print", "ftrace:bprint", "ftrace:bputs", "ftrace:raw_data")
 _NO_ROWS: _Array = np.empty(0, np.uint32)
 
 
@@ -174,6 +174,10 @@ def make_lanes(
     every = Stretches(together(list(covered.values())))
     spans = {
         "phases": _phases(report),
+        "KHO and LUO": [
+            Span(s.start_ns, s.end_ns or s.start_ns, s.label, "step", s.boot, ", ".join(s.names))
+            for s in report.kho_steps if s.start_ns is not None
+        ],
         "devices": list(_devices(recording, report)),
         "initcalls": [
             Span(c.start_ns, c.start_ns + c.duration_ns, c.function, c.level, c.boot,
@@ -194,7 +198,7 @@ def make_lanes(
     wanted = {
         "kernel log": [n for n in recording.event_names if n.startswith("printk:")],
         "BPF probes": [n for n in recording.event_names if n in probes],
-        "markers": [n for n in recording.event_names if n in _MARKERS],
+        "markers": [n for n in recording.event_names if n in MARKERS],
     }
     for name, events in wanted.items():
         rows = _rows_of(recording, index, events)
@@ -293,17 +297,6 @@ def _losses(account: CpuReport) -> Iterator[str]:
         yield f"{'at least ' if account.lost_at_least else ''}{account.lost:,} events lost"
     if account.unreadable:
         yield f"{account.unreadable:,} pages unreadable"
-
-
-def lane_filter(lane: Lane, recording: Recording) -> str:
-    """The expression that only the events of a lane meet; '' of spans."""
-    if lane.kind == "cpu":
-        return f"cpu = {lane.name.rpartition(' ')[2]}"
-    by_name = {"kernel log": "system = printk", "BPF probes": "source = bpf"}
-    if lane.name == "markers":
-        names = [name for name in _MARKERS if name in recording.event_names]
-        return f"event in ({', '.join(names)})"
-    return by_name.get(lane.name, "")
 
 
 def dark_parts(recording: Recording, report: Report) -> list[Dark]:

@@ -44,6 +44,8 @@ _COMMANDS = {
     "report": "Where did the blackout go, and is the record complete?",
     "blame": "What took how long: devices, initcalls, units, the slowest first.",
     "critical-chain": "What the blackout waited for, link by link, with evidence.",
+    "compare": "Two handovers, or two sets of them, beside each other: what differs.",
+    "check": "Hold sessions against a budget: exit code 1 where it is not held.",
     "plot": "Draw what ran when as an SVG picture.",
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "stats": "Count, total, p99 and worst instance of a selection, by what you say.",
@@ -61,6 +63,8 @@ _COMMANDS = {
 _MODULES = {
     "blame": "answers.blame",
     "calls": "analysis.calls",
+    "check": "runs.check",
+    "compare": "runs.compare",
     "critical-chain": "answers.critical_chain",
     "import": "doors.import_session",
     "kho": "answers.kho",

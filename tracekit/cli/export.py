@@ -165,12 +165,10 @@ def _trace_dat(session: str, output: Path, filters: dict[str, Any]) -> None:
             "--format trace.dat writes sub-buffers whole, as the kernel filled them: of the "
             "filters it takes only --boot"
         )
-    if str(output) == "-":
-        raise UsageError(
-            "-o -: a trace.dat needs a file, trace-cmd reads it out of order: name one"
-        )
+    from tracekit.export.targets import check_target
     from tracekit.export.trace_dat import pages_of, write_trace_dat
 
+    check_target(output, "trace.dat")
     recording = tracekit.open(session)
     boot = _one_boot(recording, filters["boot"])
     with progress(f"writing {output.name}", pages_of(recording, boot.index)) as advance:

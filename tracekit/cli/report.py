@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -35,10 +34,14 @@ def print_report(session: str, as_json: bool) -> None:
 def _write_page(session: str, target: Path) -> None:
     from tracekit.drawing.page import page
     from tracekit.export.files import write_text
+    from tracekit.export.targets import check_target
 
+    check_target(target, "html")  # before anything is decoded
     with working("decoding"):
         text = page(tracekit.open(session))
-    write_text(text, target)
+    write_text(text, target, "html")
+    if str(target) == "-":
+        return
     say(f"wrote {target}: {len(text.encode()):,} bytes")
 
 
@@ -53,7 +56,6 @@ def _form(session: str, form: str) -> str:
         from tracekit.report.forms.openmetrics import openmetrics
 
         return openmetrics(report)
-    from tracekit.drawing.page import fingerprint
     from tracekit.report.critical.blame import blame
     from tracekit.report.forms.otlp import WallTime, otlp
 
@@ -63,7 +65,7 @@ def _form(session: str, form: str) -> str:
         say("no wall clock of this session is known: the spans count from 1970")
     when = WallTime(wall.offset_ns, wall.error_ns, wall.basis) if wall is not None else None
     made_by = recording.session.manifest.tool_version
-    return otlp(report, blame(recording, report), fingerprint(recording.session), when, made_by)
+    return otlp(report, blame(recording, report), recording.session.fingerprint, when, made_by)
 
 
 def _make_readable(folder: Path) -> None:
@@ -78,15 +80,19 @@ def _make_readable(folder: Path) -> None:
 
 
 def _write_form(session: str, form: str, output: Path | None) -> None:
-    text = _form(session, form)
-    if output is None or str(output) == "-":
-        sys.stdout.buffer.write(text.encode())
-        return
     from tracekit.export.files import write_text
+    from tracekit.export.targets import Form, check_target
 
+    output = output or Path("-")
+    kind: Form = "openmetrics" if form == "openmetrics" else "json"
+    check_target(output, kind)  # before anything is decoded
+    text = _form(session, form)
+    if str(output) == "-":
+        write_text(text, output, kind)
+        return
     if form == "openmetrics":
         _make_readable(output.parent)
-    write_text(text, output)
+    write_text(text, output, kind)
     if form == "openmetrics" and output.is_file():
         output.chmod(0o644)  # node_exporter runs as another user
     say(f"wrote {output}: {len(text.encode()):,} bytes")

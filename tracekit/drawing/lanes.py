@@ -33,7 +33,7 @@ _LIMIT = 1 << 53  # what a number of JavaScript holds exactly
 _MARGIN = 0.12  # of a view, on either side of what it shows
 _END_NS = 10_000_000  # of a session without a jump
 _HEAD, _LANE, _NAMES = 34, 24, 84
-_FACED = ("phases", "devices", "initcalls", "units")
+_FACED = ("phases", "KHO and LUO", "devices", "initcalls", "units")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,9 @@ from tracekit.report.critical.blame import Blamed, blame
 from tracekit.report.critical.chain import critical_chains
 from tracekit.report.critical.links import Chain
 from tracekit.report.make import HandoverReport, Report
-from tracekit.session import Session
 from tracekit.text import measured, on_one_line
 
-__all__ = ["fingerprint", "page"]
+__all__ = ["page"]
 
 _LARGEST = 1_900_000  # bytes of a page
 #: (turns and events of the lanes, rows of a list, handovers), until the page is small enough
@@ -48,14 +47,6 @@ _LEGEND = (
     "Drag to move, double-click or Ctrl and wheel to zoom, keys w a s d. Blank on a CPU is idle; "
     "grey is not recorded or not in this file, red is lost. The strokes below a lane are events."
 )
-
-
-def fingerprint(session: Session) -> str:
-    """sha256 over the names and checksums of the session's files: which recording this is."""
-    digest = hashlib.sha256()
-    for name, checksum in sorted(session.manifest.files.items()):
-        digest.update(f"{name}\0{checksum}\n".encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
 
 
 def _allowed(text: str) -> str:
@@ -184,7 +175,7 @@ def _body(
     name = Path(report.session).name
     foot = tag("footer", tag("p", f"session {name}, recorded with tracekit "
                              f"{recording.session.manifest.tool_version}"),
-               tag("p", f"fingerprint sha256:{fingerprint(recording.session)}"))  # fmt: skip
+               tag("p", f"fingerprint sha256:{recording.session.fingerprint}"))  # fmt: skip
     return title, joined([head, tag("main", main), foot])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tracekit.drawing.axis import Scale, ruler
@@ -48,12 +49,12 @@ class _Panel:
     left_out: int
 
 
-def _phase_row(phase: Phase, h: HandoverReport, place: int) -> _Row:
+def _phase_row(report: Report, phase: Phase, h: HandoverReport, place: int) -> _Row:
     start = phase.start_ns or 0
     label = f"{phase.name} ({duration(phase.duration_ns)})"
     style = f"phase {phase_class(phase, h, place)}"
     return _Row(start, start + (phase.duration_ns or 0), label, style,
-                phase_title(phase, h.jump_ns or 0))  # fmt: skip
+                phase_title(report, phase, h.jump_ns or 0))  # fmt: skip
 
 
 def _thing_row(one: Blamed, end_ns: int, zero_ns: int) -> _Row:
@@ -68,8 +69,9 @@ def _thing_row(one: Blamed, end_ns: int, zero_ns: int) -> _Row:
 
 
 def _panel(
-    title: str, h: HandoverReport, phases: Sequence[Phase], things: Sequence[Blamed], every: bool
-) -> _Panel | None:
+    report: Report, title: str, h: HandoverReport, phases: Sequence[Phase],
+    things: Sequence[Blamed], every: bool,
+) -> _Panel | None:  # fmt: skip
     """A panel of phases and the slowest things that began in them; None where there is nothing."""
     if not phases:
         return None
@@ -78,7 +80,7 @@ def _panel(
     inside = [t for t in things if t.start_ns is not None and start <= t.start_ns <= end]
     most = _MOST_EVER if every else _MOST
     drawn = sorted(inside, key=lambda t: (t.finished, -(t.duration_ns or 0)))[:most]
-    rows = [_phase_row(p, h, place) for place, p in enumerate(phases)]
+    rows = [_phase_row(report, p, h, place) for place, p in enumerate(phases)]
     rows += [_thing_row(t, end, h.jump_ns or 0) for t in drawn]
     rows.sort(key=lambda r: (r.start_ns, "phase" not in r.style))
     last = max([end, *(r.end_ns for r in rows)])
@@ -101,9 +103,10 @@ def _panels(
     leaving = [t for t in things if t.boot == h.old]
     arriving = [t for t in things if t.boot == h.new and t.kind != "unit"]
     units = [t for t in things if t.boot == h.new and t.kind == "unit"]
-    yield _panel(f"Linux {releases[h.old]} (boot {h.old}) leaves", h, old, leaving, every)
-    yield _panel(f"Linux {releases[h.new]} (boot {h.new}) arrives", h, new, arriving, every)
-    yield _panel(f"User space of boot {h.new}", h, later, units, every)
+    made = partial(_panel, report)
+    yield made(f"Linux {releases[h.old]} (boot {h.old}) leaves", h, old, leaving, every)
+    yield made(f"Linux {releases[h.new]} (boot {h.new}) arrives", h, new, arriving, every)
+    yield made(f"User space of boot {h.new}", h, later, units, every)
 
 
 def _row(row: _Row, scale: Scale, y: float) -> Markup:

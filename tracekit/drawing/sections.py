@@ -9,6 +9,7 @@ from tracekit.drawing.story import phase_class
 from tracekit.drawing.tables import bar, folded, section, table
 from tracekit.report.canary import canary_lines
 from tracekit.report.critical.blame import Blamed
+from tracekit.report.jump.kho_steps import steps_in
 from tracekit.report.make import BootReport, CpuReport, Report
 from tracekit.report.unfinished import CpuUnfinished
 from tracekit.text import count_lost, duration, error_bound, measured, on_one_line
@@ -43,6 +44,9 @@ def phases(report: Report, number: int) -> Markup:
         share = None if p.duration_ns is None else p.duration_ns / longest
         rows.append([str(p.boot), name, begins, duration(p.duration_ns),
                      bar(share, phase_class(p, h, place))])  # fmt: skip
+        for step in steps_in(report.kho_steps, p):
+            begins = duration(None if step.start_ns is None else step.start_ns - (h.jump_ns or 0))
+            rows.append(["~", "", f"· {step.label}", begins, duration(step.took_ns), EMPTY])
     listed = tag("ol", *(tag("li", _cut(note)) for note in notes), class_="notes")
     made = table(("boot", "phase", "starts", "takes", ""), rows, "ntnnt")
     return joined([made, listed if notes else EMPTY])

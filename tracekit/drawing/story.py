@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tracekit.drawing.axis import Scale, fits, ruler
 from tracekit.drawing.markup import EMPTY, Markup, joined, tag
+from tracekit.report.jump.kho_steps import steps_in
 from tracekit.report.make import HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase
 from tracekit.text import duration
@@ -54,15 +55,18 @@ def phase_class(phase: Phase, h: HandoverReport, place: int = 0) -> str:
     return f"{'old' if phase.boot == h.old else 'new'}{' alt' if place % 2 else ''}"
 
 
-def phase_title(phase: Phase, zero_ns: int) -> Markup:
-    """What the pointer tells of a phase: when, how long, what it is."""
+def phase_title(report: Report, phase: Phase, zero_ns: int) -> Markup:
+    """What the pointer tells of a phase: when, how long, what it is, and the steps in it."""
     begins = duration(None if phase.start_ns is None else phase.start_ns - zero_ns)
     means = MEANING.get(phase.name.partition(":")[0], "")
     lines = [f"{phase.name}: {duration(phase.duration_ns)}, from {begins}", means, phase.note]
+    lines += [f"{s.label}: {duration(s.took_ns)}" for s in steps_in(report.kho_steps, phase)]
     return tag("title", "\n".join(line for line in lines if line))
 
 
-def _boxes(phases: Sequence[Phase], h: HandoverReport, scale: Scale, y: float) -> Iterator[Markup]:
+def _boxes(
+    report: Report, phases: Sequence[Phase], h: HandoverReport, scale: Scale, y: float
+) -> Iterator[Markup]:
     """The phases as one bar."""
     zero = h.jump_ns or 0
     for place, phase in enumerate(phases):
@@ -78,7 +82,7 @@ def _boxes(phases: Sequence[Phase], h: HandoverReport, scale: Scale, y: float) -
             label = tag("text", name, x=x + 5, y=y + 19, class_="in")
             if fits(took, wide):
                 label = joined([label, tag("text", took, x=x + 5, y=y + 34, class_="in faint")])
-        yield tag("g", phase_title(phase, zero), box, label)
+        yield tag("g", phase_title(report, phase, zero), box, label)
 
 
 def _parts(phases: Sequence[Phase], h: HandoverReport) -> list[_Part]:
@@ -106,7 +110,7 @@ def story(report: Report, number: int) -> Markup:
     whole = Scale(start, max(end, start + 1), _LEFT, WIDTH - 2 * _LEFT)
     zero, top = h.jump_ns or 0, 24
     bottom = top + _BAR
-    parts = [ruler(whole, top, bottom + 4, zero), *_boxes(phases, h, whole, top)]
+    parts = [ruler(whole, top, bottom + 4, zero), *_boxes(report, phases, h, whole, top)]
     height = bottom + 10
     small = [p for p in _parts(phases, h)
              if (p.end_ns - p.start_ns) < _SHARE * (end - start)]  # fmt: skip
@@ -120,7 +124,7 @@ def story(report: Report, number: int) -> Markup:
             title = f"{part.name}: {duration(part.end_ns - part.start_ns)}"
             parts.append(tag("text", title, x=wide.left, y=y - 26, class_="head"))
             parts.append(ruler(wide, y, y + _BAR + 4, zero))
-            parts += _boxes(part.phases, h, wide, y)
+            parts += _boxes(report, part.phases, h, wide, y)
         height = y + _BAR + 10
     label = f"The blackout of the handover from boot {h.old} to boot {h.new}"
     return tag("svg", *parts, xmlns="http://www.w3.org/2000/svg", class_="picture", role="img",

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from tracekit.errors import SourceError
 from tracekit.export.cells import as_cells
-from tracekit.export.targets import check_target, opened_target, replaced_file
+from tracekit.export.targets import Form, check_target, opened_target, replaced_file
 from tracekit.recording import Recording
 from tracekit.session.parts import sweep
 from tracekit.text import printable
@@ -157,10 +157,10 @@ def write_rows(rows: Sequence[Mapping[str, object]], target: Path, *, parquet: b
     return len(table)
 
 
-def write_text(text: str, target: Path) -> None:
-    """Write a text file, as all of these are written."""
-    with replaced_file(target) as part:
-        part.write(text.encode("utf-8"))
+def write_text(text: str, target: Path, form: Form) -> None:
+    """Write a text file, as all of these are written: compressed if it is named so."""
+    with opened_target(target, form) as out:
+        out.write(text.encode("utf-8"))
 
 
 def _file_name(event: str) -> str:

@@ -17,47 +17,66 @@ from tracekit.session.parts import replacing
 
 __all__ = ["Form", "check_target", "opened_target", "replaced_file"]
 
-Form = Literal["csv", "json", "parquet", "perfetto", "table"]
+Form = Literal[
+    "csv", "html", "json", "junit", "openmetrics", "parquet", "perfetto", "svg", "table",
+    "trace.dat",
+]  # fmt: skip
 _COMPRESSED = (".gz", ".zst")
 _OTHERS = frozenset({
     ".7z", ".br", ".bz2", ".lz", ".lz4", ".lzma", ".lzo", ".rar", ".s2", ".snappy", ".sz", ".tar",
     ".tbz", ".tbz2", ".tgz", ".txz", ".tzst", ".xz", ".z", ".zip", ".zstd",
 })  # fmt: skip
 _SPREADSHEETS = frozenset({".numbers", ".ods", ".xls", ".xlsb", ".xlsm", ".xlsx"})
+_ARROW = frozenset({".parquet", ".pq", ".arrow", ".feather"})
+_LINES = frozenset({".json", ".jsonl"})
+_CELLS = frozenset({".csv", ".tsv"})
+_DRAWN = frozenset({".svg", ".html", ".htm", ".png", ".jpg", ".pdf"})
+_TRACES = frozenset({".pftrace", ".dat"})
+#: The endings that say that something else is in the file.
 _MEANT: dict[Form, frozenset[str]] = {
-    "json": frozenset({".parquet", ".pq", ".arrow", ".feather", ".csv", ".tsv", ".svg"}),
-    "table": frozenset(
-        {".parquet", ".pq", ".arrow", ".feather", ".csv", ".tsv", ".json", ".jsonl"}
-    ),
-    "csv": frozenset({".parquet", ".pq", ".arrow", ".feather", ".json", ".jsonl", ".svg"}),
-    "perfetto": frozenset({".csv", ".tsv", ".parquet", ".arrow", ".jsonl", ".svg", ".dat"}),
-    "parquet": frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".arrow", ".feather", ".svg"}),
+    "csv": _ARROW | _LINES | _DRAWN,
+    "html": _ARROW | _LINES | _CELLS | _TRACES | _DRAWN - {".html", ".htm"},
+    "json": _ARROW | _CELLS | _DRAWN,
+    "junit": _ARROW | _LINES | _CELLS | _TRACES | _DRAWN,
+    "openmetrics": _ARROW | _LINES | _CELLS | _TRACES | _DRAWN,
+    "parquet": _LINES | _CELLS | _DRAWN | {".txt", ".arrow", ".feather"},
+    "perfetto": _ARROW | _LINES - {".json"} | _CELLS | _DRAWN | {".dat"},
+    "svg": _ARROW | _LINES | _CELLS | _TRACES | _DRAWN - {".svg"},
+    "table": _ARROW | _LINES | _CELLS,
+    "trace.dat": _ARROW | _LINES | _CELLS | _DRAWN | {".pftrace"},
 }
 _NAMES: dict[Form, str] = {
-    "csv": "CSV", "json": "JSON", "parquet": "Parquet", "perfetto": "a Perfetto trace",
-    "table": "text",
+    "csv": "CSV", "html": "HTML", "json": "JSON", "junit": "JUnit XML",
+    "openmetrics": "OpenMetrics", "parquet": "Parquet", "perfetto": "a Perfetto trace",
+    "svg": "an SVG picture", "table": "text", "trace.dat": "a trace.dat",
 }  # fmt: skip
 _ENDINGS: dict[Form, str] = {
-    "csv": "csv", "json": "json", "parquet": "parquet", "perfetto": "pftrace", "table": "txt",
+    "csv": "csv", "html": "html", "json": "json", "junit": "xml", "openmetrics": "prom",
+    "parquet": "parquet", "perfetto": "pftrace", "svg": "svg", "table": "txt", "trace.dat": "dat",
 }  # fmt: skip
+#: Forms whose readers unpack no file, and what to know of it.
+_PLAIN: dict[Form, str] = {
+    "parquet": "Parquet is compressed inside (zstd)",
+    "trace.dat": "trace-cmd reads no file that was compressed as a whole",
+}
 
 
 def check_target(target: Path, form: Form) -> str:
     """How the file is to be compressed: ``.gz``, ``.zst`` or ''.
 
     Raises :class:`~tracekit.errors.UsageError` for a name that says something else than what the
-    file would hold, and for Parquet on standard output.
+    file would hold, and for Parquet and trace.dat on standard output.
     """
     if str(target) == "-":
         if form == "parquet":
             raise UsageError("-o -: Parquet needs a file, it is not written in order: name one")
+        if form == "trace.dat":
+            raise UsageError("-o -: trace-cmd reads a trace.dat out of order: name a file")
         return ""
     name = PurePath(target.name)
     last = name.suffix.lower()
-    if form == "parquet" and last in (*_COMPRESSED, *_OTHERS):
-        raise UsageError(
-            f"{target}: Parquet is compressed inside (zstd): name it {name.stem}, without {last}"
-        )
+    if form in _PLAIN and last in (*_COMPRESSED, *_OTHERS):
+        raise UsageError(f"{target}: {_PLAIN[form]}: name it {name.stem}, without {last}")
     if form == "perfetto" and last == ".zst":
         raise UsageError(f"{target}: Perfetto reads .gz, not .zst: name it {name.stem}.gz")
     if last in _OTHERS:

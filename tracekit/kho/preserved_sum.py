@@ -12,7 +12,7 @@ from typing import Any
 
 from tracekit.kho.preserved import Leaf
 
-__all__ = ["Density", "PreservedMap", "preserved_from_dict", "sum_map"]
+__all__ = ["Density", "PreservedMap", "Range", "preserved_from_dict", "sum_map"]
 
 _MOST_RANGES = 1 << 16  # kept; what is more is counted only
 _MOST_CELLS = 1 << 13

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +15,7 @@ from tracekit.lab.kernels import Kernel
 from tracekit.lab.modules import ORDER
 from tracekit.lab.newc import Member, newc
 from tracekit.lab.store import cached, digest
-from tracekit.lab.tools import ENVIRONMENT, Say, kill, need, run, tail
+from tracekit.lab.tools import Say, need, run
 
 __all__ = ["data_disk", "initramfs", "root_image", "root_image_path"]
 
@@ -62,38 +61,16 @@ def root_image(lab: Path, say: Say) -> Path:
 
 
 def _bootstrap(tools: dict[str, str], path: Path, say: Say) -> None:
-    bootstrap = [
-        tools["mmdebstrap"], "--variant=minbase", "--format=tar",
-        f"--include={','.join(_PACKAGES)}", _SUITE, "-",
-    ]  # fmt: skip
-    talk: list[str] = []
-    with subprocess.Popen(
-        bootstrap, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, start_new_session=True,
-    ) as source, subprocess.Popen(
-        [tools["sqfstar"], *_SQUASHFS, path], env=ENVIRONMENT, stdin=source.stdout,
-        stdout=subprocess.DEVNULL, stderr=source.stderr and subprocess.STDOUT,
-        start_new_session=True,
-    ) as image:  # fmt: skip
-        try:
-            assert source.stdout is not None
-            assert source.stderr is not None
-            source.stdout.close()  # so that mmdebstrap notices when sqfstar ends
-            for raw in source.stderr:
-                talk.append(raw.decode(errors="replace").rstrip())
-                if talk[-1].startswith("I: "):
-                    say(f"  {talk[-1].removeprefix('I: ')}")
-            source.wait()
-            image.wait()
-        except BaseException:
-            kill(source)
-            kill(image)
-            raise
-    if source.returncode or image.returncode:
-        raise LabError(
-            f"the root image could not be made (mmdebstrap {source.returncode}, sqfstar"
-            f" {image.returncode})\nmmdebstrap's last lines:\n{tail(talk)}"
-        )
+    # By way of a file: sqfstar ends at the archive's end mark, and what pads it breaks a pipe.
+    tree = path.with_suffix(".tar")
+    bootstrap = [tools["mmdebstrap"], "--variant=minbase", "--format=tar"]
+
+    def tell(line: str) -> None:
+        if line.startswith("I: "):
+            say(f"  {line.removeprefix('I: ')}")
+
+    run([*bootstrap, f"--include={','.join(_PACKAGES)}", _SUITE, tree], line=tell)
+    run([tools["sqfstar"], *_SQUASHFS, path], source=tree)
 
 
 def _shipped(name: str) -> bytes:

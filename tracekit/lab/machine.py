@@ -64,7 +64,8 @@ class Plan:
     ``restarts``: a reset of the machine boots it again; else it ends the run. ``panics``: how
     often a script makes its kernel panic. ``disk``: a disk to boot from, through the firmware and
     a boot loader, instead of from ``kernel`` and ``cmdline``. ``gdb``:
-    a socket on which QEMU is to serve gdb's remote protocol.
+    a socket on which QEMU is to serve gdb's remote protocol, ``qmp``: one for its own protocol.
+    ``devices``: more of QEMU's devices, as its ``-device`` takes them; an IOMMU, for instance.
     """
 
     kernel: str
@@ -79,6 +80,8 @@ class Plan:
     panics: int = 0
     disk: Path | None = None
     gdb: Path | None = None
+    qmp: Path | None = None
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,10 @@ def prepare(plan: Plan, place: Path, scripts: dict[str, str]) -> list[str]:
         plan.disk or Direct(there[0].image, initrd, plan.cmdline),
         Disks(root, data, results),
         cpus=plan.cpus, memory=plan.memory, kvm=kvm_works(lab, there[0]), restarts=plan.restarts,
+        devices=plan.devices,
     )  # fmt: skip
     served = ["-gdb", f"unix:{plan.gdb},server=on,wait=off"] if plan.gdb else []
+    served += ["-qmp", f"unix:{plan.qmp},server=on,wait=off"] if plan.qmp else []
     return guarded([*argv, *served])
 
 

@@ -19,7 +19,7 @@ __all__ = ["ORDER", "SELECTION", "take_modules"]
 
 #: What ``guest/init`` mounts, and QEMU's devices of every guest.
 _FIRST = ("virtio_pci", "virtio_blk", "virtio_rng", "squashfs", "ext4", "overlay", "loop")
-#: For modprobe in the guest: other carriers (ramoops, pmem), watchdogs, what systemd wants.
+#: For modprobe in the guest: other carriers (ramoops, pmem), watchdogs, what systemd wants, VFIO.
 _MORE = (
     "autofs4",
     "dax_pmem",
@@ -30,6 +30,8 @@ _MORE = (
     "nd_pmem",
     "ramoops",
     "softdog",
+    "vfio_iommu_type1",
+    "vfio_pci",
     "virtio_net",
     "virtio_pmem",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,12 +51,14 @@ def qemu_argv(
     memory: int = 2048,
     kvm: bool = False,
     restarts: bool = False,
+    devices: Sequence[str] = (),
 ) -> list[str]:
     """QEMU's arguments, but for the console; ``memory`` in MiB.
 
     ``boot`` is a kernel, or a disk that the firmware boots from, which comes after the other ones.
+    ``devices`` come first: an IOMMU must be there before what is behind it.
     """
-    drives = []
+    drives = [word for device in devices for word in ("-device", device)]
     if disks is not None:
         drives += _drive("root", disks.root, "readonly=on")
         drives += _drive("data", disks.data, "cache=unsafe")

@@ -91,14 +91,17 @@ def run(
     *,
     cwd: Path | None = None,
     line: Say | None = None,
+    source: Path = Path(os.devnull),
 ) -> list[str]:
     """Run a tool to its end and return the lines it printed; ``line`` sees each as it comes.
+
+    It reads ``source``.
 
     Raises :class:`~tracekit.errors.LabError`, which ends with the tool's last lines.
     """
     output: list[str] = []
-    with subprocess.Popen(
-        argv, cwd=cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    with source.open("rb") as stdin, subprocess.Popen(
+        argv, cwd=cwd, env=ENVIRONMENT, stdin=stdin, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
     ) as process:  # fmt: skip
         try:

@@ -21,6 +21,7 @@ from tracekit.query.expr import (
     calculations,
     column_of,
     comparisons,
+    is_date,
     parse,
 )
 from tracekit.query.sums import Sum, bare_beside_times, names_in
@@ -117,8 +118,9 @@ def _check_column(compare: Compare, column: str, text: str) -> None:
             problem = f"{compare.op} compares texts, and {compare.name} is a number: use = or in"
             raise QueryError(text, compare.start, end, problem)
         for value in compare.values:
-            if value.number is None:
-                problem = f"{compare.name} is a number; found {value.text!r}"
+            if value.number is None and not is_date(compare.name, value):
+                what = "a time: -5ms, or a date" if column == "ts" else "a number"
+                problem = f"{compare.name} is {what}; found {value.text!r}"
                 raise QueryError(text, value.start, value.end, problem)
             if _is_time(compare.name) and value.number and _is_bare(value):
                 _ask_unit(compare.name, value.text, value.start, text)

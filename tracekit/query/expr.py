@@ -13,7 +13,8 @@ add and multiply: ``bytes_alloc - bytes_req > 64`` (:mod:`.sums`). A number with
 without a unit, compared with a time, is in seconds: what the table of events shows. ``~`` compares
 with a glob, or with a ``/regular expression/``. A ``TEXT`` alone is searched in the task's name,
 the event and the rendered arguments, ignoring case. A comparison with an argument that an event
-does not have is false, ``!=`` too. :mod:`.match` evaluates.
+does not have is false, ``!=`` too. ``ts`` is compared with a time from the jump, or with a date:
+``ts >= 2026-11-28T20:38:25Z``. :mod:`.match` evaluates.
 """
 
 from __future__ import annotations
@@ -41,16 +42,18 @@ from tracekit.query.parts import (
     calculations,
     column_of,
     comparisons,
+    is_date,
     joined,
     parse_number,
     terms,
 )
 from tracekit.query.sums import Calc, Number, Sum
+from tracekit.timeline.when.dates import parse_date
 
 __all__ = [
     "ARGUMENT", "COLUMNS", "NUMBERS", "TIMES", "AllOf", "AnyOf", "Calc", "Compare", "Contains",
-    "Expr", "Not", "QueryError", "Value", "calculations", "column_of", "comparisons", "joined",
-    "parse", "parse_number", "terms",
+    "Expr", "Not", "QueryError", "Value", "calculations", "column_of", "comparisons",
+    "is_date", "joined", "parse", "parse_number", "terms",
 ]  # fmt: skip
 
 _LONGEST = 10_000  # characters of an expression
@@ -154,6 +157,9 @@ class _Parser:
             return None
         spaced = not isinstance(left, Sum) and m[0][0] not in "<>"  # a word may hold a sign
         begin = _after_space(self._text, m.end())
+        word = VALUE.match(self._text, begin)
+        if word is not None and parse_date(word[0]) is not None:
+            return None  # 2026-11-28 is no difference
         if (behind := sums.read(self._text, begin, parse_number, spaced=spaced)) is None:
             return None
         right, end = behind
@@ -176,7 +182,7 @@ class _Parser:
             if column_of(name) in TIMES and (timed := self._time(name, op, start)) is not None:
                 return timed
             value = self._value(glob="~" in op)
-            if op[0] in "<>" and value.number is None:
+            if op[0] in "<>" and value.number is None and not is_date(name, value):
                 self._fail(f"{op} compares numbers; found {value.text!r}", value.start, value.end)
             return Compare(name, op, (value,), start)
         negated = self._keyword("not")

@@ -35,11 +35,13 @@ from tracekit.query.expr import (
     Not,
     Value,
     column_of,
+    is_date,
 )
 from tracekit.query.sums import Sum, names_in
 from tracekit.timeline.checks import check_below
 from tracekit.timeline.events import Events
 from tracekit.timeline.saved.bpf_format import source_of
+from tracekit.timeline.when.moments import on_axis
 
 __all__ = ["Matcher", "Names", "argument_names", "check", "matches", "read", "sought"]
 __all__ += ["wanted_events"]
@@ -133,12 +135,42 @@ class Matcher:
                 return (number_mask(compare, since) ^ negated) & known
 
             return run
-        values = (
-            self._events.axis.ts_ns
-            if column == "ts"
-            else getattr(columns, "ts_raw" if column == "raw" else column)
-        )
+        if column == "ts":
+            return self._times(compare, negated)
+        values = getattr(columns, "ts_raw" if column == "raw" else column)
         return lambda rows: number_mask(compare, values[rows]) ^ negated
+
+    def _times(self, compare: Compare, negated: bool) -> Callable[[_Rows], _Array]:
+        """Times from the jump, and dates: those are another time in each boot."""
+        events = self._events
+        values, boots = events.axis.ts_ns, events.rows.boot
+        if not any(is_date(compare.name, value) for value in compare.values):
+            return lambda rows: number_mask(compare, values[rows]) ^ negated
+        by_boot = {boot.index: self._dated(compare, boot.index) for boot in events.boots}
+
+        def run(rows: _Rows) -> _Array:
+            mask, mine, times = np.zeros(_size(rows), bool), boots[rows], values[rows]
+            for boot, dated in by_boot.items():
+                where = mine == boot
+                mask[where] = number_mask(dated, times[where])
+            return mask ^ negated
+
+        return run
+
+    def _dated(self, compare: Compare, boot: int) -> Compare:
+        """The comparison with its dates as times of one boot.
+
+        Raises :class:`~tracekit.errors.UsageError` where a boot's wall clock is not known.
+        """
+        events = self._events
+        values = []
+        for value in compare.values:
+            ns = value.number
+            if is_date(compare.name, value):
+                limits = on_axis(value.text, events.axis, events.boots, events.walls)
+                ns = int(limits if isinstance(limits, int) else limits[boot])
+            values.append(replace(value, number=ns))
+        return replace(compare, values=tuple(values))
 
     def _of_kind(self, wanted: _Array) -> _Test:
         return _Test(_TABLE, self._kinds(wanted))

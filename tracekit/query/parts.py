@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from tracekit.query.sums import Calc
 from tracekit.timeline.filter import parse_time
+from tracekit.timeline.when.dates import parse_date
 
 __all__ = [
     "ARGUMENT", "COLUMNS", "KEYWORDS", "NUMBERS", "TIMES", "VALUE", "WORD", "AllOf", "AnyOf",
     "Compare", "Contains", "Expr", "Not", "Value", "calculations", "column_of", "comparisons",
-    "joined", "parse_number", "terms",
+    "is_date", "joined", "parse_number", "terms",
 ]  # fmt: skip
 
 #: The columns; ``_ALIASES`` has other names for some.
@@ -142,6 +143,12 @@ def column_of(name: str) -> str | None:
     """The column that ``name`` or an alias means; None if it can only be an argument."""
     name = _ALIASES.get(name, name)
     return name if name in COLUMNS else None
+
+
+def is_date(name: str, value: Value) -> bool:
+    """Whether a value that is no number is a date, and ``name`` the column of times."""
+    timed = column_of(name) == "ts" and not value.is_regex
+    return timed and value.number is None and parse_date(value.text) is not None
 
 
 def terms(expr: Expr) -> tuple[Expr, ...]:

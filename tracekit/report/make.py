@@ -362,6 +362,7 @@ def make_report(events: Events) -> Report:
         for change in control_changes(events, boot, timed=axis.timed(boot.index))
     ]
     handovers = tuple(_handover_report(events, h, starters[h.new]) for h in jumps)
+    phases = tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases)
     gaps = {h.old: h.gap_ns for h in handovers}
     canaries = [canary_report(boot, gaps.get(boot.index), devices) for boot in events.boots]
     at_jump = events.boots[-2:][0].index if events.boots else 0
@@ -380,7 +381,7 @@ def make_report(events: Events) -> Report:
         boots=tuple(boots),
         handovers=handovers,
         ending=end,
-        phases=tuple(replace(p, handover=n) for n, h in enumerate(jumps) for p in h.phases),
+        phases=phases,
         initcalls=tuple(
             sorted((c for h in jumps for c in h.initcalls), key=lambda c: -c.duration_ns)
         ),
@@ -392,7 +393,7 @@ def make_report(events: Events) -> Report:
         diagnostics=diagnostics,
         canaries=tuple(canary for canary in canaries if canary is not None),
         handed_over=arrivals,
-        kho_steps=tuple(step for boot in events.boots for step in kho_steps(events, boot)),
+        kho_steps=kho_steps(events, phases),
         left_running=left,
         times=boot_times(axis, events.boots, events.rows),
         panics=panic_reports(events, begun),

@@ -25,11 +25,14 @@ _APART_NS = 60 * 10**9  # alarms further apart than this are not of one story
 _MOST_LINES = 400
 _MOST_KINDS = 6
 _LINE = re.compile(r"(?:<\d+>)?\[ *(\d{1,10})\.(\d{6})\](?:\[ *[TC]\d+\])? ?(.*)")
-#: The first words of what ends in a panic: die(), panic(), watchdogs, page_fault_oops() and so on.
+#: The first words of what ends in a panic: die(), panic(), watchdogs, page_fault_oops(), NMIs
+#: (arch/x86/kernel/nmi.c), machine checks, stalls of RCU and so on.
 _ALARM = re.compile(
     rf"BUG: |kernel BUG at |Oops|{PANICKED}|[Gg]eneral protection fault|.*hard LOCKUP"
     r"|Unable to handle kernel |double fault: |stack segment: |invalid opcode: "
     r"|INFO: task .* blocked for more than|Internal error: |Unhandled fault: "
+    r"|watchdog: BUG: |Uhhuh\. NMI received|NMI: |mce: \[Hardware Error\]"
+    r"|rcu: INFO: rcu_\w+ (?:self-)?detected"
 )
 
 

@@ -6,7 +6,7 @@ marks has a phase all the same, which says so; its time is part of the phase bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tracekit.errors import Diagnostic
@@ -14,7 +14,7 @@ from tracekit.report.initcalls import Initcall
 from tracekit.report.observations import Entering, Instant, Leaving
 from tracekit.report.ways import KEXEC, SOME, Down, Way
 
-__all__ = ["MEANING", "Handover", "Phase", "handover_between"]
+__all__ = ["MEANING", "Handover", "Phase", "handover_between", "phase_at"]
 
 #: What happens in a phase, by its name up to a colon.
 MEANING: Mapping[str, str] = {
@@ -60,6 +60,15 @@ class Phase:
     note: str = ""
     in_blackout: bool = True
     handover: int = 0
+
+
+def phase_at(phases: Iterable[Phase], ns: int) -> Phase | None:
+    """The shortest of one boot's phases that an instant lies in."""
+    hits = [
+        p for p in phases
+        if p.start_ns is not None and p.start_ns <= ns < p.start_ns + (p.duration_ns or 0)
+    ]  # fmt: skip
+    return min(hits, key=lambda p: p.duration_ns or 0, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def _files(directory: Path, *, own: bool) -> Iterator[tuple[str, int, int, int]]
     The ctime, which tells of a changed file whose mtime was put back, is 0 for those of a package:
     it also changes when a file is given a second name.
     """
-    waiting = [""]  # of any depth, so this does not recurse
+    waiting = [""] if directory.is_dir() else []  # of any depth, so this does not recurse
     while waiting:
         prefix = waiting.pop()
         with os.scandir(directory / prefix) as entries:
@@ -66,7 +66,7 @@ def stamp(session: Session) -> str:
     """A digest of what derived files depend on: the manifest, the boots' files, this tracekit."""
     about = (session.path / "manifest.json").stat()
     code = sorted(f for f in _files(_PACKAGE, own=False) if f[0].endswith(_CODE))
-    boots = sorted(_files(session.path / "boots", own=True))
+    boots = [sorted(_files(session.path / part, own=True)) for part in ("boots", "formats")]
     manifest = about.st_size, about.st_mtime_ns, about.st_ctime_ns
     basis = [str(_PACKAGE), manifest, code, boots]
     return hashlib.sha256(json.dumps(basis).encode("utf-8", "backslashreplace")).hexdigest()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -81,6 +82,18 @@ class Directory:
         """Close the directory (and drop a lock held on it)."""
         self._forget()
         os.close(self.fd)
+
+    def lock(self) -> None:
+        """Lock the directory; raises SessionError where another tracekit is writing to it."""
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise SessionError(
+                    f"{self.path}: another tracekit is writing to this session: "
+                    "wait until it has finished"
+                ) from error
+            # A file system without locks: saving the data matters more than the lock.
 
     def _forget(self) -> None:
         """Close the directories that are kept open: one of them was renamed or removed."""

@@ -12,7 +12,7 @@ from tracekit.errors import Diagnostic, SessionError, Severity, VersionError
 __all__ = ["FORMAT_VERSION", "MANIFEST", "BootDiagnostic", "Manifest", "State", "parse_manifest"]
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 has no formats/: every format is a file of its own
 State = Literal["writing", "snapshot", "recovered"]
 """``writing``: a command is at work, or was killed; otherwise the last one that finished."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracekit.errors import Diagnostic, SessionError
 from tracekit.session.compression import decompress
+from tracekit.session.formats import Formats, listed_boots
 from tracekit.session.limits import MAX_JSON, Budget, Oversized, file_limit
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, strip_suffix
@@ -41,6 +42,12 @@ class Session:
         self._stored = self._index(store)
         self._sorted = sorted(self._stored)
         self._remarks: dict[tuple[str, str], Diagnostic] = {}
+        self._formats = Formats(
+            self._read_or_none,
+            lambda name: None,
+            lambda name, why: self._remark("format-unreadable", name, why),
+        )
+        self._with_formats = listed_boots(self._stored)
         self._ahead: dict[str, Future[bytes]] = {}
         self._check()
 
@@ -105,9 +112,18 @@ class Session:
         saved = [entry.diagnostic for entry in self.manifest.diagnostics]
         return saved + list(self._remarks.values())
 
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the names and checksums of its files: which recording this is."""
+        digest = hashlib.sha256()
+        for name, checksum in sorted(self.manifest.files.items()):
+            digest.update(f"{name}\0{checksum}\n".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
     def has(self, rel: str) -> bool:
         """True when the file is there, compressed or not."""
-        return strip_suffix(rel) in self._stored
+        name = strip_suffix(rel)
+        return name in self._stored or self._formats.file(name) is not None
 
     def list(self, prefix: str = "") -> _Names:
         """Every name that begins with ``prefix``, sorted, without compression suffixes."""
@@ -115,7 +131,9 @@ class Session:
         end = start
         while end < len(self._sorted) and self._sorted[end].startswith(prefix):
             end += 1
-        return self._sorted[start:end]
+        plain = self._sorted[start:end]
+        packed = [*self._formats.names(prefix, self._with_formats)]
+        return sorted({*plain, *packed}) if packed else plain
 
     def read(self, rel: str) -> bytes:
         """The file's content, decompressed.
@@ -143,6 +161,8 @@ class Session:
 
     def _read(self, name: str) -> bytes:
         stored = self._stored.get(name)
+        if stored is None and (data := self._formats.file(name)) is not None:
+            return data
         if stored is None:
             raise SessionError(f"{self.path}: {name} is missing from the session")
         limit, room, last = file_limit(name), 0, Oversized()
@@ -165,6 +185,14 @@ class Session:
             )
         suffix = stored[len(name) :]
         return decompress(data, suffix, f"{self.path}/{stored}", limit)
+
+    def _read_or_none(self, name: str) -> bytes | None:
+        if name not in self._stored:
+            return None
+        try:
+            return self._read(name)
+        except SessionError:
+            return None
 
     def json(self, rel: str) -> dict[str, Any]:
         """The JSON object in a file; raises :class:`~tracekit.errors.SessionError`."""

@@ -8,11 +8,9 @@ last. One writer at a time: the session directory is locked with ``flock``.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -26,6 +24,7 @@ from tracekit.session.compression import (
     preferred_suffix,
 )
 from tracekit.session.files import Directory, HashedFile
+from tracekit.session.formats import ARCHIVES, Formats, events_of, list_file, listed_boots
 from tracekit.session.limits import MAX_JSON, MAX_REGION, file_limit
 from tracekit.session.manifest import MANIFEST, BootDiagnostic, Manifest, State, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, check_name, strip_suffix
@@ -33,7 +32,7 @@ from tracekit.session.staged import StagedTree, sibling
 
 __all__ = ["SessionWriter"]
 
-_RECORDED = ("boots/", "incoming/")  # the rest of a session can be rebuilt from these
+_RECORDED = ("boots/", "incoming/", ARCHIVES)  # the rest of a session can be rebuilt from these
 _OLD = LEFTOVER + "old-"  # a directory that was about to be replaced
 
 
@@ -57,6 +56,7 @@ class SessionWriter:
         self._directory = directory
         self.manifest = manifest
         self._suffix = preferred_suffix()
+        self._formats = Formats(self._read, self._digest_of)
         self.earlier_state = manifest.state
 
     @classmethod
@@ -77,11 +77,13 @@ class SessionWriter:
                 f"{where}: cannot be made a session directory: {error.strerror}"
             ) from error
         try:
-            _lock(directory)
+            directory.lock()
             writer = cls(directory, _load_manifest(directory))
             with directory.guard(""):
                 writer._tidy()
             writer._save()
+            for unused in writer._formats.unused(writer.manifest.files):
+                writer.remove(unused)
         except BaseException:
             directory.close()
             raise
@@ -216,6 +218,33 @@ class SessionWriter:
         files = self.manifest.files
         self.manifest.files = {n: d for n, d in files.items() if not f"{n}/".startswith(f"{rel}/")}
 
+    # -- formats of events ----------------------------------------------------------------------
+
+    def _digest_of(self, rel: str) -> str | None:
+        return self.manifest.files.get(rel)
+
+    def formats(self, boot: int) -> dict[str, bytes]:
+        """Name below ``tracefs/events`` -> bytes, of every format of a boot."""
+        base, files = events_of(boot), dict(self._formats.of(boot))
+        for name in self.manifest.files:
+            if name.startswith(base) and (data := self._read(strip_suffix(name))) is not None:
+                files[strip_suffix(name).removeprefix(base)] = data
+        return files
+
+    def write_formats(self, boot: int, wanted: Mapping[str, bytes]) -> None:
+        """Make ``wanted`` the formats of a boot; only what the session has not yet is written."""
+        for name in wanted:
+            check_name(events_of(boot) + name)
+        plan = self._formats.plan(boot, wanted, self.manifest.files)
+        if plan.archive is not None:
+            self.write(*plan.archive, compressed=True)
+        if plan.listed is not None:
+            self.write(list_file(boot), plan.listed)
+        if any(name.startswith(events_of(boot)) for name in self.manifest.files):
+            self.remove(events_of(boot).rstrip("/"))  # as format 1 has them
+
+    # -- reading ----------------------------------------------------------------------------------
+
     def _stored(self, rel: str) -> str | None:
         """The stored name of a file of the session, or None."""
         twins = (rel, f"{rel}.zst", f"{rel}.gz")
@@ -223,14 +252,13 @@ class SessionWriter:
 
     def has(self, rel: str) -> bool:
         """True when the file is there, compressed or not."""
-        return self._stored(rel) is not None
-
-    def holds(self, rel: str, data: bytes) -> bool:
-        """True when the file, not compressed, is listed with exactly this content."""
-        return self.manifest.files.get(rel) == hashlib.sha256(data).hexdigest()
+        return self._stored(rel) is not None or self._formats.file(rel) is not None
 
     def read(self, rel: str) -> bytes | None:
         """A file's content, decompressed; None when it is absent or damaged."""
+        return self._read(rel) if self._stored(rel) else self._formats.file(rel)
+
+    def _read(self, rel: str) -> bytes | None:
         stored = self._stored(rel)
         if stored is None:
             return None
@@ -270,8 +298,10 @@ class SessionWriter:
 
     def names(self, prefix: str) -> tuple[str, ...]:
         """The names that begin with ``prefix``, sorted, without compression suffixes."""
-        names = {strip_suffix(name) for name in self.manifest.files}
-        return tuple(sorted(name for name in names if name.startswith(prefix)))
+        plain = (strip_suffix(name) for name in self.manifest.files)
+        names = {name for name in plain if name.startswith(prefix)}
+        boots = listed_boots(self.manifest.files)
+        return tuple(sorted(names.union(self._formats.names(prefix, boots))))
 
     def move(self, source: str, target: str) -> None:
         """Rename a file of the session; both are names without a compression suffix."""
@@ -347,18 +377,6 @@ class SessionWriter:
         """Save the manifest in its final state."""
         self.manifest.state = state
         self._save()
-
-
-def _lock(directory: Directory) -> None:
-    try:
-        fcntl.flock(directory.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise SessionError(
-                f"{directory.path}: another tracekit is writing to this session: "
-                "wait until it has finished"
-            ) from error
-        # A file system without locks: saving the data matters more than the lock.
 
 
 def _load_manifest(directory: Directory) -> Manifest:

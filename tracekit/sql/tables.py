@@ -16,6 +16,7 @@ from tracekit.ftrace.columns import as_arrow
 from tracekit.recording import Recording
 from tracekit.report.devices import Device
 from tracekit.report.initcalls import Initcall
+from tracekit.report.jump.kho_steps import KhoStep
 from tracekit.report.make import BootReport, Report
 from tracekit.report.phases import Phase
 from tracekit.report.systemd import Unit
@@ -88,6 +89,7 @@ class Tables:
             "cpus": self._cpus,
             "devices": lambda: _of_classes(Device, self._report.devices),
             "initcalls": lambda: _of_classes(Initcall, self._report.initcalls),
+            "kho_steps": lambda: _of_classes(KhoStep, self._report.kho_steps),
             "phases": lambda: _of_classes(Phase, self._report.phases),
             "tasks": self._tasks,
             "units": lambda: _of_classes(Unit, self._report.units),

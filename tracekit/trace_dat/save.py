@@ -74,9 +74,9 @@ def _import(path: Path, boot: int, writer: SessionWriter, progress: Progress) ->
         dat, stream = parse(file, str(path))
         notes = [Diagnostic(d.code, d.severity, str(path), d.message) for d in dat.notes]
         kernel = _kernel(dat)
-        formats = 0
+        formats = _write_formats(dat, writer, boot, notes, str(path))
         with writer.tree(f"boots/{boot}/tracefs") as tree:
-            formats = _write_tables(dat, tree, notes, str(path))
+            _write_tables(dat, tree)
         if dat.kallsyms:
             writer.write(f"boots/{boot}/kallsyms", dat.kallsyms, compressed=True)
         if dat.modules:
@@ -132,28 +132,37 @@ def _tsc2nsec(data: bytes) -> Mapping[str, int] | None:
     return {key: int.from_bytes(data[a:b], "little") for key, (a, b) in places.items()}
 
 
-def _write_tables(dat: TraceDat, tree: StagedTree, notes: list[Diagnostic], where: str) -> int:
-    """The tracefs; returns the number of formats."""
+def _write_formats(
+    dat: TraceDat, writer: SessionWriter, boot: int, notes: list[Diagnostic], where: str
+) -> int:
+    """The events; returns the number of formats."""
+    heads = {"header_page": dat.header_page, "header_event": dat.header_event}
+    files = {name: data for name, data in heads.items() if data}
+    seen = 0
+    for system, texts in dat.format_files().items():
+        for text in texts:
+            name = _NAME.search(text)
+            called = name[1].decode("utf-8", "backslashreplace") if name else f"unnamed-{seen}"
+            rel = f"{safe_name(system)}/{safe_name(called)}/format"
+            if rel in files:
+                message = f"{system}:{called} is described twice; the first is used"
+                notes.append(Diagnostic("trace-dat-event-twice", "warning", where, message))
+                continue
+            seen += 1
+            files[rel] = text
+    writer.write_formats(boot, files)
+    return seen
+
+
+def _write_tables(dat: TraceDat, tree: StagedTree) -> None:
+    """The rest of the tracefs."""
     plain = {
-        "events/header_page": dat.header_page, "events/header_event": dat.header_event,
         "saved_cmdlines": dat.cmdlines, "printk_formats": dat.printk,
         "trace_clock": dat.clock.encode() + b"\n" if dat.clock else b"",
     }  # fmt: skip
     for rel, data in plain.items():
         if data:
             tree.write(rel, data)
-    seen = set[str]()
-    for system, texts in dat.format_files().items():
-        for text in texts:
-            name = _NAME.search(text)
-            called = name[1].decode("utf-8", "backslashreplace") if name else f"unnamed-{len(seen)}"
-            rel = f"events/{safe_name(system)}/{safe_name(called)}/format"
-            if rel in seen:
-                message = f"{system}:{called} is described twice; the first is used"
-                notes.append(Diagnostic("trace-dat-event-twice", "warning", where, message))
-                continue
-            seen.add(rel)
-            tree.write(rel, text)
     for buffer in dat.buffers:
         base = _base(buffer)
         if buffer.name:
@@ -162,7 +171,6 @@ def _write_tables(dat: TraceDat, tree: StagedTree, notes: list[Diagnostic], wher
         for (of, cpu), text in dat.stats.items():
             if of == buffer.name and text:
                 tree.write(f"{base}per_cpu/cpu{cpu}/stats", text)
-    return len(seen)
 
 
 def _clock(dat: TraceDat, buffer: Buffer) -> str:

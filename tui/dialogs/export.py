@@ -1,4 +1,4 @@
-"""``x``: exports what is shown as CSV, Parquet, or a picture of the screen."""
+"""``x``: exports what is shown as CSV, Parquet, a trace, or a picture; the report as a page."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tracekit.errors import SourceError, TracekitError
 from tracekit.export.files import write_csv, write_parquet, write_rows, write_text
 from tracekit.query.selection import among
 from tracekit.text import duration, printable
+from tui.dialogs import whole_files
 from tui.host import Host
 from tui.jobs import Job, start
 from tui.model import Model
@@ -30,7 +31,15 @@ from tui.view import View
 __all__ = ["ExportDialog", "ExportRequest", "export"]
 
 JOB = "exporting"
-_FORMS = {"csv": "CSV", "parquet": "Parquet", "svg": "SVG picture of the screen"}
+_FORMS = {
+    "csv": "CSV; named .gz or .zst it is compressed",
+    "parquet": "Parquet",
+    "pftrace": "Perfetto, of the events that are shown",
+    "dat": "trace.dat for trace-cmd, of one whole boot",
+    "html": "HTML page of the report",
+    "svg": "SVG picture of the screen",
+}
+_WHOLE = frozenset(("dat", "html", "svg"))  # nothing of them is chosen by what is shown
 _Table = tuple[str, list[dict[str, object]]]
 _ENDINGS = (".tar.zst", ".tar.gz", ".tar")
 
@@ -152,7 +161,10 @@ class ExportDialog(ModalScreen[ExportRequest | None]):
 
     def _suggestion(self) -> Path:
         what = "filtered" if self._model.where else "events"
-        if self._what == "table" and self._table is not None:
+        if self._form in _WHOLE:
+            boot = self._model.boot_at_cursor
+            what = {"dat": f"boot-{boot}", "html": "report", "svg": "screen"}[self._form]
+        elif self._what == "table" and self._table is not None and self._form != "pftrace":
             what = self._table[0].lower()
         return _default(self._session, self._form, what)
 
@@ -167,7 +179,7 @@ class ExportDialog(ModalScreen[ExportRequest | None]):
             field.value = str(self._suggestion())
         elif path.suffix == f".{old}":
             field.value = str(path.with_suffix(f".{self._form}"))
-        self.query_one("#export-what").disabled = self._form == "svg"
+        self.query_one("#export-what").disabled = self._form in _WHOLE
 
     def on_input_changed(self) -> None:
         """A changed name has to be confirmed again."""
@@ -220,6 +232,8 @@ def export(host: Host, model: Model, view: View) -> None:
             return
         if request.form == "svg":
             host.call_after_refresh(_picture, host, request.path)
+        elif request.form not in ("csv", "parquet"):
+            _run(host, model, request)
         elif request.what == "table" and table is not None:
             _write_table(host, table[1], request)
         else:
@@ -230,7 +244,7 @@ def export(host: Host, model: Model, view: View) -> None:
 
 def _picture(host: Host, path: Path) -> None:
     try:
-        write_text(host.export_screenshot(), path)
+        write_text(host.export_screenshot(), path, "svg")
     except TracekitError as error:
         host.notify(str(error), severity="error", markup=False)
     else:
@@ -242,6 +256,24 @@ def _write_table(host: Host, rows: list[dict[str, object]], request: ExportReque
         return write_rows(rows, _checked(request.path), parquet=request.form == "parquet")
 
     start(host, JOB, work, lambda count: host.say(f"{request.path}: {count:,} rows"))
+
+
+def _run(host: Host, model: Model, request: ExportRequest) -> None:
+    """Have another process write a trace or the page: they are made of the whole session."""
+    window = model.window if request.what == "window" else None
+    if request.form == "pftrace":
+        words = whole_files.trace_of(host.path, request.path, model.where, window)
+    elif request.form == "dat":
+        words = whole_files.trace_dat_of(host.path, request.path, model.boot_at_cursor)
+    else:
+        words = whole_files.page_of(host.path, request.path)
+
+    def work(job: Job) -> None:
+        _checked(request.path)
+        host.call_from_thread(host.say, f"writing {request.path}: x ends it")
+        whole_files.run(job, words)
+
+    start(host, JOB, work, lambda _: host.say(f"{request.path} is written"))
 
 
 def _checked(path: Path) -> Path:

@@ -39,7 +39,7 @@ _COMMANDS = (
 
 
 def palette(host: Host, screen: Screen[Any]) -> Iterator[SystemCommand]:
-    """The application's commands, those of the view in front, one for every phase observed.
+    """The application's commands, those of the view in front, one for each phase and step.
 
     A view's key is a command if it has a tooltip, which is its title.
     """
@@ -58,3 +58,8 @@ def palette(host: Host, screen: Screen[Any]) -> Iterator[SystemCommand]:
             title = f"Phase: {printable(p.name)}"
             show = partial(host.show_span, p.start_ns, p.start_ns + p.duration_ns)
             yield SystemCommand(title, f"{duration(p.duration_ns)}, in the timeline", show)
+    for s in host.model.report.kho_steps:
+        if s.start_ns is not None and s.end_ns is not None:
+            show = partial(host.show_span, s.start_ns, s.end_ns)
+            title = f"Step: {printable(s.name)}, boot {s.boot}"
+            yield SystemCommand(title, f"{duration(s.took_ns)}, in the timeline", show)

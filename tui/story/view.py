@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from tracekit.report.jump.kho_steps import KhoStep, steps_in
 from tracekit.report.make import BootReport, HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase
 from tracekit.text import count_lost, duration, error_bound, measured, on_one_line, printable
@@ -63,6 +64,16 @@ def _phase_bar(p: Phase, h: HandoverReport, first: bool) -> Bar:
     )  # fmt: skip
 
 
+def _step_bar(step: KhoStep, phase: Phase, h: HandoverReport) -> Bar:
+    """A step of KHO or LUO, below the phase that it is a part of."""
+    start = None if step.start_ns is None else step.start_ns - (h.jump_ns or 0)
+    return Bar(
+        f"  {step.label}", step.start_ns, step.took_ns, duration(start, ""),
+        "unknown" if step.took_ns is None else "", kind_of(phase, h.old),
+        f"in {phase.name}: {', '.join(step.names) or 'KHO or LUO'}", handover=phase.handover,
+    )  # fmt: skip
+
+
 def _handover_lines(report: Report, number: int) -> _Lines:
     h = report.handovers[number]
     several = len(report.handovers) > 1
@@ -71,7 +82,10 @@ def _handover_lines(report: Report, number: int) -> _Lines:
     axis = _axis(_blackout(report, number))
     phases = [p for p in report.phases if p.handover == number]
     heading = Heading(f"{which} the time went (0 is {h.zero})", axis)
-    bars = [_phase_bar(p, h, p is slowest) for p in phases]
+    bars: list[Bar] = []
+    for p in phases:
+        bars.append(_phase_bar(p, h, p is slowest))
+        bars += [_step_bar(s, p, h) for s in steps_in(report.kho_steps, p)]
     return [*_unfinished_lines(h, several), heading, *bars, None]
 
 

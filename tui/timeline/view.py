@@ -11,10 +11,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
+from tracekit.browse.lane_filter import lane_filter
 from tracekit.browse.lanes import (
     Lane,
     find_gap,
-    lane_filter,
     make_lanes,
     nearest_row,
     next_common,

@@ -103,14 +103,33 @@ def test_grub_with_entries_is_changed_by_grubby(tmp_path: Path, more: dict[str, 
     assert ("install it" in loader.note) == ("usr/sbin/grubby" not in more)
 
 
+def test_grubby_leaves_what_is_somebody_elses(tmp_path: Path) -> None:
+    """It replaces every parameter of a name by the ones added, so theirs are added again."""
+    theirs = "trace_instance=mine reserve_mem=1M:2M:mine"
+    root = system(tmp_path, FEDORA | {ENTRY: OPTIONS.format(f" {theirs} memmap=1M$0x1000 kho=off")})
+    assert loader_of(root).update[2:] == (f"--args={theirs} {WANTED}",)
+    assert loader_of(root, "").undo == ()
+
+
 def test_what_grubby_takes_away_again(tmp_path: Path) -> None:
     bigger = parameters("64M")
     root = system(tmp_path, FEDORA | {ENTRY: OPTIONS.format(f" {WANTED} reserve_mem=1M:2M:mine")})
-    regions = "reserve_mem=4M:2M:tkA reserve_mem=4M:2M:tkB"
-    assert loader_of(root, bigger).update[2:] == (f"--remove-args={regions}", f"--args={bigger}")
+    assert loader_of(root, bigger).update[2:] == (f"--args=reserve_mem=1M:2M:mine {bigger}",)
+    # by name: grubby takes a value for a regular expression, and ^ in one for the line's begin
     undo = loader_of(root, "").undo
     assert undo[:2] == ("grubby", "--update-kernel=ALL")
-    assert set(undo[2].removeprefix("--remove-args=").split()) == set(WANTED.split())
+    assert undo[2:] == ("--remove-args=kho trace_instance", "--args=reserve_mem=1M:2M:mine")
+    theirs = "trace_instance=mine"
+    carried = f"memmap=8M%0x1000000-1+2 trace_instance=tk^traceoff@0x1000000:4M {theirs}"
+    root = system(tmp_path, {ENTRY: OPTIONS.format(f" {carried}")})
+    assert loader_of(root).update[2:] == ("--remove-args=memmap", f"--args={theirs} {WANTED}")
+
+
+def test_entries_that_differ_are_left_to_the_user(tmp_path: Path) -> None:
+    second = {ENTRY.replace(".conf", "-2.conf"): OPTIONS.format(" trace_instance=mine")}
+    loader = loader_of(system(tmp_path, FEDORA | {ENTRY: OPTIONS.format("")} | second))
+    assert (loader.update, loader.undo) == ((), ())
+    assert "for every kernel run grubby" in loader.note
 
 
 @pytest.mark.parametrize(
@@ -174,7 +193,10 @@ def test_setup_says_what_to_run_in_an_image(
     assert said in capsys.readouterr().err
     system(tmp_path / "root", {ENTRY: OPTIONS.format(f" {WANTED}")})
     assert main([*command, "--undo"]) == 0
-    assert "grubby --update-kernel=ALL '--remove-args=kho=on " in capsys.readouterr().err
+    assert (
+        "grubby --update-kernel=ALL '--remove-args=kho reserve_mem trace_instance'"
+        in capsys.readouterr().err
+    )
 
 
 # -- a carve-out, whose $ boot loaders like to expand -----------------------------------------
@@ -256,5 +278,5 @@ def test_no_entry_has_a_dollar_where_grub_reads_it(
 def test_what_is_taken_from_entries_has_no_remains(tmp_path: Path) -> None:
     root = system(tmp_path, FEDORA | {ENTRY: OPTIONS.format(f" memmap=1G!4G {PERCENT}")})
     loader = loader_of(root, "")
-    assert loader.undo[-1] == f"--remove-args={' '.join(sorted(PERCENT.split()))}"
+    assert loader.undo[2:] == ("--remove-args=trace_instance", "--args=memmap=1G!4G")
     assert read_back(root, loader, "").good is False

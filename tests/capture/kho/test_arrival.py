@@ -132,3 +132,36 @@ def test_the_first_form_of_the_map_is_compared(tmp_path: Path) -> None:
         assert pages.verdict == verdict
     (pages,) = (t for t in compare(before, part).things if t.kind == "pages")
     assert pages.detail.startswith("2 MiB are not in the list")
+
+
+HANDED_ON = [(0x100, 0), (0x200, 9), (0x8000, 10)]
+
+
+def pages_that_came(tmp_path: Path, *marked: tuple[int, int]) -> list[tuple[str, str]]:
+    """Verdict and name of each thing about pages, once the new kernel was looked at."""
+    snapshot(Sysroot(old(tmp_path / "old", {})), tmp_path / "S")
+    kernel = KhoKernel(blocks=[], marked=marked)
+    snapshot(Sysroot(new(tmp_path / "new", kernel)), tmp_path / "S")
+    things = [thing for thing in jump(tmp_path / "S").things if thing.kind == "pages"]
+    return [(thing.verdict, thing.name) for thing in things]
+
+
+def test_pages_of_a_map_that_is_used_up(tmp_path: Path) -> None:
+    """The new kernel marks each block that came: until somebody takes it up."""
+    assert pages_that_came(tmp_path, *HANDED_ON) == [("arrived", "1,537 pages, 6.004 MiB")]
+    snapshot(Sysroot(new(tmp_path / "later", KhoKernel(blocks=[], marked=[]))), tmp_path / "S")
+    (pages,) = (t for t in jump(tmp_path / "S").things if t.kind == "pages")
+    assert pages.verdict == "arrived"  # as the first save found them
+
+
+def test_pages_that_were_taken_up_or_did_not_come(tmp_path: Path) -> None:
+    found = pages_that_came(tmp_path, (0x200, 9), (0x8000, 9), (0x100, 60))
+    # The first page has no mark that makes sense; but a blob lies there that arrived.
+    assert found == [("arrived", "1,025 pages, 4.004 MiB"), ("unknown", "512 pages, 2 MiB")]
+
+
+def test_a_kernel_whose_pages_cannot_be_seen(tmp_path: Path) -> None:
+    snapshot(Sysroot(old(tmp_path / "old", {})), tmp_path / "S")
+    snapshot(Sysroot(new(tmp_path / "new", KhoKernel(blocks=[]))), tmp_path / "S")
+    (pages,) = (t for t in jump(tmp_path / "S").things if t.kind == "pages")
+    assert pages.verdict == "unknown" and "used up" in pages.detail

@@ -33,6 +33,7 @@ def test_a_capture(capture: Callable[[str], Path], tmp_path: Path) -> None:
     assert kernel == {
         "known": True, "release": "7.2.13", "build_id": "4952f32d6f979738945f53daf52bd2d2b12d1447",
         "boot_id": (tree / "proc/sys/kernel/random/boot_id").read_text().strip(), "cpus": 2,
+        "hostname": None,
         "page_size": 4096, "machine": "x86_64", "text_address": 0xFFFFFFFF99800000,
         "trace_clock": "local", "config_hz": 250, "btime_s": 1795352694, "uptime_s": 32.16,
         "kexec_metadata": None, "boot_loader": None, "trace_instances": [

@@ -11,7 +11,7 @@ import struct
 from array import array
 from contextlib import suppress
 
-from tracekit._native import columns, counter, lines, ring, symbols, texts
+from tracekit._native import columns, counter, lines, perfetto, ring, symbols, texts
 
 _SYMBOL = re.compile(rb"([0-9a-f]{16}) [^ ] ([^\x00-\x20\x7f]+)")
 _TIMES = 32  # readings of a clock at most
@@ -211,3 +211,50 @@ def programs(data: bytes) -> None:
     for begin, end, outcome in zip(edges, edges[1:], status, strict=False):
         assert outcome < 3
         assert end - begin <= (0 if outcome else 1 << 16)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """(a number in seven bits a byte, where it ends)."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if data[at - 1] < 0x80:
+            return value, at
+
+
+def perfetto_events(data: bytes) -> None:
+    """Any programs over any records: refused, or as many whole messages as there are records."""
+    (kinds, ops, heads, columns_of_text, count), rest = _numbers(data, "5B")
+    packed = []
+    for size in (24 * (kinds % 4), 32 * (ops % 8), heads % 64):
+        packed.append(array("B", rest[:size]))
+        rest = rest[size:]
+    numbers, rest = _table(rest, 2 * (count % 8), "H")
+    records = array("B", rest[:96])
+    offsets, lengths = _span(tuple(numbers[: len(numbers) // 2 * 2]), len(records))
+    stamps, rest = _table(rest[96:], len(offsets), "Q")
+    stamps += [0] * (len(offsets) - len(stamps))
+    which, rest = _table(rest, len(offsets), "b")
+    which += [0] * (len(offsets) - len(which))
+    texts_given = []
+    for _ in range(columns_of_text % 3):
+        ends, rest = _table(rest, len(offsets) + 1, "B")
+        texts_given.append((array("q", ends), rest[: max(ends, default=0)]))
+        rest = rest[len(texts_given[-1][1]) :]
+    columns_given = array("Q", stamps), array("i", range(len(offsets))), array("i", which)
+    try:
+        out = perfetto.events(
+            (records, offsets, lengths), columns_given, tuple(packed), tuple(texts_given)
+        )
+    except ValueError:
+        return
+    at = messages = 0
+    while at < len(out):
+        assert out[at] == 2 << 3 | 2
+        size, at = _varint(out, at + 1)
+        at += size
+        messages += 1
+    assert at == len(out)
+    assert messages == len(offsets)

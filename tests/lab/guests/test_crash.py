@@ -1,22 +1,25 @@
 """Panics with ordinary tracing on: what setup installed saves a session in the crash kernel.
 
-Once a stock Debian kernel under systemd, whose crash kernel starts one unit alone, as that of
-kdump-tools does; once a lab kernel in whose crash kernel the scripts of Fedora's kdump are run,
-with a recorder's region besides.
+Once a stock Debian kernel under systemd, by sysrq, whose crash kernel starts one unit alone, as
+that of kdump-tools does; once a lab kernel, by an NMI that QEMU injects, in whose crash kernel the
+scripts of Fedora's kdump are run, with a recorder's region besides.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
 import tracekit
 from tests.support.guest import BASE_CMDLINE, CMDLINE, OLD, STOCK, found_marks, guest_run, record
+from tests.support.guests.monitor import order
 from tests.support.memory.trace_lines import lines
 from tracekit.cli import main
+from tracekit.lab.console import Line
 from tracekit.lab.machine import Plan, Result
 from tracekit.lab.ways import CRASH_CMDLINE
 from tracekit.recording import Recording
@@ -47,13 +50,14 @@ cat /proc/sys/kernel/random/boot_id > {OUT}/boot_id
 """
 
 
-#: The lab's kernels have no sysrq: there the first process ends, as the driver is its last command.
 SYSRQ = "echo c > /proc/sysrq-trigger"
-NO_INIT = "kill -9 $PPID\nsleep 60"
-#: What each panic is for, and the task that it happens in.
+#: The NMI comes when the host sees this word; it goes to the boot CPU, where a task spins.
+WORD = "waiting for the NMI"
+NMI = f"taskset -c 0 sh -c 'while :; do :; done' &\necho '{WORD}'\nsleep 60"
+#: What each panic is for, how its story begins, and the task that it happens in.
 PANICS = {
-    "stock": ("sysrq triggered crash", "boot0"),
-    "lab": ("Attempted to kill init! exitcode=0x00008900", "plain"),
+    "stock": ("sysrq triggered crash", "Kernel panic - not syncing: sysrq", "boot0"),
+    "lab": ("NMI: Not continuing", "Uhhuh. NMI received for unknown reason", "sh"),
 }
 
 
@@ -129,10 +133,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Result:
         f"{record('--no-bpf', '--events', 'handover')}"
         "for cpu in 0 1; do\n"
         "    taskset -c $cpu sh -c 'echo in-region $0 > $TK/trace_marker' $cpu\ndone\n"
-        f"{crash(OLD, NO_INIT)}"
+        f"{crash(OLD, NMI)}"
     )
-    plan = Plan(OLD, (first, FEDORA), cmdline=f"{CMDLINE} crashkernel=256M nr_cpus=2", panics=1)
-    return guest_run(plan, tmp_path_factory.mktemp("lab"))
+    cmdline = f"{CMDLINE} crashkernel=256M nr_cpus=2 unknown_nmi_panic"
+    with tempfile.TemporaryDirectory(prefix="qmp") as place:
+        qmp = Path(place) / "qmp"
+        plan = Plan(OLD, (first, FEDORA), cmdline=cmdline, panics=1, qmp=qmp)
+
+        def watch(line: Line) -> None:
+            if line.text == WORD:
+                order(qmp, "inject-nmi")
+
+        return guest_run(plan, tmp_path_factory.mktemp("lab"), watch)
 
 
 #: Under emulation a stock kernel takes ten minutes over it: `make lab-all`.
@@ -166,13 +178,14 @@ def test_the_report_tells_of_the_panic(
     run: tuple[Result, Path], request: pytest.FixtureRequest
 ) -> None:
     _, session = run
-    reason, task = PANICS[request.node.callspec.params["run"]]
+    reason, first, task = PANICS[request.node.callspec.params["run"]]
     report = tracekit.open(session).report()
     assert [b.index for b in report.boots] == [0, 1]
     (jump,) = report.handovers
     assert (jump.way.name, jump.way.started_by) == ("panic", "crash kernel")
     (panic,) = report.panics
     assert (panic.boot, panic.reason) == (0, reason)
+    assert panic.first.startswith(first)
     assert any("Call Trace" in line for line in panic.text)
     assert panic.cpu in (0, 1) and [c.cpu for c in panic.cpus] == [0, 1]
     (mine,) = (c for c in panic.cpus if c.panicked)

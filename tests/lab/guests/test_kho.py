@@ -131,6 +131,18 @@ def test_what_arrived_and_what_nobody_picked_up(output: Path) -> None:
         assert told["session vm"] == ("not picked up" if found is early else "arrived")
 
 
+def test_the_pages_that_arrived(output: Path) -> None:
+    """The new kernel uses the list up, and marks the pages on it; nearly all are still there."""
+    for session in (output / "not-opened", output / "session"):
+        pages = {t.verdict: t.name for t in jump(session).things if t.kind == "pages"}
+        arrived, unknown = (
+            int(pages[v].split()[0].replace(",", "")) if v in pages else 0
+            for v in ("arrived", "unknown")
+        )
+        handed_on = seen(output, "preserved")["map"]["out"]["pages"]
+        assert arrived + unknown >= handed_on and arrived > 0.99 * handed_on
+
+
 def test_the_sessions_that_came_are_kept(output: Path) -> None:
     """Also when the kernel has given their memory away since."""
     session = Session.open(output / "session")

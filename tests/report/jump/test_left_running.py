@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from tracekit.sysroot import Sysroot
 FIRST, SECOND = "0000:00:01.0", "0000:00:02.0"
 
 
-def machine(path: Path, *devices: tuple[str, str, str, str, bool]) -> Evidence:
-    kernel = KhoKernel(outgoing={})
+def machine(
+    path: Path, *devices: tuple[str, str, str, str, bool], groups: Mapping[int, int] | None = None
+) -> Evidence:
+    kernel = KhoKernel(outgoing={}, groups=groups or {})
     vfio = kernel.memory.alloc(b"\0\0\0\0\x10\0\0\0")  # 0000:00:02.0
     kernel.outgoing = {"vm": [("vfio-pci-v1", vfio, 1)]}
     root = replace(old_machine(), files=kernel.files()).write(path / "root")
@@ -43,7 +46,7 @@ def of(found: list[LeftDevice]) -> dict[str, LeftDevice]:
 
 def test_what_the_probes_saw(tmp_path: Path) -> None:
     old = machine(tmp_path, (FIRST, "virtio-pci", "1", "DMA", True),
-                  (SECOND, "vfio-pci", "2", "identity", True))  # fmt: skip
+                  (SECOND, "vfio-pci", "2", "identity", True), groups={1: 3, 2: 4})  # fmt: skip
     ends = [end(FIRST, 1, False, True), end(FIRST, 2, True, False),
             end(SECOND, 3, False, True), end(SECOND, 4, True, True),
             end("serio0", 5, True, None)]  # fmt: skip
@@ -69,6 +72,23 @@ def test_what_the_next_kernel_found(
     (device,) = left_running(0, [], old, new)
     assert (device.before, device.after, device.running) == (False, None, running)
     assert "no IOMMU" in device.reach
+
+
+@pytest.mark.parametrize(
+    ("kind", "attached", "reach"),
+    [(1, "unmanaged", "where its program mapped memory for it, while the IOMMU keeps those page"),
+     (4, "identity", "anywhere"), (0, "blocked", "nowhere"), (0x80, "type 0x80", "through"),
+     (None, "", "where it is not known")],
+)  # fmt: skip
+def test_the_domain_of_a_device_that_vfio_drives(
+    tmp_path: Path, kind: int | None, attached: str, reach: str
+) -> None:
+    """sysfs tells of the default domain alone: the kernel's memory tells of the other."""
+    groups = {7: 3} if kind is None else {7: 3, 2: kind}
+    old = machine(tmp_path, (SECOND, "vfio-pci", "2", "identity", True), groups=groups)
+    (device,) = left_running(0, [], old, None)
+    assert (device.domain, device.attached) == ("identity", attached)
+    assert device.reach.startswith(reach)
 
 
 def test_the_probe_and_the_next_kernel_disagree(tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ _STRUCTS: Mapping[str, Sequence[tuple[str, int]]] = {
                  ("token", 80)),
     "liveupdate_file_handler": (("ops", 0), ("compatible", 8), ("list", 56)),
     "kho_block_set": (("head_pa", 24),),
+    "kset": (("list", 0),),
+    "kobject": (("name", 0), ("entry", 8)),
+    "iommu_group": (("kobj", 16), ("id", 96), ("default_domain", 104), ("domain", 120)),
+    "iommu_domain": (("type", 0), ("ops", 8)),
+    "page": (("flags", 0), ("private", 40)),
 }  # fmt: skip
 
 
@@ -44,7 +49,7 @@ def _btf() -> bytes:
     ):
         inner = {"block_set": "kho_block_set", "file_set": "luo_file_set"}
         members = [(m, made.get(inner.get(m, ""), number), at * 8, 0) for m, at in _STRUCTS[name]]
-        made[name] = types.members(STRUCT, name, 256, *members)
+        made[name] = types.members(STRUCT, name, 64 if name == "page" else 256, *members)
     return types.bytes()
 
 
@@ -52,7 +57,9 @@ def _btf() -> bytes:
 class KhoKernel:
     """``incoming`` came and was taken up; ``pending`` came and was not; ``outgoing`` is to go.
 
-    A file's token is 1 more than retrieved ones: tokens in ``got`` are retrieved.
+    A file's token is 1 more than retrieved ones: tokens in ``got`` are retrieved. ``groups``:
+    number of an IOMMU group -> the type of the domain that it is attached to. ``marked``: the
+    blocks whose pages the kernel marked as handed over, None where it has no ``struct page``.
     """
 
     blocks: Sequence[Block] = ((0x100, 0), (0x200, 9), (0x8000, 10))
@@ -62,6 +69,8 @@ class KhoKernel:
     retrieved: frozenset[str] = frozenset()
     got: frozenset[int] = frozenset()
     regions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    groups: Mapping[int, int] = field(default_factory=dict)
+    marked: Sequence[Block] | None = None
     memory: FakeMemory = field(default_factory=FakeMemory)
 
     def _list(self, head: int, entries: Sequence[int], offset: int) -> None:
@@ -127,13 +136,35 @@ class KhoKernel:
                 "preserved-memory-map": u64(radix(self.memory, self.blocks))}  # fmt: skip
         return write_fdt(Tree("", root, children))
 
+    def _marks(self) -> int:
+        """``vmemmap_base``'s address: a ``struct page`` for each page of 256 MiB."""
+        pages = bytearray(64 << 16)
+        for pfn, order in self.marked or ():
+            struct.pack_into("<II", pages, 64 * pfn + 40, order, 0x4B484F50)
+        return DIRECT + self.memory.alloc(struct.pack("<Q", DIRECT + self.memory.alloc(pages)))
+
+    def _groups(self) -> int:
+        """The address of ``iommu_group_kset``; each group's kobject is on its list."""
+        kset = DIRECT + self.memory.alloc(bytes(16))
+        kobjects = []
+        for number, kind in self.groups.items():
+            domain = DIRECT + self.memory.alloc(struct.pack("<IIQ", kind, 0, 0))
+            group = self.memory.alloc(bytes(128))
+            self.memory.write(group + 96, struct.pack("<I", number))
+            self.memory.write(group + 120, struct.pack("<Q", domain))
+            kobjects.append(DIRECT + group + 16)
+        self._list(kset, kobjects, 8)
+        return DIRECT + self.memory.alloc(struct.pack("<Q", kset))
+
     def files(self) -> dict[str, bytes]:
         """Kernel files, to be added to a machine's (:mod:`tests.support.machine_trees`)."""
         tree = self._tree()
+        more = {"iommu_group_kset": self._groups()} if self.groups else {}
+        more |= {"vmemmap_base": self._marks()} if self.marked is not None else {}
         both, handlers = self._luo()
         kho_out = self.memory.alloc(struct.pack("<Q", DIRECT + self.memory.alloc(tree)))
         symbols = {"kho_out": DIRECT + kho_out, "luo_session_global": both,
-                   "luo_file_handler_list": handlers}  # fmt: skip
+                   "luo_file_handler_list": handlers, **more}  # fmt: skip
         lines = "".join(f"{address:016x} d {name}\n" for name, address in symbols.items())
         base = "sys/kernel/debug/kho/out"
         return {

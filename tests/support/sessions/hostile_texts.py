@@ -10,6 +10,8 @@ from typing import Any
 
 import zstandard
 
+from tests.support.sessions.loose import loosen
+
 __all__ = ["EVIL", "leaks", "make_hostile"]
 
 #: Sets the title of the window, changes colours with one C1 character, turns the text round.
@@ -94,7 +96,7 @@ def _boot(boot: Path) -> None:
 
 def make_hostile(session: Path) -> Path:
     """Change a session (a copy) of two boots so that all its texts are hostile."""
-    for boot in (session / "boots").iterdir():
+    for boot in (loosen(session) / "boots").iterdir():
         _boot(boot)
     document = json.loads((session / "manifest.json").read_text())
     document["tool_version"] = EVIL

@@ -18,12 +18,14 @@ from textual.widgets import Input
 from tests.support.driver import drive, screen_text, until
 from tests.support.textual_state import messages
 from tests.support.views.timeline_view import Piloted, timeline
+from tracekit.cli import main
 from tracekit.export.files import COLUMNS, write_csv, write_parquet
 from tracekit.query.selection import Selection
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
 from tui.app import TracekitApp
 from tui.dialogs.export import ExportDialog, rows_in_window
+from tui.dialogs.whole_files import trace_of
 from tui.events.table import EventsTable
 from tui.model import Model
 from tui.tables.view import TablesView
@@ -109,8 +111,8 @@ def test_a_picture_of_the_screen(shown: Path, directory: Path) -> None:
         field = await asks(app, pilot)
         await pilot.click("#export-form", offset=(5, 1))
         assert field.value.endswith(".parquet")
-        await pilot.press("j")  # SVG is the last
-        assert field.value.endswith(".svg")
+        await pilot.press("j", "j", "j", "j")  # SVG is the last
+        assert field.value.endswith("-screen.svg")
         field.focus()
         await pilot.press("enter")
         await written(pilot, app, directory / field.value)
@@ -119,6 +121,61 @@ def test_a_picture_of_the_screen(shown: Path, directory: Path) -> None:
         first = model.recording.table(np.array([0]))["event"][0].as_py()
         assert first.partition(":")[2] in picture
         assert "Export" not in picture  # the dialog itself is not in it
+
+    exporting(script, shown)
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "begin"),
+    [
+        (2, "handover-7.2-to-7.3-tsc-filtered.pftrace", b"\x0a"),
+        (3, "handover-7.2-to-7.3-tsc-boot-1.dat", b"\x17\x08Dtracing6\0"),
+        (4, "handover-7.2-to-7.3-tsc-report.html", b"<!doctype html>"),
+    ],
+)
+def test_traces_and_the_page(
+    form: int, name: str, begin: bytes, shown: Path, directory: Path
+) -> None:
+    """Made by the command line, in another process."""
+
+    async def script(app: TracekitApp, pilot: Pilot[Any], model: Model) -> None:
+        model.select(Selection(model.total), "boot = 1")
+        model.move_to(model.total - 1)
+        field = await asks(app, pilot)
+        await pilot.click("#export-form", offset=(5, form))
+        assert field.value == name
+        assert app.screen.query_one("#export-what").disabled == (form > 2)
+        field.focus()
+        await pilot.press("enter")
+        await written(pilot, app, directory / name)
+        await until(pilot, lambda: f"{name} is written" in messages(app), "it is told")
+        assert (directory / name).read_bytes().startswith(begin)
+
+    exporting(script, shown, (120, 30))
+
+
+def test_a_trace_holds_what_is_shown(shown: Path, directory: Path) -> None:
+    session, target = shown.absolute(), directory / "x.pftrace"
+    words = trace_of(shown, target, "event = sched_switch", (-1_000, 5))
+    assert words == [
+        "export", "--format", "perfetto", f"--output={target}", "--where=event = sched_switch",
+        "--from=-1000ns", "--to=4ns", "--", str(session),
+    ]  # fmt: skip
+    assert main(["-q", *words]) == 0
+    assert b"sched_process_exec" not in target.read_bytes()
+
+
+def test_what_the_command_line_refuses_is_told(shown: Path, directory: Path) -> None:
+    async def script(app: TracekitApp, pilot: Pilot[Any], model: Model) -> None:
+        field = await asks(app, pilot)
+        await pilot.click("#export-form", offset=(5, 3))
+        field.value = "x.dat.gz"
+        field.focus()
+        await pilot.pause()
+        await pilot.press("enter")
+        refusal = "trace-cmd reads no file that was compressed"
+        await until(pilot, lambda: any(refusal in told for told in messages(app)), "an error")
+        assert list(directory.iterdir()) == []
 
     exporting(script, shown)
 

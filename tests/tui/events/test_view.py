@@ -13,6 +13,7 @@ from tests.support.driver import matches_snapshot, screen_text, until
 from tests.support.ring.event_payloads import data_loc_string, function
 from tests.support.ring.region_writer import TEXT_ADDR, RingBuffer, layout_615
 from tests.support.session_trees import make_session
+from tests.support.sessions.loose import loosen
 from tests.support.views.events_view import Script, events
 from tui.app import TracekitApp
 from tui.events.details import Details
@@ -88,7 +89,7 @@ def test_damaged_sessions(tmp_path: Path) -> None:
     for n in range(500):
         rings[n % 2].write(1_000_000 + n, data_loc_string(n, b"text"))
     path = make_session(tmp_path, layout_615(rings).data[:0x10000])
-    shutil.rmtree(path / "boots/0/tracefs/events/test")
+    shutil.rmtree(loosen(path) / "boots/0/tracefs/events/test")
 
     async def script(app: TracekitApp, pilot: Pilot[Any], model: Model, table: EventsTable) -> None:
         await keys(*EVERYTHING)(app, pilot, model, table)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -147,20 +147,47 @@ def _mkconfig(system: _System) -> tuple[tuple[str, ...], str]:
     return (f"grub{'2' if two else ''}-mkconfig", "-o", f"/{path}"), path
 
 
+def _name(word: str) -> str:
+    return word.partition("=")[0]
+
+
+def _grubby(names: set[str], args: Sequence[str]) -> tuple[str, ...]:
+    """What leaves of the parameters of these names just ``args``.
+
+    grubby replaces all parameters of a name by the ones that are added, and takes
+    ``--remove-args=NAME=VALUE`` for a regular expression (``update_args()`` in ``grubby-bls``).
+    """
+    left_out = sorted(names - {_name(word) for word in args})
+    remove = (f"--remove-args={' '.join(left_out)}",) if left_out else ()
+    add = (f"--args={' '.join(args)}",) if args else ()
+    return ("grubby", "--update-kernel=ALL", *remove, *add)
+
+
 def _with_entries(system: _System, entries: str, wanted: str) -> Loader:
     """GRUB that reads boot loader entries: Fedora, RHEL and their kin."""
-    stale = {word for line in entry_lines(system.root, entries) for word in ours(line)}
-    change = ("grubby", "--update-kernel=ALL")
-    gone = stale - set(wanted.split())
-    remove = (f"--remove-args={' '.join(sorted(gone))}",) if gone else ()
+    name = "GRUB with boot loader entries"
+    lines = entry_lines(system.root, entries)
+    stale = {word for line in lines for word in ours(line)}
+    words = wanted.split()
+    names = {_name(word) for word in (*stale, *words)}
+    # parameters of the same names that are somebody else's
+    kept = {tuple(w for w in line.split() if _name(w) in names - {"kho"} and w not in stale)
+            for line in lines}  # fmt: skip
+    if len(kept) > 1:
+        note = (
+            "the entries differ in parameters of these names, and grubby replaces all of a name: "
+            "for every kernel run grubby --update-kernel=IMAGE --args=..., with its own and these"
+        )
+        return Loader(name, None, (), note, (), entries)
+    others = next(iter(kept), ())
     lack = "" if system.which("grubby") else "; it is not installed: install it first"
     return Loader(
-        "GRUB with boot loader entries",
+        name,
         None,
-        (*change, *remove, f"--args={wanted}"),
+        _grubby(names, (*others, *words)),
         "grubby changes every entry; what is edited by hand, in an entry or in /etc/default/grub, "
         f"does not reach the next kernel or the present ones{lack}",
-        (*change, f"--remove-args={' '.join(sorted(stale))}") if stale else (),
+        _grubby(names, others) if stale else (),
         entries,
     )
 
@@ -194,8 +221,9 @@ def _kernel_install(system: _System, name: str) -> Loader:
 def _by_hand(system: _System) -> Loader | None:
     """Loaders that are known, but whose files are left to the user."""
     if system.has("etc/zipl.conf"):
-        tool = "grubby --update-kernel=ALL --args=...; zipl" if system.entries else "zipl"
-        note = f"add them to parameters= in /etc/zipl.conf or to the entries, then run: {tool}"
+        lines, file = "the 'options' lines of the entries", "parameters= in /etc/zipl.conf"
+        place = lines if system.entries else file
+        note = f"add them to {place}, then run: zipl"
         return Loader("zipl", None, (), note, (), system.entries)
     for mark, name, note in _OTHERS:
         if system.has(mark):

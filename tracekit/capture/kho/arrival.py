@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tracekit.capture.kho.evidence import Evidence
 from tracekit.capture.kho.inspect import carried_regions
+from tracekit.capture.kho.marks import MARKS
 from tracekit.kho.handlers import describe_data
 from tracekit.kho.item import Item, item, range_text, size_text
 from tracekit.kho.memory import nowhere
-from tracekit.kho.preserved_sum import PreservedMap
+from tracekit.kho.preserved_sum import PreservedMap, Range
 
 __all__ = ["Arrival", "Thing", "compare", "preserved_devices"]
 
 Verdict = Literal["arrived", "missing", "new", "changed", "not picked up", "unknown"]
 _AMISS = ("missing", "changed", "not picked up")
 _LISTED = 16
+_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,55 @@ def _missing_ranges(gone: PreservedMap, came: PreservedMap) -> int | None:
     return sum(b - a for a, b in gone.ranges[:4096]) - kept
 
 
+def _pieces(ranges: Iterable[Range], others: Sequence[Range]) -> Iterator[tuple[bool, int]]:
+    """(whether it is in ``others``, bytes) of each piece of ``ranges``; both are sorted."""
+    number = 0
+    for start, end in ranges:
+        while start < end:
+            while number < len(others) and others[number][1] <= start:
+                number += 1
+            a, b = others[number] if number < len(others) else (end, end)
+            stop = min(end, b if a <= start else a)
+            yield a <= start < b, stop - start
+            start = stop
+
+
+def _taken(old: Evidence, new: Evidence) -> Iterator[Range]:
+    """Where the regions and blobs are that arrived, in whole pages."""
+    sides = {(r.name, r.address, r.size) for r in carried_regions(old, "out")}
+    found = [(r.address, r.size) for r in carried_regions(new, "in")
+             if (r.name, r.address, r.size) in sides]  # fmt: skip
+    gone, came = old.tree("out"), new.tree("in")
+    if gone is not None and came is not None:
+        there = {(blob.name, blob.address) for blob in came.blobs}
+        found += [(b.address, b.size or 1) for b in gone.blobs if (b.name, b.address) in there]
+    for address, size in sorted(found):
+        yield address & -_PAGE, (address + size + _PAGE - 1) & -_PAGE
+
+
+def _marked(
+    old: Evidence, new: Evidence, gone: PreservedMap, came: PreservedMap
+) -> Iterator[Thing]:
+    """Of a map that the new kernel used up: the pages it marked, and those of what arrived."""
+    there = sorted([*came.ranges, *_taken(old, new)])
+    merged: list[Range] = []
+    for start, end in there:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    pieces = list(_pieces(gone.ranges, merged))
+    known, rest = (sum(size for inside, size in pieces if inside is side) for side in (True, False))
+    cut = f"; {came.notes[0]}" if came.notes else ""
+    if known:
+        detail = "the new kernel marked them, or they are in a region or blob that arrived"
+        yield Thing("pages", f"{known // gone.page:,} pages, {size_text(known)}", "arrived", detail)
+    if rest:
+        detail = "taken up before this was saved, or not arrived: the new kernel keeps no list"
+        name = f"{rest // gone.page:,} pages, {size_text(rest)}"
+        yield Thing("pages", name, "unknown", f"{detail}{cut}")
+
+
 def _pages(old: Evidence, new: Evidence) -> Iterator[Thing]:
     gone, came = old.maps.get("out"), new.maps.get("in")
     if gone is None:
@@ -125,6 +176,9 @@ def _pages(old: Evidence, new: Evidence) -> Iterator[Thing]:
     if came is None:
         why = "the new kernel has used up the memory of the list while it booted"
         yield Thing("pages", name, "unknown", why)
+        return
+    if came.form == MARKS:
+        yield from _marked(old, new, gone, came)
         return
     missing = _missing_ranges(gone, came)
     if missing is None:

@@ -26,9 +26,11 @@ _TEXTS = ("address", "kind", "identity", "driver", "group", "domain")
 class PciDevice:
     """A device. ``bus_master``: whether it may do DMA, None where its registers cannot be read.
 
-    ``group`` is the number of its IOMMU group and ``domain`` the type of the domain that the group
-    is attached to (``DMA``, ``DMA-FQ``, ``identity``, ``blocked``, ``unmanaged``), '' where there
-    is no IOMMU. ``reset``: the methods of resetting it.
+    ``group`` is the number of its IOMMU group and ``domain`` the type of the group's default domain
+    (``DMA``, ``DMA-FQ``, ``identity``, ``blocked``), '' where there is no IOMMU. ``attached``: the
+    type of the domain that the group is attached to, which is another one (``unmanaged``) while
+    a program drives the device by VFIO; '' where the kernel's memory was not read. ``reset``: the
+    methods of resetting it.
     """
 
     address: str
@@ -39,16 +41,34 @@ class PciDevice:
     domain: str
     bus_master: bool | None
     reset: tuple[str, ...]
+    attached: str = ""
+
+    @property
+    def vfio(self) -> bool:
+        """Whether its driver is VFIO's or one of VFIO's variants (``mlx5-vfio-pci``)."""
+        return "vfio" in self.driver
+
+    @property
+    def domain_text(self) -> str:
+        """The type of its IOMMU domain, of the default one where it is attached to another."""
+        if self.attached and self.attached != self.domain:
+            return f"{self.attached}, {self.domain or 'unknown'} by default"
+        return self.domain or "domain unknown"
 
     @property
     def reach(self) -> str:
         """Where its DMA could go."""
         if not self.group:
             return "anywhere: no IOMMU is between it and memory"
-        if self.domain == "identity":
+        if self.vfio and not self.attached:
+            return "where it is not known: a program may have given it a domain of its own by VFIO"
+        domain = self.attached or self.domain
+        if domain == "identity":
             return "anywhere: its IOMMU domain is the identity"
-        if self.domain == "blocked":
+        if domain == "blocked":
             return "nowhere: its IOMMU domain blocks it"
+        if domain == "unmanaged":
+            return "where its program mapped memory for it, while the IOMMU keeps those page tables"
         return "through the old kernel's page tables, while the IOMMU keeps them"
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,6 +86,7 @@ def device_from_dict(document: Mapping[str, Any]) -> PciDevice:
         **{name: str(document[name])[:_TEXT] for name in _TEXTS},
         bus_master=None if master is None else bool(master),
         reset=tuple(str(one)[:_TEXT] for one in document["reset"][:16]),
+        attached=str(document.get("attached", ""))[:_TEXT],
     )
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tracekit.capture.kho.devices import PciDevice, read_devices
 from tracekit.capture.kho.holders import Holder, read_holders
-from tracekit.capture.kho.luo_state import (
-    KernelView,
-    LuoState,
-    open_view,
-    read_state,
-)
+from tracekit.capture.kho.iommu import attached_domains
+from tracekit.capture.kho.kernel_view import KernelView, open_view
+from tracekit.capture.kho.luo_state import LuoState, read_state
+from tracekit.capture.kho.marks import marked_map
 from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.carriers.machine import Machine
 from tracekit.errors import ParseError, SourceError
@@ -42,7 +40,8 @@ class Evidence:
     ``where`` names the source. ``files``: KHO's data by ``in/fdt``, ``out/sub_fdts/LUO``,
     ``out/scratch_len``; ``read``: per side the reader of what they point to. ``config``: the
     options about KHO and LUO that are set, None where the configuration is not known. ``unseen``:
-    what could not be looked at, and why, by what it is: ``map``, ``luo``, ``devices``, ``kho``.
+    what could not be looked at, and why, by what it is: ``map``, ``luo``, ``devices``, ``domains``
+    (of the IOMMU), ``marks`` (of pages that came), ``kho``.
     ``came``: LUO's sessions as they were when this kernel came up, where that is known.
     """
 
@@ -198,6 +197,8 @@ class _Gathering:
 
     machine: Machine
     files: dict[str, bytes]
+    devices: Sequence[PciDevice] = ()
+    handed_on: PreservedMap | None = None
     unseen: dict[str, str] = field(default_factory=dict)
     maps: dict[str, PreservedMap] = field(default_factory=dict)
     read: dict[str, Reader] = field(default_factory=dict)
@@ -207,6 +208,7 @@ class _Gathering:
         """Look into physical memory and the kernel's own, where there is anything to be found."""
         root, view = self.machine.root, None
         if not self.files and self.machine.kho_enabled is False:
+            self._domains_alone(stack, kallsyms)
             return
         try:
             stream = root.open_binary("proc/kcore")
@@ -214,22 +216,66 @@ class _Gathering:
                 raise SourceError(f"{root.where('proc/kcore')}: no such file")
             core = ElfCore(stack.enter_context(stream), root.where("proc/kcore"))
         except (ImportError, SourceError) as error:  # without pyelftools the rest is still seen
-            for what in ("map", "luo"):
+            for what in ("map", "luo", *(["domains"] if self._vfio else [])):
                 self.unseen[what] = str(error)
             return
         for side in SIDES:
             self.read[side] = Recorder(core.read)
         try:
             luo = "out/sub_fdts/LUO" in self.files
-            view = open_view(root, kallsyms, types=luo)
+            view = open_view(root, kallsyms, types=luo or self._vfio or self.handed_on is not None)
             stack.enter_context(view.memory)
             if luo:
                 self.luo = read_state(view, self.read["in"])
         except SourceError as error:
             self.unseen["luo"] = str(error)
+        if view is not None and view.btf is not None:
+            self._domains(view)
+            self._marks(view)
         self._trees(view, core)
         for side in SIDES:
             self._map(side, core)
+
+    @property
+    def _vfio(self) -> bool:
+        """Whether VFIO drives a device: sysfs does not tell which IOMMU domain that is in."""
+        return any(device.vfio and device.group for device in self.devices)
+
+    def _domains_alone(self, stack: ExitStack, kallsyms: bytes | None) -> None:
+        """The domains of a kernel that has no KHO."""
+        if not self._vfio:
+            return
+        try:
+            view = open_view(self.machine.root, kallsyms)
+            stack.enter_context(view.memory)
+        except (ImportError, SourceError) as error:
+            self.unseen["domains"] = str(error)
+        else:
+            self._domains(view)
+
+    def _domains(self, view: KernelView) -> None:
+        """Add to the devices the domains that they are attached to."""
+        if not any(device.group for device in self.devices):
+            return
+        try:
+            attached = attached_domains(view)
+        except SourceError as error:  # without VFIO sysfs tells as much
+            self.unseen |= {"domains": str(error)} if self._vfio else {}
+            return
+        self.devices = [
+            replace(device, attached=attached.get(device.group, "")) for device in self.devices
+        ]
+
+    def _marks(self, view: KernelView) -> None:
+        """What arrived of the map that the kernel before handed on, where that one is known."""
+        if self.handed_on is None or self.handed_on.form != "radix":
+            return
+        try:
+            found = marked_map(view, self.handed_on)
+        except SourceError as error:
+            self.unseen["marks"] = str(error)
+            return
+        self.maps |= {"in": found} if found is not None else {}
 
     def _trees(self, view: KernelView | None, core: ElfCore) -> None:
         root = self.machine.root
@@ -278,24 +324,25 @@ def from_machine(
     *,
     deep: bool = True,
     holders: bool = False,
+    handed_on: PreservedMap | None = None,
 ) -> Evidence:
     """Look at the machine below ``root``. ``stack`` closes what stays open: its memory.
 
     ``kallsyms`` where it has been read already; without ``deep`` memory is not looked into.
-    ``holders``: look through every process, which takes long where there are many.
+    ``holders``: look through every process, which takes long where there are many. ``handed_on``:
+    the list of preserved memory that the kernel before this one had, where that is known.
     Nothing is raised for what cannot be looked at: :attr:`Evidence.unseen` says what, and why.
     """
     machine = Machine(root)
-    gathering = _Gathering(machine, _debugfs(root) | _seed_trees(root))
+    gathering = _Gathering(machine, _debugfs(root) | _seed_trees(root), handed_on=handed_on)
     if machine.blind:
         gathering.unseen["kho"] = "only root may look into debugfs and memory: run it with sudo"
-    if deep:
-        gathering.memory(stack, kallsyms)
-    devices: Sequence[PciDevice] = ()
     try:
-        devices = read_devices(root)
+        gathering.devices = read_devices(root)
     except SourceError as error:
         gathering.unseen["devices"] = str(error)
+    if deep:
+        gathering.memory(stack, kallsyms)
     return Evidence(
         where=f"this machine, {machine.release}" if root.live else str(root.path),
         release=machine.release,
@@ -311,6 +358,6 @@ def from_machine(
         liveupdate=root.exists(_LIVEUPDATE) if root.live else None,
         luo=gathering.luo,
         holders=read_holders(root) if holders else (),
-        devices=devices,
+        devices=gathering.devices,
         unseen=gathering.unseen,
     )

@@ -12,6 +12,7 @@ from typing import Any
 from tracekit.capture.kho.cost import Cost, cost_item, cost_of
 from tracekit.capture.kho.evidence import SEEDS, SIDES, Evidence
 from tracekit.capture.kho.live import live_item
+from tracekit.capture.kho.marks import MARKS
 from tracekit.capture.kho.state import State, state_item, state_of
 from tracekit.errors import Diagnostic, ParseError
 from tracekit.kho.blobs import blob_items, blob_note
@@ -144,7 +145,10 @@ def map_facts(kept: PreservedMap) -> Iterator[Item]:
         if kept.ranges:
             yield item("holes", _holes(kept))
     yield item("runs of neighbouring blocks", f"{kept.runs:,}")
-    yield item("the map itself", f"{kept.form}, {kept.maps:,} bitmaps")
+    if kept.form == MARKS:
+        yield item("from", "the kernel's marks of pages that came and were not taken up yet")
+    else:
+        yield item("the map itself", f"{kept.form}, {kept.maps:,} bitmaps")
     for note in kept.notes:
         yield unreadable("map", note)
 

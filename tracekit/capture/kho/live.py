@@ -14,8 +14,6 @@ from tracekit.kho.memory import Reader, nowhere
 
 __all__ = ["live_item", "session_state"]
 
-_VFIO = ("vfio-pci", "vfio_pci")
-
 
 def session_state(session: LiveSession, opened: bool | None, *, incoming: bool) -> str:
     """Where a session is in its life."""
@@ -76,7 +74,7 @@ def _sessions(evidence: Evidence, state: LuoState) -> Iterator[Item]:
 
 def _device(device: PciDevice) -> Item:
     master = {True: "bus master", False: "no bus master", None: "bus mastering unknown"}
-    iommu = f"IOMMU group {device.group}, {device.domain or 'domain unknown'}"
+    iommu = f"IOMMU group {device.group}, {device.domain_text}"
     value = f"{device.driver or 'no driver'}, {master[device.bus_master]}, "
     children = [item("DMA could go", device.reach)]
     if device.reset:
@@ -87,16 +85,18 @@ def _device(device: PciDevice) -> Item:
 
 def _devices(evidence: Evidence) -> Iterator[Item]:
     able = [device for device in evidence.devices if device.bus_master]
-    vfio = [device for device in evidence.devices if device.driver in _VFIO]
+    vfio = [device for device in evidence.devices if device.vfio]
     if evidence.devices:
         value = f"{len(evidence.devices)}, {len(able)} of them bus masters now"
         yield item("PCI devices", value, children=map(_device, evidence.devices))
-        domains = sorted({d.domain for d in evidence.devices if d.domain})
+        domains = sorted({d.attached or d.domain for d in evidence.devices} - {""})
         note = (
             "A device that LUO preserves is left running through the jump, with its IOMMU domain."
         )
         yield item("VFIO devices", len(vfio) or "none", note, map(_device, vfio))
-        yield item("IOMMU domains", ", ".join(domains) or "none: no IOMMU")
+        unseen = evidence.unseen.get("domains", "")
+        note = f"of VFIO's devices not seen: {unseen}" if unseen else ""
+        yield item("IOMMU domains", ", ".join(domains) or "none: no IOMMU", note)
 
 
 def live_item(evidence: Evidence) -> Item:

@@ -7,31 +7,17 @@ No file shows them, and to ask for one through ``/dev/liveupdate`` takes it. The
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tracekit.btf import Btf
-from tracekit.carriers.dumps.elf_core import VirtualMemory
-from tracekit.errors import ParseError, SourceError
+from tracekit.capture.kho.kernel_view import KernelView
+from tracekit.errors import SourceError
 from tracekit.kho.luo import LuoFile, LuoHeader, LuoSession, read_luo
 from tracekit.kho.memory import Reader
-from tracekit.sysroot import Sysroot
 
-__all__ = [
-    "KernelView",
-    "LiveFile",
-    "LiveSession",
-    "LuoState",
-    "luo_state_from_dict",
-    "open_view",
-    "read_state",
-]
+__all__ = ["LiveFile", "LiveSession", "LuoState", "luo_state_from_dict", "read_state"]
 
-_SYMBOLS = ("kho_out", "luo_session_global", "luo_file_handler_list")
-_LINE = re.compile(rb"^([0-9a-f]{1,16}) \w (%s)$" % "|".join(_SYMBOLS).encode(), re.M)
-_BTF = "sys/kernel/btf/vmlinux"
 _MOST_SESSIONS, _MOST_FILES, _MOST_HANDLERS = 1 << 12, 1 << 14, 64
 _NAME, _COMPATIBLE = 64, 48
 
@@ -109,79 +95,6 @@ def luo_state_from_dict(document: Mapping[str, Any]) -> LuoState:
     opened = document["opened"]
     handlers = tuple(str(name)[:_COMPATIBLE] for name in document["handlers"][:_MOST_HANDLERS])
     return LuoState(incoming, outgoing, None if opened is None else bool(opened), handlers)
-
-
-@dataclass(frozen=True, slots=True)
-class KernelView:
-    """The running kernel's memory: by virtual address, with its symbols and types."""
-
-    symbols: Mapping[str, int]
-    memory: VirtualMemory
-    btf: Btf | None
-
-    def number(self, address: int, size: int = 8) -> int:
-        """An unsigned integer. Raises :class:`~tracekit.errors.SourceError`."""
-        return int.from_bytes(self.memory.read(address, size), "little")
-
-    def text(self, address: int, size: int) -> str:
-        """A NUL-terminated text in a field of ``size`` bytes, or shorter."""
-        raw = self.memory.read(address, size)
-        return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
-
-    def symbol(self, name: str) -> int:
-        """A symbol's address. Raises :class:`~tracekit.errors.SourceError`."""
-        address = self.symbols.get(name)
-        if not address:
-            raise SourceError(f"kallsyms has no address of {name}")
-        return address
-
-    def offset(self, structure: str, path: str) -> int:
-        """Where a member is. Raises :class:`~tracekit.errors.SourceError`."""
-        member = self.btf.member(structure, path) if self.btf is not None else None
-        if member is None:
-            raise SourceError(f"{_BTF} tells of no {structure}.{path}")
-        return member.offset
-
-    def has(self, structure: str, path: str) -> bool:
-        """Whether there is such a member."""
-        return self.btf is not None and self.btf.member(structure, path) is not None
-
-    def entries(self, head: int, structure: str, path: str, most: int) -> Iterator[int]:
-        """The structures on a list: ``struct list_head``, its member ``path`` in each."""
-        offset, at, seen = self.offset(structure, path), self.number(head), set[int]()
-        while at != head:
-            if at in seen or len(seen) >= most:
-                raise SourceError(f"the list of {structure} at {head:#x} does not end")
-            seen.add(at)
-            yield at - offset
-            at = self.number(at)
-
-
-def open_view(root: Sysroot, kallsyms: bytes | None = None, *, types: bool = True) -> KernelView:
-    """Open the kernel's memory. The caller closes ``memory``.
-
-    ``kallsyms`` where it has been read already; ``types``: whether BTF is needed, which takes a
-    while. Raises :class:`~tracekit.errors.SourceError`, saying what is missing.
-    """
-    text = kallsyms if kallsyms is not None else root.read("proc/kallsyms")
-    symbols = {m[2].decode(): int(m[1], 16) for m in _LINE.finditer(text)}
-    if not any(symbols.values()):
-        raise SourceError(f"{root.where('proc/kallsyms')} has no address of {', '.join(_SYMBOLS)}")
-    data = root.get(_BTF) if types else None
-    btf = None
-    if data is not None:
-        try:
-            btf = Btf(data)
-        except ParseError:
-            btf = None
-    stream = root.open_binary("proc/kcore")
-    if stream is None:
-        raise SourceError(f"{root.where('proc/kcore')}: no such file")
-    try:
-        return KernelView(symbols, VirtualMemory(stream, root.where("proc/kcore")), btf)
-    except SourceError:
-        stream.close()
-        raise
 
 
 def _files(view: KernelView, session: int) -> Iterator[LiveFile]:

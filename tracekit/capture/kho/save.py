@@ -13,6 +13,7 @@ from tracekit.capture.kho.inspect import sections
 from tracekit.capture.kho.luo_state import LuoState, luo_state_from_dict
 from tracekit.capture.kho.saved import LUO_CAME, LUO_NOW
 from tracekit.kho.memory import Recorder
+from tracekit.kho.preserved_sum import PreservedMap, preserved_from_dict
 from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json
@@ -20,8 +21,9 @@ from tracekit.sysroot import Sysroot
 
 __all__ = ["save_kho"]
 
-_IN_MEMORY = "in/memory.bin"
-_NEEDED = {"map": "the list of preserved pages", "luo": "LUO's sessions"}
+_IN_MEMORY, _IN_MAP = "in/memory.bin", "in/map.json"
+_NEEDED = {"map": "the list of preserved pages", "luo": "LUO's sessions",
+           "marks": "the pages that arrived"}  # fmt: skip
 
 
 def _remarks(evidence: Evidence, remarks: Remarks) -> None:
@@ -39,27 +41,40 @@ def _came(writer: SessionWriter, rel: str, state: LuoState | None) -> LuoState |
         return state if state is not None and state.incoming else None
 
 
+def _handed_on(writer: SessionWriter, boot: int) -> PreservedMap | None:
+    """The list of preserved memory that the session has of the boot before."""
+    try:
+        data = writer.read(f"boots/{boot - 1}/kho/out/map.json") if boot else None
+        return preserved_from_dict(json.loads(data or b""))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def save_kho(root: Sysroot, writer: SessionWriter, boot: int, remarks: Remarks) -> None:
     """Save KHO's data, the list of preserved memory, LUO's sessions and the PCI devices.
 
-    Of what an earlier save of this boot found, the sessions that came are kept, and the memory
-    they lie in: once they are taken up they are gone.
+    Of what an earlier save of this boot found, the sessions that came are kept, the memory they
+    lie in, and the pages that had arrived: once they are taken up they are gone.
     """
     rel = f"boots/{boot}"
     with ExitStack() as stack:
         kallsyms = writer.read(f"{rel}/kallsyms") if root.live else None
-        evidence = from_machine(root, stack, kallsyms)
+        handed_on = _handed_on(writer, boot)
+        evidence = from_machine(root, stack, kallsyms, handed_on=handed_on)
         if root.live:  # a saved tree rarely has the memory
             _remarks(evidence, remarks)
         sections(evidence)  # reads the memory that blobs point to
         if evidence.files:
             came = _came(writer, f"{rel}/kho/{LUO_CAME}", evidence.luo)
             kept_before = writer.has(f"{rel}/kho/{_IN_MEMORY}")
-            with writer.tree(f"{rel}/kho", lambda name: name.startswith(_IN_MEMORY)) as tree:
+            map_before = writer.has(f"{rel}/kho/{_IN_MAP}")
+            with writer.tree(f"{rel}/kho", lambda n: n.startswith((_IN_MEMORY, _IN_MAP))) as tree:
                 for name, data in evidence.files.items():
                     *above, last = name.split("/")
                     tree.write("/".join((*above, safe_name(last))), data)
                 for side, kept in evidence.maps.items():
+                    if side == "in" and map_before:
+                        continue
                     tree.write(f"{side}/map.json", dump_json(kept.as_dict()))
                 for side in SIDES:
                     read = evidence.read.get(side)

@@ -153,14 +153,15 @@ def _best(matches: list[_Match]) -> _Match | None:
 
 def _write_formats(writer: SessionWriter, boot: int, match: _Match) -> None:
     """Write a match's formats under the tree's ids, and the page header, into a boot."""
-    with writer.tree(f"boots/{boot}/tracefs/events") as tree:
-        head = writer.read(f"boots/{match.boot}/tracefs/events/header_page")
-        if head is not None:
-            tree.write("header_page", head)
-        for number, each in match.formats.items():
-            text = (writer.read(each.path) or b"").decode("utf-8", "backslashreplace")
-            folder = each.path.split("/events/", 1)[1]
-            tree.write(folder, _ID.sub(f"ID: {number}", text, count=1).encode())
+    files: dict[str, bytes] = {}
+    head = writer.read(f"boots/{match.boot}/tracefs/events/header_page")
+    if head is not None:
+        files["header_page"] = head
+    for number, each in match.formats.items():
+        text = (writer.read(each.path) or b"").decode("utf-8", "backslashreplace")
+        name = each.path.split("/events/", 1)[1]
+        files[name] = _ID.sub(f"ID: {number}", text, count=1).encode()
+    writer.write_formats(boot, files)
 
 
 def _place(

@@ -26,6 +26,7 @@ from tracekit.errors import SessionError, Severity, SourceError
 from tracekit.remarks import Progress, Remarks
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json
+from tracekit.session.names import check_name
 from tracekit.sysroot import TRACEFS, Sysroot, find_tracefs
 
 __all__ = [
@@ -55,6 +56,7 @@ _TRACEFS_FILES: Mapping[str, Severity | None] = {
     "available_tracers": None,
     "current_tracer": None,
 }
+_EVENTS = "events/"
 _MAX_READINGS = 1 << 10  # the newest are kept; taken where no counter can be read
 _DYNAMIC = re.compile(rb"^[a-z]\d*:(\S+/\S+)", re.M)  # of kprobe_events and its kin
 _INSTANCE_FILES = (
@@ -79,6 +81,7 @@ _FACTS: Mapping[str, tuple[str, Severity | None]] = {
     "version": ("proc/version", "warning"),
     "cmdline": ("proc/cmdline", "warning"),
     "boot_id": ("proc/sys/kernel/random/boot_id", None),
+    "hostname": ("proc/sys/kernel/hostname", None),
     "stat": ("proc/stat", "info"),
     "uptime": ("proc/uptime", None),
     "notes": ("sys/kernel/notes", "info"),
@@ -162,15 +165,12 @@ def _instance_files(saving: Saving, tracefs: str) -> Iterator[tuple[str, str]]:
 
 def _save_tracefs(saving: Saving, tracefs: str) -> int:
     """Save ``tracefs/``; returns how many event formats there were."""
-    formats: dict[str, bytes] = {}
-    gone: set[str] = set()
+    events: dict[str, bytes] = {}
     files = list(_tracefs_files(saving, tracefs))
     knowledge = saving.knowledge
 
     def keep(name: str) -> bool:  # what cannot be read today, and pages of the buffer
-        return name.endswith(("/trace_pipe_raw", "/snapshot_raw")) or (
-            knowledge.known and name not in gone
-        )
+        return name.endswith(("/trace_pipe_raw", "/snapshot_raw")) or knowledge.known
 
     with (
         saving.progress("saving event formats", len(files)) as advance,
@@ -179,19 +179,31 @@ def _save_tracefs(saving: Saving, tracefs: str) -> int:
         for name, rel in files:
             data = saving.get(rel, _TRACEFS_FILES.get(name))
             advance(1)
-            if data is None:
-                continue
-            try:
+            if data is not None and name.startswith(_EVENTS):
+                events[name] = data
+            elif data is not None:
                 tree.write(name, data)
-            except SessionError as error:
-                saving.remarks.add("name-refused", "warning", rel, str(error))
-                continue
-            if name.endswith("/format"):
-                formats[name] = data
-            knowledge.keep(f"tracefs/{name}", data)
-        gone |= knowledge.keep_formats(formats, {name for name, _ in files})
+                knowledge.keep(f"tracefs/{name}", data)
+    formats = {name: data for name, data in events.items() if name.endswith("/format")}
+    gone = knowledge.keep_formats(formats, {name for name, _ in files})
+    _write_events(saving, events, gone)
     save_enumerators(saving.root, saving.writer, saving.boot, saving.remarks, formats.values())
     return len(formats)
+
+
+def _write_events(saving: Saving, events: Mapping[str, bytes], gone: set[str]) -> None:
+    """Save files of ``events/`` beside those that are known and not ``gone``."""
+    files = saving.writer.formats(saving.boot) if saving.knowledge.known else {}
+    for name in gone:
+        files.pop(name.removeprefix(_EVENTS), None)
+    for name, data in events.items():
+        try:
+            check_name(name)
+        except SessionError as error:
+            saving.remarks.add("name-refused", "warning", name, str(error))
+        else:
+            files[name.removeprefix(_EVENTS)] = data
+    saving.writer.write_formats(saving.boot, files)
 
 
 def _refresh_tables(saving: Saving, tracefs: str) -> set[str]:
@@ -222,14 +234,7 @@ def _refresh_formats(saving: Saving, tracefs: str, dynamic: set[str]) -> None:
     if not there or (not changed and saved <= there):
         return
     gone = knowledge.keep_formats(formats, there)
-    with saving.writer.tree(
-        saving.rel("tracefs/events"), lambda name: f"events/{name}" not in gone
-    ) as tree:
-        for name, data in changed.items():
-            try:
-                tree.write(name.removeprefix("events/"), data)
-            except SessionError as error:
-                saving.remarks.add("name-refused", "warning", name, str(error))
+    _write_events(saving, changed, gone)
 
 
 def save_clocks(saving: Saving, markers: Sequence[Mapping[str, Any]] = ()) -> None:

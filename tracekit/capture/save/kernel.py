@@ -36,6 +36,7 @@ UNKNOWN_KERNEL: Mapping[str, Any] = {
     "version": None,
     "build_id": None,
     "boot_id": None,
+    "hostname": None,
     "cmdline": None,
     "cpus": None,
     "page_size": None,
@@ -116,9 +117,9 @@ def _instance(instance: TraceInstance) -> dict[str, Any]:
 def describe_kernel(files: Mapping[str, bytes]) -> dict[str, Any]:
     """``kernel.json`` of a boot, from the files that could be read.
 
-    The keys of ``files`` are ``version``, ``cmdline``, ``boot_id``, ``stat``, ``uptime``,
-    ``notes``, ``kallsyms``, ``config.gz``, ``boot_params``, ``header_page``, ``trace_clock``; any
-    may be missing.
+    The keys of ``files`` are ``version``, ``cmdline``, ``boot_id``, ``hostname``, ``stat``,
+    ``uptime``, ``notes``, ``kallsyms``, ``config.gz``, ``boot_params``, ``header_page``,
+    ``trace_clock``; any may be missing.
     """
 
     def text(name: str) -> str:
@@ -137,6 +138,7 @@ def describe_kernel(files: Mapping[str, bytes]) -> dict[str, Any]:
         "version": text("version").strip() or None,
         "build_id": build_id(files.get("notes", b"")),
         "boot_id": text("boot_id").strip() or None,
+        "hostname": text("hostname").strip() or None,
         "cmdline": command.text if "cmdline" in files else None,
         "cpus": online_cpus(text("stat")),
         "page_size": _page_size(config, text("header_page")),

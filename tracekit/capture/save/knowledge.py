@@ -169,7 +169,7 @@ class Knowledge:
     def changed(self, formats: Mapping[str, bytes]) -> dict[str, bytes]:
         """Those formats that the session does not have, or has otherwise."""
         prefix = f"boots/{self._boot}/tracefs/"
-        return {n: data for n, data in formats.items() if not self._writer.holds(prefix + n, data)}
+        return {n: data for n, data in formats.items() if self._writer.read(prefix + n) != data}
 
     def keep_formats(self, formats: Mapping[str, bytes], there: Collection[str]) -> set[str]:
         """Keep the saved formats that differ in ``formats`` or whose event is not ``there``.

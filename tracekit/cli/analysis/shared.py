@@ -74,7 +74,11 @@ class Selected(NamedTuple):
 
 def _phase(recording: Recording, name: str, wanted: Filter) -> Filter:
     """The filter within a phase; :class:`UsageError` where there is none, or it has no time."""
-    phases = [p for p in recording.report().phases if not wanted.boots or p.boot in wanted.boots]
+    from tracekit.named import stretches
+
+    phases = [
+        p for p in stretches(recording.report()) if not wanted.boots or p.boot in wanted.boots
+    ]
     mine = [p for p in phases if p.name.casefold() == name.casefold()]
     mine = mine or [p for p in phases if p.name.casefold().startswith(name.casefold())]
     if not mine:
@@ -83,9 +87,9 @@ def _phase(recording: Recording, name: str, wanted: Filter) -> Filter:
     if len({p.name for p in mine}) > 1:
         raise UsageError(f"--phase {name!r} may be {', '.join(p.name for p in mine)}: say which")
     last = mine[-1]  # of several handovers the last
-    if last.start_ns is None or last.duration_ns is None:
+    if last.begin is None or last.end is None:
         raise UsageError(f"--phase {last.name!r} was not observed: nothing tells when it was")
-    return replace(wanted, since=last.start_ns, until=last.start_ns + last.duration_ns)
+    return replace(wanted, since=last.begin, until=last.end)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -34,8 +33,10 @@ def command(session: str, output: Path, every: bool) -> None:
     """
     from tracekit.drawing.plot import standalone
     from tracekit.export.files import write_text
+    from tracekit.export.targets import check_target
     from tracekit.report.critical.blame import blame
 
+    check_target(output, "svg")  # before anything is decoded
     with working("decoding"):
         recording = tracekit.open(session)
         report = recording.report()
@@ -45,8 +46,6 @@ def command(session: str, output: Path, every: bool) -> None:
             "'tracekit blame' lists what took how long"
         )
     svg = standalone(report, blame(recording, report), every=every)
-    if str(output) == "-":
-        sys.stdout.buffer.write(svg.encode())
-        return
-    write_text(svg, output)
-    say(f"wrote {output}: {len(svg.encode()):,} bytes")
+    write_text(svg, output, "svg")
+    if str(output) != "-":
+        say(f"wrote {output}: {len(svg.encode()):,} bytes")

@@ -11,6 +11,7 @@ from rich.text import Text
 from tracekit.cli.printed.kho import handed_over_lines, left_running_lines, step_table
 from tracekit.cli.printed.panic import panic_lines, panic_title
 from tracekit.report.canary import canary_lines
+from tracekit.report.jump.kho_steps import steps_in
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
 from tracekit.report.probes import ProbeReport
 from tracekit.report.unfinished import CpuUnfinished
@@ -117,6 +118,9 @@ def _phases(report: Report, number: int) -> RenderableType:
         )
         start = None if p.start_ns is None else p.start_ns - jump
         table.add_row(str(p.boot), name, duration(start), duration(p.duration_ns), bar)
+        for step in steps_in(report.kho_steps, p):
+            begins = duration(None if step.start_ns is None else step.start_ns - jump)
+            table.add_row("", f"  {step.label}", begins, duration(step.took_ns), "", style="dim")
     lines = [Text(f"  [{i}] {printable(note)}", style="dim") for i, note in enumerate(notes, 1)]
     return Group(table, *lines)
 

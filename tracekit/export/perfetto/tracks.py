@@ -59,7 +59,8 @@ def tracks_of(recording: Recording, report: Report) -> list[Track]:
         Track("KHO and LUO", "steps of a handover: the first call to the last", [
             Slice(s.name, s.start_ns, s.end_ns,
                   {"boot": s.boot, "calls": s.count, "failed": s.failed, "took_ns": s.took_ns,
-                   "of": ", ".join(s.names) or None})
+                   "of": ", ".join(s.names) or None, "phase": s.phase or None,
+                   "in_blackout": s.in_blackout})
             for s in report.kho_steps if s.start_ns is not None
         ]),
         Track("tracers", "what was done through tracefs", [

@@ -8,7 +8,7 @@ from typing import Any
 
 from tracekit.report.critical.calls import Call, recorded_calls
 from tracekit.report.make import Report
-from tracekit.report.phases import Phase
+from tracekit.report.phases import Phase, phase_at
 from tracekit.timeline.events import Events
 
 __all__ = ["KINDS_OF_BLAME", "Blamed", "blame"]
@@ -57,13 +57,8 @@ class _Session:
 
     def phase(self, boot: int, ns: int | None) -> str:
         """The shortest phase of a boot that an instant lies in."""
-        if ns is None:
-            return ""
-        hits = [
-            p for p in self._phases.get(boot, ())
-            if p.start_ns is not None and p.start_ns <= ns < p.start_ns + (p.duration_ns or 0)
-        ]  # fmt: skip
-        return min(hits, key=lambda p: p.duration_ns or 0).name if hits else ""
+        found = None if ns is None else phase_at(self._phases.get(boot, ()), ns)
+        return found.name if found is not None else ""
 
     def blamed(
         self, kind: str, name: str, detail: str, boot: int, start_ns: int | None,

@@ -80,6 +80,11 @@ def _handovers(report: Report) -> Iterator[_Family]:
     for p in report.phases:
         phases.put(_seconds(p.duration_ns), handover=p.handover, boot=p.boot, phase=p.name)
     yield phases
+    steps = _Family("tracekit_kho_step_seconds",
+                    "How long the calls of a step of KHO or LUO took.")  # fmt: skip
+    for s in report.kho_steps:
+        steps.put(_seconds(s.took_ns), boot=s.boot, phase=s.phase, step=s.name)
+    yield steps
 
 
 def _slow(report: Report) -> Iterator[_Family]:

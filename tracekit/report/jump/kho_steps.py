@@ -1,5 +1,7 @@
 """When what is handed over was preserved, written down and taken up again, from the probes.
 
+The steps are parts of the phases: each is listed by the phase in which its calls began.
+
 The old kernel's side: the BPF probes ``luo:*`` and ``kho:*``, or kprobe events on the same
 functions. The new kernel's: those, and before them the kprobe events that its command line asks
 for (``kprobe_event=``, :mod:`tracekit.capture.cmdline.compose`).
@@ -7,16 +9,17 @@ for (``kprobe_event=``, :mod:`tracekit.capture.cmdline.compose`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tracekit.analysis.kprobe_events import kprobes
+from tracekit.report.phases import Phase, phase_at
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 
-__all__ = ["KhoStep", "kho_steps"]
+__all__ = ["KhoStep", "kho_steps", "steps_in"]
 
 # function -> what a call of it does
 _STEPS: Mapping[str, str] = {
@@ -45,11 +48,12 @@ _NAMES = 8  # sessions that are named
 
 @dataclass(frozen=True, slots=True)
 class KhoStep:
-    """All calls of one kind in a boot: ``count``, and how many of them failed.
+    """All calls of one kind that began in one phase: ``count``, and how many of them failed.
 
     ``start_ns`` and ``end_ns`` are on the session's axis, of the first call and the last; None if
     no clock tells. ``took_ns`` is the sum of their times, None where no return was recorded.
-    ``names``: of sessions and blobs, the first few.
+    ``names``: of sessions and blobs, the first few. ``phase`` and ``handover`` say which phase;
+    '' and None where the calls began in none. ``in_blackout``: whether that lies in the blackout.
     """
 
     name: str
@@ -60,6 +64,15 @@ class KhoStep:
     end_ns: int | None
     took_ns: int | None
     names: tuple[str, ...]
+    phase: str = ""
+    handover: int | None = None
+    in_blackout: bool = False
+
+    @property
+    def label(self) -> str:
+        """The step as a part of its phase is called: with the number of calls, and of failures."""
+        calls = f", {self.count:,} calls" if self.count > 1 else ""
+        return f"{self.name}{calls}{f', {self.failed:,} failed' if self.failed else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +129,10 @@ def _took(begun: _End, end: _End | None) -> int | None:
     return end.took if end.took is not None else end.at - begun.at
 
 
-def _step(function: str, boot: int, ends: list[_End], timed: bool) -> KhoStep | None:
-    calls = list(_calls(ends))
-    if not calls:
-        return None
+def _step(
+    function: str, boot: int, calls: Sequence[tuple[_End, _End | None]], phase: Phase | None,
+    timed: bool,
+) -> KhoStep:  # fmt: skip
     times = [took for begun, end in calls if (took := _took(begun, end)) is not None]
     last = max((end or begun).at for begun, end in calls)
     names: dict[str, Any] = dict.fromkeys(begun.name for begun, _ in calls if begun.name)
@@ -132,11 +145,40 @@ def _step(function: str, boot: int, ends: list[_End], timed: bool) -> KhoStep | 
         last if timed else None,
         sum(times) if times else None,
         tuple(names)[:_NAMES],
+        "" if phase is None else phase.name,
+        None if phase is None else phase.handover,
+        phase is not None and phase.in_blackout,
     )
 
 
-def kho_steps(events: Events, boot: Boot) -> list[KhoStep]:
-    """The steps that a boot recorded, in the order in which they began.
+def _by_phase(
+    function: str, boot: int, ends: list[_End], phases: Sequence[Phase], timed: bool
+) -> Iterator[KhoStep]:
+    """A function's calls, those of each phase together."""
+    parts: dict[Phase | None, list[tuple[_End, _End | None]]] = {}
+    for call in _calls(ends):
+        parts.setdefault(phase_at(phases, call[0].at) if timed else None, []).append(call)
+    for phase, calls in parts.items():
+        yield _step(function, boot, calls, phase, timed)
+
+
+def kho_steps(events: Events, phases: Iterable[Phase]) -> tuple[KhoStep, ...]:
+    """The steps of every boot, in the order in which they began; ``phases`` are of all boots."""
+    found: list[KhoStep] = []
+    known = list(phases)
+    for boot in events.boots:
+        found += _of_boot(events, boot, [p for p in known if p.boot == boot.index])
+    return tuple(found)
+
+
+def steps_in(steps: Iterable[KhoStep], phase: Phase) -> list[KhoStep]:
+    """The steps that began in a phase."""
+    same = (phase.boot, phase.name, phase.handover)
+    return [s for s in steps if (s.boot, s.phase, s.handover) == same and s.start_ns is not None]
+
+
+def _of_boot(events: Events, boot: Boot, phases: Sequence[Phase]) -> list[KhoStep]:
+    """The steps that a boot recorded.
 
     Where a call was seen in two ways (BPF and kprobe events), the one that saw more of them counts.
     """
@@ -154,6 +196,6 @@ def kho_steps(events: Events, boot: Boot) -> list[KhoStep]:
     steps = [
         step
         for function, ways in found.items()
-        if (step := _step(function, boot.index, max(ways, key=len), timed)) is not None
+        for step in _by_phase(function, boot.index, max(ways, key=len), phases, timed)
     ]
     return sorted(steps, key=lambda step: (step.start_ns or 0, step.name))

@@ -29,8 +29,9 @@ class LeftDevice:
     ``before`` and ``after``: bus master when its shutdown began and when it ended; ``next_found``:
     bus master in the next kernel without a driver of it there. None where that is not known.
     ``running``: whether it could still do DMA when the old kernel left. ``preserved``: by LUO,
-    which leaves it running on purpose. ``group`` and ``domain`` of its IOMMU, '' where there is
-    none, None where sysfs was not saved; ``reach``: where its DMA could go.
+    which leaves it running on purpose. ``group`` and default ``domain`` of its IOMMU, and the type
+    of the domain it was ``attached`` to ('' where that was not read); '' where there is none, None
+    where sysfs was not saved; ``reach``: where its DMA could go.
     """
 
     boot: int
@@ -45,6 +46,7 @@ class LeftDevice:
     preserved: bool | None
     reset: tuple[str, ...]
     reach: str
+    attached: str | None = None
 
 
 def _masters(ends: Sequence[CallEnd], returned: bool) -> Mapping[str, bool]:
@@ -58,10 +60,11 @@ def _next_found(device: PciDevice | None) -> bool | None:
     return device.bus_master if device is not None and not device.driver else None
 
 
-def _running(after: bool | None, next_found: bool | None) -> bool | None:
-    if after or next_found:
+def _either(one: bool | None, other: bool | None) -> bool | None:
+    """Whether either says so; None where neither is known."""
+    if one or other:
         return True
-    return False if after is False or next_found is False else None
+    return False if one is False or other is False else None
 
 
 def left_running(
@@ -77,7 +80,8 @@ def left_running(
     names: Iterable[str] = sorted({*known, *first, *last})
     for address in list(names)[:_MOST]:
         device = known.get(address)
-        before = first.get(address, device.bus_master if device else None)
+        # A driver or program may write the register itself, and the kernel's flag is unaware of it.
+        before = _either(first.get(address), device.bus_master if device else None)
         next_found = _next_found(later.get(address))
         found.append(
             LeftDevice(
@@ -86,10 +90,11 @@ def left_running(
                 device.group if device else None,
                 device.domain if device else None,
                 before, last.get(address), next_found,
-                _running(last.get(address), next_found),
+                _either(last.get(address), next_found),
                 None if kept is None else address in kept,
                 device.reset if device else (),
                 device.reach if device else "not known: sysfs was not saved",
+                device.attached if device else None,
             )
         )  # fmt: skip
     return found

@@ -1,0 +1,1 @@
+"""Many runs: handovers as figures, compared by name, held against a budget."""
