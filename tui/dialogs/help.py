@@ -58,6 +58,7 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("m", "mark A, then B: the time between; tables are of it"),
             ("z", "zoom to A-B, the bar, what the filter left; again: all"),
             ("space", "only this: the lane's events; marks the bar"),
+            ("v", "lanes: spans by kind, states of tasks; on, off, order"),
             ("p", "panel of what is in the window, or between the marks"),
             ("t", "running tasks: where there is room, always, never"),
             ("home  G", "first, last event; end"),

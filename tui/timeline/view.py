@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
@@ -15,32 +14,27 @@ from tracekit.browse.lane_filter import lane_filter
 from tracekit.browse.lanes import (
     Lane,
     find_gap,
-    make_lanes,
     nearest_row,
     next_common,
     next_row,
-    shown,
 )
-from tracekit.browse.systems import by_system
-from tracekit.query.selection import Selection
 from tracekit.text import duration
 from tui.dialogs.ask import ask_gap, ask_window
 from tui.events.table import EventsTable
 from tui.host import host_of
 from tui.jobs import Job, start
 from tui.model import Model
+from tui.timeline.choose_lanes import ask_lanes
 from tui.timeline.lane_details import LaneDetails
 from tui.timeline.lanes import Lanes
 from tui.timeline.minimap import Minimap
 from tui.timeline.panel import SidePanel
 from tui.timeline.ruler import Ruler
-from tui.timeline.state import LaneState
+from tui.timeline.state import LaneState, Made
 from tui.view import View
 
 __all__ = ["TimelineView"]
 
-_Systems = dict[str, list[npt.NDArray[Any]]]
-_Made = tuple[tuple[Lane, ...], tuple[Lane, ...], _Systems, Selection]
 _T = TypeVar("_T")
 _ZOOM = 0.5
 _PAN = 0.25  # of the window
@@ -80,6 +74,7 @@ class TimelineView(View):
         Binding("L", "least", "Gaps", show=False, tooltip="Set how long a gap is at least"),
         Binding("space", "only", "Only this", show=False,
                 tooltip="Only the lane's events; mark the bar under the cursor"),
+        Binding("v", "lanes", "Lanes", show=False, tooltip="Choose the lanes and their order"),
         Binding("p", "panel", "Panel", show=False, tooltip="What is in the window: show or hide"),
         Binding("t", "tasks", "Tasks", show=False, tooltip="The line of running tasks"),
         Binding("home", "end(False)", "First", show=False, tooltip="First event of the lane"),
@@ -149,23 +144,11 @@ class TimelineView(View):
             start(host_of(self), "lanes", self._make, self._made)
             self._draw()
 
-    def _make(self, job: Job) -> _Made:
-        model, selection = self.model, self.model.selection
-        lanes = tuple(self.state.lanes)
-        if not lanes:
-            of = model.recording, model.report, model.index, model.coverage
-            lanes = tuple(make_lanes(*of, job.step))
-            if model.total:
-                model.recording.table(np.array([0]))  # names every task: later calls are quick
-        left = tuple(shown(lane, selection, job.step) for lane in lanes)
-        systems = by_system(model.recording, model.index, selection, job.step)
-        return lanes, left, systems, selection
+    def _make(self, job: Job) -> Made:
+        return self.state.make(self.model.selection, job.step)
 
-    def _made(self, made: _Made) -> None:
-        state, first = self.state, not self.state.ready
-        state.lanes, state.shown, state.by_system, state.selection = made
-        if first:
-            state.choose_cpu()
+    def _made(self, made: Made) -> None:
+        self.state.take(made)
         self._fit()
         self._draw()
         self.query_one(Lanes).reveal()
@@ -317,6 +300,11 @@ class TimelineView(View):
             host_of(self).filter_by(where)
         else:
             host_of(self).say("no bar of this lane is under the cursor")
+
+    def action_lanes(self) -> None:
+        """Choose which lanes there are; the session's notes keep it."""
+        if self.state.ready:
+            ask_lanes(host_of(self), self.state, self._filter)
 
     def action_panel(self) -> None:
         """Show the panel, or hide it."""
