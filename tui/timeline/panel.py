@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rich.text import Text
 from textual.timer import Timer
+from textual.widget import Widget
 from textual.widgets import Static
 
 from tracekit.browse.stats import Counts, Times
@@ -50,7 +51,10 @@ class SidePanel(Static):
         """Count what is selected, once it stays as it is."""
         if self._pause is not None:
             self._pause.stop()
-        if self.display and self._of != self.subject:
+        seen = all(
+            widget.display for widget in self.ancestors_with_self if isinstance(widget, Widget)
+        )
+        if seen and self._of != self.subject:
             self._pause = self.set_timer(_PAUSE, self._begin)
 
     def _begin(self) -> None:
