@@ -1,4 +1,4 @@
-"""Dates in filters: of each boot's own wall clock, as ``--from`` and ``--to`` take them."""
+"""Dates in filters: of each boot's own wall clock."""
 
 from __future__ import annotations
 
@@ -28,10 +28,22 @@ def recording() -> Iterator[Recording]:
         yield tracekit.open(shipped)
 
 
+@pytest.fixture(scope="module")
+def names(recording: Recording) -> Names:
+    return Names.of(recording)
+
+
+@pytest.fixture(scope="module")
+def index(recording: Recording) -> Index:
+    return Index(recording)
+
+
 @pytest.mark.parametrize("quoted", [False, True])
 @pytest.mark.parametrize("row", [0, 7_000, 20_000])
-def test_a_time_may_be_a_date(row: int, quoted: bool, recording: Recording) -> None:
-    names, index = Names.of(recording), Index(recording)
+def test_a_time_may_be_a_date(
+    row: int, quoted: bool, recording: Recording, names: Names, index: Index
+) -> None:
+    """Of each boot's own wall clock, as ``--from`` and ``--to`` take it."""
     ns, boot = int(recording.axis.ts_ns[row]), int(recording.rows.boot[row])
     date = utc(ns + recording.walls[boot].offset_ns)
     assert date is not None

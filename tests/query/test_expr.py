@@ -18,6 +18,7 @@ from tracekit.errors import UsageError
 from tracekit.query.expr import (
     AllOf,
     AnyOf,
+    Calc,
     Compare,
     Contains,
     Expr,
@@ -245,6 +246,7 @@ def _plainly(expr: Expr, row: dict[str, Any]) -> bool:
         return any(_plainly(term, row) for term in expr.terms)
     if isinstance(expr, Not):
         return not _plainly(expr.term, row)
+    assert not isinstance(expr, Calc)
     if isinstance(expr, Contains):
         texts = (row["comm"] or "", row["event"], row["args"])
         return any(expr.text.lower() in text.lower() for text in texts)
