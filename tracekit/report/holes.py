@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.errors import Diagnostic
+from tracekit.ftrace.columns import as_signed
 from tracekit.timeline.events import Events
 from tracekit.timeline.merge import BootPart
 
@@ -51,7 +52,9 @@ class _Buffer:
         """An integer argument of the rows ``at``."""
         out = np.full(len(at), -1, np.int64)
         for part, values in self._events.values(at, field):
-            out[part] = values.to_numpy(zero_copy_only=False)
+            numbers = as_signed(values, -1)
+            if numbers is not None:
+                out[part] = numbers
         return out
 
     # -- the rules: (rows before which something is missing, how many were looked at) -----------

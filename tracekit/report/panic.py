@@ -171,8 +171,7 @@ def _did(
 ) -> tuple[int | None, int, tuple[tuple[str, int], ...]]:
     """(time of the last event, how many in the last milliseconds, which)."""
     rows, ts = events.rows, events.axis.ts_ns
-    mine = rows.indices(boot)
-    mine = mine[rows.cpu[mine] == cpu]
+    mine = rows.indices(boot, cpu)
     if not len(mine) or not events.axis.timed(boot):
         return None, 0, ()
     last = int(ts[mine[-1]])

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.pairs import Pair, enabled_events, pairs_of
 from tracekit.analysis.rows_of_events import EventRows
+from tracekit.ftrace.columns import as_signed
 from tracekit.report.ways import Down
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
@@ -113,7 +114,9 @@ def _open_graph(record: _Record, pid: int) -> list[int]:
     exits = record.of("ftrace:funcgraph_exit")
     depths = np.full(len(at), -1, np.int64)
     for part, values in record.events.values(at, "depth"):
-        depths[part] = values.to_numpy(zero_copy_only=False)
+        numbers = as_signed(values, -1)
+        if numbers is not None:
+            depths[part] = numbers
     leaves = np.isin(at, exits).tolist()
     found: list[int] = []
     limit = 1 << 31

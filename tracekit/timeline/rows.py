@@ -77,11 +77,11 @@ class Rows:
             _SPANS[self] = _spans(self.boot)
         return _SPANS[self].get(boot, slice(0, 0))
 
-    def indices(self, boot: int) -> _Array:
-        """The indices of a boot's rows, ascending, int64."""
+    def indices(self, boot: int, cpu: int | None = None) -> _Array:
+        """The indices of a boot's rows, or of those of a CPU of it, ascending, int64."""
         part = self.within(boot)
         mine: _Array = np.flatnonzero(self.boot[part] == boot) + part.start
-        return mine
+        return mine if cpu is None else mine[self.cpu[mine] == cpu]
 
     def of_kinds(self, boot: int, codes: Collection[int]) -> _Array:
         """The indices of the rows of a boot's events of these kinds, ascending, int64."""
