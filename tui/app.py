@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
@@ -18,6 +19,7 @@ from tracekit.browse.open import Opened, open_recording
 from tracekit.errors import TracekitError, explained
 from tracekit.text import printable
 from tui.bars import KeyLine, StatusLine, TabLine, Welcome
+from tui.dialogs.ask import ask_place
 from tui.dialogs.bookmarks import ask_note, list_bookmarks
 from tui.dialogs.export import export
 from tui.dialogs.help import HelpScreen
@@ -26,11 +28,13 @@ from tui.events.view import EventsView
 from tui.filter.filter_bar import FilterBar
 from tui.filter.search_bar import SearchBar
 from tui.filter.toggles import Toggles
+from tui.history import History, Place
 from tui.host import Host
 from tui.jobs import Cancelled, Job, start
 from tui.kho import KhoView
 from tui.latency import LowLatency
 from tui.model import Model
+from tui.plain import Plain
 from tui.story.view import StoryView
 from tui.tables.view import TablesView
 from tui.theme import Look
@@ -66,6 +70,9 @@ class TracekitApp(Host):
         Binding("slash", "search", "Search"),
         Binding("f", "filter", "Filter"),
         Binding("0", "jump", "The jump"),
+        Binding("g", "go", "Go to"),
+        Binding("less_than_sign", "revisit(True)", "Back", key_display="< >"),
+        Binding("greater_than_sign", "revisit(False)", "Forward", show=False),
         Binding("F", "toggles", "Toggles"),
         Binding("b", "bookmark", "Bookmark"),
         Binding("B", "bookmarks", "Bookmarks", show=False),
@@ -91,6 +98,7 @@ class TracekitApp(Host):
         self.failed: TracekitError | None = None
         self.look: Look
         self._typeahead = Typeahead(self, super().on_event)
+        self._history = History()
         self._told_to_end = False
         self._own_loop: asyncio.AbstractEventLoop | None = None
 
@@ -159,6 +167,13 @@ class TracekitApp(Host):
         self.look = Look.of(self)
         self.refresh(layout=True)
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What is drawn passes these; ``NO_COLOR`` takes all colours out, greys too."""
+        if not self.no_color:
+            return super().get_line_filters()
+        colors = self.get_css_variables()
+        return [Plain(tuple(colors[name] for name in ("surface", "panel", "background")))]
+
     async def on_event(self, event: events.Event) -> None:
         """Input comes first: jobs wait until it has been handled."""
         if isinstance(event, events.InputEvent):
@@ -182,6 +197,7 @@ class TracekitApp(Host):
     def show_view(self, name: str) -> None:
         """Bring a view to the front."""
         if self.model is None:
+            self.first_view = name  # it is the one that is shown once the session is open
             return
         self.query_one(ContentSwitcher).current = name
         self.query_one(TabLine).current = name
@@ -205,8 +221,46 @@ class TracekitApp(Host):
     def show_span(self, start: int, end: int) -> None:
         """Show a stretch of time (ns) in the timeline."""
         if self.model is not None:
+            self.remember()
             self.model.go_to_span(start, end)
             self.show_view("timeline")
+
+    def show_time(self) -> None:
+        """Bring a view to the front that shows the cursor's time, unless one is."""
+        if self.query_one(ContentSwitcher).current not in ("timeline", "events"):
+            self.show_view("timeline")
+
+    # -- where the user was -------------------------------------------------------------------
+
+    @property
+    def _place(self) -> Place:
+        assert self.model is not None
+        view = self.query_one(ContentSwitcher).current or "story"
+        return Place(view, self.model.cursor, self.model.window)
+
+    def remember(self) -> None:
+        """Remember where the user is, before something goes elsewhere."""
+        if self.model is not None:
+            self._history.leave(self._place)
+
+    def action_revisit(self, back: bool) -> None:
+        """Go back to where the user was before, or forward again."""
+        if self.model is None:
+            return
+        step = self._history.back if back else self._history.forward
+        place = step(self._place)
+        if place is None:
+            self.say(f"nowhere to go {'back' if back else 'forward'} to")
+            return
+        self.model.look_at(*place.window)
+        self.model.move_to(place.cursor)
+        self.model.look_at(*place.window)
+        self.show_view(place.view)
+
+    def action_go(self) -> None:
+        """Ask where to go: a time, a date, a name."""
+        if self.model is not None:
+            ask_place(self, self.model)
 
     # -- what works in every view -------------------------------------------------------------
 
@@ -219,12 +273,15 @@ class TracekitApp(Host):
         self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
 
     def action_jump(self) -> None:
-        """See :meth:`jump`."""
-        self.jump()
+        """See :meth:`jump`; in a view that shows it."""
+        if self.model is not None:
+            self.jump()
+            self.show_time()
 
     def jump(self) -> None:
         """Go to the last event of the old kernel, with what happened around it."""
         if self.model is not None:
+            self.remember()
             around = _AROUND_JUMP
             self.model.look_at(-around, around)
             self.model.go(0)
@@ -258,13 +315,16 @@ class TracekitApp(Host):
             self.push_screen(Toggles(self.query_one(FilterBar).apply))
 
     def action_clear(self) -> None:
-        """End the search; if there is none, take the filter away."""
+        """End the search; if there is none, take the filter away; then the marks."""
         if self.model is None:
             return
         if self.query_one(SearchBar).active:
             self.query_one(SearchBar).clear()
         elif self.model.where:
             self.query_one(FilterBar).apply("")
+        elif self.model.marks != (None, None):
+            self.model.set_mark(0, None)
+            self.model.set_mark(1, None)
 
     def action_bookmark(self) -> None:
         """Note something about the event under the cursor."""

@@ -122,11 +122,13 @@ class StatusLine(Static):
         parts = [
             (f"{few}{model.total:,} events", look.strong if few else look.dim),
             (f"at {duration(model.cursor_ns)}", look.dim),
-            (f"window {duration(end - start)}", look.dim),
+            (f"window {duration(end - start)}, gaps ≥ {duration(model.least_gap)}", look.dim),
         ]
         a, b = model.marks
         if a is not None and b is not None:
-            parts.append((f"A→B {duration(b - a)}", look.mark))
+            named = f" {printable(model.marked)}" if model.marked else ""
+            counted = f"{model.count():,} events"
+            parts.append((f"A→B{named} {duration(b - a)}, {counted}", look.mark))
         bookmark = model.bookmark_at(model.cursor)
         if bookmark is not None:
             parts.append((f"◆ {printable(bookmark.note)}", look.mark))

@@ -50,6 +50,14 @@ class Host(App[None]):
         """Bring a view to the front."""
 
     @abstractmethod
+    def show_time(self) -> None:
+        """Bring a view to the front that shows the cursor's time, unless one is."""
+
+    @abstractmethod
+    def remember(self) -> None:
+        """Remember where the user is, before something goes elsewhere: ``<`` comes back here."""
+
+    @abstractmethod
     def jump(self) -> None:
         """Go to the last event of the old kernel, with what happened around it."""
 

@@ -34,7 +34,7 @@ class ItemTree(Tree[Item]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "Down", show=False),
         Binding("k", "cursor_up", "Up", show=False),
-        Binding("g", "scroll_home", "First", show=False),
+        Binding("home", "scroll_home", "First", show=False),
         Binding("G", "scroll_end", "Last", show=False),
         Binding("right,l", "open", "Open", show=False),
         Binding("left,h", "close", "Close", show=False),

@@ -14,21 +14,26 @@ from textual.app import App
 from textual.signal import Signal
 
 from tracekit.browse.open import Opened
+from tracekit.browse.subject import Subject, rows_of
 from tracekit.query.selection import Selection
 from tracekit.session.notes import Bookmark, Notes
 
 __all__ = ["Model"]
 
 _NARROWEST = 40  # ns that a window shows at least
+_GAP = 16  # a gap is at least this part of the window, unless the user says how long
 _AROUND = 0.05  # margin on either side, as a share of a stretch
 
 
 class Model:
     """``cursor``: the current row. ``window``: the time the timeline shows, in ns.
 
+    ``gap``: how long a gap is at least, ns; None: a part of the window (:attr:`least_gap`).
+
     ``marks``: the two instants to measure between, None if not set. ``where``: the text
     of the filter that made ``selection``; ``pending``: whether another filter is running.
-    ``matches``: the rows that the search found so far, to be highlighted (uint32, ascending).
+    ``marked``: the name of what is between the marks. ``matches``: the rows that the search found
+    so far, to be highlighted (uint32, ascending).
     """
 
     def __init__(self, app: App[Any], opened: Opened) -> None:
@@ -44,9 +49,11 @@ class Model:
         self.pending = False
         self.cursor = 0
         self.marks: tuple[int | None, int | None] = (None, None)
+        self.marked = ""
         first, last = (int(self.ts_ns[0]), int(self.ts_ns[-1])) if self.total else (0, 0)
         self.extent = (first, max(last + 1, first + _NARROWEST))
         self.window = self.extent
+        self.gap: int | None = None
         self.cursor_changed: Signal[int] = Signal(app, "cursor")
         self.window_changed: Signal[tuple[int, int]] = Signal(app, "window")
         self.selection_changed: Signal[Selection] = Signal(app, "selection")
@@ -102,12 +109,29 @@ class Model:
             self.window = (start, start + span)
             self.window_changed.publish(self.window)
 
+    @property
+    def least_gap(self) -> int:
+        """From how many ns on a stretch without events is a gap."""
+        return self.gap or max(1, (self.window[1] - self.window[0]) // _GAP)
+
+    def set_gap(self, ns: int | None) -> None:
+        """Set it, or (None) leave it to the window."""
+        self.gap = ns
+        self.window_changed.publish(self.window)
+
     def zoom(self, factor: float, around: int) -> None:
         """Make the window ``factor`` times as wide; ``around`` (ns) stays where it is."""
         start, end = self.window
         span = max(_NARROWEST, round((end - start) * factor))
         share = (around - start) / (end - start)
         self.look_at(around - round(span * share), around - round(span * share) + span)
+
+    def fit(self, start: int, end: int) -> None:
+        """Show a stretch with a little around it; the cursor goes there if it is elsewhere."""
+        around = max(_NARROWEST, int((end - start) * _AROUND))
+        self.look_at(start - around, end + around)
+        if not start <= self.cursor_ns <= end:
+            self.go(start)
 
     def go_to_span(self, start: int, end: int) -> None:
         """Show a stretch with a little around it; the cursor goes to its first event."""
@@ -139,7 +163,25 @@ class Model:
     def set_mark(self, which: int, ns: int | None) -> None:
         """Set (or, with None, clear) mark 0 or 1."""
         self.marks = (ns, self.marks[1]) if which == 0 else (self.marks[0], ns)
+        self.marked = ""
         self.marks_changed.publish(self.marks)
+
+    def mark_span(self, start: int, end: int, name: str) -> None:
+        """Set both marks around something that has a name: tables and counts are then of it."""
+        self.marks, self.marked = (start, end), name
+        self.marks_changed.publish(self.marks)
+
+    @property
+    def subject(self) -> Subject:
+        """What tables and counts are of: what lies between the marks, of what the filter left."""
+        a, b = self.marks
+        span = None if a is None or b is None else (min(a, b), max(a, b))
+        return Subject(span, self.where, self.marked)
+
+    def count(self) -> int:
+        """How many events that is."""
+        rows = rows_of(self.subject, self.ts_ns, self.selection)
+        return len(rows)
 
     # -- notes --------------------------------------------------------------------------------
 

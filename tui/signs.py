@@ -36,4 +36,18 @@ MEANINGS = (
     ("·", "the CPU was stopped or offline, or its record ends"),
     ("╌", "the CPU was idle (the line of running tasks)"),
     ("‼", "something of this CPU is missing"),
+    ("│ ┃ █", "one event, a few, many; ▁ to █: how many, on a log scale"),
+    ("┃ ▼ ╎", "the jump; the cursor, on the ruler and in the lanes"),
+    ("A B ┆", "the marks; their lines in the lanes"),
+    ("◆ ┊", "a bookmark; its line"),
+    ("◂ ▸", "the cursor is left or right of the window; ▸ the chosen lane"),
+    ("┗━┛", "the window, in the whole session"),
+    ("■", "a system of events in its colour; with NO_COLOR each has a sign"),
+)
+#: As :data:`MEANINGS`, of the other views.
+STORY_MEANINGS = (
+    ("▶", "the slowest phase of the blackout"),
+    ("█", "a phase or a call, to scale; ░ one in which nothing can record"),
+    ("◂ ▸", "before, after what the bars show"),
+    ("≈", "the scale of the bar is broken here, as printed under it"),
 )

@@ -12,33 +12,16 @@ from textual.app import App
 from textual.color import Color
 
 from tracekit.text import printable
+from tui.hues import SYSTEMS, hue_of
 
 __all__ = ["EIGHTHS", "RAMP", "Look", "bar", "fitted"]
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 RAMP = " ▁▂▃▄▅▆▇█"
-_SEED = 384  # gives the most common event systems different colours
-_SHADE = 0.3
-_HUES_DARK = (
-    "#5fafff",
-    "#87d787",
-    "#ffaf5f",
-    "#d787d7",
-    "#5fd7d7",
-    "#d7d75f",
-    "#ff8787",
-    "#afafff",
-)
-_HUES_LIGHT = (
-    "#005faf",
-    "#2e7d32",
-    "#af5f00",
-    "#8e24aa",
-    "#00797f",
-    "#7a6a00",
-    "#c62828",
-    "#4a4ad0",
-)
+_SHADE = 0.25
+_FEW = 12  # colours of tasks
+_KERNELS_DARK = ("#5fafff", "#87d787", "#ffb454", "#d787d7")  # of the boots, one after the other
+_KERNELS_LIGHT = ("#004f94", "#1b6630", "#854700", "#7a3d99")
 
 
 def bar(cells: float) -> str:
@@ -58,7 +41,10 @@ def fitted(text: str, width: int, right: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Look:
-    """Rich styles, one per meaning. The others are put on ``base``, which has the background."""
+    """Rich styles, one per meaning. The others are put on ``base``, which has the background.
+
+    ``is_dark``: of the theme; ``plain``: no colour reaches the terminal (``NO_COLOR``).
+    """
 
     base: Style
     dim: Style
@@ -75,7 +61,9 @@ class Look:
     damaged: Style  # what cannot be read; bright, to be seen in grey too
     mark: Style  # measuring marks and bookmarks
     match: Style  # what a search found
-    hues: tuple[Style, ...]
+    hues: tuple[Style, ...]  # of the kernels
+    is_dark: bool
+    plain: bool
 
     @classmethod
     def of(cls, app: App[Any]) -> Look:
@@ -83,42 +71,57 @@ class Look:
         theme = app.current_theme
         colors = app.get_css_variables()
 
-        def color(name: str) -> Style:
-            return Style(color=_plain(colors[name]))
-
-        hues = _HUES_DARK if theme.dark else _HUES_LIGHT
-        background = _plain(colors["surface"])
+        dark = theme.dark
+        hues = _KERNELS_DARK if dark else _KERNELS_LIGHT
+        base = Style(color=_plain(colors["foreground"]), bgcolor=_plain(colors["surface"]))
+        jump = Style(color="#ff6680" if dark else "#5a000f", bold=True)
         return cls(
-            base=Style(color=_plain(colors["foreground"]), bgcolor=background),
-            dim=Style(color="#8a8a8a" if theme.dark else "#6a6a6a"),
+            base=base,
+            dim=Style(color="#9c9c9c" if dark else "#4f4f4f"),
             strong=Style(bold=True),
-            cursor=Style(bgcolor=_plain(colors["primary-muted"]), bold=True),
-            heading=color("secondary" if not theme.dark else "primary-lighten-2")
-            + Style(bold=True),
+            cursor=Style(bgcolor="#0c304c" if dark else "#bcd4ec", bold=True),
+            heading=Style(color="#539eff" if dark else "#00508f", bold=True),
             old=Style(color=hues[0]),
             new=Style(color=hues[1]),
-            dark=Style(color="#d75faf" if theme.dark else "#a0206f"),
-            jump=color("error") + Style(bold=True),
-            good=Style(color="#4ebf71" if theme.dark else "#1b7a37", bold=True),
-            warn=Style(color="#ffa62b" if theme.dark else "#9a5b00"),
-            bad=color("error") + Style(bold=True),
-            damaged=Style(color="#ff8787" if theme.dark else "#b00020", bold=True),
-            mark=Style(color="#ffd75f" if theme.dark else "#806000", bold=True),
+            dark=Style(color="#eb5eeb" if dark else "#7a3d99"),
+            jump=jump,
+            good=Style(color="#4ebf71" if dark else "#1b6630", bold=True),
+            warn=Style(color="#ffcc33" if dark else "#854700"),
+            bad=jump,
+            damaged=Style(color="#ff8787" if dark else "#a8001f", bold=True),
+            mark=Style(color="#ffd75f" if dark else "#6a5000", bold=True),
             match=Style(color="#000000", bgcolor="#ffd75f"),
             hues=tuple(Style(color=hue) for hue in hues),
+            is_dark=dark,
+            plain=app.no_color,
         )
 
+    @property
+    def reversed(self) -> Style:
+        """For bars with a text in them."""
+        return Style(reverse=True)
+
     def hue(self, name: str) -> Style:
-        """A stable colour for an event's name, by its ``system:``."""
-        system = name.partition(":")[0]
-        return self.hues[crc32(system.encode(), _SEED) % len(self.hues)]
+        """The colour of an event's name, by its ``system:``."""
+        hue = hue_of(name)
+        return Style(color=hue.dark if self.is_dark else hue.light)
+
+    def of_task(self, name: str) -> Style:
+        """A stable colour for a task's name, or a kind of span: one of a few."""
+        few = list(SYSTEMS.values())[:_FEW]
+        hue = few[crc32(name.encode(errors="replace")) % len(few)]
+        return Style(color=hue.dark if self.is_dark else hue.light)
+
+    def sign(self, name: str, coloured: str) -> str:
+        """``coloured``; where there are no colours, the sign of an event's system."""
+        return hue_of(name).sign if self.plain else coloured
 
     def shade(self, style: Style) -> Style:
-        """The colour, nearer to the background: to set apart neighbouring bars."""
-        if style.color is None or self.base.bgcolor is None:
+        """The colour, nearer to the text's: to set apart neighbouring bars."""
+        if style.color is None or self.base.color is None:
             return style
-        front, back = (Color.from_rich_color(c) for c in (style.color, self.base.bgcolor))
-        return style + Style(color=front.blend(back, _SHADE).hex6)
+        front, text = (Color.from_rich_color(c) for c in (style.color, self.base.color))
+        return style + Style(color=front.blend(text, _SHADE).hex6)
 
 
 def _plain(value: str) -> str:

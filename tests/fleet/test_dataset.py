@@ -156,6 +156,30 @@ def test_a_query_sees_the_dataset_alone(tmp_path: Path) -> None:
     assert fleet.run("CREATE TEMP TABLE t AS SELECT 3 AS x; FROM t").to_pylist() == [{"x": 3}]  # type: ignore[union-attr]
 
 
+def test_a_damaged_file_is_an_error_with_a_name(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "d", runs(0, 2))
+    fleet = Fleet(dataset)
+    for file in (tmp_path / "d").rglob("handovers/**/*.parquet"):
+        file.write_bytes(b"PAR1 nothing PAR1")
+    with pytest.raises(SourceError, match="damaged"):
+        Fleet(dataset)
+    with pytest.raises(SourceError, match="damaged"):
+        fleet.rows("FROM handovers")
+    with pytest.raises(UsageError):
+        fleet.run("FROM handovers")
+
+
+def test_the_folder_may_be_called_anything(tmp_path: Path) -> None:
+    where = tmp_path / "a [1] *?'\"" / "d"
+    assert blackouts(dataset_of(where, runs(0, 3))) == [1000, 1001, 1002]
+
+
+def test_a_release_of_any_length(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "d", [run(kernel="7." + "ü/" * 400)])
+    (row,) = Fleet(dataset).rows("SELECT kernel FROM handovers")
+    assert row["kernel"].startswith("7.ü/")
+
+
 def test_a_filesystem_of_fsspec(tmp_path: Path) -> None:
     pytest.importorskip("fsspec")
     where = f"memory://fleet-{tmp_path.name}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.style import Style
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -19,7 +20,8 @@ from tracekit.query.match import Names, matches, read
 from tui.app import TracekitApp
 from tui.model import Model
 
-__all__ = ["drive", "matches_snapshot", "model_of", "rows_meeting", "screen_text", "until"]
+__all__ = ["drive", "matches_snapshot", "model_of", "rows_meeting", "screen_styles"]
+__all__ += ["screen_text", "until"]
 
 _SNAPSHOTS = Path(__file__).parents[1] / "tui" / "snapshots"
 _TURN = 0.01  # seconds
@@ -80,6 +82,12 @@ def rows_meeting(app: TracekitApp, text: str) -> list[int]:
     recording = model_of(app).recording
     expr = read(text, Names.of(recording))
     return np.flatnonzero(matches(recording, expr, np.arange(len(recording)))).tolist()
+
+
+def screen_styles(app: App[Any]) -> list[Style]:
+    """The styles of everything on the screen, as they reach the terminal."""
+    strips = app.screen._compositor.render_strips()
+    return [segment.style for strip in strips for segment in strip if segment.style]
 
 
 def screen_text(app: App[Any]) -> str:

@@ -108,7 +108,7 @@ def test_keys() -> None:
             await pilot.press(key)
         await pilot.pause()
         assert tree.last_line == lines
-        await pilot.press("g")
+        await pilot.press("home")
         assert selected(tree) is first
         for key in ("pagedown", "pageup", "home", "end"):
             await pilot.press(key)
@@ -145,7 +145,7 @@ def test_a_session_without_anything(tmp_path: Path) -> None:
 
     async def script(app: TracekitApp, pilot: Piloted, tree: ItemTree) -> None:
         assert "No preserved region was recovered." in screen_text(app)
-        for key in ("j", "k", "l", "h", "g", "G", "enter", "space", "pagedown", "pageup"):
+        for key in ("j", "k", "l", "h", "home", "G", "enter", "space", "pagedown", "pageup"):
             await pilot.press(key)
 
     kho(script, session)

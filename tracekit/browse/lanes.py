@@ -27,7 +27,7 @@ from tracekit.timeline.axis import OVERLAP
 from tracekit.timeline.saved.bpf_format import is_probe
 
 __all__ = ["SWITCH", "Dark", "Lane", "Span", "dark_parts", "find_gap", "make_lanes", "nearest_row"]
-__all__ += ["next_common", "next_row", "shown", "stack"]
+__all__ += ["MARKERS", "next_common", "next_row", "shown", "stack"]
 
 _Array = npt.NDArray[Any]
 _Side = Literal["left", "right"]
@@ -36,7 +36,7 @@ _PIECE = 1 << 17  # rows between two pauses
 _MOST = 2000  # spans of a level that a picture is made of
 _LEVELS = 3  # levels of a lane, for spans that overlap
 SWITCH = "sched:sched_switch"
-_MARKERS = ("ftrace:print", "ftrace:bprint", "ftrace:bputs", "ftrace:raw_data")
+MARKERS = ("ftrace:print", "ftrace:bprint", "ftrace:bputs", "ftrace:raw_data")
 _NO_ROWS: _Array = np.empty(0, np.uint32)
 
 
@@ -198,7 +198,7 @@ def make_lanes(
     wanted = {
         "kernel log": [n for n in recording.event_names if n.startswith("printk:")],
         "BPF probes": [n for n in recording.event_names if n in probes],
-        "markers": [n for n in recording.event_names if n in _MARKERS],
+        "markers": [n for n in recording.event_names if n in MARKERS],
     }
     for name, events in wanted.items():
         rows = _rows_of(recording, index, events)

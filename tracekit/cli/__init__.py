@@ -8,6 +8,7 @@ cannot be read or written; 4 a session that cannot be used; 5 nothing to recover
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import io
 import os
@@ -170,9 +171,14 @@ def _fail_for(error: OSError) -> int:
     return _fail(wrapped)
 
 
+#: Made between two searches for circles: formats and columns make many objects, and few circles.
+_OBJECTS = 50_000
+
+
 def main(args: Sequence[str] | None = None) -> Any:
     """Run the command line; the one place where errors are caught. Returns the exit code."""
     common.talk.quiet = common.talk.verbose = False
+    gc.set_threshold(_OBJECTS)
     mask_writing()
     if args is None:
         prepare_streams()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tracekit.errors import UsageError
+from tracekit.errors import SourceError, UsageError
 from tracekit.fleet.dataset import Dataset
 from tracekit.fleet.tables import PARTITIONS, TABLES
 
@@ -25,6 +26,11 @@ _TYPES = {"string": "VARCHAR", "int64": "BIGINT", "int32": "INTEGER", "bool": "B
 def _text(value: str) -> str:
     """A string as SQL takes it."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def _literal(name: str) -> str:
+    """A file's name as DuckDB takes it, which reads names as patterns."""
+    return re.sub(r"[*?[]", r"[\g<0>]", name)
 
 
 def _listed(values: Iterable[str]) -> str:
@@ -49,14 +55,18 @@ class Fleet:
         run("SET temp_directory = ''")
         if threads is not None:
             run(f"SET threads = {threads}")
+        folders = [place.url(""), _literal(place.url(""))]
         run("SET autoinstall_known_extensions = false")
         run("SET autoload_known_extensions = false")
-        run(f"SET allowed_directories = {_listed([place.url('')])}")
+        run(f"SET allowed_directories = {_listed(folders)}")
         run("SET enable_external_access = false")
         run("SET lock_configuration = true")
         doubles = dataset.doubles()
-        for table in TABLES:
-            run(f"CREATE VIEW {table} AS {self._view(table, doubles)}")
+        try:
+            for table in TABLES:
+                run(f"CREATE VIEW {table} AS {self._view(table, doubles)}")
+        except duckdb.Error as error:
+            raise self._unreadable(error) from error
 
     # -- the views ----------------------------------------------------------------------------
 
@@ -74,7 +84,7 @@ class Fleet:
         return " UNION ALL ".join(parts) or self._nothing(table)
 
     def _read(self, table: str, names: Sequence[str]) -> str:
-        urls = _listed(self.dataset.place.url(name) for name in names)
+        urls = _listed(_literal(self.dataset.place.url(name)) for name in names)
         columns = ", ".join(f'"{name}"' for name in (*TABLES[table].names, *PARTITIONS))
         return (f"SELECT {columns} FROM read_parquet({urls}, hive_partitioning = true, "
                 "hive_types_autocast = false)")  # fmt: skip
@@ -95,8 +105,22 @@ class Fleet:
         return rows
 
     def table(self, query: str, values: Sequence[Any] = ()) -> pa.Table:
-        """The same as an Arrow table."""
-        return self._connection.sql(query, params=list(values)).to_arrow_table()
+        """The same as an Arrow table.
+
+        Raises :class:`~tracekit.errors.SourceError` where a file of the dataset cannot be read.
+        """
+        import duckdb
+
+        try:
+            return self._connection.sql(query, params=list(values)).to_arrow_table()
+        except duckdb.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> SourceError:
+        return SourceError(
+            f"{self.dataset.place.shown}: a file of it is damaged, or was replaced by 'fleet "
+            f"compact' meanwhile: ask again: {str(error).strip()}"
+        )
 
     def run(self, query: str) -> pa.Table | None:
         """The result of a user's query, of several the last one's; None if it has none.

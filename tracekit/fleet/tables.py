@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -21,6 +22,7 @@ SCHEMA_VERSION = 1
 #: The columns that are folders of the dataset, in order: the kernel entered, and the day (UTC).
 PARTITIONS = ("kernel", "date")
 UNDATED = "unknown"
+_LONGEST = 200  # bytes of the name of a folder
 
 _TEXT = pa.string()
 _NS = pa.int64()
@@ -71,6 +73,14 @@ def handover_key(fingerprint: str, number: int) -> int:
     """What a handover is called in the tables: the same for the same recording, spread evenly."""
     digest = hashlib.sha256(f"{fingerprint} {number}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def folder_of(kernel: str) -> str:
+    """A release as it names a folder: one that file systems take."""
+    text = _plain(kernel) or "unknown"
+    while len(quote(text, safe="")) > _LONGEST:
+        text = text[:-1]
+    return text
 
 
 def _date(run: Run) -> str:
@@ -130,7 +140,7 @@ def of_runs(runs: Iterable[Run]) -> dict[tuple[str, str], Tables]:
     """The rows of handovers, by (kernel, date)."""
     rows: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
     for run in runs:
-        here = rows.setdefault((_plain(run.kernel) or "unknown", _date(run)), {})
+        here = rows.setdefault((folder_of(run.kernel), _date(run)), {})
         for table, row in _rows(run, handover_key(run.fingerprint, run.number)):
             here.setdefault(table, []).append(row)
     return {

@@ -8,49 +8,62 @@
                 | NAME ["not"] "in" "(" [VALUE ("," VALUE)*] ")"
 
 ``NAME`` is a column or an argument of any event; ``args.NAME`` is the argument where both are
-called so. ``~`` compares with a glob, or with a ``/regular expression/``. A ``TEXT`` alone is
-searched in the task's name, the event and the rendered arguments, ignoring case. A comparison
-with an argument that an event does not have is false, ``!=`` too. ``ts`` is compared with a time
-from the jump, or with a date: ``ts >= 2026-11-28T20:38:25Z``. :mod:`.match` evaluates.
+called so; ``delta`` (or ``Δ``) is the time since the event before. Both sides of a comparison may
+add and multiply: ``bytes_alloc - bytes_req > 64`` (:mod:`.sums`). A number with a fraction and
+without a unit, compared with a time, is in seconds: what the table of events shows. ``~`` compares
+with a glob, or with a ``/regular expression/``. A ``TEXT`` alone is searched in the task's name,
+the event and the rendered arguments, ignoring case. A comparison with an argument that an event
+does not have is false, ``!=`` too. ``ts`` is compared with a time from the jump, or with a date:
+``ts >= 2026-11-28T20:38:25Z``. :mod:`.match` evaluates.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NoReturn
 
 from tracekit.errors import UsageError
-from tracekit.timeline.filter import parse_time
+from tracekit.query import sums
+from tracekit.query.parts import (
+    ARGUMENT,
+    COLUMNS,
+    KEYWORDS,
+    NUMBERS,
+    TIMES,
+    VALUE,
+    WORD,
+    AllOf,
+    AnyOf,
+    Compare,
+    Contains,
+    Expr,
+    Not,
+    Value,
+    calculations,
+    column_of,
+    comparisons,
+    is_date,
+    joined,
+    parse_number,
+    terms,
+)
+from tracekit.query.sums import Calc, Number, Sum
 from tracekit.timeline.when.dates import parse_date
 
 __all__ = [
-    "ARGUMENT", "COLUMNS", "NUMBERS", "AllOf", "AnyOf", "Compare", "Contains", "Expr", "Not",
-    "QueryError", "Value", "column_of", "comparisons", "is_date", "joined", "parse",
-    "parse_number", "terms",
+    "ARGUMENT", "COLUMNS", "NUMBERS", "TIMES", "AllOf", "AnyOf", "Calc", "Compare", "Contains",
+    "Expr", "Not", "QueryError", "Value", "calculations", "column_of", "comparisons",
+    "is_date", "joined", "parse", "parse_number", "terms",
 ]  # fmt: skip
 
-#: The columns; ``_ALIASES`` has other names for some.
-COLUMNS = ("ts", "boot", "cpu", "pid", "comm", "event", "system", "source", "flags", "preempt",
-           "raw", "args")  # fmt: skip
-#: Those of them that are numbers.
-NUMBERS = frozenset(("ts", "boot", "cpu", "pid", "flags", "preempt", "raw"))
-#: The prefix of an argument whose name is also a column's.
-ARGUMENT = "args."
-_ALIASES = {"ts_ns": "ts", "ts_raw": "raw", "task": "comm"}
-_KEYWORDS = frozenset(("and", "or", "not", "in"))
 _LONGEST = 10_000  # characters of an expression
 _DEEPEST = 40  # levels of nested parentheses and ``not``
 _SPACE = re.compile(r"\s*")
-_WORD = re.compile(r"""[^\s()",'=!<>~]+""")
 _OPERATOR = re.compile(r"==|=|!=|!~|~|<=|<|>=|>")
-_VALUE = re.compile(r"""[^\s()",']+""")
 _QUOTED = re.compile(r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'""", re.S)
 _REGEX = re.compile(r"/((?:[^/\\]|\\.)+)/(?=[\s),]|$)", re.S)
-_NUMBER = re.compile(
-    r"[-+]?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}|[0-9]{1,12}(?:\.[0-9]{1,9})?(?:ns|us|µs|ms|s))"
-)
+_SECONDS = re.compile(r"([-+]?)([0-9]{1,10})\.([0-9]{1,9})(?=[\s),]|$)")
+_APART = re.compile(r"[-+]?[0-9]{1,12}(?:\.[0-9]{1,9})?\s+(?:ns|us|µs|ms|s)(?=[\s),]|$)")
 
 
 class QueryError(UsageError):
@@ -62,132 +75,6 @@ class QueryError(UsageError):
         caret = " " * start + "^" + "~" * (end - start - 1)
         super().__init__(f"{what}\n  {shown}\n  {caret}")
         self.text, self.start, self.end, self.what = text, start, end, what
-
-
-def parse_number(text: str) -> int | None:
-    """``12``, ``-3``, ``0x1f``, ``-5ms`` (in ns) as a number; None if it is not one."""
-    if not _NUMBER.fullmatch(text):
-        return None
-    if text[-1] == "s":
-        return parse_time(text)
-    return int(text, 16 if "x" in text.lower() else 10)
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A value to compare with. ``number``: the text as a number, if it is one and not quoted."""
-
-    text: str
-    number: int | None = None
-    is_regex: bool = False
-    start: int = field(default=0, compare=False)
-    end: int = field(default=0, compare=False)
-
-    @classmethod
-    def of(cls, value: int | str) -> Value:
-        """That number, or exactly that text."""
-        return cls(str(value), value) if isinstance(value, int) else cls(value)
-
-    def __str__(self) -> str:
-        if self.is_regex:
-            return f"/{self.text}/"
-        if (
-            _VALUE.fullmatch(self.text)
-            and self.text[0] != "/"
-            and parse_number(self.text) == self.number
-        ):
-            return self.text
-        return _quoted(self.text)
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """``name op values``; exactly one value unless ``op`` is ``in`` or ``not in``."""
-
-    name: str
-    op: str
-    values: tuple[Value, ...]
-    start: int = field(default=0, compare=False)
-
-    def __str__(self) -> str:
-        if self.op.endswith("in"):
-            return f"{self.name} {self.op} ({', '.join(map(str, self.values))})"
-        return f"{self.name} {self.op} {self.values[0]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Contains:
-    """A text in the task's name, the event or the rendered arguments, ignoring case."""
-
-    text: str
-
-    def __str__(self) -> str:
-        plain = _WORD.fullmatch(self.text) and self.text.lower() not in _KEYWORDS
-        return self.text if plain else _quoted(self.text)
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """Events that do not meet ``term``."""
-
-    term: Expr
-
-    def __str__(self) -> str:
-        return f"not {_enclosed(self.term)}"
-
-
-@dataclass(frozen=True, slots=True)
-class AllOf:
-    """Events that meet all of ``terms``; every event if there are none."""
-
-    terms: tuple[Expr, ...] = ()
-
-    def __str__(self) -> str:
-        return " and ".join(map(_enclosed, self.terms))
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    """Events that meet at least one of ``terms`` (two or more)."""
-
-    terms: tuple[Expr, ...]
-
-    def __str__(self) -> str:
-        return " or ".join(map(_enclosed, self.terms))
-
-
-Expr = Compare | Contains | Not | AllOf | AnyOf
-
-
-def _enclosed(expr: Expr) -> str:
-    return f"({expr})" if isinstance(expr, AllOf | AnyOf) else str(expr)
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def column_of(name: str) -> str | None:
-    """The column that ``name`` or an alias means; None if it can only be an argument."""
-    name = _ALIASES.get(name, name)
-    return name if name in COLUMNS else None
-
-
-def is_date(name: str, value: Value) -> bool:
-    """Whether a value that is no number is a date, and ``name`` the column of times."""
-    timed = column_of(name) == "ts" and not value.is_regex
-    return timed and value.number is None and parse_date(value.text) is not None
-
-
-def terms(expr: Expr) -> tuple[Expr, ...]:
-    """The conditions that must all be met."""
-    return expr.terms if isinstance(expr, AllOf) else (expr,)
-
-
-def joined(parts: tuple[Expr, ...]) -> Expr:
-    """The conjunction of ``parts``, flattened."""
-    flat = tuple(term for part in parts for term in terms(part))
-    return flat[0] if len(flat) == 1 else AllOf(flat)
 
 
 class _Parser:
@@ -238,6 +125,8 @@ class _Parser:
 
     def _plain_term(self) -> Expr:
         start = self._position
+        if self._text.startswith("(", start) and (calc := self._calculation()) is not None:
+            return calc
         if self._symbol("("):
             expr = self._any()
             if not self._symbol(")"):
@@ -247,8 +136,10 @@ class _Parser:
             return expr
         if (quoted := self._take(_QUOTED)) is not None:
             return Contains(_unquoted(quoted))
-        word = self._take(_WORD)
-        if word is None or word[0].lower() in _KEYWORDS:
+        if (calc := self._calculation()) is not None:
+            return calc
+        word = self._take(WORD)
+        if word is None or word[0].lower() in KEYWORDS:
             begin = start if word is not None else self._position
             self._fail(
                 f"expected a column, an argument or a text; found {self._next_word(begin)}", begin,
@@ -256,10 +147,40 @@ class _Parser:
             )  # fmt: skip
         return self._comparison(word[0], start)
 
+    def _calculation(self) -> Expr | None:
+        """A comparison with arithmetic in it; None, and nothing is read, if there is none here."""
+        if (found := sums.read(self._text, self._position, parse_number, spaced=False)) is None:
+            return None
+        left = found[0]
+        m = _OPERATOR.match(self._text, _after_space(self._text, found[1]))
+        if m is None or "~" in m[0] or any(_is_text(n.name) for n in sums.names_in(left)):
+            return None
+        spaced = not isinstance(left, Sum) and m[0][0] not in "<>"  # a word may hold a sign
+        begin = _after_space(self._text, m.end())
+        word = VALUE.match(self._text, begin)
+        if word is not None and parse_date(word[0]) is not None:
+            return None  # 2026-11-28 is no difference
+        if (behind := sums.read(self._text, begin, parse_number, spaced=spaced)) is None:
+            return None
+        right, end = behind
+        if not isinstance(left, Sum | Number) and not isinstance(right, Sum):
+            return None
+        if not any(sums.names_in(Sum(left, "+", right))):
+            return None
+        self._position = _after_space(self._text, end)
+        op, value = m[0].replace("==", "="), sums.folded(right)
+        if not isinstance(left, sums.Name) or value is None:
+            return Calc(left, op, right)
+        unit = "ns" if sums.is_time(right) else ""
+        number = Value(f"{value}{unit}", value, False, begin, end)
+        return Compare(left.name, op, (number,), left.start)
+
     def _comparison(self, name: str, start: int) -> Expr:
         end = self._position
         if (operator := self._take(_OPERATOR)) is not None:
             op = operator[0].replace("==", "=")
+            if column_of(name) in TIMES and (timed := self._time(name, op, start)) is not None:
+                return timed
             value = self._value(glob="~" in op)
             if op[0] in "<>" and value.number is None and not is_date(name, value):
                 self._fail(f"{op} compares numbers; found {value.text!r}", value.start, value.end)
@@ -272,6 +193,29 @@ class _Parser:
         self._position = end
         self._skip()
         return Contains(name)
+
+    def _time(self, name: str, op: str, start: int) -> Expr | None:
+        """A comparison with a time as it is shown: seconds with a fraction, or ``2.5 ms``."""
+        begin = self._position
+        if (apart := self._take(_APART)) is not None:
+            text = "".join(apart[0].split())
+            return Compare(
+                name, op, (Value(text, parse_number(text), False, begin, apart.end()),), start
+            )
+        if "~" in op or (m := self._take(_SECONDS)) is None:
+            return None
+        ns = int(m[2]) * 10**9 + int(m[3].ljust(9, "0"))
+        half = 10 ** (9 - len(m[3])) // 2
+        low, high = (-ns, -ns) if m[1] == "-" else (ns, ns)
+        if op not in ("=", "!=") or not half:
+            return Compare(name, op, (_ns(low, begin, m.end()),), start)
+        # it was rounded, away from 0 where it was halfway
+        low, high = (low - half + 1, high + half) if m[1] == "-" else (low - half, high + half - 1)
+        near = AllOf((
+            Compare(name, ">=", (_ns(low, begin, m.end()),), start),
+            Compare(name, "<=", (_ns(high, begin, m.end()),), start),
+        ))  # fmt: skip
+        return near if op == "=" else Not(near)
 
     def _values(self) -> tuple[Value, ...]:
         if not self._symbol("("):
@@ -289,7 +233,7 @@ class _Parser:
             return Value(regex[1], None, True, start, regex.end())
         if (quoted := self._take(_QUOTED)) is not None:
             return Value(_unquoted(quoted), None, False, start, quoted.end())
-        word = self._take(_VALUE)
+        word = self._take(VALUE)
         if word is None:
             self._fail(f"expected a value; found {self._next_word()}")
         return Value(word[0], parse_number(word[0]), False, start, word.end())
@@ -315,7 +259,7 @@ class _Parser:
         return True
 
     def _keyword(self, keyword: str) -> bool:
-        m = _WORD.match(self._text, self._position)
+        m = WORD.match(self._text, self._position)
         if m is None or m[0].lower() != keyword:
             return False
         self._position = m.end()
@@ -326,7 +270,7 @@ class _Parser:
         position = self._position if position is None else position
         if position >= len(self._text):
             return "the end"
-        m = _WORD.match(self._text, position)
+        m = WORD.match(self._text, position)
         shown = m[0] if m else self._text[position]
         if shown in "\"'" and m is None:
             return f"a {shown} that nothing closes"
@@ -335,9 +279,23 @@ class _Parser:
     def _fail(self, problem: str, start: int | None = None, end: int | None = None) -> NoReturn:
         start = self._position if start is None else start
         if end is None:
-            m = _WORD.match(self._text, start)
+            m = WORD.match(self._text, start)
             end = m.end() if m else start + 1
         raise QueryError(self._text, start, end, problem)
+
+
+def _after_space(text: str, at: int) -> int:
+    m = _SPACE.match(text, at)
+    return m.end() if m else at
+
+
+def _ns(ns: int, start: int, end: int) -> Value:
+    return Value(f"{ns}ns", ns, False, start, end)
+
+
+def _is_text(name: str) -> bool:
+    column = column_of(name)
+    return column is not None and column not in NUMBERS
 
 
 def _unquoted(m: re.Match[str]) -> str:
@@ -352,14 +310,3 @@ def parse(text: str) -> Expr:
     :class:`QueryError`.
     """
     return _Parser(text).whole()
-
-
-def comparisons(expr: Expr) -> Iterator[Compare]:
-    """Every comparison in ``expr``."""
-    if isinstance(expr, Compare):
-        yield expr
-    elif isinstance(expr, Not):
-        yield from comparisons(expr.term)
-    elif isinstance(expr, AllOf | AnyOf):
-        for term in expr.terms:
-            yield from comparisons(term)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,30 +16,28 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.ftrace.columns import as_numpy
+from tracekit.query.calculated import calculated, since_before
+from tracekit.query.check import Names, argument_names, check, read, sought
 from tracekit.query.compare import (
     as_mask,
     is_negated,
     number_mask,
     ordered,
-    regex_error,
     text_test,
 )
 from tracekit.query.expr import (
     ARGUMENT,
-    COLUMNS,
-    NUMBERS,
     AllOf,
+    Calc,
     Compare,
     Contains,
     Expr,
     Not,
-    QueryError,
     Value,
     column_of,
-    comparisons,
     is_date,
-    parse,
 )
+from tracekit.query.sums import Sum, names_in
 from tracekit.timeline.checks import check_below
 from tracekit.timeline.events import Events
 from tracekit.timeline.saved.bpf_format import source_of
@@ -58,85 +55,6 @@ _MOST = (1 << 20, 1 << 20, 1 << 17, 1 << 14)  # rows that take some milliseconds
 class _Test(NamedTuple):
     cost: int
     run: Callable[[_Rows], _Array]
-
-
-@dataclass(frozen=True)
-class Names:
-    """The arguments' names that a comparison may use, and the events there are."""
-
-    arguments: frozenset[str]
-    events: tuple[str, ...]
-
-    @classmethod
-    def of(cls, events: Events) -> Names:
-        """The names in the formats of the events that occur."""
-        arguments = frozenset[str]().union(*argument_names(events))
-        return cls(arguments, tuple(events.event_names))
-
-
-def argument_names(events: Events) -> list[frozenset[str]]:
-    """The names of the arguments of each of ``events.kinds``."""
-    formats = [events.boot(kind.boot).format(kind.id) for kind in events.kinds]
-    return [frozenset(f.name for f in fmt.fields) if fmt else frozenset() for fmt in formats]
-
-
-# -- reading --------------------------------------------------------------------------------------
-
-
-def read(text: str, names: Names) -> Expr:
-    """Parse and check ``text``; :class:`QueryError` if it is invalid for these names."""
-    expr = parse(text)
-    check(expr, names, text)
-    return expr
-
-
-def check(expr: Expr, names: Names, text: str) -> None:
-    """Raise :class:`QueryError` if ``expr``, parsed from ``text``, uses an unknown name."""
-    for compare in comparisons(expr):
-        column = column_of(compare.name)
-        if column is None:
-            _check_argument(compare, names, text)
-        else:
-            _check_column(compare, column, text)
-        for value in compare.values:
-            if value.is_regex and (error := regex_error(value.text)):
-                raise QueryError(text, value.start, value.end, error)
-
-
-def _check_argument(compare: Compare, names: Names, text: str) -> None:
-    name = compare.name.removeprefix(ARGUMENT)
-    if name in names.arguments:
-        return
-    known = [*names.arguments, *(() if compare.name.startswith(ARGUMENT) else COLUMNS)]
-    close = get_close_matches(name, sorted(known), 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    problem = f"no column or argument {name!r} in this session{hint}"
-    raise QueryError(text, compare.start, compare.start + len(compare.name), problem)
-
-
-def _check_column(compare: Compare, column: str, text: str) -> None:
-    end = compare.start + len(compare.name)
-    if column in NUMBERS:
-        if "~" in compare.op:
-            problem = f"{compare.op} compares texts, and {compare.name} is a number: use = or in"
-            raise QueryError(text, compare.start, end, problem)
-        for value in compare.values:
-            if value.number is None and not is_date(compare.name, value):
-                what = "a time: -5ms, or a date" if column == "ts" else "a number"
-                problem = f"{compare.name} is {what}; found {value.text!r}"
-                raise QueryError(text, value.start, value.end, problem)
-    elif ordered(compare):
-        problem = f"{compare.op} compares numbers, and {compare.name} is a text: use = or ~"
-        raise QueryError(text, compare.start, end, problem)
-
-
-def sought(text: str, names: Names) -> Expr:
-    """What a search for ``text`` means: an expression if it compares, else the text itself."""
-    try:
-        expr = read(text, names)
-    except QueryError:
-        return Contains(text.strip())
-    return expr if any(comparisons(expr)) else Contains(text.strip())
 
 
 # -- evaluating -----------------------------------------------------------------------------------
@@ -174,6 +92,12 @@ class Matcher:
     def _made(self, expr: Expr) -> _Test:
         if isinstance(expr, Compare):
             return self._compare(expr)
+        if isinstance(expr, Calc):
+            decodes = any(
+                column_of(n.name) is None for n in names_in(Sum(expr.left, "-", expr.right))
+            )
+            run = calculated(self._events, expr, argument_names(self._events))
+            return _Test(_FIELD if decodes else _TABLE, run)
         if isinstance(expr, Contains):
             return self._contains(expr.text)
         if isinstance(expr, Not):
@@ -203,8 +127,14 @@ class Matcher:
         return _Test(_TABLE, self._number(compare, column))
 
     def _number(self, compare: Compare, column: str) -> Callable[[_Rows], _Array]:
-        columns = self._events.rows
-        negated = is_negated(compare)
+        events, columns, negated = self._events, self._events.rows, is_negated(compare)
+        if column == "delta":
+
+            def run(rows: _Rows) -> _Array:
+                since, known = since_before(events, rows)
+                return (number_mask(compare, since) ^ negated) & known
+
+            return run
         if column == "ts":
             return self._times(compare, negated)
         values = getattr(columns, "ts_raw" if column == "raw" else column)

@@ -46,6 +46,12 @@ class Selection:
         page: _Array = shown[start : max(start, stop)].astype(np.int64)
         return page
 
+    def ends(self) -> tuple[int, int]:
+        """The first and the last row in time; of a selection that is not empty."""
+        if self.rows is None:
+            return 0, self.total - 1
+        return int(self.rows[0]), int(self.rows[-1])
+
     def nearest(self, row: int) -> int | None:
         """``row`` if it is shown, else the next in time that is, else the one before it."""
         if not len(self):

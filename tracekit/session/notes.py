@@ -45,12 +45,14 @@ class Notes:
     """The notes of a session; :meth:`save` after every change.
 
     ``path`` is None where the session is an archive, which keeps none. ``unread`` says why the
-    notes that exist could not be read: they are then not overwritten.
+    notes that exist could not be read: they are then not overwritten. ``lanes``: the names of those
+    that the timeline shows, in their order; none: as at first.
     """
 
     path: Path | None
     bookmarks: list[Bookmark] = field(default_factory=list)
     filters: dict[str, str] = field(default_factory=dict)
+    lanes: list[str] = field(default_factory=list)
     unread: str = ""
 
     @classmethod
@@ -61,13 +63,14 @@ class Notes:
             try:
                 notes._take(session.json(_FILE))
             except (SessionError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-                notes.bookmarks, notes.filters = [], {}
+                notes.bookmarks, notes.filters, notes.lanes = [], {}, []
                 notes.unread = f"{_FILE} is damaged and left as it is: {error}"
         return notes
 
     def _take(self, document: Mapping[str, Any]) -> None:
         bookmarks, filters = list(document.get("bookmarks", [])), dict(document.get("filters", {}))
-        if (most := max(len(bookmarks), len(filters))) > _MOST:
+        lanes = list(document.get("lanes", []))
+        if (most := max(len(bookmarks), len(filters), len(lanes))) > _MOST:
             raise ValueError(f"{most:,} notes of a kind; at most {_MOST:,} are kept")
         for entry in bookmarks:
             numbers = (int(entry[key]) for key in ("boot", "cpu", "ts_raw", "ts_ns"))
@@ -75,6 +78,7 @@ class Notes:
             self.bookmarks.append(Bookmark(boot, cpu, raw, ns, _text(entry["note"])))
         for name, text in filters.items():
             self.filters[_text(name)] = _text(text)
+        self.lanes += map(_text, lanes)
 
     def save(self) -> None:
         """Write them into the session; raises :class:`~tracekit.errors.SourceError`."""
@@ -85,7 +89,11 @@ class Notes:
             )
         if self.unread:
             raise SourceError(f"{self.path.parent}: {self.unread}; remove it to keep new notes")
-        document = {"bookmarks": [asdict(b) for b in self.bookmarks], "filters": self.filters}
+        document: dict[str, Any] = {
+            "bookmarks": [asdict(b) for b in self.bookmarks], "filters": self.filters,
+        }  # fmt: skip
+        if self.lanes:
+            document["lanes"] = self.lanes
         try:
             Notes(None)._take(document)  # only what can be read again is kept
         except ValueError as error:

@@ -117,6 +117,7 @@ def list_bookmarks(host: Host, model: Model) -> None:
         elif row is None:
             host.say("the session has no such event any more")
         else:
+            host.remember()
             model.move_to(row)
 
     host.push_screen(BookmarkList(list(model.notes.bookmarks)), done)

@@ -143,6 +143,7 @@ class ExportDialog(ModalScreen[ExportRequest | None]):
             yield Choice(texts, id="export-what")
             yield Choice(list(_FORMS.values()), id="export-form")
             yield Input(id="export-path", value=str(self._suggestion()))
+            yield Label(id="export-folder")
             yield Label(Text(self._help), id="export-note")
 
     _help = "tab, ↑ ↓ choose   enter writes   esc does not"
@@ -150,6 +151,13 @@ class ExportDialog(ModalScreen[ExportRequest | None]):
     def on_mount(self) -> None:
         """Focus the name: it is what changes most often."""
         self.query_one("#export-path").focus()
+        self._show_folder()
+
+    def _show_folder(self) -> None:
+        """Say where the file goes: a long path does not fit into its line."""
+        text = self.query_one("#export-path", Input).value.replace("\0", "")
+        folder = Path(text).expanduser().parent.absolute()
+        self.query_one("#export-folder", Label).update(Text(f"in {printable(str(folder))}"))
 
     def _suggestion(self) -> Path:
         what = "filtered" if self._model.where else "events"
@@ -176,6 +184,7 @@ class ExportDialog(ModalScreen[ExportRequest | None]):
     def on_input_changed(self) -> None:
         """A changed name has to be confirmed again."""
         self._confirmed = None
+        self._show_folder()
         self._say(self._help)
 
     def on_input_submitted(self) -> None:

@@ -11,7 +11,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.signs import MEANINGS
+from tui.hues import SYSTEMS
+from tui.signs import MEANINGS, STORY_MEANINGS
 
 __all__ = ["KEYS", "HelpScreen"]
 
@@ -26,19 +27,22 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("", "there: tab completes, ↑ ↓ earlier, ctrl+s saved ones"),
             ("F", "turn CPUs, events and tasks on and off"),
             ("0", "to the jump"),
+            ("g", "go to a time, a date, a phase, a note; nothing typed: the start"),
+            ("<  >", "back to where you were, and forward again"),
             ("b  B", "bookmark the event with a note; list of bookmarks"),
             ("x", "export what is shown: CSV, Parquet, or a picture (SVG)"),
             ("T", "dark, light or other colours"),
             ("ctrl+p", "all commands, by name"),
-            ("escape", "close, clear the search, then the filter"),
+            ("escape", "close, clear the search, then the filter, then the marks"),
             ("q  ctrl+z", "quit; suspend"),
         ),
     ),
     (
         "Story",
         (
-            ("↑ ↓  j k  g G", "choose a bar; page up, page down, home, end"),
+            ("↑ ↓  j k  G", "choose a bar; page up, page down, home, end"),
             ("← →  h l", "the other list, where there are two"),
+            ("space", "only this: tables, counts and the panel are of it"),
             ("enter", "show it in the timeline"),
         ),
     ),
@@ -51,17 +55,21 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("↑ ↓  j k", "choose a lane (a click puts the cursor on an event)"),
             ("e E", "next, previous event of the same kind"),
             ("] [", "next, previous gap in the lane"),
-            ("m", "mark A, then B: the time between, with its error"),
-            ("z", "zoom to A-B; without marks: everything"),
+            ("m", "mark A, then B: the time between; tables are of it"),
+            ("z", "zoom to A-B, the bar, what the filter left; again: all"),
+            ("space", "only this: the lane's events; marks the bar"),
+            ("v", "lanes: spans by kind, states of tasks; on, off, order"),
+            ("p", "panel of what is in the window, or between the marks"),
             ("t", "running tasks: where there is room, always, never"),
-            ("g G", "first, last event; home, end"),
+            ("home  G", "first, last event; end"),
+            ("W  L", "set how wide the window is; how long a gap is at least"),
             ("enter", "show the event in Events; zoom to a bar (double click)"),
         ),
     ),
     (
         "Events",
         (
-            ("↑ ↓  j k  g G", "move; page up, page down, home, end"),
+            ("↑ ↓  j k  G", "move; page up, page down, home, end"),
             ("← →  h l", "scroll the columns"),
             ("e E", "next, previous event of the same kind"),
             ("t", "time from the jump, absolute, raw"),
@@ -74,22 +82,32 @@ KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Tables",
         (
-            ("↑ ↓  j k  g G", "move; page up, page down, home, end"),
+            ("↑ ↓  j k  G", "move; page up, page down, home, end"),
             ("← →  h l  tab", "other table"),
             ("o  O", "sort by the next column; turn round"),
             ("space", "only this: filter by it"),
-            ("enter", "show it in the timeline"),
+            ("enter", "show it, or its worst, in the timeline; open a call"),
         ),
     ),
     (
         "KHO",
         (
-            ("↑ ↓  j k  g G", "move; page up, page down"),
+            ("↑ ↓  j k  G", "move; home, end, page up, page down"),
             ("← →  h l", "close, open; to the parent, to the first child"),
             ("enter  space", "open or close"),
         ),
     ),
 )  # fmt: skip
+
+
+_SYSTEMS = [f"{hue.sign} {name}" for name, hue in SYSTEMS.items()]
+_SIGNS = (
+    ("Story", STORY_MEANINGS),
+    (
+        "Timeline",
+        (*MEANINGS, *(("", "  ".join(_SYSTEMS[n : n + 5])) for n in range(0, len(_SYSTEMS), 5))),
+    ),
+)
 
 
 class HelpScreen(ModalScreen[None]):
@@ -114,7 +132,9 @@ def _text() -> Text:
     width = max(len(key) for _, keys in KEYS for key, _ in keys)
     text = Text()
     for heading, keys in KEYS:
-        signs = (("Signs in the timeline", MEANINGS),) if heading == "Timeline" else ()
+        signs = tuple(
+            (f"Signs in the {heading.lower()}", of) for name, of in _SIGNS if name == heading
+        )
         for title, lines in ((heading, keys), *signs):
             text.append(f"{title}\n", "underline")
             for key, what in lines:

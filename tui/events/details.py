@@ -40,7 +40,7 @@ class Details(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("down,j", "scroll_by(1)", "Down", show=False),
         Binding("pageup", "scroll_by(-10)", "Page up", show=False),
         Binding("pagedown", "scroll_by(10)", "Page down", show=False),
-        Binding("home,g", "scroll_by(-1000000)", "Top", show=False),
+        Binding("home", "scroll_by(-1000000)", "Top", show=False),
         Binding("end,G", "scroll_by(1000000)", "Bottom", show=False),
     ]
 

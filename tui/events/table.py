@@ -43,7 +43,7 @@ class EventsTable(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("down,j", "move(1)", "Down", show=False),
         Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False),
         Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
-        Binding("home,g", "end(0)", "First", show=False),
+        Binding("home", "end(0)", "First", show=False),
         Binding("end,G", "end(1)", "Last", show=False),
         Binding("left,h", "sideways(-8)", "Left", show=False),
         Binding("right,l", "sideways(8)", "Right", show=False),

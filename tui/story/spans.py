@@ -68,8 +68,9 @@ class SpanList(ScrollView, can_focus=True):
         Binding("down,j", "move(1)", "Down", show=False),
         Binding("pageup", "move(-10)", "Page up", show=False),
         Binding("pagedown", "move(10)", "Page down", show=False),
-        Binding("home,g", "move(-100000)", "First", show=False),
+        Binding("home", "move(-100000)", "First", show=False),
         Binding("end,G", "move(100000)", "Last", show=False),
+        Binding("space", "only", "Only this", tooltip="Mark it: tables and counts are then of it"),
         Binding("enter", "choose", "Timeline", tooltip="Show the bar in the timeline"),
     ]
 
@@ -87,13 +88,21 @@ class SpanList(ScrollView, can_focus=True):
             super().__init__()
             self.bar = bar
 
+    class Only(Message):
+        """Asks that tables and counts be of a bar."""
+
+        def __init__(self, bar: Bar) -> None:
+            super().__init__()
+            self.bar = bar
+
     def __init__(self, lines: Sequence[Heading | Bar | None], *, id: str) -> None:
         super().__init__(id=id)
         self._lines = list(lines)
         bars = [(i, line) for i, line in enumerate(self._lines) if isinstance(line, Bar)]
         self._bars = [i for i, _ in bars]
         self._chosen_bar = next((n for n, (_, line) in enumerate(bars) if line.first), 0)
-        self._names = max((len(line.name) for _, line in bars), default=0)  # cells
+        timed = [line for _, line in bars if line.took != " "]  # the others are texts, and no bars
+        self._names = max((len(line.name) for line in timed), default=0)  # cells
         self._under: list[Heading] = []  # the heading of every line
         heading = Heading("")
         for line in self._lines:
@@ -140,6 +149,11 @@ class SpanList(ScrollView, can_focus=True):
         if self.selected is not None:
             self.post_message(self.Chosen(self.selected))
 
+    def action_only(self) -> None:
+        """Ask that tables and counts be of the selected bar."""
+        if self.selected is not None:
+            self.post_message(self.Only(self.selected))
+
     def on_click(self, event: events.Click) -> None:
         """Select the bar that was clicked; a second click goes to it."""
         line = event.y + self.scroll_offset.y
@@ -183,6 +197,9 @@ class SpanList(ScrollView, can_focus=True):
 
     def _bar_line(self, b: Bar, width: int, heading: Heading, look: Look) -> Text:
         style: Style = getattr(look, b.kind)
+        if b.took == " " and not b.starts:
+            text = Text(no_wrap=True).append(" ▶" if b.first else "  ", look.mark)
+            return text.append(printable(b.name), style)
         starts = _NUMBERS if width >= 70 else 0
         numbers = starts + _NUMBERS
         room = width - numbers - 4

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
 from typing import ClassVar
 
-from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,7 +16,11 @@ from tracekit.report.make import BootReport, HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase
 from tracekit.text import count_lost, duration, error_bound, measured, on_one_line, printable
 from tui.host import host_of, look_of
+from tui.jobs import start
 from tui.model import Model
+from tui.story.around import Around, CpuRows, LastRows, look_around
+from tui.story.microscope import axis_text, kind_of, pieces
+from tui.story.one_boot import OneBoot, gather, one_boot_lines
 from tui.story.panic import panic_lines
 from tui.story.spans import Bar, Heading, SpanList
 from tui.theme import Look
@@ -29,6 +31,8 @@ __all__ = ["StoryHead", "StoryView"]
 _FEW, _MORE = 5, 12  # of the slowest devices, initcalls and units; where there is room
 _REMARKS = 30
 _WIDE = 140  # columns from which on there are two lists
+_CPUS_FROM = 30  # lines of the terminal from which on there is a row a CPU
+_LAST_FROM = (180, 50)  # columns and lines from which on there are the CPUs' last events
 
 _Lines = list[Heading | Bar | None]
 
@@ -48,12 +52,6 @@ def _axis(phases: Sequence[Phase]) -> tuple[int, int] | None:
     return (min(s for s, _ in ends), max(e for _, e in ends)) if ends else None
 
 
-def _kind(phase: Phase, old: int) -> str:
-    if phase.name.startswith("dark"):
-        return "dark"
-    return "old" if phase.boot == old else "new"
-
-
 def _phase_bar(p: Phase, h: HandoverReport, first: bool) -> Bar:
     meaning = MEANING.get(p.name.partition(":")[0], "")
     note = "; ".join(text for text in (meaning, p.note) if text)
@@ -61,7 +59,7 @@ def _phase_bar(p: Phase, h: HandoverReport, first: bool) -> Bar:
     return Bar(
         p.name, p.start_ns, p.duration_ns, duration(start, ""),
         "unknown" if p.observed and p.duration_ns is None else "",
-        _kind(p, h.old), note, first,
+        kind_of(p, h.old), note, first,
         p.handover,
     )  # fmt: skip
 
@@ -71,7 +69,7 @@ def _step_bar(step: KhoStep, phase: Phase, h: HandoverReport) -> Bar:
     start = None if step.start_ns is None else step.start_ns - (h.jump_ns or 0)
     return Bar(
         f"  {step.label}", step.start_ns, step.took_ns, duration(start, ""),
-        "unknown" if step.took_ns is None else "", _kind(phase, h.old),
+        "unknown" if step.took_ns is None else "", kind_of(phase, h.old),
         f"in {phase.name}: {', '.join(step.names) or 'KHO or LUO'}", handover=phase.handover,
     )  # fmt: skip
 
@@ -211,7 +209,8 @@ class StoryHead(Static):
         text.append("\n")
         text.append_text(self._slowest(h, look))
         text.append("\n")
-        text.append_text(_blackout_bar(_blackout(report, self.number), h, width, look))
+        if axis := pieces(_blackout(report, self.number), h.old, width):
+            text.append_text(axis_text(axis, look))
         return text
 
     def _completeness(self, look: Look) -> Text:
@@ -247,66 +246,6 @@ class StoryHead(Static):
         )  # fmt: skip
 
 
-def _cells(phases: Sequence[Phase], old: int, axis: tuple[int, int], width: int) -> list[str]:
-    """The kind of every cell of a bar from end to end: the one with most time in the cell.
-
-    It is unknown where no phase was observed.
-    """
-    kinds, edges = [], []
-    for i in range(width + 1):
-        edges.append(axis[0] + (axis[1] - axis[0]) * i / width)
-    for left, right in pairwise(edges):
-        share = {"old": 0.0, "dark": 0.0, "new": 0.0}
-        for p in phases:
-            start, end = p.start_ns or 0, (p.start_ns or 0) + (p.duration_ns or 0)
-            share[_kind(p, old)] += max(0.0, min(end, right) - max(start, left))
-        share["unknown"] = right - left - sum(share.values())
-        kinds.append(max(share, key=lambda kind: share[kind]))
-    if kinds:
-        kinds[0] = _kind(phases[0], old)  # however short, the old kernel is there
-    return kinds
-
-
-def _style(look: Look, kind: str) -> Style:
-    style: Style = getattr(look, "dark" if kind == "unknown" else kind)
-    return style
-
-
-def _blackout_bar(phases: Sequence[Phase], h: HandoverReport, width: int, look: Look) -> Text:
-    """Two lines: the bar, and what its parts are."""
-    axis = _axis(phases)
-    if axis is None or width < 20:
-        return Text("")
-    text = Text()
-    runs: list[tuple[int, str]] = []  # where each part begins
-    kinds = _cells(phases, h.old, axis, width)
-    for kind, run in groupby(range(len(kinds)), lambda i: kinds[i]):
-        cells = list(run)
-        sign = "░" if kind in ("dark", "unknown") else "█"
-        text.append(sign * len(cells), _style(look, kind))
-        runs.append((cells[0], kind))
-    took = {k: sum(p.duration_ns or 0 for p in phases if _kind(p, h.old) == k) for k in kinds}
-    if "unknown" in took:
-        took["unknown"] = axis[1] - axis[0] - sum(p.duration_ns or 0 for p in phases)
-    return text.append("\n").append_text(_labels(runs, took, width, look))
-
-
-def _labels(runs: list[tuple[int, str]], took: dict[str, int], width: int, look: Look) -> Text:
-    """Labels of the parts, each below its part or after the one before, as long as they fit."""
-    long = {"old": "old kernel ", "dark": "dark: nothing can record ", "new": "new kernel ",
-            "unknown": "unknown: no event tells "}  # fmt: skip
-    short = {"old": "old ", "dark": "dark ", "new": "new ", "unknown": "unknown "}
-    for names in (long, short, dict.fromkeys(long, "")):
-        labels = Text()
-        for begin, kind in runs:
-            labels.append(" " * (begin - labels.cell_len))
-            labels.append(f"{names[kind]}{duration(took[kind])}", _style(look, kind)).append("  ")
-        labels.rstrip()
-        if labels.cell_len <= width:
-            break
-    return labels
-
-
 class StoryView(View):
     """Head, bars, and a note on the selected bar."""
 
@@ -320,20 +259,31 @@ class StoryView(View):
         super().__init__(model, id=id)
         self._wide: bool | None = None
         self._note = ""
+        self._around: dict[int, Around | None] = {}  # by the number of the handover
+        self._one_boot: OneBoot | None = None
+        self._begun = False
 
     def compose(self) -> ComposeResult:
         yield StoryHead(self.model.report, id="story-head")
+        yield CpuRows(id="story-cpus")
         yield Horizontal(id="story-lists")
+        yield LastRows(id="story-last")
         yield Static(id="story-note")
 
     async def on_resize(self) -> None:
         """One list, or two side by side where there is room."""
         wide = self.size.width >= _WIDE
+        self._show_around()
         if wide == self._wide or not self.size.width:
             return
+        await self._fill(wide)
+
+    async def _fill(self, wide: bool) -> None:
         self._wide = wide
         report = self.model.report
         phases = panic_lines(report)
+        if self._one_boot is not None:
+            phases += one_boot_lines(self._one_boot, self.model)
         for number in range(len(report.handovers)):
             phases += _handover_lines(report, number)
         few = _MORE if wide else _FEW
@@ -356,10 +306,51 @@ class StoryView(View):
         self.app.theme_changed_signal.subscribe(self, lambda _: self._show_note())
 
     def on_shown(self) -> None:
-        """Focus the first list."""
+        """Focus the first list; look at the CPUs, the first time."""
+        if not self._begun:
+            self._begun = True
+            self._look()
         for first in self.query(SpanList):
             first.focus()
             return
+
+    # -- what takes time ----------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Gather what the CPUs did around the jump; of a session without one, its figures."""
+        report, number = self.model.report, self.query_one(StoryHead).number
+        if not report.handovers:
+            if self.model.total:
+                start(host_of(self), "figures of the story",
+                      lambda job: gather(self.model, job), self._gathered)  # fmt: skip
+            return
+        if number in self._around:
+            self._show_around()
+            return
+        self._around[number] = None
+        handover, phases = report.handovers[number], _blackout(report, number)
+
+        def then(found: Around | None) -> None:
+            self._around[number] = found
+            self._show_around()
+
+        start(host_of(self), "what the CPUs ran",
+              lambda _: look_around(self.model, handover, phases), then)  # fmt: skip
+
+    async def _gathered(self, found: OneBoot) -> None:
+        self._one_boot = found
+        await self._fill(bool(self._wide))
+
+    def _show_around(self) -> None:
+        around = self._around.get(self.query_one(StoryHead).number)
+        cpus, last = self.query_one(CpuRows), self.query_one(LastRows)
+        size = self.app.size
+        cpus.display = around is not None and bool(around.ran) and size.height >= _CPUS_FROM
+        last.display = (
+            around is not None and size.width >= _LAST_FROM[0] and size.height >= _LAST_FROM[1]
+        )
+        cpus.show(around)
+        last.show(around)
 
     def action_other(self, which: int) -> None:
         """Move to the other list."""
@@ -372,6 +363,7 @@ class StoryView(View):
         if event.bar.handover not in (None, head.number):
             head.number = event.bar.handover
             head.refresh()
+            self._look()
         named = f"{event.bar.name}: " if event.bar.view == "timeline" else ""
         self._note = f"{named}{event.bar.note}"
         self._show_note()
@@ -379,6 +371,14 @@ class StoryView(View):
     def _show_note(self) -> None:
         note = Text(printable(self._note), self.look.dim)
         self.query_one("#story-note", Static).update(note)
+
+    def on_span_list_only(self, event: SpanList.Only) -> None:
+        """Mark the bar: tables, counts and the panel are then of it."""
+        bar = event.bar
+        if bar.start_ns is None or bar.took_ns is None:
+            host_of(self).say(f"{bar.name}: nothing tells when it was, or how long")
+            return
+        self.model.mark_span(bar.start_ns, bar.start_ns + bar.took_ns, bar.name)
 
     def on_span_list_chosen(self, event: SpanList.Chosen) -> None:
         """Show the bar in the timeline."""

@@ -178,8 +178,9 @@ def record_of(row: Any) -> dict[str, object]:
         plain = {"boot": task.boot, "pid": task.pid, "comm": task.comm, "events": task.events}
         return {**plain, "on_cpu_ns": on_cpu[0], "switches": on_cpu[1]}
     values = asdict(row)
-    values.pop("first_row", None)
-    return values
+    for inner in ("first_row", "histogram", "number", "place", "sign"):
+        values.pop(inner, None)
+    return {**values, **values.pop("call", {})}
 
 
 def counted_sheets() -> tuple[Sheet, Sheet, Sheet]:

@@ -12,8 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Static
 
+from tracekit.browse.figures import Figure, calls_of, figures_of
 from tracekit.browse.stats import Counts, CpuCount, EventCount, Times, count_all, running_times
-from tracekit.query.expr import AllOf, Compare, Value
+from tracekit.browse.subject import Subject, count_subject, rows_of, times_of
+from tracekit.query.expr import AllOf, Compare, Contains, Value
 from tracekit.report.devices import Device
 from tracekit.report.initcalls import Initcall
 from tracekit.report.systemd import Unit
@@ -22,6 +24,15 @@ from tui.host import host_of
 from tui.jobs import Job, start
 from tui.model import Model
 from tui.sorted_table import Sheet, SortTable
+from tui.tables.figures import (
+    KINDS,
+    CallTree,
+    Node,
+    about_figure,
+    figure_sheet,
+    filter_of_figure,
+    flames,
+)
 from tui.tables.sheets import (
     CpuRow,
     TaskRow,
@@ -48,18 +59,25 @@ class _Titles(Static):
             self.number = number
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(id="table-titles")
         self._ends: list[int] = []
 
     def show(self, sheets: list[Sheet], current: int, look: Look) -> None:
         """Draw them."""
         text, self._ends = Text(" ", no_wrap=True, overflow="ellipsis"), []
+        spans: list[tuple[int, int]] = []
         for i, sheet in enumerate(sheets):
-            here = i == current
+            here, begin = i == current, text.cell_len
             text.append(f"{'▸' if here else ' '}{sheet.title}", look.heading if here else look.dim)
-            text.append(f" {len(sheet.rows):,}  ", look.dim)
-            self._ends.append(text.cell_len)
-        self.update(text)
+            text.append(f" {len(sheet.rows):,}  " if sheet.rows else "  ", look.dim)
+            spans.append((begin, text.cell_len))
+        # so far to the left that the current one is seen, and the one behind it
+        last = spans[min(current + 1, len(spans) - 1)][1]
+        first = spans[max(current - 1, 0)][0]
+        wanted = min(max(last - max(self.size.width, 1), 0), first)
+        shift = next((begin for begin, _ in spans if begin >= wanted), first)
+        self._ends = [end - shift for _, end in spans]
+        self.update(text[shift:] if shift else text)
 
     def on_click(self, event: events.Click) -> None:
         number = next((i for i, end in enumerate(self._ends) if event.x < end), None)
@@ -74,7 +92,7 @@ class _Counted:
 
 
 class TablesView(View):
-    """One table at a time; left and right go to the next."""
+    """One table at a time; left and right go to the next. All are of the model's subject."""
 
     title = "Tables"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -85,20 +103,35 @@ class TablesView(View):
     def __init__(self, model: Model, *, id: str) -> None:
         super().__init__(model, id=id)
         self._cpus, self._tasks, self._events = counted_sheets()
-        self._sheets = [self._cpus, self._tasks, self._events, *reported_sheets(model.report)]
+        self._reported = reported_sheets(model.report)
+        self._calls = CallTree()
+        self._figures = {title: figure_sheet(title) for title in KINDS}
+        self._sheets = [
+            self._cpus, self._tasks, self._events, self._figures["Spans"], *self._reported,
+            self._calls.sheet, self._figures["Syscalls"], self._figures["Irqs"],
+            self._figures["Waits"], self._figures["Wakeups"],
+        ]  # fmt: skip
         self._current = 0
         self._times: Times | None = None
-        self._started = False
+        self._of: Subject | None = None  # what the counted tables are of
+        self._done: dict[str, Subject] = {}  # what the others are of, by their titles
+        self._doing: tuple[str, Subject] | None = None
+        self._aside: dict[str, str] = {}
         accounts = [(boot.index, cpu) for boot in model.report.boots for cpu in boot.cpus]
         self._cpus.fill(cpu_rows([CpuCount(boot, cpu, None) for boot, cpu in accounts], None))
 
     def compose(self) -> ComposeResult:
         yield _Titles()
+        yield Static(id="table-subject")
+        yield Static(id="table-flames")
         yield SortTable(id="table")
         yield Static(id="table-note")
 
     def on_mount(self) -> None:
+        """Follow the model."""
         self.app.theme_changed_signal.subscribe(self, lambda _: self._show())
+        for signal in (self.model.marks_changed, self.model.selection_changed):
+            signal.subscribe(self, lambda _: self._follow())
 
     @property
     def _table(self) -> SortTable:
@@ -116,39 +149,103 @@ class TablesView(View):
 
     @property
     def complete(self) -> bool:
-        """Whether all that takes time has been computed."""
-        return self._times is not None
+        """Whether all that takes time has been computed, of what is selected now."""
+        of = self.model.subject
+        figures = self._figures or {}
+        waits = self.sheet is self._calls.sheet or self.sheet.title in figures
+        return (
+            self._times is not None and self._of == of
+            and (not waits or self._done.get(self.sheet.title) == of)
+        )  # fmt: skip
 
     def on_shown(self) -> None:
-        """Start counting, the first time; what comes from the report is shown at once."""
+        """Start counting what is not counted yet; what comes from the report is shown at once."""
         self._table.focus()
         self._show()
-        if not self._started:
-            self._started = True
-            start(host_of(self), "counting for the tables", self._count, self._counted)
+        self._follow()
 
     # -- what takes time ----------------------------------------------------------------------
 
-    def _count(self, job: Job) -> _Counted:
+    def _follow(self) -> None:
+        """Count what is selected, if that has changed and the tables are seen."""
+        if not self.display:
+            return
+        of = self.model.subject
+        if self._of != of:
+            self._of, self._times = of, None
+            self._fill_reported(of)
+            rows = rows_of(of, self.model.ts_ns, self.model.selection)
+            start(host_of(self), "counting for the tables", lambda job: self._count(job, of, rows),
+                  lambda counted: self._counted(of, counted))  # fmt: skip
+        title = self.sheet.title
+        wanted = title in (*self._figures, "Functions") and self._done.get(title) != of
+        if wanted and self._doing != (title, of):
+            self._doing = title, of  # another that was begun is ended by this one
+            start(host_of(self), "figures", lambda _: self._figure(title, of),
+                  lambda found: self._figured(title, of, found))  # fmt: skip
+        self._show()
+
+    def _count(self, job: Job, of: Subject, rows: Any) -> _Counted:
         model = self.model
-        counts = count_all(model.recording, model.report, model.index, job.step)
+        if of.everything:
+            counts = count_all(model.recording, model.report, model.index, job.step)
+        else:
+            counts = count_subject(model.recording, model.report, rows, job.step)
         return _Counted(counts, task_rows(counts.tasks, None))
 
-    def _counted(self, counted: _Counted) -> None:
+    def _counted(self, of: Subject, counted: _Counted) -> None:
+        if of != self._of:
+            return
         counts = counted.counts
         self._events.fill(counts.events)
         self._tasks.empty = self._events.empty = "no events"
         self._fill_timed(cpu_rows(counts.cpus, None), counted.tasks)
 
         def add_up(job: Job) -> tuple[Times, list[TaskRow]]:
-            times = running_times(self.model.recording, self.model.index, job.step)
+            if of.everything:
+                times = running_times(self.model.recording, self.model.index, job.step)
+            else:
+                times = times_of(self.model.recording, of)
             return times, task_rows(counts.tasks, times)
 
         def added_up(result: tuple[Times, list[TaskRow]]) -> None:
-            self._times, tasks = result
-            self._fill_timed(cpu_rows(counts.cpus, self._times), tasks)
+            if of == self._of:
+                self._times, tasks = result
+                self._fill_timed(cpu_rows(counts.cpus, self._times), tasks)
 
         start(host_of(self), "time on CPU", add_up, added_up)
+
+    def _figure(self, title: str, of: Subject) -> tuple[list[Any], str]:
+        recording = self.model.recording
+        if title == "Functions":
+            return list[Any](calls_of(recording, of)), ""
+        rows, aside = figures_of(recording, KINDS[title][0], of)
+        return list[Any](rows), aside
+
+    def _figured(self, title: str, of: Subject, found: tuple[list[Any], str]) -> None:
+        if self._doing == (title, of):
+            self._doing = None
+        if self.model.subject != of:
+            return
+        self._done[title] = of
+        rows, self._aside[title] = found
+        if title == "Functions":
+            self._calls.fill(rows)
+        else:
+            self._figures[title].empty = KINDS[title][1]
+            self._figures[title].fill(rows)
+        self._show()
+
+    def _fill_reported(self, of: Subject) -> None:
+        """Of devices, initcalls and units those that lie in the stretch, in part at least."""
+        for sheet, whole in zip(self._reported, reported_sheets(self.model.report), strict=True):
+            rows = whole.rows
+            if of.span is not None:
+                first, last = of.span
+                rows = [row for row in rows if row.start_ns is not None and row.start_ns <= last
+                        and row.start_ns + (row.duration_ns or 0) >= first]  # fmt: skip
+            if len(rows) != len(sheet.rows):
+                sheet.fill(rows)
 
     def _fill_timed(self, cpus: list[CpuRow], tasks: list[TaskRow]) -> None:
         self._cpus.fill(cpus)
@@ -158,13 +255,22 @@ class TablesView(View):
     # -- showing ------------------------------------------------------------------------------
 
     def _show(self) -> None:
+        of = self.model.subject
         self.query_one(_Titles).show(self._sheets, self._current, self.look)
+        subject = self.query_one("#table-subject", Static)
+        subject.display = not of.everything
+        text = Text(f" of {printable(of.text())}", self.look.mark)
+        subject.update(text.append(f"   {self.model.count():,} events", self.look.dim))
+        strip = self.query_one("#table-flames", Static)
+        strip.display = self.sheet is self._calls.sheet and bool(self._calls.calls)
+        if strip.display:
+            strip.update(flames(self._calls.calls, self.size.width, self.look))
         self._table.show_sheet(self.sheet)
 
     def action_other(self, by: int) -> None:
         """Show the next table."""
         self._current = (self._current + by) % len(self._sheets)
-        self._show()
+        self._follow()
 
     @on(_Titles.Picked)
     def _picked(self, message: _Titles.Picked) -> None:
@@ -175,10 +281,11 @@ class TablesView(View):
         row = self.sheet.selected
         about = _about(row) if row is not None else ""
         notes = self._times.notes if self._times and self.sheet in (self._cpus, self._tasks) else ()
+        aside = self._aside.get(self.sheet.title, "")
         text = Text("\n", no_wrap=True, overflow="ellipsis").join(
             [
                 *([Text(printable(about))] if about else []),
-                *(Text(printable(note), self.look.warn) for note in notes),
+                *(Text(printable(note), self.look.warn) for note in (*notes, aside) if note),
             ]
         )
         self.query_one("#table-note", Static).update(text)
@@ -191,12 +298,27 @@ class TablesView(View):
         if isinstance(row, Device | Initcall | Unit):
             self._go_to_call(row)
             return
+        if isinstance(row, Node):
+            self._calls.turn(row)
+            self._table.show_sheet(self.sheet)
+            return
+        if isinstance(row, Figure):
+            self._go_to_worst(row)
+            return
         first = row.first_row if isinstance(row, EventCount) else row.count.first_row
         if first is None:
             host_of(self).say("nothing of it is in the timeline")
             return
+        host_of(self).remember()
         self.model.move_to(first)
         host_of(self).show_view("timeline")
+
+    def _go_to_worst(self, row: Figure) -> None:
+        if row.worst_at is None or row.worst_row is None:
+            host_of(self).say("none of it ended, so none is the worst")
+            return
+        host_of(self).show_span(row.worst_at, row.worst_at + (row.most or 0))
+        self.model.move_to(row.worst_row)
 
     def _go_to_call(self, row: Device | Initcall | Unit) -> None:
         if row.start_ns is None:
@@ -210,7 +332,13 @@ class TablesView(View):
 
     @on(SortTable.Only)
     def _only(self) -> None:
-        where = _filter(self.sheet.selected)
+        row = self.sheet.selected
+        if isinstance(row, Figure):
+            where: str | None = filter_of_figure(self.sheet.title, row)
+        elif isinstance(row, Node):
+            where = str(Contains(row.call.function))
+        else:
+            where = _filter(row)
         if where is None:
             host_of(self).say("no filter stands for it; enter shows it in the timeline")
         else:
@@ -222,18 +350,31 @@ def _equal(**values: int | str) -> str:
 
 
 def _filter(row: Any) -> str | None:
-    """The expression that only the events of a CPU, a task or an event meet."""
+    """The expression that only the events of a row meet: of a CPU, a task or an event; those that
+    name a device; those during an initcall or the start of a unit.
+    """
     if isinstance(row, CpuRow):
         return _equal(boot=row.count.boot, cpu=row.count.account.cpu)
     if isinstance(row, TaskRow):
         return _equal(boot=row.count.boot, pid=row.count.pid)
     if isinstance(row, EventCount):
         return _equal(boot=row.boot, event=row.name)
-    return None
+    if isinstance(row, Device) and row.name:
+        return str(AllOf((Compare("boot", "=", (Value.of(row.boot),)), Contains(row.name))))
+    if row.start_ns is None or row.duration_ns is None:
+        return None
+    ends = (row.start_ns, row.start_ns + row.duration_ns)
+    during = (
+        Compare("ts", op, (Value(f"{ns}ns", ns),))
+        for op, ns in zip((">=", "<="), ends, strict=True)
+    )
+    return str(AllOf((Compare("boot", "=", (Value.of(row.boot),)), *during)))
 
 
 def _about(row: Any) -> str:
     """A line with what the table may have no room for."""
+    if isinstance(row, Figure):
+        return about_figure(row)
     if isinstance(row, Device):
         driver = f", driver {row.driver}" if row.driver else ""
         return f"{row.name or 'unknown device'}{driver}: {row.function or 'unknown callback'}"

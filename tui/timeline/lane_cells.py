@@ -48,6 +48,12 @@ def _cut(text: str, room: int) -> str:
     return text[: room - 1] + "…" if room >= _SHORTEST else ""
 
 
+def _run(cells: _Array) -> int:
+    """How many of some ascending numbers follow one another from the first on."""
+    apart = np.flatnonzero(np.diff(cells) > 1)
+    return int(apart[0]) + 1 if len(apart) else len(cells)
+
+
 def _dark_texts(dark: Dark) -> list[str]:
     """How long it is dark: the longest text first."""
     if dark.length_ns is None:
@@ -80,12 +86,16 @@ class LanePainter:
         above = drawn[:-1] if tasks else drawn
         borders = among(lane.rows, self.edges)
         counts = np.diff(borders)
-        hues = self._hues(lane.rows, borders)
+        systems = self._systems(lane.rows, borders)
+        hues = [self._look.hue(system) if system else self._look.base for system in systems]
         missing.draw(self._look, above, counts)
         if int(counts.sum()) <= self._scale.cells:
             self._events(lane, counts, borders, hues, above, missing.blocked(counts))
         else:
             self._density(lane, counts, hues, above)
+        for cell, system in enumerate(systems if self._look.plain else ()):
+            if counts[cell]:
+                above[-1].chars[cell] = self._look.sign(system, above[-1].chars[cell])
         missing.draw_losses(self._look, above[0])
         self._matches(lane, above)
         if lane.kind == "cpu":
@@ -108,13 +118,13 @@ class LanePainter:
 
     # -- events -------------------------------------------------------------------------------
 
-    def _hues(self, rows: _Array, borders: _Array) -> list[Style]:
-        """The colour of each cell: that of the most frequent system in a sample of its events."""
+    def _systems(self, rows: _Array, borders: _Array) -> list[str]:
+        """The most frequent system in a sample of each cell's events; '' where there are none."""
         names = self._recording.event_names
         systems = list(dict.fromkeys(name.partition(":")[0] for name in names))
         cells = len(borders) - 1
         if not systems or borders[-1] == borders[0]:
-            return [self._look.base] * cells
+            return [""] * cells
         counts = np.diff(borders)
         filled = np.flatnonzero(counts)
         share = np.arange(_SAMPLES) * 2 + 1
@@ -127,10 +137,10 @@ class LanePainter:
         for column in sampled.T:
             tally[np.arange(len(filled)), column] += 1
         best = tally.argmax(axis=1)
-        hues = [self._look.base] * cells
+        found = [""] * cells
         for cell, system in zip(filled.tolist(), best.tolist(), strict=True):
-            hues[cell] = self._look.hue(systems[system])
-        return hues
+            found[cell] = systems[system]
+        return found
 
     def _density(
         self, lane: Lane, counts: _Array, hues: Sequence[Style], rows: Sequence[CellRow]
@@ -243,7 +253,7 @@ class LanePainter:
             row.write(0, "too many switches: zoom in", self._look.dim)
             return
         names = self._task_names(turns)
-        styles = [self._look.hue(name) for name in names]
+        styles = [self._look.of_task(name) for name in names]
         levels = np.ceil(turns.busy * (len(RAMP) - 1)).astype(int).tolist()
         known = (turns.task >= 0) & (turns.known >= _KNOWN)
         solid = known & (turns.busy >= _SOLID)
@@ -261,7 +271,9 @@ class LanePainter:
         for start, end in zip(starts, [*starts[1:], len(runs)], strict=True):
             task = int(runs[start])
             if task >= 0 and end - start >= _SHORTEST:
-                self._bar(row, start, end, names[task], styles[task])
+                self._bar(row, start, end, styles[task])
+                label = _cut(one_line(names[task]), end - start - 1)
+                row.write(start + 1, label, styles[task] + _REVERSE)
         for start, end in missing.untold(known):
             if end - start >= len(_UNTOLD) + 2:
                 row.write((start + end - len(_UNTOLD)) // 2, _UNTOLD, row.styles[start])
@@ -283,7 +295,10 @@ class LanePainter:
             )
 
     def _level(self, row: CellRow, spans: Sequence[Span]) -> None:
+        """Bars first, then the label of each where no other bar lies on it."""
         thin: dict[int, int] = {}
+        owner = np.full(len(row.chars), -1, np.int64)
+        wide: list[tuple[int, Span, Style]] = []
         for n, span in enumerate(spans):
             begin, end = self._scale.exact(span.start_ns), self._scale.exact(span.end_ns)
             first = max(math.floor(begin), 0)
@@ -293,14 +308,28 @@ class LanePainter:
                 cell = min(first, len(row.chars) - 1)
                 thin[cell] = thin.get(cell, 0) + 1
                 row.write(cell, EIGHTHS[min(thin[cell], 8)], style)
+                owner[cell] = -1
                 continue
             last = min(math.ceil(end), len(row.chars))
+            owner[first:last] = n
             if span.kind == "dark":
                 row.fill(first, last, "░", self._look.dark)
-                text = f" {span.label} {duration(span.end_ns - span.start_ns)} "
-                row.write(first + 1, _cut(one_line(text), last - first - 1), self._look.dark)
             else:
-                self._bar(row, first, last, self._span_label(span, last - first), style)
+                self._bar(row, first, last, style)
+            wide.append((n, span, style))
+        for n, span, style in wide:
+            mine = np.flatnonzero(owner == n)
+            if len(mine):
+                self._name(row, span, style, int(mine[0]), _run(mine))
+
+    def _name(self, row: CellRow, span: Span, style: Style, first: int, cells: int) -> None:
+        """Write what a bar is, into its first free run of cells."""
+        if span.kind == "dark":
+            text = f" {span.label} {duration(span.end_ns - span.start_ns)} "
+            row.write(first + 1, _cut(one_line(text), cells - 1), self._look.dark)
+        else:
+            text = _cut(one_line(self._span_label(span, cells)), cells - 1)
+            row.write(first + 1, text, style + _REVERSE)
 
     def _span_label(self, span: Span, room: int) -> str:
         """The label, with how long it took if that fits."""
@@ -308,11 +337,10 @@ class LanePainter:
         text = f"{span.label} {took}"
         return text if len(text) + 2 <= room else span.label
 
-    def _bar(self, row: CellRow, start: int, end: int, label: str, style: Style) -> None:
+    def _bar(self, row: CellRow, start: int, end: int, style: Style) -> None:
         """A bar; without colours its edge and the reversed cells show it."""
         row.fill(start, end, " ", style + _REVERSE)
         row.write(start, "▏", style + _REVERSE)
-        row.write(start + 1, _cut(one_line(label), end - start - 1), style + _REVERSE)
 
     def _span_style(self, span: Span) -> Style:
         look = self._look
@@ -320,4 +348,4 @@ class LanePainter:
             return look.bad
         if span.kind == "phase":
             return look.hues[span.boot % len(look.hues)]
-        return look.hue(span.kind)
+        return look.hue("device") if span.kind == "device" else look.of_task(span.kind)

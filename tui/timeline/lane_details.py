@@ -57,7 +57,7 @@ class LaneDetails(Widget):
                 text.append("‼ ", look.bad)
                 text.append(f"{self._state.lane.name}: {self._state.lane.note}  ", look.warn)
             for system, count in self._state.systems().items():
-                text.append("■ ", look.hue(system))
+                text.append(f"{look.sign(system, '■')} ", look.hue(system))
                 text.append(f"{one_line(system)} ")
                 text.append(f"{count:,}  ", look.dim)
         return text
@@ -73,6 +73,7 @@ class LaneDetails(Widget):
 
     def _of_span(self, look: Look, span: Span) -> list[Text]:
         first = Text(" ", no_wrap=True)
+        first.append(f"{one_line(self._state.lane.name)} ▸ ", look.heading)
         first.append(one_line(span.label), look.strong)
         took = "never returned" if span.open else duration(span.end_ns - span.start_ns)
         first.append(f"  {took}", look.warn)
@@ -87,8 +88,11 @@ class LaneDetails(Widget):
             return [Text(" no events", look.dim)]
         row = model.recording.table(np.array([model.cursor])).to_pylist()[0]
         first = Text(" ", no_wrap=True)
+        lane, cpu = self._state.lane.name if self._state.ready else "", f"CPU {row['cpu']}"
+        if lane:
+            first.append(f"{one_line(lane)} ▸ ", look.heading)
         first.append(instant(row["ts_ns"]), look.strong)
-        first.append(f"  CPU {row['cpu']}  ", look.dim)
+        first.append("  " if lane == cpu else f"  {cpu}  ", look.dim)
         first.append(f"{one_line(row['comm'] or '?')} [{row['pid']}]  ")
         first.append(one_line(row["event"]), look.hue(row["event"]) + look.strong)
         first.append(self._beside(), look.dim)

@@ -94,18 +94,24 @@ class Ruler(Widget):
         scale = self._state.scale(self.size.width)
         row = CellRow(scale.cells, look.base)
         drawn = ticks(scale.start, scale.end, scale.cells)
+        signs = [(scale.cell(ns), sign, style) for ns, sign, style in self._signs(look)
+                 if scale.start <= ns < scale.end]  # fmt: skip
+        taken = {cell for at, sign, _ in signs if sign != "▼" for cell in range(at, at + len(sign))}
+        cursor = self._state.model.cursor_ns
+        if not scale.start <= cursor < scale.end:
+            taken.add(0 if cursor < scale.start else scale.cells - 1)
         for ns, label in zip(drawn.at, drawn.labels, strict=True):
             cell = scale.cell(ns)
             row.write(cell, "│", look.dim)
-            if cell + 1 + len(label) <= scale.cells:  # a part of a number is another number
+            # a part of a number is another number: it is written whole, or not at all
+            room = range(cell + 1, cell + 1 + len(label))
+            if room.stop <= scale.cells and taken.isdisjoint(room):
                 row.write(cell + 1, label, look.base)
-        for ns, sign, style in self._signs(look):
-            if scale.start <= ns < scale.end:
-                cell = scale.cell(ns)
-                if sign == "▼" and row.chars[cell] not in " │":
-                    sign, style = row.chars[cell], Style(reverse=True)  # labels stay to be read
-                row.write(cell, sign, style)
-        cursor = self._state.model.cursor_ns
+        for cell, sign, style in signs:
+            if sign == "▼" and row.chars[cell] not in " │":
+                sign, style = row.chars[cell], Style(reverse=True)  # labels stay to be read
+            fits = cell + len(sign.rstrip()) <= scale.cells
+            row.write(cell, sign if fits else sign[0], style)
         if cursor < scale.start or cursor >= scale.end:
             row.write(0 if cursor < scale.start else scale.cells - 1,
                       "◂" if cursor < scale.start else "▸", look.mark)  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,12 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.analysis.stretches import Kind, Stretches, together
-from tracekit.browse.lanes import Dark, Lane, Span, dark_parts
+from tracekit.browse.derived_lanes import derived_lane
+from tracekit.browse.lanes import Dark, Lane, Span, dark_parts, make_lanes, shown
+from tracekit.browse.systems import by_system, count_systems
 from tracekit.query.groups import cell_edges
 from tracekit.query.selection import Selection, among
 from tui.model import Model
 
-__all__ = ["GUTTER", "LaneState", "Scale"]
+__all__ = ["GUTTER", "LaneState", "Made", "Scale"]
+
+#: Lanes, what the filter leaves of them, its events by system, and the selection they are of.
+Made = tuple[tuple[Lane, ...], tuple[Lane, ...], dict[str, list[npt.NDArray[Any]]], Selection]
 
 GUTTER = 13  # cells left of the lanes, for their names
 
@@ -50,7 +55,8 @@ class Scale:
 
 
 class LaneState:
-    """``lanes``: all, with all their events; ``shown``: with those that pass the filter.
+    """``lanes``: those that are shown, with all their events; ``shown``: with those that pass the
+    filter.
 
     ``together``: the stretches of all CPUs. ``chosen`` is the number of the lane that keys act on.
     ``tasks``: whether CPUs have a line with the running task; None: if there is room.
@@ -60,14 +66,46 @@ class LaneState:
         self.model = model
         self.dark: Sequence[Dark] = dark_parts(model.recording, model.report)
         self.together = Stretches(together(list(model.coverage.values())))
+        self.every: dict[str, Lane] = {}  # all lanes that were made, by name
+        self.first: Sequence[str] = ()  # those that there are without being asked for
         self.lanes: Sequence[Lane] = ()
         self.shown: Sequence[Lane] = ()
-        self.selection: Selection | None = None  # of ``shown``
+        self.selection: Selection | None = None  # of ``shown`` and ``by_system``
+        self.by_system: Mapping[str, Sequence[npt.NDArray[Any]]] = {}
         self.chosen = 0
         self.tasks: bool | None = None
         self._span: tuple[int, Span] | None = None
         self._missing: tuple[object, set[Kind]] | None = None
         self._edges: tuple[Scale, npt.NDArray[Any]] | None = None
+
+    def make(self, selection: Selection, pause: Callable[[], None]) -> Made:
+        """Make the lanes that the notes ask for, once each, and filter them: in a job."""
+        model = self.model
+        if not self.every:
+            of = model.recording, model.report, model.index, model.coverage
+            self.every = {lane.name: lane for lane in make_lanes(*of, pause)}
+            self.first = tuple(self.every)
+            if model.total:
+                model.recording.table(np.array([0]))  # names every task: later calls are quick
+        for name in model.notes.lanes:
+            if name not in self.every and (lane := derived_lane(model.recording, name)):
+                self.every[name] = lane
+            pause()
+        names = [name for name in model.notes.lanes if name in self.every] or self.first
+        lanes = tuple(self.every[name] for name in names)
+        left = tuple(shown(lane, selection, pause) for lane in lanes)
+        return lanes, left, by_system(model.recording, model.index, selection, pause), selection
+
+    def take(self, made: Made) -> None:
+        """Show these; the same lane stays chosen."""
+        named = self.lane.name if self.ready else ""
+        self.lanes, self.shown, self.by_system, self.selection = made
+        names = [lane.name for lane in self.lanes]
+        if named in names:
+            self.chosen = names.index(named)
+        else:
+            self.chosen = 0
+            self.choose_cpu()
 
     @property
     def ready(self) -> bool:
@@ -106,17 +144,9 @@ class LaneState:
             yield mark.ts_ns
 
     def systems(self) -> dict[str, int]:
-        """How many events of each system the window has, most first; hidden ones count too."""
-        model = self.model
-        rows = np.searchsorted(model.ts_ns, self.model.window)
-        counts: dict[str, int] = {}
-        for code, name in enumerate(model.recording.event_names):
-            first, last = among(model.index.events.rows(code), rows).tolist()
-            system = name.partition(":")[0]
-            counts[system] = counts.get(system, 0) + last - first
-        return {
-            name: counts[name] for name in sorted(counts, key=lambda n: -counts[n]) if counts[name]
-        }
+        """How many events of each system are shown in the window, most first."""
+        first, last = np.searchsorted(self.model.ts_ns, self.model.window).tolist()
+        return count_systems(self.by_system, first, last)
 
     def missing(self, width: int) -> set[Kind]:
         """The kinds of what is missing of the CPUs that a widget ``width`` wide can show."""

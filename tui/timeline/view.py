@@ -10,37 +10,37 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
+from tracekit.browse.lane_filter import lane_filter
 from tracekit.browse.lanes import (
     Lane,
     find_gap,
-    make_lanes,
     nearest_row,
     next_common,
     next_row,
-    shown,
 )
-from tracekit.query.selection import Selection
 from tracekit.text import duration
+from tui.dialogs.ask import ask_gap, ask_window
 from tui.events.table import EventsTable
 from tui.host import host_of
 from tui.jobs import Job, start
 from tui.model import Model
+from tui.timeline.choose_lanes import ask_lanes
 from tui.timeline.lane_details import LaneDetails
 from tui.timeline.lanes import Lanes
 from tui.timeline.minimap import Minimap
+from tui.timeline.panel import SidePanel
 from tui.timeline.ruler import Ruler
-from tui.timeline.state import LaneState
+from tui.timeline.state import LaneState, Made
 from tui.view import View
 
 __all__ = ["TimelineView"]
 
-_Made = tuple[tuple[Lane, ...], tuple[Lane, ...], Selection]
 _T = TypeVar("_T")
 _ZOOM = 0.5
 _PAN = 0.25  # of the window
+_WIDE = 180  # columns of the terminal from which on there is a panel beside the lanes
 _TALL = 36  # lines of the terminal from which on there is a table below the lanes
 _LANES_SHARE = 0.6  # of a tall view that the lanes take at most
-_GAP = 16  # a gap is at least this part of the window
 _AT_ONCE = 1 << 20  # rows that are searched without a job
 
 
@@ -69,19 +69,27 @@ class TimelineView(View):
                 tooltip="Next event of the same kind"),
         Binding("E", "kind(False)", "Previous of its kind", show=False,
                 tooltip="Previous event of the same kind"),
-        Binding("z", "fit", "Fit", tooltip="Zoom to A-B; without marks: everything"),
+        Binding("z", "fit", "Fit", tooltip="Zoom to A-B, the bar, the filter; again: everything"),
+        Binding("W", "width", "Window", show=False, tooltip="Set how much time the window shows"),
+        Binding("L", "least", "Gaps", show=False, tooltip="Set how long a gap is at least"),
+        Binding("space", "only", "Only this", show=False,
+                tooltip="Only the lane's events; mark the bar under the cursor"),
+        Binding("v", "lanes", "Lanes", show=False, tooltip="Choose the lanes and their order"),
+        Binding("p", "panel", "Panel", show=False, tooltip="What is in the window: show or hide"),
         Binding("t", "tasks", "Tasks", show=False, tooltip="The line of running tasks"),
-        Binding("home,g", "end(False)", "First", show=False, tooltip="First event of the lane"),
+        Binding("home", "end(False)", "First", show=False, tooltip="First event of the lane"),
         Binding("end,G", "end(True)", "Last", show=False, tooltip="Last event of the lane"),
     ]  # fmt: skip
 
     def __init__(self, model: Model, *, id: str) -> None:
         super().__init__(model, id=id)
         self.state = LaneState(model)
+        self._panel: bool | None = None  # whether it is shown; None: where there is room
 
     # -- life ---------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
+        yield SidePanel(self.model)
         yield Minimap(self.state)
         yield Ruler(self.state)
         yield Lanes(self.state)
@@ -114,6 +122,9 @@ class TimelineView(View):
 
     def _fit(self) -> None:
         """Leave room below the lanes if the terminal is tall and there is something to show."""
+        panel, wide = self.query_one(SidePanel), self.app.size.width >= _WIDE
+        panel.display = wide if self._panel is None else self._panel
+        panel.follow()
         below, lanes = self.query_one("#below"), self.query_one(Lanes)
         below.display = self.app.size.height >= _TALL and bool(below.children)
         most = int(self.size.height * _LANES_SHARE)
@@ -133,21 +144,11 @@ class TimelineView(View):
             start(host_of(self), "lanes", self._make, self._made)
             self._draw()
 
-    def _make(self, job: Job) -> _Made:
-        model, selection = self.model, self.model.selection
-        lanes = tuple(self.state.lanes)
-        if not lanes:
-            of = model.recording, model.report, model.index, model.coverage
-            lanes = tuple(make_lanes(*of, job.step))
-            if model.total:
-                model.recording.table(np.array([0]))  # names every task: later calls are quick
-        return lanes, tuple(shown(lane, selection, job.step) for lane in lanes), selection
+    def _make(self, job: Job) -> Made:
+        return self.state.make(self.model.selection, job.step)
 
-    def _made(self, made: _Made) -> None:
-        state, first = self.state, not self.state.ready
-        state.lanes, state.shown, state.selection = made
-        if first:
-            state.choose_cpu()
+    def _made(self, made: Made) -> None:
+        self.state.take(made)
         self._fit()
         self._draw()
         self.query_one(Lanes).reveal()
@@ -229,14 +230,14 @@ class TimelineView(View):
             host_of(self).say("gaps are between events: choose a lane that has some")
             return
         model, lane = self.model, self.state.lane
-        least = max(1, (model.window[1] - model.window[0]) // _GAP)
+        least = model.least_gap
         row = model.cursor
 
         def then(gap: tuple[int, int] | None) -> None:
             if gap is None:
                 host_of(self).say(
                     f"{lane.name}: no {'later' if forward else 'earlier'} gap of"
-                    f" {duration(least)}; zoom in for shorter ones"
+                    f" {duration(least)}; L sets how long they are"
                 )
             else:
                 model.move_to(gap[0])
@@ -273,12 +274,52 @@ class TimelineView(View):
             self.model.set_mark(1, None)
 
     def action_fit(self) -> None:
-        """Show what lies between the marks; without marks, all."""
-        a, b = self.model.marks
+        """Show what is selected: A-B, the bar, what the filter left; if that is shown, all."""
+        model, (a, b), span = self.model, self.model.marks, self.state.span
+        before = model.window
         if a is not None and b is not None and a != b:
-            self.model.go_to_span(min(a, b), max(a, b))
+            model.go_to_span(min(a, b), max(a, b))
+        elif span is not None and span.end_ns > span.start_ns:
+            model.fit(span.start_ns, span.end_ns)
+        elif model.where and len(model.selection):
+            first, last = (int(model.ts_ns[row]) for row in model.selection.ends())
+            model.fit(first, last + 1)
         else:
-            self.model.look_at(*self.model.extent)
+            model.look_at(*model.extent)
+        if model.window == before:
+            model.look_at(*model.extent)
+
+    def action_only(self) -> None:
+        """Tables, counts and the legend are then of the lane, or of the bar under the cursor."""
+        if not self.state.ready:
+            return
+        span, where = self.state.span, lane_filter(self.state.lane, self.model.recording)
+        if span is not None:
+            self.model.mark_span(span.start_ns, span.end_ns, span.label)
+        elif where:
+            host_of(self).filter_by(where)
+        else:
+            host_of(self).say("no bar of this lane is under the cursor")
+
+    def action_lanes(self) -> None:
+        """Choose which lanes there are; the session's notes keep it."""
+        if self.state.ready:
+            ask_lanes(host_of(self), self.state, self._filter)
+
+    def action_panel(self) -> None:
+        """Show the panel, or hide it."""
+        panel = self.query_one(SidePanel)
+        self._panel = not panel.display
+        self._fit()
+        panel.follow()
+
+    def action_width(self) -> None:
+        """Ask how much time to show."""
+        ask_window(host_of(self), self.model)
+
+    def action_least(self) -> None:
+        """Ask how long a gap is."""
+        ask_gap(host_of(self), self.model)
 
     def action_tasks(self) -> None:
         """Show the line of running tasks: if there is room, always, never."""

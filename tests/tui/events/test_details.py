@@ -171,7 +171,7 @@ def test_it_scrolls_by_keys() -> None:
         assert pane.has_focus
         height = pane.virtual_size.height - pane.scrollable_content_region.height
         assert height > 0
-        steps = [("j", 1), ("down", 2), ("k", 1), ("up", 0), ("up", 0), ("G", height), ("g", 0)]
+        steps = [("j", 1), ("down", 2), ("k", 1), ("up", 0), ("up", 0), ("G", height), ("home", 0)]
         for key, y in steps:
             await pilot.press(key)
             await pilot.pause()

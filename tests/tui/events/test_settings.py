@@ -49,7 +49,7 @@ def test_sorting_by_keys_and_by_the_mouse() -> None:
         assert (model.cursor, table.pages.row(table.at)) == (777, 777)
         await pilot.press("o", "enter")  # turned round: the longest silence is the first
         await sorted_by(pilot, table, ("delta", True))
-        await pilot.press("g")
+        await pilot.press("home")
         await pilot.pause()
         times = model.ts_ns
         assert model.cursor == int(np.argmax(np.diff(times))) + 1

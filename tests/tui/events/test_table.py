@@ -27,7 +27,7 @@ def test_every_key_that_moves() -> None:
         last = model.total - 1
         steps = [
             ("down", 1), ("j", 2), ("up", 1), ("k", 0), ("k", 0), ("pagedown", page),
-            ("pageup", 0), ("G", last), ("down", last), ("g", 0), ("end", last), ("home", 0),
+            ("pageup", 0), ("G", last), ("down", last), ("home", 0), ("end", last), ("home", 0),
         ]  # fmt: skip
         for key, row in steps:
             await pilot.press(key)
@@ -57,7 +57,7 @@ def test_the_cursor_is_followed_and_leads() -> None:
 def test_enter_shows_the_event_in_the_timeline() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any], model: Model, table: EventsTable) -> None:
         model.look_at(-1000, 1000)
-        await pilot.press("g", "j", "enter")
+        await pilot.press("home", "j", "enter")
         assert view(app) == "timeline"
         start, end = model.window
         assert start <= model.ts_ns[1] < end
@@ -131,7 +131,7 @@ def test_columns_scroll_sideways() -> None:
 
 def test_copying_a_row() -> None:
     async def script(app: TracekitApp, pilot: Pilot[Any], model: Model, table: EventsTable) -> None:
-        await pilot.press("g", "j", "y")
+        await pilot.press("home", "j", "y")
         row = model.recording.table(np.array([1])).to_pylist()[0]
         copied = app.clipboard.split("\t")
         assert copied[1:5] == [
@@ -223,7 +223,7 @@ def test_twenty_million_rows(session: Callable[[str], Path]) -> None:
         await pilot.pause()
         assert int(table.scroll_offset.y) == top + 1  # lines do not melt into one another
         right, height = table.region.right - 1, table.size.height
-        await pilot.press("g")
+        await pilot.press("home")
         await pilot.pause()
         await pilot.mouse_down(offset=(right, table.region.y))
         await pilot.hover(offset=(right, table.region.y + height // 2))

@@ -42,7 +42,7 @@ def keys(*pressed: str) -> Script:
     return script
 
 
-EVERYTHING = ("j", "G", "g", "pagedown", "l", "t", "t", "t", "i", "e", "E", "y", "o", "escape",
+EVERYTHING = ("j", "G", "home", "pagedown", "l", "t", "t", "t", "i", "e", "E", "y", "o", "escape",
               "c", "escape", "tab", "j", "tab", "i", "enter")  # fmt: skip
 
 

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.support.driver import drive, matches_snapshot, screen_text, until
+from tests.support.driver import drive, matches_snapshot, model_of, screen_text, until
 from tests.support.ring.event_payloads import data_loc_string
 from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.session_trees import make_session
-from tests.support.textual_state import messages
 from tracekit.report.devices import Device
 from tracekit.text import duration
 from tui.app import TracekitApp
@@ -80,17 +79,20 @@ def test_every_table_fits(size: tuple[int, int]) -> None:
 def test_left_and_right_go_round_the_tables() -> None:
     async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
         seen = []
-        for key in ("right", "l", "tab", "right", "l"):
+        for key in ("right", "l", "tab", "right", "l", "right", "l", "tab", "right", "l", "tab"):
             seen.append(view.sheet.title)
             await pilot.press(key)
-        assert seen == ["CPUs", "Tasks", "Events", "Devices", "Initcalls"]
+        assert seen == [
+            "CPUs", "Tasks", "Events", "Spans", "Devices", "Initcalls", "Functions", "Syscalls",
+            "Irqs", "Waits", "Wakeups",
+        ]  # fmt: skip
         assert view.sheet.title == "CPUs"
         for key in ("left", "h", "shift+tab"):
             await pilot.press(key)
-        assert view.sheet.title == "Events"
+        assert view.sheet.title == "Irqs"
         await pilot.click(TablesView, offset=(18, 0))
         await pilot.pause()
-        assert view.sheet.title != "Events"
+        assert view.sheet.title != "Irqs"
 
     tables(script)
 
@@ -149,7 +151,7 @@ def test_moving() -> None:
         await to(pilot, view, "Initcalls")
         table, last = app.query_one(SortTable), len(view.sheet.rows) - 1
         for key, at in (("down", 1), ("j", 2), ("up", 1), ("k", 0), ("k", 0), ("G", last),
-                        ("j", last), ("g", 0), ("end", last), ("home", 0)):  # fmt: skip
+                        ("j", last), ("home", 0), ("end", last), ("home", 0)):  # fmt: skip
             await pilot.press(key)
             assert view.sheet.cursor == at, key
         await pilot.press("pagedown")
@@ -236,12 +238,30 @@ def test_space_asks_for_only_this(title: str, where: str) -> None:
     assert asked == [where]
 
 
-def test_a_device_is_no_filter() -> None:
+def test_only_a_device_are_the_events_that_name_it() -> None:
     async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
+        model = model_of(app)
         await to(pilot, view, "Devices")
+        row: Any = view.sheet.selected
         await pilot.press("space")
-        (told,) = messages(app)
-        assert "no filter stands for it" in told
+        await until(pilot, lambda: model.where != "" and not model.pending, "the filter applies")
+        events = model.recording.table(model.selection.page(0, 100)).to_pylist()
+        assert len(events) >= 2
+        assert all(row.name in event["args"] and event["boot"] == row.boot for event in events)
+
+    tables(script)
+
+
+def test_only_an_initcall_are_the_events_during_it() -> None:
+    async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
+        model = model_of(app)
+        await to(pilot, view, "Initcalls")
+        row: Any = view.sheet.selected
+        await pilot.press("space")
+        await until(pilot, lambda: model.where != "" and not model.pending, "the filter applies")
+        ts = model.ts_ns[model.selection.page(0, 1 << 20)]
+        assert len(ts) and (ts >= row.start_ns).all()
+        assert (ts <= row.start_ns + row.duration_ns).all()
 
     tables(script)
 
@@ -280,7 +300,7 @@ def test_what_a_table_shows_is_what_was_counted() -> None:
 def test_an_empty_session_has_empty_tables(tmp_path: Path) -> None:
     async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
         for _ in range(5):
-            for key in ("j", "k", "g", "G", "pagedown", "pageup", "o", "O", "enter", "space"):
+            for key in ("j", "k", "home", "G", "pagedown", "pageup", "o", "O", "enter", "space"):
                 await pilot.press(key)
             await pilot.press("right")
         await to(pilot, view, "Devices")

@@ -201,7 +201,7 @@ def test_help_explains_every_sign() -> None:
         for sign, meaning in MEANINGS:
             assert any(sign in line and meaning in line for line in text.splitlines()), sign
 
-    drive(script, size=(100, 90))
+    drive(script, size=(100, 140))
 
 
 def test_lanes_of_all_cpus_show_what_is_missing_of_any(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,3 +72,20 @@ def test_ticks_tell_instants_exactly(start: int, length: int, cells: int) -> Non
 @given(st.integers(-(10**15), 10**15))
 def test_an_instant_is_told_to_the_nanosecond(ns: int) -> None:
     assert told(instant(ns)) == ns
+
+
+def test_a_label_is_whole_or_not_there() -> None:
+    async def script(app: TracekitApp, pilot: Piloted, model: Model, state: LaneState) -> None:
+        for shift in range(40):
+            model.look_at(-8_000_000 + shift * 100_000, 8_000_000 + shift * 100_000)
+            model.set_mark(0, -3_000_000 + shift * 37_000)
+            line = ruler(app)[GUTTER:]
+            shown = ticks(*model.window, app.size.width - GUTTER)
+            rest = line.replace("A", " ")
+            for label in sorted(shown.labels, key=len, reverse=True):
+                rest = rest.replace(label, "", 1)
+            assert re.fullmatch(r"[┃jump │▸◂▼◆.0-]*", rest.strip()), line
+            for number in re.findall(r"[\d.]+ (?:ms|µs|s)", line):
+                assert any(label.lstrip("-").endswith(number) for label in shown.labels), line
+
+    timeline(script)

@@ -83,7 +83,7 @@ def test_to_the_next_event_of_the_lane(forward: str, back: str) -> None:
         assert model.window[0] <= model.cursor_ns < model.window[1]
         await pilot.press("G", forward)
         assert model.cursor == rows[-1]
-        await pilot.press("g", back)
+        await pilot.press("home", back)
         assert model.cursor == rows[0]
         await pilot.press("end")
         assert model.cursor == rows[-1]

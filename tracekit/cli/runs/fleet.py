@@ -128,7 +128,7 @@ def report(dataset: str, questions: tuple[str, ...], html: Path | None, as_json:
 @click.argument("dataset")
 def show_fleet(dataset: str) -> None:
     """Browse DATASET: how the blackouts are spread, outliers, tables; Enter opens a session."""
-    from tracekit.cli.show import need_terminal, show_runs
+    from tracekit.cli.terminal import need_terminal, show_runs
     from tracekit.fleet.answers import make_report
     from tracekit.fleet.ask import Fleet
     from tracekit.fleet.dataset import Dataset
