@@ -56,7 +56,7 @@ class SessionWriter:
         self._directory = directory
         self.manifest = manifest
         self._suffix = preferred_suffix()
-        self._formats = Formats(self._read, self._digest_of)
+        self._formats = Formats(self._read, self.state)
         self.earlier_state = manifest.state
 
     @classmethod
@@ -220,8 +220,9 @@ class SessionWriter:
 
     # -- formats of events ----------------------------------------------------------------------
 
-    def _digest_of(self, rel: str) -> str | None:
-        return self.manifest.files.get(rel)
+    def state(self, rel: str) -> str | None:
+        """The digest of a file as it is stored, in hex; None when it is absent."""
+        return self.manifest.files.get(self._stored(rel) or "")
 
     def formats(self, boot: int) -> dict[str, bytes]:
         """Name below ``tracefs/events`` -> bytes, of every format of a boot."""

@@ -11,7 +11,7 @@ from tracekit.carriers.dumps.elf_core import VirtualMemory
 from tracekit.errors import ParseError, SourceError
 from tracekit.sysroot import Sysroot
 
-__all__ = ["KernelView", "open_view"]
+__all__ = ["KernelView", "needed_symbols", "open_view"]
 
 _SYMBOLS = (
     "kho_out", "luo_session_global", "luo_file_handler_list", "iommu_group_kset", "vmemmap_base",
@@ -64,6 +64,11 @@ class KernelView:
             seen.add(at)
             yield at - offset
             at = self.number(at)
+
+
+def needed_symbols(kallsyms: bytes) -> bytes:
+    """Of a kallsyms, the lines that :func:`open_view` looks for."""
+    return b"".join(m[0] + b"\n" for m in _LINE.finditer(kallsyms))
 
 
 def open_view(root: Sysroot, kallsyms: bytes | None = None, *, types: bool = True) -> KernelView:

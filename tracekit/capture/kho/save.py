@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 from tracekit.capture.kho.evidence import SIDES, Evidence, from_machine
 from tracekit.capture.kho.inspect import sections
+from tracekit.capture.kho.kernel_view import needed_symbols
 from tracekit.capture.kho.luo_state import LuoState, luo_state_from_dict
 from tracekit.capture.kho.saved import LUO_CAME, LUO_NOW
 from tracekit.kho.memory import Recorder
@@ -41,6 +42,19 @@ def _came(writer: SessionWriter, rel: str, state: LuoState | None) -> LuoState |
         return state if state is not None and state.incoming else None
 
 
+#: Digest of a session's kallsyms -> the lines that are needed: the last save is in a hurry.
+_KNOWN: dict[str, bytes] = {}
+
+
+def _symbols(writer: SessionWriter, rel: str) -> bytes | None:
+    """The lines of a saved kallsyms that are looked for; None where there is none."""
+    state = writer.state(rel)
+    if state is not None and state not in _KNOWN and (data := writer.read(rel)) is not None:
+        _KNOWN.clear()
+        _KNOWN[state] = needed_symbols(data)
+    return _KNOWN.get(state or "")
+
+
 def _handed_on(writer: SessionWriter, boot: int) -> PreservedMap | None:
     """The list of preserved memory that the session has of the boot before."""
     try:
@@ -58,7 +72,7 @@ def save_kho(root: Sysroot, writer: SessionWriter, boot: int, remarks: Remarks) 
     """
     rel = f"boots/{boot}"
     with ExitStack() as stack:
-        kallsyms = writer.read(f"{rel}/kallsyms") if root.live else None
+        kallsyms = _symbols(writer, f"{rel}/kallsyms") if root.live else None
         handed_on = _handed_on(writer, boot)
         evidence = from_machine(root, stack, kallsyms, handed_on=handed_on)
         if root.live:  # a saved tree rarely has the memory
