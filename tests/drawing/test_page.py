@@ -107,7 +107,7 @@ def test_a_panic_is_told_in_the_kernels_words(session: Callable[[str], Path]) ->
     text = page(tracekit.open(session("vmcore-7.2")))
     for words in (
         "The panic of CPU 0",
-        "NMI: Not continuing&#x27; at 17.28 s (± 1 ns), 17.28 s after the last event",
+        "unknown reason 21 on CPU 0.&#x27; at 17.28 s (± 1 ns), 17.28 s after the last event",
         "vpanic+0x2f8/0x470",
         "unknown, panicked",
     ):
