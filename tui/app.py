@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
@@ -34,7 +33,6 @@ from tui.jobs import Cancelled, Job, start
 from tui.kho import KhoView
 from tui.latency import LowLatency
 from tui.model import Model
-from tui.plain import Plain
 from tui.story.view import StoryView
 from tui.tables.view import TablesView
 from tui.theme import Look
@@ -166,13 +164,6 @@ class TracekitApp(Host):
     def _new_theme(self, _: object) -> None:
         self.look = Look.of(self)
         self.refresh(layout=True)
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """What is drawn passes these; ``NO_COLOR`` takes all colours out, greys too."""
-        if not self.no_color:
-            return super().get_line_filters()
-        colors = self.get_css_variables()
-        return [Plain(tuple(colors[name] for name in ("surface", "panel", "background")))]
 
     async def on_event(self, event: events.Event) -> None:
         """Input comes first: jobs wait until it has been handled."""

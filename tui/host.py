@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 from textual.app import App
+from textual.filter import LineFilter
 from textual.widget import Widget
 
 from tui.model import Model
+from tui.plain import Plain
 from tui.theme import Look
 
 __all__ = ["Host", "host_of", "look_of"]
@@ -28,6 +31,13 @@ class Host(App[None]):
     model: Model | None
     look: Look
     busy_until: float
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What is drawn passes these; ``NO_COLOR`` takes all colours out, greys too."""
+        if not self.no_color:
+            return super().get_line_filters()
+        colors = self.get_css_variables()
+        return [Plain(tuple(colors[name] for name in ("surface", "panel", "background")))]
 
     @abstractmethod
     def say(self, text: str) -> None:

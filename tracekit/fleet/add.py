@@ -55,19 +55,19 @@ def _alone(path: str, options: Options) -> Decoded:
             return Bad(path, "the process that decoded it was killed: for want of memory?")
 
 
-def _parallel(paths: Sequence[str], options: Options, workers: int) -> Iterator[Decoded]:
-    """By processes; where one is killed, what was under way is decoded again, one by one."""
-    left, again = list(reversed(paths)), list[str]()
+def _pooled(left: list[str], again: list[str], options: Options, workers: int) -> Iterator[Decoded]:
+    """Take from the end of ``left`` until it is empty, or a process was killed.
+
+    What was under way then is appended to ``again``.
+    """
     with _pool(workers) as pool:
         running: dict[Future[Decoded], str] = {}
-        broken = False
-        while (left and not broken) or running:
-            while left and not broken and len(running) < workers * _AHEAD:
+        while (left and not again) or running:
+            while left and not again and len(running) < workers * _AHEAD:
                 path = left.pop()
                 try:
                     running[pool.submit(decode, path, options)] = path
                 except BrokenProcessPool:
-                    broken = True
                     again.append(path)
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -75,14 +75,19 @@ def _parallel(paths: Sequence[str], options: Options, workers: int) -> Iterator[
                 try:
                     result = future.result()
                 except BrokenProcessPool:
-                    broken = True
                     again.append(path)
                     continue
                 yield result
-    for path in again:
-        yield _alone(path, options)
-    if left:
-        yield from _parallel(list(reversed(left)), options, workers)
+
+
+def _parallel(paths: Sequence[str], options: Options, workers: int) -> Iterator[Decoded]:
+    """By processes; where one is killed, what was under way is decoded again, one by one."""
+    left = list(reversed(paths))
+    while left:
+        again: list[str] = []
+        yield from _pooled(left, again, options, workers)
+        for path in again:
+            yield _alone(path, options)
 
 
 def _on_dask(paths: Sequence[str], options: Options, scheduler: str) -> Iterator[Decoded]:

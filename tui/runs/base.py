@@ -64,6 +64,12 @@ class RunsApp(Host):
     def show_view(self, name: str) -> None:
         """There is one view."""
 
+    def show_time(self) -> None:
+        """There is no time to show."""
+
+    def remember(self) -> None:
+        """There is nowhere to go."""
+
     def jump(self) -> None:
         """There is no timeline."""
 

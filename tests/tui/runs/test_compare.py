@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.support.driver import matches_snapshot, screen_text
+from tests.support.driver import matches_snapshot, screen_styles, screen_text
 from tests.support.sessions.figures import figure, run
 from tracekit.runs.pair import Pair, compare
 from tracekit.runs.run import open_runs
@@ -101,3 +101,13 @@ def test_names_steer_no_terminal() -> None:
         assert "\x1b" not in screen_text(app)
 
     drive(compare(evil, evil), script)
+
+
+def test_without_colours_none_is_sent(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def script(app: CompareApp, pilot: Pilot[Any]) -> None:
+        styles = screen_styles(app)
+        assert styles and all(style.color is None and style.bgcolor is None for style in styles)
+
+    drive(pair, script)
