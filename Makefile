@@ -10,7 +10,7 @@ SCRATCH := $(if $(ROOMY),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 HANDOVERS ?= 25
 export HANDOVERS
 
-.PHONY: demo test test-slow test-lab soak-lab lab-all lint lab fuzz bench bench-lab pictures clean help
+.PHONY: demo test test-slow test-lab soak-lab lab-all lint lab fuzz bench bench-lab bench-fleet fleet-lab pictures clean help
 
 help:
 	@echo "make demo      show the report of a recorded handover"
@@ -23,6 +23,8 @@ help:
 	@echo "make fuzz      every parser for its share of FUZZ_SECONDS (60), the C code under sanitizers"
 	@echo "make bench     speed beside trace-cmd, and of the interface; TRACEKIT_MILLION: large capture"
 	@echo "make bench-lab what recording costs a handover, in the lab"
+	@echo "make bench-fleet  how fast a fleet is added and asked, how often it accuses wrongly"
+	@echo "make fleet-lab FLEET=DIR  thirty real handovers in the lab, as a fleet: hours"
 	@echo "make pictures  draw the README's pictures again"
 
 demo:
@@ -76,6 +78,15 @@ bench:
 bench-lab:
 	@.ci/prepare test
 	$(BIN)/python benchmarks/handover_cost.py
+
+bench-fleet:
+	@.ci/prepare test
+	$(BIN)/python benchmarks/fleet.py
+
+FLEET ?= fleet-lab
+fleet-lab:
+	@.ci/prepare test
+	$(BIN)/python benchmarks/fleet_lab.py $(FLEET) --handovers 30
 
 pictures:
 	@.ci/prepare run

@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.chain import chain  # noqa: E402
 from benchmarks.distinct import distinct  # noqa: E402
 from tests.support.repeated import repeat  # noqa: E402
 from tests.support.unpack import unpack  # noqa: E402
@@ -30,6 +31,7 @@ from tests.support.unpack import unpack  # noqa: E402
 TRACEKIT = [sys.executable, "-m", "tracekit", "-q"]
 _RUNS = 5
 _CPU_RUNS = 2
+_BOOTS = 100
 _COPIES, _WIDE = 10, 101_519  # copies of the wide capture, and its events
 
 
@@ -55,6 +57,24 @@ def run(command: list[str]) -> float:
     begun = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - begun
+
+
+def encode(session: Path) -> None:
+    """Child process: decoded events -> a Perfetto trace; prints events and CPU seconds of it."""
+    import tracekit
+    from tracekit.export.perfetto.write import write_perfetto
+    from tracekit.timeline.filter import Filter
+
+    recording = tracekit.open(session)
+    target, seconds = Path(os.devnull), []
+    for _ in range(_CPU_RUNS):
+        recording.report()  # once more in each export, so it is taken off
+        begun = time.process_time()
+        recording.report()
+        middle = time.process_time()
+        write_perfetto(recording, target, Filter(), lambda _: None)
+        seconds.append(time.process_time() - middle - (middle - begun))
+    print(json.dumps({"events": len(recording), "seconds": min(seconds)}))
 
 
 def best(*commands: list[str]) -> list[float]:
@@ -208,6 +228,23 @@ def distinct_records(scratch: Path) -> None:
     ratios("distinct", scratch / "distinct", traces, _WIDE * _COPIES, scratch)
 
 
+def many_boots(scratch: Path) -> None:
+    """A chain of 100 boots: see chain.py."""
+    unpack(ROOT / "tests" / "captures" / "handover-7.2-to-7.3-tsc.tar.zst", scratch)
+    trees, two = scratch / "handover-7.2-to-7.3-tsc", scratch / "two"
+    run([*TRACEKIT, "snapshot", "--sysroot", str(trees / "old"), "-o", str(two)])
+    run([*TRACEKIT, "recover", "--sysroot", str(trees / "new"), str(two)])
+    many = chain(two, scratch / "chain", _BOOTS)
+    code = "import sys; from tracekit.session import Session; Session.open(sys.argv[1]).list()"
+    for what, command, aim in (
+        ("opened, every name listed", [sys.executable, "-c", code, str(many)], "1 s"),
+        ("report", [*TRACEKIT, "report", str(many)], "4 s CPU"),
+    ):
+        cpu, wall, peak = cpu_of(command)
+        line(f"{_BOOTS} boots, {what}", f"{cpu:.2f} s CPU, {wall:.2f} s", aim)
+        line(f"{_BOOTS} boots, {what}: peak memory", f"{peak >> 20} MiB", "")
+
+
 def growth(session: Path, scratch: Path, events: int) -> None:
     """Time and memory of an export of the data 1, 5, 10 and 20 times over."""
     out = str(scratch / "many.parquet")
@@ -221,8 +258,8 @@ def growth(session: Path, scratch: Path, events: int) -> None:
 
 
 def main() -> None:
-    if len(sys.argv) > 2 and sys.argv[1] == "decode":
-        decode(Path(sys.argv[2]))
+    if len(sys.argv) > 2:
+        {"decode": decode, "encode": encode}[sys.argv[1]](Path(sys.argv[2]))
         return
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
@@ -239,6 +276,14 @@ def main() -> None:
         rate = found["events"] / found["seconds"] / 1e6
         what = f"region to columns, {found['events']:,} events, typed {found['event']}"
         line(what, f"{rate:.1f} M/s", "20 M/s")
+        encoded = json.loads(
+            subprocess.run(
+                [sys.executable, __file__, "encode", str(session)],
+                check=True, capture_output=True, text=True,
+            ).stdout
+        )  # fmt: skip
+        rate = encoded["events"] / encoded["seconds"] / 1e6
+        line("columns to a Perfetto trace", f"{rate:.1f} M/s", "2 M/s")
         compare(session, tree, scratch, times)
         (session / "timeline.json").unlink(missing_ok=True)
         export = [*TRACEKIT, "export", str(session), "--format", "parquet"]
@@ -246,6 +291,7 @@ def main() -> None:
         line("peak memory of that export, against the region", f"{peak / region:.2f}x", "3x")
         ratios(found["event"], session, [tree / "trace.dat"] * times, found["events"], scratch)
         distinct_records(scratch)
+        many_boots(scratch)
         growth(scratch / "once", scratch, found["events"] // times)
         h, d = best([*TRACEKIT, "--help"], [*TRACEKIT, "demo"])
         line("tracekit --help", f"{h:.2f} s", "0.2 s")

@@ -46,14 +46,23 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 def session(
     capture: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """session(name) -> the session that the commands make of a capture, to be read only."""
+    """session(name) -> the session that the commands make of a capture, to be read only.
+
+    ``demo`` is that of ``tracekit demo``; of a dump it is what ``recover --dump`` makes.
+    """
     base = tmp_path_factory.mktemp("sessions")
 
     def build(name: str) -> Path:
         target = base / name
         if target.exists():
             return target
+        if name == "demo":
+            assert main(["-q", "demo", "-o", str(target)]) == 0
+            return target
         trees = capture(name)
+        if (trees / "vmcore").exists():
+            assert main(["-q", "recover", "--dump", str(trees / "vmcore"), str(target)]) == 0
+            return target
         old, new = str(trees / "old"), str(trees / "new")
         assert main(["-q", "snapshot", "--sysroot", old, "-o", str(target)]) == 0
         if (trees / "new").exists():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support import btf_writer as w
 from tests.support.traceable_kernels import BTF as REAL
-from tracekit.btf import VOID, Btf, Member
+from tracekit.btf import VOID, Btf, Member, kernel_types
 from tracekit.errors import ParseError
 
 # pahole -F btf -C STRUCT, Linux 7.2.13
@@ -168,3 +168,9 @@ def test_damaged_made_types(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 6))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     ask_everything(bytes(whole))
+
+
+def test_the_kernels_types_are_taken_apart_once() -> None:
+    assert kernel_types(REAL, "x") is kernel_types(bytes(bytearray(REAL)), "x")
+    with pytest.raises(ParseError, match="another"):
+        kernel_types(b"rubbish!" * 9, "another")

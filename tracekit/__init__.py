@@ -31,7 +31,7 @@ def open(path: str | PathLike[str] | Session, instance: str | None = None) -> Re
     from tracekit.session import Session
 
     session = path if isinstance(path, Session) else Session.open(path)
-    session.read_ahead(name for name in session.list("boots/") if name.endswith(".raw"))
+    session.read_ahead(name for name in session.recorded if name.endswith(".raw"))
     # what follows takes as long to import as a region takes to decompress
     from tracekit.recording import Recording
 

@@ -8,6 +8,7 @@ numbered from 1, then NUL-terminated strings.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from tracekit.binary import Cursor
 from tracekit.errors import ParseError
 
-__all__ = ["VOID", "Btf", "Field", "Function", "Member"]
+__all__ = ["VOID", "Btf", "Field", "Function", "Member", "kernel_types"]
 
 _MAGIC = 0xEB9F
 _TYPE = struct.Struct("<III")  # name_off, info, size or type
@@ -68,6 +69,12 @@ class Function(NamedTuple):
     name: str
     parameters: tuple[tuple[str, int], ...]
     returns: int
+
+
+@functools.lru_cache(maxsize=1)
+def kernel_types(data: bytes, source: str) -> Btf:
+    """The kernel's types; those asked for last are at hand, as taking them apart takes a while."""
+    return Btf(data, source)
 
 
 class Btf:

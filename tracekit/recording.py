@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.analysis.analysis import Analysis
 from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.notebook import html_table, html_text
 from tracekit.timeline.events import Events
@@ -20,6 +19,7 @@ from tracekit.timeline.when.dates import parse_date
 from tracekit.timeline.when.moments import relative
 
 if TYPE_CHECKING:  # slow to import, and events are shown without
+    from tracekit.analysis.analysis import Analysis
     from tracekit.named import Named
     from tracekit.report.make import Report
 
@@ -114,6 +114,8 @@ class Recording(Events):
     @cached_property
     def analysis(self) -> Analysis:
         """Spans, states, wakeups, calls and statistics; see docs/python.md."""
+        from tracekit.analysis.analysis import Analysis
+
         return Analysis(self, self.chosen, self.resolved)
 
     @staticmethod

@@ -43,7 +43,10 @@ def on_a_terminal(*words: object) -> bytes:
      "events {s} --format json --to -1s", "export {s} --format csv -o -", "-v report {s}",
      "-v events {s} --where prev_comm=3", "events {s} --where 'cpu = nonsense'",
      "report {s}/boots", "blame {s}", "critical-chain {s} --all", "plot {s} -o -",
-     "report {s} --format openmetrics", "report {s} --format otlp"],
+     "report {s} --format openmetrics", "report {s} --format otlp", "compare {s} {s}",
+     "compare {s} {s} --json", "compare {s} --with {s}", "fleet add {s}-fleet {s} --host a",
+     "fleet report {s}-fleet", "fleet report {s}-fleet --json",
+     "fleet sql {s}-fleet 'SELECT name, kernel FROM devices'"],
 )  # fmt: skip
 def test_a_session(hostile: Path, words: str) -> None:
     out = on_a_terminal(*shlex.split(words.format(s=hostile)))

@@ -61,7 +61,20 @@ def test_every_module_can_be_imported() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["doctor", "setup", "record", "handover", "recover", "snapshot", "events", "export", "sql"],
+    [
+        "doctor",
+        "setup",
+        "record",
+        "handover",
+        "recover",
+        "snapshot",
+        "events",
+        "export",
+        "sql",
+        "compare",
+        "check",
+        "fleet",
+    ],
 )
 def test_the_commands_explain_themselves(command: str) -> None:
     done = tracekit(command, "--help")
@@ -87,3 +100,10 @@ def test_a_dead_kernels_memory_is_read(capture: Callable[[str], Path], tmp_path:
     done = tracekit("recover", "--dump", capture("vmcore-7.2") / "vmcore", tmp_path / "S")
     assert done.returncode == 0, done.stderr
     assert "used: 7066 events" in done.stderr
+
+
+def test_a_session_is_handed_on(session: Callable[[str], Path], tmp_path: Path) -> None:
+    done = tracekit("fleet", "hand-on", session("handover-7.2-tsc"), "--to", tmp_path / "in")
+    assert done.returncode == 0, done.stderr
+    (copied,) = (tmp_path / "in").iterdir()
+    assert (copied / "manifest.json").exists()

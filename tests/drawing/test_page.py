@@ -21,7 +21,8 @@ from tests.support.sessions.live import KALLSYMS, MS, PCI, START, a_device, way_
 from tracekit.cli import main
 from tracekit.drawing.page import page
 
-SESSIONS = ("stock-6.12-panic-tsc", "same-boot-7.2", "stock-6.12-carveout-tsc")
+HANDOVERS = ("stock-6.12-panic-tsc", "stock-6.12-carveout-tsc")
+NO_JUMP = ("same-boot-wide-7.2", "vmcore-7.2")  # 137 kinds of events; most events are lost
 #: What a task calls itself to become part of the page.
 INJECTED = "</script><img src=x onerror=document.title='PWN'>"
 VOID = {"meta", "rect", "line", "path", "polygon", "circle", "br"}
@@ -91,11 +92,26 @@ def test_the_demo_has_every_part(demo: str) -> None:
         assert words in demo
 
 
-@pytest.mark.parametrize("name", SESSIONS)
+@pytest.mark.parametrize("name", [*HANDOVERS, *NO_JUMP])
 def test_other_sessions(name: str, session: Callable[[str], Path]) -> None:
     text = page(tracekit.open(session(name)))
     check_self_contained(text)
-    assert ("no jump in this session" in text) == (name == "same-boot-7.2")
+    told = "its memory, read afterwards" if name == "vmcore-7.2" else "no jump in this session"
+    assert (told in text) == (name in NO_JUMP)
+    assert ("295,833" in text) == (name == "vmcore-7.2")
+    sections = {a["id"] for element, a in elements(text) if element == "section"}
+    assert ("panic" in sections) == bool(tracekit.open(session(name)).report().panics)
+
+
+def test_a_panic_is_told_in_the_kernels_words(session: Callable[[str], Path]) -> None:
+    text = page(tracekit.open(session("vmcore-7.2")))
+    for words in (
+        "The panic of CPU 0",
+        "NMI: Not continuing&#x27; at 17.28 s (± 1 ns), 17.28 s after the last event",
+        "vpanic+0x2f8/0x470",
+        "unknown, panicked",
+    ):
+        assert words in text
 
 
 def test_a_long_chain_fits(tmp_path: Path) -> None:
@@ -192,6 +208,20 @@ async def _zooms(url: str, profile: Path) -> None:
 @BROWSER
 def test_it_draws_and_zooms_and_asks_for_nothing(demo: str, tmp_path: Path) -> None:
     _browse(demo, _zooms, tmp_path)
+
+
+async def _opens(url: str, profile: Path) -> None:
+    async with open_page(url, profile) as page:
+        await page.until("document.readyState === 'complete'")
+        assert await page.value("document.querySelectorAll('section').length") > 2
+        assert await page.value("document.documentElement.scrollWidth") <= 1100
+        await _quiet(page, url)
+
+
+@BROWSER
+@pytest.mark.parametrize("name", NO_JUMP)
+def test_without_a_jump_it_opens(name: str, session: Callable[[str], Path], tmp_path: Path) -> None:
+    _browse(page(tracekit.open(session(name))), _opens, tmp_path)
 
 
 async def _harmless(url: str, profile: Path) -> None:

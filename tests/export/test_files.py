@@ -94,7 +94,7 @@ def test_an_existing_file_is_replaced_only_by_a_whole_one(
     def broken(*_: object, **__: object) -> object:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Recording, "batches", broken)
+    monkeypatch.setattr(Recording, "row_batches", broken)
     assert main(["export", str(path), "--format", "csv", "-o", str(out)]) == 3
     assert out.read_text() == "precious"
     assert [f.name for f in tmp_path.iterdir()] == ["events.csv"]

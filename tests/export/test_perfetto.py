@@ -199,6 +199,22 @@ def test_losses_are_told(session: Callable[[str], Path], tmp_path: Path) -> None
     assert events == [[5018]]
 
 
+@needs_processor
+def test_a_dump_that_lost_most(session: Callable[[str], Path], tmp_path: Path) -> None:
+    """Buffers that were overrun, of which pages are missing; those on other clocks are left out."""
+    recording = tracekit.open(session("vmcore-7.2"))
+    errors, names, total = query(
+        exported(session("vmcore-7.2"), tmp_path / "x.pftrace"),
+        ERRORS,
+        COUNT,
+        "select sum(value) from stats where name = 'ftrace_cpu_overrun_delta'",
+    )
+    assert {name for name, _ in errors} == {"ftrace_cpu_has_data_loss"}
+    ours = Counter(name.partition(":")[2] for name in recording.timeline["event"].to_pylist())
+    assert dict(names) == ours
+    assert total == [[sum(cpu.lost or 0 for cpu in recording.report().boots[0].cpus)]]
+
+
 @pytest.mark.parametrize(
     "options", [["-o", "x.zst"], ["-o", "x.csv"], ["-o", "-", "--open"], ["--per-event", "d"]]
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from tracekit.ftrace.columns import (
     Payloads,
     as_arrow,
     as_numpy,
+    as_signed,
     as_strings,
     render_column,
     typed_columns,
@@ -113,3 +115,15 @@ def test_arrays_there_and_back(dtype: str) -> None:
     assert as_arrow(values[::2]).to_pylist() == values[::2].tolist()
     if dtype != "?":
         assert as_numpy(as_arrow(values)[1:4]).tolist() == values[1:4].tolist()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "uint32", "int64", "uint64"])
+def test_integers_with_nulls_as_signed(kind: str) -> None:
+    values = pa.array([9, None, 3, None, 7], kind)
+    found = as_signed(values, -1)
+    assert found is not None
+    assert found.tolist() == [9, -1, 3, -1, 7]
+    part = as_signed(values[1:4], -1)
+    assert part is not None
+    assert part.tolist() == [-1, 3, -1]
+    assert as_signed(pa.array(["a"]), -1) is None

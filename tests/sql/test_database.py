@@ -129,7 +129,7 @@ def test_hostile_names_are_quoted(recording: Recording) -> None:
 
 
 def test_every_table_of_other_captures(session: Callable[[str], Path]) -> None:
-    for name in ("same-boot-wide-7.2", "one-region-7.3.4"):
+    for name in ("same-boot-wide-7.2", "one-region-7.3.4", "vmcore-7.2"):
         database = Database(tracekit.open(session(name)))
         tables = database.tables
         for table in [t for t in tables.names if t not in tables.events]:
@@ -137,6 +137,8 @@ def test_every_table_of_other_captures(session: Callable[[str], Path]) -> None:
         counted = database.run("SELECT sum(events) FROM tasks")
         assert counted is not None
         assert int(counted.column(0)[0].as_py()) == len(tracekit.open(session(name)))
+    (lossy,) = rows(database, "SELECT lost, unreadable FROM boots")
+    assert lossy == {"lost": 295_833, "unreadable": 650}
 
 
 def test_without_duckdb_it_says_how_to_get_it(

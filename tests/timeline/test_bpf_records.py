@@ -26,7 +26,7 @@ from tests.support.bpf_records import (
 )
 from tests.support.session_trees import make_session
 from tracekit.cli import main
-from tracekit.export.text import kernel_blocks
+from tracekit.export.kernel_text import kernel_blocks
 from tracekit.probes.records import KINDS, RECORD, Record
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter

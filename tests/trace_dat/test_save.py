@@ -134,8 +134,15 @@ def head(order: int = 0, longs: int = 8, version: bytes = b"6") -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no trace.dat"),
-        (b"\x7fELF" + bytes(64), "no trace.dat"),
+        (b"", "no trace.dat of trace-cmd: it is empty"),
+        (b"\x17\x08\x44tra", "truncated"),
+        (b"something else", "does not begin with its magic"),
+        (b"\x7fELF" + bytes(64), "an ELF file"),
+        (b"PERFILE2" + bytes(64), "a perf.data"),
+        (b"# tracer: nop\n#\n", "a tracer's text"),
+        (b"\x1f\x8b\x08" + bytes(64), "compressed with gzip: unpack it first"),
+        (b"\x28\xb5\x2f\xfd" + bytes(64), "compressed with zstd: unpack it first"),
+        (head()[:10], "it is truncated"),
         (head(version=b"8"), "version '8'"),
         (head(order=1), "big-endian"),
         (head(longs=4), "32-bit"),

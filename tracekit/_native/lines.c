@@ -1,9 +1,10 @@
-/* Writes columns as lines of text: a head, a time and a tail for every row.
+/* Writes rows as lines of text, each of the same parts: columns of texts (a code for every row, and
+ * a few texts), numbers, times, and what programs print of records.
  *
- * Head and tail are dictionary columns: a code for every row, and a few texts. The time is written
- * as trace_print_time() in kernel/trace/trace_output.c does, or as signed seconds with nine digits.
+ * Times are written as trace_print_time() in kernel/trace/trace_output.c does, or as signed seconds
+ * with nine digits.
  */
-#include "native.h"
+#include "programs/many.h"
 
 #include <stdlib.h>
 
@@ -72,11 +73,9 @@ static size_t put(char *out, const struct texts *t, Py_ssize_t row)
 	return size;
 }
 
-/* Checks codes and ends; returns the size of all rows' texts, or -1 with an error set. */
-static int64_t texts_check(const struct texts *t, Py_ssize_t n, Py_ssize_t size)
+/* Checks codes and ends: 0, or -1 with an error set. */
+static int texts_check(const struct texts *t, Py_ssize_t n, Py_ssize_t size)
 {
-	int64_t total = 0;
-
 	for (Py_ssize_t i = 0; i < t->count; i++) {
 		if (t->ends[i] < 0 || t->ends[i + 1] < t->ends[i] || t->ends[i + 1] > size)
 			goto bad;
@@ -84,88 +83,38 @@ static int64_t texts_check(const struct texts *t, Py_ssize_t n, Py_ssize_t size)
 	for (Py_ssize_t i = 0; i < n; i++) {
 		if (t->codes[i] < 0 || t->codes[i] >= t->count)
 			goto bad;
-		total += t->ends[t->codes[i] + 1] - t->ends[t->codes[i]];
 	}
-	return total;
+	return 0;
 bad:
 	PyErr_SetString(PyExc_ValueError, "a code or an end lies outside the texts");
 	return -1;
 }
 
-static PyObject *lines(const uint64_t *stamps, Py_ssize_t n, int mode, const struct texts *head,
-		       const struct texts *tail, int64_t room)
-{
-	PyObject *bytes;
-	char *start, *out;
-
-	bytes = new_bytes((Py_ssize_t)room, &start);
-	if (!bytes)
-		return NULL;
-	out = start;
-	Py_BEGIN_ALLOW_THREADS
-	for (Py_ssize_t i = 0; i < n; i++) {
-		if (mode != SIGNED_SECONDS)
-			out += put(out, head, i);
-		out += write_time(out, stamps[i], mode);
-		if (mode == SIGNED_SECONDS)
-			out += put(out, head, i);
-		out += put(out, tail, i);
-		*out++ = '\n';
-	}
-	Py_END_ALLOW_THREADS
-	_PyBytes_Resize(&bytes, out - start);
-	return bytes;
-}
-
-static PyObject *native_lines(PyObject *self, PyObject *args)
-{
-	Py_buffer b[7]; /* stamps, then codes, ends and values of head and tail */
-	struct texts t[2];
-	PyObject *result = NULL;
-	int64_t room;
-	int mode;
-
-	(void)self;
-	if (!PyArg_ParseTuple(args, "iy*(y*y*y*)(y*y*y*)", &mode, &b[0], &b[1], &b[2], &b[3], &b[4],
-			      &b[5], &b[6]))
-		return NULL;
-	Py_ssize_t n = b[0].len / 8;
-	room = n * (TIME_MAX + 1);
-	for (int i = 0; i < 2 && room >= 0; i++) {
-		const Py_buffer *codes = &b[1 + 3 * i], *ends = &b[2 + 3 * i],
-				*values = &b[3 + 3 * i];
-		int64_t size = -1;
-
-		t[i] = (struct texts){codes->buf, ends->buf, values->buf, ends->len / 8 - 1};
-		if (mode < 0 || mode > SIGNED_SECONDS || codes->len != n * 4 || t[i].count < 0)
-			PyErr_SetString(PyExc_ValueError,
-					"columns of unlike lengths, or no such mode");
-		else
-			size = texts_check(&t[i], n, values->len);
-		room = size < 0 ? -1 : room + size;
-	}
-	if (room >= 0)
-		result = lines(b[0].buf, n, mode, &t[0], &t[1], room);
-	for (int i = 0; i < 7; i++)
-		PyBuffer_Release(&b[i]);
-	return result;
-}
-
 enum { MOST_PARTS = 16 };
 
-/* What a part of every line is: texts by code, numbers (signed or not), or the same text. */
+/* What a part of every line is: texts by code, numbers (signed or not), the same text, a time as a
+ * mode writes it, or what programs print.
+ */
 struct part {
 	Py_buffer buffers[3];
 	int taken;
-	int kind; /* 't', 'i', 'u', 's' */
+	int kind; /* 't', 'i', 'u', 's', '0' + mode, 'p' */
 	struct texts texts;
+	struct many many;
 };
 
-static int64_t part_take(struct part *p, PyObject *item, Py_ssize_t n)
+/* 0, or -1 with an error set. */
+static int part_take(struct part *p, PyObject *item, Py_ssize_t n)
 {
 	Py_buffer *b = p->buffers;
+	PyObject *programs;
+	int is_number;
 
-	if (PyTuple_Check(item) && PyTuple_Size(item) == 3) {
+	if (!PyTuple_Check(item)) {
+		PyErr_SetString(PyExc_TypeError, "a part is a tuple");
+		return -1;
+	}
+	if (PyTuple_Size(item) == 3) {
 		if (!PyArg_ParseTuple(item, "y*y*y*", &b[0], &b[1], &b[2]))
 			return -1;
 		p->taken = 3;
@@ -173,16 +122,20 @@ static int64_t part_take(struct part *p, PyObject *item, Py_ssize_t n)
 		p->texts = (struct texts){b[0].buf, b[1].buf, b[2].buf, b[1].len / 8 - 1};
 		if (b[0].len == n * 4 && p->texts.count >= 0)
 			return texts_check(&p->texts, n, b[2].len);
-	} else if (PyTuple_Check(item)) {
+	} else if (PyTuple_Size(item) == 2 && (programs = PyTuple_GetItem(item, 1)) &&
+		   PyTuple_Check(programs)) {
+		p->kind = 'p';
+		return many_take(&p->many, programs, n);
+	} else {
 		if (!PyArg_ParseTuple(item, "Cy*", &p->kind, &b[0]))
 			return -1;
 		p->taken = 1;
-		if (p->kind == 's')
-			return n * (int64_t)b[0].len;
-		if ((p->kind == 'i' || p->kind == 'u') && b[0].len == n * 8)
-			return n * TIME_MAX;
+		is_number = p->kind == 'i' || p->kind == 'u' ||
+			    (p->kind >= '0' && p->kind <= '0' + SIGNED_SECONDS);
+		if (p->kind == 's' || (is_number && b[0].len == n * 8))
+			return 0;
 	}
-	PyErr_SetString(PyExc_ValueError, "a part that has not so many rows, or is none");
+	PyErr_SetString(PyExc_ValueError, "columns of unlike lengths, or no such part");
 	return -1;
 }
 
@@ -201,55 +154,136 @@ static char *part_put(char *out, const struct part *p, Py_ssize_t row)
 			return write_digits(out, 0 - numbers[row], 1, ' ');
 		}
 		/* fallthrough */
-	default: return write_digits(out, numbers[row], 1, ' ');
+	case 'u': return write_digits(out, numbers[row], 1, ' ');
+	default: return out + write_time(out, numbers[row], p->kind - '0');
 	}
 }
 
-static PyObject *joined(const struct part *parts, Py_ssize_t count, Py_ssize_t n, int64_t room)
+/* The longest that a part puts, but for what programs print. */
+static size_t part_most(const struct part *p)
 {
-	char *start = malloc((size_t)room + 1), *out = start;
-	PyObject *bytes;
+	int64_t most = TIME_MAX;
 
-	if (!start)
-		return PyErr_NoMemory();
-	Py_BEGIN_ALLOW_THREADS
-	for (Py_ssize_t row = 0; row < n; row++)
-		for (Py_ssize_t i = 0; i < count; i++)
-			out = part_put(out, &parts[i], row);
-	Py_END_ALLOW_THREADS
-	bytes = PyBytes_FromStringAndSize(start, out - start);
-	free(start);
-	return bytes;
+	if (p->kind == 's')
+		return (size_t)p->buffers[0].len;
+	for (Py_ssize_t i = 0; p->kind == 't' && i < p->texts.count; i++)
+		if (p->texts.ends[i + 1] - p->texts.ends[i] > most)
+			most = p->texts.ends[i + 1] - p->texts.ends[i];
+	return (size_t)most;
 }
 
-static PyObject *native_join(PyObject *self, PyObject *args)
+/* Puts the parts of a row; what was put of one that is not printed is taken back. */
+static enum status row_put(struct out *out, const struct part *parts, Py_ssize_t count,
+			   Py_ssize_t row, struct misses *misses)
 {
-	struct part parts[MOST_PARTS] = {0};
+	size_t begin = out->used;
+
+	for (Py_ssize_t i = 0; i < count; i++) {
+		enum status status = PRINTED;
+
+		if (parts[i].kind == 'p') {
+			out->end = out->used + MAX_TEXT;
+			status = many_print(&parts[i].many, row, out, misses);
+		} else {
+			out->used = (size_t)(part_put(out->text + out->used, &parts[i], row) -
+					     out->text);
+		}
+		if (status != PRINTED) {
+			out->used = begin;
+			return status;
+		}
+	}
+	return PRINTED;
+}
+
+/* Where every row ends and whether it was printed; -1 if there is no memory. */
+static int rows_put(struct out *out, const struct part *parts, Py_ssize_t count, Py_ssize_t n,
+		    int64_t *ends, uint8_t *status, struct misses *misses)
+{
+	size_t most = 1, size = 0;
+
+	for (Py_ssize_t i = 0; i < count; i++)
+		most += parts[i].kind == 'p' ? MAX_TEXT : part_most(&parts[i]);
+	for (Py_ssize_t row = 0; row < n; row++) {
+		if (size - out->used < most) {
+			char *more = realloc(out->text, size = size + size / 2 + most);
+
+			if (!more)
+				return -1;
+			out->text = more;
+		}
+		status[row] = (uint8_t)row_put(out, parts, count, row, misses);
+		ends[row] = (int64_t)out->used;
+	}
+	return 0;
+}
+
+static PyObject *printed(const struct part *parts, Py_ssize_t count, Py_ssize_t n)
+{
+	PyObject *ends, *status, *result = NULL;
+	struct misses *misses = calloc(1, sizeof(*misses));
+	struct out out = {0};
+	int64_t *ends_at;
+	uint8_t *status_at;
+	int failed;
+
+	ends = new_bytes(n * 8, &ends_at);
+	status = new_bytes(n, &status_at);
+	if (!misses || misses_begin(misses))
+		PyErr_NoMemory();
+	else if (ends && status) {
+		Py_BEGIN_ALLOW_THREADS
+		failed = rows_put(&out, parts, count, n, ends_at, status_at, misses);
+		Py_END_ALLOW_THREADS
+		if (failed)
+			PyErr_NoMemory();
+		else
+			result = Py_BuildValue("(y#OOy#)", out.text ? out.text : "",
+					       (Py_ssize_t)out.used, ends, status,
+					       (const char *)misses->at,
+					       (Py_ssize_t)(misses->count * sizeof(*misses->at)));
+	}
+	if (misses)
+		free(misses->at);
+	free(misses);
+	free(out.text);
+	Py_XDECREF(ends);
+	Py_XDECREF(status);
+	return result;
+}
+
+static PyObject *native_print(PyObject *self, PyObject *args)
+{
+	struct part *parts = calloc(MOST_PARTS, sizeof(*parts));
 	PyObject *items, *result = NULL;
-	Py_ssize_t n, count;
-	int64_t room = 0;
+	Py_ssize_t n, count = 0;
+	int wrong = 0;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "nO!", &n, &PyTuple_Type, &items))
+	if (!parts)
+		return PyErr_NoMemory();
+	if (!PyArg_ParseTuple(args, "nO!", &n, &PyTuple_Type, &items)) {
+		free(parts);
 		return NULL;
-	count = PyTuple_Size(items);
-	if (n < 0 || n > INT32_MAX || count > MOST_PARTS) {
+	}
+	if (n < 0 || n > INT32_MAX || PyTuple_Size(items) > MOST_PARTS) {
 		PyErr_SetString(PyExc_ValueError, "too many rows or parts");
+		free(parts);
 		return NULL;
 	}
-	for (Py_ssize_t i = 0; i < count && room >= 0; i++) {
-		int64_t size = part_take(&parts[i], PyTuple_GetItem(items, i), n);
-
-		room = size < 0 ? -1 : room + size;
-	}
-	if (room >= 0)
-		result = joined(parts, count, n, room);
-	for (Py_ssize_t i = 0; i < count; i++)
+	for (; count < PyTuple_Size(items) && !wrong; count++)
+		wrong = part_take(&parts[count], PyTuple_GetItem(items, count), n);
+	if (!wrong)
+		result = printed(parts, count, n);
+	for (Py_ssize_t i = 0; i < count; i++) {
 		for (int b = 0; b < parts[i].taken; b++)
 			PyBuffer_Release(&parts[i].buffers[b]);
+		many_release(&parts[i].many);
+	}
+	free(parts);
 	return result;
 }
 
 NATIVE_MODULE(lines, "Events as lines of text.",
-	      {"lines", native_lines, METH_VARARGS, "lines(mode, stamps, head, tail) -> text"},
-	      {"join", native_join, METH_VARARGS, "join(rows, parts) -> text"})
+	      {"print", native_print, METH_VARARGS,
+	       "print(rows, parts) -> text, ends, statuses, misses"})

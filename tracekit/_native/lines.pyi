@@ -9,14 +9,19 @@ _Buffer: TypeAlias = Buffer | np.ndarray[Any, Any]
 
 _Texts: TypeAlias = tuple[_Buffer, _Buffer, _Buffer]
 
-def lines(mode: int, stamps: _Buffer, head: _Texts, tail: _Texts, /) -> bytes:
-    """A line for every stamp (u64, or i64 in mode 2): head, time and tail, and a newline.
+_Columns: TypeAlias = tuple[_Buffer, _Buffer, _Buffer, _Buffer]
+_Part: TypeAlias = _Texts | tuple[str, _Buffer] | tuple[str, tuple[_Columns, Any, Any]]
 
-    Texts are (a code i32 for every row, i64 offsets, values). ``mode`` 0: head, the kernel's
-    seconds and microseconds, tail; 1: head, the plain count, tail; 2: signed seconds, head, tail.
+def print(rows: int, parts: tuple[_Part, ...], /) -> tuple[bytes, bytes, bytes, bytes]:
+    """For every row its parts: (texts, where each row's ends i64, a status u8 each, misses).
+
+    A part is texts (a code i32 for every row, i64 offsets, values), ``("i", numbers i64)``,
+    ``("u", u64)``, ``("s", a text)``; a time: ``("0", u64)`` as the kernel's seconds and
+    microseconds, ``("1", u64)`` the plain count, ``("2", i64)`` signed seconds; or ``("p",
+    (columns, programs, buffers))``, each record as the program of its kind prints it: columns are
+    kind i32, buffer u16, offset u64 and length u32, programs as of ``print_records()`` or None.
+
+    A row of which one is not printed is left out: status 1 or 2. Misses are u64 pairs, as those of
+    ``print_records()``, with the kind above the lower half of the first. Raises ValueError for
+    columns of unlike lengths and for what is no program.
     """
-
-_Part: TypeAlias = _Texts | tuple[str, _Buffer]
-
-def join(rows: int, parts: tuple[_Part, ...], /) -> bytes:
-    """For every row its parts: texts, ``("i", numbers i64)``, ``("u", u64)``, ``("s", a text)``."""

@@ -24,10 +24,10 @@ def owners(events: Events, rows: _Array) -> _Array:
 
 
 class EventRows:
-    """The rows of one boot by event, found by looking through all rows."""
+    """The rows of one boot by event, found by looking through all of them."""
 
     def __init__(self, events: Events, boot: int) -> None:
-        self.events = events
+        self.events, self._number = events, boot
         #: kind -> name of the boot's events
         self.names = {i: k.name for i, k in enumerate(events.kinds) if k.boot == boot}
         self._codes: dict[str, list[int]] = {}
@@ -39,7 +39,7 @@ class EventRows:
         codes = [code for name in names for code in self._codes.get(name, ())]
         if not codes:
             return np.empty(0, np.int64)
-        return np.flatnonzero(np.isin(self.events.rows.kind, codes))
+        return self.events.rows.of_kinds(self._number, codes)
 
 
 class Record:

@@ -8,6 +8,7 @@ cannot be read or written; 4 a session that cannot be used; 5 nothing to recover
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import io
 import os
@@ -46,6 +47,7 @@ _COMMANDS = {
     "critical-chain": "What the blackout waited for, link by link, with evidence.",
     "compare": "Two handovers, or two sets of them, beside each other: what differs.",
     "check": "Hold sessions against a budget: exit code 1 where it is not held.",
+    "fleet": "Many sessions in one dataset: percentiles, outliers, trends.",
     "plot": "Draw what ran when as an SVG picture.",
     "events": "Stream the events of a session as text, kernel text or JSON.",
     "stats": "Count, total, p99 and worst instance of a selection, by what you say.",
@@ -66,6 +68,7 @@ _MODULES = {
     "check": "runs.check",
     "compare": "runs.compare",
     "critical-chain": "answers.critical_chain",
+    "fleet": "runs.fleet",
     "import": "doors.import_session",
     "kho": "answers.kho",
     "latency": "analysis.latency",
@@ -168,9 +171,14 @@ def _fail_for(error: OSError) -> int:
     return _fail(wrapped)
 
 
+#: Made between two searches for circles: formats and columns make many objects, and few circles.
+_OBJECTS = 50_000
+
+
 def main(args: Sequence[str] | None = None) -> Any:
     """Run the command line; the one place where errors are caught. Returns the exit code."""
     common.talk.quiet = common.talk.verbose = False
+    gc.set_threshold(_OBJECTS)
     mask_writing()
     if args is None:
         prepare_streams()

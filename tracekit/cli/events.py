@@ -28,10 +28,9 @@ def _write(blocks: Iterable[bytes], total: int) -> None:
     with progress("writing events", total) if not sys.stdout.isatty() else nullcontext() as advance:
         for block in blocks:
             sys.stdout.buffer.write(block)
-            lines = block.count(b"\n")
-            written += lines
+            written += len(block)
             if advance is not None:
-                advance(lines)
+                advance(block.count(b"\n"))
     sys.stdout.buffer.flush()
     if not written:
         say("no event matches")
@@ -106,7 +105,8 @@ def command(
         raise UsageError("--time wall: the kernel's own trace file has no time of day; use text")
     recording = tracekit.open(session, instance)
     from tracekit.export.json_lines import json_blocks
-    from tracekit.export.text import kernel_blocks, text_blocks
+    from tracekit.export.kernel_text import kernel_blocks
+    from tracekit.export.text import text_blocks
 
     if instance is not None and not recording.buffers:
         raise UsageError(f"--instance {instance}: the session has no buffer of this instance")

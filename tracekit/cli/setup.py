@@ -194,6 +194,10 @@ def _take_effect(root: Path, commands: Sequence[Sequence[str]]) -> None:
     help="Where metrics of each recovery go. Default: what node_exporter reads, if it is there, "
     "else /var/lib/tracekit-metrics/tracekit.prom.",
 )  # fmt: skip
+@click.option(
+    "--after-recover", metavar="DIR/|COMMAND",
+    help="Hand finished sessions on: a folder (/srv/sessions/) they are copied to, or a command.",
+)  # fmt: skip
 @click.option("--program", metavar="COMMAND", help="How the units call tracekit.")
 @click.option(
     "--root",
@@ -222,6 +226,7 @@ def command(
     initrd: str | None,
     program: str | None,
     metrics: str | None,
+    after_recover: str | None,
     root: Path,
     crash: bool,
     no_dump: bool,
@@ -254,7 +259,8 @@ def command(
     if no_dump and not crash:
         raise UsageError("--no-dump is about --crash")
     if crash:
-        if no_start or any(o is not None for o in (carrier, size, address, kernel, initrd)):
+        others = carrier, size, address, kernel, initrd, after_recover
+        if no_start or any(o is not None for o in others):
             raise UsageError("--crash goes with --session, --program, --root and --no-dump alone")
         action = "apply" if install else "undo" if undo else ""
         _crash(root, session, program, action, no_dump=no_dump, as_json=as_json)
@@ -263,7 +269,8 @@ def command(
     if address is not None and (place is None or place[1]):
         raise UsageError(f"--address {address!r}: write a number, as in 0x70000000")
     options = setup.Options(
-        root, size, session, kernel, initrd, program, carrier, place[0] if place else None, metrics
+        root, size, session, kernel, initrd, program, carrier, place[0] if place else None, metrics,
+        after_recover,
     )  # fmt: skip
     if undo:
         _undo(options)

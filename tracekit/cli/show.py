@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 import sys
-import threading
 from contextlib import ExitStack
 from importlib.resources import as_file, files
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
+from tracekit.cli.common import working
+from tracekit.cli.terminal import need_terminal, served, show_runs, show_session
 from tracekit.errors import UsageError
-
-if TYPE_CHECKING:
-    from tui.app import TracekitApp
 
 __all__ = ["command"]
 
@@ -27,6 +20,7 @@ _VIEWS = ("story", "timeline", "events", "tables", "kho")
 
 @click.command("show")
 @click.argument("session", type=click.Path(readable=False, path_type=Path), required=False)
+@click.argument("other", type=click.Path(readable=False, path_type=Path), required=False)
 @click.option(
     "--view", type=click.Choice(_VIEWS), default="story", show_default=True, help="Begin with it."
 )
@@ -41,6 +35,7 @@ _VIEWS = ("story", "timeline", "events", "tables", "kho")
 )
 def command(
     session: Path | None,
+    other: Path | None,
     view: str,
     where: str,
     web: bool,
@@ -54,69 +49,45 @@ def command(
     The first screen tells where the time went: Enter on a bar shows it in the timeline.
     1 2 3 4 5 change the view, / searches, f filters, ? lists every key, q ends it.
 
+    Two sessions are shown beside each other: mirrored bars, and what differs by more than the
+    clocks may be off; a and b open one of them.
+
     --web prints an address with a random token: whoever has it can use the interface, write
     notes into the session, and with --allow-export any file that you can write.
 
     \b
     tracekit show                                      the handover that ships
+    tracekit show BEFORE AFTER                         two handovers beside each other
     tracekit show SESSION --view events --where 'cpu = 0 and event ~ kexec:*'
     """
     from tracekit.query.expr import parse
 
     parse(where)  # a mistake is reported before anything is drawn
+    if other is not None:
+        if web or where or view != "story":
+            raise UsageError("two sessions have one view, and not in a browser: name one session")
+        _compare(str(session), str(other))
+        return
     if web:
         _serve(session, ["--view", view, "--where", where], host, port, allow_export)
         return
-    terminal = sys.stdin.isatty() and sys.stderr.isatty()  # Textual draws on stderr
-    if not (terminal or _served()):
-        raise UsageError("show needs a terminal; 'tracekit report' prints the same story")
+    need_terminal("'tracekit report' prints the same story")
     with ExitStack() as stack:
         if session is None:
             shipped = files("tracekit") / "demo" / "handover.tar.zst"
             session = stack.enter_context(as_file(shipped))
-        from tui.app import TracekitApp
-
-        may_export = allow_export or not _served()
-        app = TracekitApp(session, view=view, where=where, may_export=may_export)
-        _run(app)
-    if app.failed is not None:
-        raise app.failed
+        show_session(session, view, where, may_export=allow_export or not served())
 
 
-def _run(app: TracekitApp) -> None:
-    """Run the app. SIGTERM and SIGHUP end it first, which restores the terminal, and then us."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    came: list[int] = []
+def _compare(a: str, b: str) -> None:
+    from tracekit.cli.runs.opened import one_run
+    from tracekit.runs.pair import compare
+    from tui.runs.compare import CompareApp
 
-    def end(number: int, _: FrameType | None) -> None:
-        came.append(number)
-        signal.signal(signal.SIGCONT, signal.SIG_IGN)  # often sent after it: Textual would draw
-        app.end()
-
-    for number in before:
-        signal.signal(number, end)
-    if _served():
-        threading.Thread(target=_end_with_server, args=(app,), daemon=True).start()
-    try:
-        app.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
-
-
-def _served() -> bool:
-    """Whether textual-serve has started this process, and is its terminal."""
-    return "TEXTUAL_DRIVER" in os.environ
-
-
-def _end_with_server(app: TracekitApp) -> None:
-    """Wait until nobody can write to standard input any more: the server was killed."""
-    hung_up = select.poll()
-    hung_up.register(0, 0)  # POLLHUP is always told; what can be read is Textual's
-    hung_up.poll()
-    app.end()
+    need_terminal("'tracekit compare' prints the same")
+    with working("decoding"):
+        pair = compare(one_run(a), one_run(b))
+    show_runs(lambda: CompareApp(pair))
 
 
 def _serve(

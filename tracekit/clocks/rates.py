@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor
 
 from tracekit.clocks.kernel_log import KernelLog, StableMark
 
@@ -96,13 +95,18 @@ class Bent:
             fewest, most = self.between(end, start)
             return -most, -fewest
         knees = (end,) if end <= self.early_until else (self.knee_low, self.knee_high)
-        fewest_, most_ = [], []
-        for knee in knees:
-            early = min(max(knee, start), end) - start
-            late = end - start - early
-            fewest_.append(early * self.early.lo + late * self.late.lo)
-            most_.append(early * self.early.hi + late * self.late.hi)
-        return floor(min(fewest_)), ceil(max(most_))
+        parts = [min(max(knee, start), end) - start for knee in knees]  # of the early rate
+        fewest_ = [_cycles(early, self.early.lo, end - start - early, self.late.lo)
+                   for early in parts]  # fmt: skip
+        most_ = [_cycles(-early, self.early.hi, early - (end - start), self.late.hi)
+                 for early in parts]  # fmt: skip
+        return min(fewest_), -min(most_)
+
+
+def _cycles(early: int, a: Fraction, late: int, b: Fraction) -> int:
+    """``floor(early * a + late * b)``, in whole numbers: fractions cancel at every step."""
+    below = a.denominator * b.denominator
+    return (early * a.numerator * b.denominator + late * b.numerator * a.denominator) // below
 
 
 def _exactly(khz: int, rounding: Fraction) -> Rate:

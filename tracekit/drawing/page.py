@@ -15,6 +15,7 @@ from tracekit.browse.coverage import losses_of
 from tracekit.drawing.chain import chain_list
 from tracekit.drawing.lanes import Lanes, lanes, still
 from tracekit.drawing.markup import EMPTY, Markup, joined, tag
+from tracekit.drawing.panics import panics
 from tracekit.drawing.plot import STYLE, plot
 from tracekit.drawing.sections import (
     blame_sections,
@@ -160,7 +161,8 @@ def _body(
         for n, one in list(enumerate(report.handovers))[-full:]
     ]
     main = joined([
-        handovers(report, most), stuck(report, most), *jumps[-1:], _timeline(made, report),
+        handovers(report, most), panics(report, most), stuck(report, most), *jumps[-1:],
+        _timeline(made, report),
         blame_sections(report, things, most),
         *jumps[:-1], crossing(report, most), losses(report, most), last_events(report, most),
         remarks(report, most),

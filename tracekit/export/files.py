@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from tracekit.errors import SourceError
 from tracekit.export.cells import as_cells
+from tracekit.export.csv_lines import csv_blocks
 from tracekit.export.targets import Form, check_target, opened_target, replaced_file
 from tracekit.recording import Recording
 from tracekit.session.parts import sweep
@@ -109,6 +110,14 @@ def write_csv(recording: Recording, target: Path, wanted: _Wanted, advance: _Adv
     clean = printable if to_terminal else None
     with opened_target(target, "csv") as out:
         options = pyarrow.csv.WriteOptions(include_header=True)
+        if type(recording) is Recording and isinstance(wanted, Filter) and clean is None:
+            empty = recording.table(slice(0, 0)).select(COLUMNS)
+            pyarrow.csv.write_csv(as_cells(empty), out, options)
+            for count, lines in csv_blocks(recording, wanted):
+                out.write(lines)
+                advance(count)
+                rows += count
+            return rows
         for table in _batches(recording, wanted, advance):
             pyarrow.csv.write_csv(as_cells(table, clean), out, options)
             options = pyarrow.csv.WriteOptions(include_header=False)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit._native import lines
 from tracekit.documents import SCHEMA, as_hex, exact
-from tracekit.export.lines import coded_texts, combined
+from tracekit.export.lines import Records, coded_texts, combined, print_lines, print_rows
+from tracekit.ftrace.columns import packed_texts
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.kernel_printf.ctype import IntType
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
@@ -28,7 +28,6 @@ from tracekit.ftrace.programs.code import (
     string,
     type_code,
 )
-from tracekit.ftrace.programs.run import TextColumn
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.rows import EventKind, Rows
@@ -36,7 +35,7 @@ from tracekit.timeline.when.dates import utc
 
 __all__ = ["fields_code", "json_blocks"]
 
-_ROWS = 1 << 16  # at a time
+_ROWS = 1 << 15  # at a time
 _HEAD = ["boot", "cpu", "pid", "comm", "event", "source", "flags", "preempt"]
 _NO_SEPARATOR = 0
 _EXACT = 1 << 53  # what a reader of doubles does not round
@@ -65,27 +64,58 @@ def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> 
 
     ``wall``: with ``time`` (UTC) and ``time_error_ns``, None where they are unknown.
     """
-    programs: dict[int, Program | None] = {}
+    args, fields = _programs(recording)
     for index in recording.row_batches(wanted, _ROWS):
         at = np.arange(index.start, index.stop) if isinstance(index, slice) else index
         rows = recording.rows.take(index)
         ts = np.ascontiguousarray(recording.axis.ts_ns[index])
         codes, firsts = combined(rows.boot, rows.cpu, rows.pid, rows.flags, rows.preempt, rows.kind)
         table = recording.table(at[firsts], args=False).select(_HEAD)
-        heads = [f', {json.dumps(row)[1:-1]}, "args": "' for row in table.to_pylist()]
-        parts = (
-            ("s", f'{{"schema": {SCHEMA}, "ts_ns": '.encode()),
-            ("i", ts),
-            coded_texts(codes, heads),
-            recording.texts(rows, "json").packed(),
-            ("s", b'", "ts_raw": '),
-            _raw_stamps(rows),
-            *([_wall_times(recording, rows, ts)] if wall else ()),
-            ("s", b', "fields": '),
-            _fields(recording, rows, at, programs).packed(),
-            ("s", b"}\n"),
-        )
-        yield lines.join(len(rows), parts)
+        heads = packed_texts([f', {json.dumps(row)[1:-1]}, "args": "' for row in table.to_pylist()])
+        walls = recording if wall else None
+        parts = _parts(rows, ts, (codes, *heads), args, fields, walls)
+        made, left = print_rows(recording, rows, parts)
+        if len(left):
+            some, texts = rows.take(left), recording.texts(rows.take(left), "json").packed()
+            typed = _evaluated(recording, some, at[left])
+            parts = _parts(some, ts[left], (codes[left], *heads), texts, typed, walls)
+            made.put(left, print_lines(len(left), parts))
+        yield made.text()
+
+
+def _parts(
+    rows: Rows,
+    ts: npt.NDArray[Any],
+    head: Any,
+    args: Any,
+    fields: Any,
+    walls: Recording | None,
+) -> list[Any]:
+    """What a line is made of; ``walls``: it has the time of day, too."""
+    return [
+        f'{{"schema": {SCHEMA}, "ts_ns": '.encode(),
+        ("i", ts),
+        head,
+        args,
+        b'", "ts_raw": ',
+        _raw_stamps(rows),
+        *([_wall_times(walls, rows, ts)] if walls is not None else ()),
+        b', "fields": ',
+        fields,
+        b"}\n",
+    ]
+
+
+def _programs(recording: Recording) -> tuple[Records, Records]:
+    """The programs that print the arguments of each kind of event, as text and as an object."""
+    texts: list[Program | None] = []
+    objects: list[Program | None] = []
+    for kind in recording.kinds:
+        boot = recording.boot(kind.boot)
+        code = fields_code(boot.format(kind.id), _address_names(recording, kind))
+        texts.append(boot.renderer(kind.id).program("json"))
+        objects.append(None if code is None else assemble(code, 0))
+    return Records(texts), Records(objects)
 
 
 def _each(texts: Sequence[str]) -> Any:
@@ -108,30 +138,12 @@ def _wall_times(recording: Recording, rows: Rows, ts: npt.NDArray[Any]) -> Any:
     return _each(made)
 
 
-def _fields(
-    recording: Recording,
-    rows: Rows,
-    at: npt.NDArray[Any],
-    programs: dict[int, Program | None],
-) -> TextColumn:
-    """The typed arguments of every row as an object of JSON; ``at`` are their indices."""
-    column = TextColumn(len(rows))
-    left = []
-    for kind, part, payloads in recording.groups(rows):
-        number = int(rows.kind[part[0]])
-        if number not in programs:
-            fmt = recording.boot(kind.boot).format(kind.id)
-            code = fields_code(fmt, _address_names(recording, kind))
-            programs[number] = None if code is None else assemble(code, 0)
-        left.append(part[column.print(part, payloads, programs[number])])
-    rest = np.concatenate([np.empty(0, np.int64), *left])
-    if len(rest):
-        kinds = rows.kind[rest].tolist()
-        shown = {n: _arguments(recording, recording.kinds[n]) for n in set(kinds)}
-        typed = zip(kinds, recording.fields(at[rest]), strict=True)
-        made = [json.dumps(shown[n](row), default=_jsonable) for n, row in typed]
-        column.add(rest, np.arange(len(rest)), made)
-    return column
+def _evaluated(recording: Recording, rows: Rows, at: npt.NDArray[Any]) -> Any:
+    """The typed arguments of some rows, whose indices are ``at``, as objects of JSON."""
+    kinds = rows.kind.tolist()
+    shown = {n: _arguments(recording, recording.kinds[n]) for n in set(kinds)}
+    typed = zip(kinds, recording.fields(at), strict=True)
+    return _each([json.dumps(shown[n](row), default=_jsonable) for n, row in typed])
 
 
 def _jsonable(value: Any) -> str:
@@ -150,7 +162,7 @@ def fields_code(fmt: EventFormat | None, addresses: frozenset[str]) -> Code | No
         if field.length is None:
             parts.append(_scalar(field, field.name in addresses))
         else:
-            parts.append(None if field.name in addresses else _array(field))
+            parts.append(_array(field, field.name in addresses))
     return joined([literal("{"), *parts, literal("}")])
 
 
@@ -178,7 +190,7 @@ def _scalar(field: Field, address: bool) -> Code | None:
     return node("if", small, plain, quoted)
 
 
-def _array(field: Field) -> Code | None:
+def _array(field: Field, addresses: bool) -> Code | None:
     if field.loc:
         base = field.offset + 4 if field.loc == "rel_loc" else 0
         span = node("dynamic", field.offset, base)
@@ -189,9 +201,11 @@ def _array(field: Field) -> Code | None:
     if field.is_string:
         text = node("escape", string(Conversion("s"), span, ()))
         return joined([literal('"'), text, literal('"')])
-    if field.element == 8:
-        return None  # its numbers may be too large
-    if field.element in (2, 4):
-        return node("integers", type_code(IntType(field.element, field.signed)), span)
+    if field.element in (2, 4, 8):
+        return node(
+            "integers", type_code(IntType(field.element, field.signed)), int(addresses), span
+        )
+    if addresses:
+        return None
     data = node("pointer", "ALL_BYTES", 0, _NO_SEPARATOR, span)
     return joined([literal('"'), data, literal('"')])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,31 +11,46 @@ import numpy.typing as npt
 
 from tracekit._native import lines
 from tracekit.ftrace.columns import packed_texts
-from tracekit.timeline.rows import distinct
+from tracekit.ftrace.programs.assemble import Program
+from tracekit.ftrace.programs.tables import Learned
+from tracekit.recording import Recording
+from tracekit.timeline.rows import Rows, distinct
 
 __all__ = [
     "KERNEL_COUNT",
     "KERNEL_SECONDS",
     "SIGNED_SECONDS",
+    "Lines",
+    "Records",
     "coded_texts",
     "combined",
     "join_lines",
+    "print_lines",
+    "print_rows",
 ]
 
 _Array = npt.NDArray[Any]
 #: The code of every row (i32), where each text begins and the last ends (i64), the texts.
 _Coded = tuple[_Array, _Array, bytes]
+_SMALL = 1 << 22  # products that need no sorting
+_FEW = 8  # one row in so many is printed apart
+_LEARNED = 3  # times that what the tables lack is looked up
 #: How and where :func:`join_lines` writes the time: see ``lines.pyi``.
 KERNEL_SECONDS, KERNEL_COUNT, SIGNED_SECONDS = range(3)
 
 
 def combined(*columns: _Array) -> tuple[_Array, _Array]:
     """(a code for every row such that equal rows share one, the first row of every code)."""
-    key = np.zeros(len(columns[0]), np.int64)
+    key, size = np.zeros(len(columns[0]), np.int64), 1
     for column in columns:
+        top = int(column.max(initial=0)) + 1
+        if column.min(initial=0) >= 0 and size * top <= _SMALL:
+            key, size = key * top + column, size * top
+            continue
         values, codes = distinct(column)
-        key = key * max(1, len(values)) + codes
-        _, key = distinct(key)  # so that products of many columns stay small
+        known, key = distinct(key)
+        key, size = key * max(1, len(values)) + codes, len(known) * len(values)
+    _, key = distinct(key)
     key = key.astype(np.int32)
     firsts = np.zeros(int(key.max()) + 1 if len(key) else 0, np.int64)
     firsts[key[::-1]] = np.arange(len(key) - 1, -1, -1)
@@ -46,6 +62,110 @@ def coded_texts(codes: _Array, texts: Sequence[str]) -> _Coded:
     return np.ascontiguousarray(codes, np.int32), *packed_texts(texts)
 
 
+class Lines:
+    """Lines of rows, one after the other, and what is put in between."""
+
+    def __init__(self, text: bytes, ends: _Array) -> None:
+        """``ends``: where each row's line ends in ``text``, i64."""
+        self._text = text
+        self.ends = ends
+        self._more: list[tuple[int, int, bytes]] = []
+
+    def insert(self, row: int, text: bytes) -> None:
+        """Put a text before the line of a row, and before what was put there earlier."""
+        self._more.append((row, -len(self._more), text))
+
+    def put(self, rows: _Array, lines: Lines) -> None:
+        """Give some rows, which have none, their lines."""
+        ends = lines.ends.tolist()
+        begin = 0
+        for row, end in zip(rows.tolist(), ends, strict=True):
+            self.insert(row, lines._text[begin:end])
+            begin = end
+
+    def text(self) -> bytes:
+        """All of it."""
+        if not self._more:
+            return self._text
+        pieces: list[bytes | memoryview] = []
+        whole, done = memoryview(self._text), 0
+        for row, _, text in sorted(self._more):
+            begin = int(self.ends[row - 1]) if row else 0
+            pieces += [whole[done:begin], text]
+            done = begin
+        return b"".join([*pieces, whole[done:]])
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A part of a line: what the program of each kind of event prints, None where it has none."""
+
+    programs: Sequence[Program | None]
+
+
+def print_rows(recording: Recording, rows: Rows, parts: Sequence[Any]) -> tuple[Lines, _Array]:
+    """Lines of parts, among them :class:`Records`; the rows that have no line yet."""
+    buffers = tuple(buffer.data for buffer in recording.buffers)
+    columns = (
+        np.ascontiguousarray(rows.kind, np.int32),
+        np.ascontiguousarray(rows.buffer, np.uint16),
+        np.ascontiguousarray(rows.offset, np.uint64),
+        np.ascontiguousarray(rows.length, np.uint32),
+    )
+
+    used = set(np.unique(columns[0]).tolist())
+    for last in range(_LEARNED, -1, -1):
+        given = tuple(_programs(p, columns, buffers, used) for p in parts)
+        text, ends, status, misses = lines.print(len(rows), given)
+        few = np.count_nonzero(np.frombuffer(status, np.uint8)) * _FEW < len(rows)
+        if few or not misses or not last:
+            break
+        _learn(parts, np.frombuffer(misses, np.uint64).reshape(-1, 2))
+    failed = np.frombuffer(status, np.uint8) != 0
+    counts = np.bincount(rows.kind[~failed], minlength=len(recording.kinds))
+    for kind in np.flatnonzero(counts).tolist():
+        recording.printed.count(recording.kinds[kind].name, int(counts[kind]), 0)
+    return Lines(text, np.frombuffer(ends, np.int64)), np.flatnonzero(failed)
+
+
+def _programs(part: Any, columns: Any, buffers: Any, used: set[int]) -> Any:
+    if not isinstance(part, Records):
+        return _part(part)
+    natives = (
+        program.native() if program is not None and kind in used else None
+        for kind, program in enumerate(part.programs)
+    )
+    return "p", (columns, tuple(natives), buffers)
+
+
+def _learn(parts: Sequence[Any], misses: _Array) -> None:
+    """Let the tables of the programs learn what they lacked."""
+    for place in np.unique(misses[:, 0]).tolist():
+        kind, number = divmod(place, 1 << 32)
+        keys = misses[misses[:, 0] == place, 1]
+        for part in parts:
+            program = part.programs[kind] if isinstance(part, Records) else None
+            table = program.tables[number] if program and number < len(program.tables) else None
+            if isinstance(table, Learned):
+                table.learn(keys)
+
+
+def print_lines(rows: int, parts: Sequence[Any]) -> Lines:
+    """Lines of parts: columns of texts, (mode, times), the same text everywhere."""
+    text, ends, _, _ = lines.print(rows, tuple(_part(part) for part in parts))
+    return Lines(text, np.frombuffer(ends, np.int64))
+
+
+def _part(part: Any) -> Any:
+    if isinstance(part, bytes):
+        return "s", part
+    if isinstance(part[0], int):
+        return str(part[0]), np.ascontiguousarray(part[1])
+    return part
+
+
 def join_lines(mode: int, stamps: _Array, head: _Coded, tail: _Coded) -> bytes:
     """The lines of all rows: ``head``, time and ``tail`` as ``mode`` orders them."""
-    return lines.lines(mode, np.ascontiguousarray(stamps), head, tail)
+    time = (mode, stamps)
+    ordered = (time, head, tail) if mode == SIGNED_SECONDS else (head, time, tail)
+    return print_lines(len(stamps), (*ordered, b"\n")).text()

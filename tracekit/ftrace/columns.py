@@ -18,6 +18,7 @@ __all__ = [
     "Payloads",
     "as_arrow",
     "as_numpy",
+    "as_signed",
     "as_strings",
     "intern",
     "outside_record",
@@ -39,6 +40,7 @@ _BY_DTYPE = {
     )
 }  # fmt: skip
 _KNOWN_TEXTS = 1 << 17
+_MOST_BYTES = (1 << 31) - 1  # of a column with offsets of 32 bits
 _DATA_LOC, _REL_LOC, _FLEXIBLE, _FIXED = range(4)
 
 
@@ -85,6 +87,17 @@ def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
         return numbers
     bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[part]
     return np.where(bits, numbers, dtype.type(null))  # a ``null`` that does not fit is an error
+
+
+def as_signed(values: pa.Array, null: int) -> npt.NDArray[np.int64] | None:
+    """Integers as int64 (without pandas), ``null`` for nulls; None where they are no integers."""
+    if not pa.types.is_integer(values.type):
+        return None
+    numbers = as_numpy(values).astype(np.int64)
+    if not values.null_count:
+        return numbers
+    bits = np.unpackbits(np.frombuffer(values.buffers()[0], np.uint8), bitorder="little")
+    return np.where(bits[values.offset : values.offset + len(values)], numbers, np.int64(null))
 
 
 def packed_texts(texts: Sequence[str] | Sequence[bytes]) -> tuple[npt.NDArray[np.int64], bytes]:
@@ -151,8 +164,12 @@ def _mode(f: Field) -> int:
 
 def _text(raw: pa.Array) -> pa.Array:
     """Binary -> string; bytes that are not UTF-8 are shown as ``\\xNN``."""
-    try:
-        return raw.cast(pa.string())
+    try:  # a cast does the same, and imports all of pyarrow.compute
+        texts = pa.Array.from_buffers(
+            pa.string(), len(raw), raw.buffers(), raw.null_count, raw.offset
+        )
+        texts.validate(full=True)
+        return texts
     except pa.ArrowInvalid:
         return as_strings([b.decode("utf-8", "backslashreplace") for b in raw.to_pylist()])
 
@@ -160,6 +177,15 @@ def _text(raw: pa.Array) -> pa.Array:
 def _none_has(p: Payloads, f: Field) -> bool:
     """Whether no record has a flexible array's data: ftrace:function without arguments."""
     return not f.loc and not f.size and (not len(p) or int(p.lengths.max()) < f.offset + f.element)
+
+
+def _binary(count: int, ends: npt.NDArray[np.int64], values: bytes | bytearray) -> pa.Array:
+    """A column of bytes; a cast would import all of pyarrow.compute."""
+    if ends[-1] <= _MOST_BYTES:
+        buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(values)]
+        return pa.Array.from_buffers(pa.binary(), count, buffers)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(values)]
+    return pa.Array.from_buffers(pa.large_binary(), count, buffers).cast(pa.binary())
 
 
 def _variable(p: Payloads, f: Field) -> pa.Array:
@@ -173,8 +199,7 @@ def _variable(p: Payloads, f: Field) -> pa.Array:
         p.data, p.offsets, p.lengths, _mode(f), f.offset, f.size, text, unit
     )
     if element is None:
-        buffers = [None, pa.py_buffer(ends), pa.py_buffer(values)]
-        column = pa.Array.from_buffers(pa.large_binary(), len(p), buffers).cast(pa.binary())
+        column = _binary(len(p), np.frombuffer(ends, np.int64), values)
         column = _text(column) if text else column
     else:
         flat = pa.Array.from_buffers(element, len(values) // unit, [None, pa.py_buffer(values)])

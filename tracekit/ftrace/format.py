@@ -118,6 +118,16 @@ def _element_size(type_: str, total: int, length: int | None) -> int:
     return _SIZES.get(words[-1] if words else "int", 4 if not words else 1)
 
 
+def _is_one_element(type_: str, size: int, length: int) -> bool:
+    """Whether a fixed array's ``size`` is one element's.
+
+    So it is where the brackets are in the name that the event's macro was given,
+    ``__field(nid_t, nid[3])`` (include/trace/events/f2fs.h): f_show() has sizeof(type).
+    """
+    known = _SIZES.get(type_.rsplit(maxsplit=1)[-1] if type_ else "")
+    return length > 1 and (size == known or (size % length != 0 and size in (1, 2, 4, 8)))
+
+
 def _array(declared: str) -> tuple[str, str] | None:
     """(what stands before, what stands in) the brackets at the end, None where there are none."""
     declared = declared.rstrip()
@@ -161,6 +171,8 @@ def _parse_field(line: str, where: str) -> Field:
         type_, name = type_ + " *" * stars, name[stars:]
         if length is not None and not length and size:  # "comm[TASK_COMM_LEN]": a macro's name
             length = size // max(1, _element_size(type_, 0, None))
+        if length and _is_one_element(type_, size, length):
+            size *= length
         element = _element_size(type_, size, length) if length is not None else size
         if length and element * length != size:
             raise FormatError(f"{where}: array {name[:60]!r}: {length} elements in {size} bytes")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tracekit.btf import VOID, Btf
+from tracekit.btf import VOID, Btf, kernel_types
 from tracekit.errors import ParseError
 from tracekit.sysroot import TRACEFS, Sysroot
 
@@ -120,7 +120,7 @@ class ProbedKernel:
         types, reason = None, "no /sys/kernel/btf/vmlinux: the kernel needs CONFIG_DEBUG_INFO_BTF"
         if btf is not None:
             try:
-                types, reason = Btf(btf, "/sys/kernel/btf/vmlinux"), ""
+                types, reason = kernel_types(btf, "/sys/kernel/btf/vmlinux"), ""
             except ParseError as error:
                 reason = str(error)
         return cls(addresses, traceable, _words(blacklist, 1), types, reason)

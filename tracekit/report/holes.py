@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.errors import Diagnostic
+from tracekit.ftrace.columns import as_signed
 from tracekit.timeline.events import Events
 from tracekit.timeline.merge import BootPart
 
@@ -35,8 +36,9 @@ _ENTER, _EXIT = "syscalls:sys_enter_", "syscalls:sys_exit_"
 class _Buffer:
     """The rows of one buffer of a boot."""
 
-    def __init__(self, events: Events, number: int) -> None:
-        self._events, self.at = events, np.flatnonzero(events.rows.buffer == number)
+    def __init__(self, events: Events, boot: int, number: int) -> None:
+        mine = events.rows.indices(boot)
+        self._events, self.at = events, mine[events.rows.buffer[mine] == number]
         self.cpus = np.unique(events.rows.cpu[self.at]).tolist()
 
     def rows(self, cpu: int, *names: str) -> _Array:
@@ -50,7 +52,9 @@ class _Buffer:
         """An integer argument of the rows ``at``."""
         out = np.full(len(at), -1, np.int64)
         for part, values in self._events.values(at, field):
-            out[part] = values.to_numpy(zero_copy_only=False)
+            numbers = as_signed(values, -1)
+            if numbers is not None:
+                out[part] = numbers
         return out
 
     # -- the rules: (rows before which something is missing, how many were looked at) -----------
@@ -112,7 +116,7 @@ def find_holes(events: Events, part: BootPart) -> list[Diagnostic]:
     """
     remarks = []
     for number, buffer in enumerate(part.buffers, part.first):
-        for cpu, found, what in _Buffer(events, number).holes(buffer.clock):
+        for cpu, found, what in _Buffer(events, part.boot.index, number).holes(buffer.clock):
             counters = buffer.counters.get(cpu)
             taken = counters.taken if counters is not None else -1
             late = found[events.rows.ts_raw[found] > taken]

@@ -240,7 +240,7 @@ def _total(values: Sequence[int | None]) -> int | None:
 
 def _cpu_report(events: Events, boot: int, cpu: int, accounts: Sequence[CpuAccount]) -> CpuReport:
     rows = events.rows
-    mine = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
+    mine = rows.indices(boot, cpu)
     ts = events.axis.ts_ns
     known = len(mine) and events.axis.placed(boot)
     return CpuReport(
@@ -323,8 +323,8 @@ def _handover_report(events: Events, h: Handover, starter: StartedBy) -> Handove
 def _last_events(events: Events, boot: int) -> list[LastEvent]:
     rows = events.rows
     last: list[int] = []
-    for cpu in np.unique(rows.cpu[rows.boot == boot]).tolist():
-        last += np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))[-_LAST:].tolist()
+    for cpu in np.unique(rows.cpu[rows.indices(boot)]).tolist():
+        last += rows.indices(boot, cpu)[-_LAST:].tolist()
     table = events.table(np.array(last, np.int64)).select(
         ["ts_ns", "cpu", "pid", "comm", "event", "args"]
     )

@@ -124,7 +124,7 @@ def _traced_functions(
         field = fmt.field(name)
         if field is None:
             continue
-        mine = np.flatnonzero(rows.kind == code)
+        mine = rows.of_kinds(boot.index, (code,))
         for number in np.unique(rows.buffer[mine]).tolist():
             in_buffer = mine[rows.buffer[mine] == number]
             data = events.buffers[number].data
@@ -156,7 +156,7 @@ def _with_argument(
 ) -> np.ndarray:
     """The rows of an event, without those whose argument has another value."""
     rows = events.rows
-    candidates = np.flatnonzero(rows.kind == code)
+    candidates = rows.of_kinds(boot.index, (code,))
     fmt = boot.format(events.kinds[code].id)
     field = fmt.field(argument[0]) if fmt and argument else None
     if field is None or argument is None:
@@ -178,7 +178,7 @@ def _with_text(events: Events, boot: Boot, text: tuple[str, str, str]) -> np.nda
     """The rows of an event whose argument begins with a text."""
     event, argument, begin = text
     codes = [i for i, k in enumerate(events.kinds) if k.boot == boot.index and k.name == event]
-    rows = np.flatnonzero(np.isin(events.rows.kind, codes))
+    rows = events.rows.of_kinds(boot.index, codes)
     found = [rows[:0]]
     for part, values in events.values(rows, argument):
         fits = [isinstance(v, str) and v.startswith(begin) for v in values.to_pylist()]

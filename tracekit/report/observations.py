@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from tracekit.errors import Diagnostic
 from tracekit.report.initcalls import Initcall, initcall_levels, initcalls
 from tracekit.report.milestones import find_marks
+from tracekit.report.own_time import OwnTime, last_snapshot
 from tracekit.report.systemd import Systemd, shutdown_begin, shutdown_exec, startup_end
 from tracekit.report.time_zero import TimeZero, time_zero
 from tracekit.report.ways import Down, way_down
@@ -50,6 +49,7 @@ class Leaving:
     """The old kernel's way out: ``down``, and ``marks``, the milestones that were seen on it.
 
     ``stopping`` and ``stopped``: when systemd began to stop its units, and when it was done (ns).
+    ``own``: when the recorder took its last snapshot.
     """
 
     boot: int
@@ -59,6 +59,7 @@ class Leaving:
     marks: Mapping[str, Instant]
     stopping: int | None
     stopped: int | None
+    own: OwnTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _instant(events: Events, row: int) -> Instant:
 
 def observe_leaving(events: Events, boot: Boot, systemd: Systemd, next_one: StartedBy) -> Leaving:
     """Gather the observations of an old kernel; ``next_one`` is how the next came up."""
-    rows = np.flatnonzero(events.rows.boot == boot.index)
+    rows = events.rows.indices(boot.index)
     clock = _clock_of(events, boot.index)
     if not len(rows):
         return Leaving(boot.index, clock, None, way_down({}, next_one), {}, None, None)
@@ -103,12 +104,13 @@ def observe_leaving(events: Events, boot: Boot, systemd: Systemd, next_one: Star
     stopped = shutdown_exec(events, boot)
     stopping = None if stopped is None else shutdown_begin(events, boot, systemd, stopped)
     last = _instant(events, int(rows[-1]))
-    return Leaving(boot.index, clock, last, down, marks, stopping, stopped)
+    own = last_snapshot(events, boot)
+    return Leaving(boot.index, clock, last, down, marks, stopping, stopped, own)
 
 
 def observe_entering(events: Events, boot: Boot, systemd: Systemd) -> Entering:
     """Gather the observations of a new kernel."""
-    rows = np.flatnonzero(events.rows.boot == boot.index)
+    rows = events.rows.indices(boot.index)
     first = _instant(events, int(rows[0])) if len(rows) else None
     zero, notes = time_zero(events, boot) if first is not None else (None, ())
     levels = initcall_levels(events, boot)
@@ -132,7 +134,7 @@ def _first_user(events: Events, new: Boot) -> Instant | None:
         for i, k in enumerate(events.kinds)
         if k.boot == new.index and k.name == "sched:sched_process_exec"
     ]
-    rows = np.flatnonzero(np.isin(events.rows.kind, codes))
+    rows = events.rows.of_kinds(new.index, codes)
     of_init = rows[events.rows.pid[rows] == 1]
     chosen = of_init if len(of_init) else rows
     return _instant(events, int(chosen[0])) if len(chosen) else None

@@ -15,6 +15,7 @@ import numpy as np
 from tracekit.errors import SessionError
 from tracekit.report.milestones import PANICKED
 from tracekit.report.unfinished import CpuUnfinished, Unfinished
+from tracekit.text import duration, error_bound, on_one_line
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 
@@ -89,6 +90,20 @@ class PanicReport:
     went_on_ns: int | None
     cpus: tuple[PanicCpu, ...]
 
+    def told(self, begun: str) -> str:
+        """The first alarm and when it was, a sentence; ``begun`` is ``first_ns`` in words."""
+        if not self.first:
+            return "the kernel log does not say why"
+        said = f"'{on_one_line(self.first)}'"
+        if self.first_ns is None:
+            return f"{said}: no clock tells when"
+        text = f"{said} at {begun} ({error_bound(self.error_ns)})"
+        if self.went_on_ns is None:
+            return text
+        if self.went_on_ns < 0:
+            return f"{text}, {duration(-self.went_on_ns)} after the last event"
+        return f"{text}; events went on for {duration(self.went_on_ns)}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Said:
@@ -156,7 +171,7 @@ def _did(
 ) -> tuple[int | None, int, tuple[tuple[str, int], ...]]:
     """(time of the last event, how many in the last milliseconds, which)."""
     rows, ts = events.rows, events.axis.ts_ns
-    mine = np.flatnonzero((rows.boot == boot) & (rows.cpu == cpu))
+    mine = rows.indices(boot, cpu)
     if not len(mine) or not events.axis.timed(boot):
         return None, 0, ()
     last = int(ts[mine[-1]])
@@ -183,7 +198,7 @@ def _report(events: Events, boot: Boot, unfinished: Sequence[CpuUnfinished]) -> 
     cpu = crash.get("panic_cpu")
     panic_cpu = cpu if isinstance(cpu, int) else None
     tasks = _tasks(crash)
-    mine = events.rows.boot == boot.index
+    mine = events.rows.indices(boot.index)
     opened = {one.cpu: one.open[-1] for one in unfinished if one.open}
     cpus = []
     for number in sorted({*tasks, *np.unique(events.rows.cpu[mine]).tolist()}):

@@ -19,6 +19,7 @@ __all__ = ["MEANING", "Handover", "Phase", "handover_between", "phase_at"]
 #: What happens in a phase, by its name up to a colon.
 MEANING: Mapping[str, str] = {
     "kexec load": "kexec_file_load(2) reads the next kernel; nothing is stopped yet",
+    "tracekit's own": "the recorder takes its last snapshot; outside the blackout",
     "systemd": "systemd stops or starts its units; outside the blackout",
     "systemd-shutdown": "process 1 is systemd-shutdown: it kills and unmounts what is left",
     "reboot call": "from the reboot(2) system call on user space is gone",
@@ -122,6 +123,13 @@ def _load_phases(old: Leaving) -> Iterator[Phase]:
         yield replace(phase, in_blackout=False)
 
 
+def _own_phase(old: Leaving) -> Iterator[Phase]:
+    """What the recorder itself needed before it let the jump come."""
+    if old.own is not None:
+        begin, end = old.own
+        yield Phase("tracekit's own", old.boot, begin, end - begin, True, in_blackout=False)
+
+
 def _stopping_phases(old: Leaving) -> Iterator[Phase]:
     """The phases of systemd on the way out; none if its execs were not recorded."""
     if old.stopped is None:
@@ -139,7 +147,7 @@ def _stopping_phases(old: Leaving) -> Iterator[Phase]:
 
 
 def _old_phases(old: Leaving, last: Instant) -> list[Phase]:
-    phases = [*_load_phases(old), *_stopping_phases(old)]
+    phases = [*_load_phases(old), *_own_phase(old), *_stopping_phases(old)]
     along = _along(old.down.way, old.marks)
     seen = [(mark, name) for mark, name in along if mark in old.marks]
     ends = [old.marks[mark] for mark, _ in seen[1:]] + [last]

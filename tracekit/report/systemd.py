@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracekit.errors import SessionError
+from tracekit.probes.marks import MARK, SNAPSHOT
 from tracekit.timeline.axis import Axis
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
@@ -29,7 +30,6 @@ __all__ = [
 ]
 
 _EXEC = "sched:sched_process_exec"
-_MARK = "tracekit: "  # what the recorder writes before it asks for the jump
 _U63 = 1 << 63
 
 
@@ -122,7 +122,11 @@ def shutdown_begin(events: Events, boot: Boot, systemd: Systemd, until: int) -> 
         return begin
     ts = events.axis.ts_ns
     texts = printed_texts(boot, events.rows, events.kinds, events.buffers)
-    marks = [int(ts[row]) for row, text in texts if text.startswith(_MARK)]
+    marks = [
+        int(ts[row])
+        for row, text in texts
+        if text.startswith(MARK) and not text.startswith(MARK + SNAPSHOT)
+    ]
     for stamps in (marks, _execs(events, boot, "systemctl")):
         before = [stamp for stamp in stamps if stamp <= until]
         if before:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.pairs import Pair, enabled_events, pairs_of
 from tracekit.analysis.rows_of_events import EventRows
+from tracekit.ftrace.columns import as_signed
 from tracekit.report.ways import Down
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
@@ -95,7 +96,8 @@ def _running(record: _Record, row: int) -> tuple[int, str | None]:
 def _open_syscall(record: _Record, pid: int) -> list[int]:
     """The system call that a task is in."""
     kinds = [i for i, n in record.names.items() if n.startswith((_ENTER, _EXIT))]
-    mine = np.flatnonzero((record.rows.pid == pid) & np.isin(record.rows.kind, kinds))
+    mine = record.rows.of_kinds(record.boot.index, kinds)
+    mine = mine[record.rows.pid[mine] == pid]
     if not len(mine):
         return []
     name = record.names[int(record.rows.kind[mine[-1]])]
@@ -112,7 +114,9 @@ def _open_graph(record: _Record, pid: int) -> list[int]:
     exits = record.of("ftrace:funcgraph_exit")
     depths = np.full(len(at), -1, np.int64)
     for part, values in record.events.values(at, "depth"):
-        depths[part] = values.to_numpy(zero_copy_only=False)
+        numbers = as_signed(values, -1)
+        if numbers is not None:
+            depths[part] = numbers
     leaves = np.isin(at, exits).tolist()
     found: list[int] = []
     limit = 1 << 31
@@ -133,7 +137,7 @@ def unfinished(events: Events, boot: Boot, down: Down) -> tuple[CpuUnfinished, .
     found: dict[int, str] = {}
     for pair in (pair for pair in pairs_of(events, boot) if pair.what):
         found |= dict.fromkeys(record.open_rows(pair).tolist(), pair.what)
-    of_boot = np.flatnonzero(record.rows.boot == boot.index)
+    of_boot = record.rows.indices(boot.index)
     last_of: dict[int, int] = {}
     for cpu in np.unique(record.rows.cpu[of_boot]).tolist():
         last_of[cpu] = int(of_boot[record.rows.cpu[of_boot] == cpu][-1])

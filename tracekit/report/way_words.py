@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import numpy as np
-
 from tracekit.capture.save.kernel import identity
 from tracekit.report.milestones import PANICKED, find_marks
 from tracekit.report.panic import panicked
@@ -69,7 +67,7 @@ class EndingReport:
 def _last_printed(events: Events, boot: int, wanted: re.Pattern[str]) -> re.Match[str] | None:
     """The last line that the kernel printed into the record and that matches from its begin."""
     kinds = [i for i, k in enumerate(events.kinds) if k.boot == boot and k.name == _CONSOLE]
-    rows = np.flatnonzero(np.isin(events.rows.kind, kinds))
+    rows = events.rows.of_kinds(boot, kinds)
     found: tuple[int, re.Match[str]] | None = None
     for part, values in events.values(rows, "msg"):
         for at, text in zip(part.tolist(), values.to_pylist(), strict=True):
@@ -121,7 +119,7 @@ def _contradicted(down: Down, starter: StartedBy) -> str:
 def ending(events: Events) -> EndingReport | None:
     """How the record of the last boot ends; None where that boot read its regions itself."""
     boot = events.boots[-1] if events.boots else None
-    if boot is None or not bool(np.any(events.rows.boot == boot.index)):
+    if boot is None or not len(events.rows.indices(boot.index)):
         return None
     if panicked(boot):
         return _panic_alone(events, boot)

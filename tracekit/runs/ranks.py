@@ -75,14 +75,16 @@ def fewest_p(n: int, m: int) -> float:
     return min(1.0, 2.0 / comb(n + m, n)) if n and m else 1.0
 
 
-def holm(ps: Sequence[float]) -> list[float]:
+def holm(ps: Sequence[float], tests: int = 0) -> list[float]:
     """The p values adjusted so that one below alpha is by chance in at most alpha of all families.
 
-    Holm's step-down: asks nothing of how the tests depend on each other.
+    Holm's step-down: asks nothing of how the tests depend on each other. ``tests``: how many there
+    were, where only the smallest p values are given.
     """
     order = sorted(range(len(ps)), key=lambda i: ps[i])
+    number = max(tests, len(ps))
     adjusted, worst = [1.0] * len(ps), 0.0
     for place, i in enumerate(order):
-        worst = max(worst, min(1.0, (len(ps) - place) * ps[i]))
+        worst = max(worst, min(1.0, (number - place) * ps[i]))
         adjusted[i] = worst
     return adjusted

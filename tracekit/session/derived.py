@@ -147,8 +147,7 @@ def raw_sizes(session: Session) -> tuple[int, int | None]:
     """
     if not session.path.is_dir():
         return session.path.stat().st_size, None
-    names = [n for n in session.list("boots/") if n.endswith((".raw", "_raw"))]
-    sizes = [_sizes(session.path, name) for name in names]
+    sizes = [_sizes(session.path, name) for name in session.recorded]
     known = [unpacked for _, unpacked in sizes if unpacked is not None]
     return sum(stored for stored, _ in sizes), sum(known) if len(known) == len(sizes) else None
 

@@ -148,21 +148,19 @@ class Formats:
         """The files in an archive; none, with a remark, where it is absent or damaged."""
         if identity not in self._archives:
             rel = archive_file(identity)
-            data, files = self._read(rel), dict[str, bytes]()
+            data, members = self._read(rel) or b"", dict[str, tuple[int, int]]()
             try:
-                members = tar_members(data or b"", rel, _MAX_FILES)
+                members = tar_members(data, rel, _MAX_FILES)
             except SessionError as error:
                 self._note(rel, str(error))
             else:
-                if data is None:
-                    self._note(rel, "listed by a boot, but it is not there or cannot be read")
-                else:
-                    files = {
-                        name: data[start : start + size]
-                        for name, (start, size) in members.items()
-                        if _sound_name(name)
-                    }
-            self._archives[identity] = files
+                if not members:
+                    self._note(rel, "listed by a boot, but it is not there, or holds nothing")
+            self._archives[identity] = {
+                name: data[start : start + size]
+                for name, (start, size) in members.items()
+                if _sound_name(name)
+            }
         return self._archives[identity]
 
     def of(self, boot: int) -> Files:

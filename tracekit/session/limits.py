@@ -11,18 +11,29 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from tracekit.errors import SessionError, TooLarge
 
-__all__ = ["LIMITS", "MAX_FILE", "MAX_JSON", "MAX_REGION", "Budget", "Oversized", "file_limit"]
+__all__ = [
+    "LIMITS",
+    "MAX_FILE",
+    "MAX_JSON",
+    "MAX_REGION",
+    "RECORDED",
+    "Budget",
+    "Oversized",
+    "file_limit",
+]
 
 MAX_REGION = 4 << 30  # bytes of one region or trace buffer, decompressed
 MAX_FILE = 256 << 20  # bytes of any other file, decompressed
 MAX_JSON = 24 << 20  # bytes of a document: as objects it takes thirty times that
-_RAW = (".raw", "/trace_pipe_raw", "/snapshot_raw")
+#: What the names of files that hold recorded events end in.
+RECORDED = (".raw", "/trace_pipe_raw", "/snapshot_raw")
 #: What the names of files end in -> bytes. Their texts are taken apart, which takes memory.
 LIMITS = {
-    **dict.fromkeys(_RAW, MAX_REGION),
+    **dict.fromkeys(RECORDED, MAX_REGION),
     "/bpf.bin": MAX_FILE,
     "/kallsyms": 64 << 20,  # a kernel with debugging symbols has 20 MiB
     ".json": MAX_JSON,
@@ -79,7 +90,7 @@ class Budget:
 
     def __init__(self, what: str, stored: Callable[[], int]) -> None:
         self._what = what
-        self._stored = stored
+        self._stored = lru_cache(1)(stored)
         self._unpacked, self._filled = _Sums(), _Sums()
 
     def _more(self) -> int:

@@ -7,13 +7,14 @@ import json
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracekit.errors import Diagnostic, SessionError
 from tracekit.session.compression import decompress
 from tracekit.session.formats import Formats, listed_boots
-from tracekit.session.limits import MAX_JSON, Budget, Oversized, file_limit
+from tracekit.session.limits import MAX_JSON, RECORDED, Budget, Oversized, file_limit
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, strip_suffix
 from tracekit.session.store import Store, open_store
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 _Names = list[str]  # inside the class, `list` is a method
+_SMALL = 1 << 16  # bytes of a document that is kept
 _NAMED = 20  # files of one kind that get a remark each; the rest are counted
 
 
@@ -49,6 +51,7 @@ class Session:
         )
         self._with_formats = listed_boots(self._stored)
         self._ahead: dict[str, Future[bytes]] = {}
+        self._documents: dict[str, dict[str, Any]] = {}
         self._check()
 
     @classmethod
@@ -135,6 +138,11 @@ class Session:
         packed = [*self._formats.names(prefix, self._with_formats)]
         return sorted({*plain, *packed}) if packed else plain
 
+    @cached_property
+    def recorded(self) -> tuple[str, ...]:
+        """The names of all files that hold recorded events, sorted."""
+        return tuple(n for n in self._sorted if n.startswith("boots/") and n.endswith(RECORDED))
+
     def read(self, rel: str) -> bytes:
         """The file's content, decompressed.
 
@@ -195,13 +203,21 @@ class Session:
             return None
 
     def json(self, rel: str) -> dict[str, Any]:
-        """The JSON object in a file; raises :class:`~tracekit.errors.SessionError`."""
+        """The JSON object in a file; raises :class:`~tracekit.errors.SessionError`.
+
+        Not to be changed: small ones are taken apart once.
+        """
+        if rel in self._documents:
+            return self._documents[rel]
+        data = self.read(rel)
         try:
-            document = json.loads(self.read(rel))
+            document = json.loads(data)
         except (ValueError, RecursionError) as error:
             raise SessionError(f"{self.path}: {rel} is damaged: {error}") from error
         if not isinstance(document, dict):
             raise SessionError(f"{self.path}: {rel} is damaged: no JSON object")
+        if len(data) <= _SMALL:
+            self._documents[rel] = document
         return document
 
     def kernel(self, boot: int) -> Mapping[str, Any]:

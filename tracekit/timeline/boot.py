@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from tracekit.errors import Diagnostic, FormatError, SessionError, Severity
 from tracekit.ftrace.context import Context, SymbolTable
-from tracekit.ftrace.format import EventFormat, HeaderPage, parse_format, parse_header_page
+from tracekit.ftrace.format import EventFormat, HeaderPage, parse_header_page
 from tracekit.ftrace.printers.render import Renderer, make_renderer, unknown_renderer
 from tracekit.ftrace.printers.syscalls import has_bare_syscalls
 from tracekit.ftrace.ring.layout import RegionLayout
@@ -18,7 +18,7 @@ from tracekit.ftrace.ring.page import RecordHeader, Records
 from tracekit.session import Session
 from tracekit.timeline.saved.bpf_format import is_probe, probe_format, probe_ids, probe_name
 from tracekit.timeline.saved.counters import Counters
-from tracekit.timeline.saved.format_files import FormatFile, format_files
+from tracekit.timeline.saved.format_files import FormatFile, format_files, parsed
 from tracekit.timeline.saved.names import LayeredSymbols, names_of_tasks, parse_printk_formats
 
 __all__ = ["Boot", "Buffer", "Extent"]
@@ -157,8 +157,8 @@ class Boot:
         if file is None:
             return None
         try:
-            return parse_format(file.text(self.session), file.system, file.source)
-        except (FormatError, SessionError) as error:
+            return parsed(file.text, file.system, file.source)
+        except FormatError as error:
             self.note("format-invalid", file.source, str(error))
             return None
 
@@ -170,10 +170,7 @@ class Boot:
     def format_texts(self) -> Iterator[tuple[str, bytes]]:
         """(system, text of ``format``) of every event of the kernel, not of BPF probes."""
         for file in self._format_files.values():
-            try:
-                yield file.system, file.text(self.session).encode("utf-8", "replace")
-            except SessionError as error:
-                self.note("format-unreadable", file.source, str(error))
+            yield file.system, file.text.encode("utf-8", "replace")
 
     def event_name(self, event_id: int) -> str:
         """``system:name``; ``unknown:ID`` where no format was saved for the id."""
@@ -218,8 +215,15 @@ class Boot:
             options=self._trace_options(),
             gfp_format=self._gfp_format(),
             constants=self._enumerators(),
-            eprobes=dict(_EPROBE.findall(self.text("tracefs/dynamic_events"))),
+            eprobes=self._eprobes(),
         )
+
+    def _eprobes(self) -> dict[str, str]:
+        """What eprobes are attached to, of removed ones, too: they have recorded."""
+        found: dict[str, str] = {}
+        for layer in self.layers("tracefs/dynamic_events"):
+            found = dict(_EPROBE.findall(layer)) | found  # the newest wins
+        return found
 
     def _trace_options(self) -> frozenset[str]:
         """Those that were on in the instance of a region, else in the global buffer."""
@@ -323,6 +327,11 @@ class Boot:
         return m[1] if m else None
 
 
+@lru_cache(2)  # boots of the same kernel mostly have the same
+def _symbols(kallsyms: tuple[str, ...], modules: tuple[str, ...]) -> SymbolTable:
+    return LayeredSymbols(kallsyms, modules)
+
+
 class _LazySymbols:
     """Loads kallsyms when the first symbol is looked up: many commands need none."""
 
@@ -334,7 +343,7 @@ class _LazySymbols:
     def table(self) -> SymbolTable:
         if self._table is None:
             boot = self._boot
-            self._table = LayeredSymbols(boot.layers("kallsyms"), boot.layers("modules"))
+            self._table = _symbols(tuple(boot.layers("kallsyms")), tuple(boot.layers("modules")))
         return self._table
 
     def lookup(self, address: int) -> Any:

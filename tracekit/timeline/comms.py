@@ -37,14 +37,18 @@ def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, i
     key = as_numpy(pids.indices, null=-1).astype(np.int64) * width
     key += as_numpy(names.indices, null=width - 1)
     _, back = np.unique(key[::-1], return_index=True)  # the last row of each pair
-    numbers, texts = pids.dictionary.to_pylist(), [*names.dictionary.to_pylist(), None]
+    numbers = pids.dictionary.to_pylist()
+    tasks = [*(_task(name, comm) for name in names.dictionary.to_pylist()), ""]
     last = len(key) - 1 - back
     for record, pair in zip(last.tolist(), key[last].tolist(), strict=True):
-        number, name = numbers[pair // width] if pair >= 0 else None, texts[pair % width]
-        if number is not None and name:
-            # begin_new_exec() names a task after the file it runs
-            base = name.rpartition("/")[2] if comm.name == "filename" else name
-            yield record, number, base.encode()[:_COMM_SIZE].decode("utf-8", "ignore")
+        if pair >= 0 and tasks[pair % width]:
+            yield record, numbers[pair // width], tasks[pair % width]
+
+
+def _task(name: str, comm: Field) -> str:
+    """The task that a text names; begin_new_exec() names one after the file it runs."""
+    base = name.rpartition("/")[2] if comm.name == "filename" else name
+    return base.encode()[:_COMM_SIZE].decode("utf-8", "ignore")
 
 
 def comms_of_boot(
@@ -60,7 +64,7 @@ def comms_of_boot(
     for code, kind in enumerate(kinds):
         fmt = boot.format(kind.id) if kind.boot == boot.index else None
         pairs = list(_pairs(fmt)) if fmt else []
-        mine = np.flatnonzero(rows.kind == code) if pairs else np.empty(0, np.int64)
+        mine = rows.of_kinds(boot.index, (code,)) if pairs else np.empty(0, np.int64)
         for number in np.unique(rows.buffer[mine]).tolist():
             indices = mine[rows.buffer[mine] == number]
             payloads = Payloads(buffers[number].data, rows.offset[indices], rows.length[indices])

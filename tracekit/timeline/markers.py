@@ -20,16 +20,23 @@ __all__ = ["marker_samples", "printed_texts"]
 
 
 def printed_texts(
-    boot: Boot, rows: Rows, kinds: Sequence[EventKind], buffers: Sequence[Buffer]
+    boot: Boot,
+    rows: Rows,
+    kinds: Sequence[EventKind],
+    buffers: Sequence[Buffer],
+    newest: int | None = None,
 ) -> list[tuple[int, str]]:
-    """(row, text without its line end) of everything written to a boot's ``trace_marker``."""
+    """(row, text without its line end) of everything written to a boot's ``trace_marker``.
+
+    With ``newest`` of the last so many rows.
+    """
     printed = []
     for code, kind in enumerate(kinds):
         if kind.boot != boot.index or kind.name != "ftrace:print":
             continue
         fmt = boot.format(kind.id)
         field = fmt.field("buf") if fmt else None
-        of_kind = np.flatnonzero(rows.kind == code)
+        of_kind = rows.of_kinds(boot.index, (code,))[-newest if newest else None :]
         for number in np.unique(rows.buffer[of_kind]).tolist() if field else ():
             indices = of_kind[rows.buffer[of_kind] == number]
             payloads = Payloads(buffers[number].data, rows.offset[indices], rows.length[indices])

@@ -81,7 +81,7 @@ def _regions(boot: Boot) -> list[str]:
     me = identity(boot.kernel)
     own: list[str] = []
     others: dict[str, str] = {}
-    for path in boot.session.list("boots/"):
+    for path in boot.session.recorded:
         match = _RAW.fullmatch(path)
         if match is None:
             continue

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ class EventKind:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Rows:
     """Parallel arrays, one entry per event.
 
@@ -70,11 +71,48 @@ class Rows:
         types = ("u8", "u1", "u2", "i4", "i4", "u1", "u1", "u2", "u8", "u4")
         return cls(*(np.empty(0, t) for t in types))
 
+    def within(self, boot: int) -> slice:
+        """From a boot's first row to its last; others' may be between."""
+        if self not in _SPANS:
+            _SPANS[self] = _spans(self.boot)
+        return _SPANS[self].get(boot, slice(0, 0))
+
+    def indices(self, boot: int, cpu: int | None = None) -> _Array:
+        """The indices of a boot's rows, or of those of a CPU of it, ascending, int64."""
+        part = self.within(boot)
+        mine: _Array = np.flatnonzero(self.boot[part] == boot) + part.start
+        return mine if cpu is None else mine[self.cpu[mine] == cpu]
+
+    def of_kinds(self, boot: int, codes: Collection[int]) -> _Array:
+        """The indices of the rows of a boot's events of these kinds, ascending, int64."""
+        part = self.within(boot)
+        kind = self.kind[part]
+        fits = kind == next(iter(codes)) if len(codes) == 1 else np.isin(kind, list(codes))
+        mine: _Array = np.flatnonzero(fits) + part.start
+        return mine
+
     def of_boot(self, boot: int) -> _Array | slice:
         """The indices of a boot's rows, as a slice if they are contiguous."""
         indices = np.flatnonzero(self.boot == boot)
         together = len(indices) and indices[-1] - indices[0] == len(indices) - 1
         return slice(int(indices[0]), int(indices[-1]) + 1) if together else indices
+
+
+_SPANS: WeakKeyDictionary[Rows, Mapping[int, slice]] = WeakKeyDictionary()
+
+
+def _spans(boot: _Array) -> Mapping[int, slice]:
+    """Boot -> from its first row to its last: rows mostly come boot by boot."""
+    if not len(boot):
+        return {}
+    starts = np.concatenate([[0], np.flatnonzero(boot[1:] != boot[:-1]) + 1])
+    ends = np.append(starts[1:], len(boot))
+    numbers, first = np.unique(boot[starts], return_index=True)
+    last = len(starts) - 1 - np.unique(boot[starts][::-1], return_index=True)[1]
+    return {
+        int(number): slice(int(starts[a]), int(ends[b]))
+        for number, a, b in zip(numbers, first, last, strict=True)
+    }
 
 
 def distinct(values: _Array) -> tuple[_Array, _Array]:

@@ -56,12 +56,14 @@ def _cut(
     needed = np.zeros(len(kinds) + 1, np.int64)
     for code, fmt in formats.items():
         needed[code] = needed_length(fmt) if fmt else 0
-    short = rows.length < needed[rows.kind]
+    part = rows.within(boot.index)
+    short = rows.length[part] < needed[rows.kind[part]]
     for code, fmt in formats.items():
         if fmt is None or not any(f.loc for f in fmt.fields):
             continue
-        short[_outside(fmt, np.flatnonzero(rows.kind == code), rows, buffers)] = True
-    counts = np.bincount(rows.kind[short], minlength=len(kinds))
+        mine = rows.of_kinds(boot.index, (code,))
+        short[_outside(fmt, mine, rows, buffers) - part.start] = True
+    counts = np.bincount(rows.kind[part][short], minlength=len(kinds))
     yield from ((kinds[code], int(counts[code])) for code in formats if counts[code])
 
 
@@ -90,7 +92,7 @@ def undecodable(
     ``event-unknown``: their id has no format that can be used. ``event-cut``: their payload is
     shorter than the format says, or a dynamic field of it lies outside.
     """
-    counts = np.bincount(rows.kind, minlength=len(kinds))
+    counts = np.bincount(rows.kind[rows.within(boot.index)], minlength=len(kinds))
     unknown = {}
     for code, kind in _of_boot(boot, kinds):
         if boot.format(kind.id) is None and counts[code]:
@@ -100,7 +102,7 @@ def undecodable(
     for kind, count in _cut(boot, rows, kinds, buffers):
         cut[kind.name] += count
     remarks = []
-    total = int(np.count_nonzero(rows.boot == boot.index))
+    total = len(rows.indices(boot.index))
     for name, which, why in (
         ("event-unknown", unknown, "no format was saved for their id"),
         ("event-cut", cut, "they are shorter than their format says"),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from tracekit.carriers.dumps.signatures import HEAD, identify
 from tracekit.errors import Diagnostic, SourceError
 from tracekit.trace_dat.layout import MAGIC, Buffer, CpuData, Option, TraceDat
 from tracekit.trace_dat.stream import MAX_TABLE, Blocks, Stream, decompressor
@@ -20,6 +21,12 @@ _MAX_OPTION = 1 << 20  # bytes
 _SUBBUFS = frozenset(1 << bits for bits in range(12, 21))
 _RATIO, _ALWAYS = 64, 512 << 20  # what a session may unpack to, session/limits.py
 _COMMIT_SIZE = re.compile(rb"commit;\s*offset:[0-9]+;\s*size:([0-9]+);")
+#: What else people have that is called a trace: its beginning, and what it is.
+_OTHERS = (
+    (b"PERFILE2", "it is a perf.data, which perf reads"),
+    (b"# tracer:", "it is a tracer's text, and not the records"),
+    (b"\x7fELF", "it is an ELF file; a dump of memory is for 'tracekit recover --dump'"),
+)
 _SKIPPED = 10  # bytes of the words "options", "latency", "flyrecord"
 
 
@@ -29,8 +36,10 @@ def parse(file: BinaryIO, name: str) -> tuple[TraceDat, Stream]:
     Raises :class:`~tracekit.errors.SourceError`, a ParseError where the file breaks its format.
     """
     stream = Stream(file, name)
-    if stream.size == 0 or stream.take(min(len(MAGIC), stream.size), "the magic") != MAGIC:
-        raise SourceError(f"{name}: no trace.dat of trace-cmd: it does not begin with its magic")
+    head = stream.take(min(HEAD, stream.size), "the magic")
+    if not head.startswith(MAGIC):
+        raise SourceError(f"{name}: no trace.dat of trace-cmd: {_other(head)}")
+    stream.seek(len(MAGIC), "the version")
     version = stream.string("the version")
     if version not in ("6", "7"):
         raise SourceError(f"{name}: a trace.dat of version {version[:20]!r}; 6 and 7 are read")
@@ -49,6 +58,18 @@ def parse(file: BinaryIO, name: str) -> tuple[TraceDat, Stream]:
         )
     _check(dat, stream)
     return dat, stream
+
+
+def _other(head: bytes) -> str:
+    """What a file is that begins so."""
+    if not head:
+        return "it is empty"
+    if MAGIC.startswith(head):
+        return "it ends within its magic: truncated"
+    if (known := identify(head)) is not None:
+        return f"it is {known.name}: {known.remedy}"
+    words = (what for magic, what in _OTHERS if head.startswith(magic))
+    return next(words, "it does not begin with its magic")
 
 
 def _check(dat: TraceDat, stream: Stream) -> None:

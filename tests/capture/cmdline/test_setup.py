@@ -136,6 +136,34 @@ def test_the_units_say_what_was_asked_for(tmp_path: Path) -> None:
     assert not any(re.search("@[A-Z]+@", text) for text in given.files.values())
 
 
+def test_finished_sessions_are_handed_on(tmp_path: Path) -> None:
+    root = system(tmp_path)
+    before = tree(root)
+    after, recover = (
+        f"{UNIT_DIRECTORY}/tracekit-{n}.service" for n in ("after-recover", "recover")
+    )
+    assert after not in make_plan(options(root)).files
+    for target, words in (
+        ("/srv/sessions/", "--recovered --to /srv/sessions/"),
+        ("/usr/bin/rsync-away", "--recovered --run /usr/bin/rsync-away"),
+        ("/usr/bin/rsync -a", "--recovered --run '/usr/bin/rsync -a'"),
+    ):
+        wanted = replace(options(root), after_recover=target)
+        plan = make_plan(wanted)
+        assert f"ExecStart=/usr/bin/tracekit fleet hand-on {words}\n" in plan.files[after]
+        assert "OnSuccess=tracekit-after-recover.service\n" in plan.files[recover]
+        apply(wanted, plan)
+        assert (root / after).exists()
+    apply(options(root), make_plan(options(root)))
+    assert not (root / after).exists() and "OnSuccess" not in (root / recover).read_text()
+    apply(wanted, plan)
+    undo(wanted)
+    assert tree(root) == before
+    for wrong in ("srv/x/", "/srv/../x/", "rsync", "/usr/bin/x $(y)", "/a b/"):
+        with pytest.raises(UsageError, match="--after-recover"):
+            make_plan(replace(options(root), after_recover=wrong))
+
+
 def test_the_metrics_go_where_node_exporter_reads(tmp_path: Path) -> None:
     """Else into a folder of their own."""
     recover = f"{UNIT_DIRECTORY}/tracekit-recover.service"

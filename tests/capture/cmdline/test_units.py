@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.sessions.recovering import new_machine_tree
 from tracekit.capture.cmdline.crash import UNIT, plan_crash
-from tracekit.capture.cmdline.setup import UNITS, Options, make_plan
+from tracekit.capture.cmdline.setup import AFTER_RECOVER, UNITS, Options, make_plan
 
 EXPOSURE = 5.0
+ROOT = Path(__file__).parents[3]
 SYSTEMD = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(
     SYSTEMD is None, reason="NOT TESTED: THE UNITS' HARDENING: there is no systemd-analyze here"
@@ -31,9 +35,10 @@ def units(tmp_path: Path) -> dict[str, Path]:
     """Every unit as it is installed, by name."""
     (tmp_path / "root").mkdir()
     program = shutil.which("true")
-    plan = make_plan(Options(tmp_path / "root", kernel="/boot/k", program=program, carrier="kho"))
+    wanted = Options(tmp_path / "root", kernel="/boot/k", program=program, carrier="kho")
+    plan = make_plan(replace(wanted, after_recover="/srv/sessions/"))
     found = {}
-    for name in UNITS:
+    for name in (*UNITS, AFTER_RECOVER):
         found[name] = tmp_path / name
         found[name].write_text(plan.files[f"etc/systemd/system/{name}"])
     crash = plan_crash(tmp_path / "root", command=program)
@@ -57,7 +62,7 @@ def test_systemd_accepts_the_units(units: dict[str, Path]) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize("name", [*UNITS, UNIT])
+@pytest.mark.parametrize("name", [*UNITS, AFTER_RECOVER, UNIT])
 def test_a_unit_is_hardened(units: dict[str, Path], name: str) -> None:
     told = analyze("security", "--offline=true", "--no-pager", units[name])
     if "unrecognized option '--offline" in told:
@@ -66,7 +71,7 @@ def test_a_unit_is_hardened(units: dict[str, Path], name: str) -> None:
     assert level is not None and float(level[1]) <= EXPOSURE, told
 
 
-@pytest.mark.parametrize("name", [*UNITS, UNIT])
+@pytest.mark.parametrize("name", [*UNITS, AFTER_RECOVER, UNIT])
 def test_what_stays_open_has_its_reason(units: dict[str, Path], name: str) -> None:
     text = units[name].read_text()
     comments = " ".join(line for line in text.splitlines() if line.startswith("#"))
@@ -115,6 +120,37 @@ def test_recover_makes_no_call_that_its_unit_forbids(
         pytest.skip("NOT TESTED: THE UNITS' SYSTEM CALLS: strace may not trace here")
     assert {"openat", "read", "fsync"} <= calls
     assert calls - allowed(units["tracekit-recover.service"]) == set()
+
+
+@needs_strace
+def test_the_metrics_are_written_as_the_unit_says(
+    tmp_path: Path, session: Callable[[str], Path]
+) -> None:
+    """The line itself, as systemd splits it; and it calls nothing that the unit forbids."""
+    program = tmp_path / "tracekit"
+    program.write_text(
+        f"#!/bin/sh\nPYTHONPATH={ROOT} exec strace -f -qq -o {tmp_path}/strace "
+        f'{sys.executable} -m tracekit "$@"\n'
+    )
+    program.chmod(0o755)
+    (tmp_path / "root").mkdir()
+    metrics = tmp_path / "metrics" / "tracekit.prom"
+    plan = make_plan(
+        Options(
+            tmp_path / "root", kernel="/boot/k", program=str(program), carrier="kho",
+            session=str(session("demo")), metrics=str(metrics),
+        )
+    )  # fmt: skip
+    unit = tmp_path / "tracekit-recover.service"
+    unit.write_text(plan.files["etc/systemd/system/tracekit-recover.service"])
+    (line,) = re.findall(r"^ExecStopPost=-(.*)$", unit.read_text(), re.M)
+    subprocess.run(shlex.split(line), check=True, capture_output=True, umask=0o077, cwd="/")
+    assert (metrics.stat().st_mode & 0o777, metrics.parent.stat().st_mode & 0o777) == (0o644, 0o755)
+    assert "tracekit_handover_blackout_seconds" in metrics.read_text()
+    calls = set(re.findall(r"^\d+ +(\w+)\(", (tmp_path / "strace").read_text(), re.M))
+    if calls:  # else strace may not trace here
+        assert "fsync" in calls
+        assert calls - allowed(unit) == set()
 
 
 def test_recover_is_started_after_every_way_down(units: dict[str, Path]) -> None:

@@ -296,3 +296,28 @@ def test_a_second_snapshot_killed_at_every_step(tmp_path: Path) -> None:
     assert len(points) > 40
     for point in points:
         assert point["same"], point
+
+
+def test_the_last_save_writes_what_has_changed(tmp_path: Path) -> None:
+    """Formats, symbols and what cannot change stay the files that they are."""
+    tree = first().write(tmp_path / "tree")
+    (tree / "proc/cpuinfo").write_bytes(b"processor: 0\n")
+    snapshot(Sysroot(tree), tmp_path / "S")
+    whole = {f: f.stat().st_ino for f in (tmp_path / "S").rglob("*") if f.is_file()}
+    again = {f"{TRACING}/events/kprobes/new/format": event("new", 1700).encode()}
+    for name, data in again.items():
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).write_bytes(data)
+    (tree / "proc/cpuinfo").write_bytes(b"processor: another\n")
+    with SessionWriter.open(tmp_path / "S") as writer:
+        refresh_boot(Saving(Sysroot(tree), writer, 0, Remarks(), no_progress, {}), last=True)
+        writer.finish("snapshot")
+    changed = {
+        str(f.relative_to(tmp_path / "S"))
+        for f in (tmp_path / "S").rglob("*")
+        if f.is_file() and whole.get(f) != f.stat().st_ino
+    }
+    (archive,) = [name for name in changed if name.startswith("formats/")]
+    assert (tmp_path / "S" / archive).stat().st_size < 1000
+    assert changed - {archive} <= {"manifest.json", "boots/0/formats.json", "boots/0/clocks.json"}
+    assert Boot(Session.open(tmp_path / "S"), 0).event_name(1700) == "kprobes:new"

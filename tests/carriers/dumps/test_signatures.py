@@ -22,6 +22,9 @@ from tracekit.errors import SourceError
         (b"DBGC" + bytes(8), "ramoops", "mount -t pstore"),
         (b"\x28\xb5\x2f\xfd\x04", "packed", "unpack"),
         (b"\x1f\x8b\x08", "packed", "unpack"),
+        (b"BZh91AY&SY", "packed", "unpack"),
+        (b"PAGEDU64\x0f\0\0\0", "windows", "dump-guest-memory"),
+        (b"\xd2\xbe\xd2\xbe\x08\0\0\0", "vmware", "vmss2core"),
     ],
 )
 def test_a_core_that_is_something_else(head: bytes, kind: str, part: str) -> None:

@@ -92,3 +92,10 @@ def test_check(
     assert any(text.startswith("::error file=") and "phase dark" in text for text in lines)
     assert main([*other, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["held"] is False
+
+
+def test_show_needs_a_terminal(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(demo), str(demo)]) == 2
+    assert "tracekit compare" in capsys.readouterr().err
+    assert main(["show", str(demo), str(demo), "--view", "events"]) == 2
+    assert main(["fleet", "show", "nowhere"]) == 2

@@ -171,6 +171,54 @@ def test_real_records_are_printed_by_programs(capture, real: list[EventFormat]) 
     assert done > 0.95 * sum(map(len, by_format.values()))
 
 
+PROBES = {
+    "probes": make(
+        '"(%lx) a=%d b=0x%Lx c=\'%c\' s=\\"%s\\" w={%u,%u} p=%pS t={\\"%s\\",\\"%s\\"}", x',
+        "unsigned long __probe_ip@8:8", "s32 a@16:4:s", "u64 b@24:8", "u8 c@20:1",
+        "__data_loc char[] s@32:4", "u16 w[2]@36:4", "u64 p@40:8", "__data_loc char[][2] t@48:8",
+        system="probes"),
+    "returns": make(
+        '"(%lx <- %lx) a=%u", x', "unsigned long __probe_func@8:8",
+        "unsigned long __probe_ret_ip@16:8", "u16 a@24:2", system="probes"),
+    "synthetic": make(
+        '"a=%d", x', "pid_t a@8:4:s", "u64 b@16:8", "char c[16]@24:16", "s16 d@40:2:s",
+        "__data_loc char[] e@44:4", "gfp_t f@48:4", "bool g@52:1", system="synthetic"),
+    "fields": make(
+        '"x"', "u8 a@8:1", "int b@12:4:s", "u16 c@10:2", "char d[8]@16:8", "u64 e@24:8",
+        "__rel_loc char[] f@32:4", "__data_loc u8[] g@36:4", "int h[2]@40:8",
+        system="user_events"),
+}  # fmt: skip
+_places = st.sampled_from([0, 56, 64 | 3 << 16, 60 | 9 << 16, 16 | 8 << 16, 62 | 40 << 16])
+_addresses = st.sampled_from([0, 7, 0xFFFFFFFF81000004, 0xFFFFFFFF81000200, 1 << 63, 3 << 40])
+
+
+@st.composite
+def probe_payloads(draw: st.DrawFn) -> bytes:
+    """Records of those formats: words that are addresses or places of strings, or anything."""
+    raw = bytearray(HEADER[:8] + draw(st.binary(min_size=72, max_size=72)))
+    for at in range(8, 56, 8):
+        if draw(st.booleans()):
+            raw[at : at + 8] = draw(_addresses).to_bytes(8, "little")
+    for at in (32, 36, 44, 48, 52):
+        if draw(st.booleans()):
+            raw[at : at + 4] = draw(_places).to_bytes(4, "little")
+    if draw(st.booleans()):
+        raw[56:] = draw(st.sampled_from([b"kexec\0", b"a\xffb", b"plain text, longer"])).ljust(
+            24, b"\0"
+        )
+    return bytes(raw[: draw(st.sampled_from([80, 80, 80, 60, 20]))])
+
+
+@pytest.mark.parametrize("name", PROBES)
+@settings(max_examples=100, deadline=None)
+@given(some=st.lists(probe_payloads(), min_size=1, max_size=6))
+def test_probes_synthetic_and_user_events(name: str, some: list[bytes]) -> None:
+    renderer = make_renderer(PROBES[name], CTX)
+    assert renderer.program("line") is not None
+    printed(renderer, some, "line")
+    printed(renderer, some, "json")
+
+
 def test_what_a_program_does_not_print() -> None:
     renderer = make_renderer(make('"%s %d", REC->comm, 7 / REC->e', *FIELDS), CTX)
     good = bytearray(HEADER[:8] + bytes(SIZE - 8))

@@ -10,6 +10,7 @@ import re
 import struct
 from array import array
 from contextlib import suppress
+from itertools import accumulate, pairwise
 
 from tracekit._native import columns, counter, lines, perfetto, ring, symbols, texts
 
@@ -155,10 +156,14 @@ def text_lines(data: bytes) -> None:
     stamps, rest = _table(rest, count % 16, "Q")
     head, rest = _texts(rest, len(stamps))
     tail, _ = _texts(rest, len(stamps))
+    time, mode = (chr(ord("0") + mode % 4), array("Q", stamps)), mode % 4
+    parts = (time, head, tail) if mode == 2 else (head, time, tail)
     try:
-        text = lines.lines(mode, array("Q", stamps), head, tail)
+        text, ends, status, _ = lines.print(len(stamps), (*parts, ("s", b"\n")))
     except ValueError:
         return
+    assert not any(status)
+    assert memoryview(ends).cast("q").tolist()[-1:] == [len(text)] * bool(stamps)
 
     def at(column: tuple[array[int], array[int], bytes], row: int) -> str:
         codes, ends, values = column
@@ -211,6 +216,15 @@ def programs(data: bytes) -> None:
     for begin, end, outcome in zip(edges, edges[1:], status, strict=False):
         assert outcome < 3
         assert end - begin <= (0 if outcome else 1 << 16)
+    rows = len(offsets)
+    columns = array("i", [0] * rows), array("H", [0] * rows), offsets, lengths
+    part = ("p", (columns, (program, None), (records,)))
+    whole, ended, outcomes, _ = lines.print(rows, (("s", b"<"), part, ("s", b">\n")))
+    assert outcomes == status
+    texts_of = [text[a:b] for a, b in pairwise(edges)]
+    printed = [b"" if bad else b"<%s>\n" % one for one, bad in zip(texts_of, status, strict=True)]
+    assert whole == b"".join(printed)
+    assert memoryview(ended).cast("q").tolist() == list(accumulate(map(len, printed)))
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -51,13 +51,13 @@ cat /proc/sys/kernel/random/boot_id > {OUT}/boot_id
 
 
 SYSRQ = "echo c > /proc/sysrq-trigger"
-#: The NMI comes when the host sees this word; it goes to the boot CPU, where a task spins.
+#: The NMI comes when the host sees this word; it goes to the boot CPU, whatever runs there.
 WORD = "waiting for the NMI"
-NMI = f"taskset -c 0 sh -c 'while :; do :; done' &\necho '{WORD}'\nsleep 60"
-#: What each panic is for, how its story begins, and the task that it happens in.
+NMI = f"echo '{WORD}'\nsleep 60"
+#: What each panic is for, how its story begins, and the task that it happens in, where one does.
 PANICS = {
     "stock": ("sysrq triggered crash", "Kernel panic - not syncing: sysrq", "boot0"),
-    "lab": ("NMI: Not continuing", "Uhhuh. NMI received for unknown reason", "sh"),
+    "lab": ("NMI: Not continuing", "Uhhuh. NMI received for unknown reason", None),
 }
 
 
@@ -189,7 +189,7 @@ def test_the_report_tells_of_the_panic(
     assert any("Call Trace" in line for line in panic.text)
     assert panic.cpu in (0, 1) and [c.cpu for c in panic.cpus] == [0, 1]
     (mine,) = (c for c in panic.cpus if c.panicked)
-    assert mine.comm == task
+    assert mine.comm == task if task else (mine.cpu == 0 and mine.comm is not None)
     assert panic.error_ns is not None and panic.error_ns < 1_000_000
     assert panic.went_on_ns is not None and 0 <= panic.went_on_ns < 10_000_000_000
     last = {e.cpu: e for e in report.last_events}

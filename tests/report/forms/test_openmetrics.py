@@ -27,7 +27,10 @@ PROMTOOL = shutil.which("promtool")
 SAMPLE = re.compile(
     r'[a-z_]+(\{([a-z_]+="(\\[\\"n]|[^\\"\n])*",?)*\})? (?P<value>-?\d+(\.\d+)?)', re.ASCII
 )
-SESSIONS = ("handover-7.2-tsc", "stock-6.12-panic-tsc", "same-boot-7.2", "stock-6.12-carveout-tsc")
+SESSIONS = (
+    "handover-7.2-tsc", "stock-6.12-panic-tsc", "same-boot-wide-7.2", "stock-6.12-carveout-tsc",
+    "vmcore-7.2",
+)  # fmt: skip
 
 
 @cache

@@ -58,7 +58,8 @@ class KhoKernel:
     """``incoming`` came and was taken up; ``pending`` came and was not; ``outgoing`` is to go.
 
     A file's token is 1 more than retrieved ones: tokens in ``got`` are retrieved. ``groups``:
-    number of an IOMMU group -> the type of the domain that it is attached to. ``marked``: the
+    number of an IOMMU group -> the type of the domain that it is attached to, on a list that ends
+    where it began (``ring_of_groups``). ``marked``: the
     blocks whose pages the kernel marked as handed over, None where it has no ``struct page``.
     """
 
@@ -70,6 +71,7 @@ class KhoKernel:
     got: frozenset[int] = frozenset()
     regions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     groups: Mapping[int, int] = field(default_factory=dict)
+    ring_of_groups: bool = True
     marked: Sequence[Block] | None = None
     memory: FakeMemory = field(default_factory=FakeMemory)
 
@@ -154,6 +156,9 @@ class KhoKernel:
             self.memory.write(group + 120, struct.pack("<Q", domain))
             kobjects.append(DIRECT + group + 16)
         self._list(kset, kobjects, 8)
+        if not self.ring_of_groups:  # the last points to itself
+            last = kobjects[-1] + 8
+            self.memory.write(last - DIRECT, struct.pack("<Q", last))
         return DIRECT + self.memory.alloc(struct.pack("<Q", kset))
 
     def files(self) -> dict[str, bytes]:

@@ -83,10 +83,13 @@ def report_of(where: Path, events: Sequence[tuple[int, bytes]], **more: object) 
 
 
 def systemd_boots(
-    shutdown: bool = True, marked: bool = True, exec_: bool = True
+    shutdown: bool = True,
+    marked: bool = True,
+    exec_: bool = True,
+    extra: Sequence[tuple[int, bytes]] = (),
 ) -> list[BootFiles]:
     """Two boots on CLOCK_MONOTONIC, with systemd in both."""
-    old = way_out()
+    old = [*way_out(), *extra]
     if exec_:
         old.append((20 * MS, executed("/usr/bin/systemctl", 300)))
     if marked:

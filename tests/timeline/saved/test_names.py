@@ -65,3 +65,17 @@ def test_a_string_that_was_another_one(tmp_path: Path) -> None:
     boot = Boot(Session.open(session), 0)
     assert boot.context.printk_formats == {MODULES: "now", MODULES + 8: "only then"}
     assert [d.code for d in boot.diagnostics] == ["printk-contradiction"]
+
+
+def test_an_event_probe_that_was_removed(tmp_path: Path) -> None:
+    """It has recorded; what a name stands for now is what the newest list says."""
+    file = "sys/kernel/tracing/dynamic_events"
+    now = "p:mine/opened do_sys_openat2\ne:eps/swi sched.sched_waking pid=$pid\n"
+    session = make_session(tmp_path, two_cpus(2), {file: now})
+    kept = session / "boots/0/earlier/dynamic_events"
+    kept.parent.mkdir()
+    kept.write_text(
+        "# gone\ne3:eps/swi sched.sched_switch\ne:eps/gone irq.softirq_entry vec=$vec\n"
+    )
+    eprobes = Boot(Session.open(session), 0).context.eprobes
+    assert eprobes == {"eps/swi": "sched.sched_waking", "eps/gone": "irq.softirq_entry"}

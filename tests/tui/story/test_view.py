@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.support.bpf_records import BootFiles, mark, region, write_session
+from tests.support.bpf_records import BootFiles, mark, printed, record, region, write_session
 from tests.support.driver import drive, matches_snapshot, model_of, screen_text
+from tests.support.sessions.live import MS, START, report_of, way_out
 from tui.app import TracekitApp
 from tui.story.spans import Bar, SpanList
 from tui.story.view import StoryHead, StoryView
@@ -69,6 +70,25 @@ def test_every_phase_and_the_slowest_are_bars() -> None:
         assert {c.function for c in report.initcalls[:5]} <= names
 
     drive(script)
+
+
+def test_steps_of_a_live_update_are_below_their_phase(tmp_path: Path) -> None:
+    at = START + 2 * MS
+    steps = [
+        (at + 1000 * n, printed(record(event, 200 + n, at + 1000 * n, returned=n > 1, duration=1000,
+                                       values=[0] if n > 1 else [], pid=7)))
+        for n, event in enumerate(["luo:serialize_sessions", "luo:freeze_files"] * 2)
+    ]  # fmt: skip
+    report_of(tmp_path, sorted([*way_out(), *steps]))
+
+    async def script(app: TracekitApp, pilot: Piloted) -> None:
+        bars = bars_of(app)
+        names = [bar.name for bar in bars]
+        place = names.index("liveupdate")
+        assert names[place + 1 : place + 3] == ["  write down sessions", "  freeze files"]
+        assert bars[place + 1].note.startswith("in liveupdate") and bars[place + 1].took_ns == 1000
+
+    drive(script, tmp_path / "s")
 
 
 def test_enter_shows_the_bar_in_the_timeline() -> None:

@@ -280,12 +280,15 @@ enum status program_run(const struct program *p, struct span record, struct out 
 			TRY(put_pointer(out, *--s, i->a, spec.width, i->c));
 			break;
 		case OP_ARRAY: TRY(put_array(out, *--s, i->a & TYPE_SIZE)); break;
-		case OP_INTEGERS: TRY(put_integers(out, *--s, i->a)); break;
+		case OP_INTEGERS: TRY(put_integers(out, *--s, i->a, i->b)); break;
 		case OP_FLAGS: TRY(put_flags(out, *--top, &p->tables[i->c], i->a)); break;
 		case OP_SYMBOLIC: TRY(put_symbolic(out, *--top, &p->tables[i->c], i->a)); break;
 		case OP_LEARNED: TRY(put_learned(&r, i->c, *--top)); break;
 		case OP_STACK: TRY(put_stack(&r, i->c, *--s)); break;
-		case OP_ESCAPE: TRY(escape_from(out, *--mark)); break;
+		case OP_ESCAPE:
+			mark--;
+			TRY(i->a ? cell_from(out, *mark) : escape_from(out, *mark));
+			break;
 		case OP_FAIL:
 		default: return FAILED;
 		}

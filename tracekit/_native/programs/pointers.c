@@ -214,15 +214,32 @@ int put_array(struct out *out, struct span s, unsigned int size)
 }
 
 /* A list of JSON. */
-int put_integers(struct out *out, struct span s, unsigned int type)
+/* A number of a list of JSON; beyond what a double holds, or where all are asked for, as "0x...". */
+static int put_exact(struct out *out, uint64_t value, unsigned int type, int as_hex)
 {
+	static const uint64_t exact = 1ULL << 53;
 	const struct spec spec = {type & TYPE_SIGNED ? SIGNED : DECIMAL, 0, -1};
+	const struct spec hex = {HEX | SHARP, 0, -1};
+	int negative = type & TYPE_SIGNED && (int64_t)value < 0;
+	uint64_t size = negative ? 0 - value : value;
+
+	if (!as_hex && size <= exact)
+		return put_number(out, value, &spec);
+	return put_text(out, "\"-", negative ? 2 : 1) || put_number(out, size, &hex) ||
+			       put_char(out, '"')
+		       ? -1
+		       : 0;
+}
+
+int put_integers(struct out *out, struct span s, unsigned int type, int as_hex)
+{
 	unsigned int size = type & TYPE_SIZE;
 
 	if (put_char(out, '['))
 		return -1;
 	for (uint32_t i = 0; i + size <= s.size; i += size) {
-		if ((i && put_text(out, ", ", 2)) || put_number(out, load(s.at + i, type), &spec))
+		if ((i && put_text(out, ", ", 2)) ||
+		    put_exact(out, load(s.at + i, type), type, as_hex))
 			return -1;
 	}
 	return put_char(out, ']');

@@ -187,3 +187,28 @@ int escape_from(struct out *out, size_t mark)
 	}
 	return 0;
 }
+
+/* What was printed since `mark`, as inside a quoted cell of CSV. What a spreadsheet might run is for
+ * Python, which guards it: export/cells.py.
+ */
+int cell_from(struct out *out, size_t mark)
+{
+	size_t size = out->used - mark, more = 0;
+	char *text = out->text + mark;
+
+	if (!is_ascii(text, size) || (size && text[0] && strchr("'=+-@\t\r\n", text[0])))
+		return -1;
+	for (size_t i = 0; i < size; i++)
+		more += text[i] == '"';
+	if (more > out->end - out->used)
+		return -1;
+	out->used += more;
+	for (size_t i = size, to = size + more; to > i;) {
+		char c = text[--i];
+
+		text[--to] = c;
+		if (c == '"')
+			text[--to] = c;
+	}
+	return 0;
+}

@@ -54,12 +54,13 @@ enum {
 	X(PAD, 0, 0, 0, 0, 1, 0)      /* what follows the mark: as STRING */                       \
 	X(POINTER, 0, 0, 1, 0, 0, 0)  /* a: enum pointer, b: width, c: its options */              \
 	X(ARRAY, 0, 0, 1, 0, 0, 0)    /* a: type of an element */                                  \
-	X(INTEGERS, 0, 0, 1, 0, 0, 0) /* a: type of an element; as JSON */                         \
+	X(INTEGERS, 0, 0, 1, 0, 0, 0) /* a: type of an element, b: in hexadecimal; as JSON */      \
 	X(FLAGS, 1, 0, 0, 0, 0, 0)    /* a: whole, c: table, the delimiter its last text */        \
 	X(SYMBOLIC, 1, 0, 0, 0, 0, 0) /* a: whole, c: table, sorted */                             \
 	X(LEARNED, 1, 0, 0, 0, 0, 0)  /* c: table, sorted; what is not there is missed */          \
 	X(STACK, 0, 0, 1, 0, 0, 0)    /* c: table of addresses, as for LEARNED */                  \
-	X(ESCAPE, 0, 0, 0, 0, 1, 0)   /* what follows the mark, as in a string of JSON */
+	X(ESCAPE, 0, 0, 0, 0, 1,                                                                   \
+	  0) /* what follows the mark, in a string of JSON; a: a cell of CSV */
 
 #define NAMED(name, ...) OP_##name,
 enum operation { OPERATIONS(NAMED) OPERATION_COUNT };
@@ -174,10 +175,11 @@ int put_number(struct out *out, uint64_t value, const struct spec *spec);
 int put_string(struct out *out, struct span s, const struct spec *spec);
 int pad_from(struct out *out, size_t mark, const struct spec *spec);
 int escape_from(struct out *out, size_t mark);
+int cell_from(struct out *out, size_t mark);
 int put_pointer(struct out *out, struct span s, enum pointer kind, uint32_t width,
 		uint32_t options);
 int put_array(struct out *out, struct span s, unsigned int size);
-int put_integers(struct out *out, struct span s, unsigned int type);
+int put_integers(struct out *out, struct span s, unsigned int type, int as_hex);
 
 static inline uint64_t load_unsigned(const uint8_t *p, unsigned int size)
 {

@@ -38,6 +38,7 @@ from tracekit.errors import SourceError
 from tracekit.sysroot import Sysroot
 
 __all__ = [
+    "AFTER_RECOVER",
     "UNITS",
     "UNIT_DIRECTORY",
     "Options",
@@ -56,6 +57,8 @@ UNITS = {
     "tracekit-snapshot.service": "basic.target",
     "tracekit-load.service": "multi-user.target",
 }
+#: Installed where sessions are handed on; tracekit-recover.service starts it.
+AFTER_RECOVER = "tracekit-after-recover.service"
 #: What node_exporter's textfile collector reads as distributions set it up.
 _COLLECTED = ("/var/lib/prometheus/node-exporter", "/var/lib/node_exporter/textfile_collector")
 _METRICS = "/var/lib/tracekit-metrics"  # made by the report; not a StateDirectory=, without which
@@ -70,7 +73,8 @@ class Options:
     """What to install. Paths are those of the installed system; None: the default.
 
     ``carrier`` is ``kho`` or ``carveout``; ``address`` is the carve-out's. ``metrics`` is the file
-    that the metrics of each recovery go to.
+    that the metrics of each recovery go to. ``after_recover``: a directory (an absolute path that
+    ends in /) that finished sessions are copied to, or a command that gets their path.
     """
 
     root: Path = Path("/")
@@ -82,6 +86,7 @@ class Options:
     carrier: str | None = None
     address: int | None = None
     metrics: str | None = None
+    after_recover: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,14 @@ def _metrics(options: Options) -> str:
     return f"{next((p for p in _COLLECTED if _exists(options.root, p)), _METRICS)}/tracekit.prom"
 
 
+def _handed_on(target: str) -> str:
+    """How the unit's command names where sessions go."""
+    if target.startswith("/") and target.endswith("/"):
+        return f"--to {absolute(target, '--after-recover')}"
+    command = program(target, "--after-recover")
+    return f"--run '{command}'" if " " in command else f"--run {command}"
+
+
 def make_plan(options: Options) -> Plan:
     """What is to be installed. Raises :class:`~tracekit.errors.UsageError`."""
     carrier, why, wanted = parameters_for(
@@ -147,9 +160,11 @@ def make_plan(options: Options) -> Plan:
         "METRICS": _metrics(options),
         "KERNEL": kernel,
         "INITRD": f" --initrd {initrd}" if initrd else "",
+        "AFTER": f"\nOnSuccess={AFTER_RECOVER}" if options.after_recover else "",
+        "HANDON": _handed_on(options.after_recover) if options.after_recover else "",
     }
     content: dict[str, str] = {}
-    for unit in UNITS:
+    for unit in (*UNITS, *((AFTER_RECOVER,) if options.after_recover else ())):
         content[f"{UNIT_DIRECTORY}/{unit}"] = template(unit, values)
     loader = _loader(options.root, wanted)
     before = read(options.root, loader.path) if loader.path is not None else None
@@ -190,6 +205,8 @@ def apply(options: Options, plan: Plan) -> list[str]:
     # /etc/kernel/cmdline is shared, so never another's
     refuse_foreign(options.root, {p: t for p, t in present.items() if p != KERNEL_CMDLINE})
     with below(options.root) as directory:
+        if options.after_recover is None:
+            take_away(options.root, directory, f"{UNIT_DIRECTORY}/{AFTER_RECOVER}")
         done = [
             put(options.root, directory, rel, content, present[rel])
             for rel, content in plan.files.items()
@@ -201,7 +218,7 @@ def apply(options: Options, plan: Plan) -> list[str]:
 
 def undo(options: Options) -> tuple[list[str], Loader]:
     """Remove what :func:`apply` has installed; returns what was done, and the boot loader."""
-    files = (*(f"{UNIT_DIRECTORY}/{unit}" for unit in UNITS), GRUB_FILE)
+    files = (*(f"{UNIT_DIRECTORY}/{unit}" for unit in (*UNITS, AFTER_RECOVER)), GRUB_FILE)
     with below(options.root) as directory:
         for unit in UNITS:
             remove(options.root, directory, _wanted_by(unit))

@@ -32,7 +32,7 @@ def absolute(text: str, option: str) -> str:
     return _word(text, option)
 
 
-def program(command: str | None) -> str:
+def program(command: str | None, option: str = "--program") -> str:
     """How units call tracekit: the program that is running, unless another is named."""
     if command is not None:
         words = shlex.split(command)
@@ -40,8 +40,8 @@ def program(command: str | None) -> str:
         path = shutil.which("tracekit") or shutil.which(sys.argv[0])
         words = [os.path.abspath(path)] if path else [sys.executable, "-P", "-m", "tracekit"]  # noqa: PTH100
     if not words or not words[0].startswith("/"):
-        raise UsageError(f"--program {command!r}: begin with the absolute path of a program")
-    return " ".join(_word(word, "--program") for word in words)
+        raise UsageError(f"{option} {command!r}: begin with the absolute path of a program")
+    return " ".join(_word(word, option) for word in words)
 
 
 def template(name: str, values: Mapping[str, str]) -> str:

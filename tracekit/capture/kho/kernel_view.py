@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tracekit.btf import Btf
+from tracekit.btf import Btf, kernel_types
 from tracekit.carriers.dumps.elf_core import VirtualMemory
 from tracekit.errors import ParseError, SourceError
 from tracekit.sysroot import Sysroot
@@ -80,7 +80,7 @@ def open_view(root: Sysroot, kallsyms: bytes | None = None, *, types: bool = Tru
     btf = None
     if data is not None:
         try:
-            btf = Btf(data)
+            btf = kernel_types(data, root.where(_BTF))
         except ParseError:
             btf = None
     stream = root.open_binary("proc/kcore")

@@ -47,13 +47,15 @@ class _Pages:
         return words[self._private // _WORD :: self._size // _WORD].tolist()
 
     def marked(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """(address, order) of the marked blocks of a range."""
+        """(address, order) of the marked blocks that lie in a range."""
         while start < end and self.left > 0:
-            words = self.private(start, min((end - start) // self._page, _AT_ONCE) or 1)
+            room = (end - start) // self._page
+            words = self.private(start, min(room, _AT_ONCE) or 1)
             number = 0
             while number < len(words):
                 order = words[number] & 0xFFFFFFFF
-                if words[number] >> 32 != _MAGIC or order > _MOST_ORDER:
+                fits = order <= _MOST_ORDER and number + (1 << order) <= room
+                if words[number] >> 32 != _MAGIC or not fits:
                     number += 1
                     continue
                 yield start + number * self._page, order

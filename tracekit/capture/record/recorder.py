@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.clocksource import best_clock, read_tsc_trust
 from tracekit.capture.save.snapshot import open_boot
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
+from tracekit.probes.marks import MARK, SNAPSHOT, SNAPSHOT_TAKEN
 from tracekit.probes.records import RECORD
 from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter
@@ -252,7 +254,7 @@ class Recorder:
 
     def mark(self, text: str) -> None:
         """Write ``tracekit: TEXT`` into the record."""
-        self.instance.write("trace_marker", f"tracekit: {text}")
+        self.instance.write("trace_marker", MARK + text)
 
     def _save(self, *, last: bool = False) -> None:
         self._refreshed = time.monotonic()
@@ -285,15 +287,19 @@ class Recorder:
     def release(self, *, standby: bool = False) -> None:
         """Take the last snapshot, let go of the session, and record on until the jump.
 
-        With ``standby``, :meth:`stand_by` is called first.
+        With ``standby``, :meth:`stand_by` is called first. Marks say how long it took.
         """
         if self.released:
             return
         if standby:
             self.stand_by()
+        with suppress(SourceError):  # nothing is written where it was stopped
+            self.mark(SNAPSHOT)
         self._store(self.probing.poll(0) + self.probing.counters())
         self._save(last=True)
         self._save_systemd()
+        with suppress(SourceError):
+            self.mark(SNAPSHOT_TAKEN)
         self.released = True
         os.close(self._part)
         self._writer.__exit__()

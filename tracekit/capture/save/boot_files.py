@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,7 @@ _BOOT_FILES: Mapping[str, tuple[str, Severity | None]] = {
     "meminfo": ("proc/meminfo", None),
     "config.gz": ("proc/config.gz", None),
 }
+_CHANGING = ("iomem", "meminfo")  # of these, while a boot lives
 _FACTS: Mapping[str, tuple[str, Severity | None]] = {
     "version": ("proc/version", "warning"),
     "cmdline": ("proc/cmdline", "warning"),
@@ -281,7 +282,8 @@ def save_symbols(saving: Saving, *, anew: bool = False) -> None:
     """
     knowledge = saving.knowledge
     modules = saving.get("proc/modules")
-    anew = anew or modules is None or knowledge.modules_changed(modules)
+    changed = modules is not None and knowledge.modules_changed(modules)
+    anew = anew or changed or not saving.writer.has(saving.rel("kallsyms"))
     if modules is not None:
         knowledge.save("modules", modules)
     if anew and (kallsyms := saving.get("proc/kallsyms", "warning")) is not None:
@@ -308,12 +310,14 @@ def refresh_boot(
     save_symbols(saving)
     if last:
         save_kho(saving.root, saving.writer, saving.boot, saving.remarks)
-        _save_kernel_files(saving)
+        _save_kernel_files(saving, _CHANGING)
     _save_log(saving)
 
 
-def _save_kernel_files(saving: Saving) -> None:
+def _save_kernel_files(saving: Saving, names: Collection[str] = _BOOT_FILES) -> None:
     for name, (rel, absent) in _BOOT_FILES.items():
+        if name not in names:
+            continue
         if (data := saving.get(rel, absent)) is not None:
             saving.knowledge.save(name, data)
 

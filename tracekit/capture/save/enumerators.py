@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from tracekit.btf import Btf
+from tracekit.btf import Btf, kernel_types
 from tracekit.errors import ParseError, SourceError
 from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter
@@ -52,7 +52,7 @@ def save_enumerators(
     if data is None:
         return
     try:
-        types = Btf(data, root.where(_BTF))
+        types = kernel_types(data, root.where(_BTF))
         known |= types.enumerators(wanted)
     except ParseError as error:
         remarks.add("btf-unreadable", "info", _BTF, str(error))

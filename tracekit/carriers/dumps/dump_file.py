@@ -52,7 +52,7 @@ def _head(stream: BinaryIO, source: str) -> bytes:
 
 def _unknown(head: bytes) -> str:
     if not head:
-        return "it is empty"
+        return "it is empty: what made it failed (kdump-tools calls that saved all the same)"
     return (
         f"it begins with {head[:8].hex(' ')}, which no ELF core or dump of makedumpfile does. "
         "Where it is plain memory (QEMU's pmemsave), name the physical address that it begins at: "

@@ -24,6 +24,7 @@ _OF_GUEST = (
     "dump the guest's memory instead: virsh dump --memory-only DOMAIN FILE, or dump-guest-memory "
     "FILE in QEMU's monitor"
 )
+_OF_VMWARE = "vmss2core makes an ELF core of it: vmss2core -N6 THIS VMEM"
 _UNPACK = "unpack it first"
 
 
@@ -56,6 +57,11 @@ _MAGICS: tuple[tuple[bytes, Signature], ...] = (
     (b"\x1f\x8b", Signature("packed", "compressed with gzip", _UNPACK)),
     (b"\xfd7zXZ\0", Signature("packed", "compressed with xz", _UNPACK)),
     (b"\x04\x22\x4d\x18", Signature("packed", "compressed with lz4", _UNPACK)),
+    (b"BZh", Signature("packed", "compressed with bzip2", _UNPACK)),
+    (b"PAGEDU", Signature("windows", "a crash dump for Windows' debuggers", _OF_GUEST)),
+    (b"\xd2\xbe\xd2\xbe", Signature("vmware", "the state of a guest of VMware", _OF_VMWARE)),
+    (b"\xd1\xba\xd1\xba", Signature("vmware", "the state of a guest of VMware", _OF_VMWARE)),
+    (b"\xd0\xbe\xd2\xbe", Signature("vmware", "the state of a guest of VMware", _OF_VMWARE)),
 )
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from tracekit.sql.database import Database
     from tracekit.sql.output import Form
 
-__all__ = ["command"]
+__all__ = ["chosen_form", "command", "print_result"]
 
 
-def _form(form: str | None, output: Path | None) -> Form:
+def chosen_form(form: str | None, output: Path | None) -> Form:
     """The format asked for, else what the file's name says, else a table."""
     from tracekit.export.targets import check_target
     from tracekit.sql.output import FORMATS, form_of
@@ -35,7 +35,8 @@ def _form(form: str | None, output: Path | None) -> Form:
     return chosen
 
 
-def _print(result: pa.Table, form: Form) -> None:
+def print_result(result: pa.Table, form: Form) -> None:
+    """Write a result to stdout."""
     from tracekit.sql.output import table_lines, write
 
     if form != "table":
@@ -51,7 +52,7 @@ def _print(result: pa.Table, form: Form) -> None:
 def _typed(database: Database, form: Form) -> None:
     from tracekit.sql.prompt import HELP, Prompt
 
-    prompt = Prompt(database, lambda result: _print(result, form), say)
+    prompt = Prompt(database, lambda result: print_result(result, form), say)
     say(HELP)
     prompt.with_line_editing()
 
@@ -88,7 +89,7 @@ def command(session: str, query: str | None, form: str | None, output: Path | No
     from tracekit.sql.output import write
 
     need_duckdb()  # before anything is decoded
-    chosen = _form(form, output)
+    chosen = chosen_form(form, output)
     with working("decoding"):
         database = Database(tracekit.open(session))
     if query is None and sys.stdin.isatty():
@@ -101,7 +102,7 @@ def command(session: str, query: str | None, form: str | None, output: Path | No
     if result is None:
         raise UsageError("the query has no result: end with a SELECT")
     if output is None:
-        _print(result, chosen)
+        print_result(result, chosen)
     else:
         write(result, chosen, output)
         say(f"{output}: {len(result):,} rows")

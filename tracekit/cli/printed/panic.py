@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tracekit.report.make import Report
 from tracekit.report.panic import LAST_NS, PanicCpu, PanicReport
-from tracekit.text import duration, error_bound, on_one_line, printable
+from tracekit.text import duration, on_one_line, printable
 
 __all__ = ["panic_lines", "panic_title"]
 
@@ -20,21 +20,6 @@ def panic_title(panic: PanicReport, *, several: bool) -> str:
     """What the section is called."""
     where = "" if panic.cpu is None else f" of cpu {panic.cpu}"
     return f"{f'Boot {panic.boot}: the' if several else 'The'} panic{where}"
-
-
-def _when(report: Report, panic: PanicReport) -> str:
-    if not panic.first:
-        return "  the kernel log does not say why"
-    said = f"  '{on_one_line(panic.first)}'"
-    if panic.first_ns is None:
-        return f"{said}: no clock tells when"
-    at = duration(report.from_jump(panic.boot, panic.first_ns, leaving=True))
-    text = f"{said} at {at} ({error_bound(panic.error_ns)})"
-    if panic.went_on_ns is None:
-        return text
-    if panic.went_on_ns < 0:
-        return f"{text}, {duration(-panic.went_on_ns)} after the last event"
-    return f"{text}; events went on for {duration(panic.went_on_ns)}"
 
 
 def _cpu(report: Report, panic: PanicReport, cpu: PanicCpu) -> Iterator[Text]:
@@ -60,7 +45,8 @@ def _cpu(report: Report, panic: PanicReport, cpu: PanicCpu) -> Iterator[Text]:
 
 def panic_lines(report: Report, panic: PanicReport) -> Iterator[RenderableType]:
     """What the kernel said, how long events went on after it, and what each CPU did."""
-    yield Text(printable(_when(report, panic)), style="bold")
+    begun = duration(report.from_jump(panic.boot, panic.first_ns, leaving=True))
+    yield Text(printable(f"  {panic.told(begun)}"), style="bold")
     for line in panic.text[:_LINES]:
         yield Text(f"  {printable(line)}", style="red", no_wrap=True, overflow="ellipsis")
     if (more := len(panic.text) - _LINES) > 0:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.ftrace.columns import Payloads, outside_record, typed_column
+from tracekit.ftrace.columns import Payloads, as_numpy, outside_record, typed_column
 from tracekit.ftrace.format import EventFormat, Field
 
 __all__ = ["Names", "overwrite_event"]
@@ -76,7 +76,7 @@ def _text_field(data: _Bytes, p: Payloads, f: Field, system: str, names: Names) 
     if not len(p):
         return
     coded = typed_column(p, f).dictionary_encode()
-    codes = coded.indices.to_numpy(zero_copy_only=False)
+    codes = as_numpy(coded.indices, null=-1)
     starts, sizes = _places(p, f, data)
     for code, text in enumerate(coded.dictionary.to_pylist()):
         new = _replaced(system, f, text, names)

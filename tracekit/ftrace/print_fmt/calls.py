@@ -19,6 +19,7 @@ from tracekit.ftrace.kernel_printf.pointers import TooShort, bitmap_text, hex_te
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.integer_calls import INTEGER_FUNCTIONS, mapped
+from tracekit.ftrace.print_fmt.kernel_calls import KERNEL_CALLS
 from tracekit.ftrace.print_fmt.values import (
     Env,
     Memory,
@@ -182,6 +183,11 @@ def _print_hex(separator: str) -> Callable[[Compiler, _Args], Text]:
     return build
 
 
+def _old_hex(compiler: Compiler, args: _Args) -> Text:
+    """``ftrace_print_hex_seq(p, …)``, what ``__print_hex()`` was in formats before Linux 3.9."""
+    return _print_hex(" ")(compiler, args[1:])
+
+
 def array_text(data: bytes, size: int) -> str:
     """``trace_print_array_seq()``."""
     step = range(0, len(data) - size + 1, size)
@@ -337,6 +343,7 @@ _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     "__print_symbolic": (_print_symbolic, 1, _ANY),
     "__print_symbolic_u64": (_print_symbolic, 1, _ANY),
     "__print_hex": (_print_hex(" "), 2, 2),
+    "ftrace_print_hex_seq": (_old_hex, 3, 3),
     "__print_hex_str": (_print_hex(""), 2, 2),
     "__print_array": (_print_array, 3, 3),
     "__print_dynamic_array": (_print_dynamic_array, 2, 2),
@@ -361,4 +368,5 @@ _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     "__builtin_constant_p": (_is_constant, 1, 1),
     "__builtin_choose_expr": (_choose, 3, 3),
     **INTEGER_FUNCTIONS,
+    **KERNEL_CALLS,
 }  # fmt: skip

@@ -12,9 +12,8 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-from tracekit.errors import FormatError
 from tracekit.ftrace.context import Context
-from tracekit.ftrace.format import EventFormat, Field
+from tracekit.ftrace.format import EventFormat
 from tracekit.ftrace.kernel_printf.ctype import (
     INT,
     U8,
@@ -26,6 +25,7 @@ from tracekit.ftrace.kernel_printf.ctype import (
     promote,
 )
 from tracekit.ftrace.print_fmt import nodes
+from tracekit.ftrace.print_fmt.constants import KERNEL_STRINGS
 from tracekit.ftrace.print_fmt.fields import RecordFields
 from tracekit.ftrace.print_fmt.values import (
     COMPARISONS,
@@ -45,6 +45,9 @@ from tracekit.ftrace.print_fmt.values import (
     literal_text,
     reading,
     shift,
+    text_of,
+    undetermined,
+    united,
 )
 from tracekit.ftrace.programs.code import Code, converted, integer, node
 
@@ -54,17 +57,10 @@ __all__ = ["Caller", "Compiler"]
 Caller = Callable[["Compiler", nodes.Call], Value]
 
 _MAX_EVAL_DEPTH = 120
-_COMMON = {  # REC->ent is the struct trace_entry that the common fields come from
-    "type": "common_type", "flags": "common_flags", "preempt_count": "common_preempt_count",
-    "pid": "common_pid",
-}  # fmt: skip
-
-
-def _united(a: Number, b: Number) -> tuple[IntType, int | None]:
-    """The type of ``test ? a : b``; beside a null pointer constant, the other's type."""
-    if a.pointee is not None and b.pointee is not None and a.const == 0:
-        return U64, b.pointee
-    return common_type(a.type, b.type), b.pointee if a.pointee is None else a.pointee
+_POINTER = 8
+_PAGE_POINTER = TypeName(("struct", "page"), 1)
+# TRACE_ITER_SYM_MASK, kernel/trace/trace.h: what the printing function is given as `flags`
+_FLAGS = {"print-parent": 1, "sym-offset": 2, "sym-addr": 4}
 
 
 class Compiler(RecordFields):
@@ -80,6 +76,7 @@ class Compiler(RecordFields):
         self.locals: dict[str, tuple[int, Value]] = {}
         self.pushed = 0  # number of locals at the end of the environment
         self.depth = 0
+        self.lenient = False  # a condition of which one way is unknown is known, for some records
 
     def number(self, node: nodes.Node) -> Number:
         """Compile an expression that must be an integer."""
@@ -101,11 +98,11 @@ class Compiler(RecordFields):
         raise Unresolved("kernel memory")
 
     def value(self, node: nodes.Node) -> Value:
-        """Compile any expression. Raises :class:`Unresolved` or FormatError."""
+        """Compile any expression. Raises :class:`Unresolved`, also where it is nested too deep."""
         self.depth += 1
         try:
             if self.depth > _MAX_EVAL_DEPTH:
-                raise FormatError(f"{self.fmt.full_name}: print fmt: expression nested too deep")
+                raise Unresolved("expression")
             return self._value(node)
         finally:
             self.depth -= 1
@@ -131,6 +128,8 @@ class Compiler(RecordFields):
             case nodes.Cast():
                 return self._cast(node.type, node.operand)
             case nodes.SizeofType(type_name):
+                if len(type_name.words) == 1 and type_name.words[0] in KERNEL_STRINGS:
+                    return self._sizeof_expr(nodes.Ident(type_name.words[0]))
                 return self._sizeof(self.sizeof(type_name), "sizeof")
             case nodes.SizeofExpr():
                 return self._sizeof_expr(node.operand)
@@ -138,7 +137,7 @@ class Compiler(RecordFields):
                 return self._let(node)
             case nodes.Call():
                 return self.caller(self, node)
-            case nodes.Braces():
+            case nodes.Braces() | nodes.Compound():
                 raise Unresolved("{…}")
 
     def _ident(self, name: str) -> Value:
@@ -152,28 +151,13 @@ class Compiler(RecordFields):
         if name in self.constants:
             number = self.constants[name]
             return constant(INT if -(1 << 31) <= number < 1 << 31 else U64, number)
+        if name == "flags" and self.ctx.options:
+            return constant(INT, sum(_FLAGS.get(option, 0) for option in self.ctx.options))
         if not name.isupper():  # no macro or enumerator: perhaps a label, as _stext
             address = self.ctx.symbols.code(name)
             if address is not None:
                 return constant(U64, address, 1)
         raise Unresolved(name)
-
-    def record_field(self, node: nodes.Node) -> Field | None:
-        """The field that ``REC->name``, ``REC->ent.name`` or ``(*REC).name`` stands for."""
-        if not isinstance(node, nodes.Member):
-            return None
-        base, name = node.base, node.name
-        if isinstance(base, nodes.Member) and base.name == "ent":
-            base, name = base.base, _COMMON.get(name, name)
-        if isinstance(base, nodes.Unary) and base.op == "*":
-            base = base.operand
-        if base != nodes.Ident("REC"):
-            return None
-        if name in self.fields:
-            return self.fields[name]
-        for prefix in ("__data_loc_", "__rel_loc_"):
-            name = name.removeprefix(prefix)
-        return self.arrays.get(name)
 
     def _member(self, node: nodes.Member) -> Value:
         f = self.record_field(node)
@@ -188,6 +172,9 @@ class Compiler(RecordFields):
             if f.element not in (1, 2, 4, 8):
                 raise Unresolved(f.name)
             return self.slot(f.offset + f.element * index.const, IntType(f.element, f.signed))
+        if (strings := self._strings(node.base)) is not None:
+            named = dict(enumerate(strings))
+            return text_of(index, lambda i: named.get(i, f"(?{i})"))
         base = self.value(node.base)
         if isinstance(base, Text) and base.const is not None:
             raw = base.const.encode("utf-8", "replace") + b"\0"
@@ -195,6 +182,10 @@ class Compiler(RecordFields):
         if not isinstance(base, Memory):
             raise Unresolved("kernel memory")
         return element_of(base, index)
+
+    def _strings(self, node: nodes.Node) -> tuple[str, ...] | None:
+        """The array of strings in the kernel that a name stands for."""
+        return KERNEL_STRINGS.get(node.name) if isinstance(node, nodes.Ident) else None
 
     def _unary(self, syntax: nodes.Unary) -> Value:
         if syntax.op == "&":
@@ -237,7 +228,7 @@ class Compiler(RecordFields):
         op = node.op
         if op in ("&&", "||"):
             return self._logical(op, self.truth(node.left), node.right)
-        left, right = self.value(node.left), self.value(node.right)
+        left, right = self._page_array(node.left), self.value(node.right)
         if op == "+" and isinstance(left, Memory) and isinstance(right, Number):
             return advanced(left, right)
         if not isinstance(left, Number) or not isinstance(right, Number):
@@ -252,6 +243,22 @@ class Compiler(RecordFields):
             return self._pointer_sum(op, left, right)
         type_ = common_type(left.type, right.type)
         return apply(op, as_type(left, type_), as_type(right, type_), type_)
+
+    def _page_array(self, node: nodes.Node) -> Value:
+        """The left side of a sum; an unknown array of ``struct page`` begins at 0.
+
+        Where it is differs by boot; what is left is the page's offset in it, as with
+        ``vmemmap_base``.
+        """
+        try:
+            return self.value(node)
+        except Unresolved:
+            start = node
+            while isinstance(start, nodes.Binary) and start.op in ("+", "-"):
+                start = start.left
+            if isinstance(start, nodes.Cast) and start.type == _PAGE_POINTER:
+                return constant(U64, 0, self.sizeof(TypeName(("struct", "page"))))
+            raise
 
     def _pointer_sum(self, op: str, left: Number, right: Number) -> Number:
         if left.pointee is None:
@@ -276,12 +283,15 @@ class Compiler(RecordFields):
 
     def _cond(self, syntax: nodes.Cond) -> Value:
         test = self.truth(syntax.test)
+        while test.const == 0 and isinstance(syntax.other, nodes.Cond):  # log2() is 64 of them
+            syntax = syntax.other
+            test = self.truth(syntax.test)
         if test.const is not None:
             return self._decided(syntax, bool(test.const))
-        then, other = self.value(syntax.then), self.value(syntax.other)
+        then, other = self._ways(syntax)
         ask = test.get
         if isinstance(then, Number) and isinstance(other, Number):
-            type_, pointee = _united(then, other)
+            type_, pointee = united(then, other)
             then, other = as_type(then, type_), as_type(other, type_)
             a, b = then.get, other.get
             code = node("if", test.code, then.code, other.code)
@@ -295,6 +305,22 @@ class Compiler(RecordFields):
             return Memory(lambda env: c(env) if ask(env) else d(env), then.element, code)
         raise Unresolved("condition with unlike results")
 
+    def _ways(self, syntax: nodes.Cond) -> tuple[Value, Value]:
+        """Both results; where it is ``lenient``, one of them may be unknown."""
+        try:
+            then = self.value(syntax.then)
+        except Unresolved as missing:
+            if not self.lenient:
+                raise
+            other = self.value(syntax.other)
+            return undetermined(str(missing), other), other
+        try:
+            return then, self.value(syntax.other)
+        except Unresolved as missing:
+            if not self.lenient:
+                raise
+            return then, undetermined(str(missing), then)
+
     def _decided(self, node: nodes.Cond, which: bool) -> Value:
         """A condition known at compile time: one result's value with the common type of both."""
         chosen = self.value(node.then if which else node.other)
@@ -304,7 +330,7 @@ class Compiler(RecordFields):
             return chosen
         if isinstance(chosen, Number) and isinstance(rejected, Number):
             then, other = (chosen, rejected) if which else (rejected, chosen)
-            return as_type(chosen, *_united(then, other))
+            return as_type(chosen, *united(then, other))
         return chosen
 
     def _cast(self, type_: TypeName | nodes.TypeOf, operand: nodes.Node) -> Value:
@@ -340,6 +366,10 @@ class Compiler(RecordFields):
             pointer = self.value(node.operand)
             if isinstance(pointer, Number) and pointer.pointee is not None:
                 return self._sizeof(pointer.pointee, "sizeof")
+        if self._strings(node) is not None:  # how many differs by kernel: as many as are asked for
+            return constant(U64, _POINTER << 8)
+        if isinstance(node, nodes.Index) and self._strings(node.base) is not None:
+            return constant(U64, _POINTER)
         value = self.value(node)
         return self._sizeof(value.type.size if isinstance(value, Number) else 0, "sizeof")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-__all__ = ["CONSTANTS"]
+__all__ = ["CONSTANTS", "CONSTANTS_OF", "KERNEL_STRINGS"]
 
 # enum fault_flag, include/linux/mm_types.h: by bit
 _FAULT_FLAGS = (
@@ -19,9 +19,63 @@ _EC_RES = (
     "INVALID_HEADER_VERSION", "INVALID_HEADER_CRC", "INVALID_DATA_CRC", "DUP_UNAVAILABLE",
 )  # fmt: skip
 
+# enum in include/linux/interrupt.h, named so before formats had the numbers (Linux 4.1)
+_SOFTIRQS = (
+    "HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "BLOCK_IOPOLL", "TASKLET", "SCHED", "HRTIMER",
+    "RCU",
+)  # fmt: skip
+# enum scsi_prot_operations, include/scsi/scsi_cmnd.h
+_SCSI_PROT = (
+    "NORMAL", "READ_INSERT", "WRITE_STRIP", "READ_STRIP", "WRITE_INSERT", "READ_PASS", "WRITE_PASS",
+)  # fmt: skip
+# include/scsi/scsi_status.h, include/scsi/scsi_proto.h: macros that became enumerators in 5.14
+_DID = (
+    "OK", "NO_CONNECT", "BUS_BUSY", "TIME_OUT", "BAD_TARGET", "ABORT", "PARITY", "ERROR", "RESET",
+    "BAD_INTR", "PASSTHROUGH", "SOFT_ERROR", "IMM_RETRY", "REQUEUE", "TRANSPORT_DISRUPTED",
+    "TRANSPORT_FAILFAST",
+)  # fmt: skip
+_SAM_STAT = {
+    "GOOD": 0x00, "CHECK_CONDITION": 0x02, "CONDITION_MET": 0x04, "BUSY": 0x08,
+    "INTERMEDIATE": 0x10, "INTERMEDIATE_CONDITION_MET": 0x14, "RESERVATION_CONFLICT": 0x18,
+    "COMMAND_TERMINATED": 0x22, "TASK_SET_FULL": 0x28, "ACA_ACTIVE": 0x30, "TASK_ABORTED": 0x40,
+}  # fmt: skip
+# enum wb_reason, include/linux/backing-dev-defs.h, as it was while formats had its names (to 4.0)
+_WB_REASONS = (
+    "BACKGROUND", "TRY_TO_FREE_PAGES", "SYNC", "PERIODIC", "LAPTOP_TIMER", "FREE_MORE_MEM",
+    "FS_FREE_SPACE", "FORKER_THREAD",
+)  # fmt: skip
+# enum netdev_cmd, include/linux/netdevice.h, where it has not changed
+_NETDEV = (
+    "UP", "DOWN", "REBOOT", "CHANGE", "REGISTER", "UNREGISTER", "CHANGEMTU", "CHANGEADDR",
+)  # fmt: skip
+# enum migrate_reason, include/linux/migrate.h, as it was while formats had its names (to 4.0)
+_MR = (
+    "COMPACTION", "MEMORY_FAILURE", "MEMORY_HOTPLUG", "SYSCALL", "MEMPOLICY_MBIND",
+    "NUMA_MISPLACED", "CMA",
+)  # fmt: skip
+_MM_EVENTS = (
+    "MIN_FAULT", "MAJ_FAULT", "READ_IO", "COMPACTION", "RECLAIM", "SWP_FAULT", "KERN_ALLOC",
+)  # fmt: skip
+# enum kgsl_user_mem_type, include/uapi/linux/msm_kgsl.h; drivers/gpu/msm/adreno.h
+_KGSL_MEM = ("PMEM", "ASHMEM", "ADDR", "ION")
+_KGSL_FT = (
+    "OFF", "REPLAY", "SKIPIB", "SKIPFRAME", "DISABLE", "TEMP_DISABLE", "THROTTLE", "SKIPCMD",
+)  # fmt: skip
+
+
+def _numbered(
+    prefix: str, names: Iterable[str], suffix: str = "", first: int = 0
+) -> dict[str, int]:
+    """Enumerators in order."""
+    return {f"{prefix}{name}{suffix}": first + n for n, name in enumerate(names)}
+
+
 #: Names that kernels leave unexpanded in their formats and whose values have not changed since
 #: they were introduced. (The ``I_*`` inode flags have, so they are not here.)
 CONSTANTS: Mapping[str, int] = {
+    # a local of trace_raw_output_EVENT(), include/trace/stages/stage3_trace_output.h, which is
+    # TRACE_TYPE_HANDLED there; usb_ep_* print it by mistake up to Linux 5.13
+    "ret": 1,
     "true": 1, "false": 0, "NULL": 0,
     # Start of the struct page array, different in every boot. Pages are only printed with %p,
     # which the kernel hashes into an identifier; here the offset in the array identifies a page.
@@ -63,4 +117,80 @@ CONSTANTS: Mapping[str, int] = {
         f"EC_RES_{name}": number
         for number, name in enumerate(_EC_RES)
     },
+    **_numbered("", _SOFTIRQS, "_SOFTIRQ"), "IRQ_POLL_SOFTIRQ": 5,
+    **_numbered("SCSI_PROT_", _SCSI_PROT),
+    **_numbered("DID_", _DID),
+    **{f"SAM_STAT_{name}": value for name, value in _SAM_STAT.items()},
+    **_numbered("WB_REASON_", _WB_REASONS),
+    **_numbered("MR_", _MR),
+    **_numbered("NETDEV_", _NETDEV, first=1),
+    # enum migrate_mode, include/linux/migrate_mode.h
+    "MIGRATE_ASYNC": 0, "MIGRATE_SYNC_LIGHT": 1, "MIGRATE_SYNC": 2,
+    # enum cpu_idle_type, include/linux/sched/idle.h; 4.x and older: CPU_IDLE
+    "CPU_IDLE": 0, "CPU_NOT_IDLE": 1, "CPU_NEWLY_IDLE": 2,
+    # enum dev_pm_qos_req_type, include/linux/pm_qos.h, where it has not changed; and an enum in the
+    # same file before 5.7
+    "DEV_PM_QOS_RESUME_LATENCY": 1, "DEV_PM_QOS_LATENCY_TOLERANCE": 2,
+    "PM_QOS_CPU_DMA_LATENCY": 1, "PM_QOS_NETWORK_LATENCY": 2, "PM_QOS_NETWORK_THROUGHPUT": 3,
+    # enum nl80211_band, l2tp_pwtype and l2tp_encap_type, include/uapi/linux
+    "NL80211_BAND_2GHZ": 0, "NL80211_BAND_5GHZ": 1, "NL80211_BAND_60GHZ": 2,
+    "NL80211_BAND_6GHZ": 3, "NL80211_BAND_S1GHZ": 4, "NL80211_BAND_LC": 5,
+    "L2TP_PWTYPE_NONE": 0, "L2TP_PWTYPE_ETH_VLAN": 4, "L2TP_PWTYPE_ETH": 5, "L2TP_PWTYPE_PPP": 7,
+    "L2TP_PWTYPE_PPP_AC": 8, "L2TP_PWTYPE_IP": 11, "L2TP_ENCAPTYPE_UDP": 0, "L2TP_ENCAPTYPE_IP": 1,
+    # enum swiotlb_force, include/linux/swiotlb.h
+    "SWIOTLB_NORMAL": 0, "SWIOTLB_FORCE": 1, "SWIOTLB_NO_FORCE": 2,
+    # enum ufs_dev_pwr_mode, uic_link_state and clk_gating_state, drivers/ufs
+    "UFS_ACTIVE_PWR_MODE": 1, "UFS_SLEEP_PWR_MODE": 2, "UFS_POWERDOWN_PWR_MODE": 3,
+    "UFS_DEEPSLEEP_PWR_MODE": 4,
+    "UIC_LINK_OFF_STATE": 0, "UIC_LINK_ACTIVE_STATE": 1, "UIC_LINK_HIBERN8_STATE": 2,
+    "UIC_LINK_BROKEN_STATE": 3,
+    "CLKS_OFF": 0, "CLKS_ON": 1, "REQ_CLKS_OFF": 2, "REQ_CLKS_ON": 3,
+    "HIBERN8_ENTERED": 0, "HIBERN8_EXITED": 1, "REQ_HIBERN8_ENTER": 2, "REQ_HIBERN8_EXIT": 3,
+    # enum in fs/ext4/extents_status.h
+    "ES_WRITTEN_B": 0, "ES_UNWRITTEN_B": 1, "ES_DELAYED_B": 2, "ES_HOLE_B": 3, "ES_REFERENCED_B": 4,
+    # enum mm_event_type, include/linux/mm_event.h of Android
+    **_numbered("MM_", _MM_EVENTS),
+    # enum xen_lazy_mode, xen_mc_flush_reason and xen_mc_extend_args, include/trace/events/xen.h
+    **_numbered("XEN_LAZY_", ("NONE", "MMU", "CPU")),
+    **_numbered("XEN_MC_FL_", ("NONE", "BATCH", "ARGS", "CALLBACK")),
+    **_numbered("XEN_MC_XE_", ("OK", "BAD_OP", "NO_SPACE")),
+    # enum cxl_poison_trace_type, drivers/cxl/cxlmem.h; enum cache_tag_type, drivers/iommu/intel
+    **_numbered("CXL_POISON_TRACE_", ("LIST", "INJECT", "CLEAR")),
+    **_numbered("CACHE_TAG_", ("IOTLB", "DEVTLB", "NESTING_IOTLB", "NESTING_DEVTLB")),
+    # enum fscache_active_use_trace, include/trace/events/fscache.h
+    **_numbered("fscache_active_", ("use", "use_modify", "unuse")),
+    # enum snd_soc_dapm_direction, include/sound/soc-dapm.h
+    "SND_SOC_DAPM_DIR_IN": 0, "SND_SOC_DAPM_DIR_OUT": 1,
+    **_numbered("KGSL_USER_MEM_TYPE_", _KGSL_MEM),
+    **_numbered("KGSL_FT_", _KGSL_FT),
+    "KGSL_EVENT_RETIRED": 1, "KGSL_EVENT_CANCELLED": 2,
+}  # fmt: skip
+
+# fs/f2fs/f2fs.h, segment.h: names too common to stand for one value everywhere
+_F2FS_SEGMENTS = ("HOT_DATA", "WARM_DATA", "COLD_DATA", "HOT_NODE", "WARM_NODE", "COLD_NODE")
+
+#: The same, by the system of the event.
+CONSTANTS_OF: Mapping[str, Mapping[str, int]] = {
+    "f2fs": {
+        "DATA": 0, "NODE": 1, "META": 2, "META_FLUSH": 4,
+        **_numbered("CURSEG_", _F2FS_SEGMENTS), "BG_GC": 0, "FG_GC": 1,
+        "LFS": 0, "SSR": 1, "AT_SSR": 2, "GC_CB": 0, "GC_GREEDY": 1, "GC_AT": 2,
+        **_numbered("COMPRESS_", ("LZO", "LZ4", "ZSTD", "LZORLE")),
+    },
+}  # fmt: skip
+
+#: Arrays of strings that formats index, drivers/android/binder.c: what all kernels have of them.
+KERNEL_STRINGS: Mapping[str, tuple[str, ...]] = {
+    "binder_command_strings": (
+        "BC_TRANSACTION", "BC_REPLY", "BC_ACQUIRE_RESULT", "BC_FREE_BUFFER", "BC_INCREFS",
+        "BC_ACQUIRE", "BC_RELEASE", "BC_DECREFS", "BC_INCREFS_DONE", "BC_ACQUIRE_DONE",
+        "BC_ATTEMPT_ACQUIRE", "BC_REGISTER_LOOPER", "BC_ENTER_LOOPER", "BC_EXIT_LOOPER",
+        "BC_REQUEST_DEATH_NOTIFICATION", "BC_CLEAR_DEATH_NOTIFICATION", "BC_DEAD_BINDER_DONE",
+    ),
+    "binder_return_strings": (
+        "BR_ERROR", "BR_OK", "BR_TRANSACTION", "BR_REPLY", "BR_ACQUIRE_RESULT", "BR_DEAD_REPLY",
+        "BR_TRANSACTION_COMPLETE", "BR_INCREFS", "BR_ACQUIRE", "BR_RELEASE", "BR_DECREFS",
+        "BR_ATTEMPT_ACQUIRE", "BR_NOOP", "BR_SPAWN_LOOPER", "BR_FINISHED", "BR_DEAD_BINDER",
+        "BR_CLEAR_DEATH_NOTIFICATION_DONE", "BR_FAILED_REPLY",
+    ),
 }  # fmt: skip

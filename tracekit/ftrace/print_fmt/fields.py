@@ -9,12 +9,17 @@ from operator import itemgetter
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.kernel_printf.ctype import U32, U64, IntType, TypeName, named_type
 from tracekit.ftrace.kernel_printf.pointers import TooShort
+from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Slots, Unresolved
 from tracekit.ftrace.programs.code import binary, integer, node, type_code
 
 __all__ = ["RecordFields", "pointed_at"]
 
 _SCALARS = (1, 2, 4, 8)
+_COMMON = {  # REC->ent is the struct trace_entry that the common fields come from
+    "type": "common_type", "flags": "common_flags", "preempt_count": "common_preempt_count",
+    "pid": "common_pid",
+}  # fmt: skip
 
 
 def pointed_at(f: Field) -> TypeName:
@@ -46,6 +51,23 @@ class RecordFields:
         fields = (*fmt.common, *fmt.fields)
         self.fields = _first(f for f in fields if not f.loc)
         self.arrays = _first(f for f in fields if f.loc)
+
+    def record_field(self, node: nodes.Node) -> Field | None:
+        """The field that ``REC->name``, ``REC->ent.name`` or ``(*REC).name`` stands for."""
+        if not isinstance(node, nodes.Member):
+            return None
+        base, name = node.base, node.name
+        if isinstance(base, nodes.Member) and base.name == "ent":
+            base, name = base.base, _COMMON.get(name, name)
+        if isinstance(base, nodes.Unary) and base.op == "*":
+            base = base.operand
+        if base != nodes.Ident("REC"):
+            return None
+        if name in self.fields:
+            return self.fields[name]
+        for prefix in ("__data_loc_", "__rel_loc_"):
+            name = name.removeprefix(prefix)
+        return self.arrays.get(name)
 
     def slot(self, offset: int, type_: IntType) -> Number:
         """The integer at ``offset`` of the record."""

@@ -13,7 +13,7 @@ from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U32, U64, IntType
 from tracekit.ftrace.kernel_printf.pointers import TooShort
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
-from tracekit.ftrace.print_fmt.values import Env, Number, Unresolved, Value, as_type, folded
+from tracekit.ftrace.print_fmt.values import Env, Number, Undetermined, Value, as_type, folded
 from tracekit.ftrace.programs.code import Code, binary, integer, node, type_code
 
 __all__ = ["INTEGER_FUNCTIONS", "divided", "mapped"]
@@ -80,13 +80,27 @@ def _bits(
     }
 
 
-def _jiffies(per_second: int, round_up: bool) -> Callable[[Compiler, _Args], Number]:
+def _only_zero(name: str, compiler: Compiler, args: _Args) -> Number:
+    """A time in jiffies of unknown length: known if there are none."""
+    operand = as_type(compiler.number(args[0]), U64)
+    get = operand.get
+
+    def units(env: Env) -> int:
+        if value := get(env):
+            raise Undetermined(f"{name}({value})")
+        return 0
+
+    code = node("if", operand.code, ("never", "integer"), integer(0))
+    return Number(U32, units, code=code)
+
+
+def _jiffies(unit: str, per_second: int, round_up: bool) -> Callable[[Compiler, _Args], Number]:
     """``jiffies_to_msecs()`` and ``jiffies_to_usecs()``, ``kernel/time/time.c``."""
 
     def build(compiler: Compiler, args: _Args) -> Number:
         hz = compiler.ctx.jiffies_hz
         if not hz or hz < 0:
-            raise Unresolved("CONFIG_HZ")
+            return _only_zero(f"jiffies_to_{unit}", compiler, args)
         more = (hz - 1) * round_up
         in_units = mapped(lambda j: (j * per_second + more) // hz & 0xFFFFFFFF, U64, U32)
         return in_units(compiler, args)
@@ -159,6 +173,6 @@ INTEGER_FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     },
     "ktime_to_us": (mapped(_quotient(1000), LONG, LONG, divided(1000, LONG)), 1, 1),
     "ktime_to_ms": (mapped(_quotient(1_000_000), LONG, LONG, divided(1_000_000, LONG)), 1, 1),
-    "jiffies_to_msecs": (_jiffies(1000, True), 1, 1),
-    "jiffies_to_usecs": (_jiffies(1_000_000, False), 1, 1),
+    "jiffies_to_msecs": (_jiffies("msecs", 1000, True), 1, 1),
+    "jiffies_to_usecs": (_jiffies("usecs", 1_000_000, False), 1, 1),
 }

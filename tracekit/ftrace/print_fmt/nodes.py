@@ -11,6 +11,7 @@ __all__ = [
     "Braces",
     "Call",
     "Cast",
+    "Compound",
     "Cond",
     "Ident",
     "Index",
@@ -91,6 +92,14 @@ class Cond:
 
 
 @dataclass(frozen=True, slots=True)
+class Compound:
+    """``(type) { .member = value }``, a structure of one member: ``ktime_t`` before Linux 4.10."""
+
+    member: str
+    value: Node
+
+
+@dataclass(frozen=True, slots=True)
 class TypeOf:
     """``typeof(expression)`` in the place of a type."""
 
@@ -154,6 +163,7 @@ Node = (
     | Unary
     | Binary
     | Cond
+    | Compound
     | Cast
     | SizeofType
     | SizeofExpr

@@ -14,6 +14,7 @@ from tracekit.ftrace.print_fmt.nodes import (
     Braces,
     Call,
     Cast,
+    Compound,
     Cond,
     Ident,
     Index,
@@ -27,7 +28,8 @@ from tracekit.ftrace.print_fmt.nodes import (
     TypeOf,
     Unary,
 )
-from tracekit.ftrace.print_fmt.tokens import closing, number, tokenize, unescape
+from tracekit.ftrace.print_fmt.reader import TokenReader
+from tracekit.ftrace.print_fmt.tokens import closing, number, unescape
 
 __all__ = ["MAX_DEPTH", "parse_arguments", "parse_call", "parse_expression"]
 
@@ -46,69 +48,36 @@ _CHECKS = frozenset({":", "_Static_assert"})
 _STATEMENTS = frozenset({"do", "if", "extern", "_Static_assert", "static_assert"})
 
 
-class _Parser:
+def _or_else(test: Node, other: Node) -> Node:
+    """``test ?: other``, which computes ``test`` once."""
+    if isinstance(test, Member) and isinstance(test.base, Ident):
+        return Cond(test, test, other)
+    once = Ident("?:")
+    return Let((("?:", None, test),), Cond(once, once, other))
+
+
+class _Parser(TokenReader):
     """Recursive descent with precedence climbing over one token list."""
-
-    def __init__(self, text: str, source: str) -> None:
-        self.source = source
-        self.tokens = tokenize(text, source)
-        self.pos = 0
-        self.depth = 0
-
-    def fail(self, expected: str) -> FormatError:
-        token = self.tokens[self.pos]
-        actual = repr(token.text[:40]) if token.kind != "end" else "the end"
-        return FormatError(
-            f"{self.source}: print fmt, character {token.at}: expected {expected}, found {actual}"
-        )
-
-    def peek(self, text: str, ahead: int = 0) -> bool:
-        position = min(self.pos + ahead, len(self.tokens) - 1)
-        token = self.tokens[position]
-        return token.text == text and token.kind in ("op", "id")
-
-    def accept(self, text: str) -> bool:
-        if self.peek(text):
-            self.pos += 1
-            return True
-        return False
-
-    def expect(self, text: str) -> None:
-        if not self.accept(text):
-            raise self.fail(repr(text))
-
-    def ident(self) -> str:
-        token = self.tokens[self.pos]
-        if token.kind != "id":
-            raise self.fail("a name")
-        self.pos += 1
-        return token.text
-
-    def string(self) -> str:
-        parts: list[str] = []
-        while self.tokens[self.pos].kind == "str":
-            parts.append(unescape(self.tokens[self.pos].text[1:-1]))
-            self.pos += 1
-        if not parts:
-            raise self.fail("a string literal")
-        return "".join(parts)
 
     def expression(self) -> Node:
         """An assignment expression: everything but the comma operator."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self.fail(f"at most {MAX_DEPTH} levels of nesting")
-        test = self.binary(1)
-        if self.accept("?"):
+        chain: list[tuple[Node, Node | None]] = []
+        while True:
+            last = self.binary(1)
+            if not self.accept("?"):
+                break
             if self.accept(":"):
-                once = Ident("?:")  # "a ?: b" computes a once
-                test = Let((("?:", None, test),), Cond(once, once, self.expression()))
+                chain.append((last, None))
             else:
-                then = self.expression()
+                chain.append((last, self.expression()))
                 self.expect(":")
-                test = Cond(test, then, self.expression())
+        for test, then in reversed(chain):
+            last = _or_else(test, last) if then is None else Cond(test, then, last)
         self.depth -= 1
-        return test
+        return last
 
     def binary(self, level: int) -> Node:
         left = self.unary()
@@ -135,6 +104,8 @@ class _Parser:
             return SizeofExpr(type_.operand) if isinstance(type_, TypeOf) else SizeofType(type_)
         start = self.pos
         type_ = self.bracketed_type()
+        if isinstance(type_, TypeName) and self.peek("{") and self.peek(".", 1):
+            return self.compound()
         if type_ is not None and self.is_cast(type_):
             return Cast(type_, self.nested_unary())
         self.pos = start
@@ -147,6 +118,16 @@ class _Parser:
             raise self.fail("the size of a type")
         self.pos = end + 1
         return Num(0, U64)
+
+    def compound(self) -> Node:
+        """``{ .member = value }`` behind its type."""
+        self.pos += 2
+        name = self.ident()
+        self.expect("=")
+        value = self.expression()
+        self.accept(",")
+        self.expect("}")
+        return Compound(name, value)
 
     def nested_unary(self) -> Node:
         self.depth += 1
@@ -219,7 +200,11 @@ class _Parser:
         node = self.primary()
         while True:
             if self.accept("->") or self.accept("."):
-                node = Member(node, self.ident())
+                name = self.ident()
+                if isinstance(node, Compound) and node.member == name:
+                    node = node.value
+                else:
+                    node = Member(node, name)
             elif self.accept("["):
                 node = Index(node, self.expression())
                 self.expect("]")
@@ -335,9 +320,6 @@ class _Parser:
             self.pos = end + 1
         self.depth = 0
         return Ident("expression")
-
-    def at_end(self) -> bool:
-        return self.tokens[self.pos].kind == "end"
 
 
 def parse_expression(text: str, source: str = "expression") -> Node:

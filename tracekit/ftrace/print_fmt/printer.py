@@ -25,9 +25,18 @@ from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import calls, nodes
 from tracekit.ftrace.print_fmt.coded import coded, plain_number
 from tracekit.ftrace.print_fmt.compile import Compiler
-from tracekit.ftrace.print_fmt.constants import CONSTANTS
+from tracekit.ftrace.print_fmt.constants import CONSTANTS, CONSTANTS_OF
 from tracekit.ftrace.print_fmt.split import parse_print_fmt
-from tracekit.ftrace.print_fmt.values import Env, Memory, Number, Text, Unresolved, Value, as_type
+from tracekit.ftrace.print_fmt.values import (
+    Env,
+    Memory,
+    Number,
+    Text,
+    Undetermined,
+    Unresolved,
+    Value,
+    as_type,
+)
 from tracekit.ftrace.programs.code import Code, Printer, joined, literal, node
 
 __all__ = ["TRUNCATED", "compile_print_fmt", "fallback"]
@@ -37,7 +46,7 @@ _Show = Callable[[Env], Any]
 #: Stands for what lies beyond the record's end.
 TRUNCATED = "(truncated)"
 _UNDEFINED = "(division by zero)"
-_RECORD_ERRORS = (struct.error, TooShort, ZeroDivisionError)
+_RECORD_ERRORS = (struct.error, TooShort, ZeroDivisionError, Undetermined)
 _MEMO = 4096  # distinct values whose text a conversion remembers
 _MEMO_STRING = 64  # bytes of the longest string remembered: task, cache and device names
 _MARKER = 60  # longest name shown in a placeholder, characters
@@ -79,7 +88,23 @@ class _Printer:
         except Unresolved as missing:
             if isinstance(arg, nodes.Cond):  # unlike results, or only one branch is unknown
                 return self._either(conversion, stars, arg)
-            return self._unknown_call(arg) or _marker(missing)
+            return (
+                self._partly(conversion, stars, arg) or self._unknown_call(arg) or _marker(missing)
+            )
+
+    def _partly(
+        self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node
+    ) -> _Piece | None:
+        """An argument with a condition inside of which one way is unknown; None if it has none."""
+        if self.compiler.lenient:
+            return None
+        self.compiler.lenient = True
+        try:
+            return self._starred(conversion, stars, arg) if stars else self._plain(conversion, arg)
+        except Unresolved:
+            return None
+        finally:
+            self.compiler.lenient = False
 
     def _starred(
         self, conversion: Conversion, stars: Sequence[nodes.Node], arg: nodes.Node
@@ -301,6 +326,8 @@ def _renderer(printer: _Printer, parts: Sequence[str | _Piece]) -> Printer:
                     out.append(TRUNCATED)
                 except ZeroDivisionError:
                     out.append(_UNDEFINED)
+                except Undetermined as missing:
+                    out.append(f"(?{str(missing)[:_MARKER]})")
         return "".join(out)
 
     def render(payload: memoryview | bytes) -> str:
@@ -329,7 +356,8 @@ def compile_print_fmt(
     """
     try:
         text, args = parse_print_fmt(fmt.print_fmt, fmt.full_name)
-        printer = _Printer(fmt, ctx, {**CONSTANTS, **ctx.constants, **(constants or {})})
+        known = {**CONSTANTS, **CONSTANTS_OF.get(fmt.system, {}), **ctx.constants}
+        printer = _Printer(fmt, ctx, {**known, **(constants or {})})
         return _renderer(printer, _pieces(printer, text, args))
     except RecursionError:
         raise FormatError(f"{fmt.full_name}: print fmt: nested too deep") from None

@@ -82,7 +82,7 @@ def _without_attributes(tokens: list[Token], source: str) -> list[Token]:
     index = 0
     while index < len(tokens):
         if tokens[index].text in _ATTRIBUTES and tokens[index].kind == "id":
-            end = closing(tokens, index + 1)
+            end = closing(tokens, index + 1) if tokens[index + 1].text == "(" else None
             if end is None:
                 raise FormatError(f"{source}: print fmt: an attribute without end")
             index = end + 1

@@ -21,9 +21,18 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
-from tracekit.ftrace.kernel_printf.ctype import LONG, IntType, converter, promote, wrap
+from tracekit.ftrace.kernel_printf.ctype import (
+    LONG,
+    U64,
+    IntType,
+    common_type,
+    converter,
+    promote,
+    wrap,
+)
 from tracekit.ftrace.kernel_printf.pointers import TooShort
 from tracekit.ftrace.programs.code import Code, binary, converted, integer, literal, node, type_code
+from tracekit.ftrace.programs.tables import Learned
 
 __all__ = [
     "COMPARISONS",
@@ -32,6 +41,7 @@ __all__ = [
     "Number",
     "Slots",
     "Text",
+    "Undetermined",
     "Unresolved",
     "Value",
     "advanced",
@@ -44,6 +54,9 @@ __all__ = [
     "literal_text",
     "reading",
     "shift",
+    "text_of",
+    "undetermined",
+    "united",
 ]
 
 Env = tuple[Any, ...]
@@ -51,6 +64,10 @@ Env = tuple[Any, ...]
 
 class Unresolved(Exception):
     """An expression that the record does not determine; its argument names what is missing."""
+
+
+class Undetermined(Exception):
+    """As :class:`Unresolved`, of one record: its text is shown between ``(?`` and ``)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +267,35 @@ def advanced(base: Memory, index: Number) -> Memory:
         return whole[start:]
 
     return Memory(moved, base.element, node("advance", base.code, index.code, size))
+
+
+def text_of(number: Number, text: Callable[[int], str]) -> Text:
+    """What a function of a number prints."""
+    number = as_type(number, U64)
+    get = number.get
+    return Text(lambda env: text(get(env)), code=node("learned", Learned(text), number.code))
+
+
+def undetermined(missing: str, like: Value) -> Value:
+    """A value of the same kind that no record determines; programs leave such records alone."""
+
+    def get(env: Env) -> Any:
+        raise Undetermined(missing)
+
+    match like:
+        case Number():
+            return replace(like, get=get, const=None, code=("never", "integer"))
+        case Memory():
+            return replace(like, get=get, code=("never", "span"))
+        case Text():
+            return replace(like, get=get, const=None, code=("never", "text"))
+
+
+def united(a: Number, b: Number) -> tuple[IntType, int | None]:
+    """The type of ``test ? a : b``; beside a null pointer constant, the other's type."""
+    if a.pointee is not None and b.pointee is not None and a.const == 0:
+        return U64, b.pointee
+    return common_type(a.type, b.type), b.pointee if a.pointee is None else a.pointee
 
 
 def literal_text(text: str) -> Text:

@@ -16,8 +16,23 @@ from typing import Any
 from tracekit.errors import FormatError
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat, Field
+from tracekit.ftrace.kernel_printf.ctype import LONG, U32, U64, IntType
 from tracekit.ftrace.kernel_printf.pointers import symbol_text
-from tracekit.ftrace.printers.readers import IpNames, Payload, Render, integers, ip_names, text_at
+from tracekit.ftrace.kernel_printf.vsprintf import Conversion
+from tracekit.ftrace.printers.readers import IpNames, Payload, integers, ip_names, text_at
+from tracekit.ftrace.programs.code import (
+    Code,
+    Printer,
+    binary,
+    integer,
+    joined,
+    literal,
+    node,
+    number,
+    string,
+    type_code,
+)
+from tracekit.ftrace.programs.tables import Learned
 
 __all__ = ["compile_probe"]
 
@@ -27,9 +42,11 @@ _ARGUMENT = re.compile(rf" (\w+)=(?:\{{({_SPEC})(?:,{_SPEC})*\}}|({_SPEC}))")
 _KERNEL_HALF = 1 << 63  # below it: a user-space address, of a uprobe
 
 _Show = Callable[[Payload], str]
+_Shown = tuple[_Show, Code | None]
+_STRING = Conversion("s")
 
 
-def compile_probe(fmt: EventFormat, ctx: Context) -> Render | None:
+def compile_probe(fmt: EventFormat, ctx: Context) -> Printer | None:
     """The printer of a probe event; None where ``fmt`` is not a probe's.
 
     Raises :class:`FormatError`; the printer raises :class:`struct.error` on a record too short
@@ -45,7 +62,7 @@ def compile_probe(fmt: EventFormat, ctx: Context) -> Render | None:
     else:
         return None
     offsets = IpNames(lambda ip: symbol_text(ctx.symbols, ip))
-    shows: list[_Show] = [place]
+    shown: list[_Shown] = [place]
     position = 0
     for argument in fmt.fields:
         if not argument.name.startswith("__probe_"):
@@ -53,29 +70,41 @@ def compile_probe(fmt: EventFormat, ctx: Context) -> Render | None:
             if match is None or match[1] != argument.name:
                 raise FormatError(f"{fmt.full_name}: no {argument.name!r} where one is expected")
             position = match.end()
-            shows.append(_argument(argument, match[2] or match[3], offsets))
+            shown.append(_argument(argument, match[2] or match[3], offsets))
+    shows = [show for show, _ in shown]
 
     def render(payload: Payload) -> str:
         return "".join([show(payload) for show in shows])
 
-    return render
+    return Printer(render, joined(code for _, code in shown))
 
 
-def _constant(text: str) -> _Show:
+def _constant(text: str) -> _Shown:
     """What an eprobe is attached to: ``print_eprobe_event()`` in ``trace_eprobe.c``."""
-    return lambda payload: text
+    return lambda payload: text, literal(text)
 
 
-def _entry_place(fmt: EventFormat, ctx: Context) -> _Show:
+def _word(fmt: EventFormat, name: str) -> Code | None:
+    field = fmt.field(name)
+    whole = field is not None and field.size == U64.size
+    return node("load", field.offset, type_code(U64)) if field is not None and whole else None
+
+
+def _looked_up(names: IpNames, address: Code | None) -> Code | None:
+    return node("learned", Learned(names.__getitem__), address)
+
+
+def _entry_place(fmt: EventFormat, ctx: Context) -> _Shown:
     read, names = integers(fmt, "__probe_ip"), ip_names(ctx.symbols, offset=True)
 
     def show(payload: Payload) -> str:
         return f"({names[read(payload)[0]]})"
 
-    return show
+    place = _looked_up(names, _word(fmt, "__probe_ip"))
+    return show, joined([literal("("), place, literal(")")])
 
 
-def _return_place(fmt: EventFormat, ctx: Context) -> _Show:
+def _return_place(fmt: EventFormat, ctx: Context) -> _Shown:
     read = integers(fmt, "__probe_ret_ip", "__probe_func")
     returns, functions = ip_names(ctx.symbols, offset=True), ip_names(ctx.symbols)
 
@@ -84,10 +113,15 @@ def _return_place(fmt: EventFormat, ctx: Context) -> _Show:
         name = functions[function] if function >= _KERNEL_HALF else f"0x{function:x}"
         return f"({returns[back]} <- {name})"
 
-    return show
+    back, called = _word(fmt, "__probe_ret_ip"), _word(fmt, "__probe_func")
+    in_kernel = binary("LT", LONG, called, integer(0))
+    plain = number(Conversion("x", "#", size=8), called, ())
+    function = node("if", in_kernel, _looked_up(functions, called), plain)
+    code = [literal("("), _looked_up(returns, back), literal(" <- "), function, literal(")")]
+    return show, joined(code)
 
 
-def _argument(field: Field, spec: str, offsets: IpNames) -> _Show:
+def _argument(field: Field, spec: str, offsets: IpNames) -> _Shown:
     """`` name=value``, or `` name={value,value}`` for an array."""
     size = 4 if field.loc else field.element
     count = field.length or 1
@@ -105,7 +139,33 @@ def _argument(field: Field, spec: str, offsets: IpNames) -> _Show:
         texts = [_string(payload, w) if value is None else value(w) for w in words]
         return f"{label}{{{','.join(texts)}}}" if is_array else label + texts[0]
 
-    return show
+    step = layout.size // count
+    codes: list[Code | None] = []
+    for at in range(start, start + (layout.size if is_array else step), step):
+        codes.append(literal("," if codes else label + "{" * is_array))
+        codes.append(_string_code(at) if value is None else _number_code(spec, at, step, offsets))
+    return show, joined([*codes, literal("}" * is_array)])
+
+
+def _number_code(spec: str, offset: int, size: int, offsets: IpNames) -> Code | None:
+    """What :func:`_number` prints."""
+    type_ = IntType(size, spec.endswith("d"))
+    value = node("load", offset, type_code(type_))
+    if spec == "%pS":
+        return _looked_up(offsets, value)
+    if spec == "'%c'":
+        character = joined([literal("'"), node("character", 0, 0, value), literal("'")])
+        is_ascii = binary("LT", U64, value, integer(0x80))
+        return node("if", is_ascii, character, ("never", "text"))
+    kind = "d" if type_.signed else "x" if spec.startswith("0x") else "u"
+    return number(Conversion(kind, "#" if kind == "x" else "", size=8), value, ())
+
+
+def _string_code(offset: int) -> Code | None:
+    """What :func:`_string` prints."""
+    size = binary("SHR", U32, node("load", offset, type_code(U32)), integer(16))
+    text = string(_STRING, node("clipped", offset, 0), ())
+    return node("if", size, joined([literal('"'), text, literal('"')]), literal("(fault)"))
 
 
 def _number(spec: str, size: int, offsets: IpNames) -> tuple[str, Callable[[Any], str]]:

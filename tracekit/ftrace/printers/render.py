@@ -24,8 +24,9 @@ from tracekit.ftrace.programs.code import Printer, joined, literal, node
 __all__ = ["Form", "Renderer", "make_renderer", "unknown_renderer"]
 
 #: ``args``: the arguments alone; ``line``: from the colon after the time on, as in the kernel's own
-#: text; ``json``: inside a string of JSON.
-Form = Literal["args", "line", "json"]
+#: text; ``json``: inside a string of JSON; ``csv``: inside quotes, but for what a spreadsheet runs.
+Form = Literal["args", "line", "json", "csv"]
+_INSIDE = {"json": "escape", "csv": "cell"}
 _SHOWN = 64  # bytes shown of a record without a format
 
 
@@ -54,8 +55,8 @@ class Renderer:
         if form not in self.programs:
             before, after = self._around(form)
             code = self.printer.code
-            if form == "json":
-                code = node("escape", code)
+            if form in _INSIDE:
+                code = node(_INSIDE[form], code)
             code = joined([literal(before), code, literal(after)])
             made = None if code is None else assemble(code, self.printer.need)
             self.programs[form] = made
@@ -64,7 +65,11 @@ class Renderer:
     def formed(self, args: str, form: Form) -> str:
         """What that program prints, from the arguments."""
         before, after = self._around(form)
-        return f"{before}{json.dumps(args)[1:-1] if form == 'json' else args}{after}"
+        if form == "json":
+            args = json.dumps(args)[1:-1]
+        elif form == "csv":
+            args = args.replace('"', '""')
+        return f"{before}{args}{after}"
 
     def _around(self, form: Form) -> tuple[str, str]:
         return (f": {self.prefix}", self.suffix) if form == "line" else ("", "")
@@ -94,7 +99,7 @@ def unknown_renderer(event_id: int) -> Renderer:
 
 def _compile(fmt: EventFormat, ctx: Context, bare_syscalls: bool) -> Renderer:
     if shows_fields(fmt, ctx):
-        return Renderer(f"{fmt.name}: ", "", _guarded(Printer(compile_fields(fmt, ctx))))
+        return Renderer(f"{fmt.name}: ", "", _guarded(compile_fields(fmt, ctx)))
     if fmt.system == "ftrace":
         builtin = compile_builtin(fmt, ctx)
         if builtin is not None:
@@ -108,10 +113,10 @@ def _compile(fmt: EventFormat, ctx: Context, bare_syscalls: bool) -> Renderer:
             return Renderer(syscall.prefix, syscall.suffix, render)
     synthetic = compile_synthetic(fmt, ctx)
     if synthetic is not None:
-        return Renderer(f"{fmt.name}: ", "", _guarded(Printer(synthetic)))
+        return Renderer(f"{fmt.name}: ", "", _guarded(synthetic))
     probe = compile_probe(fmt, ctx)
     if probe is not None:
-        return Renderer(f"{fmt.name}: ", "", _guarded(Printer(probe)))
+        return Renderer(f"{fmt.name}: ", "", _guarded(probe))
     return Renderer(f"{fmt.name}: ", "", _guarded(compile_print_fmt(fmt, ctx)))
 
 

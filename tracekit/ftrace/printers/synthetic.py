@@ -12,22 +12,37 @@ from collections.abc import Callable, Iterator
 from tracekit.errors import FormatError
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat, Field
+from tracekit.ftrace.kernel_printf.ctype import IntType
 from tracekit.ftrace.kernel_printf.pointers import symbol_text
+from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.calls import flag_names
 from tracekit.ftrace.print_fmt.split import parse_print_fmt
-from tracekit.ftrace.printers.readers import Payload, Render, text_at
+from tracekit.ftrace.printers.readers import Payload, text_at
+from tracekit.ftrace.programs.code import (
+    Code,
+    Printer,
+    joined,
+    literal,
+    node,
+    number,
+    string,
+    type_code,
+)
+from tracekit.ftrace.programs.tables import Learned
 
 __all__ = ["compile_synthetic"]
 
 _Show = Callable[[Payload], str]
+_Shown = tuple[_Show, Code | None]
+_STRING = Conversion("s")
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 #: synth_field_fmt(): types that print signed or in hex; the others unsigned. A value of one or two
 #: bytes reaches the conversion as an unsigned integer, so it never prints a sign.
 _SIGNED = frozenset({"s64", "s32", "int", "long", "bool", "pid_t", "char", "s16", "s8"})
 
 
-def compile_synthetic(fmt: EventFormat, ctx: Context) -> Render | None:
+def compile_synthetic(fmt: EventFormat, ctx: Context) -> Printer | None:
     """The printer of a synthetic event; None where ``fmt`` is none.
 
     Raises :class:`~tracekit.errors.FormatError`.
@@ -35,15 +50,41 @@ def compile_synthetic(fmt: EventFormat, ctx: Context) -> Render | None:
     if fmt.system != "synthetic":
         return None
     last = len(fmt.fields) - 1
-    shows = [_field(f, ctx, "" if i == last else " ") for i, f in enumerate(fmt.fields)]
+    shown = [_field(f, ctx, "" if i == last else " ") for i, f in enumerate(fmt.fields)]
+    shows = [show for show, _ in shown]
 
     def render(payload: Payload) -> str:
         return "".join([show(payload) for show in shows])
 
-    return render
+    return Printer(render, joined(code for _, code in shown))
 
 
-def _field(f: Field, ctx: Context, space: str) -> _Show:
+def _field(f: Field, ctx: Context, space: str) -> _Shown:
+    show = _show(f, ctx, space)
+    if f.loc and f.type.split()[-1:] == ["long"]:
+        return show, None
+    if f.loc:
+        value = string(_STRING, node("clipped", f.offset, 0), ())
+    elif f.is_string:
+        value = string(_STRING, node("fixed", f.offset, f.size), ())
+    else:
+        type_ = IntType(f.size, _is_signed(f))
+        word = node("load", f.offset, type_code(type_))
+        if f.type == "gfp_t":
+            names, gfp = _gfp_names(ctx), Conversion("x", size=8)
+            named = node("learned", Learned(lambda flags: f" ({names(flags)})"), word)
+            return show, joined(
+                [literal(f"{f.name}="), number(gfp, word, ()), literal(space), named]
+            )
+        value = number(Conversion("d" if type_.signed else "u", size=8), word, ())
+    return show, joined([literal(f"{f.name}="), value, literal(space)])
+
+
+def _is_signed(f: Field) -> bool:
+    return f.type in _SIGNED and f.size >= 4
+
+
+def _show(f: Field, ctx: Context, space: str) -> _Show:
     label = f"{f.name}="
     if f.loc and f.type.split()[-1:] == ["long"]:
         return _stack(f, ctx)
@@ -54,8 +95,7 @@ def _field(f: Field, ctx: Context, space: str) -> _Show:
     code = _CODES.get(f.size)
     if code is None:
         raise FormatError(f"synthetic field {f.name!r} of {f.size} bytes")
-    signed = f.type in _SIGNED and f.size >= 4
-    unpack = struct.Struct(f"<{code.lower() if signed else code}").unpack_from
+    unpack = struct.Struct(f"<{code.lower() if _is_signed(f) else code}").unpack_from
     if f.type == "gfp_t":
         names = _gfp_names(ctx)
         return lambda payload: (

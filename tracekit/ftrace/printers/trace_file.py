@@ -209,6 +209,10 @@ class BufferStarts:
         self._started: set[int] = set()
         self._index = 0
 
+    def skip(self, events: int) -> None:
+        """So many events come next that are no CPU's first."""
+        self._index += events
+
     def before(self, cpu: int) -> str:
         """The remark to write before the next event, one of ``cpu``, or nothing."""
         index = self._index

@@ -168,6 +168,14 @@ class _Assembler:
         self.put(value)
         self.add("SET", c=index)
 
+    def _never(self, kind: str) -> None:
+        """The record is not printed here; what would be on the stacks is there."""
+        self.add("FAIL")
+        if kind == "integer":
+            self._const(0)
+        elif kind == "span":
+            self.add("TAIL")
+
     # -- spans --------------------------------------------------------------------------------
 
     def _fixed(self, offset: int, size: int) -> None:
@@ -249,10 +257,10 @@ class _Assembler:
         self.put(span)
         self.add("ARRAY", size)
 
-    def _integers(self, type_: int, span: Code) -> None:
+    def _integers(self, type_: int, as_hex: int, span: Code) -> None:
         """The elements of an array, as a list of JSON."""
         self.put(span)
-        self.add("INTEGERS", type_)
+        self.add("INTEGERS", type_, as_hex)
 
     def _flags(self, table: Table, whole: bool, value: Code) -> None:
         self.put(value)
@@ -274,3 +282,8 @@ class _Assembler:
         self.add("MARK")
         self.put(text)
         self.add("ESCAPE")
+
+    def _cell(self, text: Code) -> None:
+        self.add("MARK")
+        self.put(text)
+        self.add("ESCAPE", 1)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from tracekit.report.critical.calls import Calls, recorded_calls
 from tracekit.report.critical.followed import Followed
 from tracekit.report.critical.links import Chain, Evidence, Facts, Link
@@ -132,7 +130,7 @@ def _bounds(events: Events, jump: Jump, phase: Phase) -> list[int]:
         i for i, k in enumerate(events.kinds)
         if k.boot == h.new and k.name in ("initcall:initcall_level", "initcall:initcall_finish")
     ]  # fmt: skip
-    marked = np.flatnonzero(np.isin(events.rows.kind, codes))
+    marked = events.rows.of_kinds(h.new, codes)
     at = marked[events.axis.ts_ns[marked] == start] if start is not None else marked[:0]
     user = [h.user] if phase.name == "first user process" and h.user is not None else []
     return [*at[:1].tolist(), *user]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
-from tracekit.errors import SessionError
+from tracekit.errors import FormatError, SessionError
+from tracekit.ftrace.format import EventFormat, parse_format
 from tracekit.session import Session
 from tracekit.session.earlier import FORMATS, earlier_file, event_id, read_formats
 
-__all__ = ["FormatFile", "format_files"]
+__all__ = ["FormatFile", "format_files", "parsed"]
 
+_KEPT = 1 << 13  # formats: a kernel has three thousand
 _NAMED = 20  # contradictions that get a remark each; the rest are counted
 Note = Callable[[str, str, str], None]
 """``note(code, where, message)``"""
@@ -18,26 +21,41 @@ Note = Callable[[str, str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class FormatFile:
-    """The format of ``system:name``. ``source`` names it in messages.
-
-    ``kept`` is its text, where that is not a file of its own.
-    """
+    """The format of ``system:name``: its ``text``. ``source`` names it in messages."""
 
     system: str
     name: str
     source: str
-    kept: str | None = None
+    text: str
 
     @property
     def full_name(self) -> str:
         """``system:name``."""
         return f"{self.system}:{self.name}"
 
-    def text(self, session: Session) -> str:
-        """The format's text; raises :class:`~tracekit.errors.SessionError`."""
-        if self.kept is not None:
-            return self.kept
-        return session.read(self.source).decode("utf-8", "backslashreplace")
+
+@lru_cache(_KEPT)
+def _parsed(text: str, system: str) -> EventFormat | None:
+    """The format in a text; None where there is none."""
+    try:
+        return parse_format(text, system, "")
+    except FormatError:
+        return None
+
+
+def parsed(text: str, system: str, source: str) -> EventFormat:
+    """The format in a text, which is taken apart once: boots mostly have the same ones.
+
+    Raises :class:`~tracekit.errors.FormatError`, which names the ``source``.
+    """
+    return _parsed(text, system) or parse_format(text, system, source)
+
+
+@lru_cache(_KEPT)
+def _read(data: bytes) -> tuple[str, int | None]:
+    """(a format's text, the event's id in it)."""
+    text = data.decode("utf-8", "backslashreplace")
+    return text, event_id(text)
 
 
 def _of_newest_save(session: Session, boot: int, note: Note) -> dict[int, FormatFile]:
@@ -46,12 +64,12 @@ def _of_newest_save(session: Session, boot: int, note: Note) -> dict[int, Format
         if not path.endswith("/format"):
             continue
         system, name, _ = path.split("/")[-3:]
-        file = FormatFile(system, name, path)
         try:
-            number = event_id(file.text(session))
+            text, number = _read(session.read(path))
         except SessionError as error:
             note("format-unreadable", path, str(error))
             continue
+        file = FormatFile(system, name, path, text)
         if number is None:
             note("format-invalid", path, "there is no event id in it")
         elif number in files:
@@ -97,11 +115,8 @@ def format_files(session: Session, boot: int, note: Note) -> dict[int, FormatFil
     for number, file in earlier:
         now = files.setdefault(number, file)
         if number not in clashes and now is not file:
-            try:
-                layout = layouts.get(number) or _fields(now.text(session))
-                other = layout != _fields(file.text(session))
-            except SessionError:
-                continue  # remarked on where it is used
+            layout = layouts.get(number) or _fields(now.text)
+            other = layout != _fields(file.text)
             layouts[number] = layout
             if other or now.full_name != file.full_name:
                 clashes[number] = file

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tracekit.timeline.axis import Axis
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.rows import Rows
@@ -45,7 +43,7 @@ def boot_times(axis: Axis, boots: Sequence[Boot], rows: Rows) -> tuple[BootTime,
             why = why_unknown(axis, boot)
             times.append(BootTime(boot.index, None, None, None, None, why))
             continue
-        stamps = axis.ts_ns[np.flatnonzero(rows.boot == boot.index)[[0, -1]]].tolist()
+        stamps = axis.ts_ns[rows.indices(boot.index)[[0, -1]]].tolist()
         first, last = (utc(ns + wall.offset_ns) for ns in stamps)
         times.append(BootTime(boot.index, wall.offset_ns, wall.error_ns, first, last, wall.basis))
     return tuple(times)

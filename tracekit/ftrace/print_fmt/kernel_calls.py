@@ -1,0 +1,149 @@
+"""Functions and tables of drivers that print formats name: what they print, where that is known.
+
+A number that not all kernels print alike is marked, as any other that is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tracekit.ftrace.kernel_printf.pointers import TooShort
+from tracekit.ftrace.print_fmt import nodes
+from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.values import Env, Text, Value, text_of
+
+__all__ = ["KERNEL_CALLS"]
+
+_Args = tuple[nodes.Node, ...]
+_Build = Callable[[Compiler, _Args], Value]
+
+
+def _named(
+    name: str, names: Mapping[int, str], otherwise: str | None = None
+) -> tuple[_Build, int, int]:
+    """A function that names a number; ``otherwise``: all others, where that is known."""
+
+    def text(value: int) -> str:
+        return names.get(value, f"(?{name}({value}))" if otherwise is None else otherwise)
+
+    return (lambda compiler, args: text_of(compiler.number(args[0]), text)), 1, 1
+
+
+# -- SCSI: drivers/scsi/scsi_trace.c ----------------------------------------------------------
+
+_IN = {  # MAINTENANCE IN, SPC
+    0x05: "REPORT_IDENTIFYING_INFORMATION", 0x0A: "REPORT_TARGET_PORT_GROUPS",
+    0x0B: "REPORT_ALIASES", 0x0C: "REPORT_SUPPORTED_OPERATION_CODES",
+    0x0D: "REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS", 0x0E: "REPORT_PRIORITY",
+    0x0F: "REPORT_TIMESTAMP", 0x10: "MANAGEMENT_PROTOCOL_IN",
+}  # fmt: skip
+_OUT = {
+    0x06: "SET_IDENTIFYING_INFORMATION", 0x0A: "SET_TARGET_PORT_GROUPS", 0x0B: "CHANGE_ALIASES",
+    0x0E: "SET_PRIORITY", 0x0F: "SET_TIMESTAMP", 0x10: "MANAGEMENT_PROTOCOL_OUT",
+}  # fmt: skip
+_ZONES = {1: "CLOSE_ZONE", 2: "FINISH_ZONE", 3: "OPEN_ZONE", 4: "RESET_WRITE_POINTER"}
+_SERVICE_IN = {0x10: "READ_CAPACITY_16", 0x12: "GET_LBA_STATUS"}
+_LONG = {0x09: "READ", 0x0A: "VERIFY", 0x0B: "WRITE", 0x0D: "WRITE_SAME"}
+_ATOMIC_WRITE = 0x9C  # named since Linux 6.11
+_WRITE_SAME = (0x41, 0x93)
+
+
+def _big(cdb: bytes, at: int, size: int) -> int:
+    if at + size > len(cdb):
+        raise TooShort
+    return int.from_bytes(cdb[at : at + size], "big")
+
+
+def _blocks(cdb: bytes, lba: tuple[int, int], count: tuple[int, int]) -> str:
+    """``scsi_trace_rw10()``, ``12`` and ``16``; the pairs are place and size."""
+    text = f"lba={_big(cdb, *lba)} txlen={_big(cdb, *count)} protect={cdb[1] >> 5}"
+    return f"{text} unmap={cdb[1] >> 3 & 1}" if cdb[0] in _WRITE_SAME else text
+
+
+def _six(cdb: bytes) -> str:
+    """``scsi_trace_rw6()``; no length is 256 blocks, which kernels print so since 5.5."""
+    length = _big(cdb, 4, 1)
+    return f"lba={_big(cdb, 1, 3) & 0x1FFFFF} txlen={length or '(?256)'}"
+
+
+def _long(cdb: bytes) -> str:
+    """``scsi_trace_varlen()``."""
+    name = _LONG.get(_big(cdb, 8, 2))
+    if name is None:
+        return "-"
+    text = f"{name}_32 lba={_big(cdb, 12, 8)} txlen={_big(cdb, 28, 4)} protect={cdb[10] >> 5}"
+    unmap = f" unmap={cdb[10] >> 3 & 1}" if name == "WRITE_SAME" else ""
+    return f"{text} ei_lbrt={_big(cdb, 20, 4)}{unmap}"
+
+
+def _action(names: Mapping[int, str], rest: Callable[[bytes], str]) -> Callable[[bytes], str]:
+    """A command with a service action."""
+
+    def text(cdb: bytes) -> str:
+        name = names.get(_big(cdb, 1, 1) & 0x1F)
+        return "UNKNOWN" if name is None else f"{name} {rest(cdb)}"
+
+    return text
+
+
+def _zone_report(cdb: bytes) -> str:
+    options = _big(cdb, 14, 1)
+    text = f"zone={_big(cdb, 2, 8)} alloc_len={_big(cdb, 10, 4)}"
+    return f"{text} options={options & 0x3F} partial={options >> 7}"
+
+
+_COMMANDS: Mapping[int, Callable[[bytes], str]] = {
+    **dict.fromkeys((0x08, 0x0A), _six),
+    **dict.fromkeys((0x28, 0x2A, 0x2F, 0x41), lambda cdb: _blocks(cdb, (2, 4), (7, 2))),
+    **dict.fromkeys((0xA8, 0xAA, 0xAF), lambda cdb: _blocks(cdb, (2, 4), (6, 4))),
+    **dict.fromkeys((0x88, 0x8A, 0x8F, 0x93), lambda cdb: _blocks(cdb, (2, 8), (10, 4))),
+    0x42: lambda cdb: f"regions={(_big(cdb, 7, 2) - 8 & 0xFFFFFFFF) // 16}",
+    0x7F: _long,
+    0x94: _action(_ZONES, lambda cdb: f"zone={_big(cdb, 2, 8)} all={_big(cdb, 14, 1) & 1}"),
+    0x95: _action({0: "REPORT_ZONES"}, _zone_report),
+    0x9E: _action(_SERVICE_IN, lambda cdb: f"lba={_big(cdb, 2, 8)} alloc_len={_big(cdb, 10, 4)}"),
+    0xA3: _action(_IN, lambda cdb: f"alloc_len={_big(cdb, 6, 4)}"),
+    0xA4: _action(_OUT, lambda cdb: f"alloc_len={_big(cdb, 6, 4)}"),
+    _ATOMIC_WRITE: lambda _cdb: "(?scsi_trace_parse_cdb(0x9c))",
+}
+
+
+def _parse_cdb(compiler: Compiler, args: _Args) -> Text:
+    """``scsi_trace_parse_cdb(p, cdb, len)``."""
+    get = compiler.memory(args[1]).get
+
+    def text(env: Env) -> str:
+        cdb = get(env)
+        command = _COMMANDS.get(_big(cdb, 0, 1))
+        return command(cdb) if command else "-"
+
+    return Text(text)
+
+
+# -- others -----------------------------------------------------------------------------------
+
+# blk_op_str(), block/blk-core.c: the operations whose numbers have not changed since 4.8
+_BLOCK = {
+    0: "READ", 1: "WRITE", 2: "FLUSH", 3: "DISCARD", 9: "WRITE_ZEROES", 34: "DRV_IN", 35: "DRV_OUT",
+}  # fmt: skip
+_RINGS = dict(enumerate(("CTRL", "ISOC", "BULK", "INTR", "STREAM", "COMMAND", "EVENT")))
+_TRBS = {  # dwc3_trb_type_string(), drivers/usb/dwc3/debug.h
+    number << 4: name
+    for number, name in enumerate(
+        ("normal", "setup", "status2", "status3", "data", "isoc-first", "isoc", "link"), 1
+    )
+}
+_KGSL = {  # kgsl_pwrstate_to_str(), drivers/gpu/msm/kgsl_pwrctrl.c: those that have not changed
+    0: "NONE", 1: "INIT", 2: "ACTIVE", 4: "NAP", 8: "SLEEP", 0x10: "SUSPEND", 0x80: "SLUMBER",
+}  # fmt: skip
+
+#: name -> (function that compiles it, fewest arguments, most arguments)
+KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
+    "scsi_trace_parse_cdb": (_parse_cdb, 3, 3),
+    "blk_op_str": _named("blk_op_str", _BLOCK),
+    "xhci_ring_type_string": _named("xhci_ring_type_string", _RINGS, "UNKNOWN"),
+    "dwc3_trb_type_string": _named("dwc3_trb_type_string", _TRBS, "UNKNOWN"),
+    "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL),
+    # mc_event_error_type(), include/linux/edac.h: what follows has other numbers since 4.12
+    "mc_event_error_type": _named("mc_event_error_type", {0: "Corrected", 1: "Uncorrected"}),
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Many runs: two beside each other, and a fleet."""
