@@ -19,6 +19,7 @@ from tui.theme import bar
 
 __all__ = ["KeyLine", "StatusLine", "TabLine", "Welcome"]
 
+_ROOMY = 110  # columns
 _FIRST = ("help", "quit", "submit", "cancel")  # actions whose keys come first
 
 
@@ -119,10 +120,13 @@ class StatusLine(Static):
         look = look_of(self)
         few = f"{len(model.selection):,} of " if model.where else ""
         start, end = model.window
+        # a filter is more to know of where there is room for one only
+        narrow = bool(model.where) and self.size.width < _ROOMY
+        gaps = "" if narrow else f", gaps ≥ {duration(model.least_gap)}"
         parts = [
             (f"{few}{model.total:,} events", look.strong if few else look.dim),
             (f"at {duration(model.cursor_ns)}", look.dim),
-            (f"window {duration(end - start)}, gaps ≥ {duration(model.least_gap)}", look.dim),
+            (f"window {duration(end - start)}{gaps}", look.dim),
         ]
         a, b = model.marks
         if a is not None and b is not None:

@@ -14,7 +14,7 @@ def test_the_strip_below_tells_the_event_under_the_cursor() -> None:
         model.go(-2_890_503)
         await pilot.pause()
         text = screen_text(app)
-        assert "-2.890503 ms  CPU 0  python3 [76]  device:shutdown" in text
+        assert "▸ -2.890503 ms  " in text and "python3 [76]  device:shutdown" in text
         assert "device=0000:00:1f.2 driver= bus_master=0 function=pci_device_shutdown" in text
         choose(state, "initcalls")
         model.go(2_482_775_185)
