@@ -172,6 +172,7 @@ class Files:
     boots = [0, 1]
     diagnostics: list[Any] = []
     path = Path("session")
+    recorded = ()
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files

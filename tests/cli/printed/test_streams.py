@@ -212,7 +212,7 @@ def test_being_terminated_leaves_nothing_half_written(path: Path, tmp_path: Path
         "import os, signal, sys\n"
         "from tracekit.cli import main\n"
         "from tracekit.recording import Recording\n"
-        "Recording.batches = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "Recording.row_batches = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)\n"
         f"sys.argv = ['tracekit', 'export', {str(path)!r}, '--format', 'csv', '-o', {str(out)!r}]\n"
         "sys.exit(main())\n"
     )

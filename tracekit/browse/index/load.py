@@ -18,7 +18,7 @@ import json
 import mmap
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -203,7 +203,7 @@ def _restored(directory: int, session: Session, stamp: str) -> Indexed:
     maps = [_mapped(name, directory, about.files[name]) for name in (ROWS, DATA)]
     columns = _columns(maps[0], about.rows)
     buffers = _buffers(about, memoryview(maps[1]))
-    rows = Rows(*(columns[name] for name in Rows.__slots__))
+    rows = Rows(*(columns[field.name] for field in fields(Rows)))
     axis = Axis(
         columns["ts_ns"], about.clock, {m.boot: m for m in about.clock.models}, about.notes,
         columns.get(AXIS_RAW, rows.ts_raw), about.relations, about.sources,
