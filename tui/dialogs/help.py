@@ -14,10 +14,13 @@ from textual.widgets import Static
 from tui.hues import SYSTEMS
 from tui.signs import MEANINGS, STORY_MEANINGS
 
-__all__ = ["KEYS", "HelpScreen"]
+__all__ = ["KEYS", "HelpScreen", "Keys"]
 
-#: (heading, ((keys, what they do), ...)); the README's table is this one too.
-KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+Keys = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+"""(heading, ((keys, what they do), ...))."""
+
+#: Of a session's views; the README's table is this one too.
+KEYS: Keys = (
     (
         "Everywhere",
         (
@@ -119,19 +122,23 @@ class HelpScreen(ModalScreen[None]):
         Binding("up,k", "scroll(-2)", show=False),
     ]
 
+    def __init__(self, keys: Keys = KEYS) -> None:
+        super().__init__()
+        self._keys = keys
+
     def compose(self) -> ComposeResult:
-        yield VerticalScroll(Static(_text()), id="help")
+        yield VerticalScroll(Static(_text(self._keys)), id="help")
 
     def action_scroll(self, by: int) -> None:
         """Scroll the box."""
         self.query_one("#help").scroll_relative(y=by, animate=False)
 
 
-def _text() -> Text:
+def _text(groups: Keys) -> Text:
     """One line per key; a rich table would take ten times as long to draw."""
-    width = max(len(key) for _, keys in KEYS for key, _ in keys)
+    width = max(len(key) for _, keys in groups for key, _ in keys)
     text = Text()
-    for heading, keys in KEYS:
+    for heading, keys in groups:
         signs = tuple(
             (f"Signs in the {heading.lower()}", of) for name, of in _SIGNS if name == heading
         )

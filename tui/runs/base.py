@@ -7,19 +7,31 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from tui.dialogs.help import HelpScreen, Keys
 from tui.host import Host
 from tui.theme import Look
 
 __all__ = ["RunsApp"]
 
+_EVERYWHERE = (
+    "Everywhere",
+    (("T", "dark or light"), ("q  escape", "quit"), ("ctrl+z", "suspend"), ("?", "this")),
+)
+
 
 class RunsApp(Host):
-    """``chosen`` is the session that is to be opened once the application has ended, if any."""
+    """``chosen`` is the session that is to be opened once the application has ended, if any.
+
+    ``keys`` are what ``?`` shows.
+    """
+
+    keys: ClassVar[Keys] = ()
 
     TITLE = "tracekit"
     CSS_PATH = "../style.tcss"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q,escape", "quit", "Quit"),
         Binding("T", "other_theme", "Theme", show=False),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False),
@@ -40,6 +52,10 @@ class RunsApp(Host):
     def _new_theme(self, _: object) -> None:
         self.look = Look.of(self)
         self.refresh(layout=True)
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.push_screen(HelpScreen((*self.keys, _EVERYWHERE)))
 
     def action_other_theme(self) -> None:
         """Dark to light and back."""

@@ -206,6 +206,17 @@ class _Sentence(Static):
 class CompareApp(RunsApp):
     """Shows two handovers; ``a`` and ``b`` end it in one of their sessions."""
 
+    keys = (
+        (
+            "Two handovers",
+            (
+                ("↑ ↓  j k", "choose a line, which is told in full below"),
+                ("g  G", "the first, the last line; home, end, page up, page down"),
+                ("d", "only what differs by more than the clocks' errors; all"),
+                ("a  b", "open the session of the one or the other"),
+            ),
+        ),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "open_one('a')", "Open A"),
         Binding("b", "open_one('b')", "Open B"),

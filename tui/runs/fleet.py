@@ -150,6 +150,16 @@ class _Table(SortTable):
 class FleetApp(RunsApp):
     """Shows a fleet; Enter on a handover ends it in its session."""
 
+    keys = (
+        (
+            "A fleet",
+            (
+                ("↑ ↓  j k", "choose a line"),
+                ("← →  h l  tab", "other table"),
+                ("enter  space", "open the session of the handover"),
+            ),
+        ),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,l,tab", "other(1)", "Table", key_display="← →"),
         Binding("left,h,shift+tab", "other(-1)", show=False),

@@ -111,3 +111,16 @@ def test_without_colours_none_is_sent(pair: Pair, monkeypatch: pytest.MonkeyPatc
         assert styles and all(style.color is None and style.bgcolor is None for style in styles)
 
     drive(pair, script)
+
+
+def test_the_keys_are_told(pair: Pair) -> None:
+    async def script(app: CompareApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "only what differs by more than the clocks' errors" in text and "suspend" in text
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "suspend" not in screen_text(app) and app.is_running
+
+    drive(pair, script)
