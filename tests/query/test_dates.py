@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +18,6 @@ from tracekit.query.selection import Selection
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.when.dates import utc
-
-
-@pytest.fixture(scope="module")
-def recording() -> Iterator[Recording]:
-    with as_file(files("tracekit") / "demo" / "handover.tar.zst") as shipped:
-        yield tracekit.open(shipped)
-
-
-@pytest.fixture(scope="module")
-def names(recording: Recording) -> Names:
-    return Names.of(recording)
-
-
-@pytest.fixture(scope="module")
-def index(recording: Recording) -> Index:
-    return Index(recording)
 
 
 @pytest.mark.parametrize("quoted", [False, True])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from importlib.resources import as_file, files
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tracekit
 from tracekit.errors import UsageError
 from tracekit.query.expr import (
     AllOf,
@@ -34,32 +31,6 @@ from tracekit.query.match import Names, matches, read
 from tracekit.query.scan import Hits, candidates, refine, scan
 from tracekit.query.selection import Selection
 from tracekit.recording import Recording
-
-
-@pytest.fixture(scope="module")
-def recording() -> Iterator[Recording]:
-    with as_file(files("tracekit") / "demo" / "handover.tar.zst") as shipped:
-        yield tracekit.open(shipped)
-
-
-@pytest.fixture(scope="module")
-def names(recording: Recording) -> Names:
-    return Names.of(recording)
-
-
-@pytest.fixture(scope="module")
-def index(recording: Recording) -> Index:
-    return Index(recording)
-
-
-@pytest.fixture(scope="module")
-def rows(recording: Recording) -> list[dict[str, Any]]:
-    typed = recording.fields(np.arange(len(recording)))
-    return [
-        {**row, "fields": fields}
-        for row, fields in zip(recording.timeline.to_pylist(), typed, strict=True)
-    ]
-
 
 # -- reading --------------------------------------------------------------------------------------
 
