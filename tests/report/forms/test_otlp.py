@@ -87,13 +87,17 @@ def test_without_a_wall_clock_times_say_so(demo: Recording) -> None:
     assert about["tracekit.wall_clock"]["stringValue"].startswith("unknown")
 
 
-@pytest.mark.parametrize("name", ["stock-6.12-panic-tsc", "same-boot-wide-7.2", "vmcore-7.2"])
+OTHERS = ["stock-6.12-panic-tsc", "same-boot-wide-7.2", "vmcore-7.2"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_other_sessions(name: str, session: Callable[[str], Path]) -> None:
     by_id = check(document(opened(session(name))))
     assert bool(by_id) == (name == "stock-6.12-panic-tsc")
 
 
-def test_opentelemetry_reads_it(demo: Recording) -> None:
+@pytest.mark.parametrize("name", ["demo", *OTHERS])
+def test_opentelemetry_reads_it(name: str, session: Callable[[str], Path]) -> None:
     """By the proto's JSON mapping; OTLP alone writes ids as hex (its specification says so)."""
     pytest.importorskip(
         "opentelemetry.proto", reason="NOT TESTED: OTLP: opentelemetry-proto is not installed"
@@ -103,7 +107,7 @@ def test_opentelemetry_reads_it(demo: Recording) -> None:
         ExportTraceServiceRequest,
     )
 
-    made = document(demo)
+    made = document(opened(session(name)))
     for span in spans(made):
         for key in ("traceId", "spanId", "parentSpanId"):
             if key in span:
@@ -111,7 +115,7 @@ def test_opentelemetry_reads_it(demo: Recording) -> None:
     read = json_format.ParseDict(made, ExportTraceServiceRequest())
     names = [s.name for r in read.resource_spans for c in r.scope_spans for s in c.spans]
     assert names == [span["name"] for span in spans(made)]
-    assert read.resource_spans[0].resource.attributes[0].key == "service.name"
+    assert all(r.resource.attributes[0].key == "service.name" for r in read.resource_spans)
 
 
 def test_the_command_writes_it(tmp_path: Path) -> None:
