@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher
 
 from tests.support.driver import drive, model_of, screen_text, until
+from tests.support.textual_state import messages
 from tracekit.timeline.when.dates import utc
 from tui.app import TracekitApp
 from tui.dialogs.ask import Ask
@@ -74,7 +75,7 @@ def test_a_bare_number_asks_for_its_unit_and_nothing_is_the_start() -> None:
 def test_what_is_no_place_is_said() -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         await go(app, pilot, "nowhere at all")
-        await until(pilot, lambda: "is no time" in screen_text(app), "it is said")
+        await until(pilot, lambda: "is no time" in " ".join(messages(app)), "it is said")
 
     drive(script)
 

@@ -8,6 +8,7 @@ nobody disturbed, and what is left beside them.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -24,6 +25,8 @@ from tracekit.browse.open import open_recording
 from tracekit.cli import main as tracekit
 
 __all__: list[str] = []
+
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ def killed(job: Job, place: Path, after: float) -> None:
     pid = child(job, place)
     time.sleep(after)
     os.killpg(pid, signal.SIGKILL)  # the index builder is a child of its own
-    os.waitpid(pid, 0)
+    with contextlib.suppress(ChildProcessError):
+        while True:  # that of a killed child is ours: until it has gone its files are in use
+            os.waitpid(-pid, 0)
 
 
 def finished(job: Job, place: Path) -> float:
@@ -104,6 +109,7 @@ def prepared(job: Job, session: Path, place: Path) -> Path:
 
 
 def main() -> None:
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1)
     tree, session, work = map(Path, sys.argv[1:4])
     count, dice = int(sys.argv[4]), random.Random(int(sys.argv[5]))
     for job in jobs(tree):
