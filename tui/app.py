@@ -198,7 +198,8 @@ class TracekitApp(Host):
         """Show the progress of a job; it is over when ``done`` is ``total``."""
         if self.model is None:
             self.query_one(Welcome).show_progress(name, done, total)
-        self.query_one(StatusLine).show_progress(name, done, total)
+        for line in self.query(StatusLine):  # none any more where the application ends meanwhile
+            line.show_progress(name, done, total)
 
     def say(self, text: str) -> None:
         """Show a short message in place of earlier ones; names in it are not read as markup."""

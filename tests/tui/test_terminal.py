@@ -127,6 +127,16 @@ def test_a_signal_leaves_the_terminal_as_it_was(terminal: Terminal, name: str) -
     assert "Traceback" not in text
 
 
+def test_to_be_continued_without_a_stop_changes_nothing_for_the_shell(terminal: Terminal) -> None:
+    terminal.run("bash", "--norc", "-i")
+    terminal.press(f"{sys.executable} -m tracekit show; echo code $?; stty -a", "Enter")
+    terminal.until(lambda s: "record complete" in s)
+    os.kill(terminal.child("show"), signal.SIGCONT)
+    os.kill(terminal.child("show"), signal.SIGTERM)
+    text = terminal.until(lambda s: "code" in s and "iutf8" in s)
+    assert " icanon" in text and " echo " in text
+
+
 def test_it_is_suspended_and_comes_back(terminal: Terminal) -> None:
     terminal.run("bash", "--norc", "-i")
     terminal.press(f"{sys.executable} -m tracekit show", "Enter")

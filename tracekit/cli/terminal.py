@@ -6,7 +6,9 @@ import os
 import select
 import signal
 import sys
+import termios
 import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tui.app import TracekitApp
     from tui.runs.base import RunsApp
@@ -66,12 +68,31 @@ def _run(app: TracekitApp | RunsApp) -> None:
     if served():
         threading.Thread(target=_end_with_server, args=(app,), daemon=True).start()
     try:
-        app.run()
+        with _terminal_kept():
+            app.run()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if came:
         signal.raise_signal(came[0])
+
+
+@contextmanager
+def _terminal_kept() -> Iterator[None]:
+    """The terminal's settings are afterwards what they were.
+
+    A SIGCONT without a stop makes Textual take its own settings for those that were before.
+    """
+    try:
+        before = termios.tcgetattr(0)
+    except termios.error:  # no terminal: it is served
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # it has been hung up
+            termios.tcsetattr(0, termios.TCSANOW, before)
 
 
 def served() -> bool:
