@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.repeated import repeat
-from tests.support.sessions.kept_index import SHIPPED, quiet
+from tests.support.sessions.kept_index import quiet
 from tracekit.browse.index.load import INDEX
 from tracekit.browse.open import open_recording
-from tracekit.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +27,7 @@ def place(
         target = base / name
         if target.exists():
             return target
-        if name == SHIPPED:
-            assert main(["-q", "demo", "-o", str(target)]) == 0
-        else:
-            shutil.copytree(session(name), target)
+        shutil.copytree(session(name), target)
         open_recording(target, quiet, many=0)
         return target
 

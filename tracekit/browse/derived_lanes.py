@@ -1,4 +1,4 @@
-"""Lanes of what is derived from the events: spans by kind, and the states of a task."""
+"""Lanes of what is derived from the events: spans by kind, a task's states, counters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.analysis.columns import ints, labels
+from tracekit.analysis.counters import counter, counter_names
 from tracekit.browse.lanes import Lane, Span
 from tracekit.ftrace.columns import as_arrow
 from tracekit.recording import Recording
@@ -23,7 +24,8 @@ _TASKS = 40
 def derived_names(recording: Recording) -> list[tuple[str, str]]:
     """(the name of a lane, what it is) of those that the record has something for.
 
-    ``spans KIND`` for every kind of span, ``task PID@BOOT`` for the tasks that ran longest.
+    ``spans KIND`` for every kind of span, ``task PID@BOOT`` for the tasks that ran longest, and the
+    counters under their names.
     """
     codes, kinds = labels(recording.analysis.spans(), "kind")
     counts = np.bincount(codes[codes >= 0], minlength=len(kinds))
@@ -31,6 +33,7 @@ def derived_names(recording: Recording) -> list[tuple[str, str]]:
         (f"{_SPANS}{kind}", f"{count:,} spans, with their names")
         for kind, count in zip(kinds, counts.tolist(), strict=True) if count
     ]  # fmt: skip
+    found += counter_names(recording, recording.analysis)
     times = recording.analysis.time_in_states().slice(0, _TASKS)
     columns = (times[name].to_pylist() for name in ("boot", "pid", "comm"))
     for boot, pid, comm in zip(*columns, strict=True):
@@ -46,7 +49,8 @@ def derived_lane(recording: Recording, name: str) -> Lane | None:
         pid, _, boot = name.removeprefix(_TASK).partition("@")
         if pid.isdecimal() and boot.isdecimal() and len(pid) < 11 and len(boot) < 4:
             return _of_task(recording, name, int(pid), int(boot))
-    return None
+    made = counter(recording, recording.analysis, name)
+    return None if made is None else Lane(name, "counter", counter=made)
 
 
 def _longest(took: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.counters import Counter
 from tracekit.analysis.stretches import Stretch, Stretches, together
 from tracekit.browse.turn_rows import turn_rows
 from tracekit.query.groups import Index
@@ -74,12 +75,12 @@ class Dark:
 
 @dataclass(frozen=True, eq=False)
 class Lane:
-    """``kind``: ``cpu``, ``events`` or ``spans``; ``note``: what is missing.
+    """``kind``: ``cpu``, ``events``, ``spans`` or ``counter``; ``note``: what is missing.
 
-    ``rows``: its events. ``spans``: by their start. ``turns``: on a CPU whose task switches were
-    recorded, the rows that bound its tasks' turns (:mod:`~tracekit.browse.turn_rows`).
-    ``stretches``: where no event does not mean that it was quiet; those of all CPUs together if the
-    lane is not a CPU's.
+    ``rows``: its events. ``spans``: by their start. ``counter``: its values. ``turns``: on a CPU
+    whose task switches were recorded, the rows that bound its tasks' turns
+    (:mod:`~tracekit.browse.turn_rows`). ``stretches``: where no event does not mean that it was
+    quiet; those of all CPUs together if the lane is not a CPU's.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Lane:
     turns: _Array = field(default_factory=lambda: _NO_ROWS)
     note: str = ""
     stretches: Stretches = field(default_factory=Stretches)
+    counter: Counter | None = None
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:

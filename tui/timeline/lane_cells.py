@@ -83,6 +83,11 @@ class LanePainter:
             missing.draw(self._look, drawn, np.zeros(self._scale.cells, np.int64))
             self._spans(lane, drawn)
             return drawn
+        if lane.counter is not None:
+            most = lane.counter.most(np.array(self._scale.times))
+            missing.draw(self._look, drawn, (most > 0).astype(np.int64))
+            self._values(lane.name, most, drawn)
+            return drawn
         above = drawn[:-1] if tasks else drawn
         borders = among(lane.rows, self.edges)
         counts = np.diff(borders)
@@ -242,6 +247,20 @@ class LanePainter:
         for cell in np.unique(cells).tolist():
             for row in rows:
                 row.styles[cell] += style
+
+    # -- counters -----------------------------------------------------------------------------
+
+    def _values(self, name: str, values: _Array, rows: Sequence[CellRow]) -> None:
+        """Bars as high as the values, the highest of the window filling the lane; 0 is a line."""
+        eighths, style = len(RAMP) - 1, self._look.of_task(name)
+        levels = np.ceil(values * (eighths * len(rows)) / max(int(values.max()), 1)).astype(int)
+        for cell, (value, level) in enumerate(zip(values.tolist(), levels.tolist(), strict=True)):
+            if value == 0 and rows[-1].chars[cell] == " ":
+                rows[-1].chars[cell], rows[-1].styles[cell] = "╌", self._look.dim
+            for y, row in enumerate(reversed(rows)):
+                if level > y * eighths:
+                    row.chars[cell] = RAMP[min(level - y * eighths, eighths)]
+                    row.styles[cell] = style
 
     # -- tasks --------------------------------------------------------------------------------
 

@@ -6,11 +6,13 @@ import numpy as np
 from rich.text import Text
 from textual.widget import Widget
 
+from tracekit.analysis.counters import UNKNOWN, Counter
 from tracekit.browse.lanes import Span, next_row
 from tracekit.query.groups import cell_counts
 from tracekit.text import duration, error_bound
 from tui.host import look_of
 from tui.theme import Look
+from tui.timeline.arrow import wakeup_words
 from tui.timeline.cell_row import one_line
 from tui.timeline.missing import legend
 from tui.timeline.ruler import instant
@@ -30,8 +32,11 @@ class LaneDetails(Widget):
         look = look_of(self)
         lines = [self._info(look)]
         if self._state.ready:
-            span = self._state.span
-            lines += self._of_span(look, span) if span is not None else self._of_event(look)
+            span, counter = self._state.span, self._state.lane.counter
+            if span is not None:
+                lines += self._of_span(look, span)
+            else:
+                lines += self._of_event(look) if counter is None else self._of_value(look, counter)
         for line in lines:
             line.truncate(self.size.width, overflow="ellipsis")
         return Text("\n").join(lines)
@@ -82,6 +87,19 @@ class LaneDetails(Widget):
         )
         return [first, Text(f" {one_line(span.note)}", look.dim, no_wrap=True)]
 
+    def _of_value(self, look: Look, counter: Counter) -> list[Text]:
+        ns = self._state.model.cursor_ns
+        place = counter.place(ns)
+        value = int(counter.value[place]) if place >= 0 else UNKNOWN
+        first = Text(f" {one_line(counter.name)} ▸ ", look.heading, no_wrap=True)
+        first.append("unknown" if value == UNKNOWN else f"{value:,}", look.strong)
+        first.append(f"  {counter.about}")
+        if place >= 0:
+            first.append(f"  since {instant(int(counter.at[place]))}", look.dim)
+        window = counter.most(np.array(self._state.model.window))
+        most = f"{int(window.max()):,} at most in the window" if window.max() >= 0 else ""
+        return [first, Text(f" {instant(ns)}  {most}", look.dim, no_wrap=True)]
+
     def _of_event(self, look: Look) -> list[Text]:
         model = self._state.model
         if not model.total:
@@ -96,7 +114,10 @@ class LaneDetails(Widget):
         first.append(f"{one_line(row['comm'] or '?')} [{row['pid']}]  ")
         first.append(one_line(row["event"]), look.hue(row["event"]) + look.strong)
         first.append(self._beside(), look.dim)
-        return [first, Text(f" {one_line(row['args'])}", no_wrap=True)]
+        second = Text(" ", no_wrap=True)
+        if self._state.ready and (words := wakeup_words(self._state)):
+            second.append(f"{words}  ", look.mark)
+        return [first, second.append(one_line(row["args"]))]
 
     def _beside(self) -> str:
         """How many events the cell has, and how far the lane's next one is."""

@@ -18,6 +18,7 @@ from tracekit.query.groups import cell_counts
 from tui.host import look_of
 from tui.signs import GLYPHS
 from tui.theme import Look
+from tui.timeline.arrow import arrow_cells
 from tui.timeline.cell_row import CellRow
 from tui.timeline.lane_cells import LanePainter
 from tui.timeline.state import GUTTER, LaneState
@@ -57,6 +58,7 @@ def layout(lanes: Sequence[Lane], height: int, tasks: bool | None) -> list[LaneR
 
     shows = tasks is not False and grow([int(t) for t in with_tasks], force=tasks is True)
     grow([len(lane.levels) - 1 if lane.kind == "spans" else 0 for lane in lanes])
+    grow([int(lane.kind == "counter") for lane in lanes])
     for _ in range(_TALLEST - 1):
         grow([int(lane.kind == "cpu") for lane in lanes])
     tops = np.cumsum([0, *rows]).tolist()
@@ -134,6 +136,9 @@ class Lanes(Widget, can_focus=True):
         row = self._rows(look, place)[line - place.top].copy()
         for cell, sign, style in self._signs(look, place.lane == self._state.chosen):
             _cross(row, cell, sign, style)
+        tops = {self._state.shown[place.lane].name: place.top for place in self.places}
+        for cell, sign in arrow_cells(self._state, self._state.scale(self.size.width), tops, line):
+            row.write(cell, sign, look.mark)
         names = self._label(look, place, line - place.top)
         return Strip([*names.segments(), *row.segments()], self.size.width)
 
@@ -180,6 +185,10 @@ class Lanes(Widget, can_focus=True):
                 row.write(len(lane.name) + 2, "‼", look.bad)
         elif place.tasks and line == place.rows - 1:
             row.write(1, "runs", look.dim)
+        elif line == 1 and lane.counter is not None:
+            scale = self._state.scale(self.size.width)
+            most = int(lane.counter.most(np.array(scale.times[:: scale.cells])).max())
+            row.write(1, f"≤ {most:,}" if most > 0 else "", look.dim)
         elif line == 1 and lane.kind != "spans":
             row.write(1, f"{len(lane.rows):,}", look.dim)
         row.write(GUTTER - 1, "▕", look.dim)

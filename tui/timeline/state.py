@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from tracekit.analysis.stretches import Kind, Stretches, together
 from tracekit.browse.derived_lanes import derived_lane
 from tracekit.browse.lanes import Dark, Lane, Span, dark_parts, make_lanes, shown
 from tracekit.browse.systems import by_system, count_systems
+from tracekit.browse.wakeup import Wakeup, wakeup_of
 from tracekit.query.groups import cell_edges
 from tracekit.query.selection import Selection, among
 from tui.model import Model
@@ -75,6 +76,7 @@ class LaneState:
         self.chosen = 0
         self.tasks: bool | None = None
         self._span: tuple[int, Span] | None = None
+        self._wakeup: tuple[int, Wakeup | None] | None = None
         self._missing: tuple[object, set[Kind]] | None = None
         self._edges: tuple[Scale, npt.NDArray[Any]] | None = None
 
@@ -89,7 +91,7 @@ class LaneState:
                 model.recording.table(np.array([0]))  # names every task: later calls are quick
         for name in model.notes.lanes:
             if name not in self.every and (lane := derived_lane(model.recording, name)):
-                self.every[name] = lane
+                self.every[name] = replace(lane, stretches=self.together)
             pause()
         names = [name for name in model.notes.lanes if name in self.every] or self.first
         lanes = tuple(self.every[name] for name in names)
@@ -172,6 +174,16 @@ class LaneState:
             if row == self.model.cursor and span in self.lane.spans:
                 return span
         return self.lane.span_at(self.model.cursor_ns)
+
+    @property
+    def wakeup(self) -> Wakeup | None:
+        """The wakeup that the event under the cursor belongs to."""
+        model = self.model
+        if not model.total:
+            return None
+        if self._wakeup is None or self._wakeup[0] != model.cursor:
+            self._wakeup = model.cursor, wakeup_of(model.recording, model.index, model.cursor)
+        return self._wakeup[1]
 
     @property
     def on_chosen(self) -> bool:

@@ -169,7 +169,7 @@ class TimelineView(View):
         self.model.look_at(start + by, end + by)
 
     def action_step(self, forward: bool) -> None:
-        """Go to the next event of the chosen lane, or to its next span."""
+        """Go to the next event of the chosen lane, to its next span or change."""
         if not self.state.ready:
             return
         lane, span = self.state.lane, self.state.span
@@ -179,6 +179,11 @@ class TimelineView(View):
             if beside:
                 self.state.go_to(beside)
                 self._draw()
+            return
+        if lane.counter is not None:
+            place = lane.counter.beside(self.model.cursor_ns, forward)
+            if place is not None:
+                self.model.go(int(lane.counter.at[place]))
             return
         row = next_row(lane.rows, self.model.cursor, forward)
         if row is not None:
@@ -199,6 +204,8 @@ class TimelineView(View):
         if lane.spans:
             self.state.go_to(lane.spans[index])
             self._draw()
+        elif lane.counter is not None and len(lane.counter.at):
+            self.model.go(int(lane.counter.at[index]))
         elif len(lane.rows):
             self.model.move_to(int(lane.rows[index]))
 
@@ -226,7 +233,7 @@ class TimelineView(View):
 
     def action_gap(self, forward: bool) -> None:
         """Go to the next stretch of the chosen lane that is empty: a sixteenth of the window."""
-        if not self.state.ready or self.state.lane.kind == "spans":
+        if not self.state.ready or self.state.lane.kind in ("spans", "counter"):
             host_of(self).say("gaps are between events: choose a lane that has some")
             return
         model, lane = self.model, self.state.lane

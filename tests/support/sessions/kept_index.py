@@ -12,7 +12,7 @@ from tracekit.session import Session
 from tracekit.session.derived import stamp
 
 NAMES = ("handover-7.2-to-7.3-tsc", "handover-7.2-tsc", "same-boot-7.2", "same-boot-wide-7.2")
-SHIPPED = "shipped"
+SHIPPED = "demo"
 NEVER = 1 << 60
 
 

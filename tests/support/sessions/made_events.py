@@ -47,6 +47,7 @@ _EVENTS: dict[str, tuple[tuple[tuple[str, tuple[str, str, int]], ...], str]] = {
     "raw_syscalls/sys_exit": ((("id", _U64),), '"NR %llu", REC->id'),
     "block/block_rq_issue": ((("dev", _U64), ("sector", _U64)), '"8,0 W"'),
     "block/block_rq_complete": ((("dev", _U64), ("sector", _U64)), '"8,0 W"'),
+    "power/cpu_frequency": ((("state", _U64), ("cpu_id", _U64)), '"state=%llu", REC->state'),
     "sched/sched_switch": (
         (("prev_pid", _S32), ("prev_state", _S32), ("next_pid", _S32)), _SWITCH,
     ),

@@ -24,11 +24,11 @@ from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.query.groups import Index
 from tracekit.timeline.events import Events
 
-__all__ = ["Scheduling", "make_states", "make_turns", "make_wakeups"]
+__all__ = ["CONTEXTS", "Scheduling", "make_states", "make_turns", "make_wakeups"]
 
 _Array = npt.NDArray[Any]
 #: Bits of an event's ``flags``: TRACE_FLAG_NMI, _HARDIRQ, _SOFTIRQ (include/linux/trace_events.h).
-_CONTEXTS = ((0x40, "nmi"), (0x08, "hardirq"), (0x10, "softirq"))
+CONTEXTS = ((0x40, "nmi"), (0x08, "hardirq"), (0x10, "softirq"))
 _TASK, _UNKNOWN = "task", "unknown"
 
 
@@ -104,10 +104,10 @@ def _wakers(scheduling: Scheduling, w: Waits) -> tuple[_Array, _Array, Labels]:
     told = waker_known(scheduling.events, w)
     wake = np.maximum(w.wake, 0)
     context = np.full(len(wake), 1 if len(rows) else 0, np.int32)
-    names: Sequence[str] = (_UNKNOWN, _TASK, *(name for _, name in _CONTEXTS))
+    names: Sequence[str] = (_UNKNOWN, _TASK, *(name for _, name in CONTEXTS))
     if len(rows):
         flags = rows.flags[wake]
-        for i, (bit, _) in reversed(list(enumerate(_CONTEXTS, 2))):
+        for i, (bit, _) in reversed(list(enumerate(CONTEXTS, 2))):
             context[(flags & bit) != 0] = i
         pids = rows.pid[wake]
     else:
