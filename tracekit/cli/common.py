@@ -28,6 +28,7 @@ __all__ = [
     "say_diagnostics",
     "show",
     "show_json",
+    "shows_progress",
     "sysroot_option",
     "talk",
     "talk_options",
@@ -153,10 +154,15 @@ def working(title: str) -> Iterator[None]:
         status.stop()
 
 
+def shows_progress() -> bool:
+    """Whether anybody would see a bar."""
+    return not talk.quiet and sys.stderr.isatty()
+
+
 @contextmanager
 def progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Yields ``advance(n)``; a bar appears on a terminal once the work has taken a while."""
-    if talk.quiet or not sys.stderr.isatty():
+    if not shows_progress():
         yield lambda n: None
         return
     from rich.console import Console

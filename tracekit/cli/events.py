@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tracekit
-from tracekit.cli.common import progress, say
+from tracekit.cli.common import progress, say, shows_progress
 from tracekit.cli.filters import build_filter, filter_options
 from tracekit.errors import UsageError
 from tracekit.text import error_bound, printable
@@ -25,7 +25,8 @@ __all__ = ["command"]
 
 def _write(blocks: Iterable[bytes], total: int) -> None:
     written = 0
-    with progress("writing events", total) if not sys.stdout.isatty() else nullcontext() as advance:
+    bar = shows_progress() and not sys.stdout.isatty()
+    with progress("writing events", total) if bar else nullcontext() as advance:
         for block in blocks:
             sys.stdout.buffer.write(block)
             written += len(block)

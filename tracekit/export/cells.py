@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 __all__ = ["as_cells", "guarded", "unguarded"]
 
@@ -32,6 +31,8 @@ def unguarded(cell: str) -> str:
 
 def _texts(column: pa.ChunkedArray, clean: Callable[[str], str] | None) -> pa.Array:
     """A column of texts as plain strings; each distinct one is looked at once."""
+    import pyarrow.compute as pc  # slow to import
+
     coded = column.combine_chunks()
     if not pa.types.is_dictionary(coded.type):
         coded = coded.dictionary_encode()

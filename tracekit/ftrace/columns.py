@@ -20,6 +20,7 @@ __all__ = [
     "as_numpy",
     "as_signed",
     "as_strings",
+    "coded",
     "intern",
     "outside_record",
     "packed_texts",
@@ -229,6 +230,17 @@ def intern(p: Payloads, skip: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[n
     """
     codes, firsts = columns.intern(p.data, p.offsets, p.lengths, skip, _SEED)
     return np.frombuffer(codes, np.int32), np.frombuffer(firsts, np.int64)
+
+
+def coded(texts: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """(a code for every text such that equal ones share it, the first row of every code).
+
+    A null is as an empty text. Arrow's own ``dictionary_encode()`` would import pyarrow.compute.
+    """
+    _, ends, values = texts.buffers()
+    ends = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    lengths = np.diff(ends).astype(np.uint32)
+    return intern(Payloads(memoryview(values or b""), ends[:-1].astype(np.uint64), lengths), 0)
 
 
 def render_column(

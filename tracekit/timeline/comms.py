@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
+from tracekit.ftrace.columns import Payloads, as_signed, coded, typed_column
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.rows import EventKind, Rows
@@ -31,18 +31,20 @@ def _pairs(fmt: EventFormat) -> Iterator[tuple[Field, Field]]:
 
 def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, int, str]]:
     """The distinct (last record, pid, name) of an event's records."""
-    pids = typed_column(payloads, pid).dictionary_encode()
-    names = typed_column(payloads, comm).dictionary_encode()
-    width = len(names.dictionary) + 1
-    key = as_numpy(pids.indices, null=-1).astype(np.int64) * width
-    key += as_numpy(names.indices, null=width - 1)
+    tasks = as_signed(typed_column(payloads, pid), -1)
+    texts = typed_column(payloads, comm)
+    if tasks is None:
+        return
+    numbers, number = np.unique(tasks, return_inverse=True)
+    code, firsts = coded(texts)
+    key = number.astype(np.int64) * len(firsts) + code
     _, back = np.unique(key[::-1], return_index=True)  # the last row of each pair
-    numbers = pids.dictionary.to_pylist()
-    tasks = [*(_task(name, comm) for name in names.dictionary.to_pylist()), ""]
     last = len(key) - 1 - back
+    named = [_task(texts[first].as_py() or "", comm) for first in firsts.tolist()]
     for record, pair in zip(last.tolist(), key[last].tolist(), strict=True):
-        if pair >= 0 and tasks[pair % width]:
-            yield record, numbers[pair // width], tasks[pair % width]
+        task, name = numbers[pair // len(firsts)], named[pair % len(firsts)]
+        if task >= 0 and name:
+            yield record, int(task), name
 
 
 def _task(name: str, comm: Field) -> str:

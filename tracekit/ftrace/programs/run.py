@@ -108,4 +108,5 @@ class TextColumn:
         codes, ends, values = self.packed()
         buffers = [None, pa.py_buffer(ends), pa.py_buffer(values)]
         every = pa.Array.from_buffers(pa.large_string(), len(ends) - 1, buffers)
-        return every.take(as_arrow(codes))
+        in_order = np.array_equal(codes, np.arange(len(every)))
+        return every if in_order else every.take(as_arrow(codes))  # which imports pyarrow.compute
