@@ -74,8 +74,9 @@ def test_a_session_without_a_jump(
 
 def test_functions(size: tuple[int, int], tmp_path: Path) -> None:
     events = [
-        graph(0, "outer", 0), graph(10, "middle", 1), graph(15, "leaf", 2), graph(25, "leaf", 2, 10),
-        graph(40, "middle", 1, 30), graph(50, "leaf", 1), graph(90, "leaf", 1, 40),
+        graph(0, "outer", 0), graph(10, "middle", 1), graph(15, "leaf", 2),
+        graph(25, "leaf", 2, 10), graph(40, "middle", 1, 30), graph(50, "leaf", 1),
+        graph(90, "leaf", 1, 40),
         graph(100, "outer", 0, 100),
     ]  # fmt: skip
 
