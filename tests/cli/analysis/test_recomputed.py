@@ -55,7 +55,9 @@ def test_when_a_cpu_was_silent(events: pd.DataFrame, ask: Ask) -> None:
 def test_when_an_interrupt_stormed(events: pd.DataFrame, ask: Ask) -> None:
     begun = events[events["event"] == "irq:irq_handler_entry"]["ts_ns"]
     parts = (begun // (500 * MS) * (500 * MS)).value_counts().to_dict()
-    found = {row["start_ns"]: row["count"] for row in ask("stats", "--by", "irq", "--every", "500ms")}
+    found = {
+        row["start_ns"]: row["count"] for row in ask("stats", "--by", "irq", "--every", "500ms")
+    }
     assert sum(parts.values()) == sum(found.values()) > 500
     assert found == parts
 

@@ -49,6 +49,19 @@ def test_every_link_is_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert chain["links"][0]["evidence"][0]["event"] == "syscalls:sys_enter_reboot"
 
 
+def test_back_from_the_last_event_that_is_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, "critical-chain", "--event", "kexec:reboot", "--from", "-2s")
+    assert "python3-76 kexec:reboot cmd=0x45584543 @-6.82ms; 1.739 s with evidence" in out
+    assert "└─python3-76 up to this event @-1.959s +1.952s" in out
+    (chain,) = json.loads(
+        run(capsys, "critical-chain", "--where", "event = kexec:reboot", "--json")
+    )["chains"]
+    assert chain["end"]["event"] == "kexec:reboot" and chain["blackout_ns"] is None
+    with as_file(files("tracekit") / "demo" / "handover.tar.zst") as path:
+        assert main(["critical-chain", str(path), "--event", "nothing:such"]) == 2
+    assert "no event meets these conditions" in capsys.readouterr().err
+
+
 def test_one_boot_has_no_chain(
     session: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

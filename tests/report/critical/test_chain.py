@@ -14,6 +14,9 @@ import tracekit
 from tests.support.bpf_records import BootFiles, executed, region, write_session
 from tests.support.sessions.handovers import opened
 from tests.support.sessions.live import KALLSYMS, MS, PCI, START, a_device, way_out
+from tests.support.sessions.made_events import at as made_at
+from tests.support.sessions.made_events import made as made_events
+from tests.support.sessions.made_events import switch as made_switch
 from tests.support.sessions.switches import (
     SCHED_FILES,
     interrupt,
@@ -22,7 +25,7 @@ from tests.support.sessions.switches import (
     waking,
 )
 from tracekit.browse.coverage import losses_of
-from tracekit.report.critical.chain import critical_chains
+from tracekit.report.critical.chain import chain_to, critical_chains
 from tracekit.report.critical.links import Chain, Link
 from tracekit.report.critical.tasks import Losses, Tasks
 from tracekit.timeline.events import Events
@@ -252,3 +255,35 @@ def test_whatever_was_recorded_a_task_has_one_state_at_a_time(
         edges = [(s.start_ns, s.end_ns) for s in stays]
         assert all(a[1] == b[0] for a, b in pairwise(edges))
         assert not edges or (edges[0][0], edges[-1][1]) == (first, last)
+
+
+def test_back_from_any_event(tmp_path: Path) -> None:
+    """Task 9 sleeps until task 7 wakes it, which was on the other CPU; each link has its events."""
+    events = [
+        [made_at(0, "syscalls/sys_enter_write"), made_at(60, "sched/sched_waking", 9, 1),
+         made_at(100, "syscalls/sys_exit_write")],
+        [made_switch(10, 9, 1, 0), made_switch(80, 0, 0, 9),
+         made_at(95, "syscalls/sys_enter_read", pid=9)],
+    ]  # fmt: skip
+    recording = tracekit.open(made_events(tmp_path / "s", *events))
+    row = len(recording) - 2
+    assert int(recording.rows.pid[row]) == 9
+    chain = chain_to(recording, {}, row, int(recording.axis.ts_ns[0]))
+    (link,) = chain.links
+    assert [(one.kind, (one.duration_ns or 0) // 1000) for one in link.inside] == [
+        ("runs", 10), ("blocked", 50), ("waits for a CPU", 20), ("runs", 15),
+    ]  # fmt: skip
+    assert "until <...>-7 woke it" in link.inside[1].what
+    assert sum(one.duration_ns or 0 for one in link.inside) == link.duration_ns == 95_000
+    assert (chain.known_ns, chain.unknown_ns) == (95_000, 0)
+    assert chain.end is not None and chain.end.event == "syscalls:sys_enter_read"
+    later = chain_to(recording, {}, row, int(recording.axis.ts_ns[row]) - 20_000)
+    assert [one.kind for one in later.links[0].inside] == ["waits for a CPU", "runs"]
+
+
+def test_back_from_an_idle_cpu_there_is_nothing(tmp_path: Path) -> None:
+    events = [made_switch(10, 9, 1, 0), made_at(20, "irq/irq_handler_entry", 5, pid=0)]
+    recording = tracekit.open(made_events(tmp_path / "s", events))
+    chain = chain_to(recording, {}, 1, int(recording.axis.ts_ns[0]))
+    assert chain.links[0].inside == () and chain.known_ns == 0
+    assert any("no task to follow" in note for note in chain.notes)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import tracekit
 from tracekit.cli.common import say, show, show_json, working
+from tracekit.cli.filters import build_filter, filter_options
+from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
     from tracekit.report.critical.links import Chain, Evidence, Link
@@ -76,12 +79,32 @@ def _chain_lines(chain: Chain, every: bool) -> Iterator[str]:
     """The chain as systemd-analyze prints one: what was waited for last stands first."""
     from tracekit.text import duration, measured, on_one_line
 
+    if chain.end is not None and chain.old == chain.new:
+        yield from _event_lines(chain, chain.end, every)
+        return
     took, error = measured(chain.blackout_ns, chain.blackout_error_ns)
     yield f"boot {chain.old} → {chain.new}: blackout {took} {error}".rstrip() + f"; {chain.account}"
     end = chain.end
     who = f"{end.comm or '<...>'}-{end.pid} {end.args}" if end else "not recorded"
     when = "" if end is None else f" @{duration(_relative(chain, end.ts_ns)).replace(' ', '')}"
     yield f"first user process: {on_one_line(who)}{when}"
+    yield from _links(chain, every)
+
+
+def _event_lines(chain: Chain, end: Evidence, every: bool) -> Iterator[str]:
+    """The chain back from one event."""
+    from tracekit.text import duration, on_one_line
+
+    when = duration(_relative(chain, end.ts_ns)).replace(" ", "")
+    who = f"{end.comm or '<...>'}-{end.pid}"
+    told = f"{duration(chain.known_ns)} with evidence, {duration(chain.unknown_ns)} unknown"
+    yield f"boot {end.boot}: {on_one_line(f'{who} {end.event} {end.args}')} @{when}; {told}"
+    yield from _links(chain, every)
+
+
+def _links(chain: Chain, every: bool) -> Iterator[str]:
+    from tracekit.text import on_one_line
+
     for number, link in enumerate(reversed(chain.links)):
         lead = " " * number
         yield f"{lead}└─{_line(chain, link)}"
@@ -93,9 +116,10 @@ def _chain_lines(chain: Chain, every: bool) -> Iterator[str]:
 
 @click.command("critical-chain")
 @click.argument("session", type=click.Path(readable=False))
+@filter_options
 @click.option("--all", "every", is_flag=True, help="Every link, however short.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts: every link.")
-def command(session: str, every: bool, as_json: bool) -> None:
+def command(session: str, every: bool, as_json: bool, **filters: Any) -> None:
     """Show what the blackout of SESSION waited for, from the first user process back in time.
 
     As 'systemd-analyze critical-chain': each line waited for the one below it. The spine are the
@@ -107,13 +131,30 @@ def command(session: str, every: bool, as_json: bool) -> None:
     Nothing is guessed: what no event tells of is a link with a ?. Waits need sched:sched_switch,
     who ended them sched:sched_waking; in the new kernel both have to be on its command line
     (trace_event=).
+
+    \b
+    With conditions, back from the last event that meets them instead, as far as --from:
+      tracekit critical-chain SESSION --event sched_process_exec --comm init --from -2s
     """
     from tracekit.browse.coverage import losses_of
-    from tracekit.report.critical.chain import critical_chains
+    from tracekit.report.critical.chain import chain_to, critical_chains
+    from tracekit.timeline.filter import Filter
 
+    wanted = build_filter(**filters)
     with working("decoding"):
         recording = tracekit.open(session)
-        chains = critical_chains(recording, losses_of(recording))
+        losses = losses_of(recording)
+        if wanted == Filter():
+            chains = critical_chains(recording, losses)
+        else:
+            rows = recording.chosen(wanted)
+            if not len(rows):
+                raise UsageError(
+                    "no event meets these conditions: there is nothing to go back from"
+                )
+            since = recording.select(replace(Filter(), since=wanted.since))[:1]
+            begin = int(recording.axis.ts_ns[since[0]])
+            chains = (chain_to(recording, losses, int(rows[-1]), begin),)
     if as_json:
         show_json({"chains": [chain.as_dict() for chain in chains]})
         return

@@ -7,7 +7,7 @@ dark part and whatever no event tells of are links of kind ``unknown``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tracekit.report.critical.calls import Calls, recorded_calls
 from tracekit.report.critical.followed import Followed
@@ -19,7 +19,7 @@ from tracekit.report.systemd import read_systemd
 from tracekit.timeline.events import Events
 from tracekit.timeline.started_by import started_by
 
-__all__ = ["critical_chains"]
+__all__ = ["chain_to", "critical_chains"]
 
 _SWITCH, _WAKING = "sched:sched_switch", "sched:sched_waking"
 
@@ -54,14 +54,40 @@ class _Side:
         self.has_wakings = tasks.wakings_recorded
 
 
-def critical_chains(events: Events, lost: Losses) -> tuple[Chain, ...]:
-    """One for each jump of the session, in order; ``lost``: where events of a CPU are lost."""
-    facts = Facts(events)
+def _jumps(events: Events) -> Sequence[Jump]:
     systemd = {boot.index: read_systemd(boot) for boot in events.boots}
     starters = {boot.index: started_by(boot) for boot in events.boots}
-    jumps = observed_jumps(events, systemd, starters)
-    boots = _Boots(facts, jumps, lost)
+    return observed_jumps(events, systemd, starters)
+
+
+def critical_chains(events: Events, lost: Losses) -> tuple[Chain, ...]:
+    """One for each jump of the session, in order; ``lost``: where events of a CPU are lost."""
+    jumps = _jumps(events)
+    boots = _Boots(Facts(events), jumps, lost)
     return tuple(_chain(boots, jump) for jump in jumps)
+
+
+def chain_to(events: Events, lost: Losses, row: int, since_ns: int) -> Chain:
+    """What the task of the event at ``row`` did and waited for up to it, from ``since_ns`` on.
+
+    The chain begins where the boot's record does, if that is later, and has one link, with the
+    others inside it. ``blackout_ns`` is None: there is none.
+    """
+    facts = Facts(events)
+    boot, pid = int(events.rows.boot[row]), int(events.rows.pid[row])
+    side = _Side(_Boots(facts, _jumps(events), lost), boot, pid)
+    stamps = events.axis.ts_ns[events.rows.of_boot(boot)]
+    start, end = max(since_ns, int(stamps.min())), int(events.axis.ts_ns[row])
+    inside = side.followed.inside(pid, start, end) if side.timed and pid > 0 else ()
+    what = f"{facts.task(boot, pid)} up to this event"
+    link = Link("phase", what, boot, start, end - start, pid, facts.comm(boot, pid), (), inside)
+    leaves = [one for one in link.leaves() if one is not link]
+    known = sum(one.duration_ns or 0 for one in leaves if one.kind != "unknown")
+    notes = [*_lacks(side), *_untimed(events, {boot})]
+    if pid == 0:
+        notes.append("it happened on an idle CPU: there is no task to follow")
+    return Chain(boot, boot, None, _one(facts, row), 0, None, None, known, end - start - known,
+                 (link,), tuple(notes))  # fmt: skip
 
 
 def _pid(events: Events, row: int | None) -> int:
@@ -148,13 +174,21 @@ def _notes(events: Events, jump: Jump, old: _Side, new: _Side) -> Iterator[str]:
         yield (f"boot {h.new}: no event marks the first user process: "
                "record sched:sched_process_exec")  # fmt: skip
     for side, recorded in ((old, h.last_old is not None), (new, h.first_new is not None)):
-        if recorded and not side.has_switches:
-            yield f"boot {side.boot}: no {_SWITCH}: whether its task ran or waited is not known"
-        elif recorded and not side.has_wakings:
-            yield f"boot {side.boot}: no {_WAKING}: what ended a wait is not known"
-        if side.followed.cut:
-            yield f"boot {side.boot}: there are more switches than are followed"
-    for boot in {h.old, h.new}:
+        yield from _lacks(side) if recorded else ()
+    yield from _untimed(events, {h.old, h.new})
+
+
+def _lacks(side: _Side) -> Iterator[str]:
+    if not side.has_switches:
+        yield f"boot {side.boot}: no {_SWITCH}: whether its task ran or waited is not known"
+    elif not side.has_wakings:
+        yield f"boot {side.boot}: no {_WAKING}: what ended a wait is not known"
+    if side.followed.cut:
+        yield f"boot {side.boot}: there are more switches than are followed"
+
+
+def _untimed(events: Events, boots: Iterable[int]) -> Iterator[str]:
+    for boot in boots:
         if not events.axis.timed(boot) and boot in events.axis.clocks:
             clock = events.axis.clocks[boot].trace_clock
             yield f"boot {boot}: its trace clock {clock} does not tell how long anything took"

@@ -104,6 +104,8 @@ class Followed:
             return Link("waits for a CPU", self._waited(task, pid, stay, told), boot,
                         stay.start_ns, took, pid, comm, told)  # fmt: skip
         why = "no switch tells whether it ran" if not stay.rows else "switches are missing here"
+        if len(told) == 1 and (told[0].ts_ns or 0) >= stay.end_ns:
+            why = "no earlier switch of it is recorded"
         if stay.lost:
             why = "events are lost here"
         return Link("unknown", f"{task}: {why}", boot, stay.start_ns, took, pid, comm, told)
