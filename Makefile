@@ -53,11 +53,11 @@ test-lab:
 
 soak-lab:
 	@.ci/prepare test
-	$(BIN)/pytest -m soak
+	$(BIN)/pytest -m soak -o faulthandler_timeout=0 # it takes longer than a test that hangs
 
 lab-all:
 	@.ci/prepare test
-	$(BIN)/pytest -m matrix
+	$(BIN)/pytest -m matrix -o faulthandler_timeout=0
 
 lab:
 	@.ci/prepare test

@@ -1,6 +1,6 @@
 """Handovers in a row: every marker of every kernel is found, and no boot's record is torn.
 
-Not part of the other lab tests: ``make soak-lab`` (HANDOVERS=25; a quarter of a minute each).
+Not part of the other lab tests: ``make soak-lab`` (HANDOVERS=25; a minute each, more beside other work).
 """
 
 from __future__ import annotations
