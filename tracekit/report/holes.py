@@ -38,13 +38,12 @@ class _Buffer:
 
     def __init__(self, events: Events, boot: int, number: int) -> None:
         mine = events.rows.indices(boot)
-        self._events, self.at = events, mine[events.rows.buffer[mine] == number]
+        self._events, self._boot, self.at = events, boot, mine[events.rows.buffer[mine] == number]
         self.cpus = np.unique(events.rows.cpu[self.at]).tolist()
 
     def rows(self, cpu: int, *names: str) -> _Array:
         """The rows of those events on a CPU, in the order in which they were recorded."""
-        rows, kinds = self._events.rows, self._events.kinds
-        codes = [i for i, kind in enumerate(kinds) if kind.name in names]
+        rows, codes = self._events.rows, self._events.codes(self._boot, *names)
         chosen: _Array = self.at[(rows.cpu[self.at] == cpu) & np.isin(rows.kind[self.at], codes)]
         return chosen
 

@@ -116,9 +116,9 @@ def _traced_functions(
         "ftrace:funcgraph_entry": ("func", False),
         "ftrace:funcgraph_exit": ("func", True),
     }
-    for code, kind in enumerate(events.kinds):
-        fmt = boot.format(kind.id) if kind.boot == boot.index else None
-        if fmt is None or fmt.full_name not in tracers:
+    for code in events.codes(boot.index, *tracers):
+        fmt = boot.format(events.kinds[code].id)
+        if fmt is None:
             continue
         name, returns = tracers[fmt.full_name]
         field = fmt.field(name)
@@ -177,8 +177,7 @@ def _with_argument(
 def _with_text(events: Events, boot: Boot, text: tuple[str, str, str]) -> np.ndarray:
     """The rows of an event whose argument begins with a text."""
     event, argument, begin = text
-    codes = [i for i, k in enumerate(events.kinds) if k.boot == boot.index and k.name == event]
-    rows = events.rows.of_kinds(boot.index, codes)
+    rows = events.rows.of_kinds(boot.index, events.codes(boot.index, event))
     found = [rows[:0]]
     for part, values in events.values(rows, argument):
         fits = [isinstance(v, str) and v.startswith(begin) for v in values.to_pylist()]
@@ -195,14 +194,11 @@ def find_marks(events: Events, boot: Boot) -> dict[str, list[np.ndarray]]:
     probes = [(e, f, r) for e, f, r in kprobes(boot) if f in wanted]
     traced = _traced_functions(events, boot, wanted)
     marked: dict[str, list[np.ndarray]] = {}
+    mine = [(i, k) for i, k in enumerate(events.kinds) if k.boot == boot.index]
     for m in _MILESTONES:
         named = {*m.events, *(e for e, f, r in probes if f in m.functions and r == m.returns)}
         ids = _probe_ids(m)
-        codes = [
-            i
-            for i, k in enumerate(events.kinds)
-            if k.boot == boot.index and (k.id in ids or (k.id < PROBE_ID and k.name in named))
-        ]
+        codes = [i for i, k in mine if k.id in ids or (k.id < PROBE_ID and k.name in named)]
         sources = [_with_argument(events, boot, code, m.argument) for code in codes]
         sources += [hits for (f, r), hits in traced.items() if f in m.functions and r == m.returns]
         sources += [_with_text(events, boot, m.text)] if m.text else []

@@ -129,12 +129,7 @@ def observe_entering(events: Events, boot: Boot, systemd: Systemd) -> Entering:
 
 def _first_user(events: Events, new: Boot) -> Instant | None:
     """The first exec of pid 1, else of any process."""
-    codes = [
-        i
-        for i, k in enumerate(events.kinds)
-        if k.boot == new.index and k.name == "sched:sched_process_exec"
-    ]
-    rows = events.rows.of_kinds(new.index, codes)
+    rows = events.rows.of_kinds(new.index, events.codes(new.index, "sched:sched_process_exec"))
     of_init = rows[events.rows.pid[rows] == 1]
     chosen = of_init if len(of_init) else rows
     return _instant(events, int(chosen[0])) if len(chosen) else None

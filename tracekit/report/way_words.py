@@ -66,8 +66,7 @@ class EndingReport:
 
 def _last_printed(events: Events, boot: int, wanted: re.Pattern[str]) -> re.Match[str] | None:
     """The last line that the kernel printed into the record and that matches from its begin."""
-    kinds = [i for i, k in enumerate(events.kinds) if k.boot == boot and k.name == _CONSOLE]
-    rows = events.rows.of_kinds(boot, kinds)
+    rows = events.rows.of_kinds(boot, events.codes(boot, _CONSOLE))
     found: tuple[int, re.Match[str]] | None = None
     for part, values in events.values(rows, "msg"):
         for at, text in zip(part.tolist(), values.to_pylist(), strict=True):

@@ -66,7 +66,9 @@ def comms_of_boot(
     for code, kind in enumerate(kinds):
         fmt = boot.format(kind.id) if kind.boot == boot.index else None
         pairs = list(_pairs(fmt)) if fmt else []
-        mine = rows.of_kinds(boot.index, (code,)) if pairs else np.empty(0, np.int64)
+        if not pairs:
+            continue
+        mine = rows.of_kinds(boot.index, (code,))
         for number in np.unique(rows.buffer[mine]).tolist():
             indices = mine[rows.buffer[mine] == number]
             payloads = Payloads(buffers[number].data, rows.offset[indices], rows.length[indices])

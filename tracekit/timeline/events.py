@@ -30,6 +30,7 @@ from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.checks import check_below, check_payloads
 from tracekit.timeline.comms import comms_of_boot
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.matching import matching
 from tracekit.timeline.merge import BootPart, merge
 from tracekit.timeline.rows import EventKind, Rows, distinct
 from tracekit.timeline.saved.bpf_format import SOURCES, is_probe
@@ -142,9 +143,21 @@ class Events:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def _codes(self) -> dict[str, dict[int, list[int]]]:
+        """Name -> boot -> the codes of its kinds."""
+        codes: dict[str, dict[int, list[int]]] = {}
+        for code, kind in enumerate(self.kinds):
+            codes.setdefault(kind.name, {}).setdefault(kind.boot, []).append(code)
+        return codes
+
+    def codes(self, boot: int, *names: str) -> list[int]:
+        """The ``rows.kind`` of these events (``system:name``) in the boot with that index."""
+        return [code for name in names for code in self._codes.get(name, {}).get(boot, ())]
+
     def has_event(self, name: str, boot: int) -> bool:
         """Whether ``system:name`` occurs in the boot with that index."""
-        return any(kind.name == name and kind.boot == boot for kind in self.kinds)
+        return boot in self._codes.get(name, ())
 
     @cached_property
     def as_traced(self) -> Self:
@@ -262,33 +275,19 @@ class Events:
 
         :meth:`tracekit.recording.Recording.select` knows expressions too.
         """
-        rows, keep = self.rows, np.ones(len(self), bool)
-        if wanted.boots:
-            keep &= np.isin(rows.boot, list(wanted.boots))
-        if wanted.cpus:
-            keep &= np.isin(rows.cpu, list(wanted.cpus))
-        if wanted.pids:
-            keep &= np.isin(rows.pid, list(wanted.pids))
-        if wanted.events:
-            kinds = [wanted.wants_event(kind.name) for kind in self.kinds]
-            keep &= np.array([*kinds, False])[rows.kind]
-        if wanted.since is not None:
-            keep &= self.axis.ts_ns >= self._limit(wanted.since)
-        if wanted.until is not None:
-            keep &= self.axis.ts_ns <= self._limit(wanted.until)
-        indices = np.flatnonzero(keep)
+        indices = matching(self.rows, self.kinds, self.axis.ts_ns, wanted, self._limit)
         if wanted.comms:
             codes, names = self.comm_codes
             wants = [wanted.wants_comm(name) for name in [*names, None]]
             indices = indices[np.array(wants)[codes[indices]]]
         return indices
 
-    def _limit(self, instant: int | str) -> int | _Array:
-        """A time or a date in ns on the axis: one number, or one for every row."""
+    def _limit(self, instant: int | str, part: slice) -> int | _Array:
+        """A time or a date in ns on the axis: one number, or one for every row of a part."""
         if isinstance(instant, int):
             return instant
         found = on_axis(instant, self.axis, self.boots, self.walls)
-        return found if isinstance(found, int) else found[self.rows.boot]
+        return found if isinstance(found, int) else found[self.rows.boot[part]]
 
     @cached_property
     def walls(self) -> dict[int, Wall]:
@@ -337,7 +336,7 @@ class Events:
     def event_at(self, name: str, at: _Array) -> pa.Table:
         """As :meth:`event`, those of the rows at ``at`` (indices, in order)."""
         full = self._full_name(name)
-        codes = [i for i, kind in enumerate(self.kinds) if kind.name == full]
+        codes = [code for of_boot in self._codes.get(full, {}).values() for code in of_boot]
         indices = at[np.isin(self.rows.kind[at], codes)]
         groups = list(self.groups(self.rows.take(indices)))
         if not groups:

@@ -85,6 +85,8 @@ def writer_of(
 def _attached_later(session: Session, owner: int, path: str, address: int) -> list[Boot]:
     """The boots after ``owner``, up to the one that read the region, that had it attached."""
     reader, later = region_reader(session, path), list[Boot]()
+    if reader and reader == identity(Boot(session, owner).kernel):
+        return later
     for index in (i for i in session.boots if i > owner):
         boot = Boot(session, index)
         known = identity(boot.kernel)

@@ -152,10 +152,7 @@ def _bounds(events: Events, jump: Jump, phase: Phase) -> list[int]:
         marks = jump.leaving.marks
         along = [marks[name] for name, _ in h.down.way.along if name in marks]
         return [mark.row for mark in along if mark.ns == start][:1]
-    codes = [
-        i for i, k in enumerate(events.kinds)
-        if k.boot == h.new and k.name in ("initcall:initcall_level", "initcall:initcall_finish")
-    ]  # fmt: skip
+    codes = events.codes(h.new, "initcall:initcall_level", "initcall:initcall_finish")
     marked = events.rows.of_kinds(h.new, codes)
     at = marked[events.axis.ts_ns[marked] == start] if start is not None else marked[:0]
     user = [h.user] if phase.name == "first user process" and h.user is not None else []
