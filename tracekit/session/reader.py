@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracekit.errors import Diagnostic, SessionError
 from tracekit.session.compression import decompress
-from tracekit.session.formats import Formats, listed_boots
+from tracekit.session.formats import Formats, events_of, listed_boots
 from tracekit.session.limits import MAX_JSON, RECORDED, Budget, Oversized, file_limit
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, strip_suffix
@@ -137,6 +137,13 @@ class Session:
         plain = self._sorted[start:end]
         packed = [*self._formats.names(prefix, self._with_formats)]
         return sorted({*plain, *packed}) if packed else plain
+
+    def formats(self, boot: int) -> Mapping[str, bytes]:
+        """Name below ``tracefs/events`` -> bytes, of those formats that are stored together."""
+        packed, base = self._formats.of(boot), events_of(boot)
+        start = bisect_left(self._sorted, base)
+        alone = start < len(self._sorted) and self._sorted[start].startswith(base)
+        return {n: packed[n] for n in packed if base + n not in self._stored} if alone else packed
 
     @cached_property
     def recorded(self) -> tuple[str, ...]:

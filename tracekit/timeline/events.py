@@ -29,8 +29,7 @@ from tracekit.timeline.axis import Axis, place
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.checks import check_below, check_payloads
 from tracekit.timeline.comms import comms_of_boot
-from tracekit.timeline.filter import Filter
-from tracekit.timeline.matching import matching
+from tracekit.timeline.filter import Filter, matching
 from tracekit.timeline.merge import BootPart, merge
 from tracekit.timeline.rows import EventKind, Rows, distinct
 from tracekit.timeline.saved.bpf_format import SOURCES, is_probe

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from tracekit.errors import UsageError
+from tracekit.timeline.rows import EventKind, Rows
 
-__all__ = ["Filter", "parse_time"]
+__all__ = ["Filter", "matching", "parse_time"]
 
+_Array = npt.NDArray[Any]
 _TIME = re.compile(r"^\s*([-+]?\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|)\s*$")
 _UNITS = {"": 1, "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9}
 
@@ -58,3 +65,31 @@ class Filter:
     def wants_comm(self, comm: str | None) -> bool:
         """Whether a task of that name is asked for."""
         return not self.comms or any(fnmatchcase(comm or "", glob) for glob in self.comms)
+
+
+def matching(
+    rows: Rows,
+    kinds: Sequence[EventKind],
+    ts_ns: _Array,
+    wanted: Filter,
+    limit: Callable[[int | str, slice], int | _Array],
+) -> _Array:
+    """Indices of the rows that meet a filter, but for task names, ``where`` and ``grep``.
+
+    ``limit`` gives an instant on the axis, ns, for each of a part of the rows.
+    """
+    part = rows.within(*wanted.boots) if len(wanted.boots) == 1 else slice(0, len(rows))
+    keep = np.ones(part.stop - part.start, bool)
+    for column, allowed in (
+        (rows.boot, wanted.boots), (rows.cpu, wanted.cpus), (rows.pid, wanted.pids),
+    ):  # fmt: skip
+        if allowed:
+            keep &= np.isin(column[part], list(allowed))
+    if wanted.events:
+        wants = [wanted.wants_event(kind.name) for kind in kinds]
+        keep &= np.array([*wants, False])[rows.kind[part]]
+    if wanted.since is not None:
+        keep &= ts_ns[part] >= limit(wanted.since, part)
+    if wanted.until is not None:
+        keep &= ts_ns[part] <= limit(wanted.until, part)
+    return np.flatnonzero(keep) + part.start

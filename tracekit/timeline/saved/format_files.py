@@ -10,6 +10,7 @@ from tracekit.errors import FormatError, SessionError
 from tracekit.ftrace.format import EventFormat, parse_format
 from tracekit.session import Session
 from tracekit.session.earlier import FORMATS, earlier_file, event_id, read_formats
+from tracekit.session.formats import events_of
 
 __all__ = ["FormatFile", "format_files", "parsed"]
 
@@ -60,12 +61,14 @@ def _read(data: bytes) -> tuple[str, int | None]:
 
 def _of_newest_save(session: Session, boot: int, note: Note) -> dict[int, FormatFile]:
     files: dict[int, FormatFile] = {}
-    for path in session.list(f"boots/{boot}/tracefs/events/"):
+    base, together = events_of(boot), session.formats(boot)
+    for path in session.list(base):
         if not path.endswith("/format"):
             continue
         system, name, _ = path.split("/")[-3:]
+        data = together.get(path.removeprefix(base))
         try:
-            text, number = _read(session.read(path))
+            text, number = _read(session.read(path) if data is None else data)
         except SessionError as error:
             note("format-unreadable", path, str(error))
             continue
