@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from tracekit.errors import SessionError
@@ -102,6 +103,20 @@ def _sound_name(name: str) -> bool:
     return True
 
 
+@lru_cache(4)  # sessions of the same kernels have the same
+def _unpacked(archive: bytes) -> Files:
+    """The files in an archive, but those whose names no file of a session may have.
+
+    Raises :class:`~tracekit.errors.SessionError`.
+    """
+    members = tar_members(archive, "the archive", _MAX_FILES)
+    return {
+        name: archive[start : start + size]
+        for name, (start, size) in members.items()
+        if _sound_name(name)
+    }
+
+
 class Formats:
     """The formats of a session's boots, each archive read once.
 
@@ -119,7 +134,7 @@ class Formats:
         self._state = state
         self._note = note
         self._lists: dict[int, tuple[object, _Listed]] = {}
-        self._archives: dict[str, dict[str, bytes]] = {}
+        self._archives: dict[str, Files] = {}
         self._joined: dict[_Listed, dict[str, bytes]] = {}
         self._counted: dict[int, int] = {}
         self._taken = 0
@@ -144,23 +159,19 @@ class Formats:
             self._note(rel, str(error))
             return _Listed()
 
-    def archive(self, identity: str) -> dict[str, bytes]:
+    def archive(self, identity: str) -> Files:
         """The files in an archive; none, with a remark, where it is absent or damaged."""
         if identity not in self._archives:
             rel = archive_file(identity)
-            data, members = self._read(rel) or b"", dict[str, tuple[int, int]]()
+            files: Files = {}
             try:
-                members = tar_members(data, rel, _MAX_FILES)
+                files = _unpacked(self._read(rel) or b"")
             except SessionError as error:
                 self._note(rel, str(error))
             else:
-                if not members:
+                if not files:
                     self._note(rel, "listed by a boot, but it is not there, or holds nothing")
-            self._archives[identity] = {
-                name: data[start : start + size]
-                for name, (start, size) in members.items()
-                if _sound_name(name)
-            }
+            self._archives[identity] = files
         return self._archives[identity]
 
     def of(self, boot: int) -> Files:

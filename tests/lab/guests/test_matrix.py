@@ -27,6 +27,7 @@ from tests.support.guest import (
     need_kernel,
 )
 from tracekit.carriers.carrier import Way
+from tracekit.lab.kernels import version_key
 from tracekit.lab.ways import CarrierName, Journey, plan
 from tracekit.report.make import Report
 from tracekit.text import duration
@@ -96,6 +97,17 @@ def markers(session: Path) -> str:
     return " + ".join(str(len(set(found.get(cpu, [])))) for cpu in (0, 1))
 
 
+def kept(cell: Cell) -> int:
+    """How many markers of CPU 0 there must be.
+
+    After a warm reboot the boot loader's command line attaches the region again that was recorded
+    into. Kernels from 6.15 on then empty the buffer of the CPU that boots, unless the clock is
+    ``local`` (docs/carriers.md).
+    """
+    again = cell.carrier == "carveout" and cell.down == "reboot"
+    return 0 if again and version_key(need_kernel(cell.old).release) >= (6, 15) else MARKS
+
+
 def row(cell: Cell, session: Path, report: Report) -> list[str]:
     old = report.boots[0]
     last = {event.cpu: event.event for event in report.last_events}
@@ -121,4 +133,4 @@ def test_journey(cell: Cell, table: Table, tmp_path: Path) -> None:
     except Exception as error:
         table.add([cell.old, cell.new, cell.carrier, cell.down, str(error).splitlines()[0]])
         raise
-    assert markers(session) == f"{MARKS} + {MARKS}"
+    assert markers(session) == f"{kept(cell)} + {MARKS}"
