@@ -1,6 +1,6 @@
 """Handovers in a row: every marker of every kernel is found, and no boot's record is torn.
 
-Not part of the other lab tests: ``make soak-lab`` (HANDOVERS=25; a minute each, more beside other work).
+Not part of the other lab tests: ``make soak-lab`` (HANDOVERS=25), a minute each.
 """
 
 from __future__ import annotations
