@@ -102,6 +102,21 @@ def test_a_dead_kernels_memory_is_read(capture: Callable[[str], Path], tmp_path:
     assert "used: 7066 events" in done.stderr
 
 
+def test_a_crash_kernel_has_the_memory_for_it(
+    capture: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """crashkernel=256M leaves 165 MiB beside a stock kernel."""
+    code = (
+        "from tracekit.cli import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "words = open('/proc/self/status').read().split()\n"
+        "print(words[words.index('VmHWM:') + 1])"
+    )
+    done = python(code, "recover", "--dump", capture("vmcore-6.12") / "vmcore", tmp_path / "S")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) < 100 << 10  # KiB
+
+
 def test_a_session_is_handed_on(session: Callable[[str], Path], tmp_path: Path) -> None:
     done = tracekit("fleet", "hand-on", session("handover-7.2-tsc"), "--to", tmp_path / "in")
     assert done.returncode == 0, done.stderr

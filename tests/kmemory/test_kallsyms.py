@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from array import array
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,7 @@ def test_a_real_kernels(dead) -> None:
     lines = dead.kernel.symbols.kallsyms().splitlines()
     known = dead.json("digests.json")
     assert len(lines) == known["kallsyms_lines"]
-    assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == known["kallsyms_sha256"]
+    assert hashlib.sha256(b"\n".join(lines)).hexdigest() == known["kallsyms_sha256"]
     symbols = dead.kernel.symbols
     assert symbols.find("nothing") is None
     stext = symbols.find("_stext")
@@ -93,14 +94,23 @@ def test_every_encoding(encoding: str) -> None:
     assert [(s.type + s.name, s.address) for s in symbols] == list(
         zip(NAMES, ADDRESSES, strict=True)
     )
-    assert symbols.name_at(BASE + 0x10).startswith("longx")
+    assert [symbols.find(name[1:]) for name in NAMES] == list(ADDRESSES)
 
 
-def test_the_first_of_a_name_counts() -> None:
-    symbols = Symbols(["ta", "tb", "ta"], [1, 2, 3])
-    assert symbols.find("a") == 1
-    assert symbols.name_at(3) == "a"
-    assert symbols.name_at(4) == ""
+def test_the_first_of_a_name_counts_and_a_part_of_one_is_none() -> None:
+    symbols = Symbols(b"\nta\ntb\nTbta\nTa\n\nt\nTc\n", array("Q", range(1, 8)))
+    assert [symbols.find(name) for name in ("a", "b", "bta", "ta", "", "c", "d")] == [
+        1, 2, 3, None, 6, 7, None,
+    ]  # fmt: skip
+    assert [s.name for s in symbols] == ["a", "b", "bta", "a", "", "", "c"]
+    assert [symbols.end_of(address) for address in (0, 3, 7, 9)] == [1, 4, 7, 9]
+
+
+def test_characters_that_no_name_has_become_question_marks() -> None:
+    memory, info = made("base")
+    memory.poke(0x200A, b"\n\xff")
+    _, second, *_ = read_symbols(VirtualMemory(memory, Flat()), info)
+    assert (second.type + second.name)[:3] == "??x"
 
 
 def test_symbols_that_contradict_the_note_are_refused() -> None:

@@ -52,10 +52,11 @@ def test_a_reboot_over_a_carve_out() -> None:
 def test_a_panic_into_a_crash_kernel() -> None:
     planned = plan(Journey(OWN, STOCK, "carveout", "panic"))
     assert "crashkernel=256M" in planned.cmdline.split()
-    loads, *_, last = planned.scripts[0].splitlines()
+    loads, *_, sysrq, otherwise, last = planned.scripts[0].splitlines()
     assert loads.startswith(f"kexec -s -p /boot/vmlinuz-{STOCK.release} --initrd=/boot/initrd")
     assert "memmap=16M$0x70000000" in loads
-    assert last == "echo c > /proc/sysrq-trigger"
+    assert "then echo c > /proc/sysrq-trigger;" in sysrq
+    assert (otherwise, last) == ("echo 2 > /proc/sys/vm/panic_on_oom", "tail /dev/zero")
     assert (planned.panics, planned.restarts) == (1, False)
     assert planned.others == (f"debian:{STOCK.release}",)
     assert planned.scripts[1].startswith("test -e /proc/vmcore || ")

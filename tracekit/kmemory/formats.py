@@ -87,7 +87,7 @@ class _Reader:
         function = owner.get("get_fields")
         if not function:
             return owner.at("fields")
-        if self._kernel.symbols.name_at(function) != _SYSCALL_FIELDS:
+        if function != self._kernel.symbols.find(_SYSCALL_FIELDS):
             raise ParseError(f"its fields are what the function at {function:#x} returns")
         return self._kernel.struct("syscall_metadata", call["data"]).at("enter_fields")
 

@@ -8,9 +8,10 @@ character that they give is the symbol's type. Addresses are packed in one of fo
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
-from collections.abc import Sequence
-from functools import cached_property
+import sys
+from array import array
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from tracekit.errors import ParseError
@@ -23,6 +24,7 @@ _MAX_SYMBOLS = 1 << 21
 _MAX_NAME = 1024  # tokens; KSYM_NAME_LEN is 512
 _MAX_NAMES = 48 << 20
 _TOKENS = 256
+_AT_ONCE = 4096  # lines that are made before they are put together
 _MAX_TOKENS = 1 << 16  # token_index has 16 bits
 _VALUE = (1 << 64) - 1
 
@@ -36,54 +38,54 @@ class Symbol(NamedTuple):
 
 
 class Symbols:
-    """The symbols of the kernel itself, in the table's order, which is that of addresses."""
+    """The symbols of the kernel itself, in the table's order, which is that of addresses.
 
-    def __init__(self, names: Sequence[str], addresses: Sequence[int]) -> None:
-        """``names`` begin with the symbol's type."""
+    A crash kernel has little memory, and a kernel 200,000 symbols: they are kept packed, as
+    ``names``: of each a line feed, its type, its name; at the end one more line feed.
+    """
+
+    def __init__(self, names: bytes, addresses: array[int]) -> None:
+        """``addresses``: of each, 64 bits (``Q``)."""
         self._names = names
         self._addresses = addresses
+        self._found: dict[str, int | None] = {}
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._addresses)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return (
-            Symbol(address, name[:1], name[1:])
-            for address, name in zip(self._addresses, self._names, strict=True)
-        )
-
-    @cached_property
-    def _by_name(self) -> dict[str, int]:
-        """The first symbol of each name counts, as ``kallsyms_lookup_name()`` has it."""
-        names, addresses = reversed(self._names), reversed(self._addresses)
-        return {name[1:]: address for name, address in zip(names, addresses, strict=True)}
+    def __iter__(self) -> Iterator[Symbol]:
+        place = 1
+        for address in self._addresses:
+            end = self._names.index(b"\n", place)
+            name = self._names[place:end].decode("ascii")
+            yield Symbol(address, name[:1], name[1:])
+            place = end + 1
 
     def find(self, name: str) -> int | None:
-        """The address of a symbol; None where there is none."""
-        return self._by_name.get(name)
+        """The address of a symbol; None where there is none.
 
-    @cached_property
-    def _in_order(self) -> list[int]:
-        return sorted(set(self._addresses))
+        The first of each name counts, as ``kallsyms_lookup_name()`` has it.
+        """
+        if name not in self._found:
+            self._found[name] = self._find(name.encode("ascii", "replace") + b"\n")
+        return self._found[name]
+
+    def _find(self, line: bytes) -> int | None:
+        place = self._names.find(line)
+        while place >= 0 and self._names[place - 2 : place - 1] != b"\n":
+            place = self._names.find(line, place + 1)
+        return self._addresses[self._names.count(b"\n", 0, place - 2)] if place >= 0 else None
 
     def end_of(self, address: int) -> int:
         """The address of the next symbol; that of the address itself where none follows."""
-        after = bisect_right(self._in_order, address)
-        return self._in_order[after] if after < len(self._in_order) else address
+        return min((other for other in self._addresses if other > address), default=address)
 
-    @cached_property
-    def _functions(self) -> dict[int, str]:
-        """Address -> the first name that it has."""
-        names, addresses = reversed(self._names), reversed(self._addresses)
-        return {address: name[1:] for name, address in zip(names, addresses, strict=True)}
-
-    def name_at(self, address: int) -> str:
-        """The name of the symbol at just this address; '' without one."""
-        return self._functions.get(address, "")
-
-    def kallsyms(self) -> str:
+    def kallsyms(self) -> bytes:
         """The text of ``/proc/kallsyms``."""
-        return "".join(f"{s.address:016x} {s.type} {s.name}\n" for s in self)
+        text, symbols = bytearray(), iter(self)
+        while some := list(islice(symbols, _AT_ONCE)):
+            text += "".join(f"{s.address:016x} {s.type} {s.name}\n" for s in some).encode()
+        return bytes(text)
 
 
 def _place(info: Vmcoreinfo, name: str) -> int:
@@ -96,31 +98,29 @@ def _place(info: Vmcoreinfo, name: str) -> int:
     return address
 
 
-def _tokens(memory: VirtualMemory, info: Vmcoreinfo) -> list[str]:
-    """The 256 pieces that names are made of."""
+def _tokens(memory: VirtualMemory, info: Vmcoreinfo) -> list[bytes]:
+    """The 256 pieces that names are made of, as printable ASCII."""
     offsets = struct.unpack(f"<{_TOKENS}H", memory.read(_place(info, "token_index"), 2 * _TOKENS))
     table = _place(info, "token_table")
     size = max(offsets) + _MAX_NAME
     # What follows the table may not be mapped: the pieces end with a NUL anyhow.
     whole = min(size, (_place(info, "token_index") - table) % (1 << 64))
     data = memory.read(table, min(whole, _MAX_TOKENS + _MAX_NAME))
-    return [
-        data[offset : data.find(b"\0", offset) % (len(data) + 1)].decode("ascii", "replace")
-        for offset in offsets
-    ]
+    pieces = [data[o : data.find(b"\0", o) % (len(data) + 1)] for o in offsets]
+    return [bytes(c if 32 < c < 127 else 63 for c in piece) for piece in pieces]
 
 
-def _names(memory: VirtualMemory, info: Vmcoreinfo, count: int) -> list[str]:
+def _names(memory: VirtualMemory, info: Vmcoreinfo, count: int) -> bytes:
+    """See :class:`Symbols`."""
     start = _place(info, "names")
     # The table of markers comes next in every kernel; its size is not known, so read by parts.
-    tokens = _tokens(memory, info)
-    piece = tokens.__getitem__
-    names: list[str] = []
+    piece = _tokens(memory, info).__getitem__
+    names = bytearray(b"\n")
     data = b""
     position = done = 0
-    while len(names) < count:
+    for number in range(count):
         if len(data) - position < 2 * _MAX_NAME:
-            size = min(1 << 16, max(16, (count - len(names)) * 3))
+            size = min(1 << 16, max(16, (count - number) * 3))
             if done + size > _MAX_NAMES:
                 raise ParseError(f"kallsyms: names of more than {_MAX_NAMES} bytes")
             data = data[position:] + memory.read(start + done, size)
@@ -135,13 +135,24 @@ def _names(memory: VirtualMemory, info: Vmcoreinfo, count: int) -> list[str]:
             data += memory.read(start + done, 1024)
             done += 1024
         if not 0 < length <= _MAX_NAME:
-            raise ParseError(f"kallsyms: symbol {len(names)} has a name of {length} tokens")
-        names.append("".join(map(piece, data[position : position + length])))
+            raise ParseError(f"kallsyms: symbol {number} has a name of {length} tokens")
+        names += b"".join(map(piece, data[position : position + length]))
+        if len(names) > _MAX_NAMES * 2:
+            raise ParseError(f"kallsyms: names of more than {_MAX_NAMES * 2} bytes")
+        names += b"\n"
         position += length
-    return names
+    return bytes(names)
 
 
-def _addresses(memory: VirtualMemory, info: Vmcoreinfo, count: int) -> list[int]:
+def _numbers(code: str, data: bytes) -> array[int]:
+    """Little-endian integers."""
+    numbers = array(code, data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def _addresses(memory: VirtualMemory, info: Vmcoreinfo, count: int) -> array[int]:
     """The symbols' addresses, by what VMCOREINFO names.
 
     - ``kallsyms_addresses``: 64 bits each (no CONFIG_KALLSYMS_BASE_RELATIVE).
@@ -151,16 +162,16 @@ def _addresses(memory: VirtualMemory, info: Vmcoreinfo, count: int) -> list[int]
       and the others count down from it.
     """
     if (place := info.symbols.get("kallsyms_addresses")) is not None:
-        return list(struct.unpack(f"<{count}Q", memory.read(place, 8 * count)))
+        return _numbers("Q", memory.read(place, 8 * count))
     place = _place(info, "offsets")
-    offsets = struct.unpack(f"<{count}i", memory.read(place, 4 * count))
+    offsets = _numbers("i", memory.read(place, 4 * count))
     where = info.symbols.get("kallsyms_relative_base")
     if where is None:
-        return [(place + 4 * i + offset) & _VALUE for i, offset in enumerate(offsets)]
+        return array("Q", ((place + 4 * i + x) & _VALUE for i, x in enumerate(offsets)))
     base = memory.u64(where)
     if min(offsets) < 0:
-        return [(base - 1 - x) & _VALUE if x < 0 else x for x in offsets]
-    return [(base + x) & _VALUE for x in offsets]
+        return array("Q", ((base - 1 - x) & _VALUE if x < 0 else x for x in offsets))
+    return array("Q", ((base + x) & _VALUE for x in offsets))
 
 
 def read_symbols(memory: VirtualMemory, info: Vmcoreinfo) -> Symbols:

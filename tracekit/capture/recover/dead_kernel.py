@@ -145,15 +145,16 @@ def _symbols(kernel: Kernel) -> tuple[bytes, bytes]:
     """(``kallsyms``, ``modules``)."""
     loaded = []
     _try(kernel, "modules", lambda: loaded.extend(modules(kernel)))
-    parts = [kernel.symbols.kallsyms()]
-    for module, s in module_symbols(kernel, loaded):
-        parts.append(f"{s.address:016x} {s.type} {s.name}\t[{module}]\n")
+    parts = [
+        f"{s.address:016x} {s.type} {s.name}\t[{module}]\n"
+        for module, s in module_symbols(kernel, loaded)
+    ]
 
     def bpf() -> None:
         parts.extend(f"{s.address:016x} {s.type} {s.name}\t[bpf]\n" for s in bpf_symbols(kernel))
 
     _try(kernel, "BPF symbols", bpf)
-    return "".join(parts).encode(), modules_text(loaded).encode()
+    return kernel.symbols.kallsyms() + "".join(parts).encode(), modules_text(loaded).encode()
 
 
 def _notes(build_id: str | None) -> bytes:
