@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -152,7 +151,7 @@ def command(session: str, every: bool, as_json: bool, **filters: Any) -> None:
                 raise UsageError(
                     "no event meets these conditions: there is nothing to go back from"
                 )
-            since = recording.select(replace(Filter(), since=wanted.since))[:1]
+            since = recording.select(Filter(since=wanted.since))[:1]
             begin = int(recording.axis.ts_ns[since[0]])
             chains = (chain_to(recording, losses, int(rows[-1]), begin),)
     if as_json:
