@@ -52,11 +52,13 @@ def test_a_reboot_over_a_carve_out() -> None:
 def test_a_panic_into_a_crash_kernel() -> None:
     planned = plan(Journey(OWN, STOCK, "carveout", "panic"))
     assert "crashkernel=256M" in planned.cmdline.split()
-    loads, *_, sysrq, otherwise, last = planned.scripts[0].splitlines()
+    loads, *_, sysrq, _, otherwise, last = planned.scripts[0].splitlines()
     assert loads.startswith(f"kexec -s -p /boot/vmlinuz-{STOCK.release} --initrd=/boot/initrd")
     assert "memmap=16M$0x70000000" in loads
     assert "then echo c > /proc/sysrq-trigger;" in sysrq
-    assert (otherwise, last) == ("echo 2 > /proc/sys/vm/panic_on_oom", "tail /dev/zero")
+    assert (otherwise, last) == (
+        "echo 1 > /proc/sys/vm/panic_on_oom", "dd if=/dev/zero of=/dev/null bs=2048M count=1",
+    )  # fmt: skip
     assert (planned.panics, planned.restarts) == (1, False)
     assert planned.others == (f"debian:{STOCK.release}",)
     assert planned.scripts[1].startswith("test -e /proc/vmcore || ")

@@ -26,12 +26,6 @@ CarrierName = Literal["kho", "carveout"]
 SESSION = "/var/lib/tracekit/session"
 #: What a crash kernel is booted with: Documentation/admin-guide/kdump/kdump.rst.
 CRASH_CMDLINE = f"{BASE_CMDLINE} nr_cpus=1 irqpoll reset_devices"
-#: By sysrq; a kernel without it (CONFIG_MAGIC_SYSRQ) by the end of its memory.
-_PANIC = """\
-if test -e /proc/sysrq-trigger; then echo c > /proc/sysrq-trigger; fi
-echo 2 > /proc/sys/vm/panic_on_oom
-tail /dev/zero
-"""
 _CRASHKERNEL = "crashkernel=256M"
 _ABOVE = 64 << 20  # bytes left above a carve-out, for the initramfs and the firmware's tables
 _LOW = 2048  # MiB of a guest's memory that lie below 4 GiB at least: QEMU's q35
@@ -119,7 +113,16 @@ def goodbye(journey: Journey) -> str:
     record = f"{armed}{journey.while_recording}\nsync\n"
     if journey.down == "reboot":
         return f"{record}reboot -f\n"
-    return f"{_load_crash_kernel(journey)}{record}{_PANIC}"
+    return f"{_load_crash_kernel(journey)}{record}{_panic(journey.memory)}"
+
+
+def _panic(memory: int) -> str:
+    """Shell: by sysrq; a kernel without it (CONFIG_MAGIC_SYSRQ) by the end of its memory (MiB)."""
+    return (
+        "if test -e /proc/sysrq-trigger; then echo c > /proc/sysrq-trigger; fi\n"
+        "echo 1 > /proc/sys/vm/overcommit_memory\necho 1 > /proc/sys/vm/panic_on_oom\n"
+        f"dd if=/dev/zero of=/dev/null bs={memory}M count=1\n"
+    )
 
 
 def _load_crash_kernel(journey: Journey) -> str:
