@@ -49,15 +49,15 @@ test-slow:
 
 test-lab:
 	@.ci/prepare test
-	$(BIN)/pytest -m "lab and not matrix"
+	$(BIN)/pytest -m "lab and not matrix" tests/lab
 
 soak-lab:
 	@.ci/prepare test
-	$(BIN)/pytest -m soak -o faulthandler_timeout=0 # it takes longer than a test that hangs
+	$(BIN)/pytest -m soak tests/lab -o faulthandler_timeout=0 # it takes longer than a test that hangs
 
 lab-all:
 	@.ci/prepare test
-	$(BIN)/pytest -m matrix -o faulthandler_timeout=0
+	$(BIN)/pytest -m matrix tests/lab -o faulthandler_timeout=0
 
 lab:
 	@.ci/prepare test

@@ -29,7 +29,7 @@ from tests.support.repeated import repeat  # noqa: E402
 from tests.support.unpack import unpack  # noqa: E402
 
 TRACEKIT = [sys.executable, "-m", "tracekit", "-q"]
-_RUNS = 5
+_RUNS = 3
 _CPU_RUNS = 2
 _BOOTS = 100
 _COPIES, _WIDE = 10, 101_519  # copies of the wide capture, and its events

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 SHIPPED = ROOT / "tracekit" / "demo" / "handover.tar.zst"
-_RUNS = 5
+_RUNS = 3
 _SIZE = (80, 24)
 _THINKING = 0.1  # seconds before the next key is pressed
 _PATIENCE = 2.0  # seconds after which a key counts as one without an answer
