@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from tests.support.driver import drive, matches_snapshot, model_of, screen_text, until
 from tests.support.sessions.made_events import graph, made
+from tests.support.views.tables_view import to
 from tui.app import TracekitApp
 from tui.tables.view import TablesView
 from tui.timeline.choose_lanes import ChooseLanes
@@ -27,12 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.parametrize("size", SIZES)]
 async def _table(app: TracekitApp, pilot: Piloted, title: str) -> None:
     view = app.query_one(TablesView)
     await until(pilot, lambda: view.complete, "the tables are complete")
-    seen = set[str]()
-    while view.sheet.title != title:
-        assert view.sheet.title not in seen, f"there is no table {title}"
-        seen.add(before := view.sheet.title)
-        await pilot.press("right")
-        await until(pilot, lambda: view.sheet.title != before, "another table")
+    await to(pilot, view, title)
     await until(pilot, lambda: view.complete, "it is counted")
 
 

@@ -13,6 +13,7 @@ from tests.support.driver import drive, matches_snapshot, model_of, screen_text,
 from tests.support.ring.event_payloads import data_loc_string
 from tests.support.ring.region_writer import RingBuffer, layout_615
 from tests.support.session_trees import make_session
+from tests.support.views.tables_view import to
 from tracekit.report.devices import Device
 from tracekit.text import duration
 from tui.app import TracekitApp
@@ -35,16 +36,6 @@ def tables(script: Script, path: Path | None = None, size: tuple[int, int] = (80
         await script(app, pilot, view)
 
     drive(run, path, size)
-
-
-async def to(pilot: Piloted, view: TablesView, title: str) -> None:
-    """Go to the table with that title."""
-    seen: list[Sheet] = []
-    while view.sheet.title != title:
-        assert view.sheet not in seen, f"there is no table {title}"
-        seen.append(view.sheet)
-        await pilot.press("right")
-        await until(pilot, lambda: view.sheet is not seen[-1], "another table")
 
 
 @pytest.mark.slow
