@@ -16,7 +16,9 @@ import numpy.typing as npt
 from tracekit.analysis.analysis import Analysis
 from tracekit.analysis.arguments import integers
 from tracekit.analysis.columns import ints, labels
+from tracekit.analysis.scheduling.tables import record_ends
 from tracekit.timeline.events import Events
+from tracekit.timeline.filter import Filter
 
 __all__ = ["UNKNOWN", "Counter", "counter", "counter_names"]
 
@@ -67,8 +69,8 @@ class Counter:
         told = last > np.maximum(first, 0)
         bounds = np.stack([np.maximum(first, 0), last], axis=1)[told].reshape(-1)
         if len(bounds):
-            padded = np.append(self.value[: bounds[-1]], UNKNOWN)
-            found[told] = np.maximum.reduceat(padded, bounds)[::2]
+            padded = np.append(self.value[bounds[0] : bounds[-1]], UNKNOWN)
+            found[told] = np.maximum.reduceat(padded, bounds - bounds[0])[::2]
         return found
 
 
@@ -82,31 +84,24 @@ def _at_once(name: str, about: str, start: _Array, end: _Array) -> Counter:
     return Counter(name, about, times[moved], value[moved])
 
 
-def _ends(events: Events) -> dict[int, int]:
-    """Ns of the last event of each boot."""
-    found = {}
-    for boot in events.boots:
-        mine = events.rows.of_boot(boot.index)
-        ts = events.axis.ts_ns[mine]
-        if len(ts):
-            found[boot.index] = int(ts[-1])
-    return found
-
-
-def _queue(events: Events, analysis: Analysis, kind: str) -> Counter:
+def _queue(events: Events, analysis: Analysis, kind: str) -> Counter | None:
     table = analysis.spans()
     (codes, kinds), (states, words) = labels(table, "kind"), labels(table, "state")
+    of_kind = codes == kinds.index(kind)
+    if not of_kind.any():
+        return None
     told = np.isin(states, [words.index(word) for word in ("ended", "open")])
     start, end = ints(table, "start_ns", _NEVER), ints(table, "end_ns", _NEVER)
-    mine = np.flatnonzero((codes == kinds.index(kind)) & told & (start != _NEVER))
-    lasts = _ends(events)
-    until = np.array([lasts[boot] for boot in ints(table, "boot")[mine].tolist()], np.int64)
+    mine = np.flatnonzero(of_kind & told & (start != _NEVER))
+    until = record_ends(events)[ints(table, "boot")[mine]]
     ended = np.where(end[mine] == _NEVER, until, end[mine])
     return _at_once(*_QUEUES[kind], start[mine], ended)
 
 
-def _tasks(analysis: Analysis) -> Counter:
+def _tasks(analysis: Analysis) -> Counter | None:
     table = analysis.states()
+    if not len(table):
+        return None
     codes, states = labels(table, "state")
     mine = np.isin(codes, [states.index(state) for state in _WANT_A_CPU])
     start, end = ints(table, "start_ns")[mine], ints(table, "end_ns")[mine]
@@ -115,22 +110,23 @@ def _tasks(analysis: Analysis) -> Counter:
 
 def _frequencies(events: Events) -> tuple[_Array, _Array, _Array]:
     """(row, CPU, kHz) of each change."""
-    kinds = [i for i, kind in enumerate(events.kinds) if kind.name == _FREQUENCY]
-    rows = np.flatnonzero(np.isin(events.rows.kind, kinds)) if kinds else np.empty(0, np.int64)
+    rows = events.select(Filter(events=(_FREQUENCY,)))
     speed, has_speed = integers(events, rows, "state")
     cpu, has_cpu = integers(events, rows, "cpu_id")
     sound = has_speed & has_cpu & (speed >= 0) & (cpu >= 0) & (cpu < _MOST_CPUS)
     return rows[sound], cpu[sound], speed[sound]
 
 
-def _frequency(events: Events, cpu: int) -> Counter:
-    rows, of, speed = _frequencies(events)
-    rows, speed = rows[of == cpu], speed[of == cpu]
-    ends = np.array(sorted(_ends(events).values()), np.int64)
-    at = np.concatenate([events.axis.ts_ns[rows], ends])
+def _frequency(events: Events, name: str) -> Counter | None:
+    rows, cpus, speed = _frequencies(events)
+    mine = np.array([f"{_OF_CPU}{cpu}" == name for cpu in cpus.tolist()], bool)
+    if not mine.any():
+        return None
+    ends = record_ends(events)[np.unique(events.rows.boot[rows[mine]])]
+    at = np.concatenate([events.axis.ts_ns[rows[mine]], ends])
     order = np.argsort(at, kind="stable")
-    value = np.concatenate([speed, np.full(len(ends), UNKNOWN)])
-    return Counter(f"{_OF_CPU}{cpu}", _KHZ, at[order], value[order])
+    value = np.concatenate([speed[mine], np.full(len(ends), UNKNOWN)])
+    return Counter(name, _KHZ, at[order], value[order])
 
 
 def counter_names(events: Events, analysis: Analysis) -> Iterator[tuple[str, str]]:
@@ -146,10 +142,9 @@ def counter_names(events: Events, analysis: Analysis) -> Iterator[tuple[str, str
 
 def counter(events: Events, analysis: Analysis, name: str) -> Counter | None:
     """The counter that :func:`counter_names` calls so; None if there is none."""
-    if name not in dict(counter_names(events, analysis)):
-        return None
     if name == _RUNNABLE:
         return _tasks(analysis)
-    if name.startswith(_OF_CPU):
-        return _frequency(events, int(name.removeprefix(_OF_CPU)))
-    return _queue(events, analysis, next(k for k, (n, _) in _QUEUES.items() if n == name))
+    kinds = (kind for kind, (called, _) in _QUEUES.items() if called == name)
+    if (kind := next(kinds, None)) is not None:
+        return _queue(events, analysis, kind)
+    return _frequency(events, name) if name.startswith(_OF_CPU) else None

@@ -30,13 +30,10 @@ class EventRows:
         self.events, self._number = events, boot
         #: kind -> name of the boot's events
         self.names = {i: k.name for i, k in enumerate(events.kinds) if k.boot == boot}
-        self._codes: dict[str, list[int]] = {}
-        for code, name in self.names.items():
-            self._codes.setdefault(name, []).append(code)
 
     def of(self, *names: str) -> _Array:
         """The rows (int64, ascending) of events of these names."""
-        codes = [code for name in names for code in self._codes.get(name, ())]
+        codes = self.events.codes(self._number, *names)
         if not codes:
             return np.empty(0, np.int64)
         return self.events.rows.of_kinds(self._number, codes)

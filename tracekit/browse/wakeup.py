@@ -1,7 +1,7 @@
 """The wakeup that one event belongs to: who woke a task, and when it ran because of that.
 
-Looked for around the event only, so that an answer takes no longer in a long recording: up to
-:data:`_FAR` wakeups and switches away.
+Looked for around the event only, so that an answer takes no longer in a long recording: so many
+wakeups and switches away as :data:`_PIECES` adds up to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ __all__ = ["Wakeup", "wakeup_of"]
 _Array = npt.NDArray[Any]
 _WAKING, _WAKEUPS = "sched:sched_waking", ("sched:sched_wakeup", "sched:sched_wakeup_new")
 _PIECES = (1 << 7, 1 << 11, 1 << 15)  # events looked at, one piece after the other
-_FAR = sum(_PIECES)
 
 
 @dataclass(frozen=True, slots=True)

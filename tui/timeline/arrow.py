@@ -50,6 +50,8 @@ def wakeup_words(state: LaneState) -> str:
     def named(pid: int) -> str:
         return f"{one_line(comms.get(pid, '<...>'))}-{pid}"
 
+    if wakeup.end_row < 0:
+        return f"wakes {named(wakeup.pid)}, which is not seen to run because of it"
     took = int(ts[wakeup.end_row] - ts[wakeup.row])
     if model.cursor == wakeup.end_row:
         inside = (word for bit, word in CONTEXTS if int(rows.flags[wakeup.row]) & bit)
@@ -58,7 +60,5 @@ def wakeup_words(state: LaneState) -> str:
             by = "its waker unknown"  # the event may be on another CPU than the waker
         by = next((f"in a {word}" for word in inside), by)
         return f"woken {duration(took)} before, on CPU {int(rows.cpu[wakeup.row])}, {by}"
-    if wakeup.end_row < 0:
-        return f"wakes {named(wakeup.pid)}, which is not seen to run because of it"
     after, cpu = duration(took), int(rows.cpu[wakeup.end_row])
     return f"wakes {named(wakeup.pid)}, which runs {after} later on CPU {cpu}"

@@ -80,6 +80,7 @@ class Lanes(Widget, can_focus=True):
         self._state = state
         self._top = 0  # the first line shown
         self._placed: tuple[object, list[LaneRows]] | None = None
+        self._tops: dict[str, int] = {}  # the first line of each of ``_placed``, by its name
         self._painter: tuple[object, LanePainter] | None = None
         self._painted: dict[int, list[CellRow]] = {}
         self._matches: object = None  # the matches that are highlighted in ``_painted``
@@ -96,6 +97,7 @@ class Lanes(Widget, can_focus=True):
         key = self._state.lanes, self.size.height, self._state.tasks
         if self._placed is None or self._placed[0] != key:
             self._placed = key, layout(*key)
+            self._tops = {self._state.lanes[p.lane].name: p.top for p in self._placed[1]}
         return self._placed[1]
 
     @property
@@ -136,8 +138,8 @@ class Lanes(Widget, can_focus=True):
         row = self._rows(look, place)[line - place.top].copy()
         for cell, sign, style in self._signs(look, place.lane == self._state.chosen):
             _cross(row, cell, sign, style)
-        tops = {self._state.shown[place.lane].name: place.top for place in self.places}
-        for cell, sign in arrow_cells(self._state, self._state.scale(self.size.width), tops, line):
+        scale = self._state.scale(self.size.width)
+        for cell, sign in arrow_cells(self._state, scale, self._tops, line):
             row.write(cell, sign, look.mark)
         names = self._label(look, place, line - place.top)
         return Strip([*names.segments(), *row.segments()], self.size.width)
@@ -186,8 +188,7 @@ class Lanes(Widget, can_focus=True):
         elif place.tasks and line == place.rows - 1:
             row.write(1, "runs", look.dim)
         elif line == 1 and lane.counter is not None:
-            scale = self._state.scale(self.size.width)
-            most = int(lane.counter.most(np.array(scale.times[:: scale.cells])).max())
+            most = int(lane.counter.most(np.array(self._state.model.window)).max())
             row.write(1, f"≤ {most:,}" if most > 0 else "", look.dim)
         elif line == 1 and lane.kind != "spans":
             row.write(1, f"{len(lane.rows):,}", look.dim)

@@ -24,7 +24,7 @@ from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.query.groups import Index
 from tracekit.timeline.events import Events
 
-__all__ = ["CONTEXTS", "Scheduling", "make_states", "make_turns", "make_wakeups"]
+__all__ = ["CONTEXTS", "Scheduling", "make_states", "make_turns", "make_wakeups", "record_ends"]
 
 _Array = npt.NDArray[Any]
 #: Bits of an event's ``flags``: TRACE_FLAG_NMI, _HARDIRQ, _SOFTIRQ (include/linux/trace_events.h).
@@ -131,7 +131,7 @@ def make_states(scheduling: Scheduling) -> pa.Table:
     """
     events, w, t = scheduling.events, scheduling.waits, scheduling.turns
     runs = np.flatnonzero(t.pid > 0)
-    ts, ends = events.axis.ts_ns, _record_ends(events)
+    ts, ends = events.axis.ts_ns, record_ends(events)
     open_ = w.end_row < 0
     start = ts[w.row] if len(w.row) else np.empty(0, np.int64)
     end = np.where(open_, ends[w.boot], ts[np.maximum(w.end_row, 0)]) if len(w.row) else start
@@ -173,8 +173,8 @@ def make_states(scheduling: Scheduling) -> pa.Table:
     })  # fmt: skip
 
 
-def _record_ends(events: Events) -> _Array:
-    """Boot -> ns of its last event."""
+def record_ends(events: Events) -> _Array:
+    """Boot -> ns of its last event, 0 where it has none."""
     ends = np.zeros(256, np.int64)
     for boot in events.boots:
         mine = np.flatnonzero(events.rows.boot == boot.index)
