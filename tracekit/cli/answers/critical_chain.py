@@ -78,9 +78,6 @@ def _chain_lines(chain: Chain, every: bool) -> Iterator[str]:
     """The chain as systemd-analyze prints one: what was waited for last stands first."""
     from tracekit.text import duration, measured, on_one_line
 
-    if chain.end is not None and chain.old == chain.new:
-        yield from _event_lines(chain, chain.end, every)
-        return
     took, error = measured(chain.blackout_ns, chain.blackout_error_ns)
     yield f"boot {chain.old} → {chain.new}: blackout {took} {error}".rstrip() + f"; {chain.account}"
     end = chain.end
@@ -90,10 +87,12 @@ def _chain_lines(chain: Chain, every: bool) -> Iterator[str]:
     yield from _links(chain, every)
 
 
-def _event_lines(chain: Chain, end: Evidence, every: bool) -> Iterator[str]:
+def _event_lines(chain: Chain, every: bool) -> Iterator[str]:
     """The chain back from one event."""
     from tracekit.text import duration, on_one_line
 
+    end = chain.end
+    assert end is not None
     when = duration(_relative(chain, end.ts_ns)).replace(" ", "")
     who = f"{end.comm or '<...>'}-{end.pid}"
     told = f"{duration(chain.known_ns)} with evidence, {duration(chain.unknown_ns)} unknown"
@@ -161,4 +160,5 @@ def command(session: str, every: bool, as_json: bool, **filters: Any) -> None:
         say("one boot, no jump in this session: there is no blackout to explain")
         return
     show(_LEGEND)
-    show("\n".join(line for chain in chains for line in _chain_lines(chain, every)))
+    lines = _chain_lines if wanted == Filter() else _event_lines
+    show("\n".join(line for chain in chains for line in lines(chain, every)))
