@@ -243,6 +243,7 @@ def test_no_interface_outlives_its_server(tmp_path: Path, number: signal.Signals
 
     with serving(cwd=tmp_path) as served:
         (interface,) = asyncio.run(run(served))
+        served.server.wait(HANG)  # another signal while Python ends would end it otherwise
         standstill = Standstill()
         while is_alive(interface):
             assert not standstill.lasts(None), "it runs on"
