@@ -29,7 +29,8 @@ BPF_RINGBUF_OUTPUT(tk_records, TK_RING_PAGES);
 BPF_PERCPU_ARRAY(tk_cpus, struct tk_cpu, 1);
 BPF_TABLE("hash", u64, struct tk_function, tk_functions, 1024); /* by address */
 BPF_TABLE("lru_hash", struct tk_call, struct tk_entered, tk_calls, 4096);
-BPF_ARRAY(tk_down, u32, 1); /* the task that takes the kernel down, else 0 */
+BPF_ARRAY(tk_down, u32, 1);	/* the task that takes the kernel down, else 0 */
+BPF_ARRAY(tk_recorder, u32, 1); /* the process whose own control files are left out */
 
 static inline u32 tk_going_down(void)
 {

@@ -23,12 +23,20 @@ struct tk_words {
 	u64 second;
 };
 
+static inline u32 tk_recorder_pid(void)
+{
+	int first = 0;
+	u32 *pid = tk_recorder.lookup(&first);
+
+	return pid ? *pid : 0;
+}
+
 static inline int tk_in_tracefs(u64 inode)
 {
 	u64 super = inode ? tk_read(inode + TK_INODE_SB) : 0;
 
 	return super && tk_read(super + TK_SUPER_MAGIC) == TK_TRACEFS_MAGIC &&
-	       bpf_get_current_pid_tgid() >> 32 != TK_RECORDER;
+	       bpf_get_current_pid_tgid() >> 32 != tk_recorder_pid();
 }
 
 static inline struct tk_words tk_name_of(u64 dentry)

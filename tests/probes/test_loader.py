@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import struct
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.probes.fake_bpf import Bpf, Loaded, fake_bcc
 from tests.support.machine_trees import Live
 from tests.support.traceable_kernels import (
     BTF,
@@ -25,95 +25,17 @@ from tests.support.traceable_kernels import (
     RETURNS_INT,
     TRACEABLE,
 )
+from tracekit.probes import cache, loader, prepare
+from tracekit.probes.compiler import ProbesUnavailable
 from tracekit.probes.headers import SOURCE, Headers
-from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
+from tracekit.probes.libbpf import Pmu
+from tracekit.probes.loader import Probes, load_probes
+from tracekit.probes.prepare import prepare_probes
 from tracekit.probes.records import KINDS, RECORD, RETURN, unpack
 from tracekit.sysroot import Sysroot
 
 NOTRACE = ("ring_buffer_resize", "rb_move_tail", "__rb_get_reader_page")
 IDS = {kind.event: number for number, kind in KINDS.items()}
-
-
-class Leaf:
-    """As BCC makes it for ``struct tk_function``."""
-
-    def __init__(self, packed: bytes) -> None:
-        self.packed = packed
-
-    @classmethod
-    def from_buffer_copy(cls, packed: bytes) -> Leaf:
-        assert len(packed) == FUNCTION.size
-        return cls(packed)
-
-    def __bytes__(self) -> bytes:
-        return self.packed
-
-
-class Functions(dict[int, bytes]):
-    Leaf = Leaf
-    Key = ctypes.c_uint64
-
-    def __setitem__(self, key: Any, leaf: Any) -> None:
-        super().__setitem__(key.value, bytes(leaf))
-
-
-class Bpf:
-    """What the loader uses of ``bcc.BPF``; ``refused``: functions that cannot be attached."""
-
-    refused: tuple[str, ...] = ()
-    made: list[Bpf] = []
-
-    def __init__(self, text: bytes, cflags: list[str]) -> None:
-        self.made.append(self)
-        self.text, self.cflags = text.decode(), cflags
-        self.functions = Functions()
-        self.attached: list[tuple[str, str, str]] = []
-        self.cleaned = 0
-        self.cpus = [
-            SimpleNamespace(lost=3, page_crossings=5, reader_swaps=7),
-            SimpleNamespace(lost=4, page_crossings=6, reader_swaps=8),
-        ]
-        self.pending: list[bytes] = []
-        self.take: Callable[[Any, int, int], None] | None = None
-
-    def __getitem__(self, name: str) -> Any:
-        return {
-            "tk_functions": self.functions,
-            "tk_cpus": {0: self.cpus},
-            "tk_records": SimpleNamespace(open_ring_buffer=self._open),
-        }[name]
-
-    def _open(self, take: Callable[[Any, int, int], None]) -> None:
-        self.take = take
-
-    def _attach(self, how: str, name: bytes, program: bytes) -> None:
-        if name.decode() in self.refused:
-            os.write(2, b"cannot attach kprobe, Invalid argument\n")
-            raise Exception(f"Failed to attach BPF program {program!r}")
-        assert f"int {program.decode()}(" in self.text
-        self.attached.append((how, name.decode(), program.decode()))
-
-    def attach_kprobe(self, event: bytes, fn_name: bytes) -> None:
-        self._attach("p", event, fn_name)
-
-    def attach_kretprobe(self, event: bytes, fn_name: bytes) -> None:
-        self._attach("r", event, fn_name)
-
-    def attach_raw_tracepoint(self, tp: bytes, fn_name: bytes) -> None:
-        self._attach("t", tp, fn_name)
-
-    def ring_buffer_poll(self, timeout: int) -> None:
-        for data in self.pending:
-            assert self.take is not None
-            buffer = ctypes.create_string_buffer(data)
-            self.take(None, ctypes.addressof(buffer), len(data))
-        self.pending = []
-
-    def ring_buffer_consume(self) -> None:
-        pass
-
-    def cleanup(self) -> None:
-        self.cleaned += 1
 
 
 @pytest.fixture
@@ -127,6 +49,8 @@ def tree(tmp_path: Path) -> Path:
         "sys/kernel/btf/vmlinux": BTF,
         "sys/kernel/kheaders.tar.xz": "",
         "sys/bus/event_source/devices/kprobe/type": "8\n",
+        "sys/bus/event_source/devices/kprobe/format/retprobe": "config:3\n",
+        "sys/kernel/notes": b"build-id",
         "sys/kernel/tracing/instances/tk/tracing_on": "1\n",
         "sys/kernel/tracing/instances/tk/buffer_size_kb": "1408\n",
         "sys/kernel/tracing/instances/tk/trace_clock": "local global [x86-tsc]\n",
@@ -146,22 +70,25 @@ def tree(tmp_path: Path) -> Path:
 @pytest.fixture
 def made(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Probes]]:
     """made(refused=...) -> probes on the tree's kernel."""
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(BPF=Bpf, __file__="bcc.py"))
+    monkeypatch.setattr(prepare, "_check", lambda root: None)
+    monkeypatch.setitem(sys.modules, "bcc", fake_bcc())
+    monkeypatch.setattr(loader, "LoadedObjects", Loaded)
 
     def load(refused: tuple[str, ...] = NOTRACE, **more: Any) -> Probes:
-        monkeypatch.setattr(Bpf, "refused", refused)
-        return load_probes(Live(tree), **more)
+        monkeypatch.setattr(Loaded, "refused", refused)
+        instance = more.pop("instance", "tk")
+        return load_probes(prepare_probes(Live(tree), **more), instance)
 
     yield load
     Bpf.made.clear()
+    Loaded.made.clear()
 
 
 def test_loads_what_is_there_and_says_what_is_not(made: Callable[..., Probes]) -> None:
     with made() as probes:
         loaded = {(p.event, p.function) for p in probes.loaded}
         missing = {m.event: m for m in probes.missing}
-        attached = Bpf.made[-1].attached
+        attached = Loaded.made[-1].attached
     assert ("kexec:kernel_kexec", "kernel_kexec") in loaded
     assert ("kexec:machine_shutdown", "machine_shutdown") in loaded  # the second that is tried
     assert ("device:shutdown", "pci_device_shutdown") in loaded
@@ -182,13 +109,13 @@ def test_the_kernel_is_asked_once_whether_tracers_can_be_probed(
     probes = made(refused=())
     events = {p.event for p in probes.loaded}
     assert {"ring_buffer:resize", "ring_buffer:counters page_crossings"} <= events
-    assert ("p", "rb_move_tail", "tk_page_crossing") in Bpf.made[-1].attached
+    assert ("p", "rb_move_tail", "tk_page_crossing") in Loaded.made[-1].attached
 
 
 def test_a_probe_that_cannot_be_attached_leaves_the_others(made: Callable[..., Probes]) -> None:
     probes = made(refused=("device_shutdown", "notifier_run", *NOTRACE))
     missing = {m.event: m.reason for m in probes.missing}
-    assert "cannot attach kprobe, Invalid argument" in missing["kexec:device_shutdown"]
+    assert "cannot be attached: device_shutdown: Invalid" in missing["kexec:device_shutdown"]
     assert "cannot be attached" in missing["kexec:notifier"]
     assert "kexec:machine_kexec" in {p.event for p in probes.loaded}
 
@@ -196,7 +123,7 @@ def test_a_probe_that_cannot_be_attached_leaves_the_others(made: Callable[..., P
 def test_control_files_are_probed_above_the_tracers(made: Callable[..., Probes]) -> None:
     with made() as probes:
         loaded = {p.event: p.function for p in probes.loaded if p.event.startswith("tracefs:")}
-        fake = Bpf.made[-1]
+        fake = Loaded.made[-1]
     assert loaded == {
         "tracefs:write": "vfs_write", "tracefs:open": "vfs_open", "tracefs:truncate": "vfs_open",
         "tracefs:close": "__fput",
@@ -207,7 +134,7 @@ def test_control_files_are_probed_above_the_tracers(made: Callable[..., Probes])
         ("p", "__fput", "tk_tracefs_close"),
     ]
     assert {"-DTK_FILE_DENTRY=72", "-DTK_SUPER_MAGIC=96", "-DTK_KIND_TRACEFS_WRITE=90"} <= {
-        *fake.cflags
+        *Bpf.made[-1].cflags
     }
     mkdir = fake.functions[0x1000 + 16 * TRACEABLE.index("tracefs_syscall_mkdir")]
     assert FUNCTION.unpack(mkdir)[1] & PERSIST
@@ -222,7 +149,7 @@ def test_what_shares_a_probe_shares_its_failure(made: Callable[..., Probes]) -> 
 
 def test_functions_are_described_to_the_programs(made: Callable[..., Probes]) -> None:
     made()
-    functions = Bpf.made[-1].functions
+    functions = Loaded.made[-1].functions
     address = 0x1000 + 16 * TRACEABLE.index("kimage_load_segment")
     fields = FUNCTION.unpack(functions[address])
     assert fields[:2] == (IDS["kexec:load_segment"], RETURNS_INT | PERSIST)
@@ -252,7 +179,7 @@ def test_only_the_subjects_asked_for_are_compiled(made: Callable[..., Probes]) -
 def test_records_come_out_as_they_went_in(made: Callable[..., Probes]) -> None:
     probes = made()
     record = RECORD.pack(9, 8, 1, 2, 3, 4, 5, 6, 1, 9 | RETURN, 0, b"kexec", b"name", b"driver")
-    Bpf.made[-1].pending = [record, record + bytes(8)]  # the kernel rounds up
+    Loaded.made[-1].pending = [record, record]
     assert probes.poll(1) == record * 2
     assert probes.poll(1) == b""
 
@@ -267,10 +194,10 @@ def test_counters_and_losses(made: Callable[..., Probes]) -> None:
         (IDS["ring_buffer:counters"], "tk", "on 1408K x86-tsc")
     }
     assert probes.lost == 7
-    fake = Bpf.made[-1]
+    fake = Loaded.made[-1]
     probes.close()
     probes.close()
-    assert (fake.cleaned, probes.lost) == (1, 7)
+    assert (fake.closed, probes.lost) == (1, 7)
     described = probes.describe()
     assert (described["version"], described["mode"], described["lost"]) == (1, "bpf", 7)
     assert {"event": "kexec:kernel_kexec", "function": "kernel_kexec"} in described["probes"]
@@ -281,7 +208,7 @@ def test_changes_bring_what_the_buffers_took_since(made: Callable[..., Probes], 
     change = RECORD.pack(9, 0, *[0] * 4, 5, 6, 1, IDS["tracefs:write"], 0, b"", b"f", b"tk")
     stats = tree / "sys/kernel/tracing/instances/tk/per_cpu/cpu1/stats"
     stats.write_text(stats.read_text().replace("entries: 11", "entries: 20"))
-    Bpf.made[-1].pending = [change, change]
+    Loaded.made[-1].pending = [change, change]
     data = probes.poll(1)
     assert data[: 2 * RECORD.size] == change * 2
     records = [unpack(data, at) for at in range(2 * RECORD.size, len(data), RECORD.size)]
@@ -289,7 +216,7 @@ def test_changes_bring_what_the_buffers_took_since(made: Callable[..., Probes], 
     assert {(KINDS[r.kind].event, r.name, r.driver) for r in records} == {
         ("ring_buffer:deltas", "tk", "on 1408K x86-tsc")
     }
-    Bpf.made[-1].pending = [change]
+    Loaded.made[-1].pending = [change]
     data = probes.poll(1) + probes.counters()  # at once or, after less than a second, with these
     kinds = [KINDS[unpack(data, at).kind].event for at in range(0, len(data), RECORD.size)]
     assert sorted(kinds) == [
@@ -301,7 +228,7 @@ def test_other_instances_are_left_alone(made: Callable[..., Probes]) -> None:
     """One whose file is open cannot be removed."""
     probes = made()
     other = RECORD.pack(9, 0, *[0] * 4, 5, 6, 1, IDS["tracefs:write"], 0, b"", b"f", b"other")
-    Bpf.made[-1].pending = [other]
+    Loaded.made[-1].pending = [other]
     assert probes.poll(1) == other
 
 
@@ -341,7 +268,7 @@ def test_what_cannot_be_compiled_says_the_compiler(
 
 def test_a_saved_tree_cannot_be_probed(tree: Path) -> None:
     with pytest.raises(ProbesUnavailable, match="only the running kernel"):
-        load_probes(Sysroot(tree))
+        prepare_probes(Sysroot(tree))
 
 
 @pytest.mark.parametrize(
@@ -357,20 +284,20 @@ def test_what_stands_against_probes_is_said(
     root = SimpleNamespace(live=True, get=files.get, exists=files.__contains__)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(ProbesUnavailable, match=says):
-        load_probes(root)  # type: ignore[arg-type]
+        prepare_probes(root)  # type: ignore[arg-type]
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ProbesUnavailable, match="sudo"):
-        load_probes(root)  # type: ignore[arg-type]
+        prepare_probes(root)  # type: ignore[arg-type]
 
 
 def test_without_bcc(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setitem(sys.modules, "bcc", None)
     with pytest.raises(ProbesUnavailable, match="python3-bpfcc"):
-        load_probes(Live(tree))
+        prepare_probes(Live(tree))
     monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(__file__="/lib/bcc.py"))
     with pytest.raises(ProbesUnavailable, match="another package"):
-        load_probes(Live(tree))
+        prepare_probes(Live(tree))
 
 
 def test_struct_formats_have_no_padding() -> None:
@@ -394,6 +321,36 @@ def test_devices_without_names_are_said(made: Callable[..., Probes], tree: Path)
     reasons = {m.event: m.reason for m in probes.missing}
     assert "CONFIG_DEBUG_INFO_BTF" in reasons["device:shutdown names"]
     assert not any(flag.startswith("-DTK_DEVICE_NAME") for flag in Bpf.made[-1].cflags)
-    assert ("p", "pci_device_shutdown", "tk_device") in Bpf.made[-1].attached
+    assert ("p", "pci_device_shutdown", "tk_device") in Loaded.made[-1].attached
     assert "CONFIG_DEBUG_INFO_BTF" in reasons["tracefs:write"]
     assert not any("TK_FILE_INODE" in flag for flag in Bpf.made[-1].cflags)
+
+
+def test_what_was_compiled_is_taken_again(
+    made: Callable[..., Probes], tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert made().describe()["compiled"] is True
+    (bpf,) = Bpf.made
+    assert bpf.cleaned == 1
+    monkeypatch.setitem(sys.modules, "bcc", None)  # BCC need not even be there
+    again = made()
+    assert (again.describe()["compiled"], len(Bpf.made)) == (False, 1)
+    assert Loaded.made[0].objects == Loaded.made[1].objects
+    assert Loaded.made[1].pmu == Pmu(8, 3)
+    assert Loaded.made[1].recorder == os.getpid()
+
+
+@pytest.mark.parametrize("changed", ["sys/kernel/notes", "proc/version"])
+def test_another_kernel_has_programs_of_its_own(
+    made: Callable[..., Probes], tree: Path, changed: str
+) -> None:
+    made()
+    (tree / changed).write_bytes(b"another")
+    assert made().describe()["compiled"] is True
+    assert len(list((tree / cache.CACHE).iterdir())) == 2
+
+
+def test_offsets_are_part_of_what_is_compiled(made: Callable[..., Probes], tree: Path) -> None:
+    made()
+    (tree / "sys/kernel/btf/vmlinux").unlink()
+    assert made().describe()["compiled"] is True

@@ -20,7 +20,7 @@ from tests.support.traceable_kernels import (
     PERSIST_DOWN,
     RETURNS_INT,
 )
-from tracekit.probes import loader
+from tracekit.probes import prepare
 from tracekit.probes.records import (
     KINDS,
     RECORD,
@@ -31,7 +31,7 @@ from tracekit.probes.records import (
     unpack,
 )
 
-BPF = Path(loader.__file__).parent / "bpf"
+BPF = Path(prepare.__file__).parent / "bpf"
 RECORD_MEMBERS = [
     "ns", "duration_ns", "value", "seq", "pid", "cpu", "kind", "zero", "comm", "name", "driver",
 ]  # fmt: skip
@@ -165,7 +165,7 @@ def test_kinds_are_consistent() -> None:
         assert number == kind.id < RETURN
         assert len(kind.values) <= 4 and len(kind.returned) <= 4
         assert {v.type for v in (*kind.values, *kind.returned)} <= {"u64", "s64"}
-        assert kind.subject in loader.SUBJECTS
+        assert kind.subject in prepare.SUBJECTS
     events = [kind.event for kind in KINDS.values()]
     assert len(set(events)) == len(events)
     names = [event.partition(":")[2] for event in events]

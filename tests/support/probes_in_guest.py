@@ -24,6 +24,7 @@ from tracekit.capture.record.probes import define_kprobes
 from tracekit.probes.headers import installed_headers
 from tracekit.probes.kprobes import plan_kprobes
 from tracekit.probes.loader import Probes, load_probes
+from tracekit.probes.prepare import prepare_probes
 from tracekit.probes.records import KINDS, RECORD, Record, parse_compact, unpack
 from tracekit.sysroot import Sysroot
 
@@ -110,7 +111,7 @@ def overload(probes: Probes) -> dict[str, int]:
 
 
 def with_bpf(root: Sysroot, instance: Instance) -> dict[str, Any]:
-    with load_probes(root) as probes:
+    with load_probes(prepare_probes(root)) as probes:
         instance.enable(["bpf_trace:bpf_trace_printk"])
         instance.write("tracing_on", "1")
         change_an_instance()
@@ -148,7 +149,7 @@ def killed(root: Sysroot) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         installed = installed_headers(root, os.uname().release)
-        load_probes(root, headers=[installed] if installed else ())
+        load_probes(prepare_probes(root, headers=[installed] if installed else ()))
         os.write(writer, str(len(KPROBES.read_text().splitlines())).encode())
         os.kill(os.getpid(), signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
@@ -166,6 +167,7 @@ def main() -> None:
     root = Sysroot("/")
     instance = find_instance(root)
     found = {"bpf": with_bpf(root, instance), "kprobe_events": with_kprobe_events(root, instance)}
+    found["again"] = {"compiled": prepare_probes(root).compiled}
     Path(sys.argv[1]).write_text(json.dumps(found | {"killed": killed(root)}))
 
 

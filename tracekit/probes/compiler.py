@@ -1,8 +1,13 @@
-"""Compiles the BPF programs of ``bpf/`` with BCC, on the spot and for the running kernel."""
+"""Compiles the BPF programs of ``bpf/`` with BCC, on the spot and for the running kernel.
+
+What comes out is kept: the next recording on the same kernel needs neither BCC nor its time.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,9 +17,10 @@ from tracekit.errors import TracekitError
 from tracekit.probes.control import control_macros
 from tracekit.probes.headers import Headers
 from tracekit.probes.kernel import ProbedKernel, page_shift
+from tracekit.probes.objects import Map, Objects, with_maps
 from tracekit.probes.records import KINDS
 
-__all__ = ["Compiled", "ProbesUnavailable", "captured", "compile_programs", "unavailable"]
+__all__ = ["ProbesUnavailable", "Sources", "compile_programs", "unavailable"]
 
 _SOURCES = Path(__file__).parent / "bpf"
 _RING_PAGES = 1024  # of the BPF ring buffer: some 27,000 records
@@ -31,15 +37,31 @@ def unavailable(problem: str, advice: str) -> ProbesUnavailable:
     return ProbesUnavailable(f"BPF probes: {problem}: {advice}, or go without with --no-bpf")
 
 
-class Compiled(NamedTuple):
-    """A ``bcc.BPF`` whose programs are not loaded yet, and the headers it was compiled with."""
+class Sources(NamedTuple):
+    """What is compiled: the text, the compiler's flags, and the trees of headers to try."""
 
-    bpf: Any
-    headers: Headers
+    text: bytes
+    cflags: tuple[str, ...]
+    headers: tuple[Headers, ...]
+
+    @classmethod
+    def read(
+        cls, kernel: ProbedKernel, subjects: Sequence[str], headers: Sequence[Headers]
+    ) -> Sources:
+        """The programs of ``subjects`` (files of ``bpf/``) for a kernel."""
+        return cls(_source_text(subjects).encode(), _cflags(kernel), tuple(headers))
+
+    def digest(self, kernel: bytes) -> str:
+        """A name for what comes out on a kernel, which ``kernel`` identifies: its build ID."""
+        digest = hashlib.sha256()
+        trees = [one.content() if one.own else one.place.encode() for one in self.headers]
+        for part in (kernel, self.text, *(flag.encode() for flag in self.cflags), *trees):
+            digest.update(b"%d:" % len(part) + part)
+        return digest.hexdigest()[:32]
 
 
 @contextlib.contextmanager
-def captured() -> Iterator[list[str]]:
+def _captured() -> Iterator[list[str]]:
     """Captures what C++ code writes to descriptor 2 in the list that is yielded."""
     lines: list[str] = []
     saved, sink = os.dup(2), os.memfd_create("bcc", os.MFD_CLOEXEC)
@@ -63,40 +85,63 @@ def _source_text(subjects: Sequence[str]) -> str:
         ) from error
 
 
-def _cflags(kernel: ProbedKernel) -> list[str]:
+def _cflags(kernel: ProbedKernel) -> tuple[str, ...]:
     macros = {f"TK_KIND_{k.event.replace(':', '_').upper()}": k.id for k in KINDS.values()}
     macros |= {"TK_RING_PAGES": _RING_PAGES, "TK_PAGE_SHIFT": page_shift()}
-    macros["TK_RECORDER"] = os.getpid()
     macros |= kernel.device_macros() | control_macros(kernel)
     if kernel.choose(("kho_radix_add_key",)):
         macros["TK_KHO_KEY"] = 1
-    return [*_CFLAGS, *(f"-D{name}={value}" for name, value in macros.items())]
+    return (*_CFLAGS, *(f"-D{name}={value}" for name, value in macros.items()))
 
 
-def _attempt(bcc: Any, text: bytes, cflags: list[str], headers: Headers) -> Any | str:
-    """The ``bcc.BPF``, or what the compiler said."""
-    with captured() as output, headers.chosen():
+def _attempt(bcc: Any, sources: Sources, headers: Headers) -> Objects | str:
+    """The programs, or what the compiler said."""
+    with _captured() as output, headers.chosen():
         try:
-            return bcc.BPF(text=text, cflags=cflags)
+            bpf = bcc.BPF(text=sources.text, cflags=list(sources.cflags))
         except Exception as error:  # BCC raises nothing more special
             problem = str(error)
+        else:
+            try:
+                return _taken(bcc.libbcc.lib, bpf.module, headers.place)
+            finally:
+                bpf.cleanup()
     errors = [line for line in output if "error:" in line] or output[-3:] or [problem]
     return "; ".join(errors[:3])
 
 
-def compile_programs(
-    bcc: Any, kernel: ProbedKernel, subjects: Sequence[str], choices: Sequence[Headers]
-) -> Compiled:
-    """Compile the programs of ``subjects`` with the first of the header trees that will do.
+def _taken(lib: Any, module: int, place: str) -> Objects:
+    """What BCC made: its maps as they were described, its programs as they would be loaded."""
+    handle = ctypes.c_void_p(module)
+    lib.bpf_table_name.restype = ctypes.c_char_p  # of the few that BCC itself does not declare
+
+    def of_table(what: str, number: int) -> Any:
+        return getattr(lib, f"bpf_table_{what}")(handle, ctypes.c_size_t(number))
+
+    maps, numbers = [], {}
+    for i in range(lib.bpf_num_tables(handle)):
+        numbers[of_table("fd_id", i)] = i
+        numbers_of = ("type_id", "key_size_id", "leaf_size_id", "max_entries_id", "flags_id")
+        kind, key, value, entries, flags = (of_table(what, i) for what in numbers_of)
+        maps.append(Map(of_table("name", i).decode(), kind, key, value, entries, flags))
+    programs = {}
+    for i in range(lib.bpf_num_functions(handle)):
+        name = lib.bpf_function_name(handle, i)
+        start, size = lib.bpf_function_start(handle, name), lib.bpf_function_size(handle, name)
+        programs[name.decode()] = with_maps(ctypes.string_at(start, size), numbers)
+    return Objects(tuple(maps), programs, place)
+
+
+def compile_programs(bcc: Any, sources: Sources) -> Objects:
+    """Compile with the first of the header trees that will do.
 
     Raises :class:`ProbesUnavailable` where none does.
     """
-    text, cflags = _source_text(subjects).encode(), _cflags(kernel)
     said = []
-    for headers in choices:
-        result = _attempt(bcc, text, cflags, headers)
+    for headers in sources.headers:
+        result = _attempt(bcc, sources, headers)
         if not isinstance(result, str):
-            return Compiled(result, headers)
+            return result
         said.append(f"with {headers.place}: {result}")
     raise unavailable(
         f"BCC {getattr(bcc, '__version__', '?')} cannot compile them: {'; '.join(said)}",

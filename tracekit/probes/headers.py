@@ -29,6 +29,16 @@ class Headers(NamedTuple):
     place: str
     own: bool
 
+    def content(self) -> bytes:
+        """Every file's path and text, to tell this tree from another."""
+        root = Path(self.place)
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        return b"".join(
+            b"%s %d\n%s" % (os.fsencode(path.relative_to(root)), len(text), text)
+            for path in files
+            for text in (path.read_bytes(),)
+        )
+
     @contextlib.contextmanager
     def chosen(self) -> Iterator[None]:
         """While this lasts, BCC compiles with these headers."""

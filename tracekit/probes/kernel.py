@@ -37,7 +37,7 @@ SHUTDOWNS = (
     "xenbus_dev_shutdown",
 )
 
-_ADDRESS = re.compile(r"[0-9a-f]{1,16}")
+_FUNCTION = re.compile(r"^([0-9a-f]{1,16}) [tTwW] (\S+)", re.MULTILINE)  # of kallsyms
 _BLACKLIST = "sys/kernel/debug/kprobes/blacklist"
 ABSENT = "not in this kernel, or inlined into its caller"
 NOTRACE = "code of the tracers themselves"
@@ -84,8 +84,7 @@ def shutdown_functions(btf: Btf | None) -> Iterator[str]:
 
 def _words(text: str, column: int) -> frozenset[str]:
     """One column of a file with one name per line; what follows (``[module]``) is left out."""
-    lines = (line.split() for line in text.splitlines())
-    return frozenset(words[column] for words in lines if len(words) > column)
+    return frozenset(re.findall(rf"(?m)^(?:\S+[ \t]+){{{column}}}(\S+)", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +110,8 @@ class ProbedKernel:
 
         An empty ``available`` says that the kernel has no such file; then every function is tried.
         """
-        addresses: dict[str, int] = {}
-        for line in kallsyms.splitlines():
-            words = line.split()
-            if len(words) > 2 and words[1] in "tTwW" and _ADDRESS.fullmatch(words[0]):
-                addresses.setdefault(words[2], int(words[0], 16))
+        found = _FUNCTION.findall(kallsyms)
+        addresses = {name: int(address, 16) for address, name in reversed(found)}  # the first one's
         traceable = _words(available, 0) or frozenset(addresses)
         types, reason = None, "no /sys/kernel/btf/vmlinux: the kernel needs CONFIG_DEBUG_INFO_BTF"
         if btf is not None:

@@ -29,5 +29,5 @@ def test_what_an_earlier_recording_lost_is_not_forgotten(
     """A second recording of the same boot describes its probes anew."""
     files = {f"{TRACEFS}/kprobe_events": b"", f"{TRACEFS}/available_filter_functions": b""}
     root = Live(replace(old_machine(), files=files).write(tmp_path))
-    probing = Probing(root, find_instance(root), False, Remarks(), earlier)
+    probing = Probing(root, find_instance(root), None, Remarks(), earlier)
     assert json.loads(probing.describe())["lost"] == lost

@@ -22,6 +22,7 @@ SCRIPT = f"""
 cat > /tmp/probes_in_guest.py <<'EOF'
 {IN_GUEST.read_text()}
 EOF
+rm -rf /var/cache/tracekit/bpf # these are compiled here
 PYTHONPATH=/opt/tracekit python3 -P /tmp/probes_in_guest.py /var/lib/tracekit/probes.json
 """
 
@@ -102,6 +103,11 @@ def test_what_others_write_to_control_files(bpf: Found) -> None:
     assert [(r["name"], r["driver"]) for r in writes] == [(file, NAME) for file in CHANGES]
     values = [b"".join(v.to_bytes(8, "little") for v in r["values"]) for r in writes]
     assert [value.rstrip(b"\0").decode() for value in values] == list(CHANGES.values())
+
+
+def test_they_are_compiled_once(found: Found) -> None:
+    assert found["bpf"]["probes"]["compiled"] is True
+    assert found["again"]["compiled"] is False
 
 
 def test_the_headers_are_tracekits(bpf: Found) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracekit.capture.record.instance import Instance
+from tracekit.probes.compiler import ProbesUnavailable
 from tracekit.probes.kprobes import GROUP, plan_kprobes
-from tracekit.probes.loader import Probes, ProbesUnavailable, load_probes
-from tracekit.remarks import Remarks
+from tracekit.probes.loader import load_probes
+from tracekit.probes.prepare import Prepared, prepare_probes
+from tracekit.remarks import Progress, Remarks
 from tracekit.session.files import dump_json
 from tracekit.sysroot import Sysroot
 
-__all__ = ["Probing", "define_kprobes", "enable_kprobes"]
+__all__ = ["Probing", "define_kprobes", "enable_kprobes", "prepared_probes"]
 
 _PRINTK_EVENT = "bpf_trace:bpf_trace_printk"
 
@@ -43,6 +45,18 @@ def _lost(description: bytes | None) -> int:
     return lost if type(lost) is int and lost > 0 else 0
 
 
+def prepared_probes(root: Sysroot, progress: Progress) -> Prepared | ProbesUnavailable:
+    """The BPF programs, compiled for this kernel now or before; else what stands against them.
+
+    Takes seconds where they must be compiled, and is best called before anything is armed.
+    """
+    with progress("preparing the BPF programs (compiled once for a kernel)", None):
+        try:
+            return prepare_probes(root)
+        except ProbesUnavailable as error:
+            return error
+
+
 class Probing:
     """The probes of a recording (``mode``: bpf or kprobes), and the records they yield."""
 
@@ -50,24 +64,29 @@ class Probing:
         self,
         root: Sysroot,
         instance: Instance,
-        bpf: bool,
+        prepared: Prepared | ProbesUnavailable | None,
         remarks: Remarks,
         earlier: bytes | None = None,
     ) -> None:
-        """``earlier`` is the ``bpf.json`` of a recording of the same boot before this one."""
+        """``prepared`` is None where BPF is not wanted (``--no-bpf``).
+
+        ``earlier`` is the ``bpf.json`` of a recording of the same boot before this one.
+        """
         self._lost_before = _lost(earlier)
-        self._probes: Probes | None = None
+        self._probes = None
         why = "--no-bpf"
-        if bpf:
-            try:
-                self._probes = load_probes(root, instance=instance.name)
+        try:
+            if isinstance(prepared, ProbesUnavailable):
+                raise prepared
+            if prepared is not None:
+                self._probes = load_probes(prepared, instance.name)
                 instance.enable([_PRINTK_EVENT])
-            except ProbesUnavailable as error:
-                why = str(error)
-                remarks.add(
-                    "probes-unavailable", "warning", "BPF probes",
-                    f"{why}; kprobe events cover the phases instead",
-                )  # fmt: skip
+        except ProbesUnavailable as error:
+            why = str(error)
+            remarks.add(
+                "probes-unavailable", "warning", "BPF probes",
+                f"{why}; kprobe events cover the phases instead",
+            )  # fmt: skip
         if self._probes is None:
             self._description = {**define_kprobes(root, instance), "reason": why}
             enable_kprobes(instance)

@@ -25,7 +25,7 @@ from tracekit.capture.record.armed import Armed, ArmedFile
 from tracekit.capture.record.chosen import chosen_instance, survival
 from tracekit.capture.record.earlier import refuse_to_wipe
 from tracekit.capture.record.instance import Instance, Stats, find_instance, globs
-from tracekit.capture.record.probes import Probing, define_kprobes, enable_kprobes
+from tracekit.capture.record.probes import Probing, define_kprobes, enable_kprobes, prepared_probes
 from tracekit.capture.record.region import region_of
 from tracekit.capture.recover.luo_session import receive
 from tracekit.capture.recover.recover import recover
@@ -133,6 +133,7 @@ class Recorder:
     def _start(self) -> None:
         if not self.options.discard:
             refuse_to_wipe(self.root, self.instance, self._writer)
+        prepared = prepared_probes(self.root, self._progress) if self.options.bpf else None
         self.boot, kernel, at_hand, _ = open_boot(self.root, self._writer, self.remarks)
         self._kernel = kernel
         self.remarks.where = f"boot {self.boot}"
@@ -157,9 +158,7 @@ class Recorder:
         self._saving = replace(self._saving, at_hand={})  # modules may come and go
         with self._progress("loading the probes", None):
             earlier = self._writer.read(f"boots/{self.boot}/bpf.json")
-            self.probing = Probing(
-                self.root, self.instance, self.options.bpf, self.remarks, earlier
-            )
+            self.probing = Probing(self.root, self.instance, prepared, self.remarks, earlier)
         save_symbols(self._saving, anew=True)  # the probes' programs have names, too
         self._save()  # kprobe events have formats of their own
 
