@@ -42,9 +42,11 @@ def test_the_data_disk_holds_what_the_guest_needs(tmp_path: Path) -> None:
     kernel.write_bytes(b"a kernel")
     scripts = {"boot0": "echo hello\n", "boot1": "#!/usr/bin/python3\nprint(1)\n"}
     stock = stock_kernel(tmp_path / "stock")
+    (tmp_path / "cache" / "bpf").mkdir(parents=True)
+    (tmp_path / "cache" / "bpf" / "12").write_text("programs")
     image = images.data_disk(
-        tmp_path, [Kernel("7.2.13", kernel), stock], scripts, systemd=True, patience=7,
-        size=64 << 20,
+        tmp_path, [Kernel("7.2.13", kernel), stock], scripts, tmp_path / "cache",
+        systemd=True, patience=7, size=64 << 20,
     )  # fmt: skip
     assert debugfs(image, "cat /images/vmlinuz-7.2.13") == "a kernel"
     assert debugfs(image, f"cat /images/config-{RELEASE}") == "CONFIG_64BIT=y\n"
@@ -53,6 +55,7 @@ def test_the_data_disk_holds_what_the_guest_needs(tmp_path: Path) -> None:
     assert debugfs(image, "cat /scripts/boot0") == "#!/bin/sh -eu\necho hello\n"
     assert debugfs(image, "cat /scripts/boot1") == scripts["boot1"]
     assert debugfs(image, "cat /patience") == "7\n"
+    assert debugfs(image, "cat /cache/bpf/12") == "programs"
     code = debugfs(image, "ls -p /code/tracekit")
     assert "/cli/" in code
     assert "kexec.c" in debugfs(image, "ls -p /code/tracekit/probes/bpf")

@@ -123,9 +123,11 @@ def test_only_regular_files_come_out_of_the_guest(tmp_path: Path) -> None:
         ("./session/manifest.json", tarfile.REGTYPE, b"{}"),
         ("./link", tarfile.SYMTYPE, b""),
         ("./fifo", tarfile.FIFOTYPE, b""),
+        ("cache/bpf/12", tarfile.REGTYPE, b"programs"),
     ]
     output = tmp_path / "out"
-    unpack(archive(tmp_path / "a.tar", *members), output)
+    unpack(archive(tmp_path / "a.tar", *members), output, tmp_path / "cache")
+    assert (tmp_path / "cache" / "bpf" / "12").read_bytes() == b"programs"
     files = [path for path in output.rglob("*") if not path.is_dir()]
     assert [str(path.relative_to(output)) for path in files] == ["session/manifest.json"]
     assert files[0].read_bytes() == b"{}"
@@ -133,12 +135,12 @@ def test_only_regular_files_come_out_of_the_guest(tmp_path: Path) -> None:
     assert stat.S_IMODE(output.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("name", ["../escaped", "a/../../escaped", "/escaped"])
+@pytest.mark.parametrize("name", ["../escaped", "a/../../escaped", "/escaped", "cache/../escaped"])
 def test_a_guest_cannot_write_elsewhere(tmp_path: Path, name: str) -> None:
     source = archive(tmp_path / "a.tar", (name, tarfile.REGTYPE, b"x"))
     (tmp_path / "below").mkdir()
     with pytest.raises(SessionError):
-        unpack(source, tmp_path / "below" / "out")
+        unpack(source, tmp_path / "below" / "out", tmp_path / "below" / "cache")
     assert not list(tmp_path.glob("**/escaped"))
     assert not (tmp_path / "below" / "out").exists()
 

@@ -154,6 +154,7 @@ def data_disk(
     directory: Path,
     kernels: Iterable[Kernel],
     scripts: dict[str, str],
+    cache: Path,
     *,
     systemd: bool,
     patience: int,
@@ -161,7 +162,8 @@ def data_disk(
 ) -> Path:
     """An ext4 image that lives as long as one run: kernels, code, scripts, and the guest's state.
 
-    ``scripts`` is file name (``boot0``) -> text, ``patience`` is how long the guest waits for a
+    ``scripts`` is file name (``boot0``) -> text, ``cache`` what is to be in ``/var/cache/tracekit``
+    (a directory, if it is there), ``patience`` is how long the guest waits for a
     jump that a script asked for, in seconds; ``size`` is in bytes (the file is sparse).
     """
     kernels = list(kernels)
@@ -171,6 +173,10 @@ def data_disk(
     _copy_kernels(tree, kernels)
     _write(tree / "images" / "initrd", initramfs(kernels))
     _copy_code(tree / "code")
+    if cache.is_dir():
+        shutil.copytree(cache, tree / "cache")
+    else:
+        (tree / "cache").mkdir()
     for name, text in scripts.items():
         whole = text if text.startswith("#!") else f"#!/bin/sh -eu\n{text}"
         _write(tree / "scripts" / name, whole.encode(), 0o755)

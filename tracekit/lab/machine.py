@@ -18,7 +18,7 @@ from tracekit.errors import LabError, UsageError
 from tracekit.lab import images, kernels
 from tracekit.lab.console import Line, Lines, is_panic, last_lines, read_marks, trouble
 from tracekit.lab.qemu import Direct, Disks, guarded, kvm_works, qemu_argv
-from tracekit.lab.store import lab_directory, scratch
+from tracekit.lab.store import lab_directory, locked, scratch
 from tracekit.lab.tools import ENVIRONMENT, kill, need
 from tracekit.session.names import check_relative
 
@@ -47,6 +47,7 @@ def first_cmdline(region_size: str = "4M") -> str:
 
 CMDLINE = first_cmdline()
 _RESULTS = 2 << 30  # bytes of the disk the results come out on; a sparse file
+_CACHE = "cache"  # in the lab's directory: the guests' /var/cache/tracekit
 _PATIENCE = 90  # seconds a guest waits for a jump that its script asked for
 
 
@@ -108,7 +109,9 @@ def prepare(plan: Plan, place: Path, scripts: dict[str, str]) -> list[str]:
     root = images.root_image_path(lab)
     if not root.exists():
         raise LabError(f"{lab}: the lab is not built yet\nnext: tracekit lab build")
-    data = images.data_disk(place, there, scripts, systemd=plan.systemd, patience=_PATIENCE)
+    data = images.data_disk(
+        place, there, scripts, lab / _CACHE, systemd=plan.systemd, patience=_PATIENCE
+    )
     initrd, results = place / "initrd", place / "results.img"
     initrd.write_bytes(images.initramfs(there))
     results.touch(mode=0o600)
@@ -146,7 +149,8 @@ def run(plan: Plan, output: Path, watch: Callable[[Line], None] = lambda line: N
         lines = run_qemu([*argv, "-serial", "stdio"], plan.timeout, watch, plan.panics)
         progress = read_marks(lines)
         if progress.packed:
-            unpack(place / "results.img", output)
+            unpack(place / "results.img", output, place / "cache")
+            _keep_cache(place / "cache", lab_directory())
     reason = trouble(lines, len(plan.scripts), plan.panics)
     if reason is not None:
         raise LabError(f"{reason}\n{last_lines(lines)}")
@@ -223,28 +227,42 @@ def _read(process: subprocess.Popen[bytes], arrived: queue.Queue[Line | None]) -
     arrived.put(None)
 
 
-def unpack(archive: Path, output: Path) -> None:
-    """The regular files of a tar archive, below a new directory of mode 0700.
+def unpack(archive: Path, output: Path, cache: Path) -> None:
+    """Take a guest's tar archive apart: ``./`` becomes ``output``, ``cache/`` becomes ``cache``.
 
-    Raises :class:`~tracekit.errors.LabError` when it is not one.
+    Only regular files, below new directories of mode 0700. Raises
+    :class:`~tracekit.errors.LabError` when it is none.
     """
     part = output.with_name(f".{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(mode=0o700, parents=True)
+    for directory in (part, cache):
+        directory.mkdir(mode=0o700, parents=True)
     try:
         with tarfile.open(archive, "r:") as members:
             for member in members:
                 source = members.extractfile(member) if member.isreg() else None
-                if source is not None:
-                    _take_out(source, part, member.name.removeprefix("./"))
+                if source is None:
+                    continue
+                if member.name.startswith("cache/"):
+                    _take_out(source, cache, member.name.removeprefix("cache/"), member.mtime)
+                else:
+                    _take_out(source, part, member.name.removeprefix("./"), member.mtime)
     except tarfile.TarError as error:
         raise LabError(f"{archive}: what the guest packed cannot be read: {error}") from error
     part.rename(output)
 
 
-def _take_out(source: IO[bytes], directory: Path, name: str) -> None:
+def _keep_cache(cache: Path, lab: Path) -> None:
+    """The next guest finds in its cache what this one left there."""
+    with locked(lab / f".{_CACHE}.lock"):  # guests may end at the same time
+        shutil.rmtree(lab / _CACHE, ignore_errors=True)
+        cache.rename(lab / _CACHE)
+
+
+def _take_out(source: IO[bytes], directory: Path, name: str, mtime: float) -> None:
     path = directory.joinpath(*check_relative(name))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("xb") as target:
         path.chmod(0o600)
         shutil.copyfileobj(source, target)
+    os.utime(path, (mtime, mtime))
