@@ -49,13 +49,14 @@ def test_durations_are_those_of_a_loop(values: list[tuple[int, int]]) -> None:
 
 
 def test_intervals_do_not_cross_boots() -> None:
-    key = np.zeros(4, np.int64)
+    rows = {"a": np.arange(4)}
     ts = np.array([0, 10, 50, 55], np.int64)
-    (row,) = intervals(key, ["a"], np.array([0, 0, 1, 1]), ts, np.arange(4), 100).to_pylist()
+    (row,) = intervals(rows, ts, np.array([0, 0, 1, 1]), 100).to_pylist()
     assert (row["count"], row["max_ns"], row["max_at_ns"], row["p50_ns"]) == (4, 10, 0, 5)
     assert row["rate"] == 4e7
-    (row,) = intervals(key, ["a"], np.array([-1] * 4), ts, np.arange(4), 0).to_pylist()
+    (row,) = intervals(rows, ts, np.array([-1] * 4), 0).to_pylist()
     assert (row["max_ns"], row["rate"], row["first_ns"]) == (None, None, None)
+    assert intervals({}, ts, np.array([0] * 4), 100).num_rows == 0
 
 
 def test_the_command_takes_what_there_is() -> None:

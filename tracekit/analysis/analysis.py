@@ -23,6 +23,7 @@ from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
 from tracekit.analysis.columns import ints, labels, tasks, wakers, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.pairs import KINDS_OF_SPANS
+from tracekit.analysis.rows_of_events import by_event, merged_rows
 from tracekit.analysis.scheduling.sums import sum_states
 from tracekit.analysis.scheduling.tables import Scheduling, make_states, make_turns, make_wakeups
 from tracekit.analysis.selected import Choose, Resolve, Window, among_chosen, chosen, window_of
@@ -203,13 +204,17 @@ class Analysis:
 
     def _of_events(self, by: str, wanted: Filter, window: Window) -> pa.Table:
         events = self._events
-        rows = self._choose(wanted)
-        key, names = self._event_keys(by, rows)
-        boots = events.rows.boot[rows].astype(np.int64)
-        timed = np.isin(boots, [b.index for b in events.boots if events.axis.timed(b.index)])
-        apart = np.where(timed, boots, -1)
-        ts = events.axis.ts_ns[rows]
-        return intervals(key, names, apart, ts, rows, window.recorded_ns)
+        timed = [b.index for b in events.boots if events.axis.timed(b.index)]
+        apart = events.rows.boot.astype(np.int16)
+        if len(timed) < len(events.boots):
+            apart[~np.isin(apart, timed)] = -1
+        codes = by_event(events, self._index, self._choose(wanted))
+        rows: dict[str, list[_Array]] = {}
+        for code, mine in codes.items():
+            name = events.event_names[code]
+            rows.setdefault(name if by == "event" else name.partition(":")[0], []).append(mine)
+        merged = {name: merged_rows(mine) for name, mine in rows.items()}
+        return intervals(merged, events.axis.ts_ns, apart, window.recorded_ns)
 
     def _event_keys(self, by: str, rows: _Array) -> tuple[_Array, list[str]]:
         names = list(self._events.event_names)

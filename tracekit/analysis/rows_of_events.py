@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.statistics import grouped
 from tracekit.query.groups import Index
+from tracekit.query.selection import among
 from tracekit.timeline.events import Events
 
-__all__ = ["EventRows", "Record", "owners"]
+__all__ = ["EventRows", "Record", "by_event", "merged_rows", "owners"]
 
 _Array = npt.NDArray[Any]
 
@@ -21,6 +24,30 @@ def owners(events: Events, rows: _Array) -> _Array:
     """
     pids = events.rows.pid[rows].astype(np.int64)
     return np.where(pids == 0, -1 - events.rows.cpu[rows].astype(np.int64), pids)
+
+
+def merged_rows(parts: Sequence[_Array]) -> _Array:
+    """The rows of several groups, ascending."""
+    return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts), kind="stable")
+
+
+def by_event(events: Events, index: Index, rows: _Array) -> dict[int, _Array]:
+    """Rows (ascending) by event: indices of ``events.event_names``, ascending.
+
+    Of a stretch of time they are stretches of the index's groups, and nothing is sorted.
+    """
+    if not len(rows):
+        return {}
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first + 1 > len(rows):
+        return grouped(events.name_codes(rows), rows)
+    found = {}
+    for code in index.events.keys:
+        mine = index.events.of(code)
+        start, end = among(mine, [first, last + 1])
+        if end > start:
+            found[code] = mine[start:end]
+    return found
 
 
 class EventRows:
@@ -53,6 +80,6 @@ class Record:
         parts = [np.asarray(group, np.int64) for group in groups if len(group)]
         if not parts:
             return np.empty(0, np.int64)
-        rows = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+        rows = merged_rows(parts)
         mine: _Array = rows[self.events.rows.boot[rows] == self.boot]
         return mine

@@ -5,8 +5,10 @@ A quantile is one of the values: the smallest that at least that share of them d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.analysis.arguments import dictionary, nullable
+from tracekit.analysis.columns import ints
 from tracekit.ftrace.columns import as_arrow
 
-__all__ = ["Clipped", "clip", "durations", "histogram", "intervals", "per_second"]
+__all__ = ["Clipped", "clip", "durations", "grouped", "histogram", "intervals", "per_second"]
 
 _Array = npt.NDArray[Any]
 _QUANTILES = (("p50", 50), ("p99", 99))
@@ -48,10 +51,15 @@ def _groups(key: _Array) -> tuple[_Array, _Array, _Array]:
     return order, starts, np.diff(np.append(starts, len(ordered)))
 
 
+def _quantiles(values: _Array) -> list[int]:
+    places = [(len(values) * percent + 99) // 100 - 1 for _, percent in _QUANTILES]
+    found: list[int] = np.partition(values, places)[places].tolist()
+    return found
+
+
 def _of_group(values: _Array, rows: _Array) -> tuple[list[int], int]:
     """(the quantiles of some values, the position of the largest; of equal ones the first row)."""
-    places = [(len(values) * percent + 99) // 100 - 1 for _, percent in _QUANTILES]
-    found = np.partition(values, places)[places].tolist()
+    found = _quantiles(values)
     largest = np.flatnonzero(values == values.max())
     return found, int(largest[np.argmin(rows[largest])])
 
@@ -128,36 +136,74 @@ def per_second(counts: _Array, recorded_ns: int) -> pa.Array:
     return pa.Array.from_buffers(pa.float64(), len(counts), [known, pa.py_buffer(rate)])
 
 
+def grouped(key: _Array, rows: _Array) -> dict[int, _Array]:
+    """The rows of each key, in the order that they have; keys ascending."""
+    order, starts, counts = _groups(key)
+    ordered = rows[order]
+    ends = (starts + counts).tolist()
+    return {
+        int(key[order[start]]): ordered[start:end]
+        for start, end in zip(starts.tolist(), ends, strict=True)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Intervals:
+    """Of one name: counts and times, ns; None where there is none. Named as the columns are."""
+
+    count: int
+    first_ns: int | None
+    last_ns: int | None
+    first_row: int
+    p50_ns: int | None = None
+    p99_ns: int | None = None
+    max_ns: int | None = None
+    max_at_ns: int | None = None
+    max_row: int | None = None
+
+
+def _intervals(rows: _Array, ts: _Array, apart: _Array) -> _Intervals:
+    """``rows``: of events of one name, in the order of time; ``ts`` and ``apart`` are of all."""
+    times, boots = ts[rows], apart[rows]
+    known = boots >= 0
+    one = _Intervals(
+        len(rows), int(times[0]) if known[0] else None, int(times[-1]) if known[-1] else None,
+        int(rows[0]),
+    )  # fmt: skip
+    before, between = rows[:-1], np.diff(times)
+    if not known.all() or boots[0] != boots[-1]:
+        pairs = np.flatnonzero((boots[1:] == boots[:-1]) & known[1:])
+        before, between = before[pairs], between[pairs]
+    if not len(between):
+        return one
+    worst = int(np.argmax(between))
+    (p50, p99), row = _quantiles(between), int(before[worst])
+    return replace(
+        one, p50_ns=p50, p99_ns=p99, max_ns=int(between[worst]), max_at_ns=int(ts[row]), max_row=row
+    )
+
+
 def intervals(
-    key: _Array, names: Sequence[str], apart: _Array, ts: _Array, rows: _Array, recorded_ns: int
-) -> pa.Table:
+    rows: Mapping[str, _Array], ts: _Array, apart: _Array, recorded_ns: int
+) -> pa.Table:  # fmt: skip
     """Of each name: how many events, how many a second, and the times between one and the next.
 
-    The arrays are in the order of time; nothing is between two events that differ in ``apart``
-    (their boot, or -1 where its clock counts no time). Columns: ``name``, ``count``, ``rate``
-    (float64, a second; null if the recorded time is not known), ``first_ns``, ``last_ns``,
-    ``first_row``, and of the times between: ``p50_ns``, ``p99_ns``, ``max_ns``, ``max_at_ns``
-    (when the longest began), ``max_row``; null where there is none. The most come first.
+    ``rows`` are those of each name, in the order of time. ``ts`` and ``apart`` are of all events:
+    nothing is between two that differ in ``apart`` (their boot, or -1 where its clock counts no
+    time). Columns: ``name``, ``count``, ``rate`` (float64, a second; null if the recorded time is
+    not known), ``first_ns``, ``last_ns``, ``first_row``, and of the times between: ``p50_ns``,
+    ``p99_ns``, ``max_ns``, ``max_at_ns`` (when the longest began), ``max_row``; null where there is
+    none. The most come first.
     """
-    order, starts, counts = _groups(key)
-    present = key[order][starts]
-    follows = (key[order][1:] == key[order][:-1]) & (apart[order][1:] == apart[order][:-1])
-    pairs = np.flatnonzero(follows & (apart[order][1:] >= 0))
-    before, after = order[pairs], order[pairs + 1]
-    between = durations(key[before], names, ts[after] - ts[before], ts[before], rows[before])
-    place = {name: i for i, name in enumerate(between["name"].to_pylist())}
-    at = np.array([place.get(names[k], -1) for k in present.tolist()], np.int64)
-    known = apart[order] >= 0
-    firsts, lasts = order[starts], order[starts + counts - 1]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # numpy lets go of the interpreter
+        made = list(pool.map(lambda mine: _intervals(mine, ts, apart), rows.values()))
     columns: dict[str, pa.Array] = {
-        "name": dictionary((present.astype(np.int32), list(names))),
-        "count": as_arrow(counts.astype(np.int64)),
-        "rate": per_second(counts, recorded_ns),
-        "first_ns": nullable(ts[firsts], known[starts]),
-        "last_ns": nullable(ts[lasts], known[starts + counts - 1]),
-        "first_row": as_arrow(rows[firsts].astype(np.int64)),
+        "name": dictionary((np.arange(len(rows), dtype=np.int32), list(rows)))
     }
-    wanted = nullable(np.maximum(at, 0), at >= 0)
-    for name in ("p50_ns", "p99_ns", "max_ns", "max_at_ns", "max_row"):
-        columns[name] = between[name].combine_chunks().take(wanted)
-    return pa.table(columns).take(as_arrow(np.argsort(-counts, kind="stable")))
+    for name in (field.name for field in fields(_Intervals)):
+        values = [getattr(one, name) for one in made]
+        known = np.array([value is not None for value in values], bool)
+        columns[name] = nullable(np.array([value or 0 for value in values], np.int64), known)
+    table = pa.table(columns)
+    table = table.add_column(2, "rate", per_second(ints(table, "count"), recorded_ns))
+    return table.take(as_arrow(np.argsort(-ints(table, "count"), kind="stable")))

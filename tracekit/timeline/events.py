@@ -281,10 +281,8 @@ class Events:
             indices = indices[np.array(wants)[codes[indices]]]
         return indices
 
-    def _limit(self, instant: int | str, part: slice) -> int | _Array:
-        """A time or a date in ns on the axis: one number, or one for every row of a part."""
-        if isinstance(instant, int):
-            return instant
+    def _limit(self, instant: str, part: slice) -> int | _Array:
+        """A date in ns on the axis: one number, or one for every row of a part."""
         found = on_axis(instant, self.axis, self.boots, self.walls)
         return found if isinstance(found, int) else found[self.rows.boot[part]]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -72,24 +73,39 @@ def matching(
     kinds: Sequence[EventKind],
     ts_ns: _Array,
     wanted: Filter,
-    limit: Callable[[int | str, slice], int | _Array],
+    limit: Callable[[str, slice], int | _Array],
 ) -> _Array:
     """Indices of the rows that meet a filter, but for task names, ``where`` and ``grep``.
 
-    ``limit`` gives an instant on the axis, ns, for each of a part of the rows.
+    ``limit`` gives the instant on the axis, ns, that a date is for each of a part of the rows.
     """
     part = rows.within(*wanted.boots) if len(wanted.boots) == 1 else slice(0, len(rows))
-    keep = np.ones(part.stop - part.start, bool)
-    for column, allowed in (
-        (rows.boot, wanted.boots), (rows.cpu, wanted.cpus), (rows.pid, wanted.pids),
-    ):  # fmt: skip
-        if allowed:
-            keep &= np.isin(column[part], list(allowed))
+    if isinstance(wanted.since, int):
+        part = slice(max(part.start, _place(ts_ns, wanted.since, "left")), part.stop)
+    if isinstance(wanted.until, int):
+        part = slice(part.start, min(part.stop, _place(ts_ns, wanted.until, "right")))
+    if part.start >= part.stop:
+        return np.empty(0, np.int64)
+    masks = [
+        np.isin(column[part], list(allowed))
+        for column, allowed in (
+            (rows.boot, wanted.boots), (rows.cpu, wanted.cpus), (rows.pid, wanted.pids),
+        )
+        if allowed
+    ]  # fmt: skip
     if wanted.events:
         wants = [wanted.wants_event(kind.name) for kind in kinds]
-        keep &= np.array([*wants, False])[rows.kind[part]]
-    if wanted.since is not None:
-        keep &= ts_ns[part] >= limit(wanted.since, part)
-    if wanted.until is not None:
-        keep &= ts_ns[part] <= limit(wanted.until, part)
-    return np.flatnonzero(keep) + part.start
+        masks.append(np.array([*wants, False])[rows.kind[part]])
+    if isinstance(wanted.since, str):
+        masks.append(ts_ns[part] >= limit(wanted.since, part))
+    if isinstance(wanted.until, str):
+        masks.append(ts_ns[part] <= limit(wanted.until, part))
+    if not masks:
+        return np.arange(part.start, part.stop)
+    return np.flatnonzero(functools.reduce(np.logical_and, masks)) + part.start
+
+
+def _place(ts_ns: _Array, ns: int, side: Literal["left", "right"]) -> int:
+    """Where a time is among all rows', which are in its order."""
+    bounds = np.iinfo(np.int64)
+    return int(np.searchsorted(ts_ns, min(max(ns, bounds.min), bounds.max), side))

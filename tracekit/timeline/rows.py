@@ -93,9 +93,10 @@ class Rows:
 
     def of_boot(self, boot: int) -> _Array | slice:
         """The indices of a boot's rows, as a slice if they are contiguous."""
-        indices = np.flatnonzero(self.boot == boot)
-        together = len(indices) and indices[-1] - indices[0] == len(indices) - 1
-        return slice(int(indices[0]), int(indices[-1]) + 1) if together else indices
+        part = self.within(boot)
+        spans = _SPANS[self].values()
+        together = sum(span.stop - span.start for span in spans) == len(self)
+        return part if together else self.indices(boot)
 
 
 _SPANS: WeakKeyDictionary[Rows, Mapping[int, slice]] = WeakKeyDictionary()
