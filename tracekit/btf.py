@@ -20,6 +20,7 @@ __all__ = ["VOID", "Btf", "Field", "Function", "Member", "kernel_types"]
 
 _MAGIC = 0xEB9F
 _TYPE = struct.Struct("<III")  # name_off, info, size or type
+_INFO = struct.Struct("<I")
 _PAIR = struct.Struct("<II")  # a parameter: name_off, type
 
 _INT, _ENUM, _ENUM64 = 1, 6, 19
@@ -97,21 +98,25 @@ class Btf:
         self._strings = bytes(cursor.at(header + str_off).take(str_len, "the strings"))
         # By id: where each type begins. Id 0 is void, which is in no section.
         self._offsets = [0]
+        self._ids: list[list[int]] = [[] for _ in range(_LAST_KIND + 1)]  # by kind
         self._names: dict[int, dict[str, list[int]]] = {}
         self._walk(header + type_off, header + type_off + type_len)
 
     def _walk(self, pos: int, end: int) -> None:
         """Note where every type begins. A hot loop: a kernel has 60,000 types and more."""
-        data, unpack, offsets = self._data, _TYPE.unpack_from, self._offsets
+        data, unpack, offsets, ids = self._data, _INFO.unpack_from, self._offsets, self._ids
+        fixed = [12 + _FIXED.get(kind, 0) for kind in range(_LAST_KIND + 1)]
+        each = [_EACH.get(kind, 0) for kind in range(_LAST_KIND + 1)]
         while pos < end:
             if pos + 12 > end:
                 raise self._fail(pos, "a type that is cut off")
-            _, info, _ = unpack(data, pos)
+            (info,) = unpack(data, pos + 4)
             kind = info >> 24 & 0x1F
             if not 0 < kind <= _LAST_KIND:
                 raise self._fail(pos, f"a type of unknown kind {kind}")
+            ids[kind].append(len(offsets))
             offsets.append(pos)
-            pos += 12 + _FIXED.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
+            pos += fixed[kind] + each[kind] * (info & 0xFFFF)
         if pos != end:
             raise self._fail(offsets[-1], "a type that is cut off")
 
@@ -189,11 +194,10 @@ class Btf:
         names = self._names.get(kind)
         if names is None:
             names = self._names[kind] = {}
-            data, unpack, tag = self._data, _TYPE.unpack_from, kind << 24
-            for number in range(1, len(self._offsets)):
-                name, info, _ = unpack(data, self._offsets[number])
-                if info & 0x1F000000 == tag:
-                    names.setdefault(self._string(name), []).append(number)
+            data, unpack = self._data, _TYPE.unpack_from
+            for number in self._ids[kind]:
+                name, _, _ = unpack(data, self._offsets[number])
+                names.setdefault(self._string(name), []).append(number)
         return names
 
     def size(self, name: str) -> int | None:
