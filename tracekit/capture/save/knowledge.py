@@ -13,7 +13,7 @@ over from a run that was killed, maybe in another boot.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 from tracekit.errors import SourceError
@@ -58,28 +58,23 @@ def event_of(rel: str) -> tuple[str, str]:
     return system, name
 
 
-def _same_line(line: bytes) -> bytes:
-    return line
-
-
 def _same_module(line: bytes) -> bytes:
     m = _MODULE.match(line)
     return b" ".join(m.groups()) if m else line
 
 
-def _key(name: str) -> Callable[[bytes], bytes]:
-    """What of a table's line tells it from others."""
-    return _same_module if name == "modules" else _same_line
+def _keys(name: str, lines: list[bytes]) -> list[bytes]:
+    """What of each of a table's lines tells it from others."""
+    return [_same_module(line) for line in lines] if name == "modules" else lines
 
 
-def _lines(name: str, data: bytes) -> list[bytes]:
-    """The lines of a table that say something."""
-    lines = [line for line in data.split(b"\n") if line]
+def _tells(name: str, line: bytes) -> bool:
+    """Whether a line of a table says something."""
     if name == "saved_cmdlines":
-        return [line for line in lines if not line.endswith(_NO_NAME)]
+        return bool(line) and not line.endswith(_NO_NAME)
     if name == "kallsyms":
-        return [line for line in lines if not _NO_ADDRESS.match(line)]
-    return lines
+        return bool(line) and not _NO_ADDRESS.match(line)
+    return bool(line)
 
 
 def _hidden(name: str, data: bytes) -> bool:
@@ -137,14 +132,17 @@ class Knowledge:
         before = self.earlier(rel) if before is None else before
         if not before or before == data:
             return
-        key = _key(name)
-        now = {key(line) for line in data.split(b"\n")}
-        gone = [line for line in _lines(name, before) if key(line) not in now]
+        now, lines = set(_keys(name, data.split(b"\n"))), before.split(b"\n")
+        keys = zip(lines, _keys(name, lines), strict=True)
+        gone = [line for line, key in keys if key not in now and _tells(name, line)]
         if not gone:
             return
         target = earlier_file(self._boot, name)
         kept, left_out = add_lines(
-            self._writer.read(target) or b"", gone, lambda line: key(line) in now, self._when()
+            self._writer.read(target) or b"",
+            gone,
+            lambda line: _keys(name, [line])[0] in now,
+            self._when(),
         )
         if left_out:
             message = f"{left_out} lines of long ago are no longer kept"
