@@ -22,7 +22,7 @@ from tracekit.timeline.events import Events
 
 __all__ = ["RingRecord", "ring_records"]
 
-_ToNs = Callable[[int], int]
+_ToNs = Callable[[Sequence[int]], list[int]]
 _NONE: Kind = "quiet"
 _SHORT_RECORDS = 4  # the page status of records too short to decode, between others that are not
 
@@ -63,28 +63,33 @@ def ring_records(events: Events, boot: Boot, at_jump: bool) -> list[RingRecord]:
 
 
 def _to_ns(events: Events, boot: int, buffer: int) -> _ToNs | None:
-    """The function that places a raw stamp of a buffer on the axis, as that of its events."""
+    """The function that places raw stamps of a buffer on the axis, as those of its events."""
     axis = events.axis
     model, relation = axis.clocks.get(boot), axis.relations.get(buffer)
     if model is None:
         return None
 
-    def to_ns(raw: int) -> int:
-        stamp = np.array([raw], np.uint64)
-        return int(model.to_ns(relation.convert(stamp) if relation else stamp)[0])
+    def to_ns(raw: Sequence[int]) -> list[int]:
+        stamps = np.array(raw, np.uint64)
+        placed = model.to_ns(relation.convert(stamps) if relation else stamps)
+        found: list[int] = placed.tolist()
+        return found
 
     return to_ns
 
 
 def _of_buffer(buffer: Buffer, to_ns: _ToNs, at_jump: bool) -> Iterator[RingRecord]:
-    spans = {r.cpu: _span(_checked(r.pages())) for r in buffer.records}
-    start = to_ns(min(first for first, _ in filter(None, spans.values())))
+    checked = {r.cpu: _checked(r.pages()) for r in buffer.records}
+    spans = {cpu: _span(pages) for cpu, pages in checked.items()}
+    known = [span for span in spans.values() if span]
+    (start,) = to_ns([min(first for first, _ in known)])
     end = None  # of what is known of all CPUs so far
-    every = max(to_ns(last) for _, last in filter(None, spans.values())) + 1
+    every = max(to_ns([last for _, last in known])) + 1
     rings = {c.cpu: c for c in buffer.layout.cpus} if buffer.layout else {}
     for records in buffer.records:
-        ring, span, pages = rings.get(records.cpu), spans[records.cpu], _checked(records.pages())
-        own = to_ns(span[1]) + 1 if span else None
+        ring, span, pages = rings.get(records.cpu), spans[records.cpu], checked[records.cpu]
+        first, own = to_ns(span) if span else (None, None)
+        own = None if own is None else own + 1
         if ring is None:  # each CPU's pages were read at a time of their own
             end = own
         elif at_jump:
@@ -98,7 +103,7 @@ def _of_buffer(buffer: Buffer, to_ns: _ToNs, at_jump: bool) -> Iterator[RingReco
             buffer.name,
             cover[0] if cover else None,
             cover[1] if cover else None,
-            to_ns(span[0]) if span else None,
+            first,
             _overwritten(buffer, records, ring, pages),
             online,
             tuple(_holes(buffer, ring, pages, cover, to_ns)) if cover else (),
@@ -184,14 +189,15 @@ def _holes(
     cut = _cut_after(buffer, ring)
     since, kind, note, damaged = cover[0], _NONE, "", 0
     seen = False
-    for page, fits, hurt, last_ts in pages:
+    begins = to_ns([page.row.first_ts for page in pages])
+    ends = to_ns([page.last_ts for page in pages])
+    for (page, fits, hurt, _), begin, until in zip(pages, begins, ends, strict=True):
         if page.missed and kind == _NONE and seen:  # before the first: the whole ring's matter
             kind, note = "overwritten", _lost(page.missed)
         if fits:
-            begin = to_ns(page.first_ts)
             if kind != _NONE:
                 yield Stretch(since, max(begin, since + 1), kind, note)
-            since, kind, damaged, seen = to_ns(last_ts), _NONE, 0, True
+            since, kind, damaged, seen = until, _NONE, 0, True
         if page.status == _SHORT_RECORDS and fits:
             yield Stretch(begin, since + 1, "unreadable", f"{page.unreadable:,} short records")
         elif hurt:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.statistics import grouped
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.columns import as_signed
 from tracekit.timeline.events import Events
@@ -36,9 +37,8 @@ _ENTER, _EXIT = "syscalls:sys_enter_", "syscalls:sys_exit_"
 class _Buffer:
     """The rows of one buffer of a boot."""
 
-    def __init__(self, events: Events, boot: int, number: int) -> None:
-        mine = events.rows.indices(boot)
-        self._events, self._boot, self.at = events, boot, mine[events.rows.buffer[mine] == number]
+    def __init__(self, events: Events, boot: int, at: _Array) -> None:
+        self._events, self._boot, self.at = events, boot, at
         self.cpus = np.unique(events.rows.cpu[self.at]).tolist()
 
     def rows(self, cpu: int, *names: str) -> _Array:
@@ -114,8 +114,11 @@ def find_holes(events: Events, part: BootPart) -> list[Diagnostic]:
     counters account for every event: it is not remarked on.
     """
     remarks = []
+    mine = events.rows.indices(part.boot.index)
+    by_buffer = grouped(events.rows.buffer[mine], mine)
     for number, buffer in enumerate(part.buffers, part.first):
-        for cpu, found, what in _Buffer(events, part.boot.index, number).holes(buffer.clock):
+        at = by_buffer.get(number, mine[:0])
+        for cpu, found, what in _Buffer(events, part.boot.index, at).holes(buffer.clock):
             counters = buffer.counters.get(cpu)
             taken = counters.taken if counters is not None else -1
             late = found[events.rows.ts_raw[found] > taken]
