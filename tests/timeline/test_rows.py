@@ -25,7 +25,9 @@ def test_rows_of_a_boot_wherever_they_are(pairs: list[tuple[int, int]], in_turn:
         mine = [i for i, b in enumerate(boots) if b == boot]
         part = rows.within(boot)
         assert rows.indices(boot).tolist() == mine
-        assert rows.indices(boot, 0).tolist() == mine and not len(rows.indices(boot, 1))
+        assert {cpu: at.tolist() for cpu, at in rows.by_cpu(boot).items()} == (
+            {0: mine} if mine else {}
+        )
         assert (part.start, part.stop) == ((mine[0], mine[-1] + 1) if mine else (0, 0))
         for codes in ((), (10 * boot,), (10 * boot + 1, 10 * boot + 3)):
             wanted = [i for i in mine if kinds[i] in codes]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.analysis.statistics import grouped
 from tracekit.query.groups import Index
 from tracekit.query.selection import among
 from tracekit.timeline.events import Events
+from tracekit.timeline.rows import grouped
 
 __all__ = ["EventRows", "Record", "by_event", "merged_rows", "owners"]
 

@@ -18,8 +18,9 @@ import pyarrow as pa
 from tracekit.analysis.arguments import dictionary, nullable
 from tracekit.analysis.columns import ints
 from tracekit.ftrace.columns import as_arrow
+from tracekit.timeline.rows import grouping
 
-__all__ = ["Clipped", "clip", "durations", "grouped", "histogram", "intervals", "per_second"]
+__all__ = ["Clipped", "clip", "durations", "histogram", "intervals", "per_second"]
 
 _Array = npt.NDArray[Any]
 _QUANTILES = (("p50", 50), ("p99", 99))
@@ -40,15 +41,6 @@ def clip(start: _Array, end: _Array, since: _Array, until: _Array) -> Clipped:
     least, most = np.maximum(start, since), np.minimum(end, until)
     inside = (most > least) | ((most == least) & (start == end))  # some take no time at all
     return Clipped(np.flatnonzero(inside), (most - least)[inside])
-
-
-def _groups(key: _Array) -> tuple[_Array, _Array, _Array]:
-    """(order by key, else as they come; where each key starts; how many of each)."""
-    small = key.astype(np.uint16) if len(key) and int(key.max()) < 1 << 16 else key
-    order = np.argsort(small, kind="stable")  # numpy sorts 16 bits by radix
-    ordered = key[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
-    return order, starts, np.diff(np.append(starts, len(ordered)))
 
 
 def _quantiles(values: _Array) -> list[int]:
@@ -75,7 +67,7 @@ def durations(
     many took 0 ns, 1, 2 to 3, 4 to 7, ... ns). The largest total comes first. Of equally bad ones
     the first in time is the worst.
     """
-    order, starts, counts = _groups(key)
+    order, starts, counts = grouping(key)
     ordered, by_row = values[order], rows[order]
     total = np.add.reduceat(ordered, starts) if len(starts) else np.empty(0, np.int64)
     places, quantiles = list[int](), list[list[int]]()
@@ -134,17 +126,6 @@ def per_second(counts: _Array, recorded_ns: int) -> pa.Array:
     known = None if recorded_ns > 0 else pa.py_buffer(bytes(len(counts) // 8 + 1))
     # pa.array() would import pandas
     return pa.Array.from_buffers(pa.float64(), len(counts), [known, pa.py_buffer(rate)])
-
-
-def grouped(key: _Array, rows: _Array) -> dict[int, _Array]:
-    """The rows of each key, in the order that they have; keys ascending."""
-    order, starts, counts = _groups(key)
-    ordered = rows[order]
-    ends = (starts + counts).tolist()
-    return {
-        int(key[order[start]]): ordered[start:end]
-        for start, end in zip(starts.tolist(), ends, strict=True)
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.analysis.statistics import grouped
 from tracekit.errors import Diagnostic
 from tracekit.ftrace.columns import as_signed
 from tracekit.timeline.events import Events
 from tracekit.timeline.merge import BootPart
+from tracekit.timeline.rows import grouped
 
 __all__ = ["find_holes"]
 
@@ -39,12 +39,13 @@ class _Buffer:
 
     def __init__(self, events: Events, boot: int, at: _Array) -> None:
         self._events, self._boot, self.at = events, boot, at
-        self.cpus = np.unique(events.rows.cpu[self.at]).tolist()
+        self._by_cpu = grouped(events.rows.cpu[at], at)
 
     def rows(self, cpu: int, *names: str) -> _Array:
         """The rows of those events on a CPU, in the order in which they were recorded."""
-        rows, codes = self._events.rows, self._events.codes(self._boot, *names)
-        chosen: _Array = self.at[(rows.cpu[self.at] == cpu) & np.isin(rows.kind[self.at], codes)]
+        mine, wanted = self._by_cpu[cpu], np.zeros(len(self._events.kinds) + 1, bool)
+        wanted[list(self._events.codes(self._boot, *names))] = True
+        chosen: _Array = mine[wanted[self._events.rows.kind[mine]]]
         return chosen
 
     def values(self, at: _Array, field: str) -> _Array:
@@ -89,7 +90,7 @@ class _Buffer:
 
     def holes(self, clock: str | None) -> Iterator[tuple[int, _Array, str]]:
         """(CPU, rows before which something is missing, why) by every rule that holds."""
-        for cpu in self.cpus:
+        for cpu in self._by_cpu:
             for rule, what in (
                 (self.switches, "the CPU switches from another task than it had switched to"),
                 (self.softirqs, "softirq entries and exits do not take turns"),

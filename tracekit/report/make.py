@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tracekit.capture.kho.arrival import Arrival
 from tracekit.errors import Diagnostic
@@ -238,13 +239,14 @@ def _total(values: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(values) else None
 
 
-def _cpu_report(events: Events, boot: int, cpu: int, accounts: Sequence[CpuAccount]) -> CpuReport:
-    rows = events.rows
-    mine = rows.indices(boot, cpu)
+def _cpu_report(
+    events: Events, boot: int, mine: npt.NDArray[Any], accounts: Sequence[CpuAccount]
+) -> CpuReport:
+    """``mine``: the CPU's rows."""
     ts = events.axis.ts_ns
     known = len(mine) and events.axis.placed(boot)
     return CpuReport(
-        cpu=cpu,
+        cpu=accounts[0].cpu,
         events=sum(a.events for a in accounts),
         lost=_total([a.lost for a in accounts]),
         lost_at_least=any(a.at_least for a in accounts),
@@ -265,7 +267,10 @@ def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnosti
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
         by_cpu.setdefault(one.cpu, []).append(one)
-    cpus = tuple(_cpu_report(events, boot.index, cpu, by_cpu[cpu]) for cpu in sorted(by_cpu))
+    rows, none = events.rows.by_cpu(boot.index), np.empty(0, np.int64)
+    cpus = tuple(
+        _cpu_report(events, boot.index, rows.get(n, none), by_cpu[n]) for n in sorted(by_cpu)
+    )
     return BootReport(
         index=boot.index,
         release=boot.release,
@@ -321,13 +326,8 @@ def _handover_report(events: Events, h: Handover, starter: StartedBy) -> Handove
 
 
 def _last_events(events: Events, boot: int) -> list[LastEvent]:
-    rows = events.rows
-    last: list[int] = []
-    for cpu in np.unique(rows.cpu[rows.indices(boot)]).tolist():
-        last += rows.indices(boot, cpu)[-_LAST:].tolist()
-    table = events.table(np.array(last, np.int64)).select(
-        ["ts_ns", "cpu", "pid", "comm", "event", "args"]
-    )
+    last = [row for mine in events.rows.by_cpu(boot).values() for row in mine[-_LAST:].tolist()]
+    table = events.table(np.array(last, np.int64)).select([f.name for f in fields(LastEvent)])
     timed = events.axis.timed(boot)
     return [
         LastEvent(**{**row, "ts_ns": row["ts_ns"] if timed else None}) for row in table.to_pylist()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tracekit.errors import SessionError
 from tracekit.report.milestones import PANICKED
@@ -167,11 +168,10 @@ def _tasks(crash: Mapping[str, Any]) -> dict[int, tuple[int | None, str | None]]
 
 
 def _did(
-    events: Events, boot: int, cpu: int
+    events: Events, boot: int, mine: npt.NDArray[Any]
 ) -> tuple[int | None, int, tuple[tuple[str, int], ...]]:
-    """(time of the last event, how many in the last milliseconds, which)."""
+    """(time of the last event, how many in the last milliseconds, which) of a CPU's rows."""
     rows, ts = events.rows, events.axis.ts_ns
-    mine = rows.indices(boot, cpu)
     if not len(mine) or not events.axis.timed(boot):
         return None, 0, ()
     last = int(ts[mine[-1]])
@@ -198,12 +198,12 @@ def _report(events: Events, boot: Boot, unfinished: Sequence[CpuUnfinished]) -> 
     cpu = crash.get("panic_cpu")
     panic_cpu = cpu if isinstance(cpu, int) else None
     tasks = _tasks(crash)
-    mine = events.rows.indices(boot.index)
+    rows, nothing = events.rows.by_cpu(boot.index), np.empty(0, np.int64)
     opened = {one.cpu: one.open[-1] for one in unfinished if one.open}
     cpus = []
-    for number in sorted({*tasks, *np.unique(events.rows.cpu[mine]).tolist()}):
+    for number in sorted({*tasks, *rows}):
         pid, comm = tasks.get(number, (None, None))
-        last, count, did = _did(events, boot.index, number)
+        last, count, did = _did(events, boot.index, rows.get(number, nothing))
         cpus.append(
             PanicCpu(number, number == panic_cpu, pid, comm, last, count, did, opened.get(number))
         )

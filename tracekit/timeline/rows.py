@@ -77,11 +77,16 @@ class Rows:
             _SPANS[self] = _spans(self.boot)
         return _SPANS[self].get(boot, slice(0, 0))
 
-    def indices(self, boot: int, cpu: int | None = None) -> _Array:
-        """The indices of a boot's rows, or of those of a CPU of it, ascending, int64."""
+    def indices(self, boot: int) -> _Array:
+        """The indices of a boot's rows, ascending, int64."""
         part = self.within(boot)
         mine: _Array = np.flatnonzero(self.boot[part] == boot) + part.start
-        return mine if cpu is None else mine[self.cpu[mine] == cpu]
+        return mine
+
+    def by_cpu(self, boot: int) -> dict[int, _Array]:
+        """The indices of the rows of each CPU of a boot, ascending, int64."""
+        mine = self.indices(boot)
+        return grouped(self.cpu[mine], mine)
 
     def of_kinds(self, boot: int, codes: Collection[int]) -> _Array:
         """The indices of the rows of a boot's events of these kinds, ascending, int64."""
@@ -128,6 +133,26 @@ def distinct(values: _Array) -> tuple[_Array, _Array]:
     table = np.empty(int(values.max()) + 1, np.int32)
     table[unique] = np.arange(len(unique), dtype=np.int32)
     return unique, table[values]
+
+
+def grouping(key: _Array) -> tuple[_Array, _Array, _Array]:
+    """(order by key, else as they come; where each key starts; how many of each)."""
+    small = key.astype(np.uint16) if len(key) and int(key.max()) < 1 << 16 else key
+    order = np.argsort(small, kind="stable")  # numpy sorts 16 bits by radix
+    ordered = key[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
+    return order, starts, np.diff(np.append(starts, len(ordered)))
+
+
+def grouped(key: _Array, rows: _Array) -> dict[int, _Array]:
+    """The rows of each key, in the order that they have; keys ascending."""
+    order, starts, counts = grouping(key)
+    ordered = rows[order]
+    ends = (starts + counts).tolist()
+    return {
+        int(key[order[start]]): ordered[start:end]
+        for start, end in zip(starts.tolist(), ends, strict=True)
+    }
 
 
 def numpy_columns(records: Records) -> dict[str, _Array]:
