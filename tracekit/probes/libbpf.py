@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from tracekit.errors import TracekitError
 from tracekit.probes.objects import Map, Objects, with_maps
 
-__all__ = ["BpfError", "LoadedObjects", "Pmu"]
+__all__ = ["BpfError", "LoadedObjects", "Pmu", "library"]
 
 _LIBRARY = "libbpf.so.1"
 _LICENSE = b"GPL"
@@ -86,14 +86,15 @@ class _MapOptions(ctypes.Structure):
     ]
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The library. Raises :class:`BpfError` where there is none."""
     try:
-        library = ctypes.CDLL(_LIBRARY, use_errno=True)
+        found = ctypes.CDLL(_LIBRARY, use_errno=True)
     except OSError as error:
-        raise BpfError(f"{_LIBRARY}: {error}: install libbpf1 (Debian) or libbpf") from error
-    library.libbpf_set_print(None)  # what it would print is in the errors
-    library.ring_buffer__new.restype = ctypes.c_void_p
-    return library
+        raise BpfError(f"no {_LIBRARY} ({error})") from error
+    found.libbpf_set_print(None)  # what it would print is in the errors
+    found.ring_buffer__new.restype = ctypes.c_void_p
+    return found
 
 
 def _failed(what: str, status: int) -> BpfError:
@@ -104,7 +105,7 @@ class LoadedObjects:
     """Maps that are made, programs that are loaded when first used, probes that are attached."""
 
     def __init__(self, objects: Objects, pmu: Pmu) -> None:
-        self._bpf = _library()
+        self._bpf = library()
         self._pmu = pmu
         self._kernel = ctypes.CDLL(None, use_errno=True)
         self._objects = objects

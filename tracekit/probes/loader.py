@@ -142,7 +142,9 @@ def load_probes(prepared: Prepared, instance: str = "tk") -> Probes:
     try:
         bpf = LoadedObjects(objects, _pmu(root))
     except BpfError as error:
-        raise unavailable(str(error), "see what the kernel says of it (dmesg)") from error
+        raise unavailable(
+            str(error), "install libbpf1 (Debian) or libbpf, see what the kernel says (dmesg)"
+        ) from error
     attacher = Attacher(bpf, kernel)
     try:
         bpf.update("tk_recorder", _FIRST, struct.pack("<I", os.getpid()))

@@ -9,6 +9,7 @@ from tracekit.capture.doctor.check import Check
 from tracekit.carriers.machine import Machine, lockdown_mode
 from tracekit.probes.bcc_module import find_bcc
 from tracekit.probes.headers import Headers, header_choices, installed_headers
+from tracekit.probes.libbpf import BpfError, library
 
 __all__ = ["CHECKS", "LIVE_CHECKS"]
 
@@ -60,7 +61,13 @@ def _against_bpf(m: Machine) -> str:
         return "CONFIG_BPF_SYSCALL or CONFIG_BPF_EVENTS is not set"
     if not _choices(m):
         return "no headers"
-    return "no BCC" if m.root.live and find_bcc() is None else ""
+    if not m.root.live:
+        return ""
+    try:
+        library()
+    except BpfError as error:
+        return str(error)
+    return "no BCC" if find_bcc() is None else ""
 
 
 def _tracers(m: Machine) -> str:
