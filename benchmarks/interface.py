@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def memory(pid: int | str = "self") -> dict[str, int]:
 def timed_app(path: Path) -> Any:
     """The application; `drawn` gets the time of every picture that a terminal would be sent."""
     from tui.app import TracekitApp
+    from tui.tables.view import TablesView
 
     class Timed(TracekitApp):
         CSS_PATH = str(ROOT / "tui" / "style.tcss")
@@ -77,7 +78,9 @@ def timed_app(path: Path) -> Any:
             of_widget = at and (getattr(at, name, None) for name in ("value", "selected"))
             details = self.query("#events-details")
             open_ = bool(details) and details.first().display
-            return self.screen, open_, at, of_model, *(of_widget or ()), at and at.scroll_offset
+            tables = [view.sheet.title for view in self.query(TablesView)]
+            scrolled = at and at.scroll_offset
+            return self.screen, open_, at, of_model, *(of_widget or ()), scrolled, tables
 
         def _display(self, screen: Any, renderable: Any) -> None:
             super()._display(screen, renderable)
@@ -139,11 +142,13 @@ async def settled(app: Any) -> None:
         await asyncio.sleep(_THINKING)
 
 
-async def while_working(app: Any, begin: Callable[[], Awaitable[None]]) -> dict[str, Any]:
+async def while_working(
+    app: Any, begin: Callable[[], Awaitable[None]], keys: Sequence[str] = _PAGING
+) -> dict[str, Any]:
     """Keys in the table while a job runs, which is begun again when it is done."""
     found, during = [], 0
     await settled(app)
-    for key in _PAGING:
+    for key in keys:
         if not at_work(app):
             await begin()
         await asyncio.sleep(_THINKING)
@@ -214,6 +219,17 @@ async def jobs(app: Any) -> dict[str, Any]:
     found["while it sorts by Δ"] = await while_working(app, sorting("delta"))
     found["while it sorts by an argument"] = await while_working(app, sorting(argument))
     table.sort_by("time", False)
+    await press(app, "4")
+    turns = itertools.count()
+
+    async def selecting() -> None:
+        app.filter_by(f"cpu = {next(turns) % 2}")
+
+    every = ["right"] * (_KEYS // 2) + ["left"] * (_KEYS // 2)
+    found["while the tables count"] = await while_working(app, selecting, every)
+    app.filter_by("")
+    await settled(app)
+    await press(app, "3")
     found["typing a search"] = await typing(app, "slash", _NOWHERE)
     found["typing a filter"] = await typing(app, "f", asked["text filter"])
     return found
