@@ -15,7 +15,6 @@ from tracekit.errors import Diagnostic, UsageError
 from tracekit.ftrace.columns import (
     Payloads,
     as_arrow,
-    as_numpy,
     as_strings,
     intern,
     render_column,
@@ -248,10 +247,9 @@ class Events:
             codes[part] = indices + count
             firsts.append(part[first])
             count += len(first)
-        every = self.texts(rows.take(np.concatenate(firsts))).strings()
-        texts = every.dictionary_encode()  # different payloads may give the same text
-        codes = as_numpy(texts.indices)[codes]
-        return pa.DictionaryArray.from_arrays(as_arrow(codes), texts.dictionary.cast(pa.string()))
+        # different payloads may give the same text
+        which, texts = self.texts(rows.take(np.concatenate(firsts))).distinct()
+        return pa.DictionaryArray.from_arrays(as_arrow(which[codes]), texts)
 
     def texts(self, rows: Rows, form: Form = "args") -> TextColumn:
         """The rendered arguments of ``rows``, each for itself."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit._native import texts
-from tracekit.ftrace.columns import Payloads, as_arrow, packed_texts
+from tracekit.ftrace.columns import Payloads, as_arrow, as_numpy, as_strings, packed_texts
 from tracekit.ftrace.programs.assemble import Program
 from tracekit.ftrace.programs.tables import Learned
 
@@ -19,6 +19,7 @@ __all__ = ["Printed", "TextColumn"]
 
 _Array = npt.NDArray[Any]
 _MISSED = 2  # enum status, program.h
+_FEW = 10_000  # texts; until then pyarrow.compute takes longer to import than it saves
 
 
 class Printed:
@@ -103,10 +104,15 @@ class TextColumn:
         for begin, end in zip(ends[codes].tolist(), ends[codes + 1].tolist(), strict=True):
             yield values[begin:end]
 
-    def strings(self) -> pa.Array:
-        """The texts in the order of the rows."""
+    def distinct(self) -> tuple[_Array, pa.Array]:
+        """(for each row the number of its text, i32; the texts that differ, as they appear)."""
+        if len(self.codes) < _FEW:
+            numbers: dict[bytes, int] = {}
+            which = [numbers.setdefault(text, len(numbers)) for text in self.each()]
+            return np.array(which, np.int32), as_strings(list(numbers))
         codes, ends, values = self.packed()
         buffers = [None, pa.py_buffer(ends), pa.py_buffer(values)]
         every = pa.Array.from_buffers(pa.large_string(), len(ends) - 1, buffers)
         in_order = np.array_equal(codes, np.arange(len(every)))
-        return every if in_order else every.take(as_arrow(codes))  # which imports pyarrow.compute
+        encoded = (every if in_order else every.take(as_arrow(codes))).dictionary_encode()
+        return as_numpy(encoded.indices), encoded.dictionary.cast(pa.string())
