@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from tracekit.binary import Cursor
@@ -308,6 +308,18 @@ class Btf:
             if label in labels and found.setdefault(label, value) != value:
                 unclear.add(label)
         return {label: value for label, value in found.items() if label not in unclear}
+
+    def spellings(self, labels: Iterable[str]) -> list[bytes]:
+        """Bytes one of which is in the data of every module that has one of these names.
+
+        A name is among the module's strings, or it is referred to among these.
+        """
+        found = []
+        for label in labels:
+            text = label.encode() + b"\0"
+            at = self._strings.find(b"\0" + text)
+            found.append(text if at < 0 else (at + 1).to_bytes(4, "little"))
+        return found
 
     def _enumerators(self) -> Iterator[tuple[str, int]]:
         """(name, value) of every enumerator; values of 64 bits have their halves apart."""

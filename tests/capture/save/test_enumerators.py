@@ -114,7 +114,8 @@ def test_those_of_modules(tmp_path: Path) -> None:
         "sys/kernel/btf/vmlinux": base,
         "sys/kernel/btf/one": module_types(base, "OF_MODULE", 5),
         "sys/kernel/btf/two": module_types(base, "OTHER", 6),
-        "sys/kernel/btf/bad": b"\x9f\xeb",
+        "sys/kernel/btf/bad": b"\x9f\xeb\0OF_MODULE\0",
+        "sys/kernel/btf/without": b"\x9f\xeb",  # not even looked into
     }
     root = replace(machine, files=files).write(tmp_path / "root")
     result = snapshot(Sysroot(root), tmp_path / "S")

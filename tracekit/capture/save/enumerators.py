@@ -65,14 +65,15 @@ def _of_modules(root: Sysroot, base: Btf, wanted: set[str], remarks: Remarks) ->
     """Those that modules' own types have; one that two have with different values is left out."""
     found: dict[str, int] = {}
     unclear: set[str] = set()
+    spelled = base.spellings(wanted)
     try:
         names = root.names(_FOLDER) if wanted else []
     except SourceError:
         names = []
     for rel in (f"{_FOLDER}/{name}" for name in names):
         data = remarks.get(root, rel, None) if rel != _BTF else None
-        if data is None:
-            continue
+        if data is None or not any(spelling in data for spelling in spelled):
+            continue  # most modules have none of them, and taking types apart takes a while
         try:
             own = Btf(data, root.where(rel), base).enumerators(wanted)
         except ParseError as error:
