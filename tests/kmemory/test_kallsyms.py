@@ -120,6 +120,13 @@ def test_symbols_that_contradict_the_note_are_refused() -> None:
         read_symbols(VirtualMemory(memory, Flat()), info)
 
 
+def test_a_symbol_of_empty_tokens_is_refused() -> None:
+    memory, info = made("absolute")
+    memory.poke(0x2000, bytes([len(NAMES[0])]) + bytes(len(NAMES[0])))
+    with pytest.raises(ParseError, match="symbol 0 has neither type nor name"):
+        read_symbols(VirtualMemory(memory, Flat()), info)
+
+
 def test_a_note_without_symbols_says_which_kernels_have_them() -> None:
     memory, info = made("absolute")
     del info.symbols["kallsyms_names"]

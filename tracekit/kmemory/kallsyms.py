@@ -136,7 +136,10 @@ def _names(memory: VirtualMemory, info: Vmcoreinfo, count: int) -> bytes:
             done += 1024
         if not 0 < length <= _MAX_NAME:
             raise ParseError(f"kallsyms: symbol {number} has a name of {length} tokens")
-        names += b"".join(map(piece, data[position : position + length]))
+        text = b"".join(map(piece, data[position : position + length]))
+        if not text:
+            raise ParseError(f"kallsyms: symbol {number} has neither type nor name")
+        names += text
         if len(names) > _MAX_NAMES * 2:
             raise ParseError(f"kallsyms: names of more than {_MAX_NAMES * 2} bytes")
         names += b"\n"
