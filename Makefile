@@ -49,7 +49,7 @@ test-slow:
 
 test-lab:
 	@.ci/prepare test
-	$(BIN)/pytest -m "lab and not matrix" tests/lab
+	$(BIN)/pytest -n 2 --dist loadfile -m "lab and not matrix" tests/lab
 
 soak-lab:
 	@.ci/prepare test

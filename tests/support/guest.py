@@ -15,11 +15,13 @@ from typing import NoReturn
 import pytest
 
 import tracekit
+from tracekit.carriers.carrier import Way
 from tracekit.errors import LabError
 from tracekit.lab import grub, images, kernels
 from tracekit.lab.console import Line
 from tracekit.lab.machine import BASE_CMDLINE, CMDLINE, Plan, Result, run
 from tracekit.lab.store import lab_directory
+from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "grub_run",
     "guest_run",
     "handover",
+    "knows_the_way",
     "marks_on_cpus",
     "need_guests",
     "need_kernel",
@@ -117,6 +120,20 @@ def found_marks(session: Path, boot: int = 0) -> dict[int, list[int]]:
         if match := re.search(r"on-cpu (\d+) (\d+)", text):
             found.setdefault(int(match[1]), []).append(int(match[2]))
     return found
+
+
+def knows_the_way(recording: Recording, way: Way) -> None:
+    """Check that the report has the way down, the clock and, of a kexec, all phases and the gap."""
+    report = recording.report()
+    (jump,) = report.handovers
+    assert jump.way.name == way
+    assert report.boots[0].clock == "x86-tsc"
+    if way == "kexec":
+        assert jump.gap_ns is not None
+        assert jump.gap_error_ns is not None
+        assert "machine_kexec" in [e for e in report.last_events if e.cpu == 0][-1].event
+        names = {phase.name.split(":")[0] for phase in report.phases}  # the dark part may be split
+        assert names >= {"device shutdown", "machine_kexec", "dark"}
 
 
 def unmet() -> str | None:

@@ -9,7 +9,7 @@ from tests.support.guest import NEW, OLD, guest_run, handover
 from tracekit.lab.machine import Plan, Result
 from tracekit.timeline.filter import Filter
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 BOOT0 = handover(OLD)
 BOOT1 = f"""

@@ -25,7 +25,7 @@ from tracekit.lab.ways import CRASH_CMDLINE
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 OUT = "/var/lib/tracekit"
 #: The global buffer, an instance on another clock, markers on each CPU, and each kind of event that

@@ -14,7 +14,7 @@ from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.timeline.filter import Filter
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 BOOT0 = f"""
 {record()}

@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 
 import tracekit
-from tests.support.guest import BASE_CMDLINE, STOCK, guest_run, need_kernel
+from tests.support.guest import (
+    BASE_CMDLINE,
+    STOCK,
+    found_marks,
+    guest_run,
+    knows_the_way,
+    marks_on_cpus,
+    need_kernel,
+    record,
+)
 from tests.support.guests import vfio_in_guest
 from tracekit.lab.machine import Plan
 from tracekit.lab.ways import carve_out, carved
 from tracekit.report.jump.left_running import LeftDevice
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 #: Driven by VFIO until the jump; bound to VFIO and not opened; one of the guest's disks.
 DRIVEN, BOUND, DISK = "0000:00:1e.0", "0000:00:1d.0", "0000:00:01.0"
@@ -36,6 +45,8 @@ python3 -P /tmp/vfio_in_guest.py hold {DRIVEN} /tmp/held & holder=$!
 until [ -e /tmp/held ]; do kill -0 $holder || fail "the device was not opened"; sleep 0.2; done
 cat /sys/bus/pci/devices/{DRIVEN}/iommu_group/type > /var/lib/tracekit/type
 tracekit kho --json > /var/lib/tracekit/kho.json
+{record()}
+{marks_on_cpus(23)}
 tracekit handover --kernel /boot/vmlinuz-$(uname -r) --initrd /boot/initrd -o $S --append '{IOMMU}'
 """
 
@@ -44,10 +55,15 @@ tracekit handover --kernel /boot/vmlinuz-$(uname -r) --initrd /boot/initrd -o $S
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need_kernel(STOCK)
     plan = Plan(
-        STOCK, (LEAVING, "tracekit recover $S"), cmdline=CMDLINE,
+        STOCK, (LEAVING, "tracekit recover"), cmdline=CMDLINE,
         timeout=800, devices=("intel-iommu", "e1000e,addr=1e.0", "e1000e,addr=1d.0"),
     )  # fmt: skip
     return guest_run(plan, tmp_path_factory.mktemp("iommu")).output
+
+
+def test_a_kexec_to_the_same_stock_kernel_is_recorded_whole(output: Path) -> None:
+    knows_the_way(tracekit.open(output / "session"), "kexec")
+    assert found_marks(output / "session") == {cpu: list(range(1, 24)) for cpu in (0, 1)}
 
 
 @pytest.fixture(scope="module")

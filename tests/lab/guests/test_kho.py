@@ -18,7 +18,7 @@ from tracekit.capture.kho.saved import from_session
 from tracekit.lab.machine import Plan
 from tracekit.session import Session
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 PREPARE = f"""
 cat > /tmp/in_guest.py <<'EOF'

@@ -10,7 +10,7 @@ import tracekit
 from tests.support.guest import NEW, OLD, guest_run, handover
 from tracekit.lab.machine import Plan, Result
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 #: The region's digest, read from physical memory without tracekit.
 DIGEST = """

@@ -17,7 +17,7 @@ from tracekit.lab.machine import Plan, Result
 from tracekit.recording import Recording
 from tracekit.session.canary import chunks, read_document
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 STRAY = b"a device wrote this"
 OFFSET = 0x508  # of the stray write, in the canary's first page: the next may be elsewhere

@@ -9,7 +9,7 @@ from tests.support.guest import BASE_CMDLINE, CMDLINE, NEW, OLD, guest_run
 from tracekit.lab.machine import Plan, Result
 from tracekit.session import Session
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 REGIONS = "reserve_mem=4M:2M:tkA reserve_mem=4M:2M:tkB"
 SESSION = "tracekit.session=/var/lib/tracekit/session"

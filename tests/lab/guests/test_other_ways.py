@@ -11,7 +11,7 @@ from tests.support.guest import NEW, OLD, need_guests
 from tracekit.cli import main
 from tracekit.report.make import Report
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.support.guest import (
 )
 from tracekit.lab.machine import Plan
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 STOCK = "debian:trixie"
 PMEM = f"{BASE_CMDLINE} memmap=64M!1G"

@@ -15,7 +15,7 @@ from tests.support.guest import CMDLINE, OLD, guest_run
 from tests.support.probes_in_guest import CALLS, CHANGES, NAME, PRESERVED, TOKEN
 from tracekit.lab.machine import Plan
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 IN_GUEST = Path(probes_in_guest.__file__)
 SCRIPT = f"""

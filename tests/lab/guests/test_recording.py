@@ -13,7 +13,7 @@ from tests.support.guest import BASE_CMDLINE, OLD, guest_run
 from tracekit.lab.machine import Plan, Result
 from tracekit.session import Session
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 SMALL = (
     f"{BASE_CMDLINE} kho=on reserve_mem=512K:2M:tkA reserve_mem=512K:2M:tkB"

@@ -16,7 +16,7 @@ from tests.support.guests import control_in_guest
 from tracekit.lab.machine import Plan, Result
 from tracekit.recording import Recording
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 CMDLINE = f"{BASE_CMDLINE} memmap=16M$0x70000000 trace_instance=tk^traceoff@0x70000000:8M"
 IN_GUEST = Path(control_in_guest.__file__)

@@ -14,7 +14,7 @@ from tracekit.report.make import Report
 from tracekit.report.phases import Phase
 from tracekit.timeline.filter import Filter
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.lab
 
 #: 'await WHAT COMMAND...': until the command succeeds, for four minutes at most.
 AWAIT = """
