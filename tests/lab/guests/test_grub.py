@@ -1,9 +1,9 @@
 """Debian's stock kernels with a carve-out, set up through the real GRUB: every way down in one run.
 
 The machine boots from a disk with the menu that ``tracekit setup`` has brought about, records and
-restarts through the firmware and GRUB; then a kexec to a newer kernel and back (test_iommu has one to
-the same kernel); then a panic into a crash kernel. After each the next kernel's ``tracekit recover``
-has no argument.
+restarts through the firmware and GRUB; then a kexec to a newer kernel and back (one to the same
+kernel is in test_iommu); then a panic into a crash kernel. After each the next kernel's
+``tracekit recover`` has no argument.
 """
 
 from __future__ import annotations
