@@ -9,7 +9,8 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,7 @@ from tracekit.lab.console import Line, Lines, is_panic, last_lines, read_marks, 
 from tracekit.lab.qemu import Direct, Disks, guarded, kvm_works, qemu_argv
 from tracekit.lab.store import lab_directory, locked, scratch
 from tracekit.lab.tools import ENVIRONMENT, kill, need
+from tracekit.probes.cache import prune
 from tracekit.session.names import check_relative
 
 __all__ = [
@@ -109,9 +111,10 @@ def prepare(plan: Plan, place: Path, scripts: dict[str, str]) -> list[str]:
     root = images.root_image_path(lab)
     if not root.exists():
         raise LabError(f"{lab}: the lab is not built yet\nnext: tracekit lab build")
-    data = images.data_disk(
-        place, there, scripts, lab / _CACHE, systemd=plan.systemd, patience=_PATIENCE
-    )
+    with _cache(lab) as cache:
+        data = images.data_disk(
+            place, there, scripts, cache, systemd=plan.systemd, patience=_PATIENCE
+        )
     initrd, results = place / "initrd", place / "results.img"
     initrd.write_bytes(images.initramfs(there))
     results.touch(mode=0o600)
@@ -150,7 +153,9 @@ def run(plan: Plan, output: Path, watch: Callable[[Line], None] = lambda line: N
         progress = read_marks(lines)
         if progress.packed:
             unpack(place / "results.img", output, place / "cache")
-            _keep_cache(place / "cache", lab_directory())
+            with _cache(lab_directory()) as cache:
+                shutil.copytree(place / "cache", cache, dirs_exist_ok=True)
+                prune(cache / "bpf")
     reason = trouble(lines, len(plan.scripts), plan.panics)
     if reason is not None:
         raise LabError(f"{reason}\n{last_lines(lines)}")
@@ -252,11 +257,11 @@ def unpack(archive: Path, output: Path, cache: Path) -> None:
     part.rename(output)
 
 
-def _keep_cache(cache: Path, lab: Path) -> None:
-    """The next guest finds in its cache what this one left there."""
-    with locked(lab / f".{_CACHE}.lock"):  # guests may end at the same time
-        shutil.rmtree(lab / _CACHE, ignore_errors=True)
-        cache.rename(lab / _CACHE)
+@contextmanager
+def _cache(lab: Path) -> Iterator[Path]:
+    """The guests' ``/var/cache/tracekit``, while no other run changes it."""
+    with locked(lab / f".{_CACHE}.lock"):
+        yield lab / _CACHE
 
 
 def _take_out(source: IO[bytes], directory: Path, name: str, mtime: float) -> None:

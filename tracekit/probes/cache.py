@@ -15,7 +15,7 @@ from tracekit.errors import ParseError
 from tracekit.probes.objects import Objects
 from tracekit.session.owned import opened_own
 
-__all__ = ["CACHE", "keep", "kept"]
+__all__ = ["CACHE", "keep", "kept", "prune"]
 
 #: Where they are, below the root.
 CACHE = "var/cache/tracekit/bpf"
@@ -42,6 +42,12 @@ def keep(place: Path, name: str, objects: Objects) -> None:
             path.write_bytes(objects.dump())
             path.chmod(0o600)
             path.rename(place / name)
+        prune(place)
+
+
+def prune(place: Path) -> None:
+    """Remove all but the newest; nothing where there is no such directory."""
+    with contextlib.suppress(OSError):
         files = sorted(
             (path for path in place.iterdir() if path.is_file()),
             key=lambda path: path.stat().st_mtime_ns, reverse=True,
