@@ -94,6 +94,16 @@ def test_nested_calls_of_a_device_are_told_apart(tmp_path: Path) -> None:
     assert all(d.finished for d in report.devices)
 
 
+def test_a_begin_that_was_written_late_is_put_where_the_probe_measured_it(tmp_path: Path) -> None:
+    """An interrupt between the probe's clock and its event, as a busy guest had it."""
+    (_, begin), end = a_device(0, START, 5 * MS, "dev", PCI)
+    late = [(START + 4 * MS, begin), end]
+    following = a_device(2, START + 6 * MS, MS, "next", PCI)
+    report = report_of(tmp_path, [*late, *following, (START + 9 * MS, mark("end"))])
+    found = {d.name: (d.start_ns, d.duration_ns) for d in report.devices}
+    assert found == {"dev": (-9 * MS, 5 * MS), "next": (-3 * MS, MS)}
+
+
 def test_a_return_whose_begin_is_lost_still_counts(tmp_path: Path) -> None:
     _, end = a_device(0, START, 3 * MS, "dev", PCI)
     (device,) = report_of(tmp_path, [end]).devices

@@ -104,7 +104,11 @@ def _end(
 
 
 def _call(begun: CallEnd | None, end: CallEnd) -> Device:
-    """A call that returned, from both its events: each may know what the other does not."""
+    """A call that returned, from both its events: each may know what the other does not.
+
+    An event is stamped when it is written, which an interrupt may delay after the function began;
+    the probe's own measure does not have that.
+    """
     device, took = end.device, end.device.duration_ns
     if begun is None:
         return replace(device, start_ns=None if took is None else end.at - took)
@@ -112,7 +116,7 @@ def _call(begun: CallEnd | None, end: CallEnd) -> Device:
         device,
         name=device.name or begun.device.name,
         driver=device.driver or begun.device.driver,
-        start_ns=begun.at,
+        start_ns=begun.at if took is None else min(begun.at, end.at - took),
         duration_ns=end.at - begun.at if took is None else took,
     )
 

@@ -123,6 +123,11 @@ def _calls(ends: list[_End]) -> Iterator[tuple[_End, _End | None]]:
     yield from ((begun, None) for begun in open_.values())
 
 
+def _began(begun: _End, end: _End | None) -> int:
+    """When a call began: its event may have been stamped later, which its own measure tells."""
+    return begun.at if end is None or end.took is None else min(begun.at, end.at - end.took)
+
+
 def _took(begun: _End, end: _End | None) -> int | None:
     if end is None:
         return None
@@ -141,7 +146,7 @@ def _step(
         boot,
         len(calls),
         sum(end is not None and (end.result or 0) < 0 for _, end in calls),
-        min(begun.at for begun, _ in calls) if timed else None,
+        min(_began(begun, end) for begun, end in calls) if timed else None,
         last if timed else None,
         sum(times) if times else None,
         tuple(names)[:_NAMES],
