@@ -30,9 +30,9 @@ def test_distinct_texts_are_the_same_few_or_many(
         column.add(mine, np.arange(rows) % len(made), made)
         at += rows
     expected = [wanted[order.index(row)] for row in range(len(wanted))]
-    for few in (run._FEW, 0):
+    for few in (run.FEW, 0):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run, "_FEW", few)
+            patch.setattr(run, "FEW", few)
             which, texts = column.distinct()
         assert texts.to_pylist() == list(dict.fromkeys(expected))
         assert [texts[i].as_py() for i in which.tolist()] == expected

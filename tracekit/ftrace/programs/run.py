@@ -15,11 +15,11 @@ from tracekit.ftrace.columns import Payloads, as_arrow, as_numpy, as_strings, pa
 from tracekit.ftrace.programs.assemble import Program
 from tracekit.ftrace.programs.tables import Learned
 
-__all__ = ["Printed", "TextColumn"]
+__all__ = ["FEW", "Printed", "TextColumn"]
 
 _Array = npt.NDArray[Any]
 _MISSED = 2  # enum status, program.h
-_FEW = 10_000  # texts; until then pyarrow.compute takes longer to import than it saves
+FEW = 10_000  #: texts; until then pyarrow.compute takes longer to import than it saves
 
 
 class Printed:
@@ -106,7 +106,7 @@ class TextColumn:
 
     def distinct(self) -> tuple[_Array, pa.Array]:
         """(for each row the number of its text, i32; the texts that differ, as they appear)."""
-        if len(self.codes) < _FEW:
+        if len(self.codes) < FEW:
             numbers: dict[bytes, int] = {}
             which = [numbers.setdefault(text, len(numbers)) for text in self.each()]
             return np.array(which, np.int32), as_strings(list(numbers))
