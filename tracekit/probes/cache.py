@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from tracekit.errors import ParseError
 from tracekit.probes.objects import Objects
 from tracekit.session.owned import opened_own
+from tracekit.session.parts import replacing
 
 __all__ = ["CACHE", "keep", "kept", "prune"]
 
@@ -37,11 +37,8 @@ def keep(place: Path, name: str, objects: Objects) -> None:
     """Keep programs under a name, and of older ones the newest."""
     with contextlib.suppress(OSError):
         place.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with opened_own(place, folder=True), tempfile.TemporaryDirectory(dir=place) as scratch:
-            path = Path(scratch, name)
-            path.write_bytes(objects.dump())
-            path.chmod(0o600)
-            path.rename(place / name)
+        with opened_own(place, folder=True), replacing(place / name, 0o600) as file:
+            file.write(objects.dump())
         prune(place)
 
 

@@ -1,18 +1,18 @@
 """Compiled BPF programs and the maps they use, as data: what is compiled once and loaded often.
 
 Which map an instruction means is its number in :attr:`Objects.maps`; :mod:`tracekit.probes.libbpf`
-puts the map's descriptor there. Kept as the sha256 of the rest in hex, a newline, and JSON.
+puts the map's descriptor there. Kept as JSON, sealed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tracekit.errors import ParseError
+from tracekit.session.files import sealed, unsealed
 
 __all__ = ["Map", "Objects", "with_maps"]
 
@@ -46,17 +46,13 @@ class Objects(NamedTuple):
             "maps": [list(one) for one in self.maps],
             "programs": {name: code.hex() for name, code in self.programs.items()},
         }
-        body = json.dumps(document).encode()
-        return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+        return sealed(json.dumps(document).encode())
 
     @classmethod
     def parse(cls, data: bytes) -> Objects:
         """From what :meth:`dump` gave; ParseError where it is that no more."""
-        digest, _, body = data.partition(b"\n")
-        if digest != hashlib.sha256(body).hexdigest().encode():
-            raise ParseError("compiled programs: the checksum is another")
         try:
-            document = json.loads(body)
+            document = json.loads(unsealed(data, "what was kept"))
             programs = {name: bytes.fromhex(code) for name, code in document["programs"].items()}
             maps = tuple(Map(*one) for one in document["maps"])
             return cls(maps, programs, document["headers"])

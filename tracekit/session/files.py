@@ -24,7 +24,7 @@ from tracekit.errors import SessionError
 from tracekit.session.names import LEFTOVER, check_relative
 from tracekit.session.owned import create_plain, open_own, open_plain
 
-__all__ = ["Directory", "HashedFile", "dump_json", "write_all"]
+__all__ = ["Directory", "HashedFile", "dump_json", "sealed", "unsealed", "write_all"]
 
 _CHUNK = 1 << 20
 _KEPT_OPEN = 4  # directories; a process may have no more than a dozen files open
@@ -37,6 +37,19 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 def dump_json(document: Mapping[str, Any]) -> bytes:
     """The bytes of a JSON file of the session."""
     return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def sealed(body: bytes) -> bytes:
+    """``body`` behind its sha256 in hex and a line feed."""
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def unsealed(data: bytes, name: str) -> bytes:
+    """The body of what :func:`sealed` gave; ValueError, with ``name``, where it was changed."""
+    digest, _, body = data.partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise ValueError(f"{name} is damaged")
+    return body
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import mmap
 import os
@@ -45,6 +44,7 @@ from tracekit.query.groups import Index
 from tracekit.recording import Recording
 from tracekit.session import Session
 from tracekit.session.derived import stamp
+from tracekit.session.files import sealed
 from tracekit.session.owned import create_plain, marks
 from tracekit.timeline.rows import Rows
 
@@ -211,7 +211,7 @@ def build(path: str, directory: int, say: Say) -> int:
         kept = About(files={name: marks(fds[name]) for name in (DATA, ROWS)}, **about)
         body = json.dumps(encode(kept)).encode()
         with os.fdopen(os.dup(fds[ABOUT]), "wb") as file:
-            file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+            file.write(sealed(body))
         os.fsync(fds[ABOUT])
     return len(recording)
 

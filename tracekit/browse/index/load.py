@@ -13,7 +13,6 @@ not meet this, so it is built again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import mmap
 import os
@@ -37,6 +36,7 @@ from tracekit.query.groups import Groups, Index
 from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.session import Session
+from tracekit.session.files import unsealed
 from tracekit.session.owned import marks, opened_own
 from tracekit.timeline.axis import Axis
 from tracekit.timeline.boot import Buffer, Extent
@@ -133,9 +133,7 @@ def _mapped(name: str, directory: int, expected: tuple[int, ...]) -> mmap.mmap:
 
 def _about(directory: int) -> About:
     with opened_own(ABOUT, directory) as fd, os.fdopen(os.dup(fd), "rb") as file:
-        digest, _, body = file.read(_MAX_ABOUT).partition(b"\n")
-    if hashlib.sha256(body).hexdigest().encode() != digest:
-        raise ValueError(f"{ABOUT} is damaged")
+        body = unsealed(file.read(_MAX_ABOUT), ABOUT)
     return decode(About, json.loads(body))
 
 
