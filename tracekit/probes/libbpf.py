@@ -112,11 +112,11 @@ class LoadedObjects:
         self._open: list[int] = []
         self._programs: dict[str, int] = {}
         self._ring = ctypes.c_void_p()
-        self._maps: dict[str, int] = {}
+        self._maps: dict[str, tuple[int, Map]] = {}  # in the order of the objects
         self._cpus: int = self._bpf.libbpf_num_possible_cpus()
         try:
             for one in objects.maps:
-                self._maps[one.name] = self._kept(self._create(one), f"map {one.name}")
+                self._maps[one.name] = self._kept(self._create(one), f"map {one.name}"), one
         except BaseException:
             self.close()
             raise
@@ -135,18 +135,15 @@ class LoadedObjects:
         )  # fmt: skip
         return fd
 
-    def _map(self, name: str) -> tuple[int, Map]:
-        return self._maps[name], next(one for one in self._objects.maps if one.name == name)
-
     def update(self, name: str, key: bytes, value: bytes) -> None:
         """Set an entry of a map that has one value for all CPUs."""
-        fd, _ = self._map(name)
+        fd, _ = self._maps[name]
         if status := self._bpf.bpf_map_update_elem(fd, key, value, ctypes.c_uint64(0)):
             raise _failed(f"map {name}", status)
 
     def lookup(self, name: str, key: bytes) -> list[bytes]:
         """The entry of each possible CPU, of a map that has one for each; else the only one."""
-        fd, one = self._map(name)
+        fd, one = self._maps[name]
         size = (one.value_size + 7) // 8 * 8
         count = self._cpus if one.type in _PERCPU else 1
         buffer = ctypes.create_string_buffer(size * count)
@@ -157,15 +154,15 @@ class LoadedObjects:
     def _program(self, name: str, kind: int) -> int:
         """The descriptor of a program, loaded if it is not yet."""
         if name not in self._programs:
-            numbers = {i: self._maps[one.name] for i, one in enumerate(self._objects.maps)}
+            numbers = {i: fd for i, (fd, _) in enumerate(self._maps.values())}
             code = with_maps(self._objects.programs[name], numbers)
-            fd = self._load(kind, name, code)
+            fd, what = self._load(kind, name, code), f"program {name}"
             if fd < 0:  # once more, for what the verifier says
                 log = ctypes.create_string_buffer(_LOG)
                 fd = self._load(kind, name, code, log)
                 said = log.value.decode("utf-8", "backslashreplace").splitlines()
-                name = ": ".join(["program " + name, *said[-2:-1]])  # the last one only counts
-            self._programs[name] = self._kept(fd, name)
+                what = ": ".join([what, *said[-2:-1]])  # the last line only counts
+            self._programs[name] = self._kept(fd, what)
         return self._programs[name]
 
     def _load(self, kind: int, name: str, code: bytes, log: Any = None) -> int:
@@ -218,7 +215,7 @@ class LoadedObjects:
             return 0
 
         self._sample = _SAMPLE(sample)  # must live as long as the ring is read
-        ring = self._bpf.ring_buffer__new(self._map(name)[0], self._sample, None, None)
+        ring = self._bpf.ring_buffer__new(self._maps[name][0], self._sample, None, None)
         if not ring:
             raise _failed(f"ring buffer {name}", ctypes.get_errno())
         self._ring = ctypes.c_void_p(ring)

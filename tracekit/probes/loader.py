@@ -41,13 +41,13 @@ class Probes:
         attacher: Attacher,
         counted: frozenset[str],
     ) -> None:
-        self._bpf: LoadedObjects | None = bpf
+        self._bpf = bpf
         self.headers = prepared.objects.headers
         self.compiled = prepared.compiled
         self._counters = Counters(prepared.root, instance)
         self._counted = counted
         self._chunks: list[bytes] = []
-        self._lost = 0
+        self._lost: int | None = None  # once it is closed
         self.loaded = tuple(attacher.loaded)
         self.missing = tuple(attacher.missing)
         bpf.read_ring("tk_records", self._chunks.append, RECORD.size)
@@ -57,8 +57,6 @@ class Probes:
 
         Behind those of control files come ``ring_buffer:deltas`` of the instances they belong to.
         """
-        if self._bpf is None:
-            return b""
         self._bpf.poll(timeout_ms)
         records = b"".join(self._chunks)
         self._chunks.clear()
@@ -67,9 +65,9 @@ class Probes:
 
     def _cpus(self) -> dict[str, list[int]]:
         """What ``struct tk_cpu`` of every possible CPU counts, by name."""
-        found = self._bpf.lookup("tk_cpus", _FIRST) if self._bpf else []
+        found = self._bpf.lookup("tk_cpus", _FIRST)
         columns = zip(*(_CPU.unpack(one)[2:] for one in found), strict=True)
-        return dict(zip(_CPU_COUNTS, map(list, columns), strict=False))
+        return dict(zip(_CPU_COUNTS, map(list, columns), strict=True))
 
     def counters(self) -> bytes:
         """``ring_buffer:counters`` records of the instance, one per CPU, as of now.
@@ -83,9 +81,7 @@ class Probes:
     @property
     def lost(self) -> int:
         """Records the BPF ring buffer had no room for."""
-        if self._bpf is not None:
-            self._lost = sum(self._cpus()["lost"])
-        return self._lost
+        return sum(self._cpus()["lost"]) if self._lost is None else self._lost
 
     def describe(self) -> dict[str, Any]:
         """The JSON form, for ``bpf.json``."""
@@ -101,10 +97,9 @@ class Probes:
 
     def close(self) -> None:
         """Detach everything; may be called again."""
-        if self._bpf is not None:
+        if self._lost is None:
             self._lost = self.lost
             self._bpf.close()
-            self._bpf = None
 
     def __enter__(self) -> Self:
         return self
