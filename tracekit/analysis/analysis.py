@@ -204,30 +204,27 @@ class Analysis:
 
     def _of_events(self, by: str, wanted: Filter, window: Window) -> pa.Table:
         events = self._events
-        timed = [b.index for b in events.boots if events.axis.timed(b.index)]
-        apart = events.rows.boot.astype(np.int16)
+        timed, apart = events.timed_boots, events.rows.boot.astype(np.int16)
         if len(timed) < len(events.boots):
             apart[~np.isin(apart, timed)] = -1
-        codes = by_event(events, self._index, self._choose(wanted))
         rows: dict[str, list[_Array]] = {}
-        for code, mine in codes.items():
-            name = events.event_names[code]
-            rows.setdefault(name if by == "event" else name.partition(":")[0], []).append(mine)
+        counted_as = self._event_labels(by)
+        for code, mine in by_event(events, self._index, self._choose(wanted)).items():
+            rows.setdefault(counted_as[code], []).append(mine)
         merged = {name: merged_rows(mine) for name, mine in rows.items()}
         return intervals(merged, events.axis.ts_ns, apart, window.recorded_ns)
 
+    def _event_labels(self, by: str) -> list[str]:
+        """What each of the event names counts for."""
+        return [n.partition(":")[0] if by == "system" else n for n in self._events.event_names]
+
     def _event_keys(self, by: str, rows: _Array) -> tuple[_Array, list[str]]:
-        names = list(self._events.event_names)
-        key = self._events.name_codes(rows).astype(np.int64)
-        if by == "system":
-            which, names = numbered([n.partition(":")[0] for n in names], np.arange(len(names)))
-            key = which[key].astype(np.int64)
-        return key, names
+        which, names = numbered(self._event_labels(by), self._events.name_codes(rows))
+        return which.astype(np.int64), names
 
     def _timed(self, rows: _Array) -> _Array:
         """Those of boots whose clock counts time."""
-        timed = [b.index for b in self._events.boots if self._events.axis.timed(b.index)]
-        mine: _Array = rows[np.isin(self._events.rows.boot[rows], timed)]
+        mine: _Array = rows[np.isin(self._events.rows.boot[rows], self._events.timed_boots)]
         return mine
 
     def _of_turns(self, by: str, wanted: Filter, window: Window) -> pa.Table:
@@ -334,10 +331,8 @@ class Analysis:
         ``cut`` (bool: events were lost there, so it is no silence), ``row``, ``end_row`` (int64).
         """
         events = self._events
-        rows = self._choose(wanted or Filter()).astype(np.int64)
+        rows = self._timed(self._choose(wanted or Filter()).astype(np.int64))
         columns, ts = events.rows, events.axis.ts_ns
-        timed = [b.index for b in events.boots if events.axis.timed(b.index)]
-        rows = rows[np.isin(columns.boot[rows], timed)]
         order = rows[np.lexsort((rows, columns.cpu[rows], columns.boot[rows]))]
         one, other = order[:-1], order[1:]
         same = (columns.boot[one] == columns.boot[other]) & (columns.cpu[one] == columns.cpu[other])

@@ -126,7 +126,7 @@ def make_spans(events: Events, index: Index, losses: Losses) -> pa.Table:
     anchor = np.where(found.begin >= 0, found.begin, found.end)
     rows = events.rows
     boots = rows.boot[anchor]
-    timed = np.isin(boots, [b.index for b in events.boots if events.axis.timed(b.index)])
+    timed = np.isin(boots, events.timed_boots)
     start, has_start, end, has_end = _times(events, found, timed)
     known = has_start & has_end | (found.duration >= 0)
     duration = np.where(found.duration >= 0, found.duration, end - start)

@@ -239,6 +239,11 @@ class Events:
         """The boot with that index."""
         return next(boot for boot in self.boots if boot.index == index)
 
+    @property
+    def timed_boots(self) -> list[int]:
+        """The indices of the boots whose clock counts time."""
+        return [boot.index for boot in self.boots if self.axis.timed(boot.index)]
+
     def render(self, rows: Rows) -> pa.DictionaryArray:
         """The rendered arguments of ``rows``, as the old kernel itself would print them."""
         codes, firsts, count = np.empty(len(rows), np.int32), [np.empty(0, np.int64)], 0

@@ -65,10 +65,9 @@ def _edges(events: Events, s: Switches, ends: _Array, firsts: bool) -> _Array:
 
 def find_turns(events: Events, s: Switches, losses: Losses) -> Turns:
     """The turns of all CPUs whose boot's clock counts time."""
-    timed = [b.index for b in events.boots if events.axis.timed(b.index)]
     key = combined(s.boot, s.cpu)
     order = np.argsort(key, kind="stable")
-    order = order[np.isin(s.boot[order], timed)]
+    order = order[np.isin(s.boot[order], events.timed_boots)]
     same = key[order][1:] == key[order][:-1]
     one, other = order[:-1][same], order[1:][same]
     pid = np.where(s.next[one] == s.prev[other], s.next[one], NOBODY)
