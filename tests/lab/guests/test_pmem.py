@@ -39,6 +39,7 @@ tracekit recover $S --region tk@file:/dev/pmem0:0:8M
 """
 
 
+@pytest.mark.matrix
 def test_a_ring_buffer_in_persistent_memory(tmp_path: Path) -> None:
     need_kernel(STOCK)
     cmdline = f"{PMEM} trace_instance=tk^traceoff@0x40000000:8M"
