@@ -14,7 +14,8 @@ on it is ``sched_clock() + offset``, with the offset in that line. Stamps from b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
@@ -256,15 +257,32 @@ def _pair(evidence: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagn
     ), ()
 
 
+def _nearest(brackets: Sequence[Bracket]) -> Callable[[int], Bracket]:
+    """Finds the bracket that begins nearest to a count; of equally near ones the first."""
+    order = sorted(range(len(brackets)), key=lambda i: brackets[i].before)
+    begins = [brackets[i].before for i in order]
+
+    def nearest(count: int) -> Bracket:
+        above = bisect_left(begins, count)
+        near = [above] if above < len(begins) else []
+        if above:
+            near.append(bisect_left(begins, begins[above - 1]))
+        return brackets[min((abs(begins[i] - count), order[i]) for i in near)[1]]
+
+    return nearest
+
+
 def _apart(samples: Mapping[str, Sequence[Bracket]], fit: LineFit, rate: Rate) -> int:
     """The most that mono and mono_raw can differ according to their samples, ns."""
     lows, highs = [], []
+    nearest = _nearest(fit.brackets)
+    slow, fast = rate.lo, rate.hi
     for bracket in samples.get("mono", ()):
-        here = min(fit.brackets, key=lambda b: abs(b.before - bracket.before))
+        here = nearest(bracket.before)
         ahead = bracket.ns - here.ns
         longest, shortest = bracket.after - here.before, bracket.before - here.after
-        lows.append(ahead - max(longest / rate.lo, longest / rate.hi))
-        highs.append(ahead - min(shortest / rate.lo, shortest / rate.hi))
+        lows.append(ahead - longest / (slow if longest > 0 else fast))
+        highs.append(ahead - shortest / (fast if shortest > 0 else slow))
     if not lows:
         return 0
     low, high = max(lows), min(highs)

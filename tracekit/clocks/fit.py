@@ -340,13 +340,14 @@ def _residual(brackets: Sequence[Bracket], rate: Rate | None) -> float | None:
         return None
     origin = brackets[0]
     slope = rate.mid
+    p, q = slope.numerator, slope.denominator  # whole numbers: fractions cancel at every step
 
-    def height(bracket: Bracket, count: int) -> Fraction:
-        return count - origin.before - slope * (bracket.ns - origin.ns)
+    def height(bracket: Bracket, count: int) -> int:
+        """``q`` times its height over a line of that slope through the origin."""
+        return (count - origin.before) * q - p * (bracket.ns - origin.ns)
 
-    base = (
-        min(height(b, b.after) for b in brackets) + max(height(b, b.before) for b in brackets)
-    ) / 2
+    middle = min(height(b, b.after) for b in brackets) + max(height(b, b.before) for b in brackets)
     narrow = sorted(brackets, key=_width)[: -(-len(brackets) // 2)]
-    squares = sum(float((height(b, b.before) + height(b, b.after)) / 2 - base) ** 2 for b in narrow)
+    twice = (height(b, b.before) + height(b, b.after) - middle for b in narrow)
+    squares = sum((apart / (2 * q)) ** 2 for apart in twice)
     return sqrt(squares / len(narrow)) / float(slope)
