@@ -7,7 +7,7 @@ Both are independent of the clock that stamped the boot's events, so they are re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -43,11 +43,20 @@ class BootEvidence:
     fit: LineFit | None
     notes: tuple[Diagnostic, ...]
     by_firmware: bool = False
+    _fits: dict[str, LineFit | None] = field(default_factory=dict, init=False, compare=False)
 
     @property
     def where(self) -> str:
         """The boot, as diagnostics name it."""
         return f"boot {self.index}"
+
+    def fit_of(self, clock: str) -> LineFit | None:
+        """The fit of one clock, made once; None without samples of it."""
+        if self.fit is not None and self.fit.clock == clock:
+            return self.fit
+        if clock not in self._fits:
+            self._fits[clock] = fit_clock(clock, self.brackets.get(clock, ()), self.where)
+        return self._fits[clock]
 
     def with_brackets(self, clock: str, more: Sequence[Bracket]) -> BootEvidence:
         """A copy with more brackets of one clock, and without the fit they may change."""
@@ -157,10 +166,9 @@ class ClockEvidence:
 
 def on_clock(boot: BootEvidence, trace_clock: str, first: int, last: int) -> ClockEvidence:
     """The evidence for stamps of ``trace_clock`` from ``first`` to ``last``."""
-    own, notes = boot.fit, boot.notes
-    if own is None or own.clock != trace_clock:
-        own = fit_clock(trace_clock, boot.brackets.get(trace_clock, ()), boot.where)
-        notes += own.diagnostics if own else ()
+    own, notes = boot.fit_of(trace_clock), boot.notes
+    if own is not None and own is not boot.fit:
+        notes += own.diagnostics
     notes += tuple(_remarks(boot, trace_clock))
     return ClockEvidence(boot, trace_clock, first, last, own, notes)
 

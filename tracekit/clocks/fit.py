@@ -179,12 +179,13 @@ def best_fit(
     by_clock: Mapping[str, Sequence[Bracket]], where: str, diagnostics: Iterable[Diagnostic]
 ) -> LineFit | None:
     """Fit the checked samples of the clock that shows a rate best; ``None`` without any."""
-    fits = [
-        fit_clock(name, by_clock[name], where, diagnostics)
-        for name in _PREFERRED
-        if name in by_clock
-    ]
-    return next((fit for fit in fits if fit and fit.rate), fits[0] if fits else None)
+    first = None
+    for name in _PREFERRED:
+        fit = fit_clock(name, by_clock.get(name, ()), where, diagnostics)
+        if fit is not None and fit.rate:
+            return fit
+        first = first or fit
+    return first
 
 
 def fit_clock(
