@@ -24,7 +24,7 @@ help:
 	@echo "make bench     speed beside trace-cmd, and of the interface; TRACEKIT_MILLION: large capture"
 	@echo "make bench-lab what recording costs a handover, in the lab"
 	@echo "make bench-fleet  how fast a fleet is added and asked, how often it accuses wrongly"
-	@echo "make fleet-lab FLEET=DIR  thirty real handovers in the lab, as a fleet: hours"
+	@echo "make fleet-lab FLEET=DIR  thirty real handovers in the lab, as a fleet: half an hour"
 	@echo "make pictures  draw the README's pictures again"
 
 demo:
@@ -45,7 +45,7 @@ test: lint
 
 test-slow:
 	@.ci/prepare test
-	$(BIN)/pytest -n 2 --dist loadgroup -m slow
+	$(BIN)/pytest -n 2 --dist loadgroup -m slow --ignore tests/fuzz # those are make fuzz's
 
 test-lab:
 	@.ci/prepare test

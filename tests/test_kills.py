@@ -17,7 +17,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 REPO = Path(__file__).parents[1]
-KILLS = 10  # of each command
+KILLS = 6  # of each command
 
 
 def test_killed_at_random_moments(

@@ -30,7 +30,7 @@ def test_a_plan_becomes_arguments() -> None:
     assert "file=/lab/a,,b/root,readonly=on" in drives[0]
     assert "file=/lab/data," in drives[1]
     assert "file=/lab/results," in drives[2]
-    assert argv[argv.index("-accel") + 1].startswith("tcg,thread=multi,")
+    assert argv[argv.index("-accel") + 1].startswith("tcg,")
     assert "-no-reboot" in argv
     assert "kvm" in qemu_argv(kernel, kvm=True)
     assert "-no-reboot" not in qemu_argv(kernel, restarts=True)
@@ -48,8 +48,8 @@ def test_a_disk_is_booted_from_and_comes_after_the_others() -> None:
 
 def test_the_first_command_line() -> None:
     assert first_cmdline("8M") == (
-        "console=ttyS0 loglevel=4 panic=-1 kho=on reserve_mem=8M:2M:tkA reserve_mem=8M:2M:tkB"
-        " trace_instance=tk^traceoff@tkA"
+        "console=ttyS0 loglevel=4 panic=-1 tsc=nowatchdog"
+        " kho=on reserve_mem=8M:2M:tkA reserve_mem=8M:2M:tkB trace_instance=tk^traceoff@tkA"
     )
 
 

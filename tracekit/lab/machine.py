@@ -37,8 +37,9 @@ __all__ = [
     "unpack",
 ]
 
-#: Console, no waiting after a panic: what every lab kernel gets.
-BASE_CMDLINE = "console=ttyS0 loglevel=4 panic=-1"
+#: Console, no waiting after a panic, and no watchdog that takes the TSC for unstable when the host
+#: is busy: what every lab kernel gets.
+BASE_CMDLINE = "console=ttyS0 loglevel=4 panic=-1 tsc=nowatchdog"
 
 
 def first_cmdline(region_size: str = "4M") -> str:
@@ -68,7 +69,8 @@ class Plan:
     often a script makes its kernel panic. ``disk``: a disk to boot from, through the firmware and
     a boot loader, instead of from ``kernel`` and ``cmdline``. ``gdb``:
     a socket on which QEMU is to serve gdb's remote protocol, ``qmp``: one for its own protocol.
-    ``devices``: more of QEMU's devices, as its ``-device`` takes them; an IOMMU, for instance.
+    ``devices``: more of QEMU's devices, as its ``-device`` takes them, an IOMMU for instance; or
+    what a disk is on, as its ``-blockdev`` does.
     """
 
     kernel: str

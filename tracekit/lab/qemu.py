@@ -28,9 +28,11 @@ class Direct(NamedTuple):
 
 
 _CPU = "max,la57=off"  # the fifth level of page tables costs a sixth of the speed
-# MiB of translated code. QEMU's own choice, a gigabyte, keeps all that ever ran; each page of it
-# that is written again costs a flush of every CPU's jump cache: the dark of a kexec took minutes.
-_TCG = "tcg,thread=multi,tb-size=128"
+# One thread for all CPUs: with one each, a CPU may run code that another has just patched, and the
+# kernel oopses on a breakpoint. 128 MiB of translated code: with QEMU's own choice, a gigabyte, all
+# that ever ran is kept, each page of it that is written again costs a flush of every jump cache,
+# and the dark of a kexec took minutes.
+_TCG = "tcg,thread=single,tb-size=128"
 
 
 class Disks(NamedTuple):
@@ -62,9 +64,11 @@ def qemu_argv(
     """QEMU's arguments, but for the console; ``memory`` in MiB.
 
     ``boot`` is a kernel, or a disk that the firmware boots from, which comes after the other ones.
-    ``devices`` come first: an IOMMU must be there before what is behind it.
+    ``devices`` come first: an IOMMU must be there before what is behind it. Those that begin with
+    ``driver=`` are what disks are on, as ``-blockdev`` takes them.
     """
-    drives = [word for device in devices for word in ("-device", device)]
+    options = ("-blockdev" if d.startswith("driver=") else "-device" for d in devices)
+    drives = [word for pair in zip(options, devices, strict=True) for word in pair]
     if disks is not None:
         drives += _drive("root", disks.root, "readonly=on")
         drives += _drive("data", disks.data, "cache=unsafe")
