@@ -1,9 +1,11 @@
 """A small fleet of real handovers: two kernels, clocks and carriers, in the lab.
 
-Run by ``make fleet-lab``: an hour or more under software emulation. Sessions are kept in the folder
-that is given, so that a run that was ended goes on where it was; then they are added to a dataset,
-and its report is printed. ``--slow FILE`` is shell that runs in the guest while it records, in
-every sixth handover: what makes a device slow on purpose (a module, a probe that waits).
+Run by ``make fleet-lab``: half an hour under software emulation, two guests at a time. Sessions are
+kept in the folder that is given, so that a run that was ended goes on where it was; then they are
+added to a dataset, and its report is printed.
+
+Every guest has one more disk. In every sixth it is slow on purpose: each read takes 0.4 s, and one
+is always under way, which its reset waits for as its driver shuts it down.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -24,6 +27,13 @@ from tracekit.lab.store import lab_directory
 from tracekit.lab.ways import Journey, plan
 
 SLOW_EVERY = 6
+#: The disk and what it is on; nanoseconds that a read of it takes.
+DISK = "virtio-blk-pci,drive=more,serial=more,addr=1e.0"
+QUICK, SLOW = 0, 400_000_000
+READING = """
+disk=$(basename $(dirname $(grep -lx more /sys/block/vd*/serial)))
+while :; do dd if=/dev/$disk of=/dev/null iflag=direct bs=4k count=1 2>/dev/null; done &
+"""
 
 
 def journeys() -> list[tuple[str, Journey]]:
@@ -41,16 +51,17 @@ def journeys() -> list[tuple[str, Journey]]:
     ]  # fmt: skip
 
 
-def bring(name: str, journey: Journey, folder: Path) -> None:
-    """Run one handover, unless its session is there."""
+def bring(name: str, journey: Journey, latency: int, folder: Path) -> None:
+    """Run one handover, unless its session is there; ``latency`` of the disk's reads in ns."""
     target = folder / name
     if target.exists():
         return
     print(name, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".run-") as place:
         output = Path(place) / "state"
+        disk = f"driver=null-co,node-name=more,size=1M,read-zeroes=on,latency-ns={latency}"
         try:
-            run(plan(journey), output)
+            run(replace(plan(journey), devices=(disk, DISK)), output)
         except LabError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return
@@ -62,16 +73,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--handovers", type=int, default=30)
-    parser.add_argument("--slow", type=Path, help="shell for the guest, in every sixth handover")
     words = parser.parse_args()
     sessions = words.folder / "sessions"
     sessions.mkdir(parents=True, exist_ok=True)
-    slow = words.slow.read_text() if words.slow else ""
-    for number, (name, journey) in enumerate(islice(cycle(journeys()), words.handovers)):
-        made = slow and number % SLOW_EVERY == SLOW_EVERY - 1
-        if made:
-            journey = replace(journey, while_recording=slow)
-        bring(f"{number:03d}-{name}{'-slow' if made else ''}", journey, sessions)
+    with ThreadPoolExecutor(2) as pool:
+        begun = []
+        for number, (name, journey) in enumerate(islice(cycle(journeys()), words.handovers)):
+            slow = number % SLOW_EVERY == SLOW_EVERY - 1
+            name = f"{number:03d}-{name}{'-slow' if slow else ''}"
+            journey = replace(journey, while_recording=READING)
+            begun.append(pool.submit(bring, name, journey, SLOW if slow else QUICK, sessions))
+        for one in begun:
+            one.result()
     dataset = str(words.folder / "dataset")
     status = tracekit(["fleet", "add", dataset, str(sessions)])
     sys.exit(status or tracekit(["fleet", "report", dataset]))
