@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 import tracekit
 from tests.support.sessions.made_events import US, at, made, switch
+from tracekit._native.columns import gaps
 from tracekit.analysis.analysis import BY
 from tracekit.analysis.statistics import durations, histogram, intervals
 from tracekit.cli import main
@@ -50,13 +52,50 @@ def test_durations_are_those_of_a_loop(values: list[tuple[int, int]]) -> None:
 
 def test_intervals_do_not_cross_boots() -> None:
     rows = {"a": np.arange(4)}
-    ts = np.array([0, 10, 50, 55], np.int64)
-    (row,) = intervals(rows, ts, np.array([0, 0, 1, 1]), 100).to_pylist()
+    ts, boots = np.array([0, 10, 50, 55], np.int64), np.array([0, 0, 1, 1], np.uint8)
+    (row,) = intervals(rows, ts, boots, [0, 1], 100).to_pylist()
     assert (row["count"], row["max_ns"], row["max_at_ns"], row["p50_ns"]) == (4, 10, 0, 5)
     assert row["rate"] == 4e7
-    (row,) = intervals(rows, ts, np.array([-1] * 4), 0).to_pylist()
+    (row,) = intervals(rows, ts, boots, [], 0).to_pylist()
     assert (row["max_ns"], row["rate"], row["first_ns"]) == (None, None, None)
-    assert intervals({}, ts, np.array([0] * 4), 100).num_rows == 0
+    assert intervals({}, ts, boots, [0, 1], 100).num_rows == 0
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.int64])
+@given(data=st.data())
+def test_intervals_are_those_of_a_loop(kind: type, data: st.DataObject) -> None:
+    """Times of every size; some boots' clocks count no time."""
+    sizes = st.integers(0, 62).flatmap(lambda bits: st.integers(0, (1 << bits) - 1))
+    steps = data.draw(st.lists(sizes, min_size=1, max_size=80))
+    ts = [0]
+    for step in steps:
+        ts.append(min(ts[-1] + step, (1 << 62) - 1))
+    boots = sorted(data.draw(st.lists(st.integers(0, 2), min_size=len(ts), max_size=len(ts))))
+    rows = data.draw(st.lists(st.sampled_from(range(len(ts))), min_size=1, unique=True).map(sorted))
+    timed = data.draw(st.sets(st.integers(0, 2)))
+    (row,) = intervals(
+        {"a": np.array(rows, kind)}, np.array(ts, np.int64), np.array(boots, np.uint8), timed, 1
+    ).to_pylist()
+    times = [
+        (ts[b] - ts[a], a)
+        for a, b in pairwise(rows) if boots[a] == boots[b] and boots[a] in timed
+    ]  # fmt: skip
+    if not times:
+        assert row["max_ns"] is row["p50_ns"] is row["max_row"] is None
+        return
+    longest = max(time for time, _ in times)
+    assert row["max_ns"] == longest
+    assert row["max_row"] == next(a for time, a in times if time == longest)
+    ordered = sorted(time for time, _ in times)
+    for name, percent in (("p50_ns", 50), ("p99_ns", 99)):
+        assert row[name] == ordered[(len(ordered) * percent + 99) // 100 - 1]
+
+
+def test_rows_that_are_none_are_refused() -> None:
+    ts, boots = np.array([5, 3], np.int64), np.zeros(2, np.uint8)
+    for rows in ([0, 2], [0, 1], [-1, 0]):  # past the end, back in time, before the beginning
+        with pytest.raises(ValueError, match="rows that are none"):
+            gaps(np.array(rows, np.int64), True, ts, boots, bytes([1] * 256), 50, 99)
 
 
 def test_the_command_takes_what_there_is() -> None:

@@ -1,4 +1,7 @@
-"""Fields of records as contiguous columns. All arrays travel as ``bytes`` in native byte order."""
+"""Fields of records as contiguous columns, and the times between events.
+
+All arrays travel as ``bytes`` in native byte order.
+"""
 
 from typing import Any, TypeAlias
 
@@ -35,3 +38,22 @@ def intern(
     data: _Buffer, offsets: _Buffer, lengths: _Buffer, skip: int, seed: int, /
 ) -> tuple[bytes, bytes]:
     """Codes (i32) such that payloads equal from byte ``skip`` on share one; first records (i64)."""
+
+def gaps(
+    rows: _Buffer,
+    wide: bool,
+    ts: _Buffer,
+    boots: _Buffer,
+    timed: _Buffer,
+    percent: int,
+    other: int,
+    /,
+) -> tuple[int, int, int, int, int]:
+    """The times between each event and the next: (how many, two quantiles, the longest, where).
+
+    ``rows`` (u32, or i64 where ``wide``) ascend; ``ts`` (i64) and ``boots`` (u8) are of all events.
+    Nothing is between events of two boots, or of a boot of which ``timed`` (256 bytes) has 0. A
+    quantile is the smallest time that at least so many percent do not exceed; ``where`` is the
+    place in ``rows`` of the event before the longest, the first of equal ones, -1 without any.
+    Raises ValueError for a row that is none, and where the times do not ascend.
+    """

@@ -204,15 +204,13 @@ class Analysis:
 
     def _of_events(self, by: str, wanted: Filter, window: Window) -> pa.Table:
         events = self._events
-        timed, apart = events.timed_boots, events.rows.boot.astype(np.int16)
-        if len(timed) < len(events.boots):
-            apart[~np.isin(apart, timed)] = -1
         rows: dict[str, list[_Array]] = {}
         counted_as = self._event_labels(by)
         for code, mine in by_event(events, self._index, self._choose(wanted)).items():
             rows.setdefault(counted_as[code], []).append(mine)
         merged = {name: merged_rows(mine) for name, mine in rows.items()}
-        return intervals(merged, events.axis.ts_ns, apart, window.recorded_ns)
+        ts_ns, boots = events.axis.ts_ns, events.rows.boot
+        return intervals(merged, ts_ns, boots, events.timed_boots, window.recorded_ns)
 
     def _event_labels(self, by: str) -> list[str]:
         """What each of the event names counts for."""

@@ -6,7 +6,7 @@ A quantile is one of the values: the smallest that at least that share of them d
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracekit._native.columns import gaps
 from tracekit.analysis.arguments import dictionary, nullable
 from tracekit.analysis.columns import ints
 from tracekit.ftrace.columns import as_arrow
@@ -23,7 +24,7 @@ from tracekit.timeline.rows import grouping
 __all__ = ["Clipped", "clip", "durations", "histogram", "intervals", "per_second"]
 
 _Array = npt.NDArray[Any]
-_QUANTILES = (("p50", 50), ("p99", 99))
+_QUANTILES = {"p50": 50, "p99": 99}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def clip(start: _Array, end: _Array, since: _Array, until: _Array) -> Clipped:
 
 
 def _quantiles(values: _Array) -> list[int]:
-    places = [(len(values) * percent + 99) // 100 - 1 for _, percent in _QUANTILES]
+    places = [(len(values) * percent + 99) // 100 - 1 for percent in _QUANTILES.values()]
     found: list[int] = np.partition(values, places)[places].tolist()
     return found
 
@@ -82,7 +83,7 @@ def durations(
         "total_ns": as_arrow(total),
         "mean_ns": as_arrow(total // np.maximum(counts, 1)),
     }
-    for number, (label, _) in enumerate(_QUANTILES):
+    for number, label in enumerate(_QUANTILES):
         columns[f"{label}_ns"] = as_arrow(np.array([q[number] for q in quantiles], np.int64))
     columns["max_ns"] = as_arrow(values[worst])
     columns["max_at_ns"] = as_arrow(at[worst])
@@ -143,41 +144,36 @@ class _Intervals:
     max_row: int | None = None
 
 
-def _intervals(rows: _Array, ts: _Array, apart: _Array) -> _Intervals:
-    """``rows``: of events of one name, in the order of time; ``ts`` and ``apart`` are of all."""
-    times, boots = ts[rows], apart[rows]
-    known = boots >= 0
+def _intervals(rows: _Array, ts: _Array, boots: _Array, timed: bytes) -> _Intervals:
+    """``rows``: of events of one name, in the order of time; ``ts`` and ``boots`` are of all."""
+    first, last = int(rows[0]), int(rows[-1])
     one = _Intervals(
-        len(rows), int(times[0]) if known[0] else None, int(times[-1]) if known[-1] else None,
-        int(rows[0]),
+        len(rows), int(ts[first]) if timed[boots[first]] else None,
+        int(ts[last]) if timed[boots[last]] else None, first,
     )  # fmt: skip
-    before, between = rows[:-1], np.diff(times)
-    if not known.all() or boots[0] != boots[-1]:
-        pairs = np.flatnonzero((boots[1:] == boots[:-1]) & known[1:])
-        before, between = before[pairs], between[pairs]
-    if not len(between):
+    wide = rows.dtype.itemsize == 8
+    every, p50, p99, longest, place = gaps(rows, wide, ts, boots, timed, *_QUANTILES.values())
+    if not every:
         return one
-    worst = int(np.argmax(between))
-    (p50, p99), row = _quantiles(between), int(before[worst])
-    return replace(
-        one, p50_ns=p50, p99_ns=p99, max_ns=int(between[worst]), max_at_ns=int(ts[row]), max_row=row
-    )
+    row = int(rows[place])
+    return replace(one, p50_ns=p50, p99_ns=p99, max_ns=longest, max_at_ns=int(ts[row]), max_row=row)
 
 
 def intervals(
-    rows: Mapping[str, _Array], ts: _Array, apart: _Array, recorded_ns: int
-) -> pa.Table:  # fmt: skip
+    rows: Mapping[str, _Array], ts: _Array, boots: _Array, timed: Collection[int], recorded_ns: int
+) -> pa.Table:
     """Of each name: how many events, how many a second, and the times between one and the next.
 
-    ``rows`` are those of each name, in the order of time. ``ts`` and ``apart`` are of all events:
-    nothing is between two that differ in ``apart`` (their boot, or -1 where its clock counts no
-    time). Columns: ``name``, ``count``, ``rate`` (float64, a second; null if the recorded time is
-    not known), ``first_ns``, ``last_ns``, ``first_row``, and of the times between: ``p50_ns``,
-    ``p99_ns``, ``max_ns``, ``max_at_ns`` (when the longest began), ``max_row``; null where there is
-    none. The most come first.
+    ``rows`` (uint32 or int64) are those of each name, in the order of time. ``ts`` (int64) and
+    ``boots`` (uint8) are of all events: nothing is between two of different boots, or of one that
+    is not among ``timed``, whose clocks count time. Columns: ``name``, ``count``, ``rate``
+    (float64, a second; null if the recorded time is not known), ``first_ns``, ``last_ns``,
+    ``first_row``, and of the times between: ``p50_ns``, ``p99_ns``, ``max_ns``, ``max_at_ns`` (when
+    the longest began), ``max_row``; null where there is none. The most come first.
     """
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # numpy lets go of the interpreter
-        made = list(pool.map(lambda mine: _intervals(mine, ts, apart), rows.values()))
+    counting = bytes(boot in timed for boot in range(256))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # C lets go of the interpreter
+        made = list(pool.map(lambda mine: _intervals(mine, ts, boots, counting), rows.values()))
     columns: dict[str, pa.Array] = {
         "name": dictionary((np.arange(len(rows), dtype=np.int32), list(rows)))
     }
