@@ -105,9 +105,19 @@ class _Tally:
         self.found: dict[int, list[int]] = {}
 
     def add(self, keys: _Array, rows: _Array) -> None:
-        unique, first, counts = np.unique(keys, return_index=True, return_counts=True)
-        for key, at, count in zip(unique.tolist(), first.tolist(), counts.tolist(), strict=True):
-            self.found.setdefault(key, [0, int(rows[at])])[0] += count
+        least = int(keys.min())
+        width = int(keys.max()) - least + 1
+        if width <= len(keys):  # numbers close to each other: without sorting
+            places = keys - least
+            counted = np.bincount(places, minlength=width)
+            at = np.zeros(width, np.int64)
+            at[places[::-1]] = np.arange(len(keys) - 1, -1, -1)  # the last one written is the first
+            there = np.flatnonzero(counted)
+            unique, first, counts = there + least, at[there], counted[there]
+        else:
+            unique, first, counts = np.unique(keys, return_index=True, return_counts=True)
+        for key, place, count in zip(unique.tolist(), first.tolist(), counts.tolist(), strict=True):
+            self.found.setdefault(key, [0, int(rows[place])])[0] += count
 
 
 def count_subject(recording: Recording, report: Report, rows: _Array | range, step: Step) -> Counts:

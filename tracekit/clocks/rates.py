@@ -94,6 +94,12 @@ class Bent:
         if end < start:
             fewest, most = self.between(end, start)
             return -most, -fewest
+        if self.early is self.late:
+            least, steepest, ns = self.early.lo, self.early.hi, end - start
+            return (
+                ns * least.numerator // least.denominator,
+                -(-ns * steepest.numerator // steepest.denominator),
+            )
         knees = (end,) if end <= self.early_until else (self.knee_low, self.knee_high)
         parts = [min(max(knee, start), end) - start for knee in knees]  # of the early rate
         fewest_ = [_cycles(early, self.early.lo, end - start - early, self.late.lo)
