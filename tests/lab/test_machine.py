@@ -48,7 +48,7 @@ def test_a_disk_is_booted_from_and_comes_after_the_others() -> None:
 
 def test_the_first_command_line() -> None:
     assert first_cmdline("8M") == (
-        "console=ttyS0 loglevel=4 panic=-1 tsc=nowatchdog"
+        "console=ttyS0 loglevel=4 panic=-1 no_timer_check tsc=nowatchdog"
         " kho=on reserve_mem=8M:2M:tkA reserve_mem=8M:2M:tkB trace_instance=tk^traceoff@tkA"
     )
 

@@ -26,13 +26,13 @@ def test_a_carve_out_lies_at_seven_eighths_of_low_memory() -> None:
 def test_a_kexec_over_kho() -> None:
     planned = plan(Journey(OWN, OWN, half=4 << 20, cpus=4, new_cpus=2, record=("--no-bpf",)))
     assert planned.cmdline == (
-        "console=ttyS0 loglevel=4 panic=-1 tsc=nowatchdog"
+        "console=ttyS0 loglevel=4 panic=-1 no_timer_check tsc=nowatchdog"
         " kho=on reserve_mem=4M:2M:tkA reserve_mem=4M:2M:tkB"
         " trace_instance=tk^traceoff@tkA nr_cpus=4"
     )
     assert planned.scripts == (
         "tracekit handover --kernel /boot/vmlinuz-7.3.4 --initrd /boot/initrd --append"
-        " 'console=ttyS0 loglevel=4 panic=-1 tsc=nowatchdog nr_cpus=2'"
+        " 'console=ttyS0 loglevel=4 panic=-1 no_timer_check tsc=nowatchdog nr_cpus=2'"
         " -o /var/lib/tracekit/session --no-bpf\n",
         "tracekit recover\n",
     )
@@ -44,7 +44,7 @@ def test_a_kexec_over_kho() -> None:
 def test_a_reboot_over_a_carve_out() -> None:
     planned = plan(Journey(STOCK, STOCK, "carveout", "reboot"))
     assert planned.cmdline == (
-        "console=ttyS0 loglevel=4 panic=-1 tsc=nowatchdog memmap=16M$0x70000000"
+        "console=ttyS0 loglevel=4 panic=-1 no_timer_check tsc=nowatchdog memmap=16M$0x70000000"
         " trace_instance=tk^traceoff@0x70000000:8M nr_cpus=2"
     )
     assert planned.scripts[0].endswith("sync\nreboot -f\n")

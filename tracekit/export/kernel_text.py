@@ -29,6 +29,7 @@ from tracekit.ftrace.printers.trace_file import (
     line_contexts,
     line_heads,
     lost_events,
+    mmiotrace_line,
     repeat_time,
 )
 from tracekit.ftrace.programs.assemble import Program
@@ -115,7 +116,9 @@ class _KernelText:
         yield self.header().encode()
         for indices in self._recording.row_batches(wanted, _KERNEL_ROWS):
             rows = self._recording.rows.take(indices)
-            if self._graph is None:
+            if self._tracer == "mmiotrace":
+                yield clean("".join(self._mapped(rows))).encode("utf-8", "backslashreplace")
+            elif self._graph is None:
                 text = self._lines(rows)
                 yield text if clean is _same else clean(text.decode()).encode()
             else:
@@ -193,6 +196,15 @@ class _KernelText:
             done = row + 1
         self._starts.skip(len(rows) - done)
         yield from ((row, remark.encode()) for row, remark in remarks.items() if remark)
+
+    def _mapped(self, rows: Rows) -> Iterator[str]:
+        """What the tracer of device memory prints; it leaves other events out."""
+        rendered = self._recording.render(rows)
+        texts, kinds = rendered.dictionary.to_pylist(), self._recording.kinds
+        for kind, ts, code in zip(
+            rows.kind.tolist(), rows.ts_raw.tolist(), rendered.indices.to_pylist(), strict=True
+        ):
+            yield mmiotrace_line(kinds[kind].name, texts[code], ts)
 
     def _drawn(self, rows: Rows, graph: GraphFormatter) -> Iterator[str]:
         """Events drawn as a call graph."""

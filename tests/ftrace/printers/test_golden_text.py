@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tracekit.ftrace.printers.trace_file import (
     clock_in_ns,
     header,
     line_contexts,
+    mmiotrace_line,
     repeat_time,
 )
 from tracekit.ftrace.symbols import Symbols
@@ -47,6 +49,7 @@ class Instance:
         self.comms = {int(pid): comm for pid, comm in words("saved_cmdlines")}
         tgids = {int(pid): int(tgid) for pid, tgid in words("saved_tgids")}
         options = (path / "trace_options").read_text().split()
+        self.options = frozenset(options)
         self.tgids = tgids if "record-tgid" in options else None
         self.symbols = Symbols.from_kallsyms((path / "kallsyms").read_text())
         self.formats = formats_of(path / "events")
@@ -61,7 +64,7 @@ class Instance:
         self.records.sort(key=lambda r: r[:2])
 
     def text(self) -> str:
-        ctx = Context(self.symbols, {}, self.comms)
+        ctx = Context(self.symbols, {}, self.comms, options=self.options)
         renderers = {number: make_renderer(f, ctx) for number, f in self.formats.items()}
         contexts = line_contexts(self.comms, self.in_ns, self.tgids)
         count = len(self.records)
@@ -76,6 +79,9 @@ class Instance:
                 args = repeat_time(args, ts, self.in_ns)
             line = contexts(cpu, pid, payload[2], payload[3], ts)
             text = renderer.prefix + args + renderer.suffix
+            if self.tracer == "mmiotrace":
+                out.append(mmiotrace_line(fmt.full_name, text, ts))
+                continue
             if self.tracer == "function_graph":
                 out.append(graph.add(cpu, pid, fmt, payload, context=line, text=text))
             else:
@@ -92,6 +98,7 @@ class Instance:
         ("stacks", 316),
         ("probes", 239),
         ("sysc", 1502),
+        ("hwlat", 19),
     ],
 )
 def test_line_for_line(instances, name, lines):
@@ -101,3 +108,62 @@ def test_line_for_line(instances, name, lines):
     ours = Instance(instances / name).text()
     assert golden.count("\n") == lines
     assert ours.splitlines() == golden.splitlines()
+
+
+def _events(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"), [("osnoise", 961), ("timerlat", 209), ("retval", 296), ("mmiotrace", 59)]
+)
+def test_all_but_the_header(instances, name, lines):
+    """Of long texts the beginning, and the first pages. Tracers' own headers are not drawn, and
+    mmiotrace takes all CPUs but one away.
+    """
+    golden = _events((instances / name / "trace").read_text())
+    assert len(golden) == lines
+    assert _events(Instance(instances / name).text())[:lines] == golden
+
+
+def test_arguments_of_calls_have_no_names(instances):
+    """``funcgraph-args``: the kernel has names and numbers of arguments from its BTF."""
+    golden, ours = (
+        [re.sub(r"\(.*?\)(?=;| \{)", "()", line) for line in _events(text)[:240]]
+        for text in (
+            (instances / "arguments" / "trace").read_text(),
+            Instance(instances / "arguments").text(),
+        )
+    )
+    assert len(golden) == 240
+    assert ours == golden
+    assert any("/* <-" in line and " ret=0x" in line for line in golden)
+
+
+def test_what_was_discarded_took_its_time(instances):
+    """A histogram's trigger has events discarded, with the time that had passed until each.
+
+    The kernel's reader forgets that time, so that what it prints is too early up to the end of a
+    sub-buffer; the next one begins where ours ends.
+    """
+
+    def by_cpu(text: str) -> dict[str, list[tuple[float, str]]]:
+        """CPU -> (seconds, all the rest), with the stacks below a line."""
+        found: dict[str, list[tuple[float, str]]] = {}
+        for one in re.split(r"^(?= +\S+-\d+ +\[)", "\n".join(_events(text)), flags=re.M)[1:]:
+            cpu, at = re.search(r"\[(\d+)\]", one)[1], re.search(r" (\d+\.\d{6}): ", one)
+            found.setdefault(cpu, []).append((float(at[1]), one.replace(at[0], "").strip()))
+        return found
+
+    golden = by_cpu((instances / "synthetic" / "trace").read_text())
+    ours = by_cpu(Instance(instances / "synthetic").text())
+    assert {cpu: len(each) for cpu, each in ours.items()} == {"000": 22, "001": 77}
+    late = []
+    for cpu, each in ours.items():
+        assert [text for _, text in each] == [text for _, text in golden[cpu]]
+        late += [a - b for (a, _), (b, _) in zip(each, golden[cpu], strict=True)]
+    assert min(late) > -1e-5 and max(late) > 0.03
+    pages = (instances / "synthetic" / "raw1").read_bytes()
+    each = [list(events(pages[at : at + PAGE])) for at in range(0, len(pages), PAGE)]
+    for before, after in pairwise(each):
+        assert before[-1][0] <= after[0][0]

@@ -2,7 +2,8 @@
 
 :class:`GraphFormatter` writes what the kernel's ``trace`` file holds while ``function_graph`` is
 the current tracer, under that tracer's default options (``funcgraph-cpu``, ``-overhead``,
-``-duration``, ``-irqs``): ``print_graph_function_flags()`` and what it calls, in
+``-duration``, ``-irqs``) and, where the boot had them, ``-retval``, ``-retval-hex`` and
+``-retaddr``: ``print_graph_function_flags()`` and what it calls, in
 ``kernel/trace/trace_functions_graph.c``.
 """
 
@@ -24,6 +25,7 @@ from tracekit.ftrace.printers.readers import (
     function_arguments,
     function_names,
     integers,
+    ip_names,
     need,
 )
 from tracekit.ftrace.printers.trace_file import comm_of
@@ -33,6 +35,8 @@ __all__ = ["Entry", "Exit", "GraphFormatter", "compile_graph", "graph_reader", "
 
 _INDENT = 2  # TRACE_GRAPH_INDENT
 _REMEMBERED = 50  # FTRACE_RETFUNC_DEPTH: deeper calls are not checked against their exits
+_U64 = (1 << 64) - 1
+_MAX_ERRNO = 4095  # include/linux/err.h
 _SHOWN_DEPTH = 512  # more than a shadow stack (SHADOW_STACK_SIZE, fgraph.c) has room for
 _NO_TIME = "              |  "
 _BREAK = " ------------------------------------------\n"
@@ -52,19 +56,21 @@ _MESSAGES = frozenset({"ftrace:print", "ftrace:bprint", "ftrace:bputs"})
 
 
 class Entry(NamedTuple):
-    """A function was called: its address, its depth, and ``()`` or its arguments."""
+    """A function was called: its address, its depth, ``()`` or its arguments, and from where."""
 
     func: int
     depth: int
     arguments: str
+    caller: int | None = None
 
 
 class Exit(NamedTuple):
-    """A function returned; ``duration`` in ns."""
+    """A function returned; ``duration`` in ns, ``value`` where it was recorded."""
 
     func: int
     depth: int
     duration: int
+    value: int | None = None
 
 
 def graph_reader(fmt: EventFormat) -> Callable[[Payload], Entry | Exit] | None:
@@ -80,26 +86,27 @@ def graph_reader(fmt: EventFormat) -> Callable[[Payload], Entry | Exit] | None:
 
 
 def _entry_reader(fmt: EventFormat) -> Callable[[Payload], Entry]:
-    read = integers(fmt, "func", "depth")
+    read = integers(fmt, "func", "depth", *(["retaddr"] if fmt.field("retaddr") else []))
     as_depth = _signed(fmt)
     args = fmt.field("args")
     plain = args.offset if args else 1 << 32
 
     def entry(payload: Payload) -> Entry:
-        func, depth = read(payload)
+        func, depth, *caller = read(payload)
         shown = function_arguments(payload, plain) if len(payload) > plain else ""
-        return Entry(func, as_depth(depth), shown or "()")
+        return Entry(func, as_depth(depth), shown or "()", *caller)
 
     return entry
 
 
 def _exit_reader(fmt: EventFormat) -> Callable[[Payload], Exit]:
-    read = integers(fmt, "func", "depth", "calltime", "rettime")
+    value = ["retval"] if fmt.field("retval") else []
+    read = integers(fmt, "func", "depth", "calltime", "rettime", *value)
     as_depth = _signed(fmt)
 
     def leave(payload: Payload) -> Exit:
-        func, depth, called, returned = read(payload)
-        return Exit(func, as_depth(depth), returned - called & (1 << 64) - 1)
+        func, depth, called, returned, *value = read(payload)
+        return Exit(func, as_depth(depth), returned - called & _U64, *value)
 
     return leave
 
@@ -137,6 +144,10 @@ def irq_entry_code(symbols: Symbols) -> range:
 
 def _indented(depth: int) -> str:
     return " " * (_INDENT * min(max(depth, 0), _SHOWN_DEPTH))
+
+
+def _remark(*parts: str) -> str:
+    return f" /*{''.join(parts)} */" if any(parts) else ""
 
 
 def _duration(duration: int) -> str:
@@ -183,6 +194,8 @@ class GraphFormatter:
     def __init__(self, ctx: Context, cpus: int, irq_code: range = range(0)) -> None:
         self._comms: Mapping[int, str] = ctx.comms
         self._names: IpNames = function_names(ctx.symbols)
+        self._callers = ip_names(ctx.symbols, offset=True)
+        self._options = ctx.options
         self._width = len(str(max(cpus - 1, 0)))
         self._irq_code = irq_code
         self._cpus: dict[int, _Cpu] = {}
@@ -271,7 +284,8 @@ class GraphFormatter:
             state.entered[entry.depth] = 0
         waiting.text = (
             f"{waiting.before}{self._cpu_column(cpu)}{_duration(call.duration)}"
-            f"{_indented(entry.depth)}{self._names[entry.func]}{entry.arguments};\n"
+            f"{_indented(entry.depth)}{self._names[entry.func]}{entry.arguments};"
+            f"{_remark(self._caller(entry), self._value(call))}\n"
             f"{self._irq_arrow(cpu, call.func, '<==========')}"
         )
 
@@ -283,21 +297,41 @@ class GraphFormatter:
             state.entered[entry.depth] = entry.func
         waiting.text = (
             f"{waiting.before}{self._cpu_column(cpu)}{_NO_TIME}"
-            f"{_indented(entry.depth)}{self._names[entry.func]}{entry.arguments} {{\n"
+            f"{_indented(entry.depth)}{self._names[entry.func]}{entry.arguments} {{"
+            f"{_remark(self._caller(entry))}\n"
         )
 
     def _exit(self, cpu: int, pid: int, state: _Cpu, call: Exit) -> str:
-        """``print_graph_return()``: names the function only if its entry is not known."""
+        """``print_graph_return()``: names the function only if its entry is not known, or with
+        what it returned.
+        """
         state.depth = call.depth - 1
         known = True
         if 0 <= call.depth < _REMEMBERED:
             known = state.entered.get(call.depth, 0) == call.func
             state.entered[call.depth] = 0
-        end = "}" if known else f"}} /* {self._names[call.func]} */"
+        value = self._value(call)
+        end = "}" if known and not value else f"}} /* {self._names[call.func]}{value} */"
         return (
             f"{self._switch(cpu, pid, state)}{self._cpu_column(cpu)}{_duration(call.duration)}"
             f"{_indented(call.depth)}{end}\n{self._irq_arrow(cpu, call.func, '<==========')}"
         )
+
+    def _caller(self, entry: Entry) -> str:
+        """``print_graph_retaddr()``: the option ``funcgraph-retaddr``."""
+        if entry.caller is None or "funcgraph-retaddr" not in self._options:
+            return ""
+        return f" <-{self._callers[entry.caller]}"
+
+    def _value(self, call: Exit) -> str:
+        """What ``print_graph_retval()`` prints of it: the option ``funcgraph-retval``."""
+        if call.value is None or "funcgraph-retval" not in self._options:
+            return ""
+        short = call.value >> 32 == 0 and bool(call.value & 1 << 31)  # an int's error code
+        code = call.value - (1 << 32 if short else 1 << 64)
+        if code < -_MAX_ERRNO or "funcgraph-retval-hex" in self._options:
+            return f" ret={call.value:#x}"
+        return f" ret={code}"
 
     def _comment(self, cpu: int, pid: int, state: _Cpu, text: str) -> str:
         """``print_graph_comment()``: any other event, one step inside the function it is in."""

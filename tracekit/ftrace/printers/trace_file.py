@@ -19,6 +19,7 @@ __all__ = [
     "line_contexts",
     "line_heads",
     "lost_events",
+    "mmiotrace_line",
     "repeat_time",
 ]
 
@@ -110,6 +111,24 @@ def _time(ts: int, in_ns: bool) -> str:
         return f" {ts:12d}: "
     seconds, micros = divmod((ts + 500) // 1000, 1_000_000)
     return f" {seconds:5d}.{micros:06d}: "
+
+
+def mmiotrace_line(event: str, text: str, ts: int) -> str:
+    """What ``mmio_print_line()`` prints while ``mmiotrace`` is the tracer: '' for other events.
+
+    ``text`` is the event's own; ``ts`` in ns.
+    """
+    seconds, micros = divmod((ts + 500) // 1000, 1_000_000)
+    stamp = f"{seconds}.{micros:06d}"
+    if event == "ftrace:print":
+        return f"MARK {stamp} {text.partition(': ')[2]}\n"
+    if event not in ("ftrace:mmiotrace_rw", "ftrace:mmiotrace_map"):
+        return ""
+    first, *rest = text.split(" ")
+    if first in ("rw", "map"):  # an operation that the kernel does not know
+        return f"{text}\n"
+    rest.insert(first in ("R", "W"), stamp)
+    return f"{' '.join([first, *rest])}\n"
 
 
 def _task(comm: str, pid: int, cpu: int, tgid: int | None) -> str:
