@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 import tracekit
 from tracekit._native import lines
+from tracekit.export.kernel_text import kernel_blocks
 from tracekit.export.lines import (
     KERNEL_COUNT,
     KERNEL_SECONDS,
@@ -47,6 +50,21 @@ def test_texts_can_be_cleaned(session: Callable[[str], Path]) -> None:
     (block,) = text_blocks(recording, wanted, lambda text: text.replace("kexec", "KEXEC"))
     assert b"kexec" not in block
     assert b"handover:machine_KEXEC" in block
+
+
+def test_what_mmiotrace_leaves_out(session: Callable[[str], Path], tmp_path: Path) -> None:
+    """Under that tracer the kernel prints no other event, and markers in a form of their own."""
+    copy = Path(shutil.copytree(session("handover-7.2-tsc"), tmp_path / "session"))
+    (copy / "boots/0/tracefs/instances/tk/current_tracer").write_text("mmiotrace\n")
+    recording = tracekit.open(copy)
+    wanted = Filter(boots=frozenset({0}))
+    marks = recording.table(recording.select(Filter(events=("print",), boots=wanted.boots)))
+    assert len(marks)
+    text = b"".join(kernel_blocks(recording, wanted)).decode()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) == len(marks)
+    for line, args in zip(lines, marks["args"].to_pylist(), strict=True):
+        assert re.fullmatch(r"MARK \d+\.\d{6} (.*)", line)[1] == args.partition(": ")[2]  # type: ignore[index]
 
 
 stamps = st.lists(st.integers(0, (1 << 64) - 1), max_size=20)
