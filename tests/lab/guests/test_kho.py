@@ -186,6 +186,7 @@ def test_a_scratch_that_does_not_fit_disables_kho(tmp_path: Path) -> None:
     assert "not at hand" in text
 
 
+@pytest.mark.matrix
 def test_a_percentage(tmp_path: Path) -> None:
     state, text = one_boot(tmp_path, "kho=on kho_scratch=50%")
     assert state["state"]["kho"] == "on" and state["state"]["luo"] == "off"
