@@ -244,7 +244,7 @@ def _without(path: Path, *patterns: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("size", [(60, 20), (80, 24), (250, 80)])
+@pytest.mark.parametrize("size", [(60, 20), (250, 80)])
 def test_a_session_without_a_boot(tmp_path: Path, size: tuple[int, int]) -> None:
     document = {"format_version": 1, "tool": "tracekit", "state": "recovered", "boots": []}
     (tmp_path / "manifest.json").write_text(json.dumps({**document, "files": {}}))

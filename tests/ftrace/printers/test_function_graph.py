@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import struct
 
 import pytest
@@ -190,15 +191,42 @@ def test_arguments():
     assert feed.text() == " 0)               |  alpha(0x0, 0x1, 0x2, 0x3, 0x4, 0x5) {\n"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown", "in_hex"),
+    [
+        (0, "0x0", "0x0"),
+        (0xFFFFFFEA, "-22", "0xffffffea"),  # an int
+        (-22 & (1 << 64) - 1, "-22", "0xffffffffffffffea"),  # a long
+        (0x80000000, "0x80000000", "0x80000000"),  # further down than any error code
+    ],
+)
+def test_return_values(value, shown, in_hex):
+    """``print_graph_retval()``: errors as numbers, all else in hexadecimal."""
+    returned = record(EXIT, func=ALPHA, depth=0, retval=value, calltime=0, rettime=1000)
+    for options, text in (
+        ({"funcgraph-retval"}, shown),
+        ({"funcgraph-retval", "funcgraph-retval-hex"}, in_hex),
+        ({"funcgraph-retval-hex"}, None),
+    ):
+        graph = GraphFormatter(dataclasses.replace(CTX, options=frozenset(options)), 2)
+        line = graph.add(0, 7, EXIT, returned, context="", text="") + graph.finish()
+        value_text = f" ret={text}" if text else ""
+        assert line == f" 0)   1.000 us    |  }} /* alpha{value_text} */\n"
+
+
 def test_readers():
     for fmt in (ENTRY, OLD_ENTRY, RETADDR_ENTRY):
         read = graph_reader(fmt)
         assert read is not None
-        assert read(record(fmt, func=ALPHA, depth=3)) == Entry(ALPHA, 3, "()")
-        assert read(record(fmt, func=UNKNOWN, depth=-1)) == Entry(UNKNOWN, -1, "()")
+        caller = {"retaddr": BETA} if fmt is RETADDR_ENTRY else {}
+        assert read(record(fmt, func=ALPHA, depth=3, **caller)) == Entry(
+            ALPHA, 3, "()", caller.get("retaddr")
+        )
+        assert read(record(fmt, func=UNKNOWN, depth=-1, **caller))[:3] == (UNKNOWN, -1, "()")
     leave = graph_reader(EXIT)
     assert leave is not None
-    assert leave(record(EXIT, func=ALPHA, depth=-2, calltime=5, rettime=7)) == Exit(ALPHA, -2, 2)
+    times = {"calltime": 5, "rettime": 7}
+    assert leave(record(EXIT, func=ALPHA, depth=-2, retval=9, **times)) == Exit(ALPHA, -2, 2, 9)
     with pytest.raises(struct.error):
         leave(bytes(20))
     assert graph_reader(OTHER) is None
