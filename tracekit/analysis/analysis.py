@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from tracekit.analysis.arguments import dictionary, numbered
 from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
-from tracekit.analysis.columns import ints, labels, tasks, wakers, with_unknown
+from tracekit.analysis.columns import ints, labels, pairs_of, tasks, wakers, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.pairs import KINDS_OF_SPANS
 from tracekit.analysis.rows_of_events import by_event, merged_rows
@@ -358,13 +358,11 @@ class Analysis:
         if every_ns < 1 or window.recorded_ns // every_ns > _STRETCHES:
             raise UsageError(f"more than {_STRETCHES:,} stretches of time: make them longer")
         key, names, at, took = self._began(by, wanted)
-        cell = at // every_ns
-        cells, which = np.unique(np.stack([cell, key]), axis=1, return_inverse=True)
-        which = which.reshape(-1)
-        count = np.bincount(which, minlength=len(cells.T))
+        cells, keys, _, which = pairs_of(at // every_ns, key)
+        count = np.bincount(which, minlength=len(cells))
         columns = {
-            "start_ns": as_arrow(cells[0] * every_ns),
-            "name": dictionary((cells[1].astype(np.int32), names)),
+            "start_ns": as_arrow(cells * every_ns),
+            "name": dictionary((keys.astype(np.int32), names)),
             "count": as_arrow(count.astype(np.int64)),
         }
         if took is not None:

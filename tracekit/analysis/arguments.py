@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracekit.analysis.columns import pairs_of
 from tracekit.ftrace.columns import as_arrow, as_numpy, as_strings
 from tracekit.timeline.events import Events
 
@@ -56,15 +57,14 @@ def labels_of_functions(events: Events, boots: _Array, addresses: _Array) -> Lab
     """The kernel functions at addresses, by their boot's symbols; ``0x...`` where there is none."""
     if not len(addresses):
         return np.empty(0, np.int32), []
-    pairs, which = np.unique(np.stack([boots.astype(np.int64), addresses]), axis=1,
-                             return_inverse=True)  # fmt: skip
+    numbers, found, _, which = pairs_of(boots, addresses)
     symbols = {boot.index: boot.context.symbols for boot in events.boots}
     texts = []
-    for boot, address in pairs.T.tolist():
+    for boot, address in zip(numbers.tolist(), found.tolist(), strict=True):
         address &= (1 << 64) - 1
         symbol = symbols[boot].lookup(address)
         texts.append(symbol.name if symbol else f"{address:#x}")
-    return numbered(texts, which.reshape(-1))
+    return numbered(texts, which)
 
 
 def labels_of_texts(events: Events, rows: _Array, patterns: Sequence[str]) -> Labels:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tracekit.ftrace.columns import as_arrow, as_numpy, as_strings
 
-__all__ = ["ints", "labels", "tasks", "wakers", "with_unknown"]
+__all__ = ["ints", "labels", "pairs_of", "tasks", "wakers", "with_unknown"]
 
 _Array = npt.NDArray[Any]
 _UNNAMED = "<...>"
@@ -29,6 +29,17 @@ def labels(table: pa.Table, column: str) -> tuple[_Array, list[str]]:
     """(index of each row's name, -1 for null; the names)."""
     values = table[column].combine_chunks()
     return as_numpy(values.indices, -1), values.dictionary.to_pylist()
+
+
+def pairs_of(one: _Array, other: _Array) -> tuple[_Array, _Array, _Array, _Array]:
+    """The distinct pairs of two columns of integers, ascending: (first halves, second halves,
+    where each comes first, for every row the index of its pair).
+
+    Each column is sorted by itself: sorting pairs is slow, and holds up all other threads.
+    """
+    (first, a), (second, b) = (np.unique(column, return_inverse=True) for column in (one, other))
+    key, at, which = np.unique(a * len(second) + b, return_index=True, return_inverse=True)
+    return first[key // len(second)], second[key % len(second)], at, which
 
 
 def tasks(table: pa.Table, with_boot: bool) -> tuple[_Array, list[str]]:

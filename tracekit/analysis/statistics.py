@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit._native.columns import gaps
+from tracekit._native import columns as native
 from tracekit.analysis.arguments import dictionary, nullable
 from tracekit.analysis.columns import ints
 from tracekit.ftrace.columns import as_arrow
@@ -151,8 +151,9 @@ def _intervals(rows: _Array, ts: _Array, boots: _Array, timed: bytes) -> _Interv
         len(rows), int(ts[first]) if timed[boots[first]] else None,
         int(ts[last]) if timed[boots[last]] else None, first,
     )  # fmt: skip
-    wide = rows.dtype.itemsize == 8
-    every, p50, p99, longest, place = gaps(rows, wide, ts, boots, timed, *_QUANTILES.values())
+    every, p50, p99, longest, place = native.gaps(
+        rows, rows.dtype.itemsize == 8, ts, boots, timed, *_QUANTILES.values()
+    )
     if not every:
         return one
     row = int(rows[place])

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.analysis.arguments import integers
+from tracekit.analysis.columns import pairs_of
 from tracekit.ftrace.columns import as_numpy
 from tracekit.timeline.events import Events
 
@@ -43,17 +44,16 @@ class Switches:
 def _letters(events: Events, rows: _Array) -> tuple[_Array, list[str]]:
     """The printed state of each: each kernel prints its own bits, so it is asked to."""
     states, has = integers(events, rows, "prev_state")
-    key = np.stack([events.rows.kind[rows].astype(np.int64), np.where(has, states, -1)])
-    unique, first, which = np.unique(key, axis=1, return_index=True, return_inverse=True)
+    *_, first, which = pairs_of(events.rows.kind[rows], np.where(has, states, -1))
     letters: dict[str, int] = {"?": 0}
-    table = np.zeros(len(unique.T), np.int32)
+    table = np.zeros(len(first), np.int32)
     if len(first):
         rendered = events.render(events.rows.take(rows[first]))
         texts, indices = rendered.dictionary.to_pylist(), as_numpy(rendered.indices)
         for i, text in enumerate(indices.tolist()):
             found = _STATE.search(texts[text])
             table[i] = letters.setdefault(found[1] if found else "?", len(letters))
-    return table[which.reshape(-1)], list(letters)
+    return table[which], list(letters)
 
 
 def decode_switches(events: Events, rows: _Array) -> Switches:
