@@ -10,7 +10,7 @@ SCRATCH := $(if $(ROOMY),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 HANDOVERS ?= 25
 export HANDOVERS
 
-.PHONY: demo test test-slow test-lab soak-lab lab-all lint lab fuzz bench bench-data bench-interface bench-lab bench-fleet fleet-lab pictures clean help
+.PHONY: demo test test-slow test-lab soak-lab lab-all lint lab fuzz bench bench-lab bench-fleet fleet-lab pictures clean help
 
 help:
 	@echo "make demo      show the report of a recorded handover"
@@ -70,14 +70,9 @@ fuzz:
 	$(BIN)/pytest -q -m slow tests/fuzz # that the fuzzers find what is planted
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
 
-bench: bench-data bench-interface
-
-bench-data:
+bench:
 	@.ci/prepare test
 	$(BIN)/python benchmarks/bench.py
-
-bench-interface:
-	@.ci/prepare test
 	$(BIN)/python benchmarks/interface.py
 
 bench-lab:

@@ -13,7 +13,7 @@ from tests.support.guest import OLD, guest_run
 from tracekit.cli import main
 from tracekit.lab.machine import Plan
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.matrix]
 
 EVENTS = "-e sched -e irq -e raw_syscalls"
 # file -> the options of `trace-cmd record`
