@@ -27,7 +27,8 @@ from tracekit.lab.store import lab_directory
 from tracekit.lab.ways import Journey, plan
 
 SLOW_EVERY = 6
-#: The disk and what it is on; nanoseconds that a read of it takes.
+#: The disk, its size in bytes, and nanoseconds that a read of it takes.
+SIZE = 64 << 30
 DISK = "virtio-blk-pci,drive=more,serial=more,addr=1e.0"
 QUICK, SLOW = 20_000_000, 400_000_000
 READING = """
@@ -59,7 +60,7 @@ def bring(name: str, journey: Journey, latency: int, folder: Path) -> None:
     print(name, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".run-") as place:
         output = Path(place) / "state"
-        disk = f"driver=null-co,node-name=more,size=64G,read-zeroes=on,latency-ns={latency}"
+        disk = f"driver=null-co,node-name=more,size={SIZE},read-zeroes=on,latency-ns={latency}"
         try:
             run(replace(plan(journey), devices=(disk, DISK)), output)
         except LabError as error:
