@@ -105,11 +105,16 @@ def latency_flags(flags: int, preempt_count: int) -> str:
     return f"{irqs}{resched}{level}{depth}{migrate}"
 
 
+def _usecs(ts: int) -> int:
+    """``ns2usecs()``: ns, rounded to microseconds."""
+    return (ts + 500) // 1000
+
+
 def _time(ts: int, in_ns: bool) -> str:
     """``trace_print_time()``: rounded to microseconds by ``ns2usecs()``."""
     if not in_ns:
         return f" {ts:12d}: "
-    seconds, micros = divmod((ts + 500) // 1000, 1_000_000)
+    seconds, micros = divmod(_usecs(ts), 1_000_000)
     return f" {seconds:5d}.{micros:06d}: "
 
 
@@ -118,7 +123,7 @@ def mmiotrace_line(event: str, text: str, ts: int) -> str:
 
     ``text`` is the event's own; ``ts`` in ns.
     """
-    seconds, micros = divmod((ts + 500) // 1000, 1_000_000)
+    seconds, micros = divmod(_usecs(ts), 1_000_000)
     stamp = f"{seconds}.{micros:06d}"
     if event == "ftrace:print":
         return f"MARK {stamp} {text.partition(': ')[2]}\n"
@@ -183,7 +188,7 @@ def line_contexts(
             task = cache[key] = build(*key)
         if not in_ns:
             return f"{task}{ts:12d}: "
-        micros = (ts + 500) // 1000 - start
+        micros = _usecs(ts) - start
         if not 0 <= micros < 1_000_000:
             start += micros // 1_000_000 * 1_000_000
             seconds = f"{start // 1_000_000:5d}."
