@@ -83,15 +83,19 @@ static int first_pass(const struct events *e, Py_ssize_t limit, uint64_t *counts
 	return 1;
 }
 
-static void settle(struct quantile *q, const uint64_t *counts, uint64_t *bucket)
+/* The bucket that the quantile lies in; its place is from then on the one in there. */
+static unsigned settle(struct quantile *q, const uint64_t *counts)
 {
-	for (*bucket = 0; q->place >= counts[*bucket]; ++*bucket)
-		q->place -= counts[*bucket];
+	unsigned bucket = 0;
+
+	for (; q->place >= counts[bucket]; bucket++)
+		q->place -= counts[bucket];
+	return bucket;
 }
 
 static void refine(const struct events *e, struct quantile *q)
 {
-	uint64_t before = row_at(e, 0), bucket;
+	uint64_t before = row_at(e, 0);
 	int shift[QUANTILES];
 
 	for (int n = 0; n < QUANTILES; n++) {
@@ -110,8 +114,7 @@ static void refine(const struct events *e, struct quantile *q)
 	for (int n = 0; n < QUANTILES; n++) {
 		if (!q[n].bits)
 			continue;
-		settle(&q[n], q[n].counts, &bucket);
-		q[n].low += bucket << shift[n];
+		q[n].low += (uint64_t)settle(&q[n], q[n].counts) << shift[n];
 		q[n].bits = shift[n];
 	}
 }
@@ -119,16 +122,13 @@ static void refine(const struct events *e, struct quantile *q)
 static int work(const struct events *e, Py_ssize_t limit, const int *percent, struct quantile *q,
 		uint64_t *counts, uint64_t *total, uint64_t *longest, Py_ssize_t *where)
 {
-	uint64_t bucket;
-
 	if (!first_pass(e, limit, counts, total, longest, where))
 		return 0;
 	if (!*total)
 		return 1;
 	for (int n = 0; n < QUANTILES; n++) {
 		q[n].place = (*total * percent[n] + 99) / 100 - 1;
-		settle(&q[n], counts, &bucket);
-		q[n].low = lowest(bucket, &q[n].bits);
+		q[n].low = lowest(settle(&q[n], counts), &q[n].bits);
 	}
 	while (q[0].bits || q[1].bits)
 		refine(e, q);
