@@ -26,6 +26,7 @@ ARCHIVES = "formats/"
 _ID = re.compile(r"[0-9a-f]{32}")
 _ARCHIVE = re.compile(r"formats/([0-9a-f]{32})\.tar")
 _LIST = re.compile(r"boots/([0-9]{1,3})/formats\.json")
+_BOOT = re.compile(r"boots/([0-9]{1,3})/")
 _PATH = re.compile(r"boots/([0-9]{1,3})/tracefs/events/(.+)", re.S)
 _MAX_FILES = 1 << 20  # formats of all boots: 256 boots, of which each has 1,500 to 3,000
 _MAX_ARCHIVES = 8  # that a boot's formats are in; more are put together
@@ -193,7 +194,7 @@ class Formats:
                 files |= more
             for name in listed.without:
                 files.pop(name, None)
-            self._joined[listed] = files
+            self._joined[listed] = dict(sorted(files.items()))
         return self._joined[listed]
 
     def _count(self, more: int) -> None:
@@ -208,7 +209,8 @@ class Formats:
 
     def names(self, prefix: str, boots: Iterable[int]) -> Iterator[str]:
         """The names in the session of the boots' formats that begin with ``prefix``."""
-        for boot in boots:
+        of_one = _BOOT.match(prefix)
+        for boot in (b for b in boots if of_one is None or b == int(of_one[1])):
             base = events_of(boot)
             if base.startswith(prefix):
                 yield from (base + name for name in self.of(boot))

@@ -116,12 +116,25 @@ class Session:
         return saved + list(self._remarks.values())
 
     @property
+    def intact(self) -> bool:
+        """Whether nothing was remarked on since it was opened."""
+        return not self._remarks
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over the names and checksums of its files: which recording this is."""
         digest = hashlib.sha256()
         for name, checksum in sorted(self.manifest.files.items()):
             digest.update(f"{name}\0{checksum}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
+
+    def checksum(self, rel: str) -> str | None:
+        """sha256 of a file as it was stored, by the manifest: '' where the file is not there.
+
+        None where the manifest does not say.
+        """
+        stored = self._stored.get(strip_suffix(rel))
+        return "" if stored is None else self.manifest.files.get(stored)
 
     def has(self, rel: str) -> bool:
         """True when the file is there, compressed or not."""
@@ -130,20 +143,24 @@ class Session:
 
     def list(self, prefix: str = "") -> _Names:
         """Every name that begins with ``prefix``, sorted, without compression suffixes."""
+        plain = self._files(prefix)
+        packed = [*self._formats.names(prefix, self._with_formats)]
+        return sorted({*plain, *packed}) if packed else plain
+
+    def _files(self, prefix: str) -> _Names:
+        """Those of :meth:`list` that are files of their own."""
         start = bisect_left(self._sorted, prefix)
         end = start
         while end < len(self._sorted) and self._sorted[end].startswith(prefix):
             end += 1
-        plain = self._sorted[start:end]
-        packed = [*self._formats.names(prefix, self._with_formats)]
-        return sorted({*plain, *packed}) if packed else plain
+        return self._sorted[start:end]
 
-    def formats(self, boot: int) -> Mapping[str, bytes]:
-        """Name below ``tracefs/events`` -> bytes, of those formats that are stored together."""
-        packed, base = self._formats.of(boot), events_of(boot)
-        start = bisect_left(self._sorted, base)
-        alone = start < len(self._sorted) and self._sorted[start].startswith(base)
-        return {n: packed[n] for n in packed if base + n not in self._stored} if alone else packed
+    def formats(self, boot: int) -> Mapping[str, bytes | None]:
+        """Name below ``tracefs/events`` -> bytes of every format; None: a file, to be read."""
+        base = events_of(boot)
+        alone = {name.removeprefix(base): None for name in self._files(base)}
+        packed = self._formats.of(boot)
+        return dict(sorted({**packed, **alone}.items())) if alone else packed
 
     @cached_property
     def recorded(self) -> tuple[str, ...]:

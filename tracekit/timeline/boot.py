@@ -25,6 +25,8 @@ __all__ = ["Boot", "Buffer", "Extent"]
 
 #: Events whose print formats name gfp flags, as every kernel has one of.
 _WITH_GFP = ("kmem:kmalloc", "kmem:mm_page_alloc", "kmem:kmem_cache_alloc")
+#: The tables of symbols, and where the newest save of one and the earlier ones are.
+_SYMBOLS, _SAVES = ("kallsyms", "modules"), ("", "earlier/")
 _EPROBE = re.compile(r"^e\d*:(\S+)\s+(\S+)", re.M)
 
 
@@ -327,9 +329,27 @@ class Boot:
         return m[1] if m else None
 
 
+@dataclass(frozen=True, slots=True)
+class _SymbolFiles:
+    """The files that a boot's symbols are in; those of the same ``checksums`` hold the same."""
+
+    checksums: tuple[object, ...]
+    boot: Boot = field(compare=False)
+
+    @classmethod
+    def of(cls, boot: Boot) -> _SymbolFiles:
+        session = boot.session
+        paths = [f"boots/{boot.index}/{part}{name}" for name in _SYMBOLS for part in _SAVES]
+        sums = [session.checksum(path) for path in paths]
+        unlisted = [(session, path) for path in paths]  # equal to themselves only
+        return cls(
+            tuple(s if s is not None else u for s, u in zip(sums, unlisted, strict=True)), boot
+        )
+
+
 @lru_cache(2)  # boots of the same kernel mostly have the same
-def _symbols(kallsyms: tuple[str, ...], modules: tuple[str, ...]) -> SymbolTable:
-    return LayeredSymbols(kallsyms, modules)
+def _symbols(files: _SymbolFiles) -> SymbolTable:
+    return LayeredSymbols(*(tuple(files.boot.layers(name)) for name in _SYMBOLS))
 
 
 class _LazySymbols:
@@ -342,8 +362,7 @@ class _LazySymbols:
     @property
     def table(self) -> SymbolTable:
         if self._table is None:
-            boot = self._boot
-            self._table = _symbols(tuple(boot.layers("kallsyms")), tuple(boot.layers("modules")))
+            self._table = _symbols(_SymbolFiles.of(self._boot))
         return self._table
 
     def lookup(self, address: int) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from tracekit.errors import FormatError, SessionError
 from tracekit.ftrace.format import EventFormat, parse_format
@@ -20,8 +20,7 @@ Note = Callable[[str, str, str], None]
 """``note(code, where, message)``"""
 
 
-@dataclass(frozen=True, slots=True)
-class FormatFile:
+class FormatFile(NamedTuple):
     """The format of ``system:name``: its ``text``. ``source`` names it in messages."""
 
     system: str
@@ -61,18 +60,19 @@ def _read(data: bytes) -> tuple[str, int | None]:
 
 def _of_newest_save(session: Session, boot: int, note: Note) -> dict[int, FormatFile]:
     files: dict[int, FormatFile] = {}
-    base, together = events_of(boot), session.formats(boot)
-    for path in session.list(base):
-        if not path.endswith("/format"):
+    base = events_of(boot)
+    for rel, data in session.formats(boot).items():
+        directory, _, file_name = rel.rpartition("/")
+        if file_name != "format":
             continue
-        system, name, _ = path.split("/")[-3:]
-        data = together.get(path.removeprefix(base))
+        path = base + rel
+        system, _, name = directory.rpartition("/")
         try:
             text, number = _read(session.read(path) if data is None else data)
         except SessionError as error:
             note("format-unreadable", path, str(error))
             continue
-        file = FormatFile(system, name, path, text)
+        file = FormatFile(system.rpartition("/")[2], name, path, text)
         if number is None:
             note("format-invalid", path, "there is no event id in it")
         elif number in files:
