@@ -155,19 +155,14 @@ def _write_csv(table: pa.Table) -> None:
 
 
 def _write_text(table: pa.Table, columns: Sequence[Column], most: int) -> None:
-    from rich.table import Table
     from rich.text import Text
+
+    from tracekit.cli.printed.table import PlainTable
 
     if not len(table):
         say("nothing of that kind is in the selection")
         return
-    printed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading, _, kind in columns:
-        text = kind == "text"
-        printed.add_column(
-            heading, justify="left" if text else "right", no_wrap=True,
-            overflow="ellipsis" if text else "fold",
-        )  # fmt: skip
+    printed = PlainTable(*((head, "c" if kind == "text" else "n") for head, _, kind in columns))
     shown = table.slice(0, most) if most else table
     for row in shown.to_pylist():
         printed.add_row(*(Text(_cell(row[name], kind)) for _, name, kind in columns))

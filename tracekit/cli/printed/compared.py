@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from tracekit.cli.printed.table import PlainTable
 from tracekit.runs.bars import mirrored
 from tracekit.runs.check import Checked
 from tracekit.runs.pair import Difference, Pair, signed
@@ -28,14 +28,9 @@ _STYLES = {
 }  # fmt: skip
 
 
-def _table(*columns: str) -> Table:
+def _table(*columns: str) -> PlainTable:
     """Columns that begin with ``>`` are aligned to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in columns:
-        right = name.startswith(">")
-        table.add_column(name.lstrip(">"), justify="right" if right else "left", no_wrap=right,
-                         overflow="fold")  # fmt: skip
-    return table
+    return PlainTable(*((c.lstrip(">"), "n" if c.startswith(">") else "t") for c in columns))
 
 
 def _took(figure: Figure | None) -> str:
@@ -59,7 +54,7 @@ def _about(name: str, run: Run) -> Iterator[Text]:
     )))  # fmt: skip
 
 
-def _pair_table(differences: Sequence[Difference]) -> Table:
+def _pair_table(differences: Sequence[Difference]) -> PlainTable:
     table = _table("", ">A", ">", "", ">B", ">difference", "")
     longest = max((d.longest_ns for d in differences), default=0) or 1
     for d in differences:
@@ -115,7 +110,7 @@ def _p(change: Change) -> str:
     return "" if change.p_adjusted is None else f"{change.p_adjusted:.2g}"
 
 
-def _change_table(changes: Sequence[Change]) -> Table:
+def _change_table(changes: Sequence[Change]) -> PlainTable:
     table = _table("", ">A: median (quartiles)", ">n", ">B: median (quartiles)", ">n",
                    ">difference", ">p", "")  # fmt: skip
     for c in changes:

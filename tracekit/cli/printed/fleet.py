@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from tracekit.cli.printed.table import PlainTable
 from tracekit.fleet.answers import HEADS, Report, cell, sentence
 from tracekit.text import on_one_line, printable
 
@@ -26,12 +26,9 @@ def render_fleet(report: Report, console: Console) -> None:
             continue
         console.print()
         console.print(Text(title, style="bold"))
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        for column in columns:
-            number = column.endswith("_ns")
-            head = column.removesuffix("_ns").replace("_", " ")
-            table.add_column(head, justify="right" if number else "left", no_wrap=number,
-                             overflow="fold")  # fmt: skip
+        heads = (column.removesuffix("_ns").replace("_", " ") for column in columns)
+        kinds = ("n" if column.endswith("_ns") else "t" for column in columns)
+        table = PlainTable(*zip(heads, kinds, strict=True))
         for row in rows[:_MOST]:
             table.add_row(*(on_one_line(cell(c, row[c])) for c in columns))
         console.print(table)

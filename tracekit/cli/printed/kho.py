@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.table import Table
 from rich.text import Text
 
+from tracekit.cli.printed.table import PlainTable
 from tracekit.report.make import Report
 from tracekit.text import duration, printable
 
@@ -33,13 +33,10 @@ def handed_over_lines(report: Report) -> Iterator[Text]:
             yield Text(printable(f"  to be handed on by {one}"), style="dim")
 
 
-def step_table(report: Report) -> Table:
+def step_table(report: Report) -> PlainTable:
     """When it was preserved, frozen, written down, taken up."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for head in ("boot", "step", "calls", "failed", "starts", "ends", "take", "of"):
-        text = head in ("step", "of")
-        table.add_column(head, justify="left" if text else "right", no_wrap=not text,
-                         overflow="fold")  # fmt: skip
+    table = PlainTable(("boot", "n"), ("step", "t"), ("calls", "n"), ("failed", "n"),
+                       ("starts", "n"), ("ends", "n"), ("take", "n"), ("of", "t"))  # fmt: skip
     for step in report.kho_steps:
         leaving = any(h.old == step.boot for h in report.handovers)
         start, end = (

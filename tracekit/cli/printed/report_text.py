@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tracekit.cli.printed.kho import handed_over_lines, left_running_lines, step_table
 from tracekit.cli.printed.panic import panic_lines, panic_title
+from tracekit.cli.printed.table import PlainTable
 from tracekit.report.canary import canary_lines
 from tracekit.report.jump.kho_steps import steps_in
 from tracekit.report.make import BootReport, CpuReport, HandoverReport, LastEvent, Report
@@ -41,27 +41,11 @@ def _bar(share: float) -> str:
     return bar or "▏"
 
 
-def _table(*columns: tuple[str, str]) -> Table:
-    """Columns are (name, kind): ``n`` numbers, never cut; ``t`` text, which wraps; ``b`` bars."""
-    heads = any(name for name, _ in columns)
-    table = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=heads
-    )
-    for name, kind in columns:
-        table.add_column(
-            name,
-            justify="right" if kind == "n" else "left",
-            no_wrap=kind == "n",
-            overflow="crop" if kind == "b" else "fold",
-        )
-    return table
-
-
 def _answer(report: Report, h: HandoverReport) -> Iterator[RenderableType]:
     releases = {b.index: printable(b.release) for b in report.boots}
     yield Text(f"Linux {releases[h.old]} → {releases[h.new]}", style="bold")
     yield Text(f"  way down  {printable(on_one_line(h.way.text))}")
-    facts = _table(("", "t"), ("", "n"), ("", "n"), ("", "t"))
+    facts = PlainTable(("", "t"), ("", "n"), ("", "n"), ("", "t"))
     cycles = f" = {h.gap_raw:,} cycles" if h.gap_raw is not None else ""
     took, error = measured(h.blackout_ns, h.blackout_error_ns)
     what = f"{h.way.begin} to first user process"
@@ -98,7 +82,7 @@ def _record(report: Report) -> Text:
 def _phases(report: Report, number: int) -> RenderableType:
     phases = [p for p in report.phases if p.handover == number]
     jump = report.handovers[number].jump_ns or 0
-    table = _table(("boot", "n"), ("phase", "t"), ("starts", "n"), ("takes", "n"), ("", "b"))
+    table = PlainTable(("boot", "n"), ("phase", "t"), ("starts", "n"), ("takes", "n"), ("", "b"))
     longest = max((p.duration_ns or 0 for p in phases if p.name != "kexec load"), default=0) or 1
     notes = []
     for p in phases:
@@ -131,12 +115,12 @@ def _slowest(
     rows: Sequence[tuple[Sequence[str], int, int | None, int | None]],
     *,
     leaving: bool,
-) -> Table:
+) -> PlainTable:
     """Rows of (texts, boot, start, duration) with bars; several handovers also show the boot."""
     several = len(report.handovers) > 1
     boot = [("boot", "n")] if several else []
     texts = [(head, "t") for head in heads]
-    table = _table(*boot, *texts, ("starts", "n"), ("takes", "n"), ("", "b"))
+    table = PlainTable(*boot, *texts, ("starts", "n"), ("takes", "n"), ("", "b"))
     longest = max((took or 0 for *_, took in rows), default=0) or 1
     for cells, number, start, took in rows:
         begins = duration(report.from_jump(number, start, leaving=leaving))
@@ -193,7 +177,7 @@ def _devices(report: Report) -> Iterator[RenderableType]:
 
 def _control(report: Report) -> Iterator[RenderableType]:
     """The last things done to the tracers; who reads the record must know."""
-    table = _table(("at", "n"), ("task", "t"), ("did", "t"), ("instance", "t"), ("file", "t"),
+    table = PlainTable(("at", "n"), ("task", "t"), ("did", "t"), ("instance", "t"), ("file", "t"),
                    ("value", "t"), ("events since", "n"))  # fmt: skip
     left = len(report.control) - _MOST
     if left > 0:
@@ -232,7 +216,7 @@ def _lost(counts: BootReport | CpuReport) -> str:
 
 
 def _boots(report: Report) -> Iterator[RenderableType]:
-    table = _table(("boot", "n"), ("kernel", "t"), ("cpu", "n"), ("events", "n"), ("lost", "n"),
+    table = PlainTable(("boot", "n"), ("kernel", "t"), ("cpu", "n"), ("events", "n"), ("lost", "n"),
                    ("unreadable", "n"), ("first", "n"), ("last", "n"))  # fmt: skip
     for b in report.boots:
         table.add_row(str(b.index), printable(b.release), "all", f"{b.events:,}", _lost(b),
