@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.clock_sim import SECOND, Kernel
 from tracekit.clocks.boot_zero import Initcall, Zero, kernel_zero
-from tracekit.clocks.fit import read_samples
+from tracekit.clocks.fit import LineFit, fit_clock, read_samples
 from tracekit.clocks.kernel_log import read_kernel_log
 from tracekit.errors import Diagnostic
 
@@ -37,7 +37,12 @@ def zero_of(
 ) -> tuple[Zero | None, tuple[Diagnostic, ...]]:
     """Of a log and samples as they were saved."""
     brackets, notes = read_samples(samples, where)
-    zero, more = kernel_zero(trace_clock, read_kernel_log(dmesg), brackets, where=where, **events)
+
+    def fit_of(clock: str) -> LineFit | None:
+        return fit_clock(clock, brackets.get(clock, ()), where)
+
+    log, mono = read_kernel_log(dmesg), brackets.get("mono", ())
+    zero, more = kernel_zero(trace_clock, log, mono, fit_of, where=where, **events)
     return zero, notes + more
 
 

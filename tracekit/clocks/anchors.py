@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tracekit.clocks.boot_zero import sched_clock
+from tracekit.clocks.boot_zero import FitOf, sched_clock
 from tracekit.clocks.fit import Bracket, LineFit
 from tracekit.clocks.kernel_log import KernelLog
 from tracekit.clocks.rates import (
@@ -82,7 +82,8 @@ def refined_from(trace_clock: str, log: KernelLog) -> int | None:
 def place_on_tsc(
     trace_clock: str,
     log: KernelLog,
-    samples: Mapping[str, Sequence[Bracket]],
+    mono: Sequence[Bracket],
+    fit_of: FitOf,
     *,
     fit: LineFit | None,
     rate: Rate | None,
@@ -90,7 +91,8 @@ def place_on_tsc(
 ) -> tuple[Anchor | None, tuple[Diagnostic, ...]]:
     """Relate a trace clock to the TSC by the best evidence; ``None`` without any.
 
-    ``fit`` is of the trace clock's own samples, ``rate`` is the session's.
+    ``mono``, ``fit_of``: see :func:`tracekit.clocks.boot_zero.kernel_zero`. ``fit`` is of the trace
+    clock's own samples, ``rate`` is the session's.
 
     - ``x86-tsc`` is the TSC.
     - A sampled clock (mono, mono_raw, boot, tai, or any other with samples of its own): the lines
@@ -104,7 +106,7 @@ def place_on_tsc(
         return _sampled(fit, log, rate)
     if trace_clock != "local" and trace_clock not in _PRINTK_CLOCKS:
         return None, ()
-    clock, notes = sched_clock(log, samples, where=where)
+    clock, notes = sched_clock(log, mono, fit_of, where=where)
     if clock is None or log.stable is None:
         return None, notes
     if trace_clock == "local":

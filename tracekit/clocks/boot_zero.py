@@ -15,11 +15,12 @@ on it is ``sched_clock() + offset``, with the offset in that line. Stamps from b
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import ceil, floor
 
-from tracekit.clocks.fit import Bracket, LineFit, fit_clock
+from tracekit.clocks.fit import Bracket, LineFit
 from tracekit.clocks.kernel_log import KernelLog, StableMark
 from tracekit.clocks.rates import (
     REFINE_NS,
@@ -30,13 +31,16 @@ from tracekit.clocks.rates import (
 )
 from tracekit.errors import Diagnostic
 
-__all__ = ["Initcall", "SchedClock", "Zero", "kernel_zero", "sched_clock"]
+__all__ = ["FitOf", "Initcall", "SchedClock", "Zero", "kernel_zero", "sched_clock"]
 
 #: Lengths of a tick in whole us. A stamp this far after its tick was clamped
 #: (``sched_clock_local``), so it does not show the time.
 _TICKS_US = frozenset({1_000, 3_333, 4_000, 10_000})
 #: Stamps are cut to whole microseconds.
 _STAMP_NS = 1_000
+
+#: The fit of a clock, by its name; None without samples of it.
+FitOf = Callable[[str], LineFit | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ class SchedClock:
 def kernel_zero(
     trace_clock: str,
     log: KernelLog,
-    samples: Mapping[str, Sequence[Bracket]],
+    mono: Sequence[Bracket],
+    fit_of: FitOf,
     *,
     initcalls: Sequence[Initcall] = (),
     first_exec: int | None = None,
@@ -90,6 +95,7 @@ def kernel_zero(
 ) -> tuple[Zero | None, tuple[Diagnostic, ...]]:
     """Place the instant at which the boot's ``sched_clock`` read 0 on its trace clock's axis.
 
+    ``mono`` are the samples of that clock; ``fit_of`` gives the fit of one by its name.
     ``initcalls`` are those of pid 1 before its first exec; ``first_exec`` is the stamp of the
     first ``sched_process_exec`` of pid 1. Both are only used when ``trace_clock`` is ``x86-tsc``.
     """
@@ -98,7 +104,7 @@ def kernel_zero(
     if trace_clock != "x86-tsc":
         return None, (_unknown(where, f"nothing relates the trace clock {trace_clock} to it"),)
     clock, notes = sched_clock(
-        log, samples, initcalls=initcalls, first_exec=first_exec, where=where
+        log, mono, fit_of, initcalls=initcalls, first_exec=first_exec, where=where
     )
     if clock is None:
         return None, notes
@@ -108,7 +114,8 @@ def kernel_zero(
 
 def sched_clock(
     log: KernelLog,
-    samples: Mapping[str, Sequence[Bracket]],
+    mono: Sequence[Bracket],
+    fit_of: FitOf,
     *,
     initcalls: Sequence[Initcall] = (),
     first_exec: int | None = None,
@@ -137,7 +144,7 @@ def sched_clock(
             else "sched_clock is not the native one of the TSC"
         )
         return None, (_unknown(where, f"the log does not tie sched_clock to the TSC: {reason}"),)
-    evidence = _Evidence(log, mark, samples, initcalls, first_exec, where)
+    evidence = _Evidence(log, mark, mono, fit_of, initcalls, first_exec, where)
     clock, notes = _combine(evidence, shape)
     start = next(
         (
@@ -171,7 +178,8 @@ class _Evidence:
 
     log: KernelLog
     mark: StableMark
-    samples: Mapping[str, Sequence[Bracket]]
+    mono: Sequence[Bracket]
+    fit_of: FitOf
     initcalls: Sequence[Initcall]
     first_exec: int | None
     where: str
@@ -224,10 +232,9 @@ def _pair(evidence: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagn
     mono_raw is projected back rather than mono, because NTP does not touch it. At the mark, before
     NTP could run, the two differed by at most what they differ by in the samples.
     """
-    samples = evidence.samples
-    name = next((name for name in ("mono_raw", "mono") if samples.get(name)), None)
-    fit = fit_clock(name, samples[name], "") if name else None
-    if name is None or fit is None:
+    fits = (evidence.fit_of(name) for name in ("mono_raw", "mono"))
+    fit = next((fit for fit in fits if fit is not None), None)
+    if fit is None:
         return None, ()
     mono = timekeeping_shape(evidence.log, fit.rate)
     if mono is None:
@@ -240,10 +247,11 @@ def _pair(evidence: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagn
                 "clock-rate-disagrees",
                 "warning",
                 evidence.where,
-                f"{name} did not run at the rates the log states; it is not projected back",
+                f"{fit.clock} did not run at the rates the log states; it is not projected back",
             ),
         )
-    slack = ceil(_apart(samples, fit, mono.late) * mono.late.hi) if name == "mono_raw" else 0
+    apart = _apart(evidence.mono, fit, mono.late) if fit.clock == "mono_raw" else 0
+    slack = ceil(apart * mono.late.hi)
     widths = sorted(b.after - b.before for b in fit.brackets)
     stall = widths[len(widths) * 95 // 100]
     fewest, most = (
@@ -253,7 +261,7 @@ def _pair(evidence: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagn
     return _Bounds(
         read[0] - slack - most,
         read[1] + slack + stall - fewest,
-        f"samples of {name}, and mono with sched_clock in the log",
+        f"samples of {fit.clock}, and mono with sched_clock in the log",
     ), ()
 
 
@@ -272,23 +280,45 @@ def _nearest(brackets: Sequence[Bracket]) -> Callable[[int], Bracket]:
     return nearest
 
 
-def _apart(samples: Mapping[str, Sequence[Bracket]], fit: LineFit, rate: Rate) -> int:
-    """The most that mono and mono_raw can differ according to their samples, ns."""
-    lows, highs = [], []
+def _apart(samples: Sequence[Bracket], fit: LineFit, rate: Rate) -> int:
+    """The most that mono, of which the samples are, and mono_raw can differ by them, ns."""
+    lows, highs = _Extremes(), _Extremes()
     nearest = _nearest(fit.brackets)
     slow, fast = rate.lo, rate.hi
-    for bracket in samples.get("mono", ()):
+    for bracket in samples:
         here = nearest(bracket.before)
         ahead = bracket.ns - here.ns
         longest, shortest = bracket.after - here.before, bracket.before - here.after
-        lows.append(ahead - longest / (slow if longest > 0 else fast))
-        highs.append(ahead - shortest / (fast if shortest > 0 else slow))
-    if not lows:
+        lows.add(ahead, longest, slow if longest > 0 else fast)
+        highs.add(ahead, shortest, fast if shortest > 0 else slow)
+    if not samples:
         return 0
-    low, high = max(lows), min(highs)
+    low, high = lows.most, highs.least
     if low > high:  # they drift apart: take the extremes instead of the intersection
-        low, high = min(lows), max(highs)
+        low, high = lows.least, highs.most
     return ceil(max(abs(low), abs(high)))
+
+
+class _Extremes:
+    """The least and the most of ``ns - cycles / rate``, where there are few rates.
+
+    Compared in whole numbers by rate: fractions cancel at every step.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[Fraction, list[int]] = {}
+
+    def add(self, ns: int, cycles: int, rate: Fraction) -> None:
+        above = ns * rate.numerator - cycles * rate.denominator
+        self._of.setdefault(rate, []).append(above)
+
+    @property
+    def least(self) -> Fraction:
+        return min(Fraction(min(above), rate.numerator) for rate, above in self._of.items())
+
+    @property
+    def most(self) -> Fraction:
+        return max(Fraction(max(above), rate.numerator) for rate, above in self._of.items())
 
 
 def _combine(evidence: _Evidence, shape: Bent) -> tuple[SchedClock | None, tuple[Diagnostic, ...]]:

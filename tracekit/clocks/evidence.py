@@ -60,6 +60,8 @@ class BootEvidence:
 
     def with_brackets(self, clock: str, more: Sequence[Bracket]) -> BootEvidence:
         """A copy with more brackets of one clock, and without the fit they may change."""
+        if not more:
+            return self
         every = in_order([*self.brackets.get(clock, ()), *more])
         return replace(self, brackets={**self.brackets, clock: every}, fit=None)
 
@@ -208,7 +210,8 @@ def related(boot: ClockEvidence, rate: SessionRate | None) -> ClockEvidence:
     anchor, notes = place_on_tsc(
         boot.trace_clock,
         boot.log,
-        boot.boot.brackets,
+        boot.boot.brackets.get("mono", ()),
+        boot.boot.fit_of,
         fit=boot.own_fit,
         rate=rate.rate if rate else None,
         where=boot.where,

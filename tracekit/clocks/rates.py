@@ -94,8 +94,8 @@ class Bent:
         if end < start:
             fewest, most = self.between(end, start)
             return -most, -fewest
-        if self.early is self.late:
-            least, steepest, ns = self.early.lo, self.early.hi, end - start
+        if (rate := self._alone(start, end)) is not None:
+            least, steepest, ns = rate.lo, rate.hi, end - start
             return (
                 ns * least.numerator // least.denominator,
                 -(-ns * steepest.numerator // steepest.denominator),
@@ -107,6 +107,12 @@ class Bent:
         most_ = [_cycles(-early, self.early.hi, early - (end - start), self.late.hi)
                  for early in parts]  # fmt: skip
         return min(fewest_), -min(most_)
+
+    def _alone(self, start: int, end: int) -> Rate | None:
+        """The rate from the reading ``start`` to ``end``; None if it may have changed between."""
+        if self.early is self.late or end <= max(self.early_until, self.knee_low):
+            return self.early
+        return self.late if start >= self.knee_high else None
 
 
 def _cycles(early: int, a: Fraction, late: int, b: Fraction) -> int:

@@ -64,7 +64,8 @@ def time_zero(events: Events, boot: Boot) -> tuple[TimeZero | None, tuple[Diagno
     zero, notes = kernel_zero(
         model.trace_clock,
         known.log,
-        known.brackets,
+        known.brackets.get("mono", ()),
+        known.fit_of,
         initcalls=list(_initcalls(events, boot, first)),
         first_exec=first,
         where=boot.where,

@@ -9,7 +9,7 @@ import numpy as np
 from tracekit.ftrace.columns import Payloads, as_signed, coded, typed_column
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.rows import EventKind, Rows, distinct
 
 __all__ = ["IDLE", "UNKNOWN", "comms_of_boot"]
 
@@ -35,13 +35,13 @@ def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, i
     texts = typed_column(payloads, comm)
     if tasks is None:
         return
-    numbers, number = np.unique(tasks, return_inverse=True)
+    numbers, number = distinct(tasks)
     code, firsts = coded(texts)
-    key = number.astype(np.int64) * len(firsts) + code
-    _, back = np.unique(key[::-1], return_index=True)  # the last row of each pair
-    last = len(key) - 1 - back
+    pairs, pair_of = distinct(number.astype(np.int64) * len(firsts) + code)
+    last = np.zeros(len(pairs), np.int64)
+    last[pair_of] = np.arange(len(tasks))  # of equal indices the last counts
     named = [_task(texts[first].as_py() or "", comm) for first in firsts.tolist()]
-    for record, pair in zip(last.tolist(), key[last].tolist(), strict=True):
+    for record, pair in zip(last.tolist(), pairs.tolist(), strict=True):
         task, name = numbers[pair // len(firsts)], named[pair % len(firsts)]
         if task >= 0 and name:
             yield record, int(task), name
