@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 import tracekit
-from tracekit.cli.common import clean_console, say, show_json, working
+from tracekit.cli.common import clean_console, say, working
+from tracekit.cli.kept import printed
 from tracekit.documents import document_json
 from tracekit.errors import SourceError, UsageError
+from tracekit.session import Session
 
 __all__ = ["command", "print_report"]
 
@@ -18,17 +21,34 @@ _FILE_WIDTH = 140
 
 def print_report(session: str, as_json: bool) -> None:
     """Write the report of the session at ``session`` to stdout."""
-    with working("decoding"):
-        report = tracekit.open(session).report()
-    if as_json:
-        show_json(report.as_dict())
-        return
-    from tracekit.cli.printed.report_text import render_report
+    recorded = Session.open(session)
+    sys.stdout.write(_json(recorded) if as_json else _text(recorded))
 
+
+def _text(session: Session) -> str:
     console = clean_console()
     if not console.is_terminal:  # a file or a pipe has no width to fit
         console.width = _FILE_WIDTH
-    render_report(report, console)
+
+    def render() -> str:
+        with working("decoding"):
+            report = tracekit.open(session).report()
+        from tracekit.cli.printed.report_text import render_report
+
+        with console.capture() as captured:
+            render_report(report, console)
+        return captured.get()
+
+    form = f"text {console.width} {console.color_system} {console.encoding} {console.no_color}"
+    return printed(session, form, render)
+
+
+def _json(session: Session) -> str:
+    def document() -> str:
+        with working("decoding"):
+            return document_json(tracekit.open(session).report().as_dict()) + "\n"
+
+    return printed(session, "json", document)
 
 
 def _write_page(session: str, target: Path) -> None:
@@ -47,11 +67,11 @@ def _write_page(session: str, target: Path) -> None:
 
 def _form(session: str, form: str) -> str:
     """The report as text of another tool's form."""
+    if form == "json":
+        return _json(Session.open(session))
     with working("decoding"):
         recording = tracekit.open(session)
         report = recording.report()
-    if form == "json":
-        return document_json(report.as_dict()) + "\n"
     if form == "openmetrics":
         from tracekit.report.forms.openmetrics import openmetrics
 

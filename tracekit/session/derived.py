@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -27,7 +28,9 @@ from tracekit.session.reader import Session
 
 __all__ = [
     "fetch_derived",
+    "fetch_text",
     "keep_derived",
+    "keep_text",
     "raw_sizes",
     "replacing_directory",
     "scratch_directory",
@@ -40,6 +43,7 @@ _CODE = (".py", ".so")
 _HEADER = 32  # bytes of a compressed file that tell how large it is
 _LONGEST = 4096  # bytes of the file that vouches for a derived one
 _CHUNK = 1 << 20
+_NOT_VALID = (OSError, ValueError, LookupError, TypeError, RecursionError)
 _SCRATCH = "tracekit-index"  # beginning of the names of scratch directories
 
 
@@ -90,41 +94,65 @@ def _beside(name: str) -> str:
     return str(Path(name).with_suffix(".json"))
 
 
+def _fetch(session: Session, name: str, target: contextlib.AbstractContextManager[BinaryIO]) -> int:
+    """Copy a valid derived file: the rows in it; one of ``_NOT_VALID`` is raised without one."""
+    with opened_own(session.path / _beside(name)) as fd:
+        about = json.loads(os.read(fd, _LONGEST))
+    rows = int(about["rows"])
+    with opened_own(session.path / name) as fd, os.fdopen(os.dup(fd), "rb") as source:
+        if list(marks(fd)) != about["marks"] or about["stamp"] != stamp(session):
+            raise ValueError(f"{name} is stale")
+        with target as part:
+            if _copy(source, part) != about["sha256"]:
+                raise ValueError(f"{name} is damaged")
+    return rows
+
+
 def fetch_derived(session: Session, name: str, target: Path) -> int | None:
     """Copy derived file ``name`` to ``target``: the rows in it, None if there is no valid one."""
     target = target.resolve()
     if target.exists() and not target.is_file():
         return None
     try:
-        with opened_own(session.path / _beside(name)) as fd:
-            about = json.loads(os.read(fd, _LONGEST))
-        rows = int(about["rows"])
-        with opened_own(session.path / name) as fd, os.fdopen(os.dup(fd), "rb") as source:
-            if list(marks(fd)) != about["marks"] or about["stamp"] != stamp(session):
-                return None
-            with replacing(target) as part:
-                if _copy(source, part) != about["sha256"]:
-                    raise ValueError(f"{name} is damaged")
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return _fetch(session, name, replacing(target))
+    except _NOT_VALID:
         return None
-    return rows
+
+
+def fetch_text(session: Session, name: str) -> str | None:
+    """What is in the derived file ``name``, None if there is no valid one."""
+    found = io.BytesIO()
+    try:
+        _fetch(session, name, contextlib.nullcontext(found))
+        return found.getvalue().decode()
+    except _NOT_VALID:
+        return None
 
 
 def keep_derived(session: Session, name: str, source: Path, rows: int) -> None:
     """Keep a copy of ``source`` as derived file ``name`` of the session, where that is possible."""
-    if not session.path.is_dir():
-        return
-    kept = session.path / name
+    if session.path.is_dir():
+        with contextlib.suppress(OSError), source.open("rb") as file:
+            _keep(session, name, file, rows, stamp(session))
+
+
+def keep_text(session: Session, name: str, text: str, made: str) -> None:
+    """Keep a text of a session of which :func:`stamp` was ``made`` before the text was."""
     with contextlib.suppress(OSError):
-        made = stamp(session)
-        with replacing(kept, 0o600) as part, source.open("rb") as file:
-            written, sha256 = os.fstat(part.fileno()), _copy(file, part)
-        with opened_own(kept) as fd:  # the renaming has changed its ctime
-            if not os.path.samestat(os.fstat(fd), written):
-                return
-            about = {"stamp": made, "sha256": sha256, "marks": marks(fd), "rows": rows}
-        with replacing(session.path / _beside(name), 0o600) as part:
-            part.write(json.dumps(about).encode())
+        if made == stamp(session):
+            _keep(session, name, io.BytesIO(text.encode()), 0, made)
+
+
+def _keep(session: Session, name: str, file: BinaryIO, rows: int, made: str) -> None:
+    kept = session.path / name
+    with replacing(kept, 0o600) as part:
+        written, sha256 = os.fstat(part.fileno()), _copy(file, part)
+    with opened_own(kept) as fd:  # the renaming has changed its ctime
+        if not os.path.samestat(os.fstat(fd), written):
+            return
+        about = {"stamp": made, "sha256": sha256, "marks": marks(fd), "rows": rows}
+    with replacing(session.path / _beside(name), 0o600) as part:
+        part.write(json.dumps(about).encode())
 
 
 def sweep_derived(session: Session) -> None:
