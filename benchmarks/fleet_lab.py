@@ -5,7 +5,8 @@ kept in the folder that is given, so that a run that was ended goes on where it 
 added to a dataset, and its report is printed.
 
 Every guest has one more disk, on which a read is always under way; its reset, as its driver shuts
-it down, waits for that. A read takes 20 ms, and in every sixth handover 0.4 s: slow on purpose.
+it down, waits for that. A read takes 20 ms, and on one of the three hosts that the guests call
+themselves after 0.4 s: slow on purpose, for the report to find.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tracekit.lab.machine import run
 from tracekit.lab.store import lab_directory
 from tracekit.lab.ways import Journey, plan
 
-SLOW_EVERY = 6
+HOSTS, SLOW_HOST = ("alder", "birch", "cedar"), "cedar"
 #: The disk, its size in bytes, and nanoseconds that a read of it takes.
 SIZE = 64 << 30
 DISK = "virtio-blk-pci,drive=more,serial=more,addr=1e.0"
@@ -52,9 +53,10 @@ def journeys() -> list[tuple[str, Journey]]:
     ]  # fmt: skip
 
 
-def bring(name: str, journey: Journey, latency: int, folder: Path) -> None:
-    """Run one handover, unless its session is there; ``latency`` of the disk's reads in ns."""
+def bring(name: str, journey: Journey, host: str, folder: Path) -> None:
+    """Run one handover, unless its session is there."""
     target = folder / name
+    latency = SLOW if host == SLOW_HOST else QUICK
     if target.exists():
         return
     print(name, file=sys.stderr, flush=True)
@@ -62,7 +64,9 @@ def bring(name: str, journey: Journey, latency: int, folder: Path) -> None:
         output = Path(place) / "state"
         disk = f"driver=null-co,node-name=more,size={SIZE},read-zeroes=on,latency-ns={latency}"
         try:
-            run(replace(plan(journey), devices=(disk, DISK)), output)
+            way = plan(journey)
+            named = tuple(f"hostname {host}\n{script}" for script in way.scripts)
+            run(replace(way, scripts=named, devices=(disk, DISK)), output)
         except LabError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return
@@ -80,10 +84,9 @@ def main() -> None:
     with ThreadPoolExecutor(2) as pool:
         begun = []
         for number, (name, journey) in enumerate(islice(cycle(journeys()), words.handovers)):
-            slow = number % SLOW_EVERY == SLOW_EVERY - 1
-            name = f"{number:03d}-{name}{'-slow' if slow else ''}"
+            host = HOSTS[number % len(HOSTS)]
             journey = replace(journey, while_recording=READING)
-            begun.append(pool.submit(bring, name, journey, SLOW if slow else QUICK, sessions))
+            begun.append(pool.submit(bring, f"{number:03d}-{host}-{name}", journey, host, sessions))
         for one in begun:
             one.result()
     dataset = str(words.folder / "dataset")

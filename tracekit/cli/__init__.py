@@ -172,13 +172,15 @@ def _fail_for(error: OSError) -> int:
 
 
 #: Made between two searches for circles: formats and columns make many objects, and few circles.
-_OBJECTS = 50_000
+_OBJECTS = 500_000
 
 
 def main(args: Sequence[str] | None = None) -> Any:
     """Run the command line; the one place where errors are caught. Returns the exit code."""
     common.talk.quiet = common.talk.verbose = False
     gc.set_threshold(_OBJECTS)
+    # numpy's library of linear algebra starts threads that wait for work, which never comes
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     mask_writing()
     if args is None:
         prepare_streams()
