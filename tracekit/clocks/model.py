@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracekit.clocks.counter_rate import SessionRate
@@ -95,8 +94,9 @@ class ClockModel:
         """Error bound in ns of a duration within this boot; ``units`` are those of raw stamps."""
         if self.relative_error is None:
             return None
-        ns = abs(units) * self.ns_per_unit
-        return ceil(ns * self.relative_error) + self.constant_error_ns
+        rate, share = self.ns_per_unit, self.relative_error
+        below = rate.denominator * share.denominator  # in whole numbers: fractions cancel each time
+        return -(-abs(units) * rate.numerator * share.numerator // below) + self.constant_error_ns
 
     def early_by(self, raw: int) -> int | None:
         """How much earlier, in ns, than it says a stamp may be from; ``None`` if unknown."""

@@ -109,7 +109,8 @@ def _error(clocks: Mapping[int, ClockModel], boot: int, ns: int | None) -> int |
     model = clocks.get(boot)
     if model is None or ns is None:
         return None
-    return model.duration_error(int(ns / model.ns_per_unit))
+    rate = model.ns_per_unit
+    return model.duration_error(ns * rate.denominator // rate.numerator)
 
 
 def _summed(figures: Iterable[Figure]) -> list[Figure]:

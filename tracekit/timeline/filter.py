@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.errors import UsageError
-from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.rows import EventKind, Rows, among
 
 __all__ = ["Filter", "matching", "parse_time"]
 
@@ -87,7 +87,7 @@ def matching(
     if part.start >= part.stop:
         return np.empty(0, np.int64)
     masks = [
-        np.isin(column[part], list(allowed))
+        among(column[part], allowed)
         for column, allowed in (
             (rows.boot, wanted.boots), (rows.cpu, wanted.cpus), (rows.pid, wanted.pids),
         )

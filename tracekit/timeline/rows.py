@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -13,10 +14,11 @@ import numpy.typing as npt
 from tracekit.ftrace.ring.page import Records
 from tracekit.timeline.boot import Boot
 
-__all__ = ["EventKind", "Kinds", "Rows", "distinct", "in_order", "numpy_columns", "of_cpu"]
+__all__ = ["EventKind", "Kinds", "Rows", "among", "distinct", "in_order", "numpy_columns", "of_cpu"]
 
 _Array = npt.NDArray[Any]
 _ID_LIMIT = 1 << 17  # of the kernel's events and, above them, the BPF probes'
+_FEW = 4  # comparisons that take less time than one isin()
 _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 
 
@@ -92,8 +94,7 @@ class Rows:
         """The indices of the rows of a boot's events of these kinds, ascending, int64."""
         part = self.within(boot)
         kind = self.kind[part]
-        fits = kind == next(iter(codes)) if len(codes) == 1 else np.isin(kind, list(codes))
-        mine: _Array = np.flatnonzero(fits) + part.start
+        mine: _Array = np.flatnonzero(among(kind, codes)) + part.start
         return mine
 
     def of_boot(self, boot: int) -> _Array | slice:
@@ -119,6 +120,13 @@ def _spans(boot: _Array) -> Mapping[int, slice]:
         int(number): slice(int(starts[a]), int(ends[b]))
         for number, a, b in zip(numbers, first, last, strict=True)
     }
+
+
+def among(values: _Array, some: Collection[int]) -> _Array:
+    """A mask: which values are among ``some``; a comparison is far faster than isin()."""
+    if not 0 < len(some) <= _FEW:
+        return np.isin(values, list(some))
+    return functools.reduce(np.logical_or, (values == one for one in some))
 
 
 def distinct(values: _Array) -> tuple[_Array, _Array]:
