@@ -17,6 +17,7 @@ import tracekit
 from tests.support.sessions.made_events import US, at, made, switch
 from tracekit._native.columns import gaps
 from tracekit.analysis.analysis import BY
+from tracekit.analysis.rows_of_events import marked
 from tracekit.analysis.statistics import durations, histogram, intervals
 from tracekit.cli import main
 from tracekit.cli.analysis import stats
@@ -96,6 +97,45 @@ def test_rows_that_are_none_are_refused() -> None:
     for rows in ([0, 2], [0, 1], [-1, 0]):  # past the end, back in time, before the beginning
         with pytest.raises(ValueError, match="rows that are none"):
             gaps(np.array(rows, np.int64), True, ts, boots, bytes([1] * 256), 50, 99)
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.int64])
+@given(marks=st.lists(st.booleans(), max_size=70), data=st.data())
+def test_marked_rows_are_those_of_a_loop(
+    kind: type, marks: list[bool], data: st.DataObject
+) -> None:
+    places = st.sampled_from(range(len(marks))) if marks else st.nothing()
+    rows = sorted(data.draw(st.lists(places, unique=True)))
+    found = marked(np.array(rows, kind), np.array(marks, bool))
+    assert found.dtype == kind
+    assert found.tolist() == [row for row in rows if marks[row]]
+
+
+def test_no_mark_is_read_for_a_row_that_is_none() -> None:
+    for row in (2, -1, 1 << 40):
+        with pytest.raises(ValueError, match="rows that are none"):
+            marked(np.array([0, row], np.int64), np.ones(2, bool))
+
+
+@pytest.mark.parametrize("name", ["handover-7.2-to-7.3-tsc", "same-boot-wide-7.2"])
+def test_turns_of_a_filter_are_those_of_a_loop(session: Callable[[str], Path], name: str) -> None:
+    recording = tracekit.open(session(name))
+    rows, every = recording.rows, recording.analysis.turns()
+    busy = int(np.argmax(np.bincount(np.maximum(rows.pid, 0))))
+    for wanted in (Filter(pids=frozenset({busy})), Filter(cpus=frozenset({1})),
+                   Filter(events=("sched_switch",), pids=frozenset({0, busy}))):  # fmt: skip
+        chosen = recording.select(wanted)
+        where = {*zip(*(c[chosen].tolist() for c in (rows.boot, rows.cpu)), chosen.tolist(),
+                      strict=True)}  # fmt: skip
+        ran = [
+            turn for turn in every.to_pylist()
+            if turn["end_row"] is not None and any(
+                (turn["boot"], turn["cpu"], row) in where
+                for row in range((-1 if turn["row"] is None else turn["row"]) + 1,
+                                 turn["end_row"] + 1)
+            )
+        ]  # fmt: skip
+        assert recording.analysis.turns(wanted).to_pylist() == ran
 
 
 def test_the_command_takes_what_there_is() -> None:

@@ -9,6 +9,7 @@ NATIVE_MODULE(columns, "Fields of records as contiguous columns, and the times b
 	       "values, bad)"},
 	      {"intern", native_intern, METH_VARARGS,
 	       "intern(data, offsets, lengths, skip, seed) -> (codes, first records)"},
+	      {"kept", native_kept, METH_VARARGS, "kept(rows, wide, marks) -> rows"},
 	      {"gaps", native_gaps, METH_VARARGS,
 	       "gaps(rows, wide, ts, boots, timed, percent, percent) -> (count, time, time, "
 	       "longest, place)"})

@@ -39,6 +39,12 @@ def intern(
 ) -> tuple[bytes, bytes]:
     """Codes (i32) such that payloads equal from byte ``skip`` on share one; first records (i64)."""
 
+def kept(rows: _Buffer, wide: bool, marks: _Buffer, /) -> bytes:
+    """Those of ``rows`` (u32, or i64 where ``wide``) that are marked; a byte of ``marks`` a row.
+
+    Raises ValueError for a row that is none.
+    """
+
 def gaps(
     rows: _Buffer,
     wide: bool,

@@ -1,4 +1,5 @@
-/* The times between each event of one kind and the next: how many, quantiles, the longest.
+/* Rows of events: those that are chosen, and the times between each event and the next of its kind:
+ * how many, quantiles, the longest.
  *
  * A quantile is one of the times, exactly. Pass after pass narrows down where it lies: first to a
  * 256th of a power of two, then by 12 bits at a time. Nothing is stored for an event.
@@ -133,6 +134,57 @@ static int work(const struct events *e, Py_ssize_t limit, const int *percent, st
 	while (q[0].bits || q[1].bits)
 		refine(e, q);
 	return 1;
+}
+
+/* Those of the rows, of ``size`` bytes each, that are marked; -1 if a row is none. */
+static inline Py_ssize_t keep(const uint8_t *rows, Py_ssize_t count, int size,
+			      const Py_buffer *marks, uint8_t *out)
+{
+	const uint8_t *marked = marks->buf;
+	Py_ssize_t kept = 0;
+
+	for (Py_ssize_t i = 0; i < count; i++, rows += size) {
+		uint64_t row = size == 8 ? load64(rows) : load32(rows);
+
+		if (row >= (uint64_t)marks->len)
+			return -1;
+		memcpy(out + kept * size, rows, size);
+		kept += marked[row] != 0;
+	}
+	return kept;
+}
+
+PyObject *native_kept(PyObject *self, PyObject *args)
+{
+	Py_buffer rows, marks;
+	PyObject *found = NULL;
+	int wide;
+
+	(void)self;
+	if (!PyArg_ParseTuple(args, "y*py*", &rows, &wide, &marks))
+		return NULL;
+	Py_ssize_t kept, size = wide ? 8 : 4, count = rows.len / size;
+
+	/* room for one more, which is written and not kept */
+	found = PyBytes_FromStringAndSize(NULL, (count + 1) * size);
+	if (!found)
+		goto done;
+	uint8_t *out = (uint8_t *)PyBytes_AsString(found);
+
+	Py_BEGIN_ALLOW_THREADS;
+	/* the sizes are written out so that each is a loop of its own */
+	kept = wide ? keep(rows.buf, count, 8, &marks, out) : keep(rows.buf, count, 4, &marks, out);
+	Py_END_ALLOW_THREADS;
+	if (kept >= 0) {
+		_PyBytes_Resize(&found, kept * size);
+	} else {
+		Py_CLEAR(found);
+		PyErr_SetString(PyExc_ValueError, "rows that are none");
+	}
+done:
+	PyBuffer_Release(&rows);
+	PyBuffer_Release(&marks);
+	return found;
 }
 
 PyObject *native_gaps(PyObject *self, PyObject *args)

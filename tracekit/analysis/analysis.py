@@ -23,16 +23,25 @@ from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
 from tracekit.analysis.columns import ints, labels, pairs_of, tasks, wakers, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.pairs import KINDS_OF_SPANS
-from tracekit.analysis.rows_of_events import by_event, merged_rows
+from tracekit.analysis.rows_of_events import by_event, marked, marks_of, merged_rows
 from tracekit.analysis.scheduling.sums import sum_states
 from tracekit.analysis.scheduling.tables import Scheduling, make_states, make_turns, make_wakeups
-from tracekit.analysis.selected import Choose, Resolve, Window, among_chosen, chosen, window_of
+from tracekit.analysis.selected import (
+    Choose,
+    Resolve,
+    Window,
+    among_chosen,
+    chosen,
+    rows_of,
+    window_of,
+)
 from tracekit.analysis.spans import make_spans
 from tracekit.analysis.statistics import Clipped, clip, durations, intervals, per_second
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.errors import UsageError
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
+from tracekit.query.selection import among
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 
@@ -168,16 +177,19 @@ class Analysis:
         inside = np.flatnonzero(self._in_window(table, wanted))
         if rows is None:
             return inside
-        columns = self._events.rows
-        key = columns.boot[rows].astype(np.int64) << 16 | columns.cpu[rows]
-        order = np.lexsort((rows, key))
-        width = len(self._events) + 1
-        place = key[order] * width + rows[order]
-        mine = (ints(table, "boot").astype(np.int64) << 16 | ints(table, "cpu")) * width
-        first = np.searchsorted(place, mine + ints(table, "row"), "right")
-        last = np.searchsorted(place, mine + ints(table, "end_row"), "right")
-        hit: _Array = inside[(last > first)[inside]]
-        return hit
+        marks = marks_of(self._events, rows)
+        key = ints(table, "boot").astype(np.int64) << 16 | ints(table, "cpu")
+        begin, end = ints(table, "row", -1) + 1, ints(table, "end_row", -1) + 1
+        hit = np.zeros(len(table), bool)
+        for number in np.unique(key).tolist():
+            boot, cpu = divmod(number, 1 << 16)
+            mine = marked(self._index.cpus.of(cpu), marks)
+            if len(self._events.boots) > 1:
+                mine = mine[self._events.rows.boot[mine] == boot]
+            turns = np.flatnonzero(key == number)
+            hit[turns] = among(mine, end[turns]) > among(mine, begin[turns])
+        ran: _Array = inside[hit[inside]]
+        return ran
 
     # -- statistics ---------------------------------------------------------------------------
 
@@ -206,7 +218,8 @@ class Analysis:
         events = self._events
         rows: dict[str, list[_Array]] = {}
         counted_as = self._event_labels(by)
-        for code, mine in by_event(events, self._index, self._choose(wanted)).items():
+        selected = rows_of(events, self._choose, self._resolve(wanted))
+        for code, mine in by_event(events, self._index, selected).items():
             rows.setdefault(counted_as[code], []).append(mine)
         merged = {name: merged_rows(mine) for name, mine in rows.items()}
         ts_ns, boots = events.axis.ts_ns, events.rows.boot

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracekit._native import columns as native
 from tracekit.query.groups import Index
 from tracekit.query.selection import among
 from tracekit.timeline.events import Events
-from tracekit.timeline.rows import grouped
 
-__all__ = ["EventRows", "Record", "by_event", "merged_rows", "owners"]
+__all__ = ["EventRows", "Record", "by_event", "marked", "marks_of", "merged_rows", "owners"]
 
 _Array = npt.NDArray[Any]
 
@@ -31,23 +31,35 @@ def merged_rows(parts: Sequence[_Array]) -> _Array:
     return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts), kind="stable")
 
 
-def by_event(events: Events, index: Index, rows: _Array) -> dict[int, _Array]:
+def by_event(events: Events, index: Index, rows: _Array | slice) -> dict[int, _Array]:
     """Rows (ascending) by event: indices of ``events.event_names``, ascending.
 
-    Of a stretch of time they are stretches of the index's groups, and nothing is sorted.
+    They are parts of the index's groups: nothing is sorted.
     """
-    if not len(rows):
-        return {}
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first + 1 > len(rows):
-        return grouped(events.name_codes(rows), rows)
+    marks = None
+    if not isinstance(rows, slice):
+        marks = marks_of(events, rows)
+        rows = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
     found = {}
     for code in index.events.keys:
         mine = index.events.of(code)
-        start, end = among(mine, [first, last + 1])
-        if end > start:
-            found[code] = mine[start:end]
+        start, end = among(mine, [rows.start, rows.stop])
+        mine = mine[start:end] if marks is None else marked(mine[start:end], marks)
+        if len(mine):
+            found[code] = mine
     return found
+
+
+def marks_of(events: Events, rows: _Array) -> _Array:
+    """A bool for every event: whether it is among ``rows``."""
+    marks = np.zeros(len(events), bool)
+    marks[rows] = True
+    return marks
+
+
+def marked(rows: _Array, marks: _Array) -> _Array:
+    """Those of ``rows`` (uint32 or int64) that are marked; ``marks`` has a bool for every event."""
+    return np.frombuffer(native.kept(rows, rows.itemsize == 8, marks), rows.dtype)
 
 
 class EventRows:

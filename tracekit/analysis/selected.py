@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.timeline.events import Events
-from tracekit.timeline.filter import Filter
+from tracekit.timeline.filter import Filter, stretch
 from tracekit.timeline.when.moments import on_axis
 
-__all__ = ["Choose", "Resolve", "Window", "among_chosen", "chosen", "window_of"]
+__all__ = ["Choose", "Resolve", "Window", "among_chosen", "chosen", "rows_of", "window_of"]
 
 _BOOTS = 256  # a row's boot is a byte
 _Array = npt.NDArray[Any]
@@ -70,6 +70,14 @@ def chosen(choose: Choose, wanted: Filter) -> _Array | None:
     """The events that a filter chooses at any time; None for all."""
     always = replace(wanted, since=None, until=None)
     return None if always == Filter() else choose(always)
+
+
+def rows_of(events: Events, choose: Choose, wanted: Filter) -> _Array | slice:
+    """The rows of a selection; a slice where it is a stretch of time, however large."""
+    dated = isinstance(wanted.since, str) or isinstance(wanted.until, str)
+    if dated or replace(wanted, since=None, until=None) != Filter():
+        return choose(wanted)
+    return stretch(events.rows, events.axis.ts_ns, wanted)
 
 
 def among_chosen(rows: _Array, selected: _Array | None) -> _Array:

@@ -17,7 +17,7 @@ from tracekit.errors import Diagnostic
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.clock_evidence import Source, one_clock_a_boot
 from tracekit.timeline.merge import Merged
-from tracekit.timeline.rows import Rows, among
+from tracekit.timeline.rows import Rows, one_of
 
 __all__ = ["OVERLAP", "Axis", "place"]
 
@@ -80,7 +80,7 @@ class Axis:
 
     def native(self, buffer: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """A mask over ``buffer``: rows stamped by the clock that their boot's times rest on."""
-        return ~among(buffer, self.relations)
+        return ~one_of(buffer, self.relations)
 
     def monotonic(self, boot: int, readings: Sequence[int]) -> tuple[list[int], int] | None:
         """Readings of a boot's CLOCK_MONOTONIC (ns) on the axis, and their error bound, ns.

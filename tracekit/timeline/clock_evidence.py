@@ -21,7 +21,7 @@ from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bpf_records import MONOTONIC
 from tracekit.timeline.markers import marker_samples
 from tracekit.timeline.merge import BootPart, Merged
-from tracekit.timeline.rows import Rows, among
+from tracekit.timeline.rows import Rows, one_of
 from tracekit.timeline.saved.bpf_format import PROBE_FILE
 from tracekit.timeline.started_by import started_by
 
@@ -136,7 +136,7 @@ def _related(
 ) -> dict[int, Relation | None]:
     """How each buffer on another clock is related to ``main``; None if it is not."""
     same_clock = [number for number, clock in buffers.clocks.items() if clock == main]
-    own = rows.ts_raw[among(rows.buffer, same_clock)]
+    own = rows.ts_raw[one_of(rows.buffer, same_clock)]
     if not len(own):
         return dict.fromkeys(buffers.others(main))
     on_main = BootClockInput(clocks, main, int(own.min()), int(own.max()))
@@ -216,7 +216,7 @@ def one_clock_a_boot(
         _remark(buffers, chosen[index], related, rows)
         relations.update({n: r for n, r in related.items() if r is not None})
         lost += [n for n, r in related.items() if r is None]
-    rows = rows.take(~among(rows.buffer, lost)) if lost else rows
+    rows = rows.take(~one_of(rows.buffer, lost)) if lost else rows
     raw = rows.ts_raw
     if relations:
         raw = raw.astype(np.int64)

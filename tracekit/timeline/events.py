@@ -30,7 +30,7 @@ from tracekit.timeline.checks import check_below, check_payloads
 from tracekit.timeline.comms import comms_of_boot
 from tracekit.timeline.filter import Filter, matching
 from tracekit.timeline.merge import BootPart, merge
-from tracekit.timeline.rows import EventKind, Rows, among, distinct
+from tracekit.timeline.rows import EventKind, Rows, distinct, one_of
 from tracekit.timeline.saved.bpf_format import SOURCES, is_probe
 from tracekit.timeline.unify import unify
 from tracekit.timeline.when.moments import on_axis
@@ -337,7 +337,7 @@ class Events:
         """As :meth:`event`, those of the rows at ``at`` (indices, in order)."""
         full = self._full_name(name)
         codes = [code for of_boot in self._codes.get(full, {}).values() for code in of_boot]
-        indices = at[among(self.rows.kind[at], codes)]
+        indices = at[one_of(self.rows.kind[at], codes)]
         groups = list(self.groups(self.rows.take(indices)))
         if not groups:
             return self.table(indices, args=False).select(_COMMON)

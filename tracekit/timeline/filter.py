@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.errors import UsageError
-from tracekit.timeline.rows import EventKind, Rows, among
+from tracekit.timeline.rows import EventKind, Rows, one_of
 
-__all__ = ["Filter", "matching", "parse_time"]
+__all__ = ["Filter", "matching", "parse_time", "stretch"]
 
 _Array = npt.NDArray[Any]
 _TIME = re.compile(r"^\s*([-+]?\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|)\s*$")
@@ -68,6 +68,16 @@ class Filter:
         return not self.comms or any(fnmatchcase(comm or "", glob) for glob in self.comms)
 
 
+def stretch(rows: Rows, ts_ns: _Array, wanted: Filter) -> slice:
+    """From the first to the last row in a filter's window, of its boot if it names one."""
+    part = rows.within(*wanted.boots) if len(wanted.boots) == 1 else slice(0, len(rows))
+    if isinstance(wanted.since, int):
+        part = slice(max(part.start, _place(ts_ns, wanted.since, "left")), part.stop)
+    if isinstance(wanted.until, int):
+        part = slice(part.start, min(part.stop, _place(ts_ns, wanted.until, "right")))
+    return part
+
+
 def matching(
     rows: Rows,
     kinds: Sequence[EventKind],
@@ -79,15 +89,11 @@ def matching(
 
     ``limit`` gives the instant on the axis, ns, that a date is for each of a part of the rows.
     """
-    part = rows.within(*wanted.boots) if len(wanted.boots) == 1 else slice(0, len(rows))
-    if isinstance(wanted.since, int):
-        part = slice(max(part.start, _place(ts_ns, wanted.since, "left")), part.stop)
-    if isinstance(wanted.until, int):
-        part = slice(part.start, min(part.stop, _place(ts_ns, wanted.until, "right")))
+    part = stretch(rows, ts_ns, wanted)
     if part.start >= part.stop:
         return np.empty(0, np.int64)
     masks = [
-        among(column[part], allowed)
+        one_of(column[part], allowed)
         for column, allowed in (
             (rows.boot, wanted.boots), (rows.cpu, wanted.cpus), (rows.pid, wanted.pids),
         )
@@ -102,7 +108,8 @@ def matching(
         masks.append(ts_ns[part] <= limit(wanted.until, part))
     if not masks:
         return np.arange(part.start, part.stop)
-    return np.flatnonzero(functools.reduce(np.logical_and, masks)) + part.start
+    fitting: _Array = np.flatnonzero(functools.reduce(np.logical_and, masks)) + part.start
+    return fitting
 
 
 def _place(ts_ns: _Array, ns: int, side: Literal["left", "right"]) -> int:

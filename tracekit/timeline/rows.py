@@ -14,7 +14,16 @@ import numpy.typing as npt
 from tracekit.ftrace.ring.page import Records
 from tracekit.timeline.boot import Boot
 
-__all__ = ["EventKind", "Kinds", "Rows", "among", "distinct", "in_order", "numpy_columns", "of_cpu"]
+__all__ = [
+    "EventKind",
+    "Kinds",
+    "Rows",
+    "distinct",
+    "in_order",
+    "numpy_columns",
+    "of_cpu",
+    "one_of",
+]
 
 _Array = npt.NDArray[Any]
 _ID_LIMIT = 1 << 17  # of the kernel's events and, above them, the BPF probes'
@@ -94,7 +103,7 @@ class Rows:
         """The indices of the rows of a boot's events of these kinds, ascending, int64."""
         part = self.within(boot)
         kind = self.kind[part]
-        mine: _Array = np.flatnonzero(among(kind, codes)) + part.start
+        mine: _Array = np.flatnonzero(one_of(kind, codes)) + part.start
         return mine
 
     def of_boot(self, boot: int) -> _Array | slice:
@@ -122,7 +131,7 @@ def _spans(boot: _Array) -> Mapping[int, slice]:
     }
 
 
-def among(values: _Array, some: Collection[int]) -> _Array:
+def one_of(values: _Array, some: Collection[int]) -> _Array:
     """A mask: which values are among ``some``; a comparison is far faster than isin()."""
     if not 0 < len(some) <= _FEW:
         return np.isin(values, list(some))
