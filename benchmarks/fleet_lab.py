@@ -4,8 +4,8 @@ Run by ``make fleet-lab``: half an hour under software emulation, two guests at 
 kept in the folder that is given, so that a run that was ended goes on where it was; then they are
 added to a dataset, and its report is printed.
 
-Every guest has one more disk, on which a read is always under way; its reset, as its driver shuts
-it down, waits for that. A read takes 20 ms, and on one of the three hosts that the guests call
+Every guest has one more disk, on which reads are always under way; its reset, as its driver shuts
+it down, waits for them. A read takes 20 ms, and on one of the three hosts that the guests call
 themselves after 0.4 s: slow on purpose, for the report to find.
 """
 
@@ -34,7 +34,7 @@ DISK = "virtio-blk-pci,drive=more,serial=more,addr=1e.0"
 QUICK, SLOW = 20_000_000, 400_000_000
 READING = """
 disk=$(basename $(dirname $(grep -lx more /sys/block/vd*/serial)))
-dd if=/dev/$disk of=/dev/null iflag=direct bs=4k 2>/dev/null &
+for reader in 1 2 3 4; do dd if=/dev/$disk of=/dev/null iflag=direct bs=4k 2>/dev/null & done
 """
 
 
