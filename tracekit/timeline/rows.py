@@ -27,6 +27,7 @@ __all__ = [
 
 _Array = npt.NDArray[Any]
 _ID_LIMIT = 1 << 17  # of the kernel's events and, above them, the BPF probes'
+_SMALL, _ROOMY = 1 << 12, 16  # entries of a table; and a value
 _FEW = 4  # comparisons that take less time than one isin()
 _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 
@@ -139,11 +140,13 @@ def one_of(values: _Array, some: Collection[int]) -> _Array:
 
 
 def distinct(values: _Array) -> tuple[_Array, _Array]:
-    """(the distinct values; for every value its index among them), of int32 values.
+    """(the distinct values; for every value its index among them), of integers.
 
-    Pids are small numbers, so a table is faster than sorting. Damaged records may hold others.
+    A table is faster than sorting where numbers are small, as pids are, or no larger than the
+    values are many. Damaged records may hold others.
     """
-    if not len(values) or values.min() < 0 or values.max() >= _PID_LIMIT:
+    large = min(_PID_LIMIT, _ROOMY * len(values) + _SMALL)
+    if not len(values) or values.min() < 0 or values.max() >= large:
         unique, which = np.unique(values, return_inverse=True)
         return unique, which
     unique = np.flatnonzero(np.bincount(values))
