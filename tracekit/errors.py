@@ -19,8 +19,10 @@ in the data (a corrupt page, a missing file), and the rest is still decoded.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import ClassVar, Literal
+
+from tracekit.frozen import dataclass
 
 __all__ = [
     "Diagnostic",

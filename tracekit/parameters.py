@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tracekit.errors import UsageError
+from tracekit.frozen import dataclass
 
 __all__ = [
     "CommandLine",

@@ -23,7 +23,7 @@ from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
 from tracekit.analysis.columns import ints, labels, pairs_of, tasks, wakers, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.pairs import KINDS_OF_SPANS
-from tracekit.analysis.rows_of_events import by_event, marked, marks_of, merged_rows
+from tracekit.analysis.rows_of_events import by_event, merged_rows, turns_with
 from tracekit.analysis.scheduling.sums import sum_states
 from tracekit.analysis.scheduling.tables import Scheduling, make_states, make_turns, make_wakeups
 from tracekit.analysis.selected import (
@@ -41,7 +41,6 @@ from tracekit.analysis.stretches import ENDLESS
 from tracekit.errors import UsageError
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
-from tracekit.query.selection import among
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 
@@ -177,17 +176,7 @@ class Analysis:
         inside = np.flatnonzero(self._in_window(table, wanted))
         if rows is None:
             return inside
-        marks = marks_of(self._events, rows)
-        key = ints(table, "boot").astype(np.int64) << 16 | ints(table, "cpu")
-        begin, end = ints(table, "row", -1) + 1, ints(table, "end_row", -1) + 1
-        hit = np.zeros(len(table), bool)
-        for number in np.unique(key).tolist():
-            boot, cpu = divmod(number, 1 << 16)
-            mine = marked(self._index.cpus.of(cpu), marks)
-            if len(self._events.boots) > 1:
-                mine = mine[self._events.rows.boot[mine] == boot]
-            turns = np.flatnonzero(key == number)
-            hit[turns] = among(mine, end[turns]) > among(mine, begin[turns])
+        hit = turns_with(self._events, self._index, table, rows)
         ran: _Array = inside[hit[inside]]
         return ran
 

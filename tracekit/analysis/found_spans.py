@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +20,7 @@ from tracekit.analysis.match import Matched, combined, levels, matched, running
 from tracekit.analysis.pairs import GRAPH_ENTRIES, GRAPH_EXIT, KINDS_OF_SPANS, Pair
 from tracekit.analysis.rows_of_events import Record, owners
 from tracekit.analysis.scheduling.switches import SWITCH, decode_switches
+from tracekit.frozen import dataclass
 
 __all__ = ["ENDED", "END_LOST", "LOST_BEGIN", "OPEN", "STATES", "FoundSpans", "find_spans"]
 

@@ -10,10 +10,10 @@ the printed text (regular expressions, the first that matches).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from tracekit.analysis.kprobe_events import kprobes
+from tracekit.frozen import dataclass
 from tracekit.probes.kprobes import GROUP
 from tracekit.probes.records import KINDS
 from tracekit.timeline.boot import Boot

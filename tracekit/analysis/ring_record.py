@@ -9,12 +9,12 @@ although the writer had gone on to the next one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from tracekit.analysis.stretches import Kind, Stretch
+from tracekit.frozen import dataclass
 from tracekit.ftrace.ring.layout import CpuBuffer
 from tracekit.ftrace.ring.page import PageRow, Records
 from tracekit.timeline.boot import Boot, Buffer

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from tracekit._native import columns as native
+from tracekit.analysis.columns import ints
 from tracekit.query.groups import Index
 from tracekit.query.selection import among
 from tracekit.timeline.events import Events
 
-__all__ = ["EventRows", "Record", "by_event", "marked", "marks_of", "merged_rows", "owners"]
+__all__ = ["EventRows", "Record", "by_event", "marked", "merged_rows", "owners", "turns_with"]
 
 _Array = npt.NDArray[Any]
 
@@ -38,7 +40,7 @@ def by_event(events: Events, index: Index, rows: _Array | slice) -> dict[int, _A
     """
     marks = None
     if not isinstance(rows, slice):
-        marks = marks_of(events, rows)
+        marks = _marks(events, rows)
         rows = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
     found = {}
     for code in index.events.keys:
@@ -50,7 +52,7 @@ def by_event(events: Events, index: Index, rows: _Array | slice) -> dict[int, _A
     return found
 
 
-def marks_of(events: Events, rows: _Array) -> _Array:
+def _marks(events: Events, rows: _Array) -> _Array:
     """A bool for every event: whether it is among ``rows``."""
     marks = np.zeros(len(events), bool)
     marks[rows] = True
@@ -60,6 +62,22 @@ def marks_of(events: Events, rows: _Array) -> _Array:
 def marked(rows: _Array, marks: _Array) -> _Array:
     """Those of ``rows`` (uint32 or int64) that are marked; ``marks`` has a bool for every event."""
     return np.frombuffer(native.kept(rows, rows.itemsize == 8, marks), rows.dtype)
+
+
+def turns_with(events: Events, index: Index, turns: pa.Table, rows: _Array) -> _Array:
+    """A mask: in which turns of a CPU one of ``rows`` happened, the switch that ended it too."""
+    marks = _marks(events, rows)
+    key = ints(turns, "boot").astype(np.int64) << 16 | ints(turns, "cpu")
+    begin, end = ints(turns, "row", -1) + 1, ints(turns, "end_row", -1) + 1
+    hit = np.zeros(len(turns), bool)
+    for number in np.unique(key).tolist():
+        boot, cpu = divmod(number, 1 << 16)
+        mine = marked(index.cpus.of(cpu), marks)
+        if len(events.boots) > 1:
+            mine = mine[events.rows.boot[mine] == boot]
+        here = np.flatnonzero(key == number)
+        hit[here] = among(mine, end[here]) > among(mine, begin[here])
+    return hit
 
 
 class EventRows:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tracekit.analysis.stretches import ENDLESS
+from tracekit.frozen import dataclass
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter, stretch
 from tracekit.timeline.when.moments import on_axis

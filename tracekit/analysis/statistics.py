@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import pyarrow as pa
 from tracekit._native import columns as native
 from tracekit.analysis.arguments import dictionary, nullable
 from tracekit.analysis.columns import ints
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_arrow
 from tracekit.timeline.rows import grouping
 

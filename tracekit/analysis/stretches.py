@@ -6,13 +6,14 @@ Where there is no stretch, the CPU was recorded: no event there means that it wa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from tracekit.frozen import dataclass
 
 __all__ = ["ENDLESS", "KINDS", "LOSSES", "Kind", "Stretch", "Stretches", "layered", "together"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.columns import ints
 from tracekit.browse.lanes import SWITCH
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
 from tracekit.query.selection import among

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from tracekit.analysis.columns import ints, labels, tasks
 from tracekit.analysis.scheduling.task_states import STATES
 from tracekit.analysis.statistics import durations, histogram
 from tracekit.browse.subject import Subject
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_arrow
 from tracekit.recording import Recording
 

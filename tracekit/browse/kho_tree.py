@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import chain
 
 from tracekit.browse.region_fill import Fill, region_fill
@@ -18,6 +18,7 @@ from tracekit.capture.kho.inspect import sections
 from tracekit.capture.kho.saved import from_session
 from tracekit.capture.save.kernel import identity
 from tracekit.errors import Diagnostic, ParseError, SessionError
+from tracekit.frozen import dataclass
 from tracekit.kho.blobs import blob_items, blob_note
 from tracekit.kho.item import Item, item, one_line, range_text, size_text, unreadable
 from tracekit.kho.memory import Reader, nowhere, saved_pages

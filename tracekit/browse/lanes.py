@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tracekit.analysis.counters import Counter
 from tracekit.analysis.stretches import Stretch, Stretches, together
 from tracekit.browse.turn_rows import turn_rows
+from tracekit.frozen import dataclass, field
 from tracekit.query.groups import Index
 from tracekit.query.selection import Selection, among
 from tracekit.recording import Recording

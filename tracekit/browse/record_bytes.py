@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from tracekit.clocks.model import UNKNOWN
 from tracekit.errors import SessionError
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.printers.trace_file import latency_flags

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from tracekit.frozen import dataclass
 from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
 from tracekit.recording import Recording
 from tracekit.session.regions import read_region

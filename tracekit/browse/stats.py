@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.browse.lanes import SWITCH
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.columns import as_numpy
 from tracekit.query.groups import Groups, Index
 from tracekit.recording import Recording

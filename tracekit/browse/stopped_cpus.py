@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.kprobe_events import kprobes
 from tracekit.analysis.stretches import Stretch
+from tracekit.frozen import dataclass
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.query.groups import Index
 from tracekit.query.selection import among

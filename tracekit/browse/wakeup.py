@@ -7,7 +7,6 @@ wakeups and switches away as :data:`_PIECES` adds up to.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.arguments import integers
 from tracekit.browse.lanes import SWITCH
+from tracekit.frozen import dataclass
 from tracekit.query.groups import Index
 from tracekit.query.selection import among
 from tracekit.recording import Recording

@@ -6,12 +6,12 @@ Each is a class of its own file; :data:`tracekit.carriers.choice.CARRIERS` lists
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from tracekit.carriers.evidence import Previous
 from tracekit.carriers.machine import Machine
 from tracekit.carriers.memory import PhysicalMemory
+from tracekit.frozen import dataclass, field
 from tracekit.kho.tree import KexecMetadata
 from tracekit.parameters import RegionSpec
 from tracekit.remarks import Remarks

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from tracekit.carriers.machine import LOCKDOWN, config_text, lockdown_mode, mapped_instances
 from tracekit.carriers.memory import PhysicalMemory
 from tracekit.carriers.ring_header import header_address
 from tracekit.errors import Diagnostic, ParseError, SourceError
+from tracekit.frozen import dataclass, field
 from tracekit.kho.tree import parse_memblock
 from tracekit.parameters import CommandLine, RegionSpec, parse_cmdline
 from tracekit.remarks import Remarks

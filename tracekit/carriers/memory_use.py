@@ -15,11 +15,11 @@ import contextlib
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from tracekit.carriers.dumps.signatures import identify
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.kho.tree import parse_memblock
 from tracekit.parameters import (
     RegionSpec,

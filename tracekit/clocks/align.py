@@ -14,7 +14,7 @@ A bound that is not known is ``None``, and a diagnostic says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
@@ -25,6 +25,7 @@ from tracekit.clocks.evidence import BootClockInput, BootEvidence, ClockEvidence
 from tracekit.clocks.gap import gap_between
 from tracekit.clocks.model import UNKNOWN, ClockModel, Gap, SessionClock, total
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 
 __all__ = ["align", "session_rate_of"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from tracekit.clocks.boot_zero import FitOf, sched_clock
 from tracekit.clocks.fit import Bracket, LineFit
@@ -16,6 +15,7 @@ from tracekit.clocks.rates import (
     timekeeping_shape,
 )
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 
 __all__ = ["Anchor", "loose_below", "place_by_rtc", "place_on_tsc", "refined_from"]
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 
@@ -30,6 +30,7 @@ from tracekit.clocks.rates import (
     timekeeping_shape,
 )
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 
 __all__ = ["FitOf", "Initcall", "SchedClock", "Zero", "kernel_zero", "sched_clock"]
 

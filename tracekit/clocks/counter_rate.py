@@ -16,13 +16,13 @@ anything about the timer's own oscillator.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 
 from tracekit.clocks.fit import LineFit
 from tracekit.clocks.kernel_log import KernelLog
 from tracekit.clocks.rates import Rate
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 
 __all__ = ["LIMIT_PPM", "SessionRate", "session_rate"]
 

@@ -7,7 +7,7 @@ Both are independent of the clock that stamped the boot's events, so they are re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from tracekit.clocks.kernel_log import KernelLog, read_kernel_log
 from tracekit.clocks.model import UNITS, UNKNOWN, Unit
 from tracekit.clocks.rates import Rate
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass, field
 
 __all__ = [
     "BootClockInput",

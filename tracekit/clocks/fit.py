@@ -13,12 +13,12 @@ All arithmetic is on Python integers and fractions: a count of 1e11 times a read
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import floor, sqrt
 
 from tracekit.clocks.rates import Bent, Rate
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 
 __all__ = [
     "Bracket",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
+
+from tracekit.frozen import dataclass
 
 __all__ = ["KernelLog", "StableMark", "read_kernel_log"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracekit.clocks.counter_rate import SessionRate
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy.typing as npt

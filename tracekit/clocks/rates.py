@@ -8,10 +8,10 @@ bend approximately.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 from tracekit.clocks.kernel_log import KernelLog, StableMark
+from tracekit.frozen import dataclass
 
 __all__ = ["REFINE_NS", "TICK_NS", "Bent", "Rate", "sched_shape", "timekeeping_shape"]
 

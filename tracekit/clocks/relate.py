@@ -8,7 +8,6 @@ stamps and interpolated between the middles of their intervals.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -22,6 +21,7 @@ from tracekit.clocks.evidence import BootClockInput, BootEvidence, on_clock, rel
 from tracekit.clocks.fit import Bracket, fit_clock
 from tracekit.clocks.model import UNITS
 from tracekit.clocks.rates import Bent, Rate
+from tracekit.frozen import dataclass
 
 __all__ = ["Relation", "relate"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracekit.drawing.markup import Markup, joined, tag
+from tracekit.frozen import dataclass
 from tracekit.text import UNITS, duration
 
 __all__ = ["Scale", "fits", "ruler"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from tracekit.browse.running_tasks import task_turns
 from tracekit.drawing.axis import Scale, fits, ruler
 from tracekit.drawing.markup import EMPTY, Markup, tag
 from tracekit.drawing.story import WIDTH, in_blackout
+from tracekit.frozen import dataclass
 from tracekit.query.groups import Index
 from tracekit.recording import Recording
 from tracekit.report.make import Report

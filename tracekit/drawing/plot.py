@@ -7,13 +7,13 @@ process, and systemd's units after it. Each has its own scale; between the first
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from tracekit.drawing.axis import Scale, ruler
 from tracekit.drawing.markup import Markup, joined, tag
 from tracekit.drawing.story import WIDTH, in_blackout, phase_class, phase_title, story
+from tracekit.frozen import dataclass
 from tracekit.report.critical.blame import Blamed
 from tracekit.report.make import HandoverReport, Report
 from tracekit.report.phases import Phase

@@ -7,10 +7,10 @@ part is drawn again over its own stretch of the picture.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from tracekit.drawing.axis import Scale, fits, ruler
 from tracekit.drawing.markup import EMPTY, Markup, joined, tag
+from tracekit.frozen import dataclass
 from tracekit.report.jump.kho_steps import steps_in
 from tracekit.report.make import HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tracekit._native import lines
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import packed_texts
 from tracekit.ftrace.programs.assemble import Program
 from tracekit.ftrace.programs.tables import Learned

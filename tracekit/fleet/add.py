@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.errors import TracekitError, UsageError
 from tracekit.fleet.dataset import Added, Bad, Dataset
 from tracekit.fleet.decode import Options, decode
+from tracekit.frozen import dataclass
 
 __all__ = ["Summary", "add_sessions"]
 

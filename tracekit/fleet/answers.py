@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.drawing.markup import Markup, joined, tag
 from tracekit.fleet.ask import Fleet
 from tracekit.fleet.questions import QUESTIONS, Row
 from tracekit.fleet.suspects import Suspect, suspects
+from tracekit.frozen import dataclass
 from tracekit.runs.pair import signed
 from tracekit.text import duration
 

@@ -14,7 +14,6 @@ import json
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 from tracekit.errors import SessionError, VersionError
 from tracekit.fleet.place import Place, place_at
 from tracekit.fleet.tables import SCHEMA_VERSION, Tables, handover_key, joined, sums_of
+from tracekit.frozen import dataclass, field
 
 __all__ = ["Added", "Bad", "Commit", "Dataset"]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -23,6 +22,7 @@ import pyarrow as pa
 from tracekit.errors import UsageError
 from tracekit.fleet.dataset import Dataset
 from tracekit.fleet.tables import TABLES, Tables, handover_key
+from tracekit.frozen import dataclass
 from tracekit.runs.run import Figure, Run
 
 __all__ = ["Slow", "World", "simulate"]

@@ -14,7 +14,7 @@ slow device is not told twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.fleet.ask import Fleet
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.columns import as_numpy
 from tracekit.runs.ranks import holm, mid_ranks, normal_p
 from tracekit.runs.sets import ALPHA

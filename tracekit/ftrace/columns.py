@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit._native import columns
+from tracekit.frozen import dataclass
 from tracekit.ftrace.format import EventFormat, Field
 
 __all__ = [

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from tracekit.errors import FormatError
+from tracekit.frozen import dataclass
 
 __all__ = ["EventFormat", "Field", "HeaderPage", "parse_format", "parse_header_page"]
 

@@ -10,10 +10,10 @@ fit raises :class:`~tracekit.errors.ParseError`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from tracekit.binary import Cursor
 from tracekit.errors import ParseError
+from tracekit.frozen import dataclass, field
 
 __all__ = ["Node", "parse_fdt"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from tracekit.binary import Cursor
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.kho.luo import FEATURE_HEADER
 from tracekit.kho.memory import PAGE, Reader
 

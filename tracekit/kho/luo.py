@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from tracekit.binary import Cursor
 from tracekit.errors import Diagnostic, ParseError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.kho.fdt import Node, parse_fdt
 from tracekit.kho.memory import PAGE, Reader
 

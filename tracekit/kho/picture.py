@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from tracekit.frozen import dataclass
 from tracekit.kho.item import size_text
 from tracekit.kho.preserved_sum import Density
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.kho.memory import Reader
 
 __all__ = ["Leaf", "walk_bitmaps", "walk_radix"]

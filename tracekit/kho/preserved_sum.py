@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from tracekit.frozen import dataclass, field
 from tracekit.kho.preserved import Leaf
 
 __all__ = ["Density", "PreservedMap", "Range", "preserved_from_dict", "sum_map"]

@@ -9,9 +9,9 @@ them as such after a boot without KHO data.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tracekit.errors import ParseError
+from tracekit.frozen import dataclass
 from tracekit.parameters import memparse, split_parameters
 
 __all__ = ["Meminfo", "Scratch", "parse_meminfo", "parse_scratch", "scratch_parameter"]

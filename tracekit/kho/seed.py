@@ -12,10 +12,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from tracekit.errors import Diagnostic, ParseError, SourceError
+from tracekit.frozen import dataclass, field
 from tracekit.kho.fdt import Node, parse_fdt
 
 __all__ = ["SEED_PATHS", "SeedArray", "SeedCpu", "SeedTrace", "fingerprint", "parse_seed"]

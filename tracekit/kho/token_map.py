@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.errors import ParseError
+from tracekit.frozen import dataclass
 
 __all__ = ["SESSION", "TOKEN", "StoredFile", "parse_token_map"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tracekit.binary import Cursor
 from tracekit.errors import Diagnostic, ParseError
+from tracekit.frozen import dataclass
 from tracekit.kho.fdt import Node, parse_fdt
 
 __all__ = [

@@ -6,9 +6,9 @@ See ``struct trace_array`` (``kernel/trace/trace.h``) and ``kernel/trace/trace.c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass, field
 from tracekit.kmemory.kernel import Kernel, Struct
 from tracekit.kmemory.lists import entries
 from tracekit.kmemory.ring import CpuRing, Layout, read_ring

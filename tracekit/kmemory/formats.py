@@ -7,9 +7,9 @@ first: the common ones, then the event's own.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.kmemory.kernel import Kernel, NoMember, Struct
 from tracekit.kmemory.lists import entries, entries_back
 from tracekit.kmemory.ring import Layout

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from tracekit.btf import Btf
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.kmemory.kallsyms import Symbols, read_symbols
 from tracekit.kmemory.memory import Memory, VirtualMemory
 from tracekit.kmemory.notes import Notes

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.kmemory.kernel import Kernel, Struct
 
 __all__ = ["LogRecord", "dmesg", "log_records"]

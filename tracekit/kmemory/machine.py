@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.kmemory.kernel import Kernel, Struct
 
 __all__ = ["About", "about", "iomem"]

@@ -8,9 +8,9 @@ split is in VMCOREINFO: ``arch_crash_save_vmcoreinfo()``.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.kmemory.memory import Absent, Memory
 from tracekit.kmemory.vmcoreinfo import Vmcoreinfo
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.kmemory.kernel import Kernel, NoMember, Struct
 from tracekit.kmemory.memory import PAGE
 from tracekit.spans import filler

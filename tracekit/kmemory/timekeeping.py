@@ -7,9 +7,8 @@ and ``global`` are that one and ``__sched_clock_offset`` (kernel/sched/clock.c).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass, field
 from tracekit.kmemory.kernel import Kernel, NoMember, Struct
 
 __all__ = ["Clocks", "Line", "read_clocks"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass, field
 from tracekit.kmemory.memory import Memory
 
 __all__ = ["Vmcoreinfo", "parse_vmcoreinfo", "scan"]

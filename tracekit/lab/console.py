@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from tracekit.frozen import dataclass
 from tracekit.lab.tools import tail
 
 __all__ = ["Line", "Lines", "Progress", "is_panic", "last_lines", "mark", "read_marks", "trouble"]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from tracekit.errors import LabError
+from tracekit.frozen import dataclass
 from tracekit.lab.modules import SELECTION
 from tracekit.lab.store import digest
 

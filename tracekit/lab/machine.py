@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tracekit.errors import LabError, UsageError
+from tracekit.frozen import dataclass
 from tracekit.lab import images, kernels
 from tracekit.lab.console import Line, Lines, is_panic, last_lines, read_marks, trouble
 from tracekit.lab.qemu import Direct, Disks, guarded, kvm_works, qemu_argv

@@ -7,11 +7,11 @@ would, without saying where the record is.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import Literal
 
 from tracekit.carriers.carrier import Way
 from tracekit.errors import UsageError
+from tracekit.frozen import dataclass
 from tracekit.lab.kernels import Kernel
 from tracekit.lab.machine import BASE_CMDLINE, Plan, first_cmdline
 

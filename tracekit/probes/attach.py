@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from tracekit.frozen import dataclass
 from tracekit.probes.arguments import Source, resolve
 from tracekit.probes.control import PROGRAMS, control_macros, no_offsets
 from tracekit.probes.kernel import Missing, ProbedKernel, shutdown_functions

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from tracekit.btf import VOID, Btf, kernel_types
 from tracekit.errors import ParseError
+from tracekit.frozen import dataclass
 from tracekit.sysroot import TRACEFS, Sysroot
 
 __all__ = ["SHUTDOWNS", "Missing", "ProbedKernel", "page_shift", "shutdown_functions", "tracefs"]

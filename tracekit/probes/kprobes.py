@@ -7,9 +7,9 @@ event cannot record is listed as missing; a duration is the time from an event t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from tracekit.frozen import dataclass
 from tracekit.probes.arguments import Source, resolve
 from tracekit.probes.control import control_event, no_offsets
 from tracekit.probes.kernel import Missing, ProbedKernel, shutdown_functions

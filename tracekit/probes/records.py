@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from tracekit.frozen import dataclass
 
 __all__ = [
     "KINDS",

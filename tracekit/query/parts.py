@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
+from tracekit.frozen import dataclass, field
 from tracekit.query.sums import Calc
 from tracekit.timeline.filter import parse_time
 from tracekit.timeline.when.dates import parse_date

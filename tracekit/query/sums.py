@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+
+from tracekit.frozen import dataclass, field
 
 __all__ = [
     "Calc",

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from tracekit.errors import ParseError, SessionError
+from tracekit.frozen import dataclass
 from tracekit.report.devices import Device
 from tracekit.session.canary import Canary, Findings, read_document
 from tracekit.text import duration, on_one_line, printable

@@ -10,9 +10,10 @@ sequence per CPU: lost ones are missing from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.ftrace.ring.integrity import CUT
 from tracekit.ftrace.ring.layout import CpuBuffer
 from tracekit.ftrace.ring.page import PageRow, Records

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tracekit.capture.kho.arrival import Arrival
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.notebook import ShownReport
 from tracekit.report.canary import CanaryReport, canary_report
 from tracekit.report.control import ControlChange, control_changes
@@ -366,9 +367,8 @@ def make_report(events: Events) -> Report:
     gaps = {h.old: h.gap_ns for h in handovers}
     canaries = [canary_report(boot, gaps.get(boot.index), devices) for boot in events.boots]
     at_jump = events.boots[-2:][0].index if events.boots else 0
-    diagnostics = tuple(
-        dict.fromkeys([*events.diagnostics, *boot_remarks, *(d for h in jumps for d in h.notes)])
-    )
+    remarks = [*events.diagnostics, *boot_remarks, *(d for h in jumps for d in h.notes)]
+    diagnostics = tuple(dict.fromkeys(remarks))
     verdict = judge(boots, diagnostics)
     end = ending(events)
     begun = {one.boot: one.unfinished for one in (end,) if one}

@@ -10,11 +10,11 @@ which function a probe is on. A panic is also seen by what the kernel prints.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from tracekit.analysis.kprobe_events import kprobes
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.timeline.boot import Boot

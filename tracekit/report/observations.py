@@ -7,10 +7,10 @@ from them alone (:mod:`tracekit.report.phases`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.report.initcalls import Initcall, initcall_levels, initcalls
 from tracekit.report.milestones import find_marks
 from tracekit.report.own_time import OwnTime, last_snapshot

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tracekit.errors import SessionError
+from tracekit.frozen import dataclass
 from tracekit.report.milestones import PANICKED
 from tracekit.report.unfinished import CpuUnfinished, Unfinished
 from tracekit.text import duration, error_bound, on_one_line

@@ -7,9 +7,10 @@ marks has a phase all the same, which says so; its time is part of the phase bef
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.report.initcalls import Initcall
 from tracekit.report.observations import Entering, Instant, Leaving
 from tracekit.report.ways import KEXEC, SOME, Down, Way

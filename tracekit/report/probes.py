@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.errors import Diagnostic, SessionError
+from tracekit.frozen import dataclass
 from tracekit.timeline.boot import Boot
 
 __all__ = ["MissingProbe", "ProbeReport", "probe_report"]

@@ -8,10 +8,10 @@ execs of pid 1, which becomes ``systemd-shutdown`` once every unit is stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.errors import SessionError
+from tracekit.frozen import dataclass
 from tracekit.probes.marks import MARK, SNAPSHOT
 from tracekit.timeline.axis import Axis
 from tracekit.timeline.boot import Boot

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import ceil
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow as pa
 from tracekit.clocks.boot_zero import Initcall, kernel_zero
 from tracekit.clocks.model import total
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter

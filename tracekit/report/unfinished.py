@@ -8,7 +8,6 @@ graph-traced functions of the task that runs. The last step of the way down has 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.pairs import Pair, enabled_events, pairs_of
 from tracekit.analysis.rows_of_events import EventRows
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_signed
 from tracekit.report.ways import Down
 from tracekit.timeline.boot import Boot

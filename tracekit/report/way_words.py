@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tracekit.capture.save.kernel import identity
+from tracekit.frozen import dataclass
 from tracekit.report.milestones import PANICKED, find_marks
 from tracekit.report.panic import panicked
 from tracekit.report.unfinished import CpuUnfinished, unfinished

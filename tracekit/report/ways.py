@@ -8,10 +8,10 @@ after which ``__crash_kexec()`` starts a crash kernel, where one is loaded, or t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from tracekit.frozen import dataclass
 from tracekit.report.milestones import last_calls
 from tracekit.timeline.started_by import StartedBy
 

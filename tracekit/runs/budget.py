@@ -6,11 +6,11 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.runs.run import KINDS, Figure, Kind, Run
 from tracekit.runs.sets import spread_of
 from tracekit.text import UNITS, printable

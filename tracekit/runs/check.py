@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+from tracekit.frozen import dataclass
 from tracekit.runs.budget import Baseline, Budget, Limit
 from tracekit.runs.run import Figure, Run
 from tracekit.runs.sets import spread_of

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
+from tracekit.frozen import dataclass
 from tracekit.runs.run import KINDS, Figure, Kind, Run
 from tracekit.text import duration, error_bound
 

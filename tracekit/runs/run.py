@@ -8,7 +8,7 @@ began to run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from os import PathLike
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from typing import Any, Literal
 import tracekit
 from tracekit.clocks.model import ClockModel
 from tracekit.errors import Diagnostic, SessionError
+from tracekit.frozen import dataclass
 from tracekit.recording import Recording
 from tracekit.report.devices import Device
 from tracekit.report.make import BootReport, HandoverReport, Report

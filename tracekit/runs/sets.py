@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from tracekit.frozen import dataclass
 from tracekit.runs.pair import signed
 from tracekit.runs.ranks import fewest_p, holm, rank_test
 from tracekit.runs.run import KINDS, Figure, Kind, Run

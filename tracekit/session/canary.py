@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 from tracekit.errors import ParseError
+from tracekit.frozen import dataclass
 from tracekit.session.files import dump_json
 
 __all__ = [

@@ -17,7 +17,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+
+from tracekit.frozen import dataclass
 
 __all__ = [
     "FORMATS",

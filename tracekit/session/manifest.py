@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from tracekit.errors import Diagnostic, SessionError, Severity, VersionError
+from tracekit.frozen import dataclass, field
 
 __all__ = ["FORMAT_VERSION", "MANIFEST", "BootDiagnostic", "Manifest", "State", "parse_manifest"]
 

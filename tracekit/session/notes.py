@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tracekit.errors import SessionError, SourceError
+from tracekit.frozen import dataclass, field
 from tracekit.session.parts import replacing
 from tracekit.session.reader import Session
 

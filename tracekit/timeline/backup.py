@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from tracekit.errors import SessionError
+from tracekit.frozen import dataclass
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.saved.counters import parse_stats
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 from tracekit.errors import Diagnostic, FormatError, SessionError, Severity
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.context import Context, SymbolTable
 from tracekit.ftrace.format import EventFormat, HeaderPage, parse_header_page
 from tracekit.ftrace.printers.render import Renderer, make_renderer, unknown_renderer

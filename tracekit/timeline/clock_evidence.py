@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tracekit.clocks.fit import Bracket
 from tracekit.clocks.model import UNKNOWN
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import SessionError
+from tracekit.frozen import dataclass
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bpf_records import MONOTONIC
 from tracekit.timeline.markers import marker_samples

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.errors import Diagnostic, UsageError
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import (
     Payloads,
     as_arrow,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
+from tracekit.frozen import dataclass
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bpf_records import with_probes
 from tracekit.timeline.read_buffers import read_buffers

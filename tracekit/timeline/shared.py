@@ -11,7 +11,6 @@ was there at its start, and its counters tell how many events those were.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 from tracekit.capture.save.clocks import last_count
@@ -19,6 +18,7 @@ from tracekit.capture.save.kernel import identity
 from tracekit.clocks.fit import read_samples
 from tracekit.clocks.kernel_log import KernelLog, read_kernel_log
 from tracekit.errors import ParseError, SessionError
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.layout import CpuBuffer, RegionLayout, parse_layout
 from tracekit.ftrace.ring.restarts import restarts, split_at

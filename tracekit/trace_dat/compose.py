@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
+from tracekit.frozen import dataclass
 from tracekit.trace_dat.layout import MAGIC, Option, TraceDat
 
 __all__ = ["CpuPages", "Section", "compose"]

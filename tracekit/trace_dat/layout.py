@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass, field
 
 __all__ = ["MAGIC", "Buffer", "CpuData", "EventFile", "Option", "TraceDat"]
 

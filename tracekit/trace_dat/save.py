@@ -9,12 +9,12 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tracekit.capture.save.kernel import UNKNOWN_KERNEL, symbol_address
 from tracekit.errors import Diagnostic, SessionError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.session import MAX_REGION, SessionWriter, safe_name
 from tracekit.session.staged import StagedTree
 from tracekit.trace_dat.layout import Buffer, Option, TraceDat

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.text import Text
 
 from tracekit.browse.figures import Call, Figure, spark
+from tracekit.frozen import dataclass
 from tracekit.query.expr import Compare, Contains, Value
 from tracekit.text import duration, printable
 from tui.sorted_table import Column, Sheet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from tracekit.browse.stats import (
@@ -13,6 +13,7 @@ from tracekit.browse.stats import (
     TaskTime,
     Times,
 )
+from tracekit.frozen import dataclass
 from tracekit.report.devices import Device, slowness
 from tracekit.report.initcalls import Initcall
 from tracekit.report.make import Report

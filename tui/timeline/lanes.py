@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from rich.style import Style
@@ -14,6 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tracekit.browse.lanes import Lane
+from tracekit.frozen import dataclass
 from tracekit.query.groups import cell_counts
 from tui.host import look_of
 from tui.signs import GLYPHS

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tracekit.frozen import dataclass
 from tracekit.text import UNITS
 from tui.host import look_of
 from tui.theme import Look

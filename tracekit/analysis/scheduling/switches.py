@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.arguments import integers
 from tracekit.analysis.columns import pairs_of
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_numpy
 from tracekit.timeline.events import Events
 

@@ -7,7 +7,6 @@ before the switch: the task is then runnable from the switch on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from tracekit.analysis.arguments import integers
 from tracekit.analysis.rows_of_events import Record
 from tracekit.analysis.scheduling.switches import Switches
+from tracekit.frozen import dataclass
 from tracekit.timeline.events import Events
 
 __all__ = ["STATES", "Waits", "find_waits", "waker_known"]

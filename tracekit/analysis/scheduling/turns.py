@@ -8,7 +8,6 @@ that came. That is inferred, up to the CPU's first and last event, and not furth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from tracekit.analysis.losses import Losses
 from tracekit.analysis.match import combined
 from tracekit.analysis.scheduling.switches import Switches
+from tracekit.frozen import dataclass
 from tracekit.timeline.events import Events
 
 __all__ = ["NOBODY", "Turns", "find_turns"]

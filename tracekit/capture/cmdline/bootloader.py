@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from tracekit.capture.cmdline.wanted import ours, with_percent, without
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.sysroot import Sysroot
 
 __all__ = [

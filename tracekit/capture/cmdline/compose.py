@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from tracekit.capture.cmdline.carried import (
     carried_words,
@@ -25,6 +24,7 @@ from tracekit.carriers.carve_out import halves
 from tracekit.carriers.choice import carrier_of
 from tracekit.carriers.memory_use import Memory
 from tracekit.errors import UsageError
+from tracekit.frozen import dataclass
 from tracekit.parameters import (
     CommandLine,
     RegionSpec,

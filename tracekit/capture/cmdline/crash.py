@@ -8,7 +8,6 @@ initramfs: there it is a script in ``/etc/kdump/pre.d`` and a line in ``/etc/kdu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tracekit.capture.cmdline.below import (
@@ -27,6 +26,7 @@ from tracekit.capture.cmdline.session_param import SESSIONS
 from tracekit.capture.cmdline.setup import UNIT_DIRECTORY
 from tracekit.capture.cmdline.templates import absolute, program, template
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.parameters import split_parameters
 from tracekit.sysroot import Sysroot
 

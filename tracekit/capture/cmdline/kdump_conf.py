@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.sysroot import Sysroot
 
 __all__ = ["DEBIAN", "FEDORA", "USER_DATA", "Collector", "collectors"]

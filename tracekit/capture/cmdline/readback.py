@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tracekit.capture.cmdline.bootloader import KERNEL_CMDLINE, Loader, entry_lines
 from tracekit.capture.cmdline.wanted import ours
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.sysroot import Sysroot
 
 __all__ = ["ReadBack", "read_back"]

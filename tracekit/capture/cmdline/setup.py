@@ -10,7 +10,6 @@ import os
 import shlex
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tracekit.capture.cmdline.below import (
@@ -35,6 +34,7 @@ from tracekit.capture.cmdline.session_param import SESSIONS
 from tracekit.capture.cmdline.templates import absolute, program, template
 from tracekit.capture.cmdline.wanted import without
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.sysroot import Sysroot
 
 __all__ = [

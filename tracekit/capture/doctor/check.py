@@ -6,8 +6,9 @@ see has the state ``unknown``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from tracekit.frozen import dataclass
 
 __all__ = ["Check", "State"]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 from tracekit.capture.kho.evidence import Evidence
 from tracekit.capture.kho.inspect import carried_regions
 from tracekit.capture.kho.marks import MARKS
+from tracekit.frozen import dataclass
 from tracekit.kho.handlers import describe_data
 from tracekit.kho.item import Item, item, range_text, size_text
 from tracekit.kho.memory import nowhere

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from tracekit.capture.kho.evidence import Evidence
 from tracekit.errors import ParseError
+from tracekit.frozen import dataclass
 from tracekit.kho.item import Item, item, range_text, size_text, unreadable
 from tracekit.kho.picture import parse_iomem
 from tracekit.kho.scratch import Scratch, parse_meminfo, parse_scratch, scratch_parameter

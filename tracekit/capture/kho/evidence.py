@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tracekit.capture.kho.devices import PciDevice, read_devices
 from tracekit.capture.kho.holders import Holder, read_holders
@@ -15,6 +15,7 @@ from tracekit.capture.kho.marks import marked_map
 from tracekit.carriers.dumps.elf_core import ElfCore
 from tracekit.carriers.machine import Machine
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass, field
 from tracekit.kho.memory import Reader, Recorder
 from tracekit.kho.preserved import walk_bitmaps, walk_radix
 from tracekit.kho.preserved_sum import PreservedMap, sum_map

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.sysroot import Sysroot
 
 __all__ = ["Holder", "read_holders"]

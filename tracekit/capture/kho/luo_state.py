@@ -8,11 +8,12 @@ No file shows them, and to ask for one through ``/dev/liveupdate`` takes it. The
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from tracekit.capture.kho.kernel_view import KernelView
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.kho.luo import LuoFile, LuoHeader, LuoSession, read_luo
 from tracekit.kho.memory import Reader
 

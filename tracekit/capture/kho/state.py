@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from tracekit.capture.kho.cost import cost_of
 from tracekit.capture.kho.evidence import Evidence
 from tracekit.errors import ParseError
+from tracekit.frozen import dataclass
 from tracekit.kho.item import Item, item, size_text
 from tracekit.kho.scratch import scratch_parameter
 from tracekit.kho.tree import parse_kexec_metadata

@@ -12,11 +12,12 @@ import json
 import os
 import signal
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from tracekit.capture.record.instance import InstanceState
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 
 __all__ = ["Armed", "ArmedFile", "ask_for_release", "recording"]
 

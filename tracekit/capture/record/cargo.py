@@ -13,7 +13,6 @@ import secrets
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tracekit.carriers.carve_out import DEVICE, covering
 from tracekit.carriers.luo.memfd import LiveUpdate, LuoMemfd, LuoSession
 from tracekit.carriers.machine import Machine
 from tracekit.errors import SourceError, UsageError
+from tracekit.frozen import dataclass
 from tracekit.parameters import CommandLine, memparse
 from tracekit.session import SessionWriter
 from tracekit.session.canary import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tracekit.capture.cmdline.compose import NextBoot, next_cmdline
@@ -16,6 +16,7 @@ from tracekit.capture.record.kexec import jump, load
 from tracekit.capture.record.recorder import Options, Recorder, recording_clock
 from tracekit.carriers.memory_use import read_memory
 from tracekit.errors import UsageError
+from tracekit.frozen import dataclass
 from tracekit.parameters import split_parameters
 from tracekit.remarks import Progress, no_progress
 from tracekit.sysroot import Sysroot

@@ -10,12 +10,12 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from tracekit.carriers.carve_out import covering
 from tracekit.carriers.memory_use import read_memory
 from tracekit.errors import SourceError, UsageError
+from tracekit.frozen import dataclass
 from tracekit.parameters import CommandLine, TraceInstance, parse_cmdline
 from tracekit.probes.kprobes import GROUP
 from tracekit.sysroot import TRACEFS, Sysroot, find_tracefs

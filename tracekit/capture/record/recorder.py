@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from tracekit.capture.save.clocks import sample_trace_clock
 from tracekit.capture.save.clocksource import best_clock, read_tsc_trust
 from tracekit.capture.save.snapshot import open_boot
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
+from tracekit.frozen import dataclass
 from tracekit.probes.marks import MARK, SNAPSHOT, SNAPSHOT_TAKEN
 from tracekit.probes.records import RECORD
 from tracekit.remarks import Progress, Remarks, no_progress

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.capture.recover.chain import Chain
 from tracekit.capture.save.boot_files import Saving
 from tracekit.capture.save.kernel import identity
 from tracekit.capture.save.pipes import Pipes, drain_pipes, finish_pipes
+from tracekit.frozen import dataclass
 from tracekit.parameters import parse_cmdline
 from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter, safe_name

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from tracekit.capture.recover.dump import DumpResult, read_dead, save_dead
 from tracekit.capture.recover.recover import RecoverResult, recover
@@ -19,6 +18,7 @@ from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.carriers.machine import VMCORE, Machine
 from tracekit.carriers.memory import PhysicalMemory, Range
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError
+from tracekit.frozen import dataclass
 from tracekit.kmemory.kernel import open_kernel
 from tracekit.kmemory.machine import about
 from tracekit.parameters import RegionSpec

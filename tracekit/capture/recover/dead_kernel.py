@@ -9,11 +9,11 @@ import io
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.kmemory.arrays import TraceArray, TraceBuffer, trace_arrays
 from tracekit.kmemory.dynamic import dynamic_events
 from tracekit.kmemory.formats import event_formats, header_page

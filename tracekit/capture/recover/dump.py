@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.carriers.dumps.kdump import Kdump
 from tracekit.carriers.memory import PhysicalMemory
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError
+from tracekit.frozen import dataclass
 from tracekit.kmemory.arrays import TraceArray, TraceBuffer
 from tracekit.kmemory.kernel import open_kernel
 from tracekit.kmemory.memory import Memory

@@ -11,12 +11,12 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from tracekit.carriers.luo.memfd import LiveUpdate
 from tracekit.carriers.luo.systemd_store import MAPPING, SESSION, listed, passed_fds, stored
 from tracekit.errors import NothingToRecover, SessionError, SourceError, UsageError
+from tracekit.frozen import dataclass
 from tracekit.remarks import Remarks
 from tracekit.session.files import dump_json, write_all
 from tracekit.session.owned import open_plain

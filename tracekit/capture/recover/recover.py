@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +54,7 @@ from tracekit.carriers.files import FILE
 from tracekit.carriers.machine import crash_kernel
 from tracekit.carriers.memory_use import Memory, Use, read_memory
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError, UsageError
+from tracekit.frozen import dataclass, field
 from tracekit.parameters import FileRegion, MemoryFile, RegionSpec, parse_cmdline
 from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter, safe_name

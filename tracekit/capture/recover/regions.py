@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tracekit.carriers.files import FILE
 from tracekit.carriers.memory import Unread
 from tracekit.carriers.ring_header import HEADER
 from tracekit.errors import NothingToRecover, SessionError, SourceError
+from tracekit.frozen import dataclass
 from tracekit.parameters import RegionSpec
 from tracekit.remarks import Progress, Remarks
 from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name

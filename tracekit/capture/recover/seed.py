@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tracekit.capture.recover.discover import open_cores
@@ -20,6 +19,7 @@ from tracekit.capture.save.snapshot import snapshot
 from tracekit.carriers.dumps.dump_file import open_dump
 from tracekit.carriers.memory import PhysicalMemory
 from tracekit.errors import Diagnostic, FormatError, NothingToRecover, SourceError
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.format import EventFormat, parse_format
 from tracekit.kho.seed import SEED_PATHS, SeedCpu, SeedTrace, fingerprint, parse_seed
 from tracekit.remarks import Progress, Remarks, no_progress

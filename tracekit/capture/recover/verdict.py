@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 from tracekit.carriers.dumps.signatures import PSTORE
@@ -19,6 +18,7 @@ from tracekit.carriers.evidence import Previous, log_lines, quote
 from tracekit.carriers.machine import mapped_instances
 from tracekit.carriers.memory_use import Use
 from tracekit.errors import Diagnostic, ParseError
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.parameters import CommandLine, RegionSpec
 from tracekit.spans import Span, overlaps

@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.capture.kho.save import save_kho
@@ -23,6 +22,7 @@ from tracekit.capture.save.kernel import describe_kernel, remarks_on
 from tracekit.capture.save.kernel_log import joined_log
 from tracekit.capture.save.knowledge import TABLES, Knowledge, event_of
 from tracekit.errors import SessionError, Severity, SourceError
+from tracekit.frozen import dataclass
 from tracekit.remarks import Progress, Remarks
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json

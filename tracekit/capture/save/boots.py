@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.capture.save.kernel import identity, symbol_address
 from tracekit.carriers.ring_header import header_address
+from tracekit.frozen import dataclass
 from tracekit.parameters import CommandLine, parse_cmdline
 from tracekit.session import SessionWriter
 

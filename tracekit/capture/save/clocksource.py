@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.parameters import split_parameters
 from tracekit.sysroot import Sysroot
 

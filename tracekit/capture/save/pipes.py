@@ -11,11 +11,11 @@ import mmap
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from tracekit.capture.save.boot_files import Saving
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 from tracekit.session import MAX_REGION, SessionWriter
 
 __all__ = ["Pipes", "drain", "drain_pipes", "finish_pipes", "own_pipes"]

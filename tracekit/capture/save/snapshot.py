@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tracekit.capture.save.boot_files import Saving, kernel_facts, save_boot
 from tracekit.capture.save.boots import boot_of, known_boots
 from tracekit.errors import Diagnostic, SourceError
+from tracekit.frozen import dataclass
 from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter
 from tracekit.session.names import INCOMING

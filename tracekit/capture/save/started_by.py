@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from tracekit.frozen import dataclass
 
 __all__ = ["StartedBy", "started_by"]
 

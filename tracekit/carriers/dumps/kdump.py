@@ -12,13 +12,13 @@ import re
 import struct
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO
 
 from tracekit.carriers.dumps import page_codecs
 from tracekit.carriers.memory import PhysicalMemory, Range
 from tracekit.errors import ParseError, SourceError
+from tracekit.frozen import dataclass
 
 __all__ = ["MAGIC", "Kdump"]
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tracekit.frozen import dataclass
 
 __all__ = ["HEAD", "PSTORE", "Signature", "identify"]
 

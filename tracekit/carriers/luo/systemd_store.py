@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.errors import SourceError
+from tracekit.frozen import dataclass
 
 __all__ = ["MAPPING", "SESSION", "Stored", "listed", "passed_fds", "stored"]
 

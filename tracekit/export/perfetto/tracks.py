@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from tracekit.export.perfetto.wire import Value, debug_values, message, number, packet, text
+from tracekit.frozen import dataclass, field
 from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.session.notes import Notes

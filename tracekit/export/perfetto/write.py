@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +15,7 @@ from tracekit.export.perfetto.programs import Kind, Programs
 from tracekit.export.perfetto.tracks import tracks_of, write_tracks
 from tracekit.export.perfetto.wire import message, number, packet, text
 from tracekit.export.targets import opened_target
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.ftrace.format import Field
 from tracekit.recording import Recording

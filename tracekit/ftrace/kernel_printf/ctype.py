@@ -6,7 +6,8 @@ Plain ``char`` is unsigned: the kernel is built with ``-funsigned-char`` (top-le
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from tracekit.frozen import dataclass
 
 __all__ = [
     "BOOL",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 from tracekit.errors import FormatError
+from tracekit.frozen import dataclass
 from tracekit.ftrace.kernel_printf.ctype import IntType
 
 __all__ = [

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from tracekit.frozen import dataclass
 from tracekit.ftrace.kernel_printf.ctype import IntType, TypeName
 
 __all__ = [

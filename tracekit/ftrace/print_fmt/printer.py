@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tracekit.errors import FormatError
+from tracekit.frozen import dataclass
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.kernel_printf import vsprintf

@@ -17,10 +17,11 @@ from __future__ import annotations
 import operator
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
+from tracekit.frozen import dataclass
 from tracekit.ftrace.kernel_printf.ctype import (
     LONG,
     U64,

@@ -8,9 +8,9 @@ types with their sign, unsigned ones with zeros before them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from tracekit.frozen import dataclass
 from tracekit.ftrace.kernel_printf.ctype import IntType
 from tracekit.ftrace.kernel_printf.vsprintf import ARGUMENT, Conversion
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from tracekit.frozen import dataclass
 
 __all__ = ["Geometry", "Kind", "Meta", "find", "read_meta", "read_slots"]
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tracekit.binary import Cursor
 from tracekit.errors import Diagnostic, ParseError
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.geometry import Geometry, Kind, Meta, find, read_meta, read_slots
 from tracekit.spans import Span, overlaps

@@ -10,11 +10,12 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from tracekit._native import ring
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.ftrace.format import EventFormat, HeaderPage
 from tracekit.ftrace.ring.integrity import CUT, EMPTY, STALE, doubtful, stale
 from tracekit.spans import Span, overlaps

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from tracekit.frozen import dataclass
 from tracekit.report.critical.calls import Call, recorded_calls
 from tracekit.report.make import Report
 from tracekit.report.phases import Phase, phase_at

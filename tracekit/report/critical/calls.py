@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.kprobe_events import kprobes
 from tracekit.analysis.rows_of_events import EventRows
+from tracekit.frozen import dataclass
 from tracekit.probes.records import KINDS
 from tracekit.report.devices import CallEnd, Device, call_ends, device_shutdowns
 from tracekit.report.initcalls import Initcall

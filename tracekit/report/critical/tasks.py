@@ -9,7 +9,7 @@ do not fit, others are missing, and what lies between them is unknown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.analysis.rows_of_events import EventRows
+from tracekit.frozen import dataclass
 from tracekit.timeline.events import Events
 
 __all__ = ["Losses", "Stay", "Tasks"]

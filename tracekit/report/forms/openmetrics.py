@@ -7,8 +7,8 @@ format that node_exporter reads. What is not known is absent, never 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
+from tracekit.frozen import dataclass, field
 from tracekit.report.make import Report
 from tracekit.text import printable
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from tracekit.frozen import dataclass
 from tracekit.report.critical.blame import Blamed
 from tracekit.report.make import HandoverReport, Report
 from tracekit.report.phases import MEANING, Phase

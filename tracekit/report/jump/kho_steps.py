@@ -10,10 +10,10 @@ for (``kprobe_event=``, :mod:`tracekit.capture.cmdline.compose`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tracekit.analysis.kprobe_events import kprobes
+from tracekit.frozen import dataclass
 from tracekit.report.phases import Phase, phase_at
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from tracekit.capture.kho.arrival import preserved_devices
 from tracekit.capture.kho.devices import PciDevice
 from tracekit.capture.kho.evidence import Evidence
+from tracekit.frozen import dataclass
 from tracekit.report.devices import CallEnd
 
 __all__ = ["LeftDevice", "left_running"]

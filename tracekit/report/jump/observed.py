@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
+from tracekit.frozen import dataclass
 from tracekit.report.observations import Entering, Leaving, observe_entering, observe_leaving
 from tracekit.report.phases import Handover, handover_between
 from tracekit.report.systemd import Systemd

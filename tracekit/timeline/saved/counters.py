@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
+from tracekit.frozen import dataclass
 from tracekit.ftrace.ring.page import Records
 
 __all__ = ["Counters", "parse_stats", "read_counters"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from tracekit.frozen import dataclass
 from tracekit.timeline.axis import Axis
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.rows import Rows
