@@ -6,9 +6,9 @@ The texts are printable and of bounded length, one line each but for notes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass  # not of tracekit.frozen: a class is derived from Item
 from itertools import islice
 
-from tracekit.frozen import dataclass
 from tracekit.text import printable
 
 __all__ = ["Item", "item", "one_line", "range_text", "size_text", "unreadable"]
