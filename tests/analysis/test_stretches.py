@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracekit.analysis.stretches import (
@@ -73,6 +73,7 @@ def test_they_are_found_by_time(of: tuple[Stretch, ...], ns: int) -> None:
     assert stretches.after(ns) == next((s for s in of if s.start_ns >= ns), None)
 
 
+@example((Stretch(0, 1, "stopped"),), 1, 1, 1)
 @given(layers.map(layered), st.integers(-40, 40), st.integers(1, 50), st.integers(1, 40))
 def test_cells_show_what_lies_in_them(
     of: tuple[Stretch, ...], start: int, length: int, cells: int

@@ -104,8 +104,8 @@ def _merged(
 
 
 def _table(parts: Sequence[tuple[_Array, ...]], names: Sequence[str]) -> pa.Table:
-    if not parts:
-        return _SCHEMA.empty_table()
+    # an empty_table() would import pandas
+    parts = parts or [(np.empty(0, np.int64),) * 6]
     parent, depth, name, count, total, alone = (
         np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True)
     )
@@ -205,7 +205,7 @@ def _of_stacks(
     frames = [stack[::-1][:DEEPEST] for stack in frames]  # the record has the innermost first
     lengths = np.array([len(stack) for stack in frames], np.int64)
     if not lengths.sum():
-        return _SCHEMA.empty_table()
+        return _table([], [])
     flat = np.concatenate(frames).astype(np.int64)
     name, names = labels_of_functions(events, np.repeat(np.array(boots, np.uint8), lengths), flat)
     first = np.cumsum(lengths) - lengths

@@ -147,7 +147,8 @@ class Stretches:
         of it is, or any stopped CPU shorter than that.
         """
         drawn, short = np.zeros(cells, np.int8), np.zeros(cells, np.int8)
-        first, last = np.searchsorted(self.ends, start), np.searchsorted(self.starts, end)
+        first = np.searchsorted(self.ends, start, "right")  # what ends there is not in it
+        last = np.searchsorted(self.starts, end)
         codes = self._codes[first:last]
         scale = cells / (end - start)
         begins = (np.maximum(self.starts[first:last], start) - start) * scale

@@ -15,7 +15,7 @@ import numpy as np
 
 from tracekit.analysis.kprobe_events import kprobes
 from tracekit.frozen import dataclass
-from tracekit.ftrace.columns import Payloads, as_numpy, typed_column
+from tracekit.ftrace.columns import Payloads, as_numpy, fixed_size, intern, typed_column
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
@@ -131,10 +131,10 @@ def _traced_functions(
             address = typed_column(
                 Payloads(data, rows.offset[in_buffer], rows.length[in_buffer]), field
             )
-            coded = address.dictionary_encode()
-            codes = as_numpy(coded.indices, null=-1)
-            for i, ip in enumerate(coded.dictionary.to_pylist()):
-                symbol = boot.context.symbols.lookup(ip) if ip is not None else None
+            known = as_numpy(address)  # 0, where no function is, of what was cut off
+            codes, firsts = intern(fixed_size(known), 0)
+            for i, ip in enumerate(known[firsts].tolist()):
+                symbol = boot.context.symbols.lookup(ip)
                 # fentry sites lie a few bytes into the function (endbr, patchable entries)
                 if symbol is not None and symbol.name in wanted:
                     key = (symbol.name, returns)
