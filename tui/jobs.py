@@ -68,6 +68,7 @@ def start(
         try:
             result = work(job)
             job.step()
+            host.call_from_thread(host.show_progress, name, 1, 1)  # what is shown is all there is
             host.call_from_thread(then, result)
         except Cancelled:
             return

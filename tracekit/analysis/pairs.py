@@ -104,7 +104,7 @@ _PROBED = frozenset([GROUP, *(kind.event.partition(":")[0] for kind in KINDS.val
 def enabled_events(boot: Boot) -> Iterator[str]:
     """The events that were enabled when the boot was saved last."""
     base = f"boots/{boot.index}/"
-    for path in boot.session.list(f"{base}tracefs/"):
+    for path in boot.session.files(f"{base}tracefs/"):
         if path.endswith("/set_event"):
             yield from boot.text(path.removeprefix(base)).split()
 

@@ -43,6 +43,11 @@ _RTC_FOUND = re.compile(r"\S.*: registered as rtc\d")
 _RTC = re.compile(r"\S.*: setting system clock to .* UTC \((\d{1,12})\)")
 _FREEING = re.compile(r"Freeing unused kernel image \(initmem\) memory")
 _RUN_INIT = re.compile(r"Run .* as init process")
+#: Whatever is looked for: few lines of a log are.
+_ANY = re.compile("|".join(f"(?:{text.pattern})" for text in (
+    _COMMAND_LINE, _PROCESSOR, _TSC, _REFINED, _REGISTERED, _SWITCH, _STABLE, _UNSTABLE, _ADJUSTED,
+    _PARAVIRT, _GENERIC, _RTC_FOUND, _RTC, _FREEING, _RUN_INIT,
+)))  # fmt: skip
 
 _Match = tuple[int, re.Match[str]]
 
@@ -109,7 +114,7 @@ def read_kernel_log(text: str) -> KernelLog:
     lines = [
         (int(match[1]) * 1_000_000_000 + int(match[2]) * 1_000, match[3])
         for line in text.splitlines()
-        if len(line) <= _MAX_LINE and (match := _LINE.match(line))
+        if len(line) <= _MAX_LINE and (match := _LINE.match(line)) and _ANY.match(match[3])
     ]
     # "Detected Y MHz TSC" follows "Detected X MHz processor" where the two differ; clocks use Y.
     detected = _first(lines, _TSC) or _first(lines, _PROCESSOR)

@@ -128,13 +128,14 @@ class Session:
             digest.update(f"{name}\0{checksum}\n".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
-    def checksum(self, rel: str) -> str | None:
-        """sha256 of a file as it was stored, by the manifest: '' where the file is not there.
+    def digest(self, rel: str) -> str:
+        """sha256 of a file as it is stored, '' where it is not there.
 
-        None where the manifest does not say.
+        As :meth:`read`, but nothing is decompressed.
         """
-        stored = self._stored.get(strip_suffix(rel))
-        return "" if stored is None else self.manifest.files.get(stored)
+        name = strip_suffix(rel)
+        stored = self._stored.get(name)
+        return "" if stored is None else self._checked(stored, file_limit(name))[1]
 
     def has(self, rel: str) -> bool:
         """True when the file is there, compressed or not."""
@@ -143,12 +144,12 @@ class Session:
 
     def list(self, prefix: str = "") -> _Names:
         """Every name that begins with ``prefix``, sorted, without compression suffixes."""
-        plain = self._files(prefix)
+        plain = self.files(prefix)
         packed = [*self._formats.names(prefix, self._with_formats)]
         return sorted({*plain, *packed}) if packed else plain
 
-    def _files(self, prefix: str) -> _Names:
-        """Those of :meth:`list` that are files of their own."""
+    def files(self, prefix: str) -> _Names:
+        """Those of :meth:`list` that are files of their own: all but formats in archives."""
         start = bisect_left(self._sorted, prefix)
         end = start
         while end < len(self._sorted) and self._sorted[end].startswith(prefix):
@@ -158,7 +159,7 @@ class Session:
     def formats(self, boot: int) -> Mapping[str, bytes | None]:
         """Name below ``tracefs/events`` -> bytes of every format; None: a file, to be read."""
         base = events_of(boot)
-        alone = {name.removeprefix(base): None for name in self._files(base)}
+        alone = {name.removeprefix(base): None for name in self.files(base)}
         packed = self._formats.of(boot)
         return dict(sorted({**packed, **alone}.items())) if alone else packed
 
@@ -208,13 +209,18 @@ class Session:
                 return data
         raise last if room == limit else self.budget.exceeded(name) from last
 
-    def _load(self, name: str, stored: str, limit: int) -> bytes:
+    def _checked(self, stored: str, limit: int) -> tuple[bytes, str]:
+        """(the bytes of a stored file, their sha256); a remark if the manifest has another."""
         data = self._store.load(stored, limit)
-        expected = self.manifest.files.get(stored)
-        if expected is not None and hashlib.sha256(data).hexdigest() != expected:
+        digest, expected = hashlib.sha256(data).hexdigest(), self.manifest.files.get(stored)
+        if expected is not None and digest != expected:
             self._remark(
                 "session-file-changed", stored, "its bytes are not those the manifest recorded"
             )
+        return data, digest
+
+    def _load(self, name: str, stored: str, limit: int) -> bytes:
+        data, _ = self._checked(stored, limit)
         suffix = stored[len(name) :]
         return decompress(data, suffix, f"{self.path}/{stored}", limit)
 

@@ -24,8 +24,8 @@ from tracekit.timeline.saved.names import LayeredSymbols, names_of_tasks, parse_
 
 __all__ = ["Boot", "Buffer", "Extent"]
 
-#: Events whose print formats name gfp flags, as every kernel has one of.
-_WITH_GFP = ("kmem:kmalloc", "kmem:mm_page_alloc", "kmem:kmem_cache_alloc")
+#: Events of kmem whose print formats name gfp flags, as every kernel has one of.
+_WITH_GFP = ("kmalloc", "mm_page_alloc", "kmem_cache_alloc")
 #: The tables of symbols, and where the newest save of one and the earlier ones are.
 _SYMBOLS, _SAVES = ("kallsyms", "modules"), ("", "earlier/")
 _EPROBE = re.compile(r"^e\d*:(\S+)\s+(\S+)", re.M)
@@ -254,7 +254,8 @@ class Boot:
 
     def _gfp_format(self) -> EventFormat | None:
         """The format of an event that prints gfp flags."""
-        named = {file.full_name: event_id for event_id, file in self._format_files.items()}
+        files = self._format_files.items()
+        named = {file.name: event_id for event_id, file in files if file.system == "kmem"}
         found = (named[name] for name in _WITH_GFP if name in named)
         return next((fmt for event_id in found if (fmt := self.format(event_id))), None)
 
@@ -332,25 +333,25 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class _SymbolFiles:
-    """The files that a boot's symbols are in; those of the same ``checksums`` hold the same."""
+    """The files that a boot's symbols are in; those of the same ``digests`` hold the same."""
 
-    checksums: tuple[object, ...]
+    digests: tuple[str, ...]
     boot: Boot = field(compare=False)
-
-    @classmethod
-    def of(cls, boot: Boot) -> _SymbolFiles:
-        session = boot.session
-        paths = [f"boots/{boot.index}/{part}{name}" for name in _SYMBOLS for part in _SAVES]
-        sums = [session.checksum(path) for path in paths]
-        unlisted = [(session, path) for path in paths]  # equal to themselves only
-        return cls(
-            tuple(s if s is not None else u for s, u in zip(sums, unlisted, strict=True)), boot
-        )
 
 
 @lru_cache(2)  # boots of the same kernel mostly have the same
 def _symbols(files: _SymbolFiles) -> SymbolTable:
     return LayeredSymbols(*(tuple(files.boot.layers(name)) for name in _SYMBOLS))
+
+
+def _symbols_of(boot: Boot) -> SymbolTable:
+    base = f"boots/{boot.index}/"
+    paths = [f"{base}{part}{name}" for name in _SYMBOLS for part in _SAVES]
+    try:
+        digests = tuple(boot.session.digest(path) for path in paths)
+    except SessionError:  # what can be read is
+        return LayeredSymbols(*(tuple(boot.layers(name)) for name in _SYMBOLS))
+    return _symbols(_SymbolFiles(digests, boot))
 
 
 class _LazySymbols:
@@ -363,7 +364,7 @@ class _LazySymbols:
     @property
     def table(self) -> SymbolTable:
         if self._table is None:
-            self._table = _symbols(_SymbolFiles.of(self._boot))
+            self._table = _symbols_of(self._boot)
         return self._table
 
     def lookup(self, address: int) -> Any:

@@ -69,7 +69,7 @@ def _pipes(boot: Boot) -> dict[tuple[str, str], dict[int, str]]:
     """(instance, ``trace_pipe`` or ``snapshot``) -> CPU -> the file with its pages."""
     base = f"boots/{boot.index}/tracefs/"
     pipes: dict[tuple[str, str], dict[int, str]] = {}
-    for path in boot.session.list(base):
+    for path in boot.session.files(base):
         if match := _PIPE.fullmatch(path.removeprefix(base)):
             instance, cpu, kind = match.groups()
             pipes.setdefault((instance or "", kind), {})[int(cpu)] = path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,6 +47,8 @@ from tui.theme import Look
 from tui.view import View
 
 __all__ = ["TablesView"]
+
+_WAIT = 0.05  # seconds between two looks whether a job is still wanted
 
 
 class _Titles(Static):
@@ -116,6 +119,7 @@ class TablesView(View):
         self._of: Subject | None = None  # what the counted tables are of
         self._done: dict[str, Subject] = {}  # what the others are of, by their titles
         self._doing: tuple[str, Subject] | None = None
+        self._turn = threading.Lock()  # of the thread that makes a figure
         self._aside: dict[str, str] = {}
         accounts = [(boot.index, cpu) for boot in model.report.boots for cpu in boot.cpus]
         self._cpus.fill(cpu_rows([CpuCount(boot, cpu, None) for boot, cpu in accounts], None))
@@ -181,7 +185,7 @@ class TablesView(View):
         wanted = title in (*self._figures, "Functions") and self._done.get(title) != of
         if wanted and self._doing != (title, of):
             self._doing = title, of  # another that was begun is ended by this one
-            start(host_of(self), "figures", lambda _: self._figure(title, of),
+            start(host_of(self), "figures", lambda job: self._figure(job, title, of),
                   lambda found: self._figured(title, of, found))  # fmt: skip
         self._show()
 
@@ -215,12 +219,19 @@ class TablesView(View):
 
         start(host_of(self), "time on CPU", add_up, added_up)
 
-    def _figure(self, title: str, of: Subject) -> tuple[list[Any], str]:
+    def _figure(self, job: Job, title: str, of: Subject) -> tuple[list[Any], str]:
         recording = self.model.recording
-        if title == "Functions":
-            return list[Any](calls_of(recording, of)), ""
-        rows, aside = figures_of(recording, KINDS[title][0], of)
-        return list[Any](rows), aside
+        # what another sheet began goes on in its thread to the end: together they would be slow
+        while not self._turn.acquire(timeout=_WAIT):
+            job.step()
+        try:
+            job.step()
+            if title == "Functions":
+                return list[Any](calls_of(recording, of)), ""
+            rows, aside = figures_of(recording, KINDS[title][0], of)
+            return list[Any](rows), aside
+        finally:
+            self._turn.release()
 
     def _figured(self, title: str, of: Subject, found: tuple[list[Any], str]) -> None:
         if self._doing == (title, of):
