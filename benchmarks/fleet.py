@@ -15,6 +15,8 @@ import time
 from importlib.resources import as_file, files
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from tests.support.fleets.small import copies, drawn_from
 from tests.support.unpack import unpack
 from tracekit.fleet.add import add_sessions
@@ -25,7 +27,7 @@ from tracekit.fleet.simulate import Slow, World, simulate
 from tracekit.fleet.suspects import suspects
 from tracekit.runs.run import open_runs
 
-SESSIONS, HANDOVERS, FLEETS = 48, 100_000, 200
+SESSIONS, HANDOVERS, FLEETS = 192, 100_000, 200
 SLOW = (Slow("device", "0000:00:03.0", "host0007", 20_000_000),
         Slow("phase", "dark", "7.3.4", 400_000_000))  # fmt: skip
 
