@@ -201,7 +201,7 @@ def test_archives_count_towards_what_a_session_may_unpack_to(tmp_path: Path) -> 
     with SessionWriter.open(path) as writer:
         for n in range(20):
             names.append(f"{n:032x}")
-            writer.write(archive_file(names[-1]), bytes(31 << 20), compressed=True)
+            writer.write(archive_file(names[-1]), bytes(31 << 20) + bytes([n]), compressed=True)
         document = {"archives": names, "without": []}
         writer.write(list_file(0), json.dumps(document).encode())
         writer.write("boots/0/kernel.json", KERNEL)

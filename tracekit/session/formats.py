@@ -13,10 +13,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import lru_cache
+from dataclasses import field
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from tracekit.errors import SessionError
+from tracekit.frozen import dataclass
 from tracekit.session.names import check_name, strip_suffix
 from tracekit.session.tar import tar_archive, tar_members
 
@@ -32,6 +34,7 @@ _MAX_FILES = 1 << 20  # formats of all boots: 256 boots, of which each has 1,500
 _MAX_ARCHIVES = 8  # that a boot's formats are in; more are put together
 _MOST_ARCHIVES = 64  # that a list may have
 _FEWEST = 16  # formats that make another boot's archive worth to be named
+_NOTHING = "listed by a boot, but it is not there, or holds nothing"
 
 Files = Mapping[str, bytes]
 
@@ -104,7 +107,19 @@ def _sound_name(name: str) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """An archive; two of one ``digest`` hold the same."""
+
+    digest: object
+    read: Callable[[], bytes] = field(compare=False)
+
+
 @lru_cache(4)  # sessions of the same kernels have the same
+def _known(archive: _Archive) -> Files:
+    return _unpacked(archive.read())
+
+
 def _unpacked(archive: bytes) -> Files:
     """The files in an archive, but those whose names no file of a session may have.
 
@@ -122,7 +137,8 @@ class Formats:
     """The formats of a session's boots, each archive read once.
 
     ``read`` gives a file of the session, None where it is absent or damaged; ``state`` is another
-    when a file is; ``note(where, message)`` is told of what cannot be used.
+    when a file is; ``note(where, message)`` is told of what cannot be used; ``digest`` is another
+    when the bytes of a file are, so that what sessions share is unpacked once.
     """
 
     def __init__(
@@ -130,8 +146,10 @@ class Formats:
         read: Callable[[str], bytes | None],
         state: Callable[[str], object],
         note: Callable[[str, str], object] = lambda where, message: None,
+        digest: Callable[[str], object] = lambda name: object(),
     ) -> None:
         self._read = read
+        self._digest = digest
         self._state = state
         self._note = note
         self._lists: dict[int, tuple[object, _Listed]] = {}
@@ -166,14 +184,20 @@ class Formats:
             rel = archive_file(identity)
             files: Files = {}
             try:
-                files = _unpacked(self._read(rel) or b"")
+                files = _known(_Archive(self._digest(rel), partial(self._bytes, rel)))
             except SessionError as error:
                 self._note(rel, str(error))
             else:
                 if not files:
-                    self._note(rel, "listed by a boot, but it is not there, or holds nothing")
+                    self._note(rel, _NOTHING)
             self._archives[identity] = files
         return self._archives[identity]
+
+    def _bytes(self, rel: str) -> bytes:
+        data = self._read(rel)
+        if data is None:  # another session may be able to read the same bytes: nothing is kept
+            raise SessionError(_NOTHING)
+        return data
 
     def of(self, boot: int) -> Files:
         """Name below ``tracefs/events`` -> bytes, of every format of a boot.

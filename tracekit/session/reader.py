@@ -48,6 +48,7 @@ class Session:
             self._read_or_none,
             lambda name: None,
             lambda name, why: self._remark("format-unreadable", name, why),
+            self._digest_or_another,
         )
         self._with_formats = listed_boots(self._stored)
         self._ahead: dict[str, Future[bytes]] = {}
@@ -223,6 +224,13 @@ class Session:
         data, _ = self._checked(stored, limit)
         suffix = stored[len(name) :]
         return decompress(data, suffix, f"{self.path}/{stored}", limit)
+
+    def _digest_or_another(self, name: str) -> object:
+        """As :meth:`digest`; what equals nothing where the file cannot be read."""
+        try:
+            return self.digest(name)
+        except SessionError:
+            return object()
 
     def _read_or_none(self, name: str) -> bytes | None:
         if name not in self._stored:
