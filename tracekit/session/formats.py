@@ -128,7 +128,7 @@ def _unpacked(archive: bytes) -> Files:
     members = tar_members(archive, "the archive", _MAX_FILES)
     return {
         name: archive[start : start + size]
-        for name, (start, size) in members.items()
+        for name, (start, size) in sorted(members.items())
         if _sound_name(name)
     }
 
@@ -154,7 +154,7 @@ class Formats:
         self._note = note
         self._lists: dict[int, tuple[object, _Listed]] = {}
         self._archives: dict[str, Files] = {}
-        self._joined: dict[_Listed, dict[str, bytes]] = {}
+        self._joined: dict[_Listed, Files] = {}
         self._counted: dict[int, int] = {}
         self._taken = 0
 
@@ -209,16 +209,16 @@ class Formats:
         self._count(0)
         return files
 
-    def _join(self, listed: _Listed) -> dict[str, bytes]:
+    def _join(self, listed: _Listed) -> Files:
         if listed not in self._joined:
-            files: dict[str, bytes] = {}
-            for identity in listed.archives:
-                more = self.archive(identity)
-                self._count(len(more))
-                files |= more
-            for name in listed.without:
-                files.pop(name, None)
-            self._joined[listed] = dict(sorted(files.items()))
+            every = [self.archive(identity) for identity in listed.archives]
+            self._count(sum(map(len, every)))
+            if len(every) == 1 and not listed.without:  # as they are: other sessions have them too
+                self._joined[listed] = every[0]
+            else:
+                files = {name: more[name] for more in every for name in more}
+                wanted = sorted(files.keys() - listed.without)
+                self._joined[listed] = {name: files[name] for name in wanted}
         return self._joined[listed]
 
     def _count(self, more: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,12 +10,14 @@ from tracekit.errors import FormatError, SessionError
 from tracekit.ftrace.format import EventFormat, parse_format
 from tracekit.session import Session
 from tracekit.session.earlier import FORMATS, earlier_file, event_id, read_formats
-from tracekit.session.formats import events_of
 
 __all__ = ["FormatFile", "format_files", "parsed"]
 
 _KEPT = 1 << 13  # formats: a kernel has three thousand
 _NAMED = 20  # contradictions that get a remark each; the rest are counted
+_SETS = 8  # of formats that are kept
+_EVENTS = "tracefs/events/"
+Formats = Mapping[str, bytes | None]
 Note = Callable[[str, str, str], None]
 """``note(code, where, message)``"""
 
@@ -51,6 +53,9 @@ def parsed(text: str, system: str, source: str) -> EventFormat:
     return _parsed(text, system) or parse_format(text, system, source)
 
 
+_Placed = tuple[dict[int, FormatFile], list[tuple[str, str, str]]]
+
+
 @lru_cache(_KEPT)
 def _read(data: bytes) -> tuple[str, int | None]:
     """(a format's text, the event's id in it)."""
@@ -58,29 +63,59 @@ def _read(data: bytes) -> tuple[str, int | None]:
     return text, event_id(text)
 
 
-def _of_newest_save(session: Session, boot: int, note: Note) -> dict[int, FormatFile]:
+class _Same:
+    """A boot's formats, told by which they are, not by what they equal: boots share them."""
+
+    def __init__(self, formats: Formats) -> None:
+        self.formats = formats
+
+    def __hash__(self) -> int:
+        return id(self.formats)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.formats is self.formats
+
+
+def _placed(formats: Formats, read: Callable[[str], bytes]) -> _Placed:
+    """Id -> format, and what is remarked on; ``read`` gives those that are files of their own."""
     files: dict[int, FormatFile] = {}
-    base = events_of(boot)
-    for rel, data in session.formats(boot).items():
+    remarks = []
+    for rel, data in formats.items():
         directory, _, file_name = rel.rpartition("/")
         if file_name != "format":
             continue
-        path = base + rel
+        path = f"{_EVENTS}{rel}"
         system, _, name = directory.rpartition("/")
         try:
-            text, number = _read(session.read(path) if data is None else data)
+            text, number = _read(read(path) if data is None else data)
         except SessionError as error:
-            note("format-unreadable", path, str(error))
+            remarks.append(("format-unreadable", path, str(error)))
             continue
         file = FormatFile(system.rpartition("/")[2], name, path, text)
         if number is None:
-            note("format-invalid", path, "there is no event id in it")
+            remarks.append(("format-invalid", path, "there is no event id in it"))
         elif number in files:
             message = f"id {number} is also that of {files[number].source}, which is used"
-            note("format-contradiction", path, message)
+            remarks.append(("format-contradiction", path, message))
         else:
             files[number] = file
-    return files
+    return files, remarks
+
+
+@lru_cache(_SETS)
+def _shared(same: _Same) -> _Placed:
+    return _placed(same.formats, lambda rel: b"")  # none is a file of its own
+
+
+def _of_newest_save(session: Session, boot: int, note: Note) -> dict[int, FormatFile]:
+    formats = session.formats(boot)
+    if None in formats.values():
+        files, remarks = _placed(formats, lambda rel: session.read(f"boots/{boot}/{rel}"))
+    else:
+        files, remarks = _shared(_Same(formats))
+    for remark in remarks:
+        note(*remark)
+    return dict(files)
 
 
 def _earlier(session: Session, boot: int, note: Note) -> Iterator[tuple[int, FormatFile]]:
