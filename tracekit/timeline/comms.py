@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tracekit.ftrace.columns import Payloads, as_signed, coded, typed_column
+from tracekit.ftrace.columns import Payloads, as_signed, coded, intern, typed_column
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.rows import EventKind, Rows, distinct
@@ -32,19 +32,33 @@ def _pairs(fmt: EventFormat) -> Iterator[tuple[Field, Field]]:
 def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, int, str]]:
     """The distinct (last record, pid, name) of an event's records."""
     tasks = as_signed(typed_column(payloads, pid), -1)
-    texts = typed_column(payloads, comm)
     if tasks is None:
         return
     numbers, number = distinct(tasks)
-    code, firsts = coded(texts)
-    pairs, pair_of = distinct(number.astype(np.int64) * len(firsts) + code)
+    code, texts = _coded(payloads, comm)
+    pairs, pair_of = distinct(number.astype(np.int64) * len(texts) + code)
     last = np.zeros(len(pairs), np.int64)
     last[pair_of] = np.arange(len(tasks))  # of equal indices the last counts
-    named = [_task(texts[first].as_py() or "", comm) for first in firsts.tolist()]
+    named = [_task(text, comm) for text in texts]
     for record, pair in zip(last.tolist(), pairs.tolist(), strict=True):
-        task, name = numbers[pair // len(firsts)], named[pair % len(firsts)]
+        task, name = numbers[pair // len(texts)], named[pair % len(texts)]
         if task >= 0 and name:
             yield record, int(task), name
+
+
+def _coded(payloads: Payloads, comm: Field) -> tuple[np.ndarray, list[str]]:
+    """(a code for every record, the text of each code); some may be the same."""
+    end = comm.offset + comm.size
+    if comm.length and not comm.loc and int(payloads.lengths.min(initial=end)) >= end:
+        # in place: what is behind the end of a text may make two of one
+        size = np.full(len(payloads), comm.size, np.uint32)
+        place = Payloads(payloads.data, payloads.offsets + np.uint64(comm.offset), size)
+        code, firsts = intern(place, 0)
+        found = (bytes(place.bytes_at(first)) for first in firsts.tolist())
+        return code, [text.split(b"\0")[0].decode("utf-8", "backslashreplace") for text in found]
+    texts = typed_column(payloads, comm)
+    code, firsts = coded(texts)
+    return code, [texts[first].as_py() or "" for first in firsts.tolist()]
 
 
 def _task(name: str, comm: Field) -> str:
