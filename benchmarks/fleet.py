@@ -25,15 +25,17 @@ from tracekit.fleet.dataset import Dataset
 from tracekit.fleet.questions import QUESTIONS
 from tracekit.fleet.simulate import Slow, World, simulate
 from tracekit.fleet.suspects import suspects
+from tracekit.interpreter import settle
 from tracekit.runs.run import open_runs
 
-SESSIONS, HANDOVERS, FLEETS = 192, 100_000, 200
+SESSIONS, HANDOVERS, FLEETS = 384, 100_000, 200
 SLOW = (Slow("device", "0000:00:03.0", "host0007", 20_000_000),
         Slow("phase", "dark", "7.3.4", 400_000_000))  # fmt: skip
 
 
 def adding(place: Path, demo: Path) -> None:
     """Sessions a second by one and by two processes."""
+    settle()
     unpack(demo, place / "demo")
     (session,) = (p.parent for p in (place / "demo").rglob("manifest.json"))
     paths = [str(path) for path in copies(session, place / "sessions", SESSIONS)]

@@ -1,4 +1,4 @@
-"""How tracekit starts another Python: with this one's modules, none from the working directory.
+"""Settings of a process of tracekit; how another Python is started: with this one's modules.
 
 ``python -m`` and ``python -c`` look for modules in the working directory first, which may be a
 session from elsewhere, with a ``numpy.py`` in it.
@@ -6,17 +6,28 @@ session from elsewhere, with a ``numpy.py`` in it.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
 
-__all__ = ["leave_working_directory", "python_command"]
+__all__ = ["leave_working_directory", "python_command", "settle"]
+
+#: Made between two searches for circles: formats and columns make many objects, and few circles.
+_OBJECTS = 500_000
 
 # -I: no working directory, no PYTHON* variables. What those said is in this process's sys.path.
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1));"
     "from {module} import main; sys.exit(main())"
 )
+
+
+def settle() -> None:
+    """Settings for a process that decodes: before numpy is imported."""
+    gc.set_threshold(_OBJECTS)
+    # numpy's library of linear algebra starts threads that wait for work, which never comes
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def python_command(module: str, arguments: Sequence[str]) -> list[str]:

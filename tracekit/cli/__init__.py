@@ -8,7 +8,6 @@ cannot be read or written; 4 a session that cannot be used; 5 nothing to recover
 from __future__ import annotations
 
 import errno
-import gc
 import importlib
 import io
 import os
@@ -27,6 +26,7 @@ from tracekit.cli.printed.streams import (
     reader_is_gone,
 )
 from tracekit.errors import SourceError, TracekitError, explained
+from tracekit.interpreter import settle
 from tracekit.text import printable
 
 __all__ = ["cli", "main"]
@@ -171,16 +171,10 @@ def _fail_for(error: OSError) -> int:
     return _fail(wrapped)
 
 
-#: Made between two searches for circles: formats and columns make many objects, and few circles.
-_OBJECTS = 500_000
-
-
 def main(args: Sequence[str] | None = None) -> Any:
     """Run the command line; the one place where errors are caught. Returns the exit code."""
     common.talk.quiet = common.talk.verbose = False
-    gc.set_threshold(_OBJECTS)
-    # numpy's library of linear algebra starts threads that wait for work, which never comes
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    settle()
     mask_writing()
     if args is None:
         prepare_streams()

@@ -14,6 +14,7 @@ from tracekit.errors import TracekitError, UsageError
 from tracekit.fleet.dataset import Added, Bad, Dataset
 from tracekit.fleet.decode import Options, decode
 from tracekit.frozen import dataclass
+from tracekit.interpreter import settle
 
 __all__ = ["Summary", "add_sessions"]
 
@@ -43,7 +44,7 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     # forked from a clean server: threads of this process have no part in it
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tracekit.fleet.decode", "tracekit.report.make"])
-    return ProcessPoolExecutor(workers, mp_context=context)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=settle)
 
 
 def _alone(path: str, options: Options) -> Decoded:
