@@ -138,8 +138,8 @@ class Recording(Events):
         table = html_table(("boot", "kernel", "CPUs"), rows)
         return f"<p><b>Recording</b> {path}: {about}</p>{table}"
 
-    def report(self) -> Report:
+    def report(self, *, last_events: bool = True) -> Report:
         """The report: gap, blackout, phases, completeness."""
         from tracekit.report.make import make_report
 
-        return make_report(self)
+        return make_report(self, last=last_events)

@@ -27,7 +27,7 @@ def _events(recording: Recording, run: Run) -> pa.Table:
     """The events of both kernels of a handover, 0 is its jump."""
     import pyarrow.compute as pc
 
-    h = recording.report().handovers[run.number]
+    h = recording.report(last_events=False).handovers[run.number]
     table = recording.table().select(_EVENT_COLUMNS)
     table = table.filter(pc.is_in(table["boot"], pa.array([h.old, h.new], pa.uint8())))
     stamps = pc.subtract(table["ts_ns"], run.jump_ns or 0)

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tracekit.analysis.each_event import each_event
 from tracekit.analysis.kprobe_events import kprobes
 from tracekit.frozen import dataclass
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
-from tracekit.timeline.filter import Filter
 
 __all__ = ["CallEnd", "Device", "call_ends", "device_shutdowns", "slowness"]
 
@@ -56,14 +56,6 @@ class CallEnd:
     device: Device
     returned: bool
     master: bool | None = None
-
-
-def _rows(events: Events, boot: Boot, event: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """(ns on the axis, pid, arguments) of every such event."""
-    if events.has_event(event, boot.index):
-        table = events.event(event, Filter(boots=frozenset({boot.index})))
-        ends = events.common(table, "ts_ns"), events.common(table, "pid")
-        yield from zip(*ends, table.to_pylist(), strict=True)
 
 
 def _events(events: Events, boot: Boot) -> Iterator[tuple[str, str, bool]]:
@@ -149,7 +141,7 @@ def call_ends(events: Events, boot: Boot) -> list[CallEnd]:
     return [
         _end(boot, ns, pid, row, function, returned)
         for event, function, returned in _events(events, boot)
-        for ns, pid, row in _rows(events, boot, event)
+        for ns, pid, row in each_event(events, boot.index, event)
     ]
 
 

@@ -6,10 +6,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+from tracekit.analysis.each_event import argument, event_rows
 from tracekit.frozen import dataclass
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
-from tracekit.timeline.filter import Filter
 
 __all__ = ["Initcall", "initcall_levels", "initcalls"]
 
@@ -28,12 +28,9 @@ class Initcall:
 
 def _column(events: Events, event: str, boot: int, field: str) -> tuple[list[int], list[Any]]:
     """(ts_ns, values of one argument) of every such event in a boot; both empty if none."""
-    if not events.has_event(event, boot):
-        return [], []
-    table = events.event(event, Filter(boots=frozenset({boot})))
-    if field not in table.column_names:
-        return [], []
-    return events.common(table, "ts_ns"), table[field].to_pylist()
+    rows = event_rows(events, boot, event)
+    values = argument(events, rows, field)
+    return ([], []) if values is None else (events.axis.ts_ns[rows].tolist(), values)
 
 
 def initcall_levels(events: Events, new: Boot) -> list[tuple[int, str]]:

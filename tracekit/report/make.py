@@ -335,8 +335,8 @@ def _last_events(events: Events, boot: int) -> list[LastEvent]:
     ]
 
 
-def make_report(events: Events) -> Report:
-    """Compute the report of a session; see :class:`Report`."""
+def make_report(events: Events, *, last: bool = True) -> Report:
+    """Compute the report of a session; see :class:`Report`. ``last``: with the last events."""
     axis, boots = events.axis, list[BootReport]()
     probes, boot_remarks = list[ProbeReport](), list[Diagnostic]()
     for boot in events.boots:
@@ -389,7 +389,7 @@ def make_report(events: Events) -> Report:
         control=tuple(control),
         units=tuple(sorted(units, key=lambda u: -u.duration_ns)),
         probes=tuple(probes),
-        last_events=tuple(_last_events(events, at_jump)),
+        last_events=tuple(_last_events(events, at_jump)) if last else (),
         diagnostics=diagnostics,
         canaries=tuple(canary for canary in canaries if canary is not None),
         handed_over=arrivals,

@@ -8,15 +8,14 @@ execs of pid 1, which becomes ``systemd-shutdown`` once every unit is stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from tracekit.analysis.each_event import argument, event_rows
 from tracekit.errors import SessionError
 from tracekit.frozen import dataclass
 from tracekit.probes.marks import MARK, SNAPSHOT
 from tracekit.timeline.axis import Axis
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
-from tracekit.timeline.filter import Filter
 from tracekit.timeline.markers import printed_texts
 
 __all__ = [
@@ -94,22 +93,19 @@ def _on_axis(axis: Axis, boot: int, stamp: int | None) -> int | None:
     return placed[0][0] if placed else None
 
 
-def _execs(events: Events, boot: Boot, program: str, **more: Any) -> list[int]:
+def _execs(events: Events, boot: Boot, program: str, pid: int | None = None) -> list[int]:
     """When a program was executed, ns on the axis."""
-    if not events.has_event(_EXEC, boot.index):
-        return []
-    table = events.event(_EXEC, Filter(boots=frozenset({boot.index}), **more))
-    if "filename" not in table.column_names:
-        return []
-    stamps = events.common(table, "ts_ns")
-    files = table["filename"].to_pylist()
-    named = ((ts, f) for ts, f in zip(stamps, files, strict=True) if isinstance(f, str))
+    rows = event_rows(events, boot.index, _EXEC)
+    rows = rows if pid is None else rows[events.rows.pid[rows] == pid]
+    files = argument(events, rows, "filename") or []
+    stamps = events.axis.ts_ns[rows].tolist()
+    named = ((ts, f) for ts, f in zip(stamps, files, strict=False) if isinstance(f, str))
     return [ts for ts, f in named if f.endswith(f"/{program}")]
 
 
 def shutdown_exec(events: Events, boot: Boot) -> int | None:
     """When pid 1 last became systemd-shutdown, ns on the axis; None if that was not recorded."""
-    return max(_execs(events, boot, "systemd-shutdown", pids=frozenset({1})), default=None)
+    return max(_execs(events, boot, "systemd-shutdown", pid=1), default=None)
 
 
 def shutdown_begin(events: Events, boot: Boot, systemd: Systemd, until: int) -> int | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil
+from typing import Any
 
-import pyarrow as pa
+import numpy.typing as npt
 
+from tracekit.analysis.each_event import argument, event_rows
 from tracekit.clocks.boot_zero import Initcall, kernel_zero
 from tracekit.clocks.model import total
 from tracekit.errors import Diagnostic
 from tracekit.frozen import dataclass
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
-from tracekit.timeline.filter import Filter
 
 __all__ = ["TimeZero", "time_zero"]
 
@@ -27,31 +28,29 @@ class TimeZero:
     method: str
 
 
-def _of_init(events: Events, boot: Boot, event: str) -> pa.Table | None:
-    """The events of pid 1 that the boot's own trace clock stamped."""
-    if not events.has_event(event, boot.index):
-        return None
-    of_init = events.select(Filter(boots=frozenset({boot.index}), pids=frozenset({1})))
-    own = of_init[events.axis.native(events.rows.buffer[of_init])]
-    return events.event_at(event, own)
+def _of_init(events: Events, boot: Boot, event: str) -> npt.NDArray[Any]:
+    """The rows of the events of pid 1 that the boot's own trace clock stamped."""
+    rows = event_rows(events, boot.index, event)
+    own = (events.rows.pid[rows] == 1) & events.axis.native(events.rows.buffer[rows])
+    mine: npt.NDArray[Any] = rows[own]
+    return mine
 
 
 def _initcalls(events: Events, boot: Boot, until: int | None) -> Iterator[Initcall]:
     """The initcalls that pid 1 ran, in raw stamps, from the events of both their ends."""
     ends = {"initcall:initcall_start": "start", "initcall:initcall_finish": "finish"}
     for event, end in ends.items():
-        table = _of_init(events, boot, event)
-        if table is None or "func" not in table.column_names:
-            continue
-        for raw, func in zip(table["ts_raw"].to_pylist(), table["func"].to_pylist(), strict=True):
+        rows = _of_init(events, boot, event)
+        funcs = argument(events, rows, "func") or []
+        for raw, func in zip(events.rows.ts_raw[rows].tolist(), funcs, strict=bool(funcs)):
             symbol = boot.context.symbols.lookup(func)
             if until is None or raw <= until:
                 yield Initcall(symbol.name if symbol else f"{func:#x}", **{end: raw})
 
 
 def _first_exec(events: Events, boot: Boot) -> int | None:
-    table = _of_init(events, boot, "sched:sched_process_exec")
-    return table["ts_raw"][0].as_py() if table is not None and len(table) else None
+    rows = _of_init(events, boot, "sched:sched_process_exec")
+    return int(events.rows.ts_raw[rows[0]]) if len(rows) else None
 
 
 def time_zero(events: Events, boot: Boot) -> tuple[TimeZero | None, tuple[Diagnostic, ...]]:

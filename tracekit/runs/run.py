@@ -261,7 +261,7 @@ def _run(recording: Recording, report: Report, number: int, mark: str) -> Run:
 
 def runs_of(recording: Recording, report: Report | None = None) -> list[Run]:
     """The handovers of a session, in order; none where it has only one boot."""
-    made = report or recording.report()
+    made = report or recording.report(last_events=False)
     mark = recording.session.fingerprint
     return [_run(recording, made, number, mark) for number in range(len(made.handovers))]
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tracekit.analysis.each_event import each_event
 from tracekit.analysis.kprobe_events import kprobes
 from tracekit.frozen import dataclass
 from tracekit.report.phases import Phase, phase_at
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
-from tracekit.timeline.filter import Filter
 
 __all__ = ["KhoStep", "kho_steps", "steps_in"]
 
@@ -98,11 +98,7 @@ def _number(value: object) -> int | None:
 
 
 def _ends(events: Events, boot: Boot, event: str, returned: bool) -> Iterator[_End]:
-    if not events.has_event(event, boot.index):
-        return
-    table = events.event(event, Filter(boots=frozenset({boot.index})))
-    columns = events.common(table, "ts_ns"), events.common(table, "pid")
-    for at, pid, row in zip(*columns, table.to_pylist(), strict=True):
+    for at, pid, row in each_event(events, boot.index, event):
         name = row.get("session") or row.get("name") or ""
         yield _End(
             at, pid, returned, _number(row.get("duration_ns")), _number(row.get("ret")),
