@@ -28,7 +28,7 @@ from tracekit.fleet.suspects import suspects
 from tracekit.interpreter import settle
 from tracekit.runs.run import open_runs
 
-SESSIONS, HANDOVERS, FLEETS = 384, 100_000, 200
+SESSIONS, HANDOVERS, FLEETS = 960, 100_000, 200
 SLOW = (Slow("device", "0000:00:03.0", "host0007", 20_000_000),
         Slow("phase", "dark", "7.3.4", 400_000_000))  # fmt: skip
 
