@@ -13,12 +13,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import field
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 from tracekit.errors import SessionError
-from tracekit.frozen import dataclass
+from tracekit.once import Once
 from tracekit.session.names import check_name, strip_suffix
 from tracekit.session.tar import tar_archive, tar_members
 
@@ -107,17 +106,9 @@ def _sound_name(name: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Archive:
-    """An archive; two of one ``digest`` hold the same."""
-
-    digest: object
-    read: Callable[[], bytes] = field(compare=False)
-
-
 @lru_cache(4)  # sessions of the same kernels have the same
-def _known(archive: _Archive) -> Files:
-    return _unpacked(archive.read())
+def _known(archive: Once[bytes]) -> Files:
+    return _unpacked(archive.take())
 
 
 def _unpacked(archive: bytes) -> Files:
@@ -184,7 +175,7 @@ class Formats:
             rel = archive_file(identity)
             files: Files = {}
             try:
-                files = _known(_Archive(self._digest(rel), partial(self._bytes, rel)))
+                files = _known(Once(self._digest(rel), partial(self._bytes, rel)))
             except SessionError as error:
                 self._note(rel, str(error))
             else:

@@ -16,6 +16,7 @@ from tracekit.ftrace.printers.render import Renderer, make_renderer, unknown_ren
 from tracekit.ftrace.printers.syscalls import has_bare_syscalls
 from tracekit.ftrace.ring.layout import RegionLayout
 from tracekit.ftrace.ring.page import RecordHeader, Records
+from tracekit.once import Once
 from tracekit.session import Session
 from tracekit.timeline.saved.bpf_format import is_probe, probe_format, probe_ids, probe_name
 from tracekit.timeline.saved.counters import Counters
@@ -331,27 +332,22 @@ class Boot:
         return m[1] if m else None
 
 
-@dataclass(frozen=True, slots=True)
-class _SymbolFiles:
-    """The files that a boot's symbols are in; those of the same ``digests`` hold the same."""
-
-    digests: tuple[str, ...]
-    boot: Boot = field(compare=False)
-
-
 @lru_cache(2)  # boots of the same kernel mostly have the same
-def _symbols(files: _SymbolFiles) -> SymbolTable:
-    return LayeredSymbols(*(tuple(files.boot.layers(name)) for name in _SYMBOLS))
+def _shared(symbols: Once[SymbolTable]) -> SymbolTable:
+    return symbols.take()
 
 
 def _symbols_of(boot: Boot) -> SymbolTable:
+    def read() -> SymbolTable:
+        return LayeredSymbols(*(tuple(boot.layers(name)) for name in _SYMBOLS))
+
     base = f"boots/{boot.index}/"
     paths = [f"{base}{part}{name}" for name in _SYMBOLS for part in _SAVES]
     try:
         digests = tuple(boot.session.digest(path) for path in paths)
     except SessionError:  # what can be read is
-        return LayeredSymbols(*(tuple(boot.layers(name)) for name in _SYMBOLS))
-    return _symbols(_SymbolFiles(digests, boot))
+        return read()
+    return _shared(Once(digests, read))
 
 
 class _LazySymbols:

@@ -72,3 +72,16 @@ def test_hand_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["fleet", "hand-on", str(demo), "--run", "/no/such/program"]) == 1
         assert main(["fleet", "hand-on", str(demo)]) == 2
     assert main(["fleet", "report", str(copied)]) == 4
+
+
+def test_what_is_derived_is_not_handed_on(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    assert main(["-q", "demo", "-o", str(session)]) == 0
+    whole = {p.relative_to(session) for p in session.rglob("*") if p.is_file()}
+    assert main(["report", str(session)]) == 0
+    parquet = ["--format", "parquet", "-o", str(tmp_path / "t.parquet")]
+    assert main(["-q", "export", str(session), *parquet]) == 0
+    assert (session / "reports.txt").exists() and (session / "timeline.parquet").exists()
+    assert main(["fleet", "hand-on", str(session), "--to", str(tmp_path / "in")]) == 0
+    (copied,) = (tmp_path / "in").iterdir()
+    assert {p.relative_to(copied) for p in copied.rglob("*") if p.is_file()} == whole

@@ -43,7 +43,9 @@ def copy_session(path: Path, folder: Path) -> Path:
         try:
             if path.is_dir():
                 # what is derived belongs to this machine's user, and is made again
-                ignored = shutil.ignore_patterns("timeline.*", "index", ".*", "notes.json")
+                ignored = shutil.ignore_patterns(
+                    "timeline.*", "reports.*", "index", ".*", "notes.json"
+                )
                 shutil.copytree(path, part, symlinks=True, ignore=ignored)
             else:
                 shutil.copyfile(path, part)
