@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -236,9 +237,12 @@ def many_boots(scratch: Path) -> None:
     run([*TRACEKIT, "recover", "--sysroot", str(trees / "new"), str(two)])
     many = chain(two, scratch / "chain", _BOOTS)
     code = "import sys; from tracekit.session import Session; Session.open(sys.argv[1]).list()"
+    report = [*TRACEKIT, "report", str(many)]
+    anew = f"rm -f {shlex.quote(str(many))}/reports.*; {shlex.join(report)}"
     for what, command, aim in (
         ("opened, every name listed", [sys.executable, "-c", code, str(many)], "1 s"),
-        ("report", [*TRACEKIT, "report", str(many)], "4 s CPU"),
+        ("report", ["sh", "-c", anew], "4 s CPU"),
+        ("report, as it was kept", report, ""),
     ):
         cpu, wall, peak = cpu_of(command)
         line(f"{_BOOTS} boots, {what}", f"{cpu:.2f} s CPU, {wall:.2f} s", aim)
