@@ -19,12 +19,16 @@ _Build = Callable[[Compiler, _Args], Value]
 
 
 def _named(
-    name: str, names: Mapping[int, str], otherwise: str | None = None
+    name: str, names: Mapping[int, str], otherwise: str | None = None, since: int = 0
 ) -> tuple[_Build, int, int]:
-    """A function that names a number; ``otherwise``: all others, where that is known."""
+    """A function that names a number.
+
+    ``otherwise``: what all others are, where that is known; of those below ``since`` it is not.
+    """
 
     def text(value: int) -> str:
-        return names.get(value, f"(?{name}({value}))" if otherwise is None else otherwise)
+        sure = otherwise is not None and value & 0xFFFFFFFF >= since  # an unsigned int
+        return names.get(value, otherwise if sure and otherwise else f"(?{name}({value}))")
 
     return (lambda compiler, args: text_of(compiler.number(args[0]), text)), 1, 1
 
@@ -140,10 +144,13 @@ _KGSL = {  # kgsl_pwrstate_to_str(), drivers/gpu/msm/kgsl_pwrctrl.c: those that 
 #: name -> (function that compiles it, fewest arguments, most arguments)
 KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "scsi_trace_parse_cdb": (_parse_cdb, 3, 3),
-    "blk_op_str": _named("blk_op_str", _BLOCK),
+    # an operation has 8 bits (REQ_OP_BITS), include/linux/blk_types.h
+    "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", 1 << 8),
     "xhci_ring_type_string": _named("xhci_ring_type_string", _RINGS, "UNKNOWN"),
     "dwc3_trb_type_string": _named("dwc3_trb_type_string", _TRBS, "UNKNOWN"),
-    "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL),
-    # mc_event_error_type(), include/linux/edac.h: what follows has other numbers since 4.12
-    "mc_event_error_type": _named("mc_event_error_type", {0: "Corrected", 1: "Uncorrected"}),
+    "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL, "UNKNOWN", 1 << 12),
+    # mc_event_error_type(), include/linux/edac.h: 2 and 3 are others since 4.12
+    "mc_event_error_type": _named(
+        "mc_event_error_type", {0: "Corrected", 1: "Uncorrected"}, "Info", 4
+    ),
 }  # fmt: skip
