@@ -166,6 +166,9 @@ def test_the_step_ends_the_work(session: Callable[[str], Path]) -> None:
 # -- what nobody can trust --------------------------------------------------------------------
 
 
+Names = list[str]
+
+
 class Files:
     """A session of two boots that holds these files, and no recording."""
 
@@ -175,19 +178,22 @@ class Files:
     recorded = ()
 
     def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = files
+        self._held = files
         self.budget = Budget("session", lambda: 1 << 30)
 
-    def list(self, prefix: str = "") -> list[str]:
-        return sorted(name for name in self.files if name.startswith(prefix))
+    def list(self, prefix: str = "") -> Names:
+        return sorted(name for name in self._held if name.startswith(prefix))
+
+    def files(self, prefix: str) -> Names:
+        return self.list(prefix)
 
     def has(self, rel: str) -> bool:
-        return rel in self.files
+        return rel in self._held
 
     def read(self, rel: str) -> bytes:
-        if rel not in self.files:
+        if rel not in self._held:
             raise SessionError(f"{rel} is missing")
-        return self.files[rel]
+        return self._held[rel]
 
     def json(self, rel: str) -> dict[str, Any]:
         try:
