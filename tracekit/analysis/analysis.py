@@ -32,7 +32,7 @@ from tracekit.analysis.selected import (
     Window,
     among_chosen,
     chosen,
-    rows_of,
+    picked,
     window_of,
 )
 from tracekit.analysis.spans import make_spans
@@ -207,8 +207,8 @@ class Analysis:
         events = self._events
         rows: dict[str, list[_Array]] = {}
         counted_as = self._event_labels(by)
-        selected = rows_of(events, self._choose, self._resolve(wanted))
-        for code, mine in by_event(events, self._index, selected).items():
+        part, marks = picked(events, self._choose, self._resolve(wanted))
+        for code, mine in by_event(self._index, part, marks).items():
             rows.setdefault(counted_as[code], []).append(mine)
         merged = {name: merged_rows(mine) for name, mine in rows.items()}
         ts_ns, boots = events.axis.ts_ns, events.rows.boot

@@ -33,19 +33,16 @@ def merged_rows(parts: Sequence[_Array]) -> _Array:
     return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts), kind="stable")
 
 
-def by_event(events: Events, index: Index, rows: _Array | slice) -> dict[int, _Array]:
+def by_event(index: Index, part: slice, marks: _Array | None) -> dict[int, _Array]:
     """Rows (ascending) by event: indices of ``events.event_names``, ascending.
 
-    They are parts of the index's groups: nothing is sorted.
+    Those of a stretch that are marked (a bool for every event; None: all). They are parts of the
+    index's groups: nothing is sorted.
     """
-    marks = None
-    if not isinstance(rows, slice):
-        marks = _marks(events, rows)
-        rows = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
     found = {}
     for code in index.events.keys:
         mine = index.events.of(code)
-        start, end = among(mine, [rows.start, rows.stop])
+        start, end = among(mine, [part.start, part.stop])
         mine = mine[start:end] if marks is None else marked(mine[start:end], marks)
         if len(mine):
             found[code] = mine

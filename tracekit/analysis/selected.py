@@ -12,10 +12,10 @@ import numpy.typing as npt
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.frozen import dataclass
 from tracekit.timeline.events import Events
-from tracekit.timeline.filter import Filter, stretch
+from tracekit.timeline.filter import Filter, fitting
 from tracekit.timeline.when.moments import on_axis
 
-__all__ = ["Choose", "Resolve", "Window", "among_chosen", "chosen", "rows_of", "window_of"]
+__all__ = ["Choose", "Resolve", "Window", "among_chosen", "chosen", "picked", "window_of"]
 
 _BOOTS = 256  # a row's boot is a byte
 _Array = npt.NDArray[Any]
@@ -73,12 +73,26 @@ def chosen(choose: Choose, wanted: Filter) -> _Array | None:
     return None if always == Filter() else choose(always)
 
 
-def rows_of(events: Events, choose: Choose, wanted: Filter) -> _Array | slice:
-    """The rows of a selection; a slice where it is a stretch of time, however large."""
+def picked(events: Events, choose: Choose, wanted: Filter) -> tuple[slice, _Array | None]:
+    """(the stretch that a selection lies in, a bool for every event; None: all of the stretch).
+
+    Where columns alone decide, no row number is written down.
+    """
     dated = isinstance(wanted.since, str) or isinstance(wanted.until, str)
-    if dated or replace(wanted, since=None, until=None) != Filter():
-        return choose(wanted)
-    return stretch(events.rows, events.axis.ts_ns, wanted)
+    marks = np.zeros(len(events), bool)
+    if dated or wanted.comms or wanted.where or wanted.grep is not None:
+        rows = choose(wanted)
+        marks[rows] = True
+        return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0), marks
+    part, mask = fitting(events.rows, events.kinds, events.axis.ts_ns, wanted, _no_date)
+    if mask is None:
+        return part, None
+    marks[part] = mask
+    return part, marks
+
+
+def _no_date(instant: str, part: slice) -> int:
+    raise ValueError(f"{instant!r} is no time on the axis")
 
 
 def among_chosen(rows: _Array, selected: _Array | None) -> _Array:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tracekit.errors import UsageError
 from tracekit.timeline.rows import EventKind, Rows, one_of
 
-__all__ = ["Filter", "matching", "parse_time", "stretch"]
+__all__ = ["Filter", "fitting", "matching", "parse_time"]
 
 _Array = npt.NDArray[Any]
 _TIME = re.compile(r"^\s*([-+]?\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|)\s*$")
@@ -68,30 +68,25 @@ class Filter:
         return not self.comms or any(fnmatchcase(comm or "", glob) for glob in self.comms)
 
 
-def stretch(rows: Rows, ts_ns: _Array, wanted: Filter) -> slice:
+def _stretch(rows: Rows, ts_ns: _Array, wanted: Filter) -> slice:
     """From the first to the last row in a filter's window, of its boot if it names one."""
     part = rows.within(*wanted.boots) if len(wanted.boots) == 1 else slice(0, len(rows))
     if isinstance(wanted.since, int):
         part = slice(max(part.start, _place(ts_ns, wanted.since, "left")), part.stop)
     if isinstance(wanted.until, int):
         part = slice(part.start, min(part.stop, _place(ts_ns, wanted.until, "right")))
-    return part
+    return slice(part.start, max(part.start, part.stop))
 
 
-def matching(
+def fitting(
     rows: Rows,
     kinds: Sequence[EventKind],
     ts_ns: _Array,
     wanted: Filter,
     limit: Callable[[str, slice], int | _Array],
-) -> _Array:
-    """Indices of the rows that meet a filter, but for task names, ``where`` and ``grep``.
-
-    ``limit`` gives the instant on the axis, ns, that a date is for each of a part of the rows.
-    """
-    part = stretch(rows, ts_ns, wanted)
-    if part.start >= part.stop:
-        return np.empty(0, np.int64)
+) -> tuple[slice, _Array | None]:
+    """(a stretch of the rows, which of it meet the filter; None: all): :func:`matching`."""
+    part = _stretch(rows, ts_ns, wanted)
     masks = [
         one_of(column[part], allowed)
         for column, allowed in (
@@ -106,10 +101,25 @@ def matching(
         masks.append(ts_ns[part] >= limit(wanted.since, part))
     if isinstance(wanted.until, str):
         masks.append(ts_ns[part] <= limit(wanted.until, part))
-    if not masks:
+    return part, functools.reduce(np.logical_and, masks) if masks else None
+
+
+def matching(
+    rows: Rows,
+    kinds: Sequence[EventKind],
+    ts_ns: _Array,
+    wanted: Filter,
+    limit: Callable[[str, slice], int | _Array],
+) -> _Array:
+    """Indices of the rows that meet a filter, but for task names, ``where`` and ``grep``.
+
+    ``limit`` gives the instant on the axis, ns, that a date is for each of a part of the rows.
+    """
+    part, mask = fitting(rows, kinds, ts_ns, wanted, limit)
+    if mask is None:
         return np.arange(part.start, part.stop)
-    fitting: _Array = np.flatnonzero(functools.reduce(np.logical_and, masks)) + part.start
-    return fitting
+    found: _Array = np.flatnonzero(mask) + part.start
+    return found
 
 
 def _place(ts_ns: _Array, ns: int, side: Literal["left", "right"]) -> int:
