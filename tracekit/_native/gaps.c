@@ -2,11 +2,11 @@
  * how many, quantiles, the longest.
  *
  * A quantile is one of the times, exactly. Pass after pass narrows down where it lies: first to a
- * 256th of a power of two, then by 12 bits at a time. Nothing is stored for an event.
+ * 4096th of a power of two, then by 12 bits at a time. Nothing is stored for an event.
  */
 #include "records.h"
 
-#define FINE 8 /* bits below the highest that the first pass tells apart */
+#define FINE 12 /* bits below the highest that the first pass tells apart */
 #define COARSE ((64 - FINE) << FINE)
 #define STEP 12
 #define QUANTILES 2
