@@ -77,9 +77,9 @@ def start(
             if known is None:
                 raise
             host.call_from_thread(host.notify, str(known), severity="error", markup=False)
+            host.call_from_thread(host.show_progress, name, 1, 1)
         finally:
             if host.model is not None:
                 host.model.release()  # pages of a mapped session that only the job used
-        host.call_from_thread(host.show_progress, name, 1, 1)
 
     host.run_worker(run, name=name, group=name, exclusive=True, thread=True)
