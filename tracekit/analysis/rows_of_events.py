@@ -15,7 +15,9 @@ from tracekit.query.groups import Index
 from tracekit.query.selection import among
 from tracekit.timeline.events import Events
 
-__all__ = ["EventRows", "Record", "by_event", "marked", "merged_rows", "owners", "turns_with"]
+__all__ = [
+    "EventRows", "Record", "by_event", "marked", "marks_of", "merged_rows", "owners", "turns_with",
+]  # fmt: skip
 
 _Array = npt.NDArray[Any]
 
@@ -49,7 +51,7 @@ def by_event(index: Index, part: slice, marks: _Array | None) -> dict[int, _Arra
     return found
 
 
-def _marks(events: Events, rows: _Array) -> _Array:
+def marks_of(events: Events, rows: _Array) -> _Array:
     """A bool for every event: whether it is among ``rows``."""
     marks = np.zeros(len(events), bool)
     marks[rows] = True
@@ -63,7 +65,7 @@ def marked(rows: _Array, marks: _Array) -> _Array:
 
 def turns_with(events: Events, index: Index, turns: pa.Table, rows: _Array) -> _Array:
     """A mask: in which turns of a CPU one of ``rows`` happened, the switch that ended it too."""
-    marks = _marks(events, rows)
+    marks = marks_of(events, rows)
     key = ints(turns, "boot").astype(np.int64) << 16 | ints(turns, "cpu")
     begin, end = ints(turns, "row", -1) + 1, ints(turns, "end_row", -1) + 1
     hit = np.zeros(len(turns), bool)

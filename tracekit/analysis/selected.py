@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.analysis.rows_of_events import marks_of
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.frozen import dataclass
 from tracekit.timeline.events import Events
@@ -79,14 +80,14 @@ def picked(events: Events, choose: Choose, wanted: Filter) -> tuple[slice, _Arra
     Where columns alone decide, no row number is written down.
     """
     dated = isinstance(wanted.since, str) or isinstance(wanted.until, str)
-    marks = np.zeros(len(events), bool)
     if dated or wanted.comms or wanted.where or wanted.grep is not None:
         rows = choose(wanted)
-        marks[rows] = True
-        return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0), marks
+        part = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+        return part, marks_of(events, rows)
     part, mask = fitting(events.rows, events.kinds, events.axis.ts_ns, wanted, _no_date)
     if mask is None:
         return part, None
+    marks = np.zeros(len(events), bool)
     marks[part] = mask
     return part, marks
 
