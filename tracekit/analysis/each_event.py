@@ -19,12 +19,12 @@ def event_rows(events: Events, boot: int, event: str) -> _Array:
     return events.rows.of_kinds(boot, events.codes(boot, event))
 
 
-def argument(events: Events, rows: _Array, field: str) -> list[Any] | None:
-    """An argument's value of each of the rows, None in it where a row has none.
+def argument(events: Events, rows: _Array, field: str) -> list[Any]:
+    """An argument's value of each of the rows, None where a row has none.
 
-    None where no event that they are of has that argument.
+    Empty where no event that they are of has that argument.
     """
-    values: list[Any] | None = None
+    values = list[Any]()
     for part, found in events.values(rows, field):
         values = values or [None] * len(rows)
         for place, value in zip(part.tolist(), found.to_pylist(), strict=True):

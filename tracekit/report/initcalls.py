@@ -26,28 +26,26 @@ class Initcall:
     ret: int | None
 
 
-def _column(events: Events, event: str, boot: int, field: str) -> tuple[list[int], list[Any]]:
-    """(ts_ns, values of one argument) of every such event in a boot; both empty if none."""
+def _columns(events: Events, event: str, boot: int, *fields: str) -> list[list[Any]]:
+    """ts_ns of every such event in a boot, and the values of each argument; see `argument()`."""
     rows = event_rows(events, boot, event)
-    values = argument(events, rows, field)
-    return ([], []) if values is None else (events.axis.ts_ns[rows].tolist(), values)
+    return [events.axis.ts_ns[rows].tolist(), *(argument(events, rows, f) for f in fields)]
 
 
 def initcall_levels(events: Events, new: Boot) -> list[tuple[int, str]]:
     """(when it began, its name) of every level, ns on the axis."""
-    return list(zip(*_column(events, "initcall:initcall_level", new.index, "level"), strict=True))
+    return list(zip(*_columns(events, "initcall:initcall_level", new.index, "level"), strict=False))
 
 
 def initcalls(events: Events, new: Boot, levels: Sequence[tuple[int, str]]) -> list[Initcall]:
     """Every initcall that returned, in the order of their ends."""
-    starts = _column(events, "initcall:initcall_start", new.index, "func")
-    ends = _column(events, "initcall:initcall_finish", new.index, "func")
-    rets = _column(events, "initcall:initcall_finish", new.index, "ret")[1]
+    starts = _columns(events, "initcall:initcall_start", new.index, "func")
+    ends, of, rets = _columns(events, "initcall:initcall_finish", new.index, "func", "ret")
     open_at = dict[int, list[int]]()
-    for ts, func in zip(*starts, strict=True):
+    for ts, func in zip(*starts, strict=False):
         open_at.setdefault(func, []).append(ts)
     calls, level = [], 0
-    for ts, func, ret in zip(*ends, rets or [None] * len(ends[0]), strict=True):
+    for ts, func, ret in zip(ends, of, rets or [None] * len(ends), strict=False):
         begun = open_at.get(func, [])
         before = bisect_right(begun, ts)
         if not before or func is None:

@@ -97,7 +97,7 @@ def _execs(events: Events, boot: Boot, program: str, pid: int | None = None) -> 
     """When a program was executed, ns on the axis."""
     rows = event_rows(events, boot.index, _EXEC)
     rows = rows if pid is None else rows[events.rows.pid[rows] == pid]
-    files = argument(events, rows, "filename") or []
+    files = argument(events, rows, "filename")
     stamps = events.axis.ts_ns[rows].tolist()
     named = ((ts, f) for ts, f in zip(stamps, files, strict=False) if isinstance(f, str))
     return [ts for ts, f in named if f.endswith(f"/{program}")]
