@@ -25,13 +25,6 @@ WAKEUP = 583  # on CPU 0, of a task that runs on CPU 1
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("size", SIZES)]
 
 
-async def _table(app: TracekitApp, pilot: Piloted, title: str) -> None:
-    view = app.query_one(TablesView)
-    await until(pilot, lambda: view.complete, "the tables are complete")
-    await to(pilot, view, title)
-    await until(pilot, lambda: view.complete, "it is counted")
-
-
 def test_a_session_without_a_jump(
     size: tuple[int, int], session: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -42,7 +35,7 @@ def test_a_session_without_a_jump(
         matches_snapshot(app, f"one-boot-story-{name}")
         await pilot.press("4")
         for title in ("Wakeups", "Syscalls", "Spans"):
-            await _table(app, pilot, title)
+            await to(pilot, app.query_one(TablesView), title)
             matches_snapshot(app, f"one-boot-{title.lower()}-{name}")
         await pilot.press("2")
         model, state = model_of(app), app.query_one(TimelineView).state
@@ -81,7 +74,7 @@ def test_functions(size: tuple[int, int], tmp_path: Path) -> None:
 
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         await pilot.press("4")
-        await _table(app, pilot, "Functions")
+        await to(pilot, app.query_one(TablesView), "Functions")
         matches_snapshot(app, f"functions-{size[0]}x{size[1]}")
 
     drive(script, made(tmp_path / "s", events), size)

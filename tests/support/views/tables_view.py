@@ -13,11 +13,13 @@ from tui.tables.view import TablesView
 __all__ = ["to"]
 
 
-async def to(pilot: Pilot[Any], view: TablesView, title: str) -> None:
-    """Go to the table with that title."""
+async def to(pilot: Pilot[Any], view: TablesView, title: str, key: str = "right") -> None:
+    """Go to the table with that title; those on the way are counted too, as their titles show."""
     seen: list[Sheet] = []
+    await until(pilot, lambda: view.complete, "the tables are complete")
     while view.sheet.title != title:
         assert view.sheet not in seen, f"there is no table {title}"
         seen.append(view.sheet)
-        await pilot.press("right")
+        await pilot.press(key)
         await until(pilot, lambda: view.sheet is not seen[-1], "another table")
+        await until(pilot, lambda: view.complete, f"{view.sheet.title} is counted")
