@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.chain import chain  # noqa: E402
 from benchmarks.distinct import distinct  # noqa: E402
+from benchmarks.measured import measured  # noqa: E402
 from tests.support.repeated import repeat  # noqa: E402
 from tests.support.unpack import unpack  # noqa: E402
 
@@ -135,20 +136,6 @@ def first_export(forget: list[str], export: list[str]) -> float:
     return run(export)
 
 
-def peak_of(command: list[str]) -> tuple[float, int]:
-    """(seconds, peak resident bytes) of a command."""
-    code = (
-        "import resource, subprocess, sys, time; t = time.perf_counter();"
-        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL,"
-        " stderr=subprocess.DEVNULL);"
-        "print(time.perf_counter() - t, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    out = subprocess.run(
-        [sys.executable, "-c", code, *command], check=True, capture_output=True, text=True
-    ).stdout.split()
-    return float(out[0]), int(out[1]) * 1024
-
-
 def line(what: str, value: str, bar: str) -> None:
     print(f"{what:<58} {value:>22}   {bar}", flush=True)
 
@@ -176,29 +163,11 @@ def compare(session: Path, tree: Path, scratch: Path, times: int) -> None:
     line("events --format kernel", f"{e:.2f} s: {t / e:.2f}x", "")
 
 
-def cpu_of(command: list[str]) -> tuple[float, float, int]:
-    """(CPU seconds, wall-clock seconds, peak resident bytes) of a command, of its best run."""
-    code = (
-        "import resource, subprocess, sys, time; t = time.perf_counter();"
-        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL,"
-        " stderr=subprocess.DEVNULL);"
-        "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
-        "print(u.ru_utime + u.ru_stime, time.perf_counter() - t, u.ru_maxrss)"
-    )
-    runs = []
-    for _ in range(_CPU_RUNS):
-        out = subprocess.run(
-            [sys.executable, "-c", code, *command], check=True, capture_output=True, text=True
-        ).stdout.split()
-        runs.append((float(out[0]), float(out[1]), int(out[2]) * 1024))
-    return min(runs)
-
-
 def ratios(what: str, session: Path, traces: list[Path], events: int, scratch: Path) -> None:
     """CPU time beside that of trace-cmd on the same events, and wall-clock time."""
     names = " ".join(f"'{trace}'" for trace in traces)
     report = ["sh", "-c", f"for t in {names}; do trace-cmd report $t; done"]
-    theirs, wall, _ = cpu_of(report) if traces else (0.0, 0.0, 0)
+    theirs, wall, _ = measured(report, _CPU_RUNS) if traces else (0.0, 0.0, 0)
     line(f"{what}: trace-cmd report", f"{theirs:.2f} s CPU, {wall:.2f} s", "")
     csv, parquet = scratch / "cpu.csv", scratch / "cpu.parquet"
     export = [*TRACEKIT, "export", str(session), "--format"]
@@ -208,7 +177,7 @@ def ratios(what: str, session: Path, traces: list[Path], events: int, scratch: P
         ("csv", [*export, "csv", "-o", str(csv)], "0.4"),
         ("parquet", [*export, "parquet", "-o", str(parquet)], "0.45"),
     ):
-        ours, wall, peak = cpu_of(command)
+        ours, wall, peak = measured(command, _CPU_RUNS)
         ratio = f"{ours / theirs:.2f}x CPU" if theirs else "trace-cmd: not there"
         each = f"{ours / events * 1e6:.2f} us an event, {peak >> 20} MiB"
         line(f"{what}: {form}, {ours:.2f} s CPU, {wall:.2f} s, {each}", ratio, aim)
@@ -244,7 +213,7 @@ def many_boots(scratch: Path) -> None:
         ("report", ["sh", "-c", anew], "4 s CPU"),
         ("report, as it was kept", report, ""),
     ):
-        cpu, wall, peak = cpu_of(command)
+        cpu, wall, peak = measured(command, _CPU_RUNS)
         line(f"{_BOOTS} boots, {what}", f"{cpu:.2f} s CPU, {wall:.2f} s", aim)
         line(f"{_BOOTS} boots, {what}: peak memory", f"{peak >> 20} MiB", "")
 
@@ -254,7 +223,8 @@ def growth(session: Path, scratch: Path, events: int) -> None:
     out = str(scratch / "many.parquet")
     for times in (1, 5, 10, 20):
         many = repeat(session, scratch / f"x{times}", times)
-        seconds, peak = peak_of([*TRACEKIT, "export", str(many), "--format", "parquet", "-o", out])
+        command = [*TRACEKIT, "export", str(many), "--format", "parquet", "-o", out]
+        _, seconds, peak = measured(command)
         total = events * times
         value = f"{seconds / total * 1e9:.0f} ns, {peak / total:.0f} B an event"
         line(f"export of {total:,} events ({times}x): {seconds:.1f} s", value, "even")
@@ -291,7 +261,7 @@ def main() -> None:
         compare(session, tree, scratch, times)
         (session / "timeline.json").unlink(missing_ok=True)
         export = [*TRACEKIT, "export", str(session), "--format", "parquet"]
-        _, peak = peak_of([*export, "-o", str(scratch / "peak.parquet")])
+        peak = measured([*export, "-o", str(scratch / "peak.parquet")]).peak
         line("peak memory of that export, against the region", f"{peak / region:.2f}x", "3x")
         ratios(found["event"], session, [tree / "trace.dat"] * times, found["events"], scratch)
         distinct_records(scratch)

@@ -1,19 +1,23 @@
 """Large sessions of distinct records, as real machines produce them: equal payloads are rare there.
 
-Each copy of a capture's region has one numeric field of every record changed: of its format's
-integers of four or eight bytes one is chosen at random, and its low twenty bits are, too, both by a
-seed. Addresses of the kernel are no numbers: they repeat on real machines, too. Events without a
-number stay as they are. The capture's trace.dat, without its compression, holds the same pages, and
-gets the same changes, so that trace-cmd prints the same events.
+Each copy of a capture's region is later than the one before it, and has one numeric field of every
+record changed: of its format's integers of four or eight bytes one is chosen at random, and its low
+twenty bits are, too, both by a seed. Addresses of the kernel are no numbers: they repeat on real
+machines, too. Events without a number stay as they are. The capture's trace.dat, without its
+compression, holds the same pages, and gets the same changes, so that trace-cmd prints the same
+events.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zstandard
 
 import tracekit
@@ -22,10 +26,13 @@ from tracekit.recording import Recording
 
 __all__ = ["distinct"]
 
+_Array = npt.NDArray[Any]
 _SEED = 20
 _BITS = 20
 _ADDRESS = 0x80  # the highest byte of a kernel's address
 _PAGE = 4096
+_SHORT, _TIME_STAMP = 112, 31  # the longest payload of a short header; a type of event
+_PAUSE = 1_000_000  # units of the trace clock between two copies
 _KEY = 64  # bytes of a page that tell which it is
 
 
@@ -34,9 +41,7 @@ def _numeric(field: Field) -> bool:
     return field.length is None and not field.loc and not pointer and field.size in (4, 8)
 
 
-def _places(
-    recording: Recording, region: np.ndarray[Any, Any], rng: np.random.Generator
-) -> np.ndarray[Any, Any]:
+def _fields(recording: Recording, region: _Array, rng: np.random.Generator) -> _Array:
     """Where in the region the field lies that is changed, for every record that has one."""
     rows, places = recording.rows, [np.empty(0, np.uint64)]
     for number, kind in enumerate(recording.kinds):
@@ -54,16 +59,52 @@ def _places(
     return np.concatenate(places).astype(np.int64)
 
 
-def _changed(
-    data: np.ndarray[Any, Any], places: np.ndarray[Any, Any], bits: np.ndarray[Any, Any]
-) -> bytes:
+@dataclass(frozen=True)
+class _Places:
+    """Bytes of a file: of the fields that change, of sub-buffers' stamps, of absolute stamps."""
+
+    fields: _Array
+    pages: _Array
+    stamps: _Array
+
+    @classmethod
+    def of(cls, recording: Recording, region: _Array, rng: np.random.Generator) -> _Places:
+        (buffer,) = recording.buffers
+        pages = [row.offset for r in buffer.records for row in r.pages() if row.events]
+        return cls(_fields(recording, region, rng), np.array(pages), _stamps(recording, region))
+
+    def moved(self, move: Callable[[_Array], _Array]) -> _Places:
+        """The same places in another file."""
+        return _Places(move(self.fields), move(self.pages), move(self.stamps))
+
+
+def _stamps(recording: Recording, region: _Array) -> _Array:
+    """Where the absolute time stamps begin (RINGBUF_TYPE_TIME_STAMP, 8 bytes before an event)."""
+    order = np.argsort(recording.rows.offset)
+    offset = recording.rows.offset[order].astype(np.int64)
+    length = recording.rows.length[order].astype(np.int64)
+    head = offset - np.where(length > _SHORT, 8, 4)
+    begin = np.append(0, offset[:-1] + length[:-1])  # where the event before ends
+    begin = np.where(begin < head // _PAGE * _PAGE + 16, head // _PAGE * _PAGE + 16, begin)
+    places = head[head - begin == 8] - 8
+    return places[region[places] & 31 == _TIME_STAMP]
+
+
+def _changed(data: _Array, places: _Places, bits: _Array, later: int) -> bytes:
     data = data.copy()
     for byte in range(3):
-        data[places + byte] ^= (bits >> (8 * byte) & 0xFF).astype(np.uint8)
+        data[places.fields + byte] ^= (bits >> (8 * byte) & 0xFF).astype(np.uint8)
+    data[: len(data) // 8 * 8].view(np.uint64)[places.pages // 8] += np.uint64(later)
+    words = data[: len(data) // 4 * 4].view(np.uint32)
+    at = places.stamps // 4
+    ns = (words[at] >> 5).astype(np.uint64) + (words[at + 1].astype(np.uint64) << np.uint64(27))
+    ns += np.uint64(later)
+    words[at] = (ns << np.uint64(5)).astype(np.uint32) | _TIME_STAMP
+    words[at + 1] = (ns >> np.uint64(27)).astype(np.uint32)
     return data.tobytes()
 
 
-def _same_places(region: bytes, trace: bytes, places: np.ndarray[Any, Any]) -> Any:
+def _same_places(region: bytes, trace: bytes, places: _Array) -> _Array:
     """Those places in a trace.dat with the same pages; raises KeyError where it lacks one."""
     known = {trace[at : at + _KEY]: at for at in range(0, len(trace), _PAGE)}
     pages = np.unique(places // _PAGE)
@@ -81,7 +122,9 @@ def distinct(session: Path, trace: Path | None, where: Path, copies: int) -> lis
     recording = tracekit.open(session)
     rng = np.random.default_rng(_SEED)
     region = bytes(recording.buffers[0].data)
-    places = _places(recording, np.frombuffer(region, np.uint8), rng)
+    places = _Places.of(recording, np.frombuffer(region, np.uint8), rng)
+    ts = recording.rows.ts_raw
+    span = int(ts[-1] - ts[0]) + _PAUSE
     ignored = shutil.ignore_patterns("timeline.*", "index", ".index*", "notes.json")
     shutil.copytree(session, where, ignore=ignored)
     folder = where / "boots" / "0" / "regions"
@@ -90,14 +133,15 @@ def distinct(session: Path, trace: Path | None, where: Path, copies: int) -> lis
     traces, beside = [], where.with_name(f"{where.name}-traces")
     beside.mkdir()
     whole = trace.read_bytes() if trace else b""
-    theirs = _same_places(region, whole, places) if trace else None
+    theirs = places.moved(lambda at: _same_places(region, whole, at)) if trace else None
     for copy in range(copies):
-        bits = rng.integers(0, 1 << _BITS, len(places))
-        made = _changed(np.frombuffer(region, np.uint8), places, bits)
+        bits = rng.integers(0, 1 << _BITS, len(places.fields))
+        made = _changed(np.frombuffer(region, np.uint8), places, bits, copy * span)
         target = raw if not copy else folder / f"{name}-{copy:03}.raw.{suffix}"
         target.unlink(missing_ok=True)
         target.write_bytes(zstandard.ZstdCompressor(1).compress(made) if suffix == "zst" else made)
         if theirs is not None:
             traces.append(beside / f"{copy}.dat")
-            traces[-1].write_bytes(_changed(np.frombuffer(whole, np.uint8), theirs, bits))
+            data = np.frombuffer(whole, np.uint8)
+            traces[-1].write_bytes(_changed(data, theirs, bits, copy * span))
     return traces

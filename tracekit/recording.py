@@ -13,8 +13,10 @@ import pyarrow as pa
 
 from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.notebook import html_table, html_text
+from tracekit.spill import release
 from tracekit.timeline.events import Events
-from tracekit.timeline.filter import Filter
+from tracekit.timeline.filter import Filter, chosen_of
+from tracekit.timeline.rows import in_batches
 from tracekit.timeline.when.dates import parse_date
 from tracekit.timeline.when.moments import relative
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:  # slow to import, and events are shown without
 __all__ = ["Recording"]
 
 _Array = npt.NDArray[Any]
-_CHUNK = 1 << 16  # rows rendered and written at a time
+_CHUNK = 1 << 15  # rows rendered and written at a time
 
 
 class Recording(Events):
@@ -37,27 +39,31 @@ class Recording(Events):
     :meth:`report` says where the time went. ``analysis`` is what is derived from the events.
     """
 
-    def select(self, wanted: Filter) -> _Array:
-        """Indices of the rows that meet the filter, in order; all but its ``grep``."""
-        wanted = self.resolved(wanted)
-        rows = super().select(wanted)
-        if wanted.where:
-            from tracekit.query.match import Names, read
-            from tracekit.query.scan import refine
+    def selected(self, wanted: Filter) -> Iterator[_Array | slice]:
+        """The rows that meet the filter, all but its ``grep``, some at a time, in order.
 
-            rows = refine(self, read(wanted.where, Names.of(self)), rows)
-        return rows
+        A slice of the timeline, or which of one.
+        """
+        wanted = self.resolved(wanted)
+        found = super().selected(wanted)
+        if not wanted.where:
+            yield from found
+            return
+        from tracekit.query.match import Matcher, Names, read
+
+        matcher = Matcher(self, read(wanted.where, Names.of(self)))
+        for rows in found:
+            mask = matcher.at(rows)
+            yield chosen_of(rows, mask) if isinstance(rows, slice) else rows[mask]
 
     def row_batches(self, wanted: Filter, size: int = _CHUNK) -> Iterator[_Array | slice]:
         """The rows that meet the filter, at most ``size`` at a time; adjacent ones as a slice."""
         if wanted.grep is not None:
             yield from (rows for rows, _ in self.batches(wanted, size=size))
             return
-        selected = self.select(wanted)
-        for start in range(0, len(selected), size):
-            rows = selected[start : start + size]
-            first, last = int(rows[0]), int(rows[-1])
-            yield slice(first, last + 1) if last - first == len(rows) - 1 else rows
+        for rows in in_batches(self.selected(wanted), size):
+            yield rows
+            release()
 
     def resolved(self, wanted: Filter) -> Filter:
         """The filter with the time in place of a name in ``since`` and ``until``.
@@ -92,17 +98,14 @@ class Recording(Events):
     ) -> Iterator[tuple[_Array, pa.Table]]:
         """(row indices, table) of the events that meet the filter, at most ``size`` at a time."""
         wanted = wanted or Filter()
-        selected = self.select(wanted)
-        for start in range(0, len(selected), size):
-            rows = selected[start : start + size]
-            first, last = int(rows[0]), int(rows[-1])
-            # adjacent rows are a slice, which needs no copy
-            indices = slice(first, last + 1) if last - first == len(rows) - 1 else rows
-            table = self.table(indices, args=args or wanted.grep is not None)
+        for found in in_batches(self.selected(wanted), size):
+            table = self.table(found, args=args or wanted.grep is not None)
+            rows = np.arange(found.start, found.stop) if isinstance(found, slice) else found
             if wanted.grep is not None:
                 keep = self._grep(table, wanted)
                 rows, table = rows[keep], table.filter(as_arrow(keep))
             yield rows, table
+            release()
 
     def chosen(self, wanted: Filter) -> _Array:
         """Indices of the rows that meet the filter, in order, its ``grep`` too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 __all__ = ["Span", "filled", "filler", "join_spans", "overlaps"]
 
@@ -41,12 +42,14 @@ def overlaps(spans: Sequence[Span], start: int, size: int) -> bool:
 
 
 def filled(data: bytes, spans: Sequence[Span]) -> bytes:
-    """The data with the filler in the spans, whatever was there."""
+    """The data with the filler in the spans, whatever was there; a writable view is changed."""
     if not spans:
         return data
-    copy = bytearray(data)
+    view: Any = data
+    writable = isinstance(view, memoryview) and not view.readonly
+    copy = view if writable else bytearray(view)
     for offset, size in spans:
         size = min(size, len(copy) - offset)
         if size > 0:
             copy[offset : offset + size] = filler(offset, size)
-    return bytes(copy)
+    return data if writable else bytes(copy)

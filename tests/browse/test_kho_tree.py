@@ -24,6 +24,7 @@ from tracekit.browse.region_fill import region_fill
 from tracekit.errors import SessionError
 from tracekit.recording import Recording
 from tracekit.session.limits import Budget
+from tracekit.spill import Spill
 from tracekit.timeline.read_buffers import read_buffers
 
 needs_dtc = pytest.mark.skipif(
@@ -180,6 +181,7 @@ class Files:
     def __init__(self, files: dict[str, bytes]) -> None:
         self._held = files
         self.budget = Budget("session", lambda: 1 << 30)
+        self.spill = Spill()
 
     def list(self, prefix: str = "") -> Names:
         return sorted(name for name in self._held if name.startswith(prefix))

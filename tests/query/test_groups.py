@@ -13,16 +13,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import tracekit
-from tracekit.query import groups as index_module
 from tracekit.query.groups import Groups, Index, cell_counts, cell_edges
+from tracekit.spill import Spill
+from tracekit.timeline import rows as rows_module
 
 
 @given(codes=st.lists(st.integers(0, 9), max_size=60), piece=st.integers(1, 70), wide=st.booleans())
 def test_groups_are_the_rows_of_each_key(codes: list[int], piece: int, wide: bool) -> None:
     keys = [7 * n for n in range(70_000 if wide else 10)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_module, "_PIECE", piece)
-        groups = Groups.by(keys, np.array(codes, np.int32))
+        patch.setattr(rows_module, "PIECE", piece)
+        values = np.array(codes, np.int32)
+        groups = Groups.by(keys, lambda part: values[part], len(codes), Spill())
     assert groups.order.dtype == np.uint32
     assert groups.counts()[:10] == [codes.count(n) for n in range(10)]
     for n in range(10):
@@ -63,7 +65,13 @@ def test_tasks_are_known_by_boot_and_pid(pids: np.ndarray, boots: st.DataObject)
         class rows:
             pid, boot = pids, of
 
-    tasks = Index(Some).tasks  # type: ignore[arg-type]
+        class session:
+            spill = Spill()
+
+        def __len__(self) -> int:
+            return len(pids)
+
+    tasks = Index(Some()).tasks  # type: ignore[arg-type]
     pairs = list(zip(of.tolist(), pids.tolist(), strict=True))
     expected = {boot << 32 | pid & 0xFFFFFFFF for boot, pid in pairs}
     assert set(tasks.keys) == expected and len(tasks.keys) == len(expected)

@@ -24,10 +24,12 @@ def test_rows_of_a_boot_wherever_they_are(pairs: list[tuple[int, int]], in_turn:
     for boot in range(6):
         mine = [i for i, b in enumerate(boots) if b == boot]
         part = rows.within(boot)
-        assert rows.indices(boot).tolist() == mine
-        assert {cpu: at.tolist() for cpu, at in rows.by_cpu(boot).items()} == (
-            {0: mine} if mine else {}
-        )
+        assert list(np.arange(len(boots))[rows.of_boot(boot)]) == mine
+        assert rows.count(boot) == len(mine)
+        ends = {
+            cpu: (first, last.tolist()) for cpu, (first, last) in rows.cpu_ends(boot, 2).items()
+        }
+        assert ends == ({0: (mine[0], mine[-2:])} if mine else {})
         assert (part.start, part.stop) == ((mine[0], mine[-1] + 1) if mine else (0, 0))
         for codes in ((), (10 * boot,), (10 * boot + 1, 10 * boot + 3)):
             wanted = [i for i in mine if kinds[i] in codes]

@@ -14,6 +14,7 @@ from tracekit.analysis.stretches import ENDLESS
 from tracekit.frozen import dataclass
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter, fitting
+from tracekit.timeline.rows import pieces
 from tracekit.timeline.when.moments import on_axis
 
 __all__ = ["Choose", "Resolve", "Window", "among_chosen", "chosen", "picked", "window_of"]
@@ -84,11 +85,12 @@ def picked(events: Events, choose: Choose, wanted: Filter) -> tuple[slice, _Arra
         rows = choose(wanted)
         part = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
         return part, marks_of(events, rows)
-    part, mask = fitting(events.rows, events.kinds, events.axis.ts_ns, wanted, _no_date)
-    if mask is None:
+    part, fits = fitting(events.rows, events.kinds, events.axis.ts_ns, wanted, _no_date)
+    if fits is None:
         return part, None
     marks = np.zeros(len(events), bool)
-    marks[part] = mask
+    for piece in pieces(part.stop, part.start):
+        marks[piece] = fits(piece)
     return part, marks
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from tracekit.analysis.ring_record import RingRecord, ring_records
 from tracekit.analysis.stretches import ENDLESS, LOSSES, Stretch, layered
 from tracekit.browse.stopped_cpus import stops_of
@@ -44,9 +42,9 @@ def coverage(
     """
     boots = []
     for boot in recording.boots:
-        rows = np.flatnonzero(recording.rows.boot == boot.index)
-        if len(rows):
-            ends = recording.axis.ts_ns[rows[[0, -1]]].tolist()
+        part = recording.rows.within(boot.index)
+        if part.stop > part.start:
+            ends = recording.axis.ts_ns[[part.start, part.stop - 1]].tolist()
             dead = boot is not recording.boots[-1]
             boots.append(_Recorded(boot, ring_records(recording, boot, dead), *ends))
             pause()

@@ -14,6 +14,7 @@ from tracekit.ftrace.ring.page import PageRow, Records
 from tracekit.recording import Recording
 from tracekit.session.regions import region_unread
 from tracekit.spans import Span
+from tracekit.spill import release
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.trace_dat.compose import CpuPages, Section, compose
 from tracekit.trace_dat.layout import EventFile, Option, TraceDat
@@ -22,6 +23,7 @@ __all__ = ["pages_of", "write_trace_dat"]
 
 _STOPPED = (2, 3, 5)  # PageRow.status: what is at `where` and behind it is no record
 _SHIFTS = range(32, 0, -1)
+_SOME = 1 << 10  # sub-buffers between which memory is let go of
 _HEADER_PAGE = (
     "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n"
     "\tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n"
@@ -102,7 +104,9 @@ class _Pages:
         self._unread = _unread(boot, buffer)
 
     def __call__(self) -> Iterator[bytes]:
-        for row in self._rows:
+        for number, row in enumerate(self._rows):
+            if number % _SOME == 0:
+                release()
             raw = bytes(self._data[row.offset : row.offset + self._size])
             end = self._end(row)
             if end is not None:  # without the flags of the commit: what they count lies behind it
@@ -145,7 +149,7 @@ def _notes(recording: Recording, boot: Boot, buffers: list[Buffer]) -> list[Diag
     if unread:
         note("trace-dat-cut", f"{unread} sub-buffers end where they could not be read further")
     in_pages = sum(len(r) for b in buffers for r in b.records)
-    every = int((recording.as_traced.rows.boot == boot.index).sum())
+    every = recording.as_traced.rows.count(boot.index)
     if every > in_pages:
         note("trace-dat-elsewhere", f"{every - in_pages} events are in no sub-buffer: left out")
     return notes

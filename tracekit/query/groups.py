@@ -6,7 +6,7 @@ of a lane in one cell of a picture takes two binary searches, however many event
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.query.selection import among
+from tracekit.spill import Spill
 from tracekit.timeline.events import Events
-from tracekit.timeline.rows import distinct
+from tracekit.timeline.rows import distinct, new_column, pieces
 
 __all__ = ["Groups", "Index", "cell_counts", "cell_edges"]
 
 _Array = npt.NDArray[Any]
-_PIECE = 1 << 20  # rows grouped at a time, to bound the memory it takes
+_LOW, _MIDDLE = 0xFFFFFFFF, 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +34,23 @@ class Groups:
     order: _Array
 
     @classmethod
-    def by(cls, keys: Sequence[int], codes: _Array) -> Groups:
-        """Group rows by ``codes``: for each row, the index of its key in ``keys``."""
+    def by(
+        cls, keys: Sequence[int], codes: Callable[[slice], _Array], rows: int, spill: Spill
+    ) -> Groups:
+        """Group ``rows`` rows; ``codes`` gives for those of a slice the index in ``keys``."""
         small = np.uint16 if len(keys) < 1 << 16 else np.uint32  # numpy sorts 16 bits by radix
-        pieces = [slice(start, start + _PIECE) for start in range(0, len(codes), _PIECE)]
-        counts = [np.bincount(codes[piece], minlength=len(keys)) for piece in pieces]
         starts = np.zeros(len(keys) + 1, np.int64)
-        np.cumsum(sum(counts, np.zeros(len(keys), np.int64)), out=starts[1:])
-        order, ends = np.empty(len(codes), np.uint32), starts[:-1].copy()
-        for piece, count in zip(pieces, counts, strict=True):
+        for piece in pieces(rows):
+            starts[1:] += np.bincount(codes(piece), minlength=len(keys))
+        np.cumsum(starts, out=starts)
+        order, ends = new_column(spill, rows, np.uint32), starts[:-1].copy()
+        for piece in pieces(rows):
             # a piece's rows, sorted, go behind those of the pieces before it, group by group
-            mine = np.argsort(codes[piece].astype(small), kind="stable")
+            mine = codes(piece).astype(small)
+            count = np.bincount(mine, minlength=len(keys))
             ahead = ends - (np.cumsum(count) - count)
-            order[np.arange(len(mine)) + np.repeat(ahead, count)] = mine + piece.start
+            to = np.arange(len(mine)) + np.repeat(ahead, count)
+            order[to] = np.argsort(mine, kind="stable") + piece.start
             ends += count
         return cls(keys, starts, order)
 
@@ -79,26 +84,51 @@ class Index:
     @cached_property
     def cpus(self) -> Groups:
         """By CPU number."""
-        cpus, codes = distinct(self._events.rows.cpu.astype(np.int32))
-        return Groups.by(cpus.tolist(), codes)
+        return self._by(lambda piece: distinct(self._events.rows.cpu[piece].astype(np.int32)), list)
 
     @cached_property
     def events(self) -> Groups:
         """By event: keys are the indices of ``events.event_names``."""
-        codes = self._events.name_codes(slice(None))
-        return Groups.by(range(len(self._events.event_names)), codes)
+        events = self._events
+        names = range(len(events.event_names))
+        return Groups.by(names, events.name_codes, len(events), events.session.spill)
 
     @cached_property
     def tasks(self) -> Groups:
-        """By task: keys are ``boot << 32 | pid`` (pid as unsigned 32 bits)."""
+        """By task, sorted by signed pid: keys are ``boot << 32 | pid``, the pid unsigned."""
         rows = self._events.rows
-        pids, codes = distinct(rows.pid)
-        combined, which = distinct(rows.boot.astype(np.int64) * len(pids) + codes)
-        keys = [
-            (code // len(pids)) << 32 | int(pids[code % len(pids)]) & 0xFFFFFFFF
-            for code in combined.tolist()
-        ]
-        return Groups.by(keys, which.reshape(-1))
+
+        def values(piece: slice) -> tuple[_Array, _Array]:
+            pids, which = distinct(rows.pid[piece])
+            tasks, task = distinct(rows.boot[piece].astype(np.int64) * len(pids) + which)
+            boots, pid = np.divmod(tasks, len(pids))
+            return (boots << 32) + (pids[pid].astype(np.int64) + _MIDDLE), task
+
+        def keys(values: list[int]) -> list[int]:
+            return [v >> 32 << 32 | ((v & _LOW) - _MIDDLE) & _LOW for v in values]
+
+        return self._by(values, keys)
+
+    def _by(
+        self,
+        values: Callable[[slice], tuple[_Array, _Array]],
+        keys: Callable[[list[int]], list[int]],
+    ) -> Groups:
+        """Groups of equal values, ascending; ``keys`` names them.
+
+        ``values`` gives the distinct ones of a slice of the rows, and for each row which it has.
+        """
+        every: _Array = np.empty(0, np.int64)
+        for piece in pieces(len(self._events)):
+            every = np.union1d(every, values(piece)[0])
+
+        def codes(piece: slice) -> _Array:
+            some, which = values(piece)
+            found: _Array = np.searchsorted(every, some)[which]
+            return found
+
+        spill = self._events.session.spill
+        return Groups.by(keys(every.tolist()), codes, len(self._events), spill)
 
 
 def cell_edges(ts_ns: _Array, start: int, end: int, cells: int) -> _Array:

@@ -17,13 +17,12 @@ from tracekit.query.match import Matcher, wanted_events
 from tracekit.query.selection import Selection, among
 from tracekit.timeline.events import Events
 
-__all__ = ["Found", "Hits", "candidates", "refine", "scan"]
+__all__ = ["Found", "Hits", "candidates", "scan"]
 
 _Array = npt.NDArray[Any]
 _FIRST, _LEAST = 1 << 9, 1 << 7  # rows in a piece
 _PIECE = 0.004  # seconds that a piece should take
 _MERGED = 8  # groups are merged where they hold less than this part of the rows
-_BLOCK = 1 << 17  # rows that `refine` evaluates at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +104,6 @@ def _piece(matcher: Matcher, rows: _Array | slice, position: int, stop: int) -> 
         some = rows[position:stop].astype(np.int64)
         hits = some[matcher.at(some)]
     return hits.astype(np.uint32)
-
-
-def refine(events: Events, expr: Expr, at: _Array) -> _Array:
-    """Those of the rows ``at`` (ascending indices) that meet ``expr``."""
-    matcher = Matcher(events, expr)
-    blocks = (at[first : first + _BLOCK] for first in range(0, len(at), _BLOCK))
-    return np.concatenate([at[:0], *(block[matcher.at(block)] for block in blocks)])
 
 
 # -- which rows can be skipped --------------------------------------------------------------------

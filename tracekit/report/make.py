@@ -7,7 +7,6 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tracekit.capture.kho.arrival import Arrival
 from tracekit.errors import Diagnostic
@@ -241,11 +240,11 @@ def _total(values: Sequence[int | None]) -> int | None:
 
 
 def _cpu_report(
-    events: Events, boot: int, mine: npt.NDArray[Any], accounts: Sequence[CpuAccount]
+    events: Events, boot: int, ends: tuple[int, Any] | None, accounts: Sequence[CpuAccount]
 ) -> CpuReport:
-    """``mine``: the CPU's rows."""
+    """``ends``: the CPU's, as of :meth:`~tracekit.timeline.rows.Rows.cpu_ends`."""
     ts = events.axis.ts_ns
-    known = len(mine) and events.axis.placed(boot)
+    known = ends if ends is not None and events.axis.placed(boot) else None
     return CpuReport(
         cpu=accounts[0].cpu,
         events=sum(a.events for a in accounts),
@@ -253,8 +252,8 @@ def _cpu_report(
         lost_at_least=any(a.at_least for a in accounts),
         unreadable=sum(a.unreadable for a in accounts),
         counted=all(a.counted for a in accounts),
-        first_ns=int(ts[mine[0]]) if known else None,
-        last_ns=int(ts[mine[-1]]) if known else None,
+        first_ns=int(ts[known[0]]) if known else None,
+        last_ns=int(ts[known[1][-1]]) if known else None,
     )
 
 
@@ -268,10 +267,8 @@ def _boot_report(events: Events, boot: Boot) -> tuple[BootReport, list[Diagnosti
     by_cpu: dict[int, list[CpuAccount]] = {}
     for one in accounts:
         by_cpu.setdefault(one.cpu, []).append(one)
-    rows, none = events.rows.by_cpu(boot.index), np.empty(0, np.int64)
-    cpus = tuple(
-        _cpu_report(events, boot.index, rows.get(n, none), by_cpu[n]) for n in sorted(by_cpu)
-    )
+    ends = events.rows.cpu_ends(boot.index)
+    cpus = tuple(_cpu_report(events, boot.index, ends.get(n), by_cpu[n]) for n in sorted(by_cpu))
     return BootReport(
         index=boot.index,
         release=boot.release,
@@ -327,8 +324,9 @@ def _handover_report(events: Events, h: Handover, starter: StartedBy) -> Handove
 
 
 def _last_events(events: Events, boot: int) -> list[LastEvent]:
-    last = [row for mine in events.rows.by_cpu(boot).values() for row in mine[-_LAST:].tolist()]
-    table = events.table(np.array(last, np.int64)).select([f.name for f in fields(LastEvent)])
+    last = [rows for _, rows in events.rows.cpu_ends(boot, _LAST).values()]
+    table = events.table(np.concatenate([np.empty(0, np.int64), *last]))
+    table = table.select([f.name for f in fields(LastEvent)])
     timed = events.axis.timed(boot)
     return [
         LastEvent(**{**row, "ts_ns": row["ts_ns"] if timed else None}) for row in table.to_pylist()

@@ -95,23 +95,23 @@ def _instant(events: Events, row: int) -> Instant:
 
 def observe_leaving(events: Events, boot: Boot, systemd: Systemd, next_one: StartedBy) -> Leaving:
     """Gather the observations of an old kernel; ``next_one`` is how the next came up."""
-    rows = events.rows.indices(boot.index)
+    rows = events.rows.within(boot.index)
     clock = _clock_of(events, boot.index)
-    if not len(rows):
+    if rows.stop == rows.start:
         return Leaving(boot.index, clock, None, way_down({}, next_one), {}, None, None)
     down = way_down(find_marks(events, boot), next_one)
     marks = {name: _instant(events, row) for name, row in down.marks.items()}
     stopped = shutdown_exec(events, boot)
     stopping = None if stopped is None else shutdown_begin(events, boot, systemd, stopped)
-    last = _instant(events, int(rows[-1]))
+    last = _instant(events, rows.stop - 1)
     own = last_snapshot(events, boot)
     return Leaving(boot.index, clock, last, down, marks, stopping, stopped, own)
 
 
 def observe_entering(events: Events, boot: Boot, systemd: Systemd) -> Entering:
     """Gather the observations of a new kernel."""
-    rows = events.rows.indices(boot.index)
-    first = _instant(events, int(rows[0])) if len(rows) else None
+    rows = events.rows.within(boot.index)
+    first = _instant(events, rows.start) if rows.stop > rows.start else None
     zero, notes = time_zero(events, boot) if first is not None else (None, ())
     levels = initcall_levels(events, boot)
     return Entering(

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tracekit.errors import SessionError
 from tracekit.frozen import dataclass
@@ -168,14 +167,19 @@ def _tasks(crash: Mapping[str, Any]) -> dict[int, tuple[int | None, str | None]]
 
 
 def _did(
-    events: Events, boot: int, mine: npt.NDArray[Any]
+    events: Events, boot: int, cpu: int, row: int | None
 ) -> tuple[int | None, int, tuple[tuple[str, int], ...]]:
-    """(time of the last event, how many in the last milliseconds, which) of a CPU's rows."""
+    """(time of the last event, how many in the last milliseconds, which) of a CPU.
+
+    ``row`` is that of its last event.
+    """
     rows, ts = events.rows, events.axis.ts_ns
-    if not len(mine) or not events.axis.timed(boot):
+    if row is None or not events.axis.timed(boot):
         return None, 0, ()
-    last = int(ts[mine[-1]])
-    recent = mine[np.searchsorted(ts[mine], last - LAST_NS) :]
+    last = int(ts[row])
+    part = slice(int(np.searchsorted(ts, last - LAST_NS)), row + 1)
+    mine = (rows.boot[part] == boot) & (rows.cpu[part] == cpu)
+    recent = np.flatnonzero(mine) + part.start
     kinds, counts = np.unique(rows.kind[recent], return_counts=True)
     names: dict[str, int] = {}
     for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
@@ -198,12 +202,12 @@ def _report(events: Events, boot: Boot, unfinished: Sequence[CpuUnfinished]) -> 
     cpu = crash.get("panic_cpu")
     panic_cpu = cpu if isinstance(cpu, int) else None
     tasks = _tasks(crash)
-    rows, nothing = events.rows.by_cpu(boot.index), np.empty(0, np.int64)
+    rows = {cpu: int(last[-1]) for cpu, (_, last) in events.rows.cpu_ends(boot.index).items()}
     opened = {one.cpu: one.open[-1] for one in unfinished if one.open}
     cpus = []
     for number in sorted({*tasks, *rows}):
         pid, comm = tasks.get(number, (None, None))
-        last, count, did = _did(events, boot.index, rows.get(number, nothing))
+        last, count, did = _did(events, boot.index, number, rows.get(number))
         cpus.append(
             PanicCpu(number, number == panic_cpu, pid, comm, last, count, did, opened.get(number))
         )

@@ -137,10 +137,8 @@ def unfinished(events: Events, boot: Boot, down: Down) -> tuple[CpuUnfinished, .
     found: dict[int, str] = {}
     for pair in (pair for pair in pairs_of(events, boot) if pair.what):
         found |= dict.fromkeys(record.open_rows(pair).tolist(), pair.what)
-    of_boot = record.rows.indices(boot.index)
-    last_of: dict[int, int] = {}
-    for cpu in np.unique(record.rows.cpu[of_boot]).tolist():
-        last_of[cpu] = int(of_boot[record.rows.cpu[of_boot] == cpu][-1])
+    ends = record.rows.cpu_ends(boot.index)
+    last_of = {cpu: int(last[-1]) for cpu, (_, last) in ends.items()}
     tasks = {cpu: _running(record, row) for cpu, row in last_of.items()}
     for pid, _ in tasks.values():
         if pid > 0:

@@ -118,7 +118,7 @@ def _contradicted(down: Down, starter: StartedBy) -> str:
 def ending(events: Events) -> EndingReport | None:
     """How the record of the last boot ends; None where that boot read its regions itself."""
     boot = events.boots[-1] if events.boots else None
-    if boot is None or not len(events.rows.indices(boot.index)):
+    if boot is None or not events.rows.count(boot.index):
         return None
     if panicked(boot):
         return _panic_alone(events, boot)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import io
 import zlib
 from collections.abc import Iterator
@@ -23,12 +24,16 @@ __all__ = [
     "content_size",
     "decompress",
     "decompress_chunks",
+    "decompressed",
     "preferred_suffix",
+    "sha256_of",
+    "unpacked_size",
 ]
 
 _LEVEL_ZSTD = 3  # on ring buffers: gzip -6's size at a tenth of its time
 _LEVEL_GZIP = 6
 _CHUNK = 1 << 20
+_HEAD = 64  # bytes that tell the size of what is compressed
 _IN_PLACE = 64 << 20  # bytes that are made at once; more grow, so that nothing is held twice
 _MAX_WINDOW = 1 << 27  # bytes of history a frame may demand: zstd --long at its default
 
@@ -116,6 +121,43 @@ def decompress_chunks(file: BinaryIO, suffix: str, what: str) -> Iterator[bytes]
     with _opened(file, suffix, what) as stream:
         while chunk := stream.read(_CHUNK):
             yield chunk
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """sha256 of a file, hexadecimal; it is at its begin, and is again."""
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def unpacked_size(file: BinaryIO, suffix: str) -> int:
+    """Bytes that a file has unpacked where it says so, else as it is stored."""
+    size = _stated(file, suffix) or file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _stated(file: BinaryIO, suffix: str) -> int:
+    """:func:`content_size` of a file, which is at its begin, and is again."""
+    size = content_size(file.read(_HEAD), suffix)
+    file.seek(0)
+    return size
+
+
+def decompressed(file: BinaryIO, suffix: str, what: str, limit: int) -> Iterator[bytes]:
+    """As :func:`decompress`, but a MiB or less at a time; ``file`` is at its begin."""
+    size, done = _stated(file, suffix), 0
+    if size > limit:
+        raise _too_large(what, limit)
+    for chunk in decompress_chunks(file, suffix, what):
+        done += len(chunk)
+        if done > limit:
+            raise _too_large(what, limit)
+        yield chunk
+    if done < size:  # a truncated frame is no error to zstandard
+        raise SessionError(f"{what}: damaged: {done} of {size} bytes are there")
 
 
 def content_size(data: bytes, suffix: str) -> int:

@@ -52,7 +52,7 @@ def unsealed(data: bytes, name: str) -> bytes:
     return body
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write all of ``data``: a single ``write(2)`` may be short."""
     view = memoryview(data)
     while view:

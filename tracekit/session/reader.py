@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracekit.errors import Diagnostic, SessionError
-from tracekit.session.compression import decompress
+from tracekit.session.compression import decompress, decompressed, sha256_of, unpacked_size
 from tracekit.session.formats import Formats, events_of, listed_boots
 from tracekit.session.limits import MAX_JSON, RECORDED, Budget, Oversized, file_limit
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, strip_suffix
 from tracekit.session.store import Store, open_store
+from tracekit.spill import Spill
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -40,6 +41,8 @@ class Session:
         self.path = path
         self.manifest = manifest
         self.budget = Budget(str(path), store.on_disk)
+        #: Where what was recorded is kept, and what is made of it.
+        self.spill = Spill()
         self._store = store
         self._stored = self._index(store)
         self._sorted = sorted(self._stored)
@@ -213,17 +216,29 @@ class Session:
     def _checked(self, stored: str, limit: int) -> tuple[bytes, str]:
         """(the bytes of a stored file, their sha256); a remark if the manifest has another."""
         data = self._store.load(stored, limit)
-        digest, expected = hashlib.sha256(data).hexdigest(), self.manifest.files.get(stored)
+        digest = hashlib.sha256(data).hexdigest()
+        self._compare(stored, digest)
+        return data, digest
+
+    def _compare(self, stored: str, digest: str) -> None:
+        expected = self.manifest.files.get(stored)
         if expected is not None and digest != expected:
             self._remark(
                 "session-file-changed", stored, "its bytes are not those the manifest recorded"
             )
-        return data, digest
 
     def _load(self, name: str, stored: str, limit: int) -> bytes:
+        suffix, what = stored[len(name) :], f"{self.path}/{stored}"
+        if name.endswith(RECORDED):
+            with self._store.opened(stored, limit) as file:
+                size = unpacked_size(file, suffix)
+                if not self.spill.fits(size):
+                    self._compare(stored, sha256_of(file))
+                    chunks = decompressed(file, suffix, what, limit)
+                    return self.spill.collected(chunks, size)
         data, _ = self._checked(stored, limit)
-        suffix = stored[len(name) :]
-        return decompress(data, suffix, f"{self.path}/{stored}", limit)
+        made = decompress(data, suffix, what, limit)
+        return self.spill.kept(made) if name.endswith(RECORDED) else made
 
     def _digest_or_another(self, name: str) -> object:
         """As :meth:`digest`; what equals nothing where the file cannot be read."""

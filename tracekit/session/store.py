@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from tracekit.errors import SessionError
 from tracekit.session.compression import decompress
@@ -34,6 +35,10 @@ class Store(Protocol):
 
     def load(self, name: str, limit: int) -> bytes:
         """The stored bytes of a name in ``names``; Oversized if they are more than ``limit``."""
+        ...
+
+    def opened(self, name: str, limit: int) -> BinaryIO:
+        """The same as a file, to be closed."""
         ...
 
     def on_disk(self) -> int:
@@ -68,6 +73,13 @@ class DirectoryStore:
         except OSError as error:
             raise SessionError(f"{self.path / name}: cannot be read: {error.strerror}") from error
 
+    def opened(self, name: str, limit: int) -> BinaryIO:
+        """The file; raises :class:`~tracekit.errors.SessionError`."""
+        try:
+            return _opened(self.path / name, limit)
+        except OSError as error:
+            raise SessionError(f"{self.path / name}: cannot be read: {error.strerror}") from error
+
     def on_disk(self) -> int:
         """The blocks that are allocated."""
         total = 0
@@ -78,16 +90,23 @@ class DirectoryStore:
         return total
 
 
+def _opened(path: Path, limit: int) -> BinaryIO:
+    """A plain file. No link is followed, nothing waited for."""
+    file = os.fdopen(open_plain(path, os.O_RDONLY), "rb")
+    size = os.fstat(file.fileno()).st_size
+    if size > limit:
+        file.close()
+        raise Oversized(
+            f"{path}: {size:,} bytes, more than {limit:,}: it is damaged or made to exhaust memory"
+        )
+    return file
+
+
 def _read(path: Path, limit: int) -> bytes:
-    """A plain file, whole. No link is followed, nothing waited for."""
-    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise Oversized(
-                f"{path}: {size:,} bytes, more than {limit:,}: it is damaged or made to exhaust "
-                "memory"
-            )
-        return file.read(size)  # as many bytes are allocated as are asked for
+    """A plain file, whole."""
+    with _opened(path, limit) as file:
+        # as many bytes are allocated as are asked for
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 class ArchiveStore:
@@ -127,6 +146,10 @@ class ArchiveStore:
         if size > limit:
             raise Oversized(f"{self.path}: {name}: {size:,} bytes, more than {limit:,}")
         return self._data[offset : offset + size]
+
+    def opened(self, name: str, limit: int) -> BinaryIO:
+        """A copy of the member's bytes."""
+        return io.BytesIO(self.load(name, limit))
 
     def on_disk(self) -> int:
         """The archive's size."""

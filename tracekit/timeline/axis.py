@@ -14,10 +14,11 @@ from tracekit.clocks.evidence import BootClockInput
 from tracekit.clocks.model import ClockModel, SessionClock
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import Diagnostic
+from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.clock_evidence import Source, one_clock_a_boot
 from tracekit.timeline.merge import Merged
-from tracekit.timeline.rows import Rows, one_of
+from tracekit.timeline.rows import Rows, new_column, one_of, pieces
 
 __all__ = ["OVERLAP", "Axis", "place"]
 
@@ -123,15 +124,15 @@ def place(merged: Merged) -> tuple[Rows, Axis]:
     """
     rows, raw, sources, relations = one_clock_a_boot(merged)
     boots = [part.boot for part in merged.parts]
-    parts = {b.index: rows.of_boot(b.index) for b in boots}
+    spill = boots[0].session.spill if boots else Spill()
     inputs = [sources[b.index].given for b in boots if b.index in sources]
     clock = align(inputs, _origin(inputs, boots))
     models = {i.index: clock.model(i.index) for i in inputs}
-    ts_ns: npt.NDArray[Any] = np.zeros(len(rows), np.int64)
+    ts_ns: npt.NDArray[Any] = new_column(spill, len(rows), np.int64)
     for index, model in models.items():
-        ts_ns[parts[index]] = _to_ns(model, raw[parts[index]])
+        _place(ts_ns, model, raw, rows.of_boot(index))
     notes = list(clock.diagnostics)
-    if len(ts_ns) and bool(np.any(np.diff(ts_ns) < 0)):
+    if any((ts_ns[p.start + 1 : p.stop + 1] < ts_ns[p]).any() for p in pieces(len(ts_ns) - 1)):
         order = np.argsort(ts_ns, kind="stable")
         same = raw is rows.ts_raw
         rows, ts_ns = rows.take(order), ts_ns[order]
@@ -142,12 +143,16 @@ def place(merged: Merged) -> tuple[Rows, Axis]:
     return rows, Axis(ts_ns, clock, models, tuple(notes), raw, relations, sources)
 
 
-def _to_ns(model: ClockModel, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``model.to_ns()`` in chunks, as it needs several times its argument's memory."""
-    ns = np.empty(len(raw), np.int64)
-    for start in range(0, len(raw), _CHUNK):
-        ns[start : start + _CHUNK] = model.to_ns(raw[start : start + _CHUNK])
-    return ns
+def _place(
+    ts_ns: npt.NDArray[Any], model: ClockModel, raw: npt.NDArray[Any], at: npt.NDArray[Any] | slice
+) -> None:
+    """Put ``model.to_ns()`` of the rows at ``at`` in its place, in chunks: it needs memory."""
+    start, stop = (at.start, at.stop) if isinstance(at, slice) else (0, len(at))
+    for piece in pieces(stop, start):
+        for first in range(piece.start, piece.stop, _CHUNK):
+            part: Any = slice(first, min(first + _CHUNK, piece.stop))
+            part = part if isinstance(at, slice) else at[part]
+            ts_ns[part] = model.to_ns(raw[part])
 
 
 def _origin(inputs: Sequence[BootClockInput], boots: Sequence[Boot]) -> tuple[int, int] | None:

@@ -21,10 +21,10 @@ from tracekit.errors import SessionError
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.probes.records import KINDS, READ_OUT, RECORD, RETURN, Record, parse_compact
 from tracekit.timeline.boot import Boot, Buffer, Extent
-from tracekit.timeline.rows import Kinds, Rows, in_order
+from tracekit.timeline.rows import Kinds, Rows
 from tracekit.timeline.saved.bpf_format import LAYOUT, PROBE_FILE, PROBE_ID, ProbeRecords
 
-__all__ = ["MONOTONIC", "PRINTED", "carrier_of", "with_probes"]
+__all__ = ["MONOTONIC", "PRINTED", "Probed", "carrier_of", "with_probes"]
 
 _Array = npt.NDArray[Any]
 MONOTONIC = "mono"  #: the trace clock that is CLOCK_MONOTONIC, which the records' ``ns`` is
@@ -52,6 +52,18 @@ class _File:
     data: bytes
     records: _Array
     numbers: _Array
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the probes' records make: rows of those that only ``bpf.bin`` has, sorted by stamp.
+
+    ``buffers`` are additional ones, which hold the records, ``records`` their counts and brackets.
+    """
+
+    more: Rows
+    buffers: tuple[Buffer, ...]
+    records: ProbeRecords
 
 
 def _file(boot: Boot) -> _File:
@@ -98,8 +110,9 @@ def _printed(
     if text_field is None or not text_field.is_string:
         return
     seen = set[tuple[int, int, int]]()
+    of_kind = rows.of_kinds(boot.index, (code,)) if code is not None else np.empty(0, np.int64)
     for number, buffer in enumerate(buffers, first):
-        indices = np.flatnonzero((rows.kind == code) & (rows.buffer == number))
+        indices = of_kind[rows.buffer[of_kind] == number]
         payloads = Payloads(buffer.data, rows.offset[indices], rows.length[indices])
         texts = typed_column(payloads, text_field).to_pylist() if len(indices) else []
         kept, packed = [], []
@@ -203,21 +216,16 @@ def _alone(boot: Boot, number: int, file: _File, only: _Array, kinds: Kinds) -> 
     )
 
 
-def _turned(rows: Rows, printed: Sequence[_Printed], first: int, kinds: Kinds, boot: Boot) -> Rows:
-    """The rows, with those that carry a record turned into rows of that record.
+def _turn(rows: Rows, printed: Sequence[_Printed], first: int, kinds: Kinds, boot: Boot) -> None:
+    """Turn the rows that carry a record into rows of that record.
 
     ``first`` is the number of the buffer for the first of ``printed``; the others follow.
     """
-    if not printed:
-        return rows
-    kind, buffer = rows.kind.copy(), rows.buffer.copy()
-    offset, length = rows.offset.copy(), rows.length.copy()
     for number, p in enumerate(printed, first):
-        kind[p.rows] = kinds.of(boot, PROBE_ID | p.records["kind"].astype(np.int64))
-        buffer[p.rows] = number
-        offset[p.rows] = np.arange(len(p.rows), dtype=np.uint64) * RECORD.size
-        length[p.rows] = RECORD.size
-    return replace(rows, kind=kind, buffer=buffer, offset=offset, length=length)
+        rows.kind[p.rows] = kinds.of(boot, PROBE_ID | p.records["kind"].astype(np.int64))
+        rows.buffer[p.rows] = number
+        rows.offset[p.rows] = np.arange(len(p.rows), dtype=np.uint64) * RECORD.size
+        rows.length[p.rows] = RECORD.size
 
 
 def _printed_buffer(p: _Printed) -> Buffer:
@@ -268,22 +276,22 @@ def _pairs(rows: Rows, printed: Sequence[_Printed]) -> dict[str, list[Bracket]]:
 
 def with_probes(
     boot: Boot, buffers: Sequence[Buffer], rows: Rows, kinds: Kinds, first: int
-) -> tuple[Rows, tuple[Buffer, ...], ProbeRecords]:
-    """A boot's rows and buffers with the records of its probes as events of their own.
+) -> Probed:
+    """Make events of a boot's probes' records: in the rows that carry one, and more rows.
 
-    Returns the rows, the additional buffers that hold the records, and the probes' counts and
-    brackets. ``first`` is the number of the boot's first buffer.
+    ``first`` is the number of the boot's first buffer.
     """
     file, carried = _file(boot), list(_printed(boot, buffers, rows, kinds, first))
     if not carried and not len(file.records):
-        return rows, (), ProbeRecords()
+        return Probed(Rows.none(), (), ProbeRecords())
     printed, only = _whole(carried, file)
-    alone = file.records[only]
+    alone, more = file.records[only], Rows.none()
     number = first + len(buffers)
     made = [_printed_buffer(p) for p in printed]
-    parts = [_turned(rows, printed, number, kinds, boot)]
-    if len(alone):
-        parts.append(_alone(boot, number + len(made), file, only, kinds))
-        made.append(_file_buffer(boot, file))
     probes = ProbeRecords(_counts(printed, alone), _pairs(rows, printed))
-    return in_order(parts) if len(parts) > 1 else parts[0], tuple(made), probes
+    _turn(rows, printed, number, kinds, boot)
+    if len(alone):
+        more = _alone(boot, number + len(made), file, only, kinds)
+        more = more.take(np.argsort(more.ts_raw, kind="stable"))
+        made.append(_file_buffer(boot, file))
+    return Probed(more, tuple(made), probes)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tracekit.ftrace.columns import Payloads, as_signed, coded, intern, typed_column
 from tracekit.ftrace.format import EventFormat, Field
+from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import EventKind, Rows, distinct
+from tracekit.timeline.rows import PID_LIMIT, EventKind, Rows, distinct, new_column
 
-__all__ = ["IDLE", "UNKNOWN", "comms_of_boot"]
+__all__ = ["IDLE", "UNKNOWN", "comm_codes", "comms_of_boot"]
 
+_Array = npt.NDArray[Any]
 IDLE = "<idle>"  #: what the kernel calls pid 0 (trace_find_cmdline())
 UNKNOWN = "<...>"  #: what the kernel prints where it has forgotten the name
 _COMM_SIZE = 15  # TASK_COMM_LEN without its NUL
@@ -29,11 +33,34 @@ def _pairs(fmt: EventFormat) -> Iterator[tuple[Field, Field]]:
         yield by_name["pid"], by_name["filename"]
 
 
-def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, int, str]]:
+class _Tasks:
+    """The last name that an event gave each task; events come from the last to the first."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, tuple[int, str, bool]] = {}  # pid -> (its last row, name, if exact)
+        self._known = np.zeros(PID_LIMIT, bool)
+
+    def look(self, rows: _Array, payloads: Payloads, pid: Field, comm: Field) -> None:
+        """Take the names from the events at ``rows`` (ascending), of tasks that have none yet."""
+        tasks = as_signed(typed_column(payloads, pid), -1)
+        if tasks is None:
+            return
+        new = ~self._known[np.clip(tasks, 0, PID_LIMIT - 1)] | (tasks >= PID_LIMIT)
+        if not new.all():
+            tasks, rows, payloads = tasks[new], rows[new], payloads.take(new)
+        for record, task, name in _named(tasks, payloads, comm):
+            row = int(rows[record])
+            if row >= self.names.get(task, (-1,))[0]:
+                self.names[task] = row, name, comm.name != "filename"
+
+    def done(self) -> None:
+        """All events that come now are before those that came."""
+        pids = np.fromiter(self.names, np.int64)
+        self._known[pids[pids < PID_LIMIT]] = True
+
+
+def _named(tasks: _Array, payloads: Payloads, comm: Field) -> Iterator[tuple[int, int, str]]:
     """The distinct (last record, pid, name) of an event's records."""
-    tasks = as_signed(typed_column(payloads, pid), -1)
-    if tasks is None:
-        return
     numbers, number = distinct(tasks)
     code, texts = _coded(payloads, comm)
     pairs, pair_of = distinct(number.astype(np.int64) * len(texts) + code)
@@ -46,7 +73,7 @@ def _named(payloads: Payloads, pid: Field, comm: Field) -> Iterator[tuple[int, i
             yield record, int(task), name
 
 
-def _coded(payloads: Payloads, comm: Field) -> tuple[np.ndarray, list[str]]:
+def _coded(payloads: Payloads, comm: Field) -> tuple[_Array, list[str]]:
     """(a code for every record, the text of each code); some may be the same."""
     end = comm.offset + comm.size
     if comm.length and not comm.loc and int(payloads.lengths.min(initial=end)) >= end:
@@ -76,20 +103,43 @@ def comms_of_boot(
     An exec event has the file, which is not always the name, so the table is preferred to it.
     """
     known = {**boot.context.comms, 0: IDLE}
-    latest: dict[int, tuple[int, str, bool]] = {}  # pid -> (its last row, name, if exact)
+    naming = {}
     for code, kind in enumerate(kinds):
         fmt = boot.format(kind.id) if kind.boot == boot.index else None
-        pairs = list(_pairs(fmt)) if fmt else []
-        if not pairs:
-            continue
-        mine = rows.of_kinds(boot.index, (code,))
-        for number in np.unique(rows.buffer[mine]).tolist():
-            indices = mine[rows.buffer[mine] == number]
-            payloads = Payloads(buffers[number].data, rows.offset[indices], rows.length[indices])
-            for pid, comm in pairs:
-                for record, task, name in _named(payloads, pid, comm):
-                    row = int(indices[record])
-                    if row >= latest.get(task, (-1,))[0]:
-                        latest[task] = row, name, comm.name != "filename"
+        if fmt and (pairs := list(_pairs(fmt))):
+            naming[code] = pairs
+    tasks = _Tasks()
+    for found in rows.from_the_last(boot.index, naming):
+        for code, mine in found.items():
+            for number in np.unique(rows.buffer[mine]).tolist():
+                at = mine[rows.buffer[mine] == number]
+                payloads = Payloads(buffers[number].data, rows.offset[at], rows.length[at])
+                for pid, comm in naming[code]:
+                    tasks.look(at, payloads, pid, comm)
+        tasks.done()
+    latest = tasks.names
     better = {t: name for t, (_, name, exact) in latest.items() if t and (exact or t not in known)}
     return {**known, **better}
+
+
+def comm_codes(
+    rows: Rows, comms: Mapping[int, Mapping[int, str]], spill: Spill
+) -> tuple[_Array, list[str]]:
+    """(index into the names for every row, int32, -1 where there is none; the names).
+
+    ``comms``: boot -> pid -> name.
+    """
+    names: dict[str, int] = {}
+    codes = new_column(spill, len(rows), np.int32)
+    for boot, known in comms.items():
+        pids: _Array = np.empty(0, np.int32)
+        for mine in rows.each_of_boot(boot):
+            pids = np.union1d(pids, rows.pid[mine])
+        table = [
+            names.setdefault(known[pid], len(names)) if pid in known else -1
+            for pid in pids.tolist()
+        ]
+        for mine in rows.each_of_boot(boot):
+            some, which = distinct(rows.pid[mine])
+            codes[mine] = np.array(table, np.int32)[np.searchsorted(pids, some)][which]
+    return codes, list(names)

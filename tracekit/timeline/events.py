@@ -27,10 +27,10 @@ from tracekit.session import Session
 from tracekit.timeline.axis import Axis, place
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.checks import check_below, check_payloads
-from tracekit.timeline.comms import comms_of_boot
-from tracekit.timeline.filter import Filter, matching
+from tracekit.timeline.comms import comm_codes, comms_of_boot
+from tracekit.timeline.filter import Filter, chosen_of, fitting
 from tracekit.timeline.merge import BootPart, merge
-from tracekit.timeline.rows import EventKind, Rows, distinct, one_of
+from tracekit.timeline.rows import EventKind, Rows, one_of, pieces
 from tracekit.timeline.saved.bpf_format import SOURCES, is_probe
 from tracekit.timeline.unify import unify
 from tracekit.timeline.when.moments import on_axis
@@ -197,17 +197,8 @@ class Events:
     @cached_property
     def comm_codes(self) -> tuple[_Array, list[str]]:
         """(index into the names for every row, int32, -1 where there is none; the names)."""
-        names: dict[str, int] = {}
-        codes = np.full(len(self), -1, np.int32)
-        for boot, comms in zip(self.boots, self.comms, strict=True):
-            mine = self.rows.of_boot(boot.index)
-            pids, which = distinct(self.rows.pid[mine])
-            table = [
-                names.setdefault(comms[pid], len(names)) if pid in comms else -1
-                for pid in pids.tolist()
-            ]
-            codes[mine] = np.array([*table, -1], np.int32)[which]
-        return codes, list(names)
+        comms = dict(zip((boot.index for boot in self.boots), self.comms, strict=True))
+        return comm_codes(self.rows, comms, self.session.spill)
 
     def _comm_column(self, rows: _Array | slice) -> pa.DictionaryArray:
         every, names = self.comm_codes
@@ -277,12 +268,21 @@ class Events:
 
         :meth:`tracekit.recording.Recording.select` knows expressions too.
         """
-        indices = matching(self.rows, self.kinds, self.axis.ts_ns, wanted, self._limit)
-        if wanted.comms:
-            codes, names = self.comm_codes
-            wants = [wanted.wants_comm(name) for name in [*names, None]]
-            indices = indices[np.array(wants)[codes[indices]]]
-        return indices
+        parts = self.selected(wanted)
+        rows = (np.arange(p.start, p.stop) if isinstance(p, slice) else p for p in parts)
+        return np.concatenate([np.empty(0, np.int64), *rows])
+
+    def selected(self, wanted: Filter) -> Iterator[_Array | slice]:
+        """The same, some rows at a time: a slice of the timeline, or which of one."""
+        part, fits = fitting(self.rows, self.kinds, self.axis.ts_ns, wanted, self._limit)
+        codes, names = self.comm_codes if wanted.comms else (None, [])
+        wants = np.array([wanted.wants_comm(name) for name in [*names, None]])
+        for piece in pieces(part.stop, part.start):
+            mask = fits(piece) if fits is not None else None
+            if codes is not None:
+                mine = wants[codes[piece]]
+                mask = mine if mask is None else mask & mine
+            yield chosen_of(piece, mask)
 
     def _limit(self, instant: str, part: slice) -> int | _Array:
         """A date in ns on the axis: one number, or one for every row of a part."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tracekit.errors import UsageError
 from tracekit.timeline.rows import EventKind, Rows, one_of
 
-__all__ = ["Filter", "fitting", "matching", "parse_time"]
+__all__ = ["Filter", "chosen_of", "fitting", "parse_time"]
 
 _Array = npt.NDArray[Any]
 _TIME = re.compile(r"^\s*([-+]?\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|)\s*$")
@@ -84,42 +84,36 @@ def fitting(
     ts_ns: _Array,
     wanted: Filter,
     limit: Callable[[str, slice], int | _Array],
-) -> tuple[slice, _Array | None]:
-    """(a stretch of the rows, which of it meet the filter; None: all): :func:`matching`."""
-    part = _stretch(rows, ts_ns, wanted)
-    masks = [
-        one_of(column[part], allowed)
+) -> tuple[slice, Callable[[slice], _Array] | None]:
+    """(a stretch of the rows, what tells which of a part of it meet the filter; None: all).
+
+    All conditions but those on task names, ``where`` and ``grep``. ``limit`` gives the instant on
+    the axis, ns, that a date is for each of a part of the rows.
+    """
+    wants = np.array([*(wanted.wants_event(kind.name) for kind in kinds), False])
+
+    def masks(part: slice) -> Iterator[_Array]:
         for column, allowed in (
             (rows.boot, wanted.boots), (rows.cpu, wanted.cpus), (rows.pid, wanted.pids),
-        )
-        if allowed
-    ]  # fmt: skip
-    if wanted.events:
-        wants = [wanted.wants_event(kind.name) for kind in kinds]
-        masks.append(np.array([*wants, False])[rows.kind[part]])
-    if isinstance(wanted.since, str):
-        masks.append(ts_ns[part] >= limit(wanted.since, part))
-    if isinstance(wanted.until, str):
-        masks.append(ts_ns[part] <= limit(wanted.until, part))
-    return part, functools.reduce(np.logical_and, masks) if masks else None
+        ):  # fmt: skip
+            if allowed:
+                yield one_of(column[part], allowed)
+        if wanted.events:
+            yield wants[rows.kind[part]]
+        if isinstance(wanted.since, str):
+            yield ts_ns[part] >= limit(wanted.since, part)
+        if isinstance(wanted.until, str):
+            yield ts_ns[part] <= limit(wanted.until, part)
+
+    dated = isinstance(wanted.since, str) or isinstance(wanted.until, str)
+    some = wanted.boots or wanted.cpus or wanted.pids or wanted.events or dated
+    fits = (lambda part: functools.reduce(np.logical_and, masks(part))) if some else None
+    return _stretch(rows, ts_ns, wanted), fits
 
 
-def matching(
-    rows: Rows,
-    kinds: Sequence[EventKind],
-    ts_ns: _Array,
-    wanted: Filter,
-    limit: Callable[[str, slice], int | _Array],
-) -> _Array:
-    """Indices of the rows that meet a filter, but for task names, ``where`` and ``grep``.
-
-    ``limit`` gives the instant on the axis, ns, that a date is for each of a part of the rows.
-    """
-    part, mask = fitting(rows, kinds, ts_ns, wanted, limit)
-    if mask is None:
-        return np.arange(part.start, part.stop)
-    found: _Array = np.flatnonzero(mask) + part.start
-    return found
+def chosen_of(part: slice, mask: _Array | None) -> _Array | slice:
+    """The rows of a stretch that a mask over it has; None: all."""
+    return part if mask is None else np.flatnonzero(mask) + part.start
 
 
 def _place(ts_ns: _Array, ns: int, side: Literal["left", "right"]) -> int:

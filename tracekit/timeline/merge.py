@@ -1,34 +1,38 @@
-"""Merges all recorded events of a session into one set of rows, boot by boot."""
+"""Merges the events of all CPUs and boots, and of BPF probes that printed into a buffer.
+
+The stamps of a CPU do not step back, but where its record is damaged. So the CPUs are merged a
+window of time after the other, of about :data:`~tracekit.timeline.rows.PIECE` rows: what is sorted
+is small, however much was recorded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tracekit.frozen import dataclass
+from tracekit.ftrace.ring.page import Records
+from tracekit.spill import Spill, release
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bpf_records import with_probes
 from tracekit.timeline.read_buffers import read_buffers
-from tracekit.timeline.rows import EventKind, Kinds, Rows, of_cpu
+from tracekit.timeline.rows import PIECE, EventKind, Kinds, Rows, new_column, numpy_columns, pieces
 from tracekit.timeline.saved.bpf_format import ProbeRecords
 
-__all__ = ["BootPart", "Merged", "merge"]
+__all__ = ["BootPart", "Merged", "merge", "windows"]
+
+_Array = npt.NDArray[np.uint64]
 
 
-def _sorted(parts: list[Rows]) -> Rows:
-    """The parts, sorted by raw stamp, as :func:`~tracekit.timeline.rows.in_order` does.
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Rows in the order of their stamps (u64), of which ``take`` gives a part."""
 
-    Empties ``parts`` and frees their columns one by one, so that a large recording is not held
-    twice.
-    """
-    columns = {f.name: [getattr(p, f.name) for p in parts] for f in fields(Rows)}
-    parts.clear()
-    stamps = np.concatenate(columns.pop("ts_raw"))
-    order = np.argsort(stamps, kind="stable")
-    stamps = stamps[order]
-    return Rows(stamps, *(np.concatenate(columns.pop(name))[order] for name in list(columns)))
+    stamps: _Array
+    take: Callable[[slice], Rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,114 @@ class Merged:
         return [buffer for part in self.parts for buffer in part.buffers]
 
 
-def _read(boot: Boot, first: int, kinds: Kinds) -> tuple[list[Rows], list[Buffer]]:
-    """The rows of each CPU of each buffer of a boot, and the buffers without their columns."""
-    rows, slim = [Rows.none()], []
-    for number, buffer in enumerate(read_buffers(boot), first):
-        rows += [of_cpu(records, boot, number, kinds) for records in buffer.records]
-        slim.append(buffer.slim())
-    return rows, slim
+def _run(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> _Run:
+    """A CPU's records in buffer number ``buffer``."""
+    raw = numpy_columns(records)
+    kinds.number(boot, raw["type"])
+    codes, stamps = kinds.codes(boot), raw["ts"]
+    order: npt.NDArray[Any] | None = None
+    if any((stamps[p.start + 1 : p.stop + 1] < stamps[p]).any() for p in pieces(len(stamps) - 1)):
+        spill = boot.session.spill
+        order = new_column(spill, len(stamps), np.int64)
+        order[:] = np.argsort(stamps, kind="stable")
+        stamps = new_column(spill, len(stamps), np.uint64)
+        stamps[:] = raw["ts"][order]
+
+    def take(part: slice) -> Rows:
+        at, n = part if order is None else order[part], part.stop - part.start
+        return Rows(
+            ts_raw=raw["ts"][at],
+            boot=np.full(n, boot.index, np.uint8),
+            cpu=np.full(n, records.cpu, np.uint16),
+            pid=raw["pid"][at],
+            kind=codes[raw["type"][at]],
+            flags=raw["flags"][at],
+            preempt=raw["preempt"][at],
+            buffer=np.full(n, buffer, np.uint16),
+            offset=raw["offset"][at],
+            length=raw["length"][at],
+        )
+
+    release()
+    return _Run(stamps, take)
+
+
+def windows(every: Sequence[_Array]) -> Iterator[dict[int, slice]]:
+    """Windows of time that follow one another: of the sorted columns of stamps that have some in
+    it (by number, ascending) the part that lies in it.
+
+    A window has at most :data:`~.rows.PIECE` rows, and those that share the last one's stamp.
+    """
+    done = [0] * len(every)
+    ended = np.array([not len(stamps) for stamps in every])
+    following = np.array([stamps[0] if len(stamps) else 0 for stamps in every], np.uint64)
+    while not ended.all():
+        last = following[~ended].min()
+        open_: list[int] = []
+        while len(now := np.flatnonzero(~ended & (following <= last))) > len(open_):
+            open_ = now.tolist()
+            last = _end([every[i][done[i] :] for i in open_], max(1, PIECE // len(open_)))
+        parts = {}
+        for i in open_:
+            stop = done[i] + int(np.searchsorted(every[i][done[i] :], last, "right"))
+            parts[i], done[i] = slice(done[i], stop), stop
+            ended[i] = stop == len(every[i])
+            following[i] = 0 if ended[i] else every[i][stop]
+        yield parts
+
+
+def _end(every: Sequence[_Array], most: int) -> np.uint64:
+    """Up to which stamp none of the sorted columns has more than ``most`` and its likes."""
+    ends = [stamps[most - 1] for stamps in every if len(stamps) >= most]
+    end: np.uint64 = min(ends) if ends else max(stamps[-1] for stamps in every)
+    return end
+
+
+def _sorted(runs: Sequence[_Run], spill: Spill) -> Rows:
+    """The rows of all runs, sorted by raw stamp; equal stamps keep the order of the runs."""
+    size = sum(len(run.stamps) for run in runs)
+    if size <= PIECE:
+        return _together([run.take(slice(0, len(run.stamps))) for run in runs])
+    whole, done = Rows.new(size, spill), 0
+    for parts in windows([run.stamps for run in runs]):
+        rows = _together([runs[i].take(part) for i, part in parts.items()])
+        whole.put(done, rows)
+        done += len(rows)
+        release()
+    return whole
+
+
+def _together(parts: Sequence[Rows]) -> Rows:
+    """Rows in the order of their stamps; each part is sorted, and a stable sort fast at merging."""
+    stamps = np.concatenate([np.empty(0, np.uint64), *(rows.ts_raw for rows in parts)])
+    return Rows.joined([Rows.none(), *parts], np.argsort(stamps, kind="stable"))
+
+
+def _read(boot: Boot, first: int, kinds: Kinds) -> tuple[Rows, list[Buffer]]:
+    """The rows of all buffers of a boot, and the buffers without their columns."""
+    buffers = read_buffers(boot)
+    runs = [
+        _run(records, boot, number, kinds)
+        for number, buffer in enumerate(buffers, first)
+        for records in buffer.records
+    ]
+    return _sorted(runs, boot.session.spill), [buffer.slim() for buffer in buffers]
+
+
+def _joined(parts: Sequence[Rows], spill: Spill) -> Rows:
+    """The rows of one boot after the other."""
+    some = [rows for rows in parts if len(rows)]
+    size = sum(map(len, some))
+    if len(some) == 1:
+        return some[0]
+    if size <= PIECE:
+        return Rows.joined([Rows.none(), *some])
+    whole, done = Rows.new(size, spill), 0
+    for rows in some:
+        for piece in pieces(len(rows)):
+            whole.put(done + piece.start, rows.take(piece))
+        done += len(rows)
+    return whole
 
 
 def merge(boots: Sequence[Boot], *, probes: bool = True) -> Merged:
@@ -72,14 +177,19 @@ def merge(boots: Sequence[Boot], *, probes: bool = True) -> Merged:
     without, the text they printed stays as it is.
     """
     kinds = Kinds()
-    parts, of_boots, first = list[BootPart](), [Rows.none()], 0
+    parts, of_boots, first = list[BootPart](), list[Rows](), 0
     for boot in boots:
-        of_boot, buffers = _read(boot, first, kinds)
-        rows, made, records = _sorted(of_boot), tuple[Buffer, ...](), ProbeRecords()
+        spill = boot.session.spill
+        rows, buffers = _read(boot, first, kinds)
+        made, records = tuple[Buffer, ...](), ProbeRecords()
         if probes:
-            rows, made, records = with_probes(boot, buffers, rows, kinds, first)
+            found = with_probes(boot, buffers, rows, kinds, first)
+            made, records = found.buffers, found.records
+            if len(found.more):
+                both = (_Run(one.ts_raw, one.take) for one in (rows, found.more))
+                rows = _sorted([*both], spill)
         of_boots.append(rows)
         parts.append(BootPart(boot, first, (*buffers, *made), records))
         first += len(parts[-1].buffers)
-    whole = of_boots[1] if len(of_boots) == 2 else Rows.joined(of_boots)
+    whole = _joined(of_boots, boots[0].session.spill) if boots else Rows.none()
     return Merged(whole, kinds.found, tuple(parts))

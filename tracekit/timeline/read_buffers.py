@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.ring.layout import OTHER_MACHINE, RegionLayout, parse_layout
 from tracekit.ftrace.ring.page import Records, committed, read_pages
 from tracekit.session.regions import RegionBytes, read_region, region_address
 from tracekit.spans import Span
+from tracekit.spill import release
 from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.region_clock import clock_of
@@ -128,7 +131,7 @@ def _never_used(boot: Boot, path: str, name: str) -> bool:
         region = read_region(boot.session, path)
     except SessionError:
         return False
-    return not region.unread and region.data.count(0) == len(region.data)
+    return not region.unread and not np.frombuffer(region.data, np.uint8).any()
 
 
 def _decoded(
@@ -141,9 +144,11 @@ def _decoded(
         read_pages(
             data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
             boot.header_page, boot.record_header, unread=unread, in_turn=True,
+            spill=boot.session.spill,
         )
         for cpu in layout.cpus
     )  # fmt: skip
+    release()
     instance = boot.instance_on(name, region_address(boot.session, path))
     clock = clock_of(boot, layout, data, instance)
     remarks = layout.diagnostics + tuple(d for r in records for d in r.diagnostics)
@@ -301,13 +306,14 @@ def _pages(boot: Boot, name: str, instance: str, paths: Mapping[int, str]) -> Bu
         parts.append(raw[:whole])
         extents.append(Extent(path, cpu, start, size, whole // size, 0))
         start += whole
-    data = b"".join(parts)
+    data = boot.session.spill.collected(parts, start)
     used = committed(data, range(0, len(data), size), size, boot.header_page)
     boot.session.budget.filled(f"{boot.where} {name}", used)
     records = tuple(
         read_pages(
             data, range(e.start, e.start + e.count * size, size), size, e.cpu,
             f"{boot.where} {name} cpu {e.cpu}", boot.header_page, boot.record_header,
+            spill=boot.session.spill,
         )
         for e in extents
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -13,24 +13,31 @@ import numpy.typing as npt
 
 from tracekit.frozen import dataclass
 from tracekit.ftrace.ring.page import Records
+from tracekit.spill import Spill, release
 from tracekit.timeline.boot import Boot
 
 __all__ = [
+    "PID_LIMIT",
+    "PIECE",
     "EventKind",
     "Kinds",
     "Rows",
     "distinct",
-    "in_order",
+    "grouped",
+    "in_batches",
+    "new_column",
     "numpy_columns",
-    "of_cpu",
     "one_of",
+    "pieces",
 ]
 
 _Array = npt.NDArray[Any]
 _ID_LIMIT = 1 << 17  # of the kernel's events and, above them, the BPF probes'
 _SMALL, _ROOMY = 1 << 12, 16  # entries of a table; and a value
+PIECE = 1 << 18  #: rows that are looked at together
+_TYPES = ("u8", "u1", "u2", "i4", "i4", "u1", "u1", "u2", "u8", "u4")  # of the columns
 _FEW = 4  # comparisons that take less time than one isin()
-_PID_LIMIT = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+PID_LIMIT = 1 << 22  #: PID_MAX_LIMIT, include/linux/threads.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +77,26 @@ class Rows:
         return Rows(*(getattr(self, f.name)[order] for f in fields(self)))
 
     @classmethod
-    def joined(cls, parts: Sequence[Self], order: _Array | None = None) -> Self:
+    def joined(cls, parts: Sequence[Self], order: _Array | slice = slice(None)) -> Self:
         """The parts one after the other, or in ``order``; one column at a time to save memory."""
-        columns = []
-        for f in fields(cls):
-            column = np.concatenate([getattr(p, f.name) for p in parts])
-            columns.append(column if order is None else column[order])
-        return cls(*columns)
+        return cls(
+            *(np.concatenate([getattr(p, f.name) for p in parts])[order] for f in fields(cls))
+        )
+
+    @classmethod
+    def new(cls, size: int, spill: Spill) -> Self:
+        """So many rows of zeros, to be filled."""
+        return cls(*(new_column(spill, size, t) for t in _TYPES))
 
     @classmethod
     def none(cls) -> Self:
         """No rows at all."""
-        types = ("u8", "u1", "u2", "i4", "i4", "u1", "u1", "u2", "u8", "u4")
-        return cls(*(np.empty(0, t) for t in types))
+        return cls(*(np.empty(0, t) for t in _TYPES))
+
+    def put(self, start: int, rows: Self) -> None:
+        """Write other rows over these, from row ``start`` on."""
+        for f in fields(self):
+            getattr(self, f.name)[start : start + len(rows)] = getattr(rows, f.name)
 
     def within(self, boot: int) -> slice:
         """From a boot's first row to its last; others' may be between."""
@@ -90,30 +104,64 @@ class Rows:
             _SPANS[self] = _spans(self.boot)
         return _SPANS[self].get(boot, slice(0, 0))
 
-    def indices(self, boot: int) -> _Array:
-        """The indices of a boot's rows, ascending, int64."""
-        part = self.within(boot)
-        mine: _Array = np.flatnonzero(self.boot[part] == boot) + part.start
-        return mine
+    def each_of_boot(self, boot: int) -> Iterator[_Array | slice]:
+        """The indices of a boot's rows, ascending, some at a time; a slice of contiguous ones."""
+        part, mixed = self.within(boot), self._mixed()
+        for piece in pieces(part.stop, part.start):
+            yield np.flatnonzero(self.boot[piece] == boot) + piece.start if mixed else piece
 
-    def by_cpu(self, boot: int) -> dict[int, _Array]:
-        """The indices of the rows of each CPU of a boot, ascending, int64."""
-        mine = self.indices(boot)
-        return grouped(self.cpu[mine], mine)
+    def count(self, boot: int) -> int:
+        """How many rows a boot has."""
+        part = self.within(boot)
+        if not self._mixed():
+            return int(part.stop - part.start)
+        mine = (self.boot[piece] == boot for piece in pieces(part.stop, part.start))
+        return sum(int(np.count_nonzero(some)) for some in mine)
+
+    def cpu_ends(self, boot: int, last: int = 1) -> dict[int, tuple[int, _Array]]:
+        """CPU -> (its first row, its ``last`` last ones, ascending) of a boot, by CPU."""
+        found: dict[int, tuple[int, _Array]] = {}
+        for some in self.each_of_boot(boot):
+            rows = np.arange(some.start, some.stop) if isinstance(some, slice) else some
+            for cpu, mine in grouped(self.cpu[some], rows).items():
+                first, before = found.get(cpu, (int(mine[0]), mine[:0]))
+                found[cpu] = first, np.concatenate([before, mine[-last:]])[-last:]
+        return dict(sorted(found.items()))
 
     def of_kinds(self, boot: int, codes: Collection[int]) -> _Array:
         """The indices of the rows of a boot's events of these kinds, ascending, int64."""
         part = self.within(boot)
-        kind = self.kind[part]
-        mine: _Array = np.flatnonzero(one_of(kind, codes)) + part.start
-        return mine
+        found = (
+            np.flatnonzero(one_of(self.kind[piece], codes)) + piece.start
+            for piece in pieces(part.stop, part.start)
+        )
+        return np.concatenate([np.empty(0, np.int64), *found])
+
+    def from_the_last(self, boot: int, codes: Iterable[int]) -> Iterator[dict[int, _Array]]:
+        """Kind -> indices (ascending) of a boot's rows of these kinds, the last rows first."""
+        part = self.within(boot)
+        for piece in reversed([*pieces(part.stop, part.start)]):
+            kind = self.kind[piece]
+            there = np.bincount(kind, minlength=1)
+            yield {
+                code: np.flatnonzero(kind == code) + piece.start
+                for code in codes
+                if code < len(there) and there[code]
+            }
+            release()
 
     def of_boot(self, boot: int) -> _Array | slice:
         """The indices of a boot's rows, as a slice if they are contiguous."""
         part = self.within(boot)
-        spans = _SPANS[self].values()
-        together = sum(span.stop - span.start for span in spans) == len(self)
-        return part if together else self.indices(boot)
+        if not self._mixed():
+            return part
+        return np.concatenate([np.empty(0, np.int64), *self.each_of_boot(boot)])
+
+    def _mixed(self) -> bool:
+        """Whether rows of one boot lie between those of another."""
+        self.within(0)
+        together: int = sum(span.stop - span.start for span in _SPANS[self].values())
+        return together != len(self)
 
 
 _SPANS: WeakKeyDictionary[Rows, Mapping[int, slice]] = WeakKeyDictionary()
@@ -123,7 +171,11 @@ def _spans(boot: _Array) -> Mapping[int, slice]:
     """Boot -> from its first row to its last: rows mostly come boot by boot."""
     if not len(boot):
         return {}
-    starts = np.concatenate([[0], np.flatnonzero(boot[1:] != boot[:-1]) + 1])
+    other = (
+        np.flatnonzero(boot[p.start + 1 : p.stop + 1] != boot[p.start : p.stop]) + p.start + 1
+        for p in pieces(len(boot) - 1)
+    )
+    starts = np.concatenate([[0], *other]).astype(np.int64)
     ends = np.append(starts[1:], len(boot))
     numbers, first = np.unique(boot[starts], return_index=True)
     last = len(starts) - 1 - np.unique(boot[starts][::-1], return_index=True)[1]
@@ -146,7 +198,7 @@ def distinct(values: _Array) -> tuple[_Array, _Array]:
     A table is faster than sorting where numbers are small, as pids are, or no larger than the
     values are many. Damaged records may hold others.
     """
-    large = min(_PID_LIMIT, _ROOMY * len(values) + _SMALL)
+    large = min(PID_LIMIT, _ROOMY * len(values) + _SMALL)
     if not len(values) or values.min() < 0 or values.max() >= large:
         unique, which = np.unique(values, return_inverse=True)
         return unique, which
@@ -198,13 +250,23 @@ class Kinds:
 
     def of(self, boot: Boot, ids: _Array) -> _Array:
         """The numbers of a boot's events of these ids, int32."""
-        codes = self._codes.setdefault(boot.index, np.full(_ID_LIMIT, -1, np.int32))
-        for event_id in np.flatnonzero(np.bincount(ids, minlength=1)).tolist():
-            if codes[event_id] < 0:
-                codes[event_id] = len(self.found)
-                self.found.append(EventKind(boot.index, event_id, boot.event_name(event_id)))
-        numbers: _Array = codes[ids]
+        self.number(boot, ids)
+        numbers: _Array = self.codes(boot)[ids]
         return numbers
+
+    def number(self, boot: Boot, ids: _Array) -> None:
+        """Give numbers to a boot's events of these ids that have none yet."""
+        occur = np.zeros(_ID_LIMIT, bool)
+        for piece in pieces(len(ids)):
+            occur[ids[piece]] = True
+        codes = self.codes(boot)
+        for event_id in np.flatnonzero(occur & (codes < 0)).tolist():
+            codes[event_id] = len(self.found)
+            self.found.append(EventKind(boot.index, event_id, boot.event_name(event_id)))
+
+    def codes(self, boot: Boot) -> _Array:
+        """Id -> number of a boot's events, int32; -1 of those that did not occur."""
+        return self._codes.setdefault(boot.index, np.full(_ID_LIMIT, -1, np.int32))
 
     def find(self, boot: Boot, name: str) -> int | None:
         """The number of a boot's event ``system:name``, None where it does not occur."""
@@ -212,25 +274,59 @@ class Kinds:
         return next(numbers, None)
 
 
-def of_cpu(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> Rows:
-    """The rows of a CPU's records in buffer number ``buffer``."""
-    n, raw = len(records), numpy_columns(records)
-    return Rows(
-        ts_raw=raw["ts"],
-        boot=np.full(n, boot.index, np.uint8),
-        cpu=np.full(n, records.cpu, np.uint16),
-        pid=raw["pid"],
-        kind=kinds.of(boot, raw["type"]),
-        flags=raw["flags"],
-        preempt=raw["preempt"],
-        buffer=np.full(n, buffer, np.uint16),
-        offset=raw["offset"],
-        length=raw["length"],
+def pieces(stop: int, start: int = 0) -> Iterator[slice]:
+    """Slices of so many rows, one after the other; mapped memory is let go of after each."""
+    for first in range(start, stop, PIECE):
+        yield slice(first, min(first + PIECE, stop))
+        if stop - start > PIECE:
+            release()
+
+
+def in_batches(parts: Iterable[_Array | slice], size: int) -> Iterator[_Array | slice]:
+    """Rows (indices, ascending) of which some come at a time, ``size`` at a time, as do the last.
+
+    Adjacent ones are a slice, which needs no copy.
+    """
+    held: list[_Array | slice] = []
+    room = size
+    for part in parts:
+        rest = part
+        while (length := _length(rest)) >= room:
+            yield _together([*held, _part(rest, 0, room)])
+            held, rest, room = [], _part(rest, room, length), size
+        if length:
+            held.append(rest)
+            room -= length
+    if held:
+        yield _together(held)
+
+
+def _length(rows: _Array | slice) -> int:
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
+
+def _part(rows: _Array | slice, start: int, stop: int) -> _Array | slice:
+    return (
+        slice(rows.start + start, rows.start + stop)
+        if isinstance(rows, slice)
+        else rows[start:stop]
     )
 
 
-def in_order(parts: Sequence[Rows]) -> Rows:
-    """The parts, sorted by raw stamp; equal stamps keep their order."""
-    # each part is sorted unless damaged, and a stable sort is fast at merging sorted runs
-    stamps = [p.ts_raw for p in parts]
-    return Rows.joined(parts, np.argsort(np.concatenate(stamps), kind="stable"))
+def _together(parts: Sequence[_Array | slice]) -> _Array | slice:
+    """One slice, if the rows are adjacent, else all indices."""
+    ends = [
+        (p.start, p.stop - 1) if isinstance(p, slice) else (int(p[0]), int(p[-1])) for p in parts
+    ]
+    size, (first, last) = sum(map(_length, parts)), (ends[0][0], ends[-1][1])
+    if last - first == size - 1:
+        return slice(first, last + 1)
+    return np.concatenate(
+        [np.arange(p.start, p.stop) if isinstance(p, slice) else p for p in parts]
+    )
+
+
+def new_column(spill: Spill, size: int, dtype: npt.DTypeLike) -> _Array:
+    """A column of zeros, to be filled."""
+    wanted = np.dtype(dtype)
+    return np.frombuffer(spill.memory(size * wanted.itemsize), wanted)

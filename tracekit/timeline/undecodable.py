@@ -12,7 +12,7 @@ from tracekit.errors import Diagnostic
 from tracekit.ftrace.columns import Payloads, outside_record
 from tracekit.ftrace.format import EventFormat
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.rows import EventKind, Rows, pieces
 from tracekit.timeline.saved.bpf_format import is_probe
 
 __all__ = ["needed_length", "undecodable"]
@@ -56,14 +56,19 @@ def _cut(
     needed = np.zeros(len(kinds) + 1, np.int64)
     for code, fmt in formats.items():
         needed[code] = needed_length(fmt) if fmt else 0
+    dynamic = [c for c, fmt in formats.items() if fmt and any(f.loc for f in fmt.fields)]
+    counts = np.zeros(len(kinds), np.int64)
     part = rows.within(boot.index)
-    short = rows.length[part] < needed[rows.kind[part]]
-    for code, fmt in formats.items():
-        if fmt is None or not any(f.loc for f in fmt.fields):
-            continue
-        mine = rows.of_kinds(boot.index, (code,))
-        short[_outside(fmt, mine, rows, buffers) - part.start] = True
-    counts = np.bincount(rows.kind[part][short], minlength=len(kinds))
+    for piece in pieces(part.stop, part.start):
+        kind = rows.kind[piece]
+        short = rows.length[piece] < needed[kind]
+        there = np.bincount(kind, minlength=len(kinds))
+        for code in (code for code in dynamic if there[code]):
+            mine = np.flatnonzero(kind == code) + piece.start
+            fmt = formats[code]
+            assert fmt is not None
+            short[_outside(fmt, mine, rows, buffers) - piece.start] = True
+        counts += np.bincount(kind[short], minlength=len(kinds))
     yield from ((kinds[code], int(counts[code])) for code in formats if counts[code])
 
 
@@ -92,7 +97,9 @@ def undecodable(
     ``event-unknown``: their id has no format that can be used. ``event-cut``: their payload is
     shorter than the format says, or a dynamic field of it lies outside.
     """
-    counts = np.bincount(rows.kind[rows.within(boot.index)], minlength=len(kinds))
+    counts, part = np.zeros(len(kinds), np.int64), rows.within(boot.index)
+    for piece in pieces(part.stop, part.start):
+        counts += np.bincount(rows.kind[piece], minlength=len(kinds))
     unknown = {}
     for code, kind in _of_boot(boot, kinds):
         if boot.format(kind.id) is None and counts[code]:
@@ -102,7 +109,7 @@ def undecodable(
     for kind, count in _cut(boot, rows, kinds, buffers):
         cut[kind.name] += count
     remarks = []
-    total = len(rows.indices(boot.index))
+    total = rows.count(boot.index)
     for name, which, why in (
         ("event-unknown", unknown, "no format was saved for their id"),
         ("event-cut", cut, "they are shorter than their format says"),

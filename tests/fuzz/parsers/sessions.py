@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-
-import numpy as np
 
 from tracekit.browse.index.codec import decode, encode
 from tracekit.browse.index.load import About
@@ -115,21 +112,13 @@ def systemd(data: bytes) -> None:
         assert 0 < begin <= end < 1 << 63
 
 
-def _no_rows() -> Rows:
-    kinds = {
-        "ts_raw": "u8", "boot": "u1", "cpu": "u2", "pid": "i4", "kind": "i4", "flags": "u1",
-        "preempt": "u1", "buffer": "u2", "offset": "u8", "length": "u4",
-    }  # fmt: skip
-    return Rows(*(np.empty(0, kinds[f.name]) for f in fields(Rows)))
-
-
 def bpf_file(data: bytes) -> None:
     """``bpf.bin``: every record becomes a row, or is remarked."""
     boot = Boot(_session(boots__0__bpf_dot_bin=data), 0)
-    rows, buffers, counts = with_probes(boot, [], _no_rows(), Kinds(), 0)
-    assert len(rows) <= len(data) // RECORD.size
-    assert sum(only for only, _ in counts.counts.values()) == len(rows)
-    for buffer in buffers:
+    probed = with_probes(boot, [], Rows.none(), Kinds(), 0)
+    assert len(probed.more) <= len(data) // RECORD.size
+    assert sum(only for only, _ in probed.records.counts.values()) == len(probed.more)
+    for buffer in probed.buffers:
         assert len(buffer.data) <= len(data)
     if len(data) % RECORD.size:
         assert boot.diagnostics

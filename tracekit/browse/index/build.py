@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import mmap
 import os
@@ -44,14 +45,16 @@ from tracekit.query.groups import Index
 from tracekit.recording import Recording
 from tracekit.session import Session
 from tracekit.session.derived import stamp
-from tracekit.session.files import sealed
+from tracekit.session.files import sealed, write_all
 from tracekit.session.owned import create_plain, marks
+from tracekit.spill import releasable, release
 from tracekit.timeline.rows import Rows
 
 __all__ = ["build", "main"]
 
 Say = Callable[[str, float | None], None]
 _BLOCK = 4096  # bytes; blocks of zeros become holes
+_STEP = 16 << 20  # bytes written at a time
 _SPARE = 64 << 20  # bytes of the disk to leave free
 _READING = 0.6  # share of the time
 _NICE = 5  # the interface that waits for the index must stay responsive
@@ -102,6 +105,7 @@ class _Spool:
             return data
         start = self.put(data)
         mapping = mmap.mmap(self._fd, len(data), access=mmap.ACCESS_READ, offset=start)
+        releasable(mapping)
         self._kept[id(mapping)] = mapping, start
         return cast(bytes, memoryview(mapping))
 
@@ -146,12 +150,28 @@ def _write_rows(fd: int, recording: Recording, index: Index, say: Say) -> dict[s
     _need_room(fd, sum(column.nbytes for column in columns.values()))
     names = [*COLUMNS, *(name for name in columns if name not in COLUMNS)]
     batch = pa.RecordBatch.from_arrays([as_arrow(columns[name]) for name in names], names)
-    with (
-        os.fdopen(os.dup(fd), "wb") as file,
-        pa.ipc.new_file(pa.PythonFile(file, "w"), batch.schema) as writer,
-    ):
+    with pa.ipc.new_file(pa.PythonFile(_Sink(fd), "w"), batch.schema) as writer:
         writer.write_batch(batch)
     return groups
+
+
+class _Sink(io.RawIOBase):
+    """A file, to which large columns are written without having them in memory."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """All of ``data``."""
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _STEP):
+            write_all(self._fd, view[start : start + _STEP])
+            release()
+        return len(view)
 
 
 def _about(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
+
 from tracekit.export.perfetto.wire import Value, debug_values, message, number, packet, text
 from tracekit.frozen import dataclass, field
 from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.session.notes import Notes
+from tracekit.spill import release
 
 __all__ = ["Slice", "Track", "tracks_of", "write_tracks"]
 
@@ -18,6 +21,7 @@ _SEQUENCE = 2  # the packets' trusted_packet_sequence_id
 _CLEARED = 1  # SEQ_INCREMENTAL_STATE_CLEARED
 _FIRST_UUID = 0x7ACE_0000
 _EXPLICIT = 3  # TrackDescriptor.ChildTracksOrdering
+_SOME = 128  # rows from anywhere between which memory is let go of
 _MOST_MARKS = 100_000
 
 
@@ -42,7 +46,7 @@ class Track:
 
 def tracks_of(recording: Recording, report: Report) -> list[Track]:
     """All that have something on them."""
-    ends = {kind.boot: _span(recording, kind.boot)[1] for kind in recording.kinds}
+    ends = {kind.boot: _last_ns(recording, kind.boot) for kind in recording.kinds}
     made = [
         Track("handover", "the blackout and the gap of each jump", _handovers(report)),
         Track("phases", "where the time went", list(_phases(report))),
@@ -77,10 +81,10 @@ def tracks_of(recording: Recording, report: Report) -> list[Track]:
     return [track for track in made if track.slices]
 
 
-def _span(recording: Recording, boot: int) -> tuple[int, int]:
-    """First and last time of a boot's events."""
-    ts = recording.axis.ts_ns[recording.rows.of_boot(boot)]
-    return (int(ts.min()), int(ts.max())) if len(ts) else (0, 0)
+def _last_ns(recording: Recording, boot: int) -> int:
+    """When a boot's last event was; rows are in the order of time."""
+    part = recording.rows.within(boot)
+    return int(recording.axis.ts_ns[part.stop - 1]) if part.stop > part.start else 0
 
 
 def _handovers(report: Report) -> list[Slice]:
@@ -124,15 +128,15 @@ def _devices(report: Report, ends: dict[int, int]) -> Iterator[Slice]:
 
 
 def _marks(recording: Recording) -> Iterator[Slice]:
-    kinds = [n for n, kind in enumerate(recording.kinds) if kind.name == "ftrace:print"]
-    chosen = [r for r, kind in enumerate(recording.rows.kind.tolist()) if kind in kinds]
-    import numpy as np
-
-    rows = np.array(chosen[:_MOST_MARKS], np.int64)
-    table = recording.table(rows).select(["ts_ns", "boot", "cpu", "args"])
-    for row in table.to_pylist():
-        values: dict[str, Value] = {"boot": row["boot"], "cpu": row["cpu"]}
-        yield Slice(row["args"].strip() or "(empty)", row["ts_ns"], None, values)
+    boots = (boot.index for boot in recording.boots)
+    parts = (recording.rows.of_kinds(b, recording.codes(b, "ftrace:print")) for b in boots)
+    rows = np.sort(np.concatenate([np.empty(0, np.int64), *parts]))[:_MOST_MARKS]
+    for start in range(0, len(rows), _SOME):
+        table = recording.table(rows[start : start + _SOME])
+        for row in table.select(["ts_ns", "boot", "cpu", "args"]).to_pylist():
+            values: dict[str, Value] = {"boot": row["boot"], "cpu": row["cpu"]}
+            yield Slice(row["args"].strip() or "(empty)", row["ts_ns"], None, values)
+        release()
 
 
 def _notes(recording: Recording) -> Iterator[Slice]:
@@ -180,7 +184,9 @@ def _holes(recording: Recording) -> Iterator[Slice]:
 def _clocks(recording: Recording, report: Report) -> Iterator[Slice]:
     for boot in report.boots:
         if boot.events and boot.index in recording.axis.clocks:
-            start, end = _span(recording, boot.index)
+            part = recording.rows.within(boot.index)
+            start = int(recording.axis.ts_ns[part.start]) if part.stop > part.start else 0
+            end = _last_ns(recording, boot.index)
             error = "unknown" if boot.clock_error_ns is None else f"{boot.clock_error_ns:,} ns"
             values: dict[str, Value] = {
                 "method": boot.clock_method, "error_ns": boot.clock_error_ns, "boot": boot.index,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit._native import perfetto
+from tracekit.export.perfetto.chosen import Chosen
 from tracekit.export.perfetto.programs import Kind, Programs
 from tracekit.export.perfetto.tracks import tracks_of, write_tracks
 from tracekit.export.perfetto.wire import message, number, packet, text
@@ -20,6 +21,7 @@ from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.ftrace.format import Field
 from tracekit.recording import Recording
 from tracekit.report.make import BootReport, Report
+from tracekit.spill import release
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.when.wall_clock import wall_clocks
 
@@ -41,6 +43,7 @@ _PAIRS = (
     ("irq:irq_handler_entry", "irq:irq_handler_exit", "irq", 37, 1),
     ("irq:softirq_entry", "irq:softirq_exit", "vec", 25, 1),
 )
+_OPEN = frozenset((_SWITCH, *(event for pair in _PAIRS for event in pair[:2])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,11 @@ def write_perfetto(
     ``advance`` is called with the number of further events. The filter's ``grep`` is looked at in
     the rendered arguments, which takes as long as rendering them.
     """
-    rows = _rows(recording, wanted)
+    kinds = [n for n, kind in enumerate(recording.kinds) if kind.name in _OPEN]
+    chosen = Chosen(recording, wanted, kinds)
     report = recording.report()
-    first = int(recording.axis.ts_ns[rows].min()) if len(rows) else 0
     tracks = tracks_of(recording, report)
-    first = min([first, *(one.start for track in tracks for one in track.slices)])
+    first = min([chosen.first_ns, *(one.start for track in tracks for one in track.slices)])
     base = -(first // _SECOND) * _SECOND if first < 0 else 0  # the jump is at a whole second
 
     def stamp(ns: int) -> int:
@@ -74,19 +77,12 @@ def write_perfetto(
         for boot in report.boots:
             out.write(_system(recording, boot))
             out.write(_stats(boot, _START))
-        written = _Kernels(recording, report, rows, base, out, advance).write()
+        written = _Kernels(recording, report, chosen, base, out, advance).write()
         for boot in report.boots:
             out.write(_stats(boot, _END))
         for part in write_tracks(tracks, stamp):
             out.write(part)
     return written
-
-
-def _rows(recording: Recording, wanted: Filter) -> _Array:
-    if wanted.grep is None:
-        return recording.select(wanted)
-    parts = [rows for rows, _ in recording.batches(wanted)]
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def _clock_snapshot(recording: Recording, now: int, base: int) -> bytes:
@@ -135,12 +131,12 @@ class _Kernels:
         self,
         recording: Recording,
         report: Report,
-        rows: _Array,
+        chosen: Chosen,
         base: int,
         out: BinaryIO,
         advance: Callable[[int], None],
     ) -> None:
-        self._recording, self._rows, self._base = recording, rows, base
+        self._recording, self._chosen, self._base = recording, chosen, base
         self._out, self._advance = out, advance
         self._last = report.boots[-1].index if report.boots else 0
         self._lost = {
@@ -164,16 +160,10 @@ class _Kernels:
 
     def write(self) -> Written:
         """All events that are wanted, then what ends the slices of a kernel that is gone."""
-        rows = self._recording.rows
-        chosen = rows.take(self._rows)
-        key = (chosen.boot.astype(np.int64) << 40) + (chosen.buffer.astype(np.int64) << 20)
-        key += chosen.cpu
-        order = np.argsort(key, kind="stable")
-        edges = np.flatnonzero(np.diff(key[order])) + 1
-        for group in np.split(order, edges) if len(order) else ():
-            for start in range(0, len(group), _BATCH):
-                self._bundle(self._rows[group[start : start + _BATCH]])
-        return Written(len(self._rows), sum(self._ends()))
+        for rows in self._chosen.groups(_BATCH):
+            self._bundle(rows)
+            release()
+        return Written(len(self._chosen), sum(self._ends()))
 
     def _bundle(self, at: _Array) -> None:
         """The events of one CPU of one buffer."""
@@ -240,37 +230,35 @@ class _Kernels:
 
     def _ends(self) -> Iterator[int]:
         """Add, for each boot but the last and each CPU, what ends a slice; how many each time."""
-        recording = self._recording
-        for boot in recording.boots:
-            mine = self._rows[recording.rows.boot[self._rows] == boot.index]
-            if boot.index == self._last or not len(mine):
-                continue
-            now = int(recording.axis.ts_ns[mine].max()) + self._base
-            for cpu in np.unique(recording.rows.cpu[mine]).tolist():
-                rows = mine[recording.rows.cpu[mine] == cpu]
-                events = [*self._open_calls(rows, boot.index), *self._running(rows, boot.index)]
+        last_of: dict[int, dict[int, int]] = {}
+        for (boot, cpu, kind), row in self._chosen.last.items():
+            if kind < 0 and boot != self._last:
+                last_of.setdefault(boot, {})[cpu] = row
+        for boot, of in sorted(last_of.items()):
+            now = int(self._recording.axis.ts_ns[max(of.values())]) + self._base
+            for cpu in sorted(of):
+                events = [*self._open_calls(boot, cpu), *self._running(boot, cpu)]
                 made = [message(2, number(1, now), number(2, pid), body) for pid, body in events]
                 if made:
-                    self._put(boot.index, cpu, b"".join(made), False)
+                    self._put(boot, cpu, b"".join(made), False)
                     yield len(made)
 
-    def _latest(self, rows: _Array, boot: int, name: str) -> int:
+    def _latest(self, boot: int, cpu: int, name: str) -> int:
         """The last row of an event, -1 if there is none."""
         kinds = [n for n, k in enumerate(self._kinds) if k.boot == boot and k.full_name == name]
-        found = np.flatnonzero(np.isin(self._recording.rows.kind[rows], kinds))
-        return int(rows[found[-1]]) if len(found) else -1
+        return max((self._chosen.last.get((boot, cpu, kind), -1) for kind in kinds), default=-1)
 
-    def _open_calls(self, rows: _Array, boot: int) -> Iterator[tuple[int, bytes]]:
+    def _open_calls(self, boot: int, cpu: int) -> Iterator[tuple[int, bytes]]:
         for begin, end, name, tag, member in _PAIRS:
-            last = self._latest(rows, boot, begin)
-            if last > self._latest(rows, boot, end):
+            last = self._latest(boot, cpu, begin)
+            if last > self._latest(boot, cpu, end):
                 (fields,) = self._recording.fields(np.array([last]))
                 pid = int(self._recording.rows.pid[last])
                 yield pid, message(tag, number(member, int(fields.get(name) or 0)))
 
-    def _running(self, rows: _Array, boot: int) -> Iterator[tuple[int, bytes]]:
+    def _running(self, boot: int, cpu: int) -> Iterator[tuple[int, bytes]]:
         """A switch to the idle task, where another one runs."""
-        last = self._latest(rows, boot, _SWITCH)
+        last = self._latest(boot, cpu, _SWITCH)
         if last < 0:
             return
         (fields,) = self._recording.fields(np.array([last]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Self
 
@@ -61,9 +62,9 @@ class Redacted(Recording):
         made._original, made._numbers = recording, {}
         return made
 
-    def select(self, wanted: Filter) -> _Array:
+    def selected(self, wanted: Filter) -> Iterator[_Array | slice]:
         """As in the original."""
-        return self._original.select(wanted)
+        return self._original.selected(wanted)
 
     @property
     def as_traced(self) -> Self:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, cast
 
 from tracekit._native import ring
 from tracekit.errors import Diagnostic
@@ -19,6 +20,7 @@ from tracekit.frozen import dataclass
 from tracekit.ftrace.format import EventFormat, HeaderPage
 from tracekit.ftrace.ring.integrity import CUT, EMPTY, STALE, doubtful, stale
 from tracekit.spans import Span, overlaps
+from tracekit.spill import Spill, release
 
 __all__ = ["PageRow", "RecordHeader", "Records", "committed", "read_pages"]
 
@@ -29,6 +31,8 @@ _ROW = 9
 _UNREADABLE = frozenset((1, 2, 3, 5, EMPTY, CUT, STALE))
 _UNREADABLE_AT = 8  # where a row counts them
 _Walked = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+_WIDTHS = (8, 8, 4, 2, 1, 1, 4)  # bytes of a record in each column
+_STEP = 16 << 20  # bytes of sub-buffers walked at a time
 _MAX_NOTED = 16  # diagnostics of one code for one CPU; the rest are counted in one more
 
 _STATUS: dict[int, tuple[str, str]] = {
@@ -232,9 +236,33 @@ def _without_unread(walked: _Walked, unread: Sequence[Span]) -> _Walked:
         begin = end
     ts, offset, length, type_, flags, preempt, pid = (
         b"".join(column[n * size : (n + 1) * size] for n in keep)
-        for column, size in zip(walked[:7], (8, 8, 4, 2, 1, 1, 4), strict=True)
+        for column, size in zip(walked[:7], _WIDTHS, strict=True)
     )
     return ts, offset, length, type_, flags, preempt, pid, rows.tobytes()
+
+
+def _in_steps(
+    walk: Callable[[Sequence[int]], _Walked], pages: Sequence[int], step: int, spill: Spill
+) -> _Walked:
+    """What a walk over all pages gives; large columns go to ``spill``, ``step`` pages at a time."""
+    if len(pages) <= step:
+        *columns, rows = walk(pages)
+        ts, offset, length, type_, flags, preempt, pid = map(spill.kept, columns)
+        return ts, offset, length, type_, flags, preempt, pid, rows
+    parts = [pages[first : first + step] for first in range(0, len(pages), step)]
+    ends, rows_of = [0], []
+    for part in parts:  # once more than to read them: so all is put where it belongs
+        ts, *_, rows = walk(part)
+        ends.append(ends[-1] + len(ts) // _WIDTHS[0])
+        rows_of.append(rows)
+        release()
+    whole = [spill.memory(ends[-1] * width) for width in _WIDTHS]
+    for part, (begin, end) in zip(parts, pairwise(ends), strict=True):
+        for column, values, width in zip(whole, walk(part), _WIDTHS, strict=False):
+            column[begin * width : end * width] = values
+        release()
+    ts, offset, length, type_, flags, preempt, pid = (cast(bytes, column) for column in whole)
+    return ts, offset, length, type_, flags, preempt, pid, b"".join(rows_of)
 
 
 def read_pages(
@@ -248,23 +276,30 @@ def read_pages(
     *,
     unread: Sequence[Span] = (),
     in_turn: bool = False,
+    spill: Spill | None = None,
 ) -> Records:
     """Walk the sub-buffers at byte offsets ``pages``, each ``subbuf_size`` bytes.
 
     ``where`` names the source in diagnostics; ``unread`` are the spans where the data hold the
     filler (:func:`~tracekit.spans.filled`): a record that reaches into one is unreadable.
+    ``spill``: where the columns go; None: into memory.
     ``in_turn``: the pages are a ring's, one written after the other; those that a reader was handed
     may end early. A page that does not lie inside the data is a programming error (ValueError): the
     layout has checked that.
     """
     header = (page_header.timestamp, page_header.commit, page_header.data)
 
-    def walk(chosen: Sequence[int]) -> _Walked:
+    def walk_some(chosen: Sequence[int]) -> _Walked:
         ranges = array("Q")
         for page in chosen:
             ranges.extend((page, subbuf_size))
         walked = ring.walk(data, ranges, header, record_header)
         return _without_unread(walked, unread) if unread else walked
+
+    def walk(chosen: Sequence[int]) -> _Walked:
+        if spill is None:
+            return walk_some(chosen)
+        return _in_steps(walk_some, chosen, max(1, _STEP // subbuf_size), spill)
 
     *columns, raw_rows = walk(pages)
     said = _columns(raw_rows)

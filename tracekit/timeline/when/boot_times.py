@@ -43,7 +43,8 @@ def boot_times(axis: Axis, boots: Sequence[Boot], rows: Rows) -> tuple[BootTime,
             why = why_unknown(axis, boot)
             times.append(BootTime(boot.index, None, None, None, None, why))
             continue
-        stamps = axis.ts_ns[rows.indices(boot.index)[[0, -1]]].tolist()
+        part = rows.within(boot.index)
+        stamps = axis.ts_ns[[part.start, part.stop - 1]].tolist()
         first, last = (utc(ns + wall.offset_ns) for ns in stamps)
         times.append(BootTime(boot.index, wall.offset_ns, wall.error_ns, first, last, wall.basis))
     return tuple(times)

@@ -1,0 +1,88 @@
+"""Memory that lies in files beyond a limit: it holds what was put there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracekit import spill
+from tracekit.errors import SourceError
+from tracekit.spill import Spill, release
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Spill:
+    """A spill that holds nothing in memory."""
+    monkeypatch.setattr(spill, "_HELD", 0)
+    return Spill()
+
+
+def test_the_first_of_it_is_plain_memory() -> None:
+    some = Spill()
+    data = b"x" * 100
+    assert some.kept(data) is data
+    assert isinstance(some.memory(10).obj, bytearray)
+
+
+@given(parts=st.lists(st.binary(max_size=9000), max_size=6), stated=st.integers(0, 30_000))
+def test_what_is_collected_is_there_whatever_size_was_stated(
+    parts: list[bytes], stated: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spill, "_HELD", 0)
+        made = Spill().collected(parts, stated)
+        release()
+        assert bytes(made) == b"".join(parts)
+
+
+def test_what_was_written_stays_when_memory_is_let_go_of(small: Spill) -> None:
+    pieces = [small.memory(5000) for _ in range(5)]
+    for number, piece in enumerate(pieces):
+        assert bytes(piece) == bytes(5000)
+        piece[:] = bytes([number]) * 5000
+        release()
+    assert [bytes(p) for p in pieces] == [bytes([n]) * 5000 for n in range(5)]
+
+
+def test_more_than_one_file(small: Spill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "_FILE", 8192)
+    pieces = [small.kept(bytes([n]) * 6000) for n in range(4)]
+    large = small.memory(20_000)
+    large[-1] = 7
+    release()
+    assert [bytes(p) for p in pieces] == [bytes([n]) * 6000 for n in range(4)]
+    assert large[-1] == 7
+
+
+def test_files_have_no_name_and_end_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(spill, "_HELD", 0)
+
+    def opened() -> int:
+        links = (link for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+        return sum(str(tmp_path) in str(link.readlink()) for link in links)
+
+    some = Spill()
+    view = some.memory(100)
+    assert not [*tmp_path.iterdir()]
+    assert opened()
+    del view, some
+    assert not opened()
+
+
+def test_a_full_disk_is_said_with_the_way_out(
+    small: Spill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(SourceError, match=r"No space left.*4,096 more bytes.*TMPDIR=DIR"):
+        small.memory(4096)

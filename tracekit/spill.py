@@ -1,0 +1,153 @@
+"""Memory for what may be larger than memory: beyond a limit it lies in files without a name.
+
+What is mapped counts as resident once it was touched, until :func:`release` gives it back: the
+pages stay where they belong, in the kernel's cache of the file, or on the disk.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import weakref
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from threading import Lock
+from typing import cast
+
+from tracekit.errors import SourceError
+
+__all__ = ["Spill", "releasable", "release"]
+
+_HELD = 128 << 20  # bytes of one spill that are not in files
+_FILE = 1 << 30  # bytes of a file; it takes as much of the disk as is used of it
+_DISK = "/var/tmp"  # /tmp may be memory
+_MAPPINGS: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+
+
+def release() -> None:
+    """Let go of the memory of all mappings: what is in them is read again where it is needed."""
+    for mapping in tuple(_MAPPINGS):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def releasable(mapping: mmap.mmap) -> None:
+    """Let :func:`release` let go of this mapping of a file, too."""
+    _MAPPINGS.add(mapping)
+
+
+class Spill:
+    """Gives memory: the first of it as usual, what is more in files, which end with it."""
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._file: int | None = None  # a descriptor
+        self._mapping = memoryview(b"")
+        self._used = 0  # bytes of the mapping
+        self._lock = Lock()  # regions are read in a thread of their own
+
+    def fits(self, size: int) -> bool:
+        """Whether so many bytes more would not go to a file."""
+        return self._held + size <= _HELD
+
+    def _holds(self, size: int) -> bool:
+        """Whether so many bytes are held in memory: then they are counted."""
+        with self._lock:
+            fits = self.fits(size)
+            self._held += size if fits else 0
+            return fits
+
+    def kept(self, data: bytes) -> bytes:
+        """``data``, or, where that is too much, the same in a file."""
+        return self.collected((data,), len(data))
+
+    def memory(self, size: int) -> memoryview:
+        """``size`` writable bytes of zero.
+
+        Raises :class:`~tracekit.errors.SourceError` where there is no room on the disk.
+        """
+        return memoryview(bytearray(size)) if self._holds(size) else self._in_file(size)[0]
+
+    def collected(self, chunks: Iterable[bytes], size: int) -> bytes:
+        """What the chunks are together; ``size`` is what that should come to."""
+        if self._holds(size):
+            return b"".join(chunks)
+        memory, fd, start = self._in_file(size)
+        done, rest = 0, iter(chunks)
+        for chunk in rest:
+            if done + len(chunk) > size:
+                memory = _file_of(chain((memory[:done], chunk), rest))
+                done = len(memory)
+            else:  # a write is faster than as many page faults
+                _write(fd, chunk, start + done)
+                done += len(chunk)
+        return cast(bytes, memory[:done])
+
+    def _in_file(self, size: int) -> tuple[memoryview, int, int]:
+        """(so many bytes of a mapping, the file, where they are in it)."""
+        with self._lock:
+            start = -(-self._used // mmap.PAGESIZE) * mmap.PAGESIZE
+            if self._file is None or start + size > len(self._mapping):
+                self._file, start = _unnamed(), 0
+                weakref.finalize(self, os.close, self._file)
+                self._mapping = _mapped(self._file, max(_FILE, size))
+            try:  # writing to a mapping cannot fail politely
+                os.posix_fallocate(self._file, start, size)
+            except OSError as error:
+                raise _no_room(size, error) from error
+            self._used = start + size
+            return self._mapping[start : start + size], self._file, start
+
+
+def _file_of(chunks: Iterable[bytes | memoryview]) -> memoryview:
+    fd, size = _unnamed(), 0
+    try:
+        for chunk in chunks:
+            _write(fd, chunk, size)
+            size += len(chunk)
+        return _mapped(fd, size)
+    finally:
+        os.close(fd)
+
+
+def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            written = os.pwrite(fd, view, offset)
+        except OSError as error:
+            raise _no_room(len(view), error) from error
+        view, offset = view[written:], offset + written
+
+
+def _directory() -> str:
+    named = os.environ.get("TMPDIR", "")
+    usable = (place for place in (named, _DISK) if place and os.access(place, os.W_OK | os.X_OK))
+    return next(usable, "") or tempfile.gettempdir()
+
+
+def _no_room(size: int, error: OSError) -> SourceError:
+    return SourceError(
+        f"{_directory()}: {error.strerror or error}: this session needs {size:,} more bytes of "
+        "disk than there are; name another place: TMPDIR=DIR"
+    )
+
+
+def _unnamed() -> int:
+    """A descriptor of a new file."""
+    try:
+        fd, path = tempfile.mkstemp(dir=_directory())
+        Path(path).unlink()
+    except OSError as error:
+        raise _no_room(0, error) from error
+    return fd
+
+
+def _mapped(fd: int, size: int) -> memoryview:
+    """The first ``size`` bytes of a file, which is made as long if it is shorter."""
+    if os.fstat(fd).st_size < size:
+        os.ftruncate(fd, size)
+    mapping = mmap.mmap(fd, size)
+    releasable(mapping)
+    return memoryview(mapping)
