@@ -6,6 +6,7 @@ pages stay where they belong, in the kernel's cache of the file, or on the disk.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import tempfile
@@ -21,6 +22,8 @@ from tracekit.errors import SourceError
 __all__ = ["Spill", "releasable", "release"]
 
 _HELD = 128 << 20  # bytes of one spill that are not in files
+_LARGE = 64 << 20  # bytes that are not taken from the disk before they are needed
+_SPARE = 64 << 20  # bytes of the disk that are left free
 _FILE = 1 << 30  # bytes of a file; it takes as much of the disk as is used of it
 _DISK = "/var/tmp"  # /tmp may be memory
 _MAPPINGS: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
@@ -40,7 +43,9 @@ def releasable(mapping: mmap.mmap) -> None:
 class Spill:
     """Gives memory: the first of it as usual, what is more in files, which end with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Spill | None = None) -> None:
+        """``parent``: whose memory it shares. Its files are its own."""
+        self._parent = parent
         self._held = 0
         self._file: int | None = None  # a descriptor
         self._mapping = memoryview(b"")
@@ -51,8 +56,21 @@ class Spill:
         """Whether so many bytes more would not go to a file."""
         return self._held + size <= _HELD
 
+    def need(self, size: int) -> None:
+        """Raise :class:`~tracekit.errors.SourceError` if the disk has no room for as much more.
+
+        What :meth:`memory` gives has none yet, where it is large: it is filled bit by bit.
+        """
+        if self._file is None:
+            return
+        about = os.fstatvfs(self._file)
+        if about.f_bavail * about.f_frsize < size + _SPARE:
+            raise _no_room(size, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
     def _holds(self, size: int) -> bool:
         """Whether so many bytes are held in memory: then they are counted."""
+        if self._parent is not None:
+            return self._parent._holds(size)
         with self._lock:
             fits = self.fits(size)
             self._held += size if fits else 0
@@ -63,7 +81,7 @@ class Spill:
         return self.collected((data,), len(data))
 
     def memory(self, size: int) -> memoryview:
-        """``size`` writable bytes of zero.
+        """``size`` writable bytes of zero; of many, :meth:`need` must be asked for room.
 
         Raises :class:`~tracekit.errors.SourceError` where there is no room on the disk.
         """
@@ -92,10 +110,11 @@ class Spill:
                 self._file, start = _unnamed(), 0
                 weakref.finalize(self, os.close, self._file)
                 self._mapping = _mapped(self._file, max(_FILE, size))
-            try:  # writing to a mapping cannot fail politely
-                os.posix_fallocate(self._file, start, size)
-            except OSError as error:
-                raise _no_room(size, error) from error
+            if size <= _LARGE:  # writing to a mapping cannot fail politely
+                try:
+                    os.posix_fallocate(self._file, start, size)
+                except OSError as error:
+                    raise _no_room(size, error) from error
             self._used = start + size
             return self._mapping[start : start + size], self._file, start
 

@@ -56,7 +56,7 @@ def test_windows_are_all_of_it_in_order(runs: list[list[int]], piece: int) -> No
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merge, "PIECE", piece)
-        for parts in merge.windows(columns):
+        for parts in merge.windows([*columns]):
             window = [
                 (columns[n][i], n, i) for n, p in parts.items() for i in range(p.start, p.stop)
             ]

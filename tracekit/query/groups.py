@@ -48,6 +48,7 @@ class Groups:
             # a piece's rows, sorted, go behind those of the pieces before it, group by group
             mine = codes(piece).astype(small)
             count = np.bincount(mine, minlength=len(keys))
+            spill.need(len(mine) << 2)
             ahead = ends - (np.cumsum(count) - count)
             to = np.arange(len(mine)) + np.repeat(ahead, count)
             order[to] = np.argsort(mine, kind="stable") + piece.start

@@ -130,7 +130,7 @@ def place(merged: Merged) -> tuple[Rows, Axis]:
     models = {i.index: clock.model(i.index) for i in inputs}
     ts_ns: npt.NDArray[Any] = new_column(spill, len(rows), np.int64)
     for index, model in models.items():
-        _place(ts_ns, model, raw, rows.of_boot(index))
+        _place(spill, ts_ns, model, raw, rows.of_boot(index))
     notes = list(clock.diagnostics)
     if any((ts_ns[p.start + 1 : p.stop + 1] < ts_ns[p]).any() for p in pieces(len(ts_ns) - 1)):
         order = np.argsort(ts_ns, kind="stable")
@@ -144,11 +144,16 @@ def place(merged: Merged) -> tuple[Rows, Axis]:
 
 
 def _place(
-    ts_ns: npt.NDArray[Any], model: ClockModel, raw: npt.NDArray[Any], at: npt.NDArray[Any] | slice
+    spill: Spill,
+    ts_ns: npt.NDArray[Any],
+    model: ClockModel,
+    raw: npt.NDArray[Any],
+    at: npt.NDArray[Any] | slice,
 ) -> None:
     """Put ``model.to_ns()`` of the rows at ``at`` in its place, in chunks: it needs memory."""
     start, stop = (at.start, at.stop) if isinstance(at, slice) else (0, len(at))
     for piece in pieces(stop, start):
+        spill.need(piece.stop - piece.start << 3)
         for first in range(piece.start, piece.stop, _CHUNK):
             part: Any = slice(first, min(first + _CHUNK, piece.stop))
             part = part if isinstance(at, slice) else at[part]

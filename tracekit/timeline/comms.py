@@ -141,5 +141,6 @@ def comm_codes(
         ]
         for mine in rows.each_of_boot(boot):
             some, which = distinct(rows.pid[mine])
+            spill.need(len(which) << 2)
             codes[mine] = np.array(table, np.int32)[np.searchsorted(pids, some)][which]
     return codes, list(names)

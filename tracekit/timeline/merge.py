@@ -25,6 +25,7 @@ from tracekit.timeline.saved.bpf_format import ProbeRecords
 __all__ = ["BootPart", "Merged", "merge", "windows"]
 
 _Array = npt.NDArray[np.uint64]
+_ROOM = 64 << 20  # bytes of the disk, far more than the rows of a window take
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,12 @@ def _run(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> _Run:
     return _Run(stamps, take)
 
 
-def windows(every: Sequence[_Array]) -> Iterator[dict[int, slice]]:
+def windows(every: list[_Array]) -> Iterator[dict[int, slice]]:
     """Windows of time that follow one another: of the sorted columns of stamps that have some in
     it (by number, ascending) the part that lies in it.
 
-    A window has at most :data:`~.rows.PIECE` rows, and those that share the last one's stamp.
+    A window has at most :data:`~.rows.PIECE` rows, and those that share the last one's stamp. A
+    column that has ended is let go of.
     """
     done = [0] * len(every)
     ended = np.array([not len(stamps) for stamps in every])
@@ -112,6 +114,8 @@ def windows(every: Sequence[_Array]) -> Iterator[dict[int, slice]]:
             parts[i], done[i] = slice(done[i], stop), stop
             ended[i] = stop == len(every[i])
             following[i] = 0 if ended[i] else every[i][stop]
+            if ended[i]:
+                done[i], every[i] = 0, every[i][:0].copy()
         yield parts
 
 
@@ -122,16 +126,28 @@ def _end(every: Sequence[_Array], most: int) -> np.uint64:
     return end
 
 
-def _sorted(runs: Sequence[_Run], spill: Spill) -> Rows:
-    """The rows of all runs, sorted by raw stamp; equal stamps keep the order of the runs."""
-    size = sum(len(run.stamps) for run in runs)
+def _sorted(runs: list[_Run | None], spill: Spill) -> Rows:
+    """The rows of all runs, sorted by raw stamp; equal stamps keep the order of the runs.
+
+    A run whose end was reached is let go of: its columns may take much of the disk.
+    """
+    left = [len(run.stamps) for run in runs if run]
+    size = sum(left)
     if size <= PIECE:
-        return _together([run.take(slice(0, len(run.stamps))) for run in runs])
+        return _together([run.take(slice(0, len(run.stamps))) for run in runs if run])
     whole, done = Rows.new(size, spill), 0
-    for parts in windows([run.stamps for run in runs]):
-        rows = _together([runs[i].take(part) for i, part in parts.items()])
+    for parts in windows([run.stamps for run in runs if run]):
+        taken = []
+        for i, part in parts.items():
+            run, left[i] = runs[i], left[i] - (part.stop - part.start)
+            assert run is not None
+            taken.append(run.take(part))
+            if not left[i]:
+                runs[i] = None
+        rows = _together(taken)
         whole.put(done, rows)
         done += len(rows)
+        spill.need(_ROOM)
         release()
     return whole
 
@@ -145,12 +161,14 @@ def _together(parts: Sequence[Rows]) -> Rows:
 def _read(boot: Boot, first: int, kinds: Kinds) -> tuple[Rows, list[Buffer]]:
     """The rows of all buffers of a boot, and the buffers without their columns."""
     buffers = read_buffers(boot)
-    runs = [
+    runs: list[_Run | None] = [
         _run(records, boot, number, kinds)
         for number, buffer in enumerate(buffers, first)
         for records in buffer.records
     ]
-    return _sorted(runs, boot.session.spill), [buffer.slim() for buffer in buffers]
+    slim = [buffer.slim() for buffer in buffers]
+    del buffers
+    return _sorted(runs, boot.session.spill), slim
 
 
 def _joined(parts: Sequence[Rows], spill: Spill) -> Rows:
@@ -165,6 +183,7 @@ def _joined(parts: Sequence[Rows], spill: Spill) -> Rows:
     for rows in some:
         for piece in pieces(len(rows)):
             whole.put(done + piece.start, rows.take(piece))
+            spill.need(_ROOM)
         done += len(rows)
     return whole
 
@@ -186,7 +205,7 @@ def merge(boots: Sequence[Boot], *, probes: bool = True) -> Merged:
             found = with_probes(boot, buffers, rows, kinds, first)
             made, records = found.buffers, found.records
             if len(found.more):
-                both = (_Run(one.ts_raw, one.take) for one in (rows, found.more))
+                both = [_Run(one.ts_raw, one.take) for one in (rows, found.more)]
                 rows = _sorted([*both], spill)
         of_boots.append(rows)
         parts.append(BootPart(boot, first, (*buffers, *made), records))

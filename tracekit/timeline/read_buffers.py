@@ -14,7 +14,7 @@ from tracekit.ftrace.ring.layout import OTHER_MACHINE, RegionLayout, parse_layou
 from tracekit.ftrace.ring.page import Records, committed, read_pages
 from tracekit.session.regions import RegionBytes, read_region, region_address
 from tracekit.spans import Span
-from tracekit.spill import release
+from tracekit.spill import Spill, release
 from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.region_clock import clock_of
@@ -140,11 +140,11 @@ def _decoded(
     where = f"{boot.where} region {name}"
     used = (committed(data, c.pages, c.subbuf_size, boot.header_page) for c in layout.cpus)
     boot.session.budget.filled(path, sum(used))
+    scratch = Spill(boot.session.spill)  # of which nothing is left when they are merged
     records = tuple(
         read_pages(
             data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
-            boot.header_page, boot.record_header, unread=unread, in_turn=True,
-            spill=boot.session.spill,
+            boot.header_page, boot.record_header, unread=unread, in_turn=True, spill=scratch,
         )
         for cpu in layout.cpus
     )  # fmt: skip
@@ -309,11 +309,12 @@ def _pages(boot: Boot, name: str, instance: str, paths: Mapping[int, str]) -> Bu
     data = boot.session.spill.collected(parts, start)
     used = committed(data, range(0, len(data), size), size, boot.header_page)
     boot.session.budget.filled(f"{boot.where} {name}", used)
+    scratch = Spill(boot.session.spill)
     records = tuple(
         read_pages(
             data, range(e.start, e.start + e.count * size, size), size, e.cpu,
             f"{boot.where} {name} cpu {e.cpu}", boot.header_page, boot.record_header,
-            spill=boot.session.spill,
+            spill=scratch,
         )
         for e in extents
     )  # fmt: skip

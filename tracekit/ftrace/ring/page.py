@@ -258,6 +258,7 @@ def _in_steps(
         release()
     whole = [spill.memory(ends[-1] * width) for width in _WIDTHS]
     for part, (begin, end) in zip(parts, pairwise(ends), strict=True):
+        spill.need((end - begin) * sum(_WIDTHS))
         for column, values, width in zip(whole, walk(part), _WIDTHS, strict=False):
             column[begin * width : end * width] = values
         release()
