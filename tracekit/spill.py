@@ -89,10 +89,16 @@ class Spill:
 
     def collected(self, chunks: Iterable[bytes], size: int) -> bytes:
         """What the chunks are together; ``size`` is what that should come to."""
-        if self._holds(size):
-            return b"".join(chunks)
-        memory, fd, start = self._in_file(size)
         done, rest = 0, iter(chunks)
+        if self._holds(size):
+            made: list[bytes] = []
+            for chunk in rest:
+                made.append(chunk)
+                done += len(chunk)
+                if done > size:
+                    return cast(bytes, _file_of(chain(made, rest)))
+            return b"".join(made)
+        memory, fd, start = self._in_file(size)
         for chunk in rest:
             if done + len(chunk) > size:
                 memory = _file_of(chain((memory[:done], chunk), rest))

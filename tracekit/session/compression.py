@@ -27,7 +27,7 @@ __all__ = [
     "decompressed",
     "preferred_suffix",
     "sha256_of",
-    "unpacked_size",
+    "stated_size",
 ]
 
 _LEVEL_ZSTD = 3  # on ring buffers: gzip -6's size at a tenth of its time
@@ -132,23 +132,20 @@ def sha256_of(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def unpacked_size(file: BinaryIO, suffix: str) -> int:
-    """Bytes that a file has unpacked where it says so, else as it is stored."""
-    size = _stated(file, suffix) or file.seek(0, io.SEEK_END)
-    file.seek(0)
-    return size
-
-
-def _stated(file: BinaryIO, suffix: str) -> int:
-    """:func:`content_size` of a file, which is at its begin, and is again."""
-    size = content_size(file.read(_HEAD), suffix)
+def stated_size(file: BinaryIO, suffix: str) -> int:
+    """:func:`content_size` of a file, which is at its begin, and is again; else as it is stored."""
+    size = content_size(file.read(_HEAD), suffix) or file.seek(0, io.SEEK_END)
     file.seek(0)
     return size
 
 
 def decompressed(file: BinaryIO, suffix: str, what: str, limit: int) -> Iterator[bytes]:
     """As :func:`decompress`, but a MiB or less at a time; ``file`` is at its begin."""
-    size, done = _stated(file, suffix), 0
+    head = file.read(_HEAD)
+    file.seek(0)
+    if suffix and not head:
+        raise SessionError(f"{what}: damaged: it is empty")
+    size, done = content_size(head, suffix), 0
     if size > limit:
         raise _too_large(what, limit)
     for chunk in decompress_chunks(file, suffix, what):

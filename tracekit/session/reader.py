@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracekit.errors import Diagnostic, SessionError
-from tracekit.session.compression import decompress, decompressed, sha256_of, unpacked_size
+from tracekit.session.compression import decompress, decompressed, sha256_of, stated_size
 from tracekit.session.formats import Formats, events_of, listed_boots
 from tracekit.session.limits import MAX_JSON, RECORDED, Budget, Oversized, file_limit
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
@@ -231,14 +231,12 @@ class Session:
         suffix, what = stored[len(name) :], f"{self.path}/{stored}"
         if name.endswith(RECORDED):
             with self._store.opened(stored, limit) as file:
-                size = unpacked_size(file, suffix)
-                if not self.spill.fits(size):
-                    self._compare(stored, sha256_of(file))
-                    chunks = decompressed(file, suffix, what, limit)
-                    return self.spill.collected(chunks, size)
+                size = stated_size(file, suffix)
+                self._compare(stored, sha256_of(file))
+                chunks = decompressed(file, suffix, what, limit)
+                return self.spill.collected(chunks, size)
         data, _ = self._checked(stored, limit)
-        made = decompress(data, suffix, what, limit)
-        return self.spill.kept(made) if name.endswith(RECORDED) else made
+        return decompress(data, suffix, what, limit)
 
     def _digest_or_another(self, name: str) -> object:
         """As :meth:`digest`; what equals nothing where the file cannot be read."""

@@ -22,6 +22,7 @@ from tracekit.frozen import dataclass, field
 from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.geometry import Geometry, Kind, Meta, find, read_meta, read_slots
 from tracekit.spans import Span, overlaps
+from tracekit.spill import release
 
 __all__ = ["CLOCKS", "OTHER_MACHINE", "CpuBuffer", "RegionLayout", "parse_layout"]
 
@@ -34,6 +35,7 @@ _MAGIC = 0x0BADFEED
 #: Why the buffers of other machines are not read.
 OTHER_MACHINE = "only those of 64-bit little-endian kernels are read (x86-64, arm64)"
 _SIZES_32 = (16 << 16 | 20, 36)  # the structures' sizes with longs of 4 bytes, 6.15 and 6.12
+_SOME = 1 << 12  # sub-buffers between which memory is let go of
 _MAX_MODULES = 4096
 _MODULE_NAME = 56
 _SCRATCH = 48  # bytes of the global header, and of struct trace_scratch before its modules
@@ -115,7 +117,11 @@ def _commits(r: _Reader, start: int, size: int, count: int) -> list[int]:
     if first % 4 or size % 4 or r.unread:
         return [_header_stamp(r, start + slot * size)[1] for slot in range(count)]
     words = r.words32[first >> 2 :: size >> 2][:count]
-    return [word & 0x3FFFFFFF for word in words.tolist()]
+    commits = list[int]()
+    for some in range(0, count, _SOME):
+        commits += [word & 0x3FFFFFFF for word in words[some : some + _SOME].tolist()]
+        release()
+    return commits
 
 
 def _by_time(r: _Reader, pages: Sequence[int]) -> tuple[int, ...]:

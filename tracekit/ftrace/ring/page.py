@@ -32,7 +32,8 @@ _UNREADABLE = frozenset((1, 2, 3, 5, EMPTY, CUT, STALE))
 _UNREADABLE_AT = 8  # where a row counts them
 _Walked = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 _WIDTHS = (8, 8, 4, 2, 1, 1, 4)  # bytes of a record in each column
-_STEP = 16 << 20  # bytes of sub-buffers walked at a time
+_SOME = 1 << 12  # sub-buffers between which memory is let go of
+_STEP = 4 << 20  # bytes of sub-buffers walked at a time
 _MAX_NOTED = 16  # diagnostics of one code for one CPU; the rest are counted in one more
 
 _STATUS: dict[int, tuple[str, str]] = {
@@ -217,8 +218,13 @@ def committed(
 ) -> int:
     """The bytes of records that sub-buffers at byte offsets ``pages`` hold, as far as they say."""
     at, end = header.commit, len(data) - 4
-    words = (_U32.unpack_from(data, page + at)[0] for page in pages if page + at <= end)
-    return sum(size for word in words if (size := word & _COMMIT) <= subbuf_size)
+    found = 0
+    for number, page in enumerate(pages):
+        word = _U32.unpack_from(data, page + at)[0] if page + at <= end else 0
+        found += size if (size := word & _COMMIT) <= subbuf_size else 0
+        if number % _SOME == 0:
+            release()
+    return found
 
 
 def _without_unread(walked: _Walked, unread: Sequence[Span]) -> _Walked:
