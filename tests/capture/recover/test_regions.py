@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.machine_trees import (
 )
 from tests.support.sessions.recovering import codes, owners, prepare, run
 from tracekit.capture.recover.recover import recover
+from tracekit.capture.recover.regions import SavedRegion
 from tracekit.parameters import RegionSpec
 from tracekit.session import Session, SessionWriter
 from tracekit.sysroot import Sysroot
@@ -144,3 +146,22 @@ def test_a_copy_that_a_kill_left_undescribed(tmp_path: Path, content: str, stays
     assert owners(result) == {"tkA": 0, "tkB": 1}
     assert bool(session.list("incoming/")) == stays
     assert session.manifest.state == ("writing" if stays else "recovered")
+
+
+def test_a_copy_of_a_kernel_that_left_nothing_else(tmp_path: Path) -> None:
+    """A recover that was killed had copied it, of a kernel that is in no session: kept aside."""
+    data = region(OLD_TEXT, "of nobody here")
+    copy = SavedRegion(
+        "tkZ", 0x7_0000_0000, len(data), "kcore", "KHO", "another-boot",
+        hashlib.sha256(data).hexdigest(), bytes(64).hex(), directory="incoming/another-boot/",
+    )  # fmt: skip
+    with SessionWriter.open(prepare(tmp_path)) as writer:
+        writer.write(f"{copy.base}.raw", data, compressed=True)
+        writer.write(f"{copy.base}.json", copy.encode())
+    result, session = run(tmp_path, new_machine())
+    assert owners(result) == {"tkA": 0, "tkB": 1}
+    assert session.manifest.state == "recovered" and not session.list("incoming/")
+    assert session.read("boots/1/other-copies/another-boot/tkZ.raw") == data
+    (remark,) = [d for d in result.diagnostics if d.code == "region-left-over"]
+    assert remark.severity == "warning"
+    assert remark.message.endswith("is in boots/1/other-copies/another-boot/")

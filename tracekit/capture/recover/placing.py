@@ -8,7 +8,7 @@ from dataclasses import replace
 from tracekit.capture.recover.attached import with_writers
 from tracekit.capture.recover.chain import Chain, owner_of_leftover
 from tracekit.capture.recover.discover import Discovery
-from tracekit.capture.recover.regions import SavedRegion, assign, leftovers
+from tracekit.capture.recover.regions import SavedRegion, assign, leftovers, set_aside
 from tracekit.capture.save.boots import NOBODY, Owner
 from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
 from tracekit.remarks import Remarks
@@ -36,7 +36,10 @@ def placed(
 
 
 def adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) -> None:
-    """Assign the regions that a recover in an earlier boot copied before it was killed."""
+    """Assign the regions that a recover in an earlier boot copied before it was killed.
+
+    What is nobody's is kept beside the running boot's.
+    """
     facts = chain.facts(writer)
     for region in leftovers(writer, read_in):
         owner = owner_of_leftover(region, chain, facts)
@@ -44,8 +47,9 @@ def adopt(writer: SessionWriter, chain: Chain, read_in: str, remarks: Remarks) -
         region, owner = with_writers(writer, chain, region, owner, reader)
         where = f"region {region.name} in {region.directory}"
         if owner.boot == NOBODY:
-            message = "a recover that was killed copied it; nothing tells which boot wrote it"
-            remarks.add("region-left-over", "warning", where, message)
+            aside = set_aside(writer, region, chain.here)
+            message = "a recover that was killed copied it; nothing tells which boot wrote it: "
+            remarks.add("region-left-over", "warning", where, f"{message}it is in {aside}")
             continue
         message = f"a recover that was killed copied it; it is now boot {owner.boot}'s"
         remarks.add("region-left-over", "info", where, message)

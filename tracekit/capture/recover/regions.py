@@ -36,6 +36,7 @@ __all__ = [
     "drop_doubles",
     "leftovers",
     "recovered_in",
+    "set_aside",
 ]
 
 UNREADABLE = "region-unreadable"  #: the code of the remark on a region that could not be read
@@ -335,7 +336,7 @@ def assign(
             return existing
         both_files = existing.carrier == region.carrier == FILE
         spare = existing if both_files or existing.read_in == writer_identity else region
-        aside = _free(writer, f"boots/{boot}/other-copies/{safe_name(spare.read_in)}", plain)
+        aside = _aside(writer, spare, boot)
         remarks.add(
             "region-copied-twice",
             "info",
@@ -352,10 +353,18 @@ def assign(
     return owned
 
 
-def _free(writer: SessionWriter, directory: str, name: str) -> str:
-    """``directory/``, or ``directory-2/`` and so on where a region of this name is there."""
+def set_aside(writer: SessionWriter, region: SavedRegion, boot: int) -> str:
+    """Move a region to a boot's ``other-copies/``; returns where it is."""
+    aside = _aside(writer, region, boot)
+    _move(writer, region, replace(region, directory=aside))
+    return aside
+
+
+def _aside(writer: SessionWriter, region: SavedRegion, boot: int) -> str:
+    """Where there is room for another copy of a region: none of its name is there."""
+    directory, name = f"boots/{boot}/other-copies/{safe_name(region.read_in)}", region.name
     names = (f"{directory}/" if n == 1 else f"{directory}-{n}/" for n in count(1))
-    return next(d for d in names if not writer.has(f"{d}{name}.raw"))
+    return next(d for d in names if not writer.has(f"{d}{safe_name(name)}.raw"))
 
 
 def _move(writer: SessionWriter, source: SavedRegion, target: SavedRegion) -> None:
