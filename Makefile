@@ -73,6 +73,7 @@ fuzz:
 bench:
 	@.ci/prepare test
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/interface.py
 
 bench-lab:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.chain import chain  # noqa: E402
 from benchmarks.distinct import distinct  # noqa: E402
-from benchmarks.measured import measured  # noqa: E402
+from benchmarks.measured import line, measured  # noqa: E402
 from tests.support.repeated import repeat  # noqa: E402
 from tests.support.unpack import unpack  # noqa: E402
 
@@ -136,10 +136,6 @@ def first_export(forget: list[str], export: list[str]) -> float:
     return run(export)
 
 
-def line(what: str, value: str, bar: str) -> None:
-    print(f"{what:<58} {value:>22}   {bar}", flush=True)
-
-
 def compare(session: Path, tree: Path, scratch: Path, times: int) -> None:
     """Whole processes beside trace-cmd, which reads the trace as often as the session has it."""
     report = ["sh", "-c", f"for i in $(seq {times}); do trace-cmd report '{tree}/trace.dat'; done"]
@@ -218,19 +214,6 @@ def many_boots(scratch: Path) -> None:
         line(f"{_BOOTS} boots, {what}: peak memory", f"{peak >> 20} MiB", "")
 
 
-def growth(session: Path, scratch: Path, events: int) -> None:
-    """Time and memory of an export of the data 1, 5, 10 and 20 times over."""
-    out = str(scratch / "many.parquet")
-    for times in (1, 5, 10, 20):
-        many = repeat(session, scratch / f"x{times}", times)
-        command = [*TRACEKIT, "export", str(many), "--format", "parquet", "-o", out]
-        _, seconds, peak = measured(command)
-        total = events * times
-        value = f"{seconds / total * 1e9:.0f} ns, {peak / total:.0f} B an event"
-        line(f"export of {total:,} events ({times}x): {seconds:.1f} s", value, "even")
-        shutil.rmtree(many)
-
-
 def main() -> None:
     if len(sys.argv) > 2:
         {"decode": decode, "encode": encode}[sys.argv[1]](Path(sys.argv[2]))
@@ -266,7 +249,6 @@ def main() -> None:
         ratios(found["event"], session, [tree / "trace.dat"] * times, found["events"], scratch)
         distinct_records(scratch)
         many_boots(scratch)
-        growth(scratch / "once", scratch, found["events"] // times)
         h, d = best([*TRACEKIT, "--help"], [*TRACEKIT, "demo"])
         line("tracekit --help", f"{h:.2f} s", "0.2 s")
         line("tracekit demo", f"{d:.2f} s", "1 s")

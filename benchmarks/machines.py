@@ -6,6 +6,7 @@ records are laid into full sub-buffers of any size. A region is followed in time
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 from collections.abc import Iterator
@@ -18,16 +19,20 @@ import numpy.typing as npt
 import zstandard
 
 import tracekit
+from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
 
-__all__ = ["Shape", "machine"]
+__all__ = ["Shape", "machine", "symbols"]
 
 _Array = npt.NDArray[Any]
+_SYNTHETIC = 30_000  # ids of events from here on are of no kernel
 _BASE = 0xFFFF_8880_0000_0000  # a direct-map address, as reserve_mem regions have
 _HEADER, _SCRATCH, _META = 24, 24 + 128 * 64, 32  # bytes; see tests/support/ring/region_writer.py
 _EVENTS = ("irq:softirq_*",)
 _LENGTH = 12  # bytes of their payload
 _DELTA = (1 << 27) - 1
+_SYMBOLS = 0xFFFF_FFFF_B000_0000  # where those that are made up begin
+_SEED = 17
 _STEP = 1 << 20  # records made at a time
 
 
@@ -107,8 +112,32 @@ def _region(shape: Shape, streams: list[_Stream], clock: bytes) -> Iterator[byte
         done = start + shape.subbufs * shape.subbuf
 
 
-def machine(session: Path, where: Path, shape: Shape, regions: int) -> int:
-    """Make ``where`` a session like another, of one region, with these; returns the events."""
+def _formats(recording: Recording, where: Path, kinds: int) -> None:
+    """Write formats of events that differ from a real one by name and id."""
+    (boot,) = recording.boots
+    text = next(t.decode() for _, t in boot.format_texts() if b"name: softirq_entry\n" in t)
+    for number in range(kinds):
+        folder = where / "boots" / "0" / "tracefs" / "events" / "synthetic" / f"event_{number:04}"
+        folder.mkdir(parents=True)
+        named = re.sub(r"^name: .*", f"name: event_{number:04}", text, count=1, flags=re.M)
+        with_id = re.sub(r"^ID: .*", f"ID: {_SYNTHETIC + number}", named, count=1, flags=re.M)
+        (folder / "format").write_text(with_id)
+
+
+def symbols(where: Path, count: int) -> None:
+    """Let the kernel of a session have as many symbols."""
+    path = where / "boots" / "0" / "kallsyms.zst"
+    text = zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
+    more = count - text.count(b"\n")
+    lines = (b"%016x t made_up_%d\n" % (_SYMBOLS + 64 * n, n) for n in range(more))
+    path.write_bytes(zstandard.ZstdCompressor(1).compress(text + b"".join(lines)))
+
+
+def machine(session: Path, where: Path, shape: Shape, regions: int, kinds: int = 0) -> int:
+    """Make ``where`` a session like another, of one region, with these; returns the events.
+
+    ``kinds``: of how many events, that are in no kernel; 0: of the real ones.
+    """
     recording = tracekit.open(session)
     rows = recording.rows.take(recording.select(Filter(events=_EVENTS)))
     rows = rows.take(rows.length == _LENGTH)
@@ -123,7 +152,14 @@ def machine(session: Path, where: Path, shape: Shape, regions: int) -> int:
     name = raw.name.split(".raw.")[0]
     raw.unlink()
     start = int(rows.ts_raw[0])
-    streams = [_Stream(region[places], deltas, cpu, start) for cpu in range(shape.cpus)]
+    payloads = region[places]
+    if kinds:
+        _formats(recording, where, kinds)
+        payloads = np.tile(payloads, (-(-8 * kinds // len(payloads)), 1))
+        deltas = np.resize(deltas, len(payloads))
+        ids = _SYNTHETIC + np.random.default_rng(_SEED).integers(0, kinds, len(payloads))
+        payloads[:, :2] = ids.astype(np.uint16)[:, None].view(np.uint8)
+    streams = [_Stream(payloads, deltas, cpu, start) for cpu in range(shape.cpus)]
     for number in range(regions):
         target = folder / (f"{name}-{number:04}.raw.zst" if number else f"{name}.raw.zst")
         with (

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-__all__ = ["Measured", "measured"]
+__all__ = ["Measured", "line", "measured"]
 
 _CODE = (
     "import resource, subprocess, sys, time; t = time.perf_counter();"
@@ -34,3 +34,8 @@ def measured(command: list[str], runs: int = 1) -> Measured:
         ).stdout.split()
         found.append(Measured(float(out[0]), float(out[1]), int(out[2])))
     return min(found)
+
+
+def line(what: str, value: str, bar: str) -> None:
+    """Print a figure, and what it should be."""
+    print(f"{what:<58} {value:>22}   {bar}", flush=True)

@@ -207,7 +207,7 @@ class Session:
             try:
                 data = self._load(name, stored, room)
             except Oversized as error:
-                last = error
+                last = error.with_traceback(None)  # which would keep all that the callers hold
             else:
                 self.budget.unpacked(name, len(data))
                 return data
