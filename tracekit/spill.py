@@ -24,6 +24,7 @@ __all__ = ["Spill", "releasable", "release"]
 _HELD = 128 << 20  # bytes of one spill that are not in files
 _LARGE = 64 << 20  # bytes that are not taken from the disk before they are needed
 _SPARE = 64 << 20  # bytes of the disk that are left free
+_ZEROS = bytes(1 << 20)
 _FILE = 1 << 30  # bytes of a file; it takes as much of the disk as is used of it
 _DISK = "/var/tmp"  # /tmp may be memory
 _MAPPINGS: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
@@ -104,7 +105,8 @@ class Spill:
                 memory = _file_of(chain((memory[:done], chunk), rest))
                 done = len(memory)
             else:  # a write is faster than as many page faults
-                _write(fd, chunk, start + done)
+                if chunk != _ZEROS[: len(chunk)]:  # they are there already
+                    _write(fd, chunk, start + done)
                 done += len(chunk)
         return cast(bytes, memory[:done])
 

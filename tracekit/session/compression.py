@@ -27,7 +27,7 @@ __all__ = [
     "decompressed",
     "preferred_suffix",
     "sha256_of",
-    "stated_size",
+    "stated_sizes",
 ]
 
 _LEVEL_ZSTD = 3  # on ring buffers: gzip -6's size at a tenth of its time
@@ -132,11 +132,16 @@ def sha256_of(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def stated_size(file: BinaryIO, suffix: str) -> int:
-    """:func:`content_size` of a file, which is at its begin, and is again; else as it is stored."""
-    size = content_size(file.read(_HEAD), suffix) or file.seek(0, io.SEEK_END)
+def stated_sizes(file: BinaryIO, suffix: str) -> tuple[bool, int]:
+    """(whether a file says how large it is unpacked, that; else as it is stored).
+
+    It is at its begin, and is again.
+    """
+    stored = file.seek(0, io.SEEK_END)
     file.seek(0)
-    return size
+    size = content_size(file.read(_HEAD), suffix)
+    file.seek(0)
+    return bool(size) or not suffix, size or stored
 
 
 def decompressed(file: BinaryIO, suffix: str, what: str, limit: int) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracekit.errors import Diagnostic, SessionError
-from tracekit.session.compression import decompress, decompressed, sha256_of, stated_size
+from tracekit.session.compression import decompress, decompressed, sha256_of, stated_sizes
 from tracekit.session.formats import Formats, events_of, listed_boots
 from tracekit.session.limits import MAX_JSON, RECORDED, Budget, Oversized, file_limit
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
@@ -229,14 +229,16 @@ class Session:
 
     def _load(self, name: str, stored: str, limit: int) -> bytes:
         suffix, what = stored[len(name) :], f"{self.path}/{stored}"
-        if name.endswith(RECORDED):
-            with self._store.opened(stored, limit) as file:
-                size = stated_size(file, suffix)
-                self._compare(stored, sha256_of(file))
-                chunks = decompressed(file, suffix, what, limit)
-                return self.spill.collected(chunks, size)
-        data, _ = self._checked(stored, limit)
-        return decompress(data, suffix, what, limit)
+        if not name.endswith(RECORDED):
+            data, _ = self._checked(stored, limit)
+            return decompress(data, suffix, what, limit)
+        with self._store.opened(stored, limit) as file:
+            stated, size = stated_sizes(file, suffix)
+            if stated and self.spill.fits(size):  # made in place: that is faster
+                data, _ = self._checked(stored, limit)
+                return self.spill.kept(decompress(data, suffix, what, limit))
+            self._compare(stored, sha256_of(file))
+            return self.spill.collected(decompressed(file, suffix, what, limit), size)
 
     def _digest_or_another(self, name: str) -> object:
         """As :meth:`digest`; what equals nothing where the file cannot be read."""
