@@ -102,7 +102,7 @@ data = write_fdt(Tree("", {"compatible": b"kho-v2\\0"}, [Tree(f"n{i}") for i in 
 assert parse_tree(data, "fdt").blobs == () and parse_memblock(data) == []
 """,
     "an archive of many members": """
-from tracekit.session.tar import tar_members
+from tracekit.session.packing.tar import tar_members
 def member(i):
     head = bytearray(512)
     head[:8], head[124:136] = b"%08d" % i, b"0" * 11 + b" "

@@ -51,12 +51,15 @@ def test_what_was_written_stays_when_memory_is_let_go_of(small: Spill) -> None:
 
 def test_more_than_one_file(small: Spill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spill, "_FILE", 8192)
+    monkeypatch.setattr(spill, "_LARGE", 8192)
     pieces = [small.kept(bytes([n]) * 6000) for n in range(4)]
     large = small.memory(20_000)
     large[-1] = 7
     release()
     assert [bytes(p) for p in pieces] == [bytes([n]) * 6000 for n in range(4)]
-    assert large[-1] == 7
+    assert len(large) == 20_000 and large[-1] == 7
+    assert bytes(small.collected([b"", b"x" * 9000], 10_000)) == b"x" * 9000
+    assert bytes(small.collected([], 10_000)) == b""
 
 
 def test_files_have_no_name_and_end_with_it(
@@ -77,6 +80,16 @@ def test_files_have_no_name_and_end_with_it(
     assert not opened()
 
 
+def test_a_spill_of_another_shares_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "_HELD", 1000)
+    whole = Spill()
+    part = Spill(whole)
+    assert part.fits(1000)
+    assert isinstance(part.memory(600).obj, bytearray)
+    assert not whole.fits(600) and not part.fits(600)
+    assert not isinstance(whole.memory(600).obj, bytearray)
+
+
 def test_a_full_disk_is_said_with_the_way_out(
     small: Spill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,3 +99,5 @@ def test_a_full_disk_is_said_with_the_way_out(
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(SourceError, match=r"No space left.*4,096 more bytes.*TMPDIR=DIR"):
         small.memory(4096)
+    with pytest.raises(SourceError, match=r"No space left.*more bytes.*TMPDIR=DIR"):
+        small.need(1 << 60)

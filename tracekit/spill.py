@@ -53,18 +53,23 @@ class Spill:
         self._used = 0  # bytes of the mapping
         self._lock = Lock()  # regions are read in a thread of their own
 
+    @property
+    def lasting(self) -> Spill:
+        """Itself, or whose memory it shares."""
+        return self._parent or self
+
     def fits(self, size: int) -> bool:
         """Whether so many bytes more would not go to a file."""
-        return self._held + size <= _HELD
+        return self._parent.fits(size) if self._parent else self._held + size <= _HELD
 
     def need(self, size: int) -> None:
         """Raise :class:`~tracekit.errors.SourceError` if the disk has no room for as much more.
 
-        What :meth:`memory` gives has none yet, where it is large: it is filled bit by bit.
+        Large :meth:`memory` takes none before it is filled, which is done bit by bit.
         """
-        if self._file is None:
+        if self.fits(size):
             return
-        about = os.fstatvfs(self._file)
+        about = os.statvfs(_directory())
         if about.f_bavail * about.f_frsize < size + _SPARE:
             raise _no_room(size, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
@@ -86,60 +91,61 @@ class Spill:
 
         Raises :class:`~tracekit.errors.SourceError` where there is no room on the disk.
         """
-        return memoryview(bytearray(size)) if self._holds(size) else self._in_file(size)[0]
+        if self._holds(size):
+            return memoryview(bytearray(size))
+        return self._shared(size)[0] if size <= _LARGE else _file_of((), size)
 
     def collected(self, chunks: Iterable[bytes], size: int) -> bytes:
         """What the chunks are together; ``size`` is what that should come to."""
-        done, rest = 0, iter(chunks)
+        made, done, rest = list[bytes | memoryview](), 0, iter(chunks)
         if self._holds(size):
-            made: list[bytes] = []
             for chunk in rest:
                 made.append(chunk)
                 done += len(chunk)
                 if done > size:
                     return cast(bytes, _file_of(chain(made, rest)))
             return b"".join(made)
-        memory, fd, start = self._in_file(size)
+        if size > _LARGE:
+            return cast(bytes, _file_of(rest))
+        memory, fd, start = self._shared(size)
         for chunk in rest:
             if done + len(chunk) > size:
-                memory = _file_of(chain((memory[:done], chunk), rest))
-                done = len(memory)
-            else:  # a write is faster than as many page faults
-                if chunk != _ZEROS[: len(chunk)]:  # they are there already
-                    _write(fd, chunk, start + done)
-                done += len(chunk)
+                return cast(bytes, _file_of(chain((memory[:done], chunk), rest)))
+            _write(fd, chunk, start + done)
+            done += len(chunk)
         return cast(bytes, memory[:done])
 
-    def _in_file(self, size: int) -> tuple[memoryview, int, int]:
-        """(so many bytes of a mapping, the file, where they are in it)."""
+    def _shared(self, size: int) -> tuple[memoryview, int, int]:
+        """(so many bytes of a mapping, a descriptor of its file, where they are in it)."""
         with self._lock:
             start = -(-self._used // mmap.PAGESIZE) * mmap.PAGESIZE
-            if self._file is None or start + size > len(self._mapping):
+            if self._file is None or start + size > _FILE:
                 self._file, start = _unnamed(), 0
                 weakref.finalize(self, os.close, self._file)
-                self._mapping = _mapped(self._file, max(_FILE, size))
-            if size <= _LARGE:  # writing to a mapping cannot fail politely
-                try:
-                    os.posix_fallocate(self._file, start, size)
-                except OSError as error:
-                    raise _no_room(size, error) from error
+                self._mapping = _mapped(self._file, _FILE)
+            try:  # writing to a mapping cannot fail politely
+                os.posix_fallocate(self._file, start, size)
+            except OSError as error:
+                raise _no_room(size, error) from error
             self._used = start + size
             return self._mapping[start : start + size], self._file, start
 
 
-def _file_of(chunks: Iterable[bytes | memoryview]) -> memoryview:
+def _file_of(chunks: Iterable[bytes | memoryview], least: int = 0) -> memoryview:
+    """A file of its own, which holds the chunks; zeros up to ``least`` bytes."""
     fd, size = _unnamed(), 0
     try:
         for chunk in chunks:
             _write(fd, chunk, size)
             size += len(chunk)
-        return _mapped(fd, size)
+        return _mapped(fd, max(size, least))
     finally:
         os.close(fd)
 
 
 def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
-    view = memoryview(data)
+    """Write, which is faster than as many page faults; zeros are there already."""
+    view = memoryview(b"" if data == _ZEROS[: len(data)] else data)
     while view:
         try:
             written = os.pwrite(fd, view, offset)
@@ -173,6 +179,8 @@ def _unnamed() -> int:
 
 def _mapped(fd: int, size: int) -> memoryview:
     """The first ``size`` bytes of a file, which is made as long if it is shorter."""
+    if not size:
+        return memoryview(bytearray())  # there is no mapping of nothing
     if os.fstat(fd).st_size < size:
         os.ftruncate(fd, size)
     mapping = mmap.mmap(fd, size)

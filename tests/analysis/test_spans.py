@@ -154,7 +154,8 @@ def test_events_lost_inside_mark_a_span(tmp_path: Path) -> None:
         at(901, "syscalls/sys_exit_read", pid=8),
     ]  # fmt: skip
     path = made(tmp_path / "s", events)
-    offsets = tracekit.open(path).buffers[0].records[0].page_offsets
+    records = tracekit.open(path).buffers[0].records[0]
+    offsets = [row.offset for row in records.pages()]
     raw = path / "boots/0/regions/tkA.raw"
     data = bytearray(raw.read_bytes())
     data[offsets[2] + 8 : offsets[2] + 12] = b"\xff\xff\xff\x3f"  # its commit

@@ -19,7 +19,7 @@ from tests.support.sessions.loose import loosen
 from tracekit.cli import main
 from tracekit.errors import UsageError
 from tracekit.export.targets import Form, check_target
-from tracekit.session.compression import decompress
+from tracekit.session.packing.compression import decompress
 
 
 @pytest.fixture(scope="module")

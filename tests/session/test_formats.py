@@ -15,7 +15,7 @@ from tests.support.sessions.small import KERNEL
 from tracekit.errors import SessionError, TooLarge
 from tracekit.session import Session, SessionWriter
 from tracekit.session.formats import Formats, archive_file, list_file
-from tracekit.session.tar import tar_archive
+from tracekit.session.packing.tar import tar_archive
 
 ALL = {f"sys/event{n}/format": b"name: event%d\n" % n * 40 for n in range(100)}
 DYNAMIC = {f"kprobes/p{n}/format": b"name: p%d\n" % n for n in range(3)}

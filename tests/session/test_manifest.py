@@ -32,10 +32,10 @@ def test_the_manifest(path: Path) -> None:
 
 def test_a_newer_version_says_so(path: Path) -> None:
     manifest = json.loads((path / "manifest.json").read_bytes())
-    manifest |= {"format_version": 3, "tool_version": "9.9"}
+    manifest |= {"format_version": 4, "tool_version": "9.9"}
     (path / "manifest.json").write_text(json.dumps(manifest))
     for opening in (Session.open, SessionWriter.open):
-        with pytest.raises(VersionError, match=r"format 3, written by tracekit 9\.9"):
+        with pytest.raises(VersionError, match=r"format 4, written by tracekit 9\.9"):
             opening(path)
 
 

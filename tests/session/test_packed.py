@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.support.sessions.small import codes
 from tracekit.errors import SessionError
 from tracekit.session import Session, SessionWriter
-from tracekit.session.compression import compress
 from tracekit.session.packed import HEADER_SIZE, frame, pack, unframe, unpack
+from tracekit.session.packing.compression import compress
 
 
 def opened(block: bytes) -> tuple[bytes, str]:

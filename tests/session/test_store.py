@@ -12,7 +12,7 @@ import pytest
 
 from tracekit.errors import SessionError
 from tracekit.session import Session
-from tracekit.session.compression import compress
+from tracekit.session.packing.compression import compress
 
 
 def test_symlinks_do_not_exist(path: Path, tmp_path: Path) -> None:

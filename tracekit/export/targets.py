@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO, Literal, cast
 
 from tracekit.errors import SourceError, UsageError
-from tracekit.session.compression import compressor
+from tracekit.session.packing.compression import compressor
 from tracekit.session.parts import replacing
 
 __all__ = ["Form", "check_target", "opened_target", "replaced_file"]

@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from tracekit.session.compression import content_size
 from tracekit.session.files import Directory
 from tracekit.session.owned import marks, open_plain, opened_own
+from tracekit.session.packing.compression import content_size
 from tracekit.session.parts import part_directory, replacing, sweep
 from tracekit.session.reader import Session
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from tracekit.errors import SessionError
 from tracekit.once import Once
 from tracekit.session.names import check_name, strip_suffix
-from tracekit.session.tar import tar_archive, tar_members
+from tracekit.session.packing.tar import tar_archive, tar_members
 
 __all__ = ["ARCHIVES", "Formats", "Plan", "events_of", "list_file", "listed_boots"]
 

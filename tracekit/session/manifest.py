@@ -8,11 +8,14 @@ from typing import Any, Literal, cast
 
 from tracekit.errors import Diagnostic, SessionError, Severity, VersionError
 from tracekit.frozen import dataclass, field
+from tracekit.session.packing.sparse import SPARSE
 
 __all__ = ["FORMAT_VERSION", "MANIFEST", "BootDiagnostic", "Manifest", "State", "parse_manifest"]
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 2  # 1 has no formats/: every format is a file of its own
+#: 1 has no formats/: every format is a file of its own; 2 has no files from which empty pages were
+#: left out, and is still written where there are none.
+FORMAT_VERSION = 3
 State = Literal["writing", "snapshot", "recovered"]
 """``writing``: a command is at work, or was killed; otherwise the last one that finished."""
 
@@ -40,8 +43,9 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The file's bytes; the same manifest gives the same bytes."""
+        sparse = any(SPARSE in name for name in self.files)
         document = {
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSION if sparse else FORMAT_VERSION - 1,
             "tool": "tracekit",
             "tool_version": self.tool_version,
             "state": self.state,

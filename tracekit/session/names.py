@@ -15,6 +15,7 @@ __all__ = [
     "INCOMING",
     "LEFTOVER",
     "PART",
+    "SUFFIXES",
     "check_name",
     "check_relative",
     "safe_name",
@@ -25,7 +26,8 @@ __all__ = [
 INCOMING = "incoming/"
 LEFTOVER = ".tmp-"  # temporary names begin with this; a run that was killed leaves them behind
 PART = ".part"  # files that are being filled; the next run continues them
-_SUFFIXES = (".zst", ".gz")
+#: What stored names end in; see :mod:`tracekit.session.packing.compression`.
+SUFFIXES = (".sparse.zst", ".sparse.gz", ".zst", ".gz")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 _MAX_PATH = 1024
 _MAX_COMPONENT = 255  # NAME_MAX
@@ -36,7 +38,7 @@ def safe_name(name: str) -> str:
 
     A digest of the original makes up for what was replaced, so two names never become one.
     """
-    if _PLAIN.fullmatch(name) and not name.endswith((*_SUFFIXES, PART)):
+    if _PLAIN.fullmatch(name) and not name.endswith((*SUFFIXES, PART)):
         return name
     plain = re.sub(r"[^A-Za-z0-9_+-]", "_", name)[:40] or "_"
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -72,7 +74,7 @@ def check_name(rel: str) -> str:
 
 def strip_suffix(rel: str) -> str:
     """``rel`` without the suffix of its compression."""
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         if rel.endswith(suffix):
             return rel.removesuffix(suffix)
     return rel

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tracekit.errors import SessionError
-from tracekit.session.compression import compressor, preferred_suffix
 from tracekit.session.files import Directory, write_all
 from tracekit.session.limits import MAX_REGION
 from tracekit.session.manifest import MANIFEST
 from tracekit.session.names import LEFTOVER
+from tracekit.session.packing.compression import compressor, preferred_suffix
 from tracekit.session.parts import part_directory
 from tracekit.session.store import MAX_ARCHIVE, ArchiveStore, DirectoryStore
 

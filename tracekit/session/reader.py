@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracekit.errors import Diagnostic, SessionError
-from tracekit.session.compression import decompress, decompressed, sha256_of, stated_sizes
 from tracekit.session.formats import Formats, events_of, listed_boots
 from tracekit.session.limits import MAX_JSON, RECORDED, Budget, Oversized, file_limit
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, strip_suffix
+from tracekit.session.packing.compression import decompress, decompressed, sha256_of, stated_sizes
 from tracekit.session.store import Store, open_store
 from tracekit.spill import Spill
 

@@ -6,9 +6,9 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 
-from tracekit.session.compression import compress
 from tracekit.session.files import Directory, write_all
 from tracekit.session.names import LEFTOVER, check_name, strip_suffix
+from tracekit.session.packing.compression import compress
 
 __all__ = ["StagedTree", "sibling"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from tracekit.errors import SessionError
-from tracekit.session.compression import decompress
 from tracekit.session.limits import Budget, Oversized
 from tracekit.session.manifest import MANIFEST
 from tracekit.session.owned import open_plain
-from tracekit.session.tar import tar_members
+from tracekit.session.packing.compression import decompress
+from tracekit.session.packing.tar import tar_members
 
 __all__ = ["MAX_ARCHIVE", "ArchiveStore", "DirectoryStore", "Store", "open_store"]
 

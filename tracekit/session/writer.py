@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from tracekit.errors import Diagnostic, SessionError
-from tracekit.session.compression import (
+from tracekit.session.files import Directory, HashedFile
+from tracekit.session.formats import ARCHIVES, Formats, events_of, list_file, listed_boots
+from tracekit.session.limits import MAX_JSON, MAX_REGION, file_limit
+from tracekit.session.manifest import MANIFEST, BootDiagnostic, Manifest, State, parse_manifest
+from tracekit.session.names import LEFTOVER, PART, SUFFIXES, check_name, strip_suffix
+from tracekit.session.packing.compression import (
     Sink,
     compress,
     compressor,
@@ -23,16 +28,13 @@ from tracekit.session.compression import (
     decompress_chunks,
     preferred_suffix,
 )
-from tracekit.session.files import Directory, HashedFile
-from tracekit.session.formats import ARCHIVES, Formats, events_of, list_file, listed_boots
-from tracekit.session.limits import MAX_JSON, MAX_REGION, file_limit
-from tracekit.session.manifest import MANIFEST, BootDiagnostic, Manifest, State, parse_manifest
-from tracekit.session.names import LEFTOVER, PART, check_name, strip_suffix
+from tracekit.session.packing.sparse import SPARSE
 from tracekit.session.staged import StagedTree, sibling
 
 __all__ = ["SessionWriter"]
 
 _RECORDED = ("boots/", "incoming/", ARCHIVES)  # the rest of a session can be rebuilt from these
+_LARGE = 16 << 20  # bytes of which unpacking what was never used takes time
 _OLD = LEFTOVER + "old-"  # a directory that was about to be replaced
 
 
@@ -124,8 +126,8 @@ class SessionWriter:
         self.manifest.state = "writing"
 
     def _boots_on_disk(self) -> list[int]:
-        names = (rel.split("/") for rel in self.manifest.files)
-        indices = {p[1] for p in names if len(p) == 3 and p[0] == "boots" and p[2] == "kernel.json"}
+        names = (rel.split("/") for rel in self.manifest.files if rel.endswith("/kernel.json"))
+        indices = {parts[1] for parts in names if len(parts) == 3 and parts[0] == "boots"}
         return sorted(int(name) for name in indices if name.isdecimal() and len(name) < 4)
 
     def _save(self) -> None:
@@ -134,7 +136,7 @@ class SessionWriter:
     def _record(self, stored: str, sha256: str) -> None:
         """Note a file that is in place, and remove what it replaces under another suffix."""
         name = strip_suffix(stored)
-        for twin in (name, f"{name}.zst", f"{name}.gz"):
+        for twin in (name, *(name + suffix for suffix in SUFFIXES)):
             if twin != stored and self.manifest.files.pop(twin, None) is not None:
                 self._directory.remove(twin)
         if stored != MANIFEST:
@@ -157,10 +159,11 @@ class SessionWriter:
     def stream(self, rel: str, size: int) -> Iterator[Sink]:
         """A sink that compresses into one file, which appears when the block ends without an error.
 
-        ``size`` is the number of bytes to come: readers need it to allocate once.
+        ``size`` is the number of bytes to come. Of many, empty pages are left out.
         """
-        with self._placed(check_name(rel) + self._suffix) as file:
-            sink = compressor(cast(BinaryIO, file), self._suffix, size)
+        suffix = self._suffix if size < _LARGE else SPARSE + self._suffix
+        with self._placed(check_name(rel) + suffix) as file:
+            sink = compressor(cast(BinaryIO, file), suffix, size)
             yield sink
             sink.close()
 
@@ -192,12 +195,8 @@ class SessionWriter:
         staging, old = sibling(rel, LEFTOVER), sibling(rel, _OLD)
         with self._directory.guard(rel):
             self._directory.remove(staging)
-        prefix = f"{rel}/"
-        before = {
-            stored.removeprefix(prefix): digest
-            for stored, digest in self.manifest.files.items()
-            if stored.startswith(prefix)
-        }
+        prefix, files = f"{rel}/", self.manifest.files.items()
+        before = {n.removeprefix(prefix): digest for n, digest in files if n.startswith(prefix)}
         staged = StagedTree(self._directory, rel, self._suffix, before)
         yield staged
         if keep is not None:
@@ -248,7 +247,7 @@ class SessionWriter:
 
     def _stored(self, rel: str) -> str | None:
         """The stored name of a file of the session, or None."""
-        twins = (rel, f"{rel}.zst", f"{rel}.gz")
+        twins = (rel, *(rel + suffix for suffix in SUFFIXES))
         return next((name for name in twins if name in self.manifest.files), None)
 
     def has(self, rel: str) -> bool:

@@ -74,8 +74,11 @@ class Buffer:
         return sum(map(len, self.records))
 
     def slim(self) -> Buffer:
-        """The buffer without the columns of its records that the timeline's rows also hold."""
-        return replace(self, records=tuple(r.slim() for r in self.records))
+        """The buffer without what the timeline's rows also hold: columns, and all pages but one."""
+        layout = self.layout and replace(
+            self.layout, cpus=tuple(replace(c, pages=c.pages[:1]) for c in self.layout.cpus)
+        )
+        return replace(self, records=tuple(r.slim() for r in self.records), layout=layout)
 
 
 @dataclass

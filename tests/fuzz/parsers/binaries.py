@@ -20,8 +20,8 @@ from tracekit.kho.tree import (
     parse_tree,
 )
 from tracekit.probes.records import RECORD, compact, parse_compact, unpack
-from tracekit.session.compression import content_size, decompress
-from tracekit.session.tar import tar_members
+from tracekit.session.packing.compression import content_size, decompress
+from tracekit.session.packing.tar import tar_members
 from tracekit.trace_dat.parse import blocks_of, parse, read_cpu
 
 _U64 = 1 << 64

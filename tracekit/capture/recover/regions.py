@@ -22,9 +22,9 @@ from tracekit.frozen import dataclass
 from tracekit.parameters import RegionSpec
 from tracekit.remarks import Progress, Remarks
 from tracekit.session import MAX_REGION, Session, SessionWriter, safe_name
-from tracekit.session.compression import Sink
 from tracekit.session.files import dump_json
 from tracekit.session.names import INCOMING
+from tracekit.session.packing.compression import Sink
 from tracekit.session.regions import listed_writers, unread_spans
 from tracekit.spans import Span
 

@@ -107,9 +107,9 @@ class Records:
 
     ``ts`` u64 as the kernel wrote it (clock units), ``offset`` u64 and ``length`` u32 of the
     payload in the source, ``type`` u16 (the event id), ``flags`` and ``preempt`` u8, ``pid`` i32.
-    ``page_rows`` is what :meth:`pages` reads. ``missed`` counts the events that the kernel says
-    it lost; ``missed_unknown`` the places where it lost some without a count; ``unreadable`` pages
-    and records that could not be decoded.
+    ``page_offsets`` (u64) and ``page_rows`` are what :meth:`pages` reads. ``missed`` counts the
+    events that the kernel says it lost; ``missed_unknown`` the places where it lost some without a
+    count; ``unreadable`` pages and records that could not be decoded.
     """
 
     cpu: int
@@ -121,7 +121,7 @@ class Records:
     preempt: bytes
     pid: bytes
     events: int
-    page_offsets: tuple[int, ...]
+    page_offsets: bytes
     page_rows: bytes
     missed: int
     missed_unknown: int
@@ -146,10 +146,10 @@ class Records:
 
     def pages(self) -> Iterator[PageRow]:
         """What was found in each sub-buffer, in reading order."""
-        return _page_rows(self.page_offsets, self.page_rows)
+        return _page_rows(memoryview(self.page_offsets).cast("Q"), self.page_rows)
 
 
-def _page_rows(offsets: Sequence[int], raw: bytes) -> Iterator[PageRow]:
+def _page_rows(offsets: Iterable[int], raw: bytes) -> Iterator[PageRow]:
     flat = memoryview(raw).cast("Q")
     for i, offset in enumerate(offsets):
         row = PageRow(offset, *flat[i * _ROW : (i + 1) * _ROW])
@@ -289,7 +289,8 @@ def read_pages(
 
     ``where`` names the source in diagnostics; ``unread`` are the spans where the data hold the
     filler (:func:`~tracekit.spans.filled`): a record that reaches into one is unreadable.
-    ``spill``: where the columns go; None: into memory.
+    ``spill``: where the columns go, and in its ``lasting`` what is told of the pages; None: into
+    memory.
     ``in_turn``: the pages are a ring's, one written after the other; those that a reader was handed
     may end early. A page that does not lie inside the data is a programming error (ValueError): the
     layout has checked that.
@@ -322,6 +323,7 @@ def read_pages(
         d for row in rows for d in _diagnose(row, where, overlaps(unread, row.offset, subbuf_size))
     )
     ts, offset, length, type_, flags, preempt, pid = columns
+    offsets = array("Q", pages).tobytes()
     return Records(
         cpu,
         ts,
@@ -332,8 +334,8 @@ def read_pages(
         preempt,
         pid,
         events=len(ts) // 8,
-        page_offsets=tuple(pages),
-        page_rows=raw_rows,
+        page_offsets=spill.lasting.kept(offsets) if spill else offsets,
+        page_rows=spill.lasting.kept(raw_rows) if spill else raw_rows,
         missed=sum(row.missed for row in rows if row.missed > 0),
         missed_unknown=sum(row.missed < 0 for row in rows),
         unreadable=sum(row.unreadable + (row.status in _UNREADABLE) for row in rows),

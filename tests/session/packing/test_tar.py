@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracekit.errors import SessionError
-from tracekit.session.tar import tar_archive, tar_members
+from tracekit.session.packing.tar import tar_archive, tar_members
 
 file_names = st.text(
     st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=90

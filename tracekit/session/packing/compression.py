@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol, cast
 
 from tracekit.errors import SessionError
 from tracekit.session.limits import Oversized
+from tracekit.session.packing.sparse import SPARSE, SparseSink, filled_in, stretches, whole_size
 
 __all__ = [
     "Sink",
@@ -65,6 +66,8 @@ def compressor(raw: BinaryIO, suffix: str, size: int = -1) -> Sink:
     ``size`` is the number of bytes to come, if that is known: a zstandard frame says so, and a
     reader allocates once.
     """
+    if suffix.startswith(SPARSE):
+        return SparseSink(compressor(raw, suffix.removeprefix(SPARSE)), size)
     if suffix == ".zst":
         import zstandard
 
@@ -118,7 +121,10 @@ def _opened(file: BinaryIO, suffix: str, what: str) -> Iterator[BinaryIO]:
 
 def decompress_chunks(file: BinaryIO, suffix: str, what: str) -> Iterator[bytes]:
     """The content of a compressed file, a MiB or less at a time. Raises as :func:`decompress`."""
-    with _opened(file, suffix, what) as stream:
+    with _opened(file, suffix.removeprefix(SPARSE), what) as stream:
+        if suffix.startswith(SPARSE):
+            size = whole_size(stream, what)
+            yield from filled_in(stretches(stream, size, what), size)
         while chunk := stream.read(_CHUNK):
             yield chunk
 
@@ -139,18 +145,30 @@ def stated_sizes(file: BinaryIO, suffix: str) -> tuple[bool, int]:
     """
     stored = file.seek(0, io.SEEK_END)
     file.seek(0)
-    size = content_size(file.read(_HEAD), suffix)
-    file.seek(0)
+    size = _stated(file, suffix, "")
     return bool(size) or not suffix, size or stored
+
+
+def _stated(file: BinaryIO, suffix: str, what: str) -> int:
+    """The size that a file says it has; 0 when it does not say. It is at its begin, and is again.
+
+    Raises :class:`~tracekit.errors.SessionError` where that is damaged.
+    """
+    if suffix.startswith(SPARSE):
+        with _opened(file, suffix.removeprefix(SPARSE), what) as stream:
+            size = whole_size(stream, what)
+    else:
+        size = content_size(file.read(_HEAD), suffix)
+    file.seek(0)
+    return size
 
 
 def decompressed(file: BinaryIO, suffix: str, what: str, limit: int) -> Iterator[bytes]:
     """As :func:`decompress`, but a MiB or less at a time; ``file`` is at its begin."""
-    head = file.read(_HEAD)
-    file.seek(0)
-    if suffix and not head:
+    if suffix and not file.read(1):
         raise SessionError(f"{what}: damaged: it is empty")
-    size, done = content_size(head, suffix), 0
+    file.seek(0)
+    size, done = _stated(file, suffix, what), 0
     if size > limit:
         raise _too_large(what, limit)
     for chunk in decompress_chunks(file, suffix, what):
@@ -179,9 +197,13 @@ def content_size(data: bytes, suffix: str) -> int:
 def decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
     """The content of a compressed file; ``what`` names it in errors.
 
-    ``suffix`` is ``.zst``, ``.gz`` or '' (returned as it is). Raises
+    ``suffix`` is ``.zst``, ``.gz`` or '' (returned as it is), or one with ``.sparse`` before it.
+
+    Raises
+    ------
     :class:`~tracekit.errors.SessionError` when it is damaged or cannot be decompressed here, and
     :class:`~tracekit.session.limits.Oversized` when it has more than ``limit`` bytes.
+
     """
     size = content_size(data, suffix)
     if max(size, len(data) if not suffix else 0) > limit:
@@ -190,6 +212,8 @@ def decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
         return data
     if not data:
         raise SessionError(f"{what}: damaged: it is empty")
+    if suffix.startswith(SPARSE):
+        return _unpacked_sparse(data, suffix.removeprefix(SPARSE), what, limit)
     with _opened(io.BytesIO(data), suffix, what) as stream:
         # One read of the stated size makes the result in place: a region is not held twice.
         first = stream.read(size) if 0 < size <= _IN_PLACE else b""
@@ -202,3 +226,15 @@ def decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
         if done < size:  # a truncated frame is no error to zstandard
             raise SessionError(f"{what}: damaged: {done} of {size} bytes are there")
     return first + rest.getvalue() if first and rest.tell() else first or rest.getvalue()
+
+
+def _unpacked_sparse(data: bytes, suffix: str, what: str, limit: int) -> bytes:
+    """Only what is not zero is touched."""
+    with _opened(io.BytesIO(data), suffix, what) as stream:
+        size = whole_size(stream, what)
+        if size > limit:
+            raise _too_large(what, limit)
+        whole = bytearray(size)
+        for offset, part in stretches(stream, size, what):
+            whole[offset : offset + len(part)] = part
+    return cast(bytes, whole)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit.errors import SessionError
-from tracekit.session import Session, SessionWriter, compression
-from tracekit.session.compression import compress, decompress
+from tracekit.session import Session, SessionWriter
+from tracekit.session.packing import compression
+from tracekit.session.packing.compression import compress, decompress
 
 
 def test_gzip_is_bounded_too() -> None:
