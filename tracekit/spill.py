@@ -19,7 +19,7 @@ from typing import cast
 
 from tracekit.errors import SourceError
 
-__all__ = ["Spill", "releasable", "release"]
+__all__ = ["Spill", "releasable", "release", "untouched"]
 
 _HELD = 128 << 20  # bytes of one spill that are not in files
 _LARGE = 64 << 20  # bytes that are not taken from the disk before they are needed
@@ -39,6 +39,11 @@ def release() -> None:
 def releasable(mapping: mmap.mmap) -> None:
     """Let :func:`release` let go of this mapping of a file, too."""
     _MAPPINGS.add(mapping)
+
+
+def untouched(size: int) -> memoryview:
+    """``size`` writable bytes of zero, of which only what is written to takes memory."""
+    return memoryview(bytearray(size) if size < len(_ZEROS) else mmap.mmap(-1, size))
 
 
 class Spill:
@@ -92,7 +97,7 @@ class Spill:
         Raises :class:`~tracekit.errors.SourceError` where there is no room on the disk.
         """
         if self._holds(size):
-            return memoryview(bytearray(size))
+            return untouched(size)
         return self._shared(size)[0] if size <= _LARGE else _file_of((), size)
 
     def collected(self, chunks: Iterable[bytes], size: int) -> bytes:

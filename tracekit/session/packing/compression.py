@@ -17,6 +17,7 @@ from typing import BinaryIO, Protocol, cast
 from tracekit.errors import SessionError
 from tracekit.session.limits import Oversized
 from tracekit.session.packing.sparse import SPARSE, SparseSink, filled_in, stretches, whole_size
+from tracekit.spill import untouched
 
 __all__ = [
     "Sink",
@@ -234,7 +235,7 @@ def _unpacked_sparse(data: bytes, suffix: str, what: str, limit: int) -> bytes:
         size = whole_size(stream, what)
         if size > limit:
             raise _too_large(what, limit)
-        whole = bytearray(size)
+        whole = untouched(size)
         for offset, part in stretches(stream, size, what):
             whole[offset : offset + len(part)] = part
     return cast(bytes, whole)
