@@ -278,8 +278,7 @@ def pieces(stop: int, start: int = 0) -> Iterator[slice]:
     """Slices of so many rows, one after the other; mapped memory is let go of after each."""
     for first in range(start, stop, PIECE):
         yield slice(first, min(first + PIECE, stop))
-        if stop - start > PIECE:
-            release()
+        release()
 
 
 def in_batches(parts: Iterable[_Array | slice], size: int) -> Iterator[_Array | slice]:
