@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -101,3 +102,13 @@ def test_a_full_disk_is_said_with_the_way_out(
         small.memory(4096)
     with pytest.raises(SourceError, match=r"No space left.*more bytes.*TMPDIR=DIR"):
         small.need(1 << 60)
+
+
+def test_memory_is_let_go_of_while_another_thread_takes_some(small: Spill) -> None:
+    made: list[bytes] = []
+    thread = Thread(target=lambda: made.extend(Spill(small).kept(b"x" * 5000) for _ in range(300)))
+    thread.start()
+    while thread.is_alive():
+        release()
+    thread.join()
+    assert len(made) == 300 and all(bytes(one) == b"x" * 5000 for one in made)

@@ -27,18 +27,22 @@ _SPARE = 64 << 20  # bytes of the disk that are left free
 _ZEROS = bytes(1 << 20)
 _FILE = 1 << 30  # bytes of a file; it takes as much of the disk as is used of it
 _DISK = "/var/tmp"  # /tmp may be memory
+_LOCK = Lock()  # of the mappings: regions are read in a thread of their own
 _MAPPINGS: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
 def release() -> None:
     """Let go of the memory of all mappings: what is in them is read again where it is needed."""
-    for mapping in tuple(_MAPPINGS):
+    with _LOCK:
+        mappings = tuple(_MAPPINGS)
+    for mapping in mappings:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def releasable(mapping: mmap.mmap) -> None:
     """Let :func:`release` let go of this mapping of a file, too."""
-    _MAPPINGS.add(mapping)
+    with _LOCK:
+        _MAPPINGS.add(mapping)
 
 
 def untouched(size: int) -> memoryview:
@@ -56,7 +60,7 @@ class Spill:
         self._file: int | None = None  # a descriptor
         self._mapping = memoryview(b"")
         self._used = 0  # bytes of the mapping
-        self._lock = Lock()  # regions are read in a thread of their own
+        self._lock = Lock()
 
     @property
     def lasting(self) -> Spill:
@@ -162,7 +166,10 @@ def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
 def _directory() -> str:
     named = os.environ.get("TMPDIR", "")
     usable = (place for place in (named, _DISK) if place and os.access(place, os.W_OK | os.X_OK))
-    return next(usable, "") or tempfile.gettempdir()
+    try:
+        return next(usable, "") or tempfile.gettempdir()
+    except FileNotFoundError:  # nothing can be written: it will be said
+        return named or _DISK
 
 
 def _no_room(size: int, error: OSError) -> SourceError:
