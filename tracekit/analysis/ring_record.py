@@ -96,7 +96,7 @@ def _of_buffer(buffer: Buffer, to_ns: _ToNs, at_jump: bool) -> Iterator[RingReco
             end = every
         elif own is not None:  # a region is copied from its start on, one CPU after the other
             end = max(own, end or own)
-        online = ring is None or bool(ring.pages) or ring.wrapped is None
+        online = ring is None or bool(records.page_offsets) or ring.wrapped is None
         cover = (start, end) if online and end is not None else None
         yield RingRecord(
             records.cpu,

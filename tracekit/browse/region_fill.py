@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from tracekit.frozen import dataclass
 from tracekit.ftrace.ring.layout import RegionLayout, parse_layout
@@ -31,15 +35,24 @@ class Fill:
     wrapped: bool | None
 
 
-def _layout(recording: Recording, boot: Boot, path: str) -> tuple[RegionLayout, bytes]:
-    """The layout and bytes of the region: decoded before, or read from its file."""
+_Pages = Mapping[int, npt.NDArray[Any]]
+
+
+def _layout(recording: Recording, boot: Boot, path: str) -> tuple[RegionLayout, _Pages, bytes]:
+    """(layout, CPU -> where its sub-buffers begin, bytes) of the region.
+
+    Decoded before, or read from its file.
+    """
     for buffer in recording.buffers:
         if buffer.layout is None or buffer.lost:  # lost: it is one boot's part of a region
             continue
         if any(e.source == path for e in buffer.extents):
-            return buffer.layout, buffer.data
+            known = {r.cpu: np.frombuffer(r.page_offsets, np.uint64) for r in buffer.records}
+            if known.keys() == {cpu.cpu for cpu in buffer.layout.cpus}:
+                return buffer.layout, known, buffer.data
     data, unread = read_region(boot.session, path)
-    return parse_layout(data, f"{boot.where} {path}", boot.header_page, unread), data
+    layout = parse_layout(data, f"{boot.where} {path}", boot.header_page, unread)
+    return layout, {cpu.cpu: np.array(cpu.pages, np.uint64) for cpu in layout.cpus}, data
 
 
 def region_fill(recording: Recording, boot: Boot, path: str) -> tuple[Fill, ...]:
@@ -47,12 +60,12 @@ def region_fill(recording: Recording, boot: Boot, path: str) -> tuple[Fill, ...]
 
     Raises :class:`~tracekit.errors.ParseError` and :class:`~tracekit.errors.SessionError`.
     """
-    layout, data = _layout(recording, boot, path)
+    layout, pages, data = _layout(recording, boot, path)
     header = boot.header_page
     words = np.frombuffer(data, "<u4", len(data) // 4)
     fills = []
     for cpu in layout.cpus:
-        commit_words = (np.array(cpu.pages, np.int64) + header.commit) // 4
+        commit_words = (pages[cpu.cpu].astype(np.int64) + header.commit) // 4
         room = max(0, cpu.subbuf_size - header.data)
         commits = words[commit_words[commit_words < len(words)]] & _COMMIT
         commits = np.where(commits > room, 0, commits)  # damaged, or memory that was not read

@@ -80,7 +80,7 @@ def _of_ring(ring: CpuBuffer, records: Records, counters: Counters | None) -> Cp
             lost, at_least = seen + 1, True
         elif ring.wrapped is None and not seen:
             lost = None
-        counted = not ring.pages
+        counted = not records.page_offsets
     else:
         gone = max(0, counters.entries + counters.overrun - counters.found)
         overwritten = ring.wrapped is not False and counters.entries + counters.overrun > 0

@@ -74,9 +74,9 @@ class Buffer:
         return sum(map(len, self.records))
 
     def slim(self) -> Buffer:
-        """The buffer without what the timeline's rows also hold: columns, and all pages but one."""
+        """The buffer without what the timeline's rows hold, and the layout's pages: records do."""
         layout = self.layout and replace(
-            self.layout, cpus=tuple(replace(c, pages=c.pages[:1]) for c in self.layout.cpus)
+            self.layout, cpus=tuple(replace(cpu, pages=()) for cpu in self.layout.cpus)
         )
         return replace(self, records=tuple(r.slim() for r in self.records), layout=layout)
 
