@@ -104,19 +104,31 @@ def windows(every: list[_Array]) -> Iterator[dict[int, slice]]:
     following = np.array([stamps[0] if len(stamps) else 0 for stamps in every], np.uint64)
     while not ended.all():
         last = following[~ended].min()
-        open_: list[int] = []
+        open_, most = list[int](), PIECE
         while len(now := np.flatnonzero(~ended & (following <= last))) > len(open_):
             open_ = now.tolist()
-            last = _end([every[i][done[i] :] for i in open_], max(1, PIECE // len(open_)))
+            most = max(1, PIECE // len(open_))
+            last = _end([every[i][done[i] :] for i in open_], most)
         parts = {}
         for i in open_:
-            stop = done[i] + int(np.searchsorted(every[i][done[i] :], last, "right"))
+            stop = _stop(every[i], done[i], last, most)
             parts[i], done[i] = slice(done[i], stop), stop
             ended[i] = stop == len(every[i])
             following[i] = 0 if ended[i] else every[i][stop]
             if ended[i]:
                 done[i], every[i] = 0, every[i][:0].copy()
         yield parts
+
+
+def _stop(stamps: _Array, start: int, last: np.uint64, most: int) -> int:
+    """Where what is up to ``last`` ends, from ``start`` on: it is mostly no more than ``most``.
+
+    To search all of the rest would bring as much of it into memory.
+    """
+    near = start + int(np.searchsorted(stamps[start : start + most], last, "right"))
+    if near < min(start + most, len(stamps)):
+        return near
+    return near + int(np.searchsorted(stamps[near:], last, "right"))
 
 
 def _end(every: Sequence[_Array], most: int) -> np.uint64:

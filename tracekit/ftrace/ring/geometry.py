@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable
 
 from tracekit.frozen import dataclass
+from tracekit.spill import release
 
 __all__ = ["Geometry", "Kind", "Meta", "find", "read_meta", "read_slots"]
 
@@ -130,8 +131,9 @@ def _as_allocated(g: Geometry, cpus: int, size: int) -> bool:
 def _whole(data: memoryview, g: Geometry, offset: int) -> bool:
     """Whether buffers[] of the meta data at ``offset`` is a permutation followed by zeros."""
     end = offset + g.kind.buffers + 4 * g.nr_subbufs
-    rest = data[end : -(-end // g.subbuf_size) * g.subbuf_size]
-    return not any(rest) and read_slots(data, g.kind, offset, g.nr_subbufs) is not None
+    rest = bytes(data[end : -(-end // g.subbuf_size) * g.subbuf_size])
+    release()
+    return rest == bytes(len(rest)) and read_slots(data, g.kind, offset, g.nr_subbufs) is not None
 
 
 def _in_turn(data: memoryview, kind: Kind, offset: int, size: int) -> tuple[Geometry, int] | None:

@@ -254,6 +254,7 @@ def _in_steps(
     if len(pages) <= step:
         *columns, rows = walk(pages)
         ts, offset, length, type_, flags, preempt, pid = map(spill.kept, columns)
+        release()
         return ts, offset, length, type_, flags, preempt, pid, rows
     parts = [pages[first : first + step] for first in range(0, len(pages), step)]
     ends, rows_of = [0], []
