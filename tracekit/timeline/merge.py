@@ -25,6 +25,7 @@ from tracekit.timeline.saved.bpf_format import ProbeRecords
 __all__ = ["BootPart", "Merged", "merge", "windows"]
 
 _Array = npt.NDArray[np.uint64]
+_RUNS = 16  # between which memory is let go of
 _ROOM = 64 << 20  # bytes of the disk, far more than the rows of a window take
 
 
@@ -75,17 +76,19 @@ def _run(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> _Run:
 
     def take(part: slice) -> Rows:
         at, n = part if order is None else order[part], part.stop - part.start
+        # copies, so that what they are from can be let go of
+        some = {name: np.array(column[at]) for name, column in raw.items()}
         return Rows(
-            ts_raw=raw["ts"][at],
+            ts_raw=some["ts"],
             boot=np.full(n, boot.index, np.uint8),
             cpu=np.full(n, records.cpu, np.uint16),
-            pid=raw["pid"][at],
-            kind=codes[raw["type"][at]],
-            flags=raw["flags"][at],
-            preempt=raw["preempt"][at],
+            pid=some["pid"],
+            kind=codes[some["type"]],
+            flags=some["flags"],
+            preempt=some["preempt"],
             buffer=np.full(n, buffer, np.uint16),
-            offset=raw["offset"][at],
-            length=raw["length"][at],
+            offset=some["offset"],
+            length=some["length"],
         )
 
     release()
@@ -154,6 +157,8 @@ def _sorted(runs: list[_Run | None], spill: Spill) -> Rows:
             run, left[i] = runs[i], left[i] - (part.stop - part.start)
             assert run is not None
             taken.append(run.take(part))
+            if len(taken) % _RUNS == 0:
+                release()
             if not left[i]:
                 runs[i] = None
         rows = _together(taken)
