@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import tempfile
 import weakref
 from collections.abc import Iterable
 from itertools import chain
@@ -164,6 +163,8 @@ def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
 
 
 def _directory() -> str:
+    import tempfile  # slow to import, and rarely needed
+
     named = os.environ.get("TMPDIR", "")
     usable = (place for place in (named, _DISK) if place and os.access(place, os.W_OK | os.X_OK))
     try:
@@ -181,6 +182,8 @@ def _no_room(size: int, error: OSError) -> SourceError:
 
 def _unnamed() -> int:
     """A descriptor of a new file."""
+    import tempfile
+
     try:
         fd, path = tempfile.mkstemp(dir=_directory())
         Path(path).unlink()
