@@ -16,7 +16,7 @@ from tracekit.notebook import html_table, html_text
 from tracekit.spill import release
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter, chosen_of
-from tracekit.timeline.rows import in_batches
+from tracekit.timeline.rows import in_batches, numbers
 from tracekit.timeline.when.dates import parse_date
 from tracekit.timeline.when.moments import relative
 
@@ -100,7 +100,7 @@ class Recording(Events):
         wanted = wanted or Filter()
         for found in in_batches(self.selected(wanted), size):
             table = self.table(found, args=args or wanted.grep is not None)
-            rows = np.arange(found.start, found.stop) if isinstance(found, slice) else found
+            rows = numbers(found)
             if wanted.grep is not None:
                 keep = self._grep(table, wanted)
                 rows, table = rows[keep], table.filter(as_arrow(keep))

@@ -13,6 +13,7 @@ from tracekit.export.lines import Records, coded_texts, combined, print_lines, p
 from tracekit.ftrace.columns import packed_texts
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.rows import numbers
 
 __all__ = ["csv_blocks"]
 
@@ -26,7 +27,7 @@ def csv_blocks(recording: Recording, wanted: Filter) -> Iterator[tuple[int, byte
     for kind in recording.kinds:
         programs.append(recording.boot(kind.boot).renderer(kind.id).program("csv"))
     for index in recording.row_batches(wanted, _ROWS):
-        at = np.arange(index.start, index.stop) if isinstance(index, slice) else index
+        at = numbers(index)
         rows, ts = recording.rows.take(index), np.ascontiguousarray(recording.axis.ts_ns[index])
         codes, firsts = combined(rows.boot, rows.cpu, rows.pid, rows.flags, rows.kind)
         some = recording.table(at[firsts], args=False).select(_HEAD).to_pylist()

@@ -30,7 +30,7 @@ from tracekit.ftrace.programs.code import (
 )
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
-from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.rows import EventKind, Rows, numbers
 from tracekit.timeline.when.dates import utc
 
 __all__ = ["fields_code", "json_blocks"]
@@ -66,7 +66,7 @@ def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> 
     """
     args, fields = _programs(recording)
     for index in recording.row_batches(wanted, _ROWS):
-        at = np.arange(index.start, index.stop) if isinstance(index, slice) else index
+        at = numbers(index)
         rows = recording.rows.take(index)
         ts = np.ascontiguousarray(recording.axis.ts_ns[index])
         codes, firsts = combined(rows.boot, rows.cpu, rows.pid, rows.flags, rows.preempt, rows.kind)

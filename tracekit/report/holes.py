@@ -26,7 +26,7 @@ from tracekit.ftrace.columns import as_signed
 from tracekit.timeline.boot import Buffer
 from tracekit.timeline.events import Events
 from tracekit.timeline.merge import BootPart
-from tracekit.timeline.rows import grouped
+from tracekit.timeline.rows import grouped, numbers
 
 __all__ = ["find_holes"]
 
@@ -52,10 +52,10 @@ class _Places:
     late: int = 0
     first: tuple[int, int, int] | None = None
 
-    def add(self, all_: int, late: int, first: tuple[int, int, int] | None) -> None:
+    def add(self, more: _Places) -> None:
         """Count more of them."""
-        self.all, self.late = self.all + all_, self.late + late
-        self.first = min((f for f in (self.first, first) if f is not None), default=None)
+        self.all, self.late = self.all + more.all, self.late + more.late
+        self.first = min((f for f in (self.first, more.first) if f is not None), default=None)
 
 
 class _Rule:
@@ -105,7 +105,7 @@ class _Rule:
                 one = int(late[0])
                 first = int(keys[mine[one]]), int(at[mine[one]]), int(stamps[one])
             places = self.places.setdefault((kind, cpu), _Places())
-            places.add(len(mine), len(late), first)
+            places.add(_Places(len(mine), len(late), first))
 
 
 class _Buffer:
@@ -151,9 +151,9 @@ class _Buffer:
                 out[part] = numbers
         return out
 
-    def holes(self, cpus: list[int]) -> Iterator[tuple[int, _Places, str]]:
+    def holes(self) -> Iterator[tuple[int, _Places, str]]:
         """(CPU, where something is missing, why) by every rule that holds."""
-        for cpu in cpus:
+        for cpu in sorted({*self._switches.looked_at, *self._softirqs.looked_at}):
             yield from _of_cpu(self._switches, cpu, _OTHER_TASK)
             if len(self._softirqs.kinds.get(cpu, ())) > 1:  # both events were recorded
                 yield from _of_cpu(self._softirqs, cpu, _NO_TURNS)
@@ -163,8 +163,7 @@ class _Buffer:
         for (kind, cpu), places in self._calls.places.items():
             # those whose exits were recorded
             if self._enter[kind] in leave - _NO_EXIT:
-                one = found.setdefault(cpu, _Places())
-                one.add(places.all, places.late, places.first)
+                found.setdefault(cpu, _Places()).add(places)
         if sum(p.all for p in found.values()) * 100 <= self._calls.looked_at.total():
             yield from ((cpu, found[cpu], _STILL_IN) for cpu in sorted(found))
 
@@ -181,7 +180,7 @@ def _of_cpu(rule: _Rule, cpu: int, what: str) -> Iterator[tuple[int, _Places, st
     whole = _Places()
     for (_, of), places in rule.places.items():
         if of == cpu:
-            whole.add(places.all, places.late, places.first)
+            whole.add(places)
     if whole.all * 100 <= rule.looked_at[cpu]:
         yield cpu, whole, what
 
@@ -194,14 +193,11 @@ def find_holes(events: Events, part: BootPart) -> list[Diagnostic]:
     """
     boot, remarks = part.boot, []
     buffers = [_Buffer(events, boot.index, buffer) for buffer in part.buffers]
-    cpus: list[set[int]] = [set() for _ in buffers]
     for some in events.rows.each_of_boot(boot.index):
-        rows = np.arange(some.start, some.stop) if isinstance(some, slice) else some
-        for number, mine in grouped(events.rows.buffer[some], rows).items():
+        for number, mine in grouped(events.rows.buffer[some], numbers(some)).items():
             buffers[number - part.first].look(mine)
-            cpus[number - part.first].update(np.unique(events.rows.cpu[mine]).tolist())
-    for buffer, rules, of in zip(part.buffers, buffers, cpus, strict=True):
-        for cpu, places, what in rules.holes(sorted(of)):
+    for buffer, rules in zip(part.buffers, buffers, strict=True):
+        for cpu, places, what in rules.holes():
             if places.first is not None:
                 message = (
                     f"events are missing in {places.late} places, the first before the stamp "

@@ -18,12 +18,11 @@ from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.clock_evidence import Source, one_clock_a_boot
 from tracekit.timeline.merge import Merged
-from tracekit.timeline.rows import Rows, new_column, one_of, pieces
+from tracekit.timeline.rows import PIECE, Rows, new_column, one_of, steps_back
 
 __all__ = ["OVERLAP", "Axis", "place"]
 
 OVERLAP = "boots-overlap"  #: the diagnostic of an axis whose rows are not boot by boot
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,11 @@ def place(merged: Merged) -> tuple[Rows, Axis]:
     models = {i.index: clock.model(i.index) for i in inputs}
     ts_ns: npt.NDArray[Any] = new_column(spill, len(rows), np.int64)
     for index, model in models.items():
-        _place(spill, ts_ns, model, raw, rows.of_boot(index))
+        for at in rows.each_of_boot(index):
+            spill.need(PIECE << 3)
+            ts_ns[at] = model.to_ns(raw[at])
     notes = list(clock.diagnostics)
-    if any((ts_ns[p.start + 1 : p.stop + 1] < ts_ns[p]).any() for p in pieces(len(ts_ns) - 1)):
+    if steps_back(ts_ns):
         order = np.argsort(ts_ns, kind="stable")
         same = raw is rows.ts_raw
         rows, ts_ns = rows.take(order), ts_ns[order]
@@ -141,23 +142,6 @@ def place(merged: Merged) -> tuple[Rows, Axis]:
             message = "a boot's first events come before the last ones of the boot before it"
             notes.append(Diagnostic(OVERLAP, "warning", "timeline", message))
     return rows, Axis(ts_ns, clock, models, tuple(notes), raw, relations, sources)
-
-
-def _place(
-    spill: Spill,
-    ts_ns: npt.NDArray[Any],
-    model: ClockModel,
-    raw: npt.NDArray[Any],
-    at: npt.NDArray[Any] | slice,
-) -> None:
-    """Put ``model.to_ns()`` of the rows at ``at`` in its place, in chunks: it needs memory."""
-    start, stop = (at.start, at.stop) if isinstance(at, slice) else (0, len(at))
-    for piece in pieces(stop, start):
-        spill.need(piece.stop - piece.start << 3)
-        for first in range(piece.start, piece.stop, _CHUNK):
-            part: Any = slice(first, min(first + _CHUNK, piece.stop))
-            part = part if isinstance(at, slice) else at[part]
-            ts_ns[part] = model.to_ns(raw[part])
 
 
 def _origin(inputs: Sequence[BootClockInput], boots: Sequence[Boot]) -> tuple[int, int] | None:

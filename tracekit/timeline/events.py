@@ -30,7 +30,7 @@ from tracekit.timeline.checks import check_below, check_payloads
 from tracekit.timeline.comms import comm_codes, comms_of_boot
 from tracekit.timeline.filter import Filter, chosen_of, fitting
 from tracekit.timeline.merge import BootPart, merge
-from tracekit.timeline.rows import EventKind, Rows, one_of, pieces
+from tracekit.timeline.rows import EventKind, Rows, numbers, one_of, pieces
 from tracekit.timeline.saved.bpf_format import SOURCES, is_probe
 from tracekit.timeline.unify import unify
 from tracekit.timeline.when.moments import on_axis
@@ -268,9 +268,7 @@ class Events:
 
         :meth:`tracekit.recording.Recording.select` knows expressions too.
         """
-        parts = self.selected(wanted)
-        rows = (np.arange(p.start, p.stop) if isinstance(p, slice) else p for p in parts)
-        return np.concatenate([np.empty(0, np.int64), *rows])
+        return np.concatenate([np.empty(0, np.int64), *map(numbers, self.selected(wanted))])
 
     def selected(self, wanted: Filter) -> Iterator[_Array | slice]:
         """The same, some rows at a time: a slice of the timeline, or which of one."""

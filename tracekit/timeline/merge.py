@@ -19,7 +19,16 @@ from tracekit.spill import Spill, release
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bpf_records import with_probes
 from tracekit.timeline.read_buffers import read_buffers
-from tracekit.timeline.rows import PIECE, EventKind, Kinds, Rows, new_column, numpy_columns, pieces
+from tracekit.timeline.rows import (
+    PIECE,
+    EventKind,
+    Kinds,
+    Rows,
+    new_column,
+    numpy_columns,
+    pieces,
+    steps_back,
+)
 from tracekit.timeline.saved.bpf_format import ProbeRecords
 
 __all__ = ["BootPart", "Merged", "merge", "windows"]
@@ -67,7 +76,7 @@ def _run(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> _Run:
     kinds.number(boot, raw["type"])
     codes, stamps = kinds.codes(boot), raw["ts"]
     order: npt.NDArray[Any] | None = None
-    if any((stamps[p.start + 1 : p.stop + 1] < stamps[p]).any() for p in pieces(len(stamps) - 1)):
+    if steps_back(stamps):
         spill = boot.session.spill
         order = new_column(spill, len(stamps), np.int64)
         order[:] = np.argsort(stamps, kind="stable")
@@ -141,26 +150,25 @@ def _end(every: Sequence[_Array], most: int) -> np.uint64:
     return end
 
 
-def _sorted(runs: list[_Run | None], spill: Spill) -> Rows:
+def _sorted(runs: list[_Run], spill: Spill) -> Rows:
     """The rows of all runs, sorted by raw stamp; equal stamps keep the order of the runs.
 
-    A run whose end was reached is let go of: its columns may take much of the disk.
+    Empties ``runs``, each as its end is reached: its columns may take much of the disk.
     """
-    left = [len(run.stamps) for run in runs if run]
-    size = sum(left)
-    if size <= PIECE:
-        return _together([run.take(slice(0, len(run.stamps))) for run in runs if run])
-    whole, done = Rows.new(size, spill), 0
-    for parts in windows([run.stamps for run in runs if run]):
+    ends = [len(run.stamps) for run in runs]
+    if sum(ends) <= PIECE:
+        return _together([run.take(slice(0, end)) for run, end in zip(runs, ends, strict=True)])
+    whole, done, every = Rows.new(sum(ends), spill), 0, [run.stamps for run in runs]
+    left = dict(enumerate(runs))
+    runs.clear()
+    for parts in windows(every):
         taken = []
         for i, part in parts.items():
-            run, left[i] = runs[i], left[i] - (part.stop - part.start)
-            assert run is not None
-            taken.append(run.take(part))
+            taken.append(left[i].take(part))
             if len(taken) % _RUNS == 0:
                 release()
-            if not left[i]:
-                runs[i] = None
+            if part.stop == ends[i]:
+                del left[i]
         rows = _together(taken)
         whole.put(done, rows)
         done += len(rows)
@@ -178,7 +186,7 @@ def _together(parts: Sequence[Rows]) -> Rows:
 def _read(boot: Boot, first: int, kinds: Kinds) -> tuple[Rows, list[Buffer]]:
     """The rows of all buffers of a boot, and the buffers without their columns."""
     buffers = read_buffers(boot)
-    runs: list[_Run | None] = [
+    runs = [
         _run(records, boot, number, kinds)
         for number, buffer in enumerate(buffers, first)
         for records in buffer.records
@@ -223,7 +231,7 @@ def merge(boots: Sequence[Boot], *, probes: bool = True) -> Merged:
             made, records = found.buffers, found.records
             if len(found.more):
                 both = [_Run(one.ts_raw, one.take) for one in (rows, found.more)]
-                rows = _sorted([*both], spill)
+                rows = _sorted(both, spill)
         of_boots.append(rows)
         parts.append(BootPart(boot, first, (*buffers, *made), records))
         first += len(parts[-1].buffers)

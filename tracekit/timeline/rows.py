@@ -26,9 +26,11 @@ __all__ = [
     "grouped",
     "in_batches",
     "new_column",
+    "numbers",
     "numpy_columns",
     "one_of",
     "pieces",
+    "steps_back",
 ]
 
 _Array = npt.NDArray[Any]
@@ -122,8 +124,7 @@ class Rows:
         """CPU -> (its first row, its ``last`` last ones, ascending) of a boot, by CPU."""
         found: dict[int, tuple[int, _Array]] = {}
         for some in self.each_of_boot(boot):
-            rows = np.arange(some.start, some.stop) if isinstance(some, slice) else some
-            for cpu, mine in grouped(self.cpu[some], rows).items():
+            for cpu, mine in grouped(self.cpu[some], numbers(some)).items():
                 first, before = found.get(cpu, (int(mine[0]), mine[:0]))
                 found[cpu] = first, np.concatenate([before, mine[-last:]])[-last:]
         return dict(sorted(found.items()))
@@ -300,6 +301,11 @@ def in_batches(parts: Iterable[_Array | slice], size: int) -> Iterator[_Array | 
         yield _together(held)
 
 
+def numbers(rows: _Array | slice) -> _Array:
+    """The rows as indices, where they may be a slice."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
 def _length(rows: _Array | slice) -> int:
     return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
@@ -320,9 +326,13 @@ def _together(parts: Sequence[_Array | slice]) -> _Array | slice:
     size, (first, last) = sum(map(_length, parts)), (ends[0][0], ends[-1][1])
     if last - first == size - 1:
         return slice(first, last + 1)
-    return np.concatenate(
-        [np.arange(p.start, p.stop) if isinstance(p, slice) else p for p in parts]
-    )
+    return np.concatenate([numbers(part) for part in parts])
+
+
+def steps_back(values: _Array) -> bool:
+    """Whether one of the values is smaller than the one before."""
+    parts = pieces(len(values) - 1)
+    return any(bool((values[p.start + 1 : p.stop + 1] < values[p]).any()) for p in parts)
 
 
 def new_column(spill: Spill, size: int, dtype: npt.DTypeLike) -> _Array:
