@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.query.groups import Groups
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
-from tracekit.timeline.rows import PIECE, grouped, new_column, pieces
+from tracekit.timeline.rows import PIECE, grouped, numbers
 
 __all__ = ["Chosen"]
 
@@ -28,7 +28,7 @@ class Chosen:
     def __init__(self, recording: Recording, wanted: Filter, kinds: Collection[int]) -> None:
         self._recording = recording
         self.last: dict[tuple[int, int, int], int] = {}
-        self._counts: dict[int, int] = {}  # by key
+        self._found = set[int]()  # the keys that occur
         self._kinds = np.array([*kinds], np.int64)
         spill = recording.session.spill
         parts = (self._looked_at(rows).tobytes() for rows in self._parts(wanted))
@@ -44,7 +44,7 @@ class Chosen:
 
     def _parts(self, wanted: Filter) -> Iterator[_Array]:
         for rows in self._recording.row_batches(wanted, PIECE):
-            yield np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+            yield numbers(rows)
 
     def _keys(self, at: _Array) -> _Array:
         rows = self._recording.rows
@@ -52,9 +52,9 @@ class Chosen:
         return key + rows.cpu[at]
 
     def _looked_at(self, at: _Array) -> _Array:
-        """Count rows, and note the last ones."""
+        """Note whose rows there are, and the last ones."""
         for key, mine in grouped(self._keys(at), at).items():
-            self._counts[key] = self._counts.get(key, 0) + len(mine)
+            self._found.add(key)
             boot, cpu = key >> 40, key & 0xFFFFF
             last = self.last.get((boot, cpu, -1), -1)
             self.last[boot, cpu, -1] = max(last, int(mine[-1]))
@@ -67,15 +67,15 @@ class Chosen:
 
     def groups(self, size: int) -> Iterator[_Array]:
         """The rows of each CPU of each buffer of each boot, at most ``size`` at a time."""
-        keys = sorted(self._counts)
-        ends = np.cumsum([0, *(self._counts[key] for key in keys)]).tolist()
-        place = dict(zip(keys, ends, strict=False))
-        order = new_column(self._recording.session.spill, len(self), np.int64)
-        for piece in pieces(len(self)):
-            at = self._rows[piece]
-            for key, mine in grouped(self._keys(at), at).items():
-                order[place[key] : place[key] + len(mine)] = mine
-                place[key] += len(mine)
-        for begin, end in pairwise(ends):
-            for start in range(begin, end, size):
-                yield order[start : min(start + size, end)]
+        keys = np.array(sorted(self._found), np.int64)
+        spill = self._recording.session.spill
+        by_key = Groups.by(
+            keys.tolist(),
+            lambda piece: np.searchsorted(keys, self._keys(self._rows[piece])),
+            len(self),
+            spill,
+        )
+        for group in range(len(keys)):
+            mine = by_key.rows(group)
+            for start in range(0, len(mine), size):
+                yield self._rows[mine[start : start + size]]
