@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import os
 import random
 import resource
@@ -33,6 +32,8 @@ from tracekit.browse.open import Opened, open_recording
 from tracekit.errors import TracekitError
 from tracekit.session import Session
 from tracekit.session.derived import raw_sizes
+from tracekit.session.names import SUFFIXES
+from tracekit.session.packing.compression import compressor
 from tracekit.timeline.filter import Filter
 
 
@@ -149,20 +150,20 @@ def test_the_guess_at_the_number_of_events_is_not_too_low(
     assert open_recording(place(name), quiet, many=traced).maps  # it is not too small for an index
 
 
-@pytest.mark.slow
-def test_a_region_that_does_not_say_its_size_counts_as_compressed(small: Path) -> None:
-    """Where zstandard is not installed, regions are gzip files."""
-    region = small / "boots/0/regions/tkA.raw"
+@pytest.mark.parametrize("suffix", ["", *SUFFIXES])
+def test_a_region_counts_however_it_is_stored(small: Path, suffix: str) -> None:
+    """Where zstandard is not installed, regions are gzip files, which do not say their size."""
     data = Session.open(small).read("boots/0/regions/tkA.raw")
     for stored in small.glob("boots/*/*/*.raw.zst"):
         stored.unlink()
-    stored = region.with_suffix(".raw.gz")
-    stored.write_bytes(gzip.compress(data))
-    assert raw_sizes(Session.open(small)) == (stored.stat().st_size, None)
+    region = small / f"boots/0/regions/tkA.raw{suffix}"
+    with region.open("wb") as file:
+        sink = compressor(file, suffix, len(data)) if suffix else file
+        sink.write(data)
+        sink.close()
+    says = None if suffix == ".gz" else len(data)
+    assert raw_sizes(Session.open(small)) == (region.stat().st_size, says)
     assert open_recording(small, quiet, many=5018).maps
-    stored.unlink()
-    region.write_bytes(data)
-    assert raw_sizes(Session.open(small)) == (len(data), len(data))
 
 
 OPENER = """

@@ -20,9 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tracekit.errors import SessionError
 from tracekit.session.files import Directory
+from tracekit.session.names import SUFFIXES
 from tracekit.session.owned import marks, open_plain, opened_own
-from tracekit.session.packing.compression import content_size
+from tracekit.session.packing.compression import stated_sizes
 from tracekit.session.parts import part_directory, replacing, sweep
 from tracekit.session.reader import Session
 
@@ -40,7 +42,6 @@ __all__ = [
 
 _PACKAGE = Path(__file__).parent.parent
 _CODE = (".py", ".so")
-_HEADER = 32  # bytes of a compressed file that tell how large it is
 _LONGEST = 4096  # bytes of the file that vouches for a derived one
 _CHUNK = 1 << 20
 _NOT_VALID = (OSError, ValueError, LookupError, TypeError, RecursionError)
@@ -181,13 +182,15 @@ def raw_sizes(session: Session) -> tuple[int, int | None]:
 
 
 def _sizes(directory: Path, name: str) -> tuple[int, int | None]:
-    for suffix in ("", ".zst", ".gz"):
+    for suffix in ("", *SUFFIXES):
         with contextlib.suppress(OSError):
             fd = open_plain(directory / f"{name}{suffix}", os.O_RDONLY)
-            with os.fdopen(fd, "rb", buffering=0) as file:
+            with os.fdopen(fd, "rb") as file:
                 stored = os.fstat(fd).st_size
-                unpacked = content_size(file.read(_HEADER), suffix) or None
-                return stored, unpacked if suffix else stored
+                with contextlib.suppress(SessionError):  # reading it says what is wrong
+                    stated, size = stated_sizes(file, suffix)
+                    return stored, size if stated else None
+                return stored, None
     return 0, 0
 
 
