@@ -18,15 +18,24 @@ struct texts {
 	Py_ssize_t count;
 };
 
+static const char PAIRS[] = "0001020304050607080910111213141516171819"
+			    "2021222324252627282930313233343536373839"
+			    "4041424344454647484950515253545556575859"
+			    "6061626364656667686970717273747576777879"
+			    "8081828384858687888990919293949596979899";
+
 /* Decimal digits, at least `least` of them, with `fill` before; returns where they end. */
 static char *write_digits(char *out, uint64_t value, int least, char fill)
 {
 	char digits[TIME_MAX], *p = digits + sizeof(digits);
 	size_t size;
 
-	do
-		*--p = (char)('0' + value % 10);
-	while (value /= 10);
+	for (; value >= 100; value /= 100)
+		memcpy(p -= 2, PAIRS + 2 * (value % 100), 2);
+	if (value >= 10)
+		memcpy(p -= 2, PAIRS + 2 * value, 2);
+	else
+		*--p = (char)('0' + value);
 	while (digits + sizeof(digits) - p < least)
 		*--p = fill;
 	size = (size_t)(digits + sizeof(digits) - p);
@@ -90,7 +99,7 @@ bad:
 	return -1;
 }
 
-enum { MOST_PARTS = 16 };
+enum { MOST_PARTS = 32, FIRST_GUESS = 128 /* bytes of a line */ };
 
 /* What a part of every line is: texts by code, numbers (signed or not), the same text, a time as a
  * mode writes it, or what programs print.
@@ -196,57 +205,67 @@ static enum status row_put(struct out *out, const struct part *parts, Py_ssize_t
 	return PRINTED;
 }
 
-/* Where every row ends and whether it was printed; -1 if there is no memory. */
-static int rows_put(struct out *out, const struct part *parts, Py_ssize_t count, Py_ssize_t n,
-		    int64_t *ends, uint8_t *status, struct misses *misses)
+struct made {
+	int64_t *ends; /* where every row ends */
+	uint8_t *status;
+	struct misses *misses;
+};
+
+/* Puts rows from `row` on while there is room for the longest; returns the first that is not put. */
+static Py_ssize_t rows_put(struct out *out, size_t room, const struct part *parts, Py_ssize_t count,
+			   Py_ssize_t row, Py_ssize_t n, const struct made *made)
 {
-	size_t most = 1, size = 0;
+	for (; row < n && out->used <= room; row++) {
+		made->status[row] = (uint8_t)row_put(out, parts, count, row, made->misses);
+		made->ends[row] = (int64_t)out->used;
+	}
+	return row;
+}
+
+/* The texts of all rows, as a bytearray; NULL with an error set. */
+static PyObject *text_of(const struct part *parts, Py_ssize_t count, Py_ssize_t n,
+			 const struct made *made)
+{
+	size_t most = 0, size;
+	struct out out = {0};
+	PyObject *text;
 
 	for (Py_ssize_t i = 0; i < count; i++)
 		most += parts[i].kind == 'p' ? MAX_TEXT : part_most(&parts[i]);
-	for (Py_ssize_t row = 0; row < n; row++) {
-		if (size - out->used < most) {
-			char *more = realloc(out->text, size = size + size / 2 + most);
-
-			if (!more)
-				return -1;
-			out->text = more;
-		}
-		status[row] = (uint8_t)row_put(out, parts, count, row, misses);
-		ends[row] = (int64_t)out->used;
+	size = (size_t)n * FIRST_GUESS + most;
+	text = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)size);
+	for (Py_ssize_t row = 0; text && row < n;) {
+		out.text = PyByteArray_AsString(text);
+		Py_BEGIN_ALLOW_THREADS
+		row = rows_put(&out, size - most, parts, count, row, n, made);
+		Py_END_ALLOW_THREADS
+		if (row < n && PyByteArray_Resize(text, (Py_ssize_t)(size += size / 2)))
+			Py_CLEAR(text);
 	}
-	return 0;
+	if (text && PyByteArray_Resize(text, (Py_ssize_t)out.used))
+		Py_CLEAR(text);
+	return text;
 }
 
 static PyObject *printed(const struct part *parts, Py_ssize_t count, Py_ssize_t n)
 {
-	PyObject *ends, *status, *result = NULL;
-	struct misses *misses = calloc(1, sizeof(*misses));
-	struct out out = {0};
-	int64_t *ends_at;
-	uint8_t *status_at;
-	int failed;
+	PyObject *ends, *status, *text = NULL, *result = NULL;
+	struct made made = {.misses = calloc(1, sizeof(*made.misses))};
 
-	ends = new_bytes(n * 8, &ends_at);
-	status = new_bytes(n, &status_at);
-	if (!misses || misses_begin(misses))
+	ends = new_bytes(n * 8, &made.ends);
+	status = new_bytes(n, &made.status);
+	if (!made.misses || misses_begin(made.misses))
 		PyErr_NoMemory();
-	else if (ends && status) {
-		Py_BEGIN_ALLOW_THREADS
-		failed = rows_put(&out, parts, count, n, ends_at, status_at, misses);
-		Py_END_ALLOW_THREADS
-		if (failed)
-			PyErr_NoMemory();
-		else
-			result = Py_BuildValue("(y#OOy#)", out.text ? out.text : "",
-					       (Py_ssize_t)out.used, ends, status,
-					       (const char *)misses->at,
-					       (Py_ssize_t)(misses->count * sizeof(*misses->at)));
-	}
-	if (misses)
-		free(misses->at);
-	free(misses);
-	free(out.text);
+	else if (ends && status)
+		text = text_of(parts, count, n, &made);
+	if (text)
+		result =
+			Py_BuildValue("(OOOy#)", text, ends, status, (const char *)made.misses->at,
+				      (Py_ssize_t)(made.misses->count * sizeof(*made.misses->at)));
+	if (made.misses)
+		free(made.misses->at);
+	free(made.misses);
+	Py_XDECREF(text);
 	Py_XDECREF(ends);
 	Py_XDECREF(status);
 	return result;

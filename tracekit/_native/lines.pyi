@@ -12,7 +12,7 @@ _Texts: TypeAlias = tuple[_Buffer, _Buffer, _Buffer]
 _Columns: TypeAlias = tuple[_Buffer, _Buffer, _Buffer, _Buffer]
 _Part: TypeAlias = _Texts | tuple[str, _Buffer] | tuple[str, tuple[_Columns, Any, Any]]
 
-def print(rows: int, parts: tuple[_Part, ...], /) -> tuple[bytes, bytes, bytes, bytes]:
+def print(rows: int, parts: tuple[_Part, ...], /) -> tuple[bytearray, bytes, bytes, bytes]:
     """For every row its parts: (texts, where each row's ends i64, a status u8 each, misses).
 
     A part is texts (a code i32 for every row, i64 offsets, values), ``("i", numbers i64)``,

@@ -18,12 +18,13 @@ from tracekit.errors import UsageError
 from tracekit.text import error_bound, printable
 
 if TYPE_CHECKING:
+    from tracekit.export.lines import Piece
     from tracekit.recording import Recording
 
 __all__ = ["command"]
 
 
-def _write(blocks: Iterable[bytes], total: int) -> None:
+def _write(blocks: Iterable[Piece], total: int) -> None:
     written = 0
     bar = shows_progress() and not sys.stdout.isatty()
     with progress("writing events", total) if bar else nullcontext() as advance:
@@ -31,7 +32,7 @@ def _write(blocks: Iterable[bytes], total: int) -> None:
             sys.stdout.buffer.write(block)
             written += len(block)
             if advance is not None:
-                advance(block.count(b"\n"))
+                advance(bytes(block).count(b"\n"))
     sys.stdout.buffer.flush()
     if not written:
         say("no event matches")
@@ -114,7 +115,7 @@ def command(
     if wall:
         _say_clocks(recording)
     if form == "json":
-        blocks = json_blocks(recording, wanted, wall=wall)
+        blocks: Iterable[Piece] = json_blocks(recording, wanted, wall=wall)
     elif form == "text" or sys.stdout.isatty():  # a pager behind a pipe shows it on a terminal, too
         write = kernel_blocks if form == "kernel" else partial(text_blocks, wall=wall)
         blocks = write(recording, wanted, clean=printable)

@@ -103,21 +103,21 @@ def write_csv(recording: Recording, target: Path, wanted: _Wanted, advance: _Adv
     Strings are quoted, numbers are not; an unknown task name is an empty field. What a spreadsheet
     would run is guarded (:mod:`tracekit.export.cells`). ``.gz`` and ``.zst`` are compressed.
     """
-    import pyarrow.csv  # neither format is imported for the other
-
     rows = 0
     to_terminal = str(target) == "-" and sys.stdout.isatty()
     clean = printable if to_terminal else None
     with opened_target(target, "csv") as out:
-        options = pyarrow.csv.WriteOptions(include_header=True)
         if type(recording) is Recording and isinstance(wanted, Filter) and clean is None:
-            empty = recording.table(slice(0, 0)).select(COLUMNS)
-            pyarrow.csv.write_csv(as_cells(empty), out, options)
+            out.write(",".join(f'"{name}"' for name in COLUMNS).encode() + b"\n")
             for count, lines in csv_blocks(recording, wanted):
-                out.write(lines)
+                for piece in lines.pieces():
+                    out.write(piece)
                 advance(count)
                 rows += count
             return rows
+        import pyarrow.csv  # neither format is imported for the other
+
+        options = pyarrow.csv.WriteOptions(include_header=True)
         for table in _batches(recording, wanted, advance):
             pyarrow.csv.write_csv(as_cells(table, clean), out, options)
             options = pyarrow.csv.WriteOptions(include_header=False)

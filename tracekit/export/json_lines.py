@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.documents import SCHEMA, as_hex, exact
-from tracekit.export.lines import Records, coded_texts, combined, print_lines, print_rows
-from tracekit.ftrace.columns import packed_texts
+from tracekit.export.lines import Columns, Piece, Records, coded_texts, print_lines, print_rows
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.kernel_printf.ctype import IntType
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
@@ -36,7 +35,6 @@ from tracekit.timeline.when.dates import utc
 __all__ = ["fields_code", "json_blocks"]
 
 _ROWS = 1 << 15  # at a time
-_HEAD = ["boot", "cpu", "pid", "comm", "event", "source", "flags", "preempt"]
 _NO_SEPARATOR = 0
 _EXACT = 1 << 53  # what a reader of doubles does not round
 _Fields = Mapping[str, Any]
@@ -59,51 +57,47 @@ def _arguments(recording: Recording, kind: EventKind) -> Callable[[_Fields], _Fi
     }
 
 
-def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> Iterator[bytes]:
+def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> Iterator[Piece]:
     """One object per event: the timeline's columns, and ``fields`` with typed arguments.
 
     ``wall``: with ``time`` (UTC) and ``time_error_ns``, None where they are unknown.
     """
     args, fields = _programs(recording)
+    columns = Columns(recording, json.dumps, ', "source": ')
+    walls = recording if wall else None
     for index in recording.row_batches(wanted, _ROWS):
         at = numbers(index)
         rows = recording.rows.take(index)
         ts = np.ascontiguousarray(recording.axis.ts_ns[index])
-        codes, firsts = combined(rows.boot, rows.cpu, rows.pid, rows.flags, rows.preempt, rows.kind)
-        table = recording.table(at[firsts], args=False).select(_HEAD)
-        heads = packed_texts([f', {json.dumps(row)[1:-1]}, "args": "' for row in table.to_pylist()])
-        walls = recording if wall else None
-        parts = _parts(rows, ts, (codes, *heads), args, fields, walls)
+        parts = _parts(rows, ts, columns.parts(rows, index), args, fields, walls)
         made, left = print_rows(recording, rows, parts)
         if len(left):
-            some, texts = rows.take(left), recording.texts(rows.take(left), "json").packed()
-            typed = _evaluated(recording, some, at[left])
-            parts = _parts(some, ts[left], (codes[left], *heads), texts, typed, walls)
+            some, place = rows.take(left), at[left]
+            texts, typed = (
+                recording.texts(some, "json").packed(),
+                _evaluated(recording, some, place),
+            )
+            parts = _parts(some, ts[left], columns.parts(some, place), texts, typed, walls)
             made.put(left, print_lines(len(left), parts))
-        yield made.text()
+        yield from made.pieces()
 
 
 def _parts(
     rows: Rows,
     ts: npt.NDArray[Any],
-    head: Any,
+    column: Mapping[str, Any],
     args: Any,
     fields: Any,
     walls: Recording | None,
 ) -> list[Any]:
     """What a line is made of; ``walls``: it has the time of day, too."""
-    return [
-        f'{{"schema": {SCHEMA}, "ts_ns": '.encode(),
-        ("i", ts),
-        head,
-        args,
-        b'", "ts_raw": ',
-        _raw_stamps(rows),
-        *([_wall_times(walls, rows, ts)] if walls is not None else ()),
-        b', "fields": ',
-        fields,
-        b"}\n",
-    ]
+    parts: list[Any] = [f'{{"schema": {SCHEMA}, "ts_ns": '.encode(), ("i", ts)]
+    for name in ("boot", "cpu", "pid", "comm", "event", "flags", "preempt"):
+        parts += [f', "{name}": '.encode(), column[name]]
+    parts += [b', "args": "', args, b'", "ts_raw": ', _raw_stamps(rows)]
+    if walls is not None:
+        parts.append(_wall_times(walls, rows, ts))
+    return [*parts, b', "fields": ', fields, b"}\n"]
 
 
 def _programs(recording: Recording) -> tuple[Records, Records]:

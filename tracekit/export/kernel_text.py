@@ -13,6 +13,8 @@ import numpy.typing as npt
 from tracekit.export.lines import (
     KERNEL_COUNT,
     KERNEL_SECONDS,
+    Lines,
+    Piece,
     Records,
     coded_texts,
     combined,
@@ -112,15 +114,18 @@ class _KernelText:
         written, tgids = self._entries + self._lost, self._tgids is not None
         return header(self._tracer, self._entries, written, self._boot.cpus, tgids)
 
-    def blocks(self, wanted: Filter, clean: Callable[[str], str]) -> Iterator[bytes]:
+    def blocks(self, wanted: Filter, clean: Callable[[str], str]) -> Iterator[Piece]:
         yield self.header().encode()
         for indices in self._recording.row_batches(wanted, _KERNEL_ROWS):
             rows = self._recording.rows.take(indices)
             if self._tracer == "mmiotrace":
                 yield clean("".join(self._mapped(rows))).encode("utf-8", "backslashreplace")
             elif self._graph is None:
-                text = self._lines(rows)
-                yield text if clean is _same else clean(text.decode()).encode()
+                lines = self._lines(rows)
+                if clean is _same:
+                    yield from lines.pieces()
+                else:
+                    yield clean(lines.text().decode()).encode()
             else:
                 drawn = "".join(self._drawn(rows, self._graph))
                 yield clean(drawn).encode("utf-8", "backslashreplace")
@@ -151,7 +156,7 @@ class _KernelText:
         heads = [self._heads(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
         return coded_texts(codes, heads)
 
-    def _lines(self, rows: Rows) -> bytes:
+    def _lines(self, rows: Rows) -> Lines:
         """Events and the remarks between them."""
         mode = KERNEL_SECONDS if self._in_ns else KERNEL_COUNT
         head, repeats = self._head(rows), self._is_repeat()[rows.kind]
@@ -167,7 +172,7 @@ class _KernelText:
             lines.insert(row, self._repeat(rows.take(np.array([row]))))
         for row, remark in self._remarks(rows):
             lines.insert(row, remark)
-        return lines.text()
+        return lines
 
     def _repeat(self, row: Rows) -> bytes:
         """The line of a call that was made again and again; its record has the last one's age."""
@@ -232,7 +237,7 @@ class _KernelText:
 
 def kernel_blocks(
     recording: Recording, wanted: Filter, clean: Callable[[str], str] = _same
-) -> Iterator[bytes]:
+) -> Iterator[Piece]:
     """What each boot's ``trace`` file would print, header included, many lines in a block."""
     recording, wanted = recording.as_traced, recording.resolved(wanted)
     for boot in recording.boots:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,17 @@ from tracekit.ftrace.columns import packed_texts
 from tracekit.ftrace.programs.assemble import Program
 from tracekit.ftrace.programs.tables import Learned
 from tracekit.recording import Recording
+from tracekit.timeline.checks import check_below
 from tracekit.timeline.rows import Rows, distinct
+from tracekit.timeline.saved.bpf_format import source_of
 
 __all__ = [
     "KERNEL_COUNT",
     "KERNEL_SECONDS",
     "SIGNED_SECONDS",
+    "Columns",
     "Lines",
+    "Piece",
     "Records",
     "coded_texts",
     "combined",
@@ -30,6 +35,8 @@ __all__ = [
 ]
 
 _Array = npt.NDArray[Any]
+#: A part of a text.
+Piece = bytes | bytearray | memoryview
 #: The code of every row (i32), where each text begins and the last ends (i64), the texts.
 _Coded = tuple[_Array, _Array, bytes]
 _SMALL = 1 << 22  # products that need no sorting
@@ -65,13 +72,13 @@ def coded_texts(codes: _Array, texts: Sequence[str]) -> _Coded:
 class Lines:
     """Lines of rows, one after the other, and what is put in between."""
 
-    def __init__(self, text: bytes, ends: _Array) -> None:
+    def __init__(self, text: bytes | bytearray, ends: _Array) -> None:
         """``ends``: where each row's line ends in ``text``, i64."""
         self._text = text
         self.ends = ends
-        self._more: list[tuple[int, int, bytes]] = []
+        self._more: list[tuple[int, int, Piece]] = []
 
-    def insert(self, row: int, text: bytes) -> None:
+    def insert(self, row: int, text: Piece) -> None:
         """Put a text before the line of a row, and before what was put there earlier."""
         self._more.append((row, -len(self._more), text))
 
@@ -79,21 +86,27 @@ class Lines:
         """Give some rows, which have none, their lines."""
         ends = lines.ends.tolist()
         begin = 0
+        text = memoryview(lines._text)
         for row, end in zip(rows.tolist(), ends, strict=True):
-            self.insert(row, lines._text[begin:end])
+            self.insert(row, text[begin:end])
             begin = end
 
-    def text(self) -> bytes:
-        """All of it."""
+    def pieces(self) -> Iterator[Piece]:
+        """All of it, piece by piece."""
         if not self._more:
-            return self._text
-        pieces: list[bytes | memoryview] = []
+            yield self._text
+            return
         whole, done = memoryview(self._text), 0
-        for row, _, text in sorted(self._more):
+        for row, _, text in sorted(self._more, key=itemgetter(0, 1)):
             begin = int(self.ends[row - 1]) if row else 0
-            pieces += [whole[done:begin], text]
+            yield whole[done:begin]
+            yield text
             done = begin
-        return b"".join([*pieces, whole[done:]])
+        yield whole[done:]
+
+    def text(self) -> bytes | bytearray:
+        """All of it."""
+        return b"".join(self.pieces()) if self._more else self._text
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +116,59 @@ class Records:
     programs: Sequence[Program | None]
 
 
+class Columns:
+    """The columns of the timeline but for times and arguments, as parts of lines."""
+
+    def __init__(
+        self, recording: Recording, written: Callable[[str | int | None], str], between: str
+    ) -> None:
+        """``written``: what a value is in a line; ``between`` an event and its source."""
+        self._recording = recording
+        self._tasks = packed_texts([written(name) for name in (None, *recording.comm_codes[1])])
+        self._numbers = packed_texts([written(number) for number in range(256)])
+        self._events = packed_texts(
+            [written(k.name) + between + written(source_of(k.id)) for k in recording.kinds]
+        )
+
+    def parts(self, rows: Rows, index: _Array | slice) -> dict[str, Any]:
+        """The parts of ``rows``, which are those at ``index``, by the names of the columns."""
+        small = {name: getattr(rows, name) for name in ("boot", "flags", "preempt")}
+        task = self._recording.comm_codes[0][index] + 1
+        check_below(task, len(self._tasks[0]) - 1, "tasks")
+        check_below(rows.kind, len(self._events[0]) - 1, "events")
+        return {
+            **{name: (column.astype(np.int32), *self._numbers) for name, column in small.items()},
+            "cpu": ("u", rows.cpu.astype(np.uint64)),
+            "pid": ("i", rows.pid.astype(np.int64)),
+            "comm": (task, *self._tasks),
+            "event": (np.ascontiguousarray(rows.kind), *self._events),
+        }
+
+
 def print_rows(recording: Recording, rows: Rows, parts: Sequence[Any]) -> tuple[Lines, _Array]:
     """Lines of parts, among them :class:`Records`; the rows that have no line yet."""
+    made, left, missed = _printed(recording, rows, parts)
+    for _ in range(_LEARNED):
+        if not len(missed):
+            break
+        _learn(parts, missed)
+        if len(left) * _FEW >= len(rows):
+            made, left, missed = _printed(recording, rows, parts)
+            continue
+        some, still, missed = _printed(recording, rows.take(left), [_at(p, left) for p in parts])
+        made.put(left, some)
+        left = left[still]
+    counts = np.bincount(rows.kind, minlength=len(recording.kinds))
+    counts -= np.bincount(rows.kind[left], minlength=len(recording.kinds))
+    for kind in np.flatnonzero(counts).tolist():
+        recording.printed.count(recording.kinds[kind].name, int(counts[kind]), 0)
+    return made, left
+
+
+def _printed(
+    recording: Recording, rows: Rows, parts: Sequence[Any]
+) -> tuple[Lines, _Array, _Array]:
+    """(the lines that could be printed; the rows that have none; what tables lacked)."""
     buffers = tuple(buffer.data for buffer in recording.buffers)
     columns = (
         np.ascontiguousarray(rows.kind, np.int32),
@@ -112,20 +176,21 @@ def print_rows(recording: Recording, rows: Rows, parts: Sequence[Any]) -> tuple[
         np.ascontiguousarray(rows.offset, np.uint64),
         np.ascontiguousarray(rows.length, np.uint32),
     )
-
     used = set(np.unique(columns[0]).tolist())
-    for last in range(_LEARNED, -1, -1):
-        given = tuple(_programs(p, columns, buffers, used) for p in parts)
-        text, ends, status, misses = lines.print(len(rows), given)
-        few = np.count_nonzero(np.frombuffer(status, np.uint8)) * _FEW < len(rows)
-        if few or not misses or not last:
-            break
-        _learn(parts, np.frombuffer(misses, np.uint64).reshape(-1, 2))
-    failed = np.frombuffer(status, np.uint8) != 0
-    counts = np.bincount(rows.kind[~failed], minlength=len(recording.kinds))
-    for kind in np.flatnonzero(counts).tolist():
-        recording.printed.count(recording.kinds[kind].name, int(counts[kind]), 0)
-    return Lines(text, np.frombuffer(ends, np.int64)), np.flatnonzero(failed)
+    given = tuple(_programs(p, columns, buffers, used) for p in parts)
+    text, ends, status, misses = lines.print(len(rows), given)
+    left = np.flatnonzero(np.frombuffer(status, np.uint8))
+    missed = np.frombuffer(misses, np.uint64).reshape(-1, 2)
+    return Lines(text, np.frombuffer(ends, np.int64)), left, missed
+
+
+def _at(part: Any, rows: _Array) -> Any:
+    """The part of some rows."""
+    if isinstance(part, bytes | Records):
+        return part
+    if len(part) == 2:
+        return part[0], part[1][rows]
+    return part[0][rows], *part[1:]
 
 
 def _programs(part: Any, columns: Any, buffers: Any, used: set[int]) -> Any:
@@ -164,7 +229,7 @@ def _part(part: Any) -> Any:
     return part
 
 
-def join_lines(mode: int, stamps: _Array, head: _Coded, tail: _Coded) -> bytes:
+def join_lines(mode: int, stamps: _Array, head: _Coded, tail: _Coded) -> Piece:
     """The lines of all rows: ``head``, time and ``tail`` as ``mode`` orders them."""
     time = (mode, stamps)
     ordered = (time, head, tail) if mode == SIGNED_SECONDS else (head, time, tail)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tracekit.export.lines import (
     SIGNED_SECONDS,
+    Piece,
     coded_texts,
     combined,
     join_lines,
@@ -38,7 +39,7 @@ def text_blocks(
     clean: Callable[[str], str] = _same,
     *,
     wall: bool = False,
-) -> Iterator[bytes]:
+) -> Iterator[Piece]:
     """One line per event, many in a block.
 
     Seconds from the jump, boot and CPU, task, flags, ``system:name`` and arguments; with ``wall``
