@@ -16,7 +16,7 @@ from tracekit.ftrace.programs.assemble import Program
 from tracekit.ftrace.programs.tables import Learned
 from tracekit.recording import Recording
 from tracekit.timeline.checks import check_below
-from tracekit.timeline.rows import Rows, distinct
+from tracekit.timeline.rows import Rows, different, distinct
 from tracekit.timeline.saved.bpf_format import source_of
 
 __all__ = [
@@ -176,7 +176,7 @@ def _printed(
         np.ascontiguousarray(rows.offset, np.uint64),
         np.ascontiguousarray(rows.length, np.uint32),
     )
-    used = set(np.unique(columns[0]).tolist())
+    used = set(different(columns[0]))
     given = tuple(_programs(p, columns, buffers, used) for p in parts)
     text, ends, status, misses = lines.print(len(rows), given)
     left = np.flatnonzero(np.frombuffer(status, np.uint8))
@@ -205,7 +205,7 @@ def _programs(part: Any, columns: Any, buffers: Any, used: set[int]) -> Any:
 
 def _learn(parts: Sequence[Any], misses: _Array) -> None:
     """Let the tables of the programs learn what they lacked."""
-    for place in np.unique(misses[:, 0]).tolist():
+    for place in different(misses[:, 0]):
         kind, number = divmod(place, 1 << 32)
         keys = misses[misses[:, 0] == place, 1]
         for part in parts:

@@ -26,7 +26,7 @@ from tracekit.ftrace.columns import as_signed
 from tracekit.timeline.boot import Buffer
 from tracekit.timeline.events import Events
 from tracekit.timeline.merge import BootPart
-from tracekit.timeline.rows import grouped, numbers
+from tracekit.timeline.rows import different, grouped, numbers, one_of
 
 __all__ = ["find_holes"]
 
@@ -80,7 +80,7 @@ class _Rule:
         kinds = self._rows.kind[at].astype(np.int64)
         for cpu, mine in grouped(self._rows.cpu[at], kinds).items():
             self.looked_at[cpu] += len(mine)
-            self.kinds.setdefault(cpu, set()).update(np.unique(mine).tolist())
+            self.kinds.setdefault(cpu, set()).update(different(mine))
         starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
         ends = np.append(starts[1:], len(keys))[: len(starts)] - 1
         before, kind = np.roll(values, 1), np.roll(kinds, 1)
@@ -125,21 +125,21 @@ class _Buffer:
         columns = self._events.rows
         kind = columns.kind[rows]
 
-        at, cpus = _by(columns.cpu, rows[np.isin(kind, self._switch)])
+        at, cpus = _by(columns.cpu, rows[one_of(kind, self._switch)])
         left, came = self._values(at, "prev_pid"), self._values(at, "next_pid")
         before, kinds, known = self._switches.former(at, cpus, came)
         bad = known & (before != left)
         self._switches.note(at[bad], cpus[bad], kinds[bad])
 
-        at, cpus = _by(columns.cpu, rows[np.isin(kind, self._softirq)])
+        at, cpus = _by(columns.cpu, rows[one_of(kind, self._softirq)])
         _, kinds, known = self._softirqs.former(at, cpus, cpus)
         bad = known & (kinds == columns.kind[at])
         self._softirqs.note(at[bad], cpus[bad], kinds[bad])
 
         if self._one_time:
-            at, pids = _by(columns.pid, rows[np.isin(kind, [*self._enter, *self._exit])])
+            at, pids = _by(columns.pid, rows[one_of(kind, {*self._enter, *self._exit})])
             _, kinds, known = self._calls.former(at, pids, pids)
-            bad = known & np.isin(kinds, [*self._enter]) & np.isin(columns.kind[at], [*self._enter])
+            bad = known & one_of(kinds, self._enter) & one_of(columns.kind[at], self._enter)
             self._calls.note(at[bad], pids[bad], kinds[bad])
 
     def _values(self, at: _Array, name: str) -> _Array:

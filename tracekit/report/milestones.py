@@ -19,6 +19,7 @@ from tracekit.ftrace.columns import Payloads, as_numpy, fixed_size, intern, type
 from tracekit.probes.records import KINDS, RETURN
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events
+from tracekit.timeline.rows import different
 from tracekit.timeline.saved.bpf_format import PROBE_ID
 
 __all__ = ["PANICKED", "find_marks", "last_calls", "milestone_functions"]
@@ -125,7 +126,7 @@ def _traced_functions(
         if field is None:
             continue
         mine = rows.of_kinds(boot.index, (code,))
-        for number in np.unique(rows.buffer[mine]).tolist():
+        for number in different(rows.buffer[mine]):
             in_buffer = mine[rows.buffer[mine] == number]
             data = events.buffers[number].data
             address = typed_column(
@@ -162,7 +163,7 @@ def _with_argument(
     if field is None or argument is None:
         return candidates
     fitting = []
-    for number in np.unique(rows.buffer[candidates]).tolist():
+    for number in different(rows.buffer[candidates]):
         mine = candidates[rows.buffer[candidates] == number]
         payloads = Payloads(events.buffers[number].data, rows.offset[mine], rows.length[mine])
         values = typed_column(payloads, field).to_pylist()

@@ -21,7 +21,7 @@ from tracekit.errors import SessionError
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.probes.records import KINDS, READ_OUT, RECORD, RETURN, Record, parse_compact
 from tracekit.timeline.boot import Boot, Buffer, Extent
-from tracekit.timeline.rows import Kinds, Rows
+from tracekit.timeline.rows import Kinds, Rows, different, one_of
 from tracekit.timeline.saved.bpf_format import LAYOUT, PROBE_FILE, PROBE_ID, ProbeRecords
 
 __all__ = ["MONOTONIC", "PRINTED", "Probed", "carrier_of", "with_probes"]
@@ -79,7 +79,7 @@ def _file(boot: Boot) -> _File:
     if rest:
         boot.note("bpf-truncated", PROBE_FILE, f"its last {rest} bytes are no whole record")
     records = np.frombuffer(data, LAYOUT, count)
-    known = np.isin(records["kind"], [kind | end for kind in KINDS for end in (0, RETURN)])
+    known = one_of(records["kind"], [kind | end for kind in KINDS for end in (0, RETURN)])
     sound = (records["zero"] == 0) & (records["cpu"] < _CPU_LIMIT) & (records["pid"] >= 0)
     sound &= records["ns"] < _NS_LIMIT
     for good, code, problem in (
@@ -154,8 +154,8 @@ def _missing(records: _Array) -> dict[int, int]:
     so records that interrupt one another are not quite in order.
     """
     holes = {}
-    counted = records[~np.isin(records["kind"], list(READ_OUT))]
-    for cpu in np.unique(records["cpu"]).tolist():
+    counted = records[~one_of(records["kind"], READ_OUT)]
+    for cpu in different(records["cpu"]):
         mine = counted[counted["cpu"] == cpu]
         missing, run, max_ = 0, set[int](), 0
         for number in mine["seq"][np.argsort(mine["ns"], kind="stable")].tolist():
@@ -177,7 +177,7 @@ def _brackets(rows: Rows, printed: _Printed) -> Iterator[Bracket]:
     """
     brackets = []
     cpus = printed.records["cpu"]
-    for cpu in np.unique(cpus).tolist():
+    for cpu in different(cpus):
         of_cpu = np.flatnonzero(cpus == cpu)
         stamps = rows.ts_raw[printed.rows[of_cpu]].tolist()
         times = printed.records["ns"][of_cpu].tolist()

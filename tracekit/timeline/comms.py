@@ -12,7 +12,7 @@ from tracekit.ftrace.columns import Payloads, as_signed, coded, intern, typed_co
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import PID_LIMIT, EventKind, Rows, distinct, new_column
+from tracekit.timeline.rows import PID_LIMIT, EventKind, Rows, different, distinct, new_column
 
 __all__ = ["IDLE", "UNKNOWN", "comm_codes", "comms_of_boot"]
 
@@ -37,40 +37,42 @@ class _Tasks:
     """The last name that an event gave each task; events come from the last to the first."""
 
     def __init__(self) -> None:
-        self.names: dict[int, tuple[int, str, bool]] = {}  # pid -> (its last row, name, if exact)
+        self.names: dict[int, tuple[str, bool]] = {}  # pid -> (name, whether it is exact)
         self._known = np.zeros(PID_LIMIT, bool)
+        self._looked: list[tuple[_Array, _Array, _Array]] = []  # rows, pids, index of the name
+        self._names: list[tuple[str, bool]] = []
 
     def look(self, rows: _Array, payloads: Payloads, pid: Field, comm: Field) -> None:
         """Take the names from the events at ``rows`` (ascending), of tasks that have none yet."""
         tasks = as_signed(typed_column(payloads, pid), -1)
         if tasks is None:
             return
-        new = ~self._known[np.clip(tasks, 0, PID_LIMIT - 1)] | (tasks >= PID_LIMIT)
-        if not new.all():
-            tasks, rows, payloads = tasks[new], rows[new], payloads.take(new)
-        for record, task, name in _named(tasks, payloads, comm):
-            row = int(rows[record])
-            if row >= self.names.get(task, (-1,))[0]:
-                self.names[task] = row, name, comm.name != "filename"
+        wanted = tasks >= 0
+        small = np.clip(tasks, 0, PID_LIMIT - 1)
+        wanted &= ~self._known[small] | (tasks >= PID_LIMIT)
+        if not wanted.all():
+            tasks, rows, payloads = tasks[wanted], rows[wanted], payloads.take(wanted)
+        if not len(tasks):
+            return
+        code, texts = _coded(payloads, comm)
+        names = [(_task(text, comm), comm.name != "filename") for text in texts]
+        some = np.array([bool(name) for name, _ in names])[code]
+        self._looked.append((rows[some], tasks[some], code[some] + len(self._names)))
+        self._names += names
 
     def done(self) -> None:
         """All events that come now are before those that came."""
-        pids = np.fromiter(self.names, np.int64)
+        if not self._looked:
+            return
+        rows, tasks, code = map(np.concatenate, zip(*self._looked, strict=True))
+        order = np.argsort(rows, kind="stable")
+        pids, which = distinct(tasks[order])
+        last = np.zeros(len(pids), np.int64)
+        last[which] = order  # of equal indices the last counts
+        for pid, name in zip(pids.tolist(), code[last].tolist(), strict=True):
+            self.names.setdefault(pid, self._names[name])
         self._known[pids[pids < PID_LIMIT]] = True
-
-
-def _named(tasks: _Array, payloads: Payloads, comm: Field) -> Iterator[tuple[int, int, str]]:
-    """The distinct (last record, pid, name) of an event's records."""
-    numbers, number = distinct(tasks)
-    code, texts = _coded(payloads, comm)
-    pairs, pair_of = distinct(number.astype(np.int64) * len(texts) + code)
-    last = np.zeros(len(pairs), np.int64)
-    last[pair_of] = np.arange(len(tasks))  # of equal indices the last counts
-    named = [_task(text, comm) for text in texts]
-    for record, pair in zip(last.tolist(), pairs.tolist(), strict=True):
-        task, name = numbers[pair // len(texts)], named[pair % len(texts)]
-        if task >= 0 and name:
-            yield record, int(task), name
+        self._looked, self._names = [], []
 
 
 def _coded(payloads: Payloads, comm: Field) -> tuple[_Array, list[str]]:
@@ -111,14 +113,14 @@ def comms_of_boot(
     tasks = _Tasks()
     for found in rows.from_the_last(boot.index, naming):
         for code, mine in found.items():
-            for number in np.unique(rows.buffer[mine]).tolist():
+            for number in different(rows.buffer[mine]):
                 at = mine[rows.buffer[mine] == number]
                 payloads = Payloads(buffers[number].data, rows.offset[at], rows.length[at])
                 for pid, comm in naming[code]:
                     tasks.look(at, payloads, pid, comm)
         tasks.done()
-    latest = tasks.names
-    better = {t: name for t, (_, name, exact) in latest.items() if t and (exact or t not in known)}
+    latest = tasks.names.items()
+    better = {t: name for t, (name, exact) in latest if t and (exact or t not in known)}
     return {**known, **better}
 
 
@@ -132,13 +134,9 @@ def comm_codes(
     names: dict[str, int] = {}
     codes = new_column(spill, len(rows), np.int32)
     for boot, known in comms.items():
-        pids: _Array = np.empty(0, np.int32)
-        for mine in rows.each_of_boot(boot):
-            pids = np.union1d(pids, rows.pid[mine])
-        table = [
-            names.setdefault(known[pid], len(names)) if pid in known else -1
-            for pid in pids.tolist()
-        ]
+        found = {pid for mine in rows.each_of_boot(boot) for pid in different(rows.pid[mine])}
+        pids = sorted(found)
+        table = [names.setdefault(known[pid], len(names)) if pid in known else -1 for pid in pids]
         for mine in rows.each_of_boot(boot):
             some, which = distinct(rows.pid[mine])
             spill.need(len(which) << 2)

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from tracekit.clocks.model import UNITS, UNKNOWN
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import EventKind, Rows
+from tracekit.timeline.rows import EventKind, Rows, different
 
 __all__ = ["marker_samples", "printed_texts"]
 
@@ -37,7 +35,7 @@ def printed_texts(
         fmt = boot.format(kind.id)
         field = fmt.field("buf") if fmt else None
         of_kind = rows.of_kinds(boot.index, (code,))[-newest if newest else None :]
-        for number in np.unique(rows.buffer[of_kind]).tolist() if field else ():
+        for number in different(rows.buffer[of_kind]) if field else ():
             indices = of_kind[rows.buffer[of_kind] == number]
             payloads = Payloads(buffers[number].data, rows.offset[indices], rows.length[indices])
             assert field is not None

@@ -22,6 +22,7 @@ __all__ = [
     "EventKind",
     "Kinds",
     "Rows",
+    "different",
     "distinct",
     "grouped",
     "in_batches",
@@ -188,9 +189,18 @@ def _spans(boot: _Array) -> Mapping[int, slice]:
 
 def one_of(values: _Array, some: Collection[int]) -> _Array:
     """A mask: which values are among ``some``; a comparison is far faster than isin()."""
-    if not 0 < len(some) <= _FEW:
-        return np.isin(values, list(some))
+    if not len(values) or not some:
+        return np.zeros(len(values), bool)
+    if len(some) > _FEW:
+        small = min(some) >= 0 and max(some) < _ID_LIMIT  # a table of them is, too
+        return np.isin(values, list(some), kind="table" if small else None)
     return functools.reduce(np.logical_or, (values == one for one in some))
+
+
+def different(values: _Array) -> list[Any]:
+    """The distinct values, ascending. Without counts np.unique() would import numpy.ma."""
+    found: list[Any] = np.unique(values, return_counts=True)[0].tolist()
+    return found
 
 
 def distinct(values: _Array) -> tuple[_Array, _Array]:

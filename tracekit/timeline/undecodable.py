@@ -12,7 +12,7 @@ from tracekit.errors import Diagnostic
 from tracekit.ftrace.columns import Payloads, outside_record
 from tracekit.ftrace.format import EventFormat
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import EventKind, Rows, pieces
+from tracekit.timeline.rows import EventKind, Rows, different, pieces
 from tracekit.timeline.saved.bpf_format import is_probe
 
 __all__ = ["needed_length", "undecodable"]
@@ -38,7 +38,7 @@ def _outside(
     """Those of the rows ``mine`` that have a dynamic field which is not inside the record."""
     dynamic = [f for f in fmt.fields if f.loc]
     bad = []
-    for number in np.unique(rows.buffer[mine]).tolist() if dynamic else ():
+    for number in different(rows.buffer[mine]) if dynamic else ():
         at = mine[rows.buffer[mine] == number]
         payloads = Payloads(buffers[number].data, rows.offset[at], rows.length[at])
         outside = np.zeros(len(at), bool)

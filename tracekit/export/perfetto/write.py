@@ -23,6 +23,7 @@ from tracekit.recording import Recording
 from tracekit.report.make import BootReport, Report
 from tracekit.spill import release
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.rows import different
 from tracekit.timeline.when.wall_clock import wall_clocks
 
 __all__ = ["Written", "write_perfetto"]
@@ -185,7 +186,7 @@ class _Kernels:
     def _told_apart(self, kinds: _Array, payloads: Payloads) -> _Array:
         """The kinds, where a marker that is plain text is a generic event."""
         made = kinds
-        for kind in self._plain & set(np.unique(kinds).tolist()):
+        for kind in self._plain & set(different(kinds)):
             part = np.flatnonzero(kinds == kind)
             fmt = self._kinds[kind].format
             buf = fmt.field("buf") if fmt else None

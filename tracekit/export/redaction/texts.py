@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tracekit.ftrace.columns import Payloads, as_numpy, outside_record, typed_column
 from tracekit.ftrace.format import EventFormat, Field
+from tracekit.timeline.rows import different
 
 __all__ = ["Names", "overwrite_event"]
 
@@ -83,7 +84,7 @@ def _text_field(data: _Bytes, p: Payloads, f: Field, system: str, names: Names) 
         if new == text:
             continue
         mine = np.flatnonzero(codes == code)
-        for size in np.unique(sizes[mine]).tolist():
+        for size in different(sizes[mine]):
             if size > 0:
                 raw = new.encode()[: size - 1].ljust(size, b"\0")
                 at, many = starts[mine[sizes[mine] == size]], max(1, _PIECE // size)

@@ -86,7 +86,7 @@ class TextColumn:
         if not outcome.any():
             return which[:0], which[:0]
         missing = np.frombuffer(misses, np.uint64).reshape(-1, 2)
-        for number in np.unique(missing[:, 0]).tolist():
+        for number in sorted(set(missing[:, 0].tolist())):
             table = program.tables[number]
             assert isinstance(table, Learned)
             table.learn(missing[missing[:, 0] == number, 1])
