@@ -17,7 +17,6 @@ from tracekit.export.lines import (
     Piece,
     Records,
     coded_texts,
-    combined,
     print_lines,
     print_rows,
 )
@@ -27,12 +26,15 @@ from tracekit.ftrace.printers.trace_file import (
     BufferStarts,
     LineContext,
     clock_in_ns,
+    comm_of,
+    cpu_column,
     header,
+    latency_flags,
     line_contexts,
-    line_heads,
     lost_events,
     mmiotrace_line,
     repeat_time,
+    task_column,
 )
 from tracekit.ftrace.programs.assemble import Program
 from tracekit.ftrace.symbols import Symbols
@@ -41,7 +43,7 @@ from tracekit.report.losses import account
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.merge import BootPart
-from tracekit.timeline.rows import Rows
+from tracekit.timeline.rows import Rows, distinct
 
 __all__ = ["kernel_blocks"]
 
@@ -98,7 +100,7 @@ class _KernelText:
         self._entries = sum(a.events for a in accounts)
         self._in_ns = clock_in_ns(model.trace_clock if model else "local")
         self._tgids = _tgids(part)
-        self._heads = line_heads(comms, self._tgids)
+        self._comms = comms
         self._contexts: LineContext = line_contexts(comms, self._in_ns, self._tgids)
         missed = _missed(recording)
         self._missed = {buffer << _BUFFER_BITS | at: cpu for (buffer, at), cpu in missed.items()}
@@ -148,25 +150,32 @@ class _KernelText:
         kinds = self._recording.kinds
         return np.array([*(k.name == "ftrace:func_repeats" for k in kinds), False])
 
-    def _head(self, rows: Rows) -> tuple[_Array, _Array, bytes]:
-        """What stands before the time, as a column of texts."""
-        codes, firsts = combined(rows.cpu, rows.pid, rows.flags, rows.preempt)
-        some = rows.take(firsts)
-        columns = (some.cpu, some.pid, some.flags, some.preempt)
-        heads = [self._heads(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
-        return coded_texts(codes, heads)
+    def _task(self, pid: int) -> str:
+        tgid = None if self._tgids is None else self._tgids.get(pid, 0)
+        return task_column(comm_of(pid, self._comms), pid, tgid)
+
+    def _head(self, rows: Rows) -> list[tuple[_Array, _Array, bytes]]:
+        """What stands before the time, as columns of texts."""
+        pids, task = distinct(rows.pid)
+        cpus, cpu = distinct(rows.cpu)
+        states, state = distinct(rows.flags.astype(np.int32) << 8 | rows.preempt)
+        return [
+            coded_texts(task, [self._task(pid) for pid in pids.tolist()]),
+            coded_texts(cpu, [cpu_column(number) for number in cpus.tolist()]),
+            coded_texts(state, [f"{latency_flags(*divmod(s, 256))} " for s in states.tolist()]),
+        ]
 
     def _lines(self, rows: Rows) -> Lines:
         """Events and the remarks between them."""
         mode = KERNEL_SECONDS if self._in_ns else KERNEL_COUNT
         head, repeats = self._head(rows), self._is_repeat()[rows.kind]
-        parts = (head, (mode, rows.ts_raw), Records(self._programs()), b"\n")
+        parts = (*head, (mode, rows.ts_raw), Records(self._programs()), b"\n")
         lines, left = print_rows(self._recording, rows, parts)
         others = left[~repeats[left]]
         if len(others):
-            some, codes = rows.take(others), head[0][others]
+            some = rows.take(others)
             tails = self._recording.texts(some, "line").packed()
-            made = print_lines(len(some), ((codes, *head[1:]), (mode, some.ts_raw), tails, b"\n"))
+            made = print_lines(len(some), (*self._head(some), (mode, some.ts_raw), tails, b"\n"))
             lines.put(others, made)
         for row in np.flatnonzero(repeats).tolist():
             lines.insert(row, self._repeat(rows.take(np.array([row]))))

@@ -14,13 +14,14 @@ __all__ = [
     "clock_in_ns",
     "comm_of",
     "context",
+    "cpu_column",
     "header",
     "latency_flags",
     "line_contexts",
-    "line_heads",
     "lost_events",
     "mmiotrace_line",
     "repeat_time",
+    "task_column",
 ]
 
 LineContext: TypeAlias = Callable[[int, int, int, int, int], str]
@@ -136,10 +137,15 @@ def mmiotrace_line(event: str, text: str, ts: int) -> str:
     return f"{' '.join([first, *rest])}\n"
 
 
-def _task(comm: str, pid: int, cpu: int, tgid: int | None) -> str:
-    """The columns up to the CPU; ``tgid`` None: no such column, 0: not known."""
+def task_column(comm: str, pid: int, tgid: int | None = None) -> str:
+    """The columns before the CPU; ``tgid`` None: no such column, 0: not known."""
     column = "" if tgid is None else f"({tgid:7d}) " if tgid else "(-------) "
-    return f"{comm:>16s}-{pid:<7d} {column}[{cpu:03d}] "
+    return f"{comm:>16s}-{pid:<7d} {column}"
+
+
+def cpu_column(cpu: int) -> str:
+    """The column after them."""
+    return f"[{cpu:03d}] "
 
 
 def context(
@@ -149,22 +155,8 @@ def context(
 
     ``ts`` is as the kernel wrote it: nanoseconds where ``in_ns``, else the clock's own count.
     """
-    return f"{_task(comm, pid, cpu, None)}{latency_flags(flags, preempt_count)}{_time(ts, in_ns)}"
-
-
-def line_heads(
-    comms: Mapping[int, str], tgids: Mapping[int, int] | None = None
-) -> Callable[[int, int, int, int], str]:
-    """Everything before the time: ``(cpu, pid, flags, preempt_count) -> str``.
-
-    ``tgids`` (``saved_tgids``) for option ``record-tgid``.
-    """
-
-    def head(cpu: int, pid: int, flags: int, preempt_count: int) -> str:
-        tgid = None if tgids is None else tgids.get(pid, 0)
-        return f"{_task(comm_of(pid, comms), pid, cpu, tgid)}{latency_flags(flags, preempt_count)} "
-
-    return head
+    task = task_column(comm, pid) + cpu_column(cpu)
+    return f"{task}{latency_flags(flags, preempt_count)}{_time(ts, in_ns)}"
 
 
 def line_contexts(
@@ -172,9 +164,8 @@ def line_contexts(
 ) -> LineContext:
     """A fast :func:`context` for many lines: ``(cpu, pid, flags, preempt_count, ts) -> str``.
 
-    ``tgids`` as for :func:`line_heads`. Everything but the time is cached.
+    ``tgids`` (``saved_tgids``) for option ``record-tgid``. Everything but the time is cached.
     """
-    build = line_heads(comms, tgids)
     cache: dict[tuple[int, int, int, int], str] = {}
     start, seconds = 0, "    0."  # the last second printed: in microseconds, and as text
 
@@ -185,7 +176,9 @@ def line_contexts(
         if task is None:
             if len(cache) >= _CACHE_LIMIT:
                 cache.clear()
-            task = cache[key] = build(*key)
+            tgid = None if tgids is None else tgids.get(pid, 0)
+            task = task_column(comm_of(pid, comms), pid, tgid) + cpu_column(cpu)
+            task = cache[key] = f"{task}{latency_flags(flags, preempt_count)} "
         if not in_ns:
             return f"{task}{ts:12d}: "
         micros = _usecs(ts) - start
