@@ -18,28 +18,16 @@ struct texts {
 	Py_ssize_t count;
 };
 
-static const char PAIRS[] = "0001020304050607080910111213141516171819"
-			    "2021222324252627282930313233343536373839"
-			    "4041424344454647484950515253545556575859"
-			    "6061626364656667686970717273747576777879"
-			    "8081828384858687888990919293949596979899";
-
 /* Decimal digits, at least `least` of them, with `fill` before; returns where they end. */
 static char *write_digits(char *out, uint64_t value, int least, char fill)
 {
-	char digits[TIME_MAX], *p = digits + sizeof(digits);
+	char digits[TIME_MAX], *p = decimal_before(digits + sizeof(digits), value);
 	size_t size;
 
-	for (; value >= 100; value /= 100)
-		memcpy(p -= 2, PAIRS + 2 * (value % 100), 2);
-	if (value >= 10)
-		memcpy(p -= 2, PAIRS + 2 * value, 2);
-	else
-		*--p = (char)('0' + value);
 	while (digits + sizeof(digits) - p < least)
 		*--p = fill;
 	size = (size_t)(digits + sizeof(digits) - p);
-	memcpy(out, p, size);
+	copy_text(out, p, size);
 	return out + size;
 }
 
@@ -78,7 +66,7 @@ static size_t put(char *out, const struct texts *t, Py_ssize_t row)
 	int64_t from = t->ends[t->codes[row]];
 	size_t size = (size_t)(t->ends[t->codes[row] + 1] - from);
 
-	memcpy(out, t->values + from, size);
+	copy_text(out, t->values + from, size);
 	return size;
 }
 
@@ -155,7 +143,7 @@ static char *part_put(char *out, const struct part *p, Py_ssize_t row)
 	switch (p->kind) {
 	case 't': return out + put(out, &p->texts, row);
 	case 's':
-		memcpy(out, p->buffers[0].buf, (size_t)p->buffers[0].len);
+		copy_text(out, p->buffers[0].buf, (size_t)p->buffers[0].len);
 		return out + p->buffers[0].len;
 	case 'i':
 		if ((int64_t)numbers[row] < 0) {
@@ -259,9 +247,8 @@ static PyObject *printed(const struct part *parts, Py_ssize_t count, Py_ssize_t 
 	else if (ends && status)
 		text = text_of(parts, count, n, &made);
 	if (text)
-		result =
-			Py_BuildValue("(OOOy#)", text, ends, status, (const char *)made.misses->at,
-				      (Py_ssize_t)(made.misses->count * sizeof(*made.misses->at)));
+		result = Py_BuildValue("(OOOy#)", text, ends, status, (const char *)made.misses->at,
+				       (Py_ssize_t)(made.misses->count * sizeof(*made.misses->at)));
 	if (made.misses)
 		free(made.misses->at);
 	free(made.misses);

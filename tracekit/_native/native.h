@@ -40,6 +40,51 @@ static inline uint64_t load64(const uint8_t *p)
 	return v;
 }
 
+/* memcpy() of what is mostly short, without a call. */
+static inline void copy_text(char *to, const char *from, size_t size)
+{
+	if (size > 32) {
+		memcpy(to, from, size);
+	} else if (size >= 16) {
+		memcpy(to, from, 16);
+		memcpy(to + size - 16, from + size - 16, 16);
+	} else if (size >= 8) {
+		memcpy(to, from, 8);
+		memcpy(to + size - 8, from + size - 8, 8);
+	} else if (size >= 4) {
+		memcpy(to, from, 4);
+		memcpy(to + size - 4, from + size - 4, 4);
+	} else if (size) {
+		to[0] = from[0];
+		to[size / 2] = from[size / 2];
+		to[size - 1] = from[size - 1];
+	}
+}
+
+/* Writes a number to end at `end`, 20 digits at most; returns where it begins. */
+static inline char *decimal_before(char *end, uint64_t value)
+{
+	static const char pairs[] = "0001020304050607080910111213141516171819"
+				    "2021222324252627282930313233343536373839"
+				    "4041424344454647484950515253545556575859"
+				    "6061626364656667686970717273747576777879"
+				    "8081828384858687888990919293949596979899";
+	uint32_t rest;
+
+	for (; value > UINT32_MAX; value /= 100000000) {
+		rest = (uint32_t)(value % 100000000);
+		for (int i = 0; i < 4; i++, rest /= 100)
+			memcpy(end -= 2, pairs + 2 * (rest % 100), 2);
+	}
+	for (rest = (uint32_t)value; rest >= 100; rest /= 100)
+		memcpy(end -= 2, pairs + 2 * (rest % 100), 2);
+	if (rest >= 10)
+		memcpy(end -= 2, pairs + 2 * rest, 2);
+	else
+		*--end = (char)('0' + rest);
+	return end;
+}
+
 /* An uninitialised bytes object of `size` bytes; *out points to its storage. */
 static inline PyObject *new_bytes(Py_ssize_t size, void *out)
 {

@@ -24,7 +24,7 @@ def csv_blocks(recording: Recording, wanted: Filter) -> Iterator[tuple[int, Line
     programs = []
     for kind in recording.kinds:
         programs.append(recording.boot(kind.boot).renderer(kind.id).program("csv"))
-    columns, records = Columns(recording, _cell, ","), Records(programs)
+    columns, records = Columns(recording, _cell, "flags"), Records(programs)
     for index in recording.row_batches(wanted, _ROWS):
         rows = recording.rows.take(index)
         parts = _parts(recording.axis.ts_ns[index], columns.parts(rows, index), records, rows)
@@ -40,16 +40,13 @@ def csv_blocks(recording: Recording, wanted: Filter) -> Iterator[tuple[int, Line
         yield len(made.ends), made
 
 
-def _parts(ts: npt.NDArray[Any], column: dict[str, Any], args: Any, rows: Rows) -> list[Any]:
-    parts: list[Any] = [("i", ts)]
-    for name in ("boot", "cpu", "pid", "comm", "event", "flags"):
-        parts += [b",", column[name]]
-    return [*parts, b',"', args, b'",', ("u", rows.ts_raw), b"\n"]
+def _parts(ts: npt.NDArray[Any], head: list[Any], args: Any, rows: Rows) -> list[Any]:
+    return [("i", ts), *head, b',"', args, b'",', ("u", rows.ts_raw), b"\n"]
 
 
-def _cell(value: Any) -> str:
+def _cell(_: str, value: str | int | None) -> str:
     """Strings are quoted, numbers are not, and what is unknown is nothing."""
     if isinstance(value, str):
         doubled = guarded(value).replace('"', '""')
-        return f'"{doubled}"'
-    return "" if value is None else str(value)
+        return f',"{doubled}"'
+    return "," if value is None else f",{value}"

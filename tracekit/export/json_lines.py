@@ -63,7 +63,7 @@ def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> 
     ``wall``: with ``time`` (UTC) and ``time_error_ns``, None where they are unknown.
     """
     args, fields = _programs(recording)
-    columns = Columns(recording, json.dumps, ', "source": ')
+    columns = Columns(recording, _member, "flags", "preempt")
     walls = recording if wall else None
     for index in recording.row_batches(wanted, _ROWS):
         at = numbers(index)
@@ -85,19 +85,21 @@ def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> 
 def _parts(
     rows: Rows,
     ts: npt.NDArray[Any],
-    column: Mapping[str, Any],
+    head: list[Any],
     args: Any,
     fields: Any,
     walls: Recording | None,
 ) -> list[Any]:
     """What a line is made of; ``walls``: it has the time of day, too."""
-    parts: list[Any] = [f'{{"schema": {SCHEMA}, "ts_ns": '.encode(), ("i", ts)]
-    for name in ("boot", "cpu", "pid", "comm", "event", "flags", "preempt"):
-        parts += [f', "{name}": '.encode(), column[name]]
+    parts = [f'{{"schema": {SCHEMA}, "ts_ns": '.encode(), ("i", ts), *head]
     parts += [b', "args": "', args, b'", "ts_raw": ', _raw_stamps(rows)]
     if walls is not None:
         parts.append(_wall_times(walls, rows, ts))
     return [*parts, b', "fields": ', fields, b"}\n"]
+
+
+def _member(column: str, value: str | int | None) -> str:
+    return f', "{column}": {json.dumps(value)}'
 
 
 def _programs(recording: Recording) -> tuple[Records, Records]:

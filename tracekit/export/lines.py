@@ -120,29 +120,42 @@ class Columns:
     """The columns of the timeline but for times and arguments, as parts of lines."""
 
     def __init__(
-        self, recording: Recording, written: Callable[[str | int | None], str], between: str
+        self, recording: Recording, written: Callable[[str, str | int | None], str], *small: str
     ) -> None:
-        """``written``: what a value is in a line; ``between`` an event and its source."""
-        self._recording = recording
-        self._tasks = packed_texts([written(name) for name in (None, *recording.comm_codes[1])])
-        self._numbers = packed_texts([written(number) for number in range(256)])
+        """``written``: what a column, by its name, and its value are in a line.
+
+        ``small``: columns of small numbers, which are the last.
+        """
+        self._recording, self._written = recording, written
+        self._small = {
+            name: packed_texts([written(name, n) for n in range(256)]) for name in ("boot", *small)
+        }
+        names = (None, *recording.comm_codes[1])
+        self._tasks = packed_texts([written("comm", name) for name in names])
+        events = ((kind.name, source_of(kind.id)) for kind in recording.kinds)
         self._events = packed_texts(
-            [written(k.name) + between + written(source_of(k.id)) for k in recording.kinds]
+            [written("event", name) + written("source", source) for name, source in events]
         )
 
-    def parts(self, rows: Rows, index: _Array | slice) -> dict[str, Any]:
-        """The parts of ``rows``, which are those at ``index``, by the names of the columns."""
-        small = {name: getattr(rows, name) for name in ("boot", "flags", "preempt")}
+    def parts(self, rows: Rows, index: _Array | slice) -> list[Any]:
+        """The parts of ``rows``, which are those at ``index``."""
+        written = self._written
         task = self._recording.comm_codes[0][index] + 1
         check_below(task, len(self._tasks[0]) - 1, "tasks")
         check_below(rows.kind, len(self._events[0]) - 1, "events")
-        return {
-            **{name: (column.astype(np.int32), *self._numbers) for name, column in small.items()},
-            "cpu": ("u", rows.cpu.astype(np.uint64)),
-            "pid": ("i", rows.pid.astype(np.int64)),
-            "comm": (task, *self._tasks),
-            "event": (np.ascontiguousarray(rows.kind), *self._events),
-        }
+        cpus, cpu = distinct(rows.cpu)
+        boot, *last = (
+            (getattr(rows, name).astype(np.int32), *texts) for name, texts in self._small.items()
+        )
+        return [
+            boot,
+            coded_texts(cpu, [written("cpu", number) for number in cpus.tolist()]),
+            written("pid", 0)[:-1].encode(),
+            ("i", rows.pid.astype(np.int64)),
+            (task, *self._tasks),
+            (np.ascontiguousarray(rows.kind), *self._events),
+            *last,
+        ]
 
 
 def print_rows(recording: Recording, rows: Rows, parts: Sequence[Any]) -> tuple[Lines, _Array]:

@@ -155,13 +155,12 @@ def _sorted(runs: list[_Run], spill: Spill) -> Rows:
 
     Empties ``runs``, each as its end is reached: its columns may take much of the disk.
     """
-    ends = [len(run.stamps) for run in runs]
-    if sum(ends) <= PIECE:
-        return _together([run.take(slice(0, end)) for run, end in zip(runs, ends, strict=True)])
-    whole, done, every = Rows.new(sum(ends), spill), 0, [run.stamps for run in runs]
+    ends, every = [len(run.stamps) for run in runs], [run.stamps for run in runs]
+    whole, done = Rows.new(sum(ends), spill), 0
     left = dict(enumerate(runs))
     runs.clear()
-    for parts in windows(every):
+    at_once = [{i: slice(0, end) for i, end in enumerate(ends) if end}] if len(whole) else []
+    for parts in windows(every) if len(whole) > PIECE else at_once:
         taken = []
         for i, part in parts.items():
             taken.append(left[i].take(part))
@@ -169,18 +168,18 @@ def _sorted(runs: list[_Run], spill: Spill) -> Rows:
                 release()
             if part.stop == ends[i]:
                 del left[i]
-        rows = _together(taken)
-        whole.put(done, rows)
-        done += len(rows)
-        spill.need(_ROOM)
+        whole.put(done, taken, _order(taken))
+        done += sum(map(len, taken))
+        if len(whole) > PIECE:
+            spill.need(_ROOM)
         release()
     return whole
 
 
-def _together(parts: Sequence[Rows]) -> Rows:
-    """Rows in the order of their stamps; each part is sorted, and a stable sort fast at merging."""
-    stamps = np.concatenate([np.empty(0, np.uint64), *(rows.ts_raw for rows in parts)])
-    return Rows.joined([Rows.none(), *parts], np.argsort(stamps, kind="stable"))
+def _order(parts: Sequence[Rows]) -> npt.NDArray[np.int64]:
+    """By their stamps; each part is sorted, and a stable sort fast at merging."""
+    stamps = np.concatenate([rows.ts_raw for rows in parts])
+    return np.argsort(stamps, kind="stable")
 
 
 def _read(boot: Boot, first: int, kinds: Kinds) -> tuple[Rows, list[Buffer]]:
@@ -207,7 +206,7 @@ def _joined(parts: Sequence[Rows], spill: Spill) -> Rows:
     whole, done = Rows.new(size, spill), 0
     for rows in some:
         for piece in pieces(len(rows)):
-            whole.put(done + piece.start, rows.take(piece))
+            whole.put(done + piece.start, [rows.take(piece)])
             spill.need(_ROOM)
         done += len(rows)
     return whole

@@ -96,10 +96,15 @@ class Rows:
         """No rows at all."""
         return cls(*(np.empty(0, t) for t in _TYPES))
 
-    def put(self, start: int, rows: Self) -> None:
-        """Write other rows over these, from row ``start`` on."""
+    def put(self, start: int, parts: Sequence[Self], order: _Array | None = None) -> None:
+        """Write rows over these, from row ``start`` on: the parts, as they are or in ``order``."""
+        end = start + sum(map(len, parts))
         for f in fields(self):
-            getattr(self, f.name)[start : start + len(rows)] = getattr(rows, f.name)
+            mine, columns = getattr(self, f.name)[start:end], [getattr(p, f.name) for p in parts]
+            if order is None:
+                np.concatenate(columns, out=mine)
+            else:  # clipping does nothing to what is in range, and needs no buffer
+                np.take(np.concatenate(columns), order, out=mine, mode="clip")
 
     def within(self, boot: int) -> slice:
         """From a boot's first row to its last; others' may be between."""

@@ -224,14 +224,18 @@ static int put_stack(struct run *r, uint32_t table, struct span s)
 enum status program_run(const struct program *p, struct span record, struct out *out,
 			missed_fn missed, void *context)
 {
-	uint64_t ints[MAX_DEPTH + 1], locals[MAX_LOCALS] = {0}, *top = ints;
-	struct span spans[MAX_DEPTH + 1], local_spans[MAX_LOCALS] = {{0}}, *s = spans;
+	uint64_t ints[MAX_DEPTH + 1], locals[MAX_LOCALS], *top = ints;
+	struct span spans[MAX_DEPTH + 1], local_spans[MAX_LOCALS], *s = spans;
 	size_t marks[MAX_DEPTH + 1], *mark = marks;
 	struct run r = {p, out, missed, context, 0};
 	struct spec spec;
 
 	if (record.size < p->need)
 		return FAILED;
+	for (uint32_t i = 0; i < p->locals; i++) {
+		locals[i] = 0;
+		local_spans[i] = (struct span){0};
+	}
 	for (const struct insn *i = p->code;; i++) {
 		switch ((enum operation)i->op) {
 		case OP_END: return r.missing ? MISSED : PRINTED;

@@ -1,21 +1,6 @@
 /* The kernel's printf: numbers and strings, as lib/vsprintf.c prints them. */
 #include "program.h"
 
-static const char DIGITS[] = "0001020304050607080910111213141516171819"
-			     "2021222324252627282930313233343536373839"
-			     "4041424344454647484950515253545556575859"
-			     "6061626364656667686970717273747576777879"
-			     "8081828384858687888990919293949596979899";
-
-int put_text(struct out *out, const char *text, size_t size)
-{
-	if (size > out->end - out->used)
-		return -1;
-	memcpy(out->text + out->used, text, size);
-	out->used += size;
-	return 0;
-}
-
 static int put_many(struct out *out, char c, size_t count)
 {
 	if (count > out->end - out->used)
@@ -42,13 +27,7 @@ static size_t digits_of(uint64_t value, unsigned int flags, char *end)
 			*--p = (char)('0' + (value & 7));
 		while (value >>= 3);
 		break;
-	default:
-		for (; value >= 100; value /= 100)
-			memcpy(p -= 2, DIGITS + 2 * (value % 100), 2);
-		if (value >= 10)
-			memcpy(p -= 2, DIGITS + 2 * value, 2);
-		else
-			*--p = (char)('0' + value);
+	default: p = decimal_before(end, value);
 	}
 	return (size_t)(end - p);
 }
@@ -87,13 +66,19 @@ int put_number(struct out *out, uint64_t value, const struct spec *spec)
 	return flags & MINUS ? put_many(out, ' ', gap) : 0;
 }
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
 static int is_ascii(const char *text, size_t size)
 {
-	unsigned char all = 0;
+	uint64_t all = 0, some;
 
-	for (size_t i = 0; i < size; i++)
-		all |= (unsigned char)text[i];
-	return all < 0x80;
+	for (; size >= sizeof(some); text += sizeof(some), size -= sizeof(some)) {
+		memcpy(&some, text, sizeof(some));
+		all |= some;
+	}
+	for (; size; size--)
+		all |= (unsigned char)*text++;
+	return !(all & EACH(0x80));
 }
 
 /* Characters up to a NUL; those that are not ASCII are for Python, which knows how wide they are. */
@@ -155,6 +140,25 @@ static char escape_of(unsigned char c)
 	}
 }
 
+/* Not 0 if one of eight bytes is 0. */
+static uint64_t has_zero(uint64_t bytes) { return (bytes - EACH(1)) & ~bytes & EACH(0x80); }
+
+/* Whether text is ASCII, and nothing in it is escaped in JSON. */
+static int is_plain(const char *text, size_t size)
+{
+	uint64_t found = 0, some;
+
+	for (; size >= sizeof(some); text += sizeof(some), size -= sizeof(some)) {
+		memcpy(&some, text, sizeof(some));
+		found |= ((some - EACH(32)) & ~some) | some; /* below 32, or not ASCII */
+		found |= has_zero(some ^ EACH('"')) | has_zero(some ^ EACH('\\')) |
+			 has_zero(some ^ EACH(127));
+	}
+	for (; size; size--, text++)
+		found |= (*text & 0x80) | (escape_of((unsigned char)*text) ? 0x80 : 0);
+	return !(found & EACH(0x80));
+}
+
 /* What was printed since `mark`, as inside a string of JSON: json.dumps() writes it so. */
 int escape_from(struct out *out, size_t mark)
 {
@@ -162,6 +166,8 @@ int escape_from(struct out *out, size_t mark)
 	size_t size = out->used - mark, more = 0;
 	char *text = out->text + mark;
 
+	if (is_plain(text, size))
+		return 0;
 	if (!is_ascii(text, size))
 		return -1;
 	for (size_t i = 0; i < size; i++) {
@@ -195,10 +201,14 @@ int cell_from(struct out *out, size_t mark)
 {
 	size_t size = out->used - mark, more = 0;
 	char *text = out->text + mark;
+	const char *quote;
 
 	if (!is_ascii(text, size) || (size && text[0] && strchr("'=+-@\t\r\n", text[0])))
 		return -1;
-	for (size_t i = 0; i < size; i++)
+	quote = memchr(text, '"', size);
+	if (!quote)
+		return 0;
+	for (size_t i = (size_t)(quote - text); i < size; i++)
 		more += text[i] == '"';
 	if (more > out->end - out->used)
 		return -1;

@@ -132,7 +132,8 @@ struct program {
 	const char *texts;
 	struct table tables[MAX_TABLES];
 	uint32_t size, constant_count, text_size, table_count;
-	uint32_t need; /* bytes that a record must have: all its fixed fields */
+	uint32_t need;	 /* bytes that a record must have: all its fixed fields */
+	uint32_t locals; /* how many it uses; program_wrong() counts them */
 };
 
 struct span {
@@ -161,7 +162,7 @@ struct miss {
 enum status { PRINTED, FAILED, MISSED };
 
 /* verify.c: NULL, or what is wrong with a program. */
-const char *program_wrong(const struct program *p);
+const char *program_wrong(struct program *p);
 /* machine.c: prints one record; `missed` is called for every key that is missing. */
 typedef void (*missed_fn)(void *, uint32_t table, uint64_t key);
 enum status program_run(const struct program *p, struct span record, struct out *out,
@@ -170,7 +171,6 @@ enum status program_run(const struct program *p, struct span record, struct out 
 int64_t table_find(const struct table *t, uint64_t key);
 
 /* printf.c, pointers.c: 0, or -1 where the text is too long or not ASCII. */
-int put_text(struct out *out, const char *text, size_t size);
 int put_number(struct out *out, uint64_t value, const struct spec *spec);
 int put_string(struct out *out, struct span s, const struct spec *spec);
 int pad_from(struct out *out, size_t mark, const struct spec *spec);
@@ -180,6 +180,15 @@ int put_pointer(struct out *out, struct span s, enum pointer kind, uint32_t widt
 		uint32_t options);
 int put_array(struct out *out, struct span s, unsigned int size);
 int put_integers(struct out *out, struct span s, unsigned int type, int as_hex);
+
+static inline int put_text(struct out *out, const char *text, size_t size)
+{
+	if (size > out->end - out->used)
+		return -1;
+	copy_text(out->text + out->used, text, size);
+	out->used += size;
+	return 0;
+}
 
 static inline uint64_t load_unsigned(const uint8_t *p, unsigned int size)
 {

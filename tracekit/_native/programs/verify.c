@@ -131,7 +131,21 @@ static const char *stacks_wrong(const struct program *p, struct depth *depths)
 	return NULL;
 }
 
-const char *program_wrong(const struct program *p)
+static uint32_t locals_of(const struct program *p)
+{
+	uint32_t used = 0;
+
+	for (const struct insn *i = p->code; i < p->code + p->size; i++)
+		switch (i->op) {
+		case OP_LOCAL:
+		case OP_SET:
+		case OP_SPAN:
+		case OP_SET_SPAN: used = i->c >= used ? i->c + 1 : used;
+		}
+	return used;
+}
+
+const char *program_wrong(struct program *p)
 {
 	struct depth *depths;
 	const char *wrong;
@@ -144,6 +158,7 @@ const char *program_wrong(const struct program *p)
 	if (!depths)
 		return "no memory";
 	wrong = stacks_wrong(p, depths);
+	p->locals = wrong ? 0 : locals_of(p);
 	free(depths);
 	return wrong;
 }
