@@ -6,15 +6,20 @@ session from elsewhere, with a ``numpy.py`` in it.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 __all__ = ["leave_working_directory", "python_command", "settle"]
 
 #: Made between two searches for circles: formats and columns make many objects, and few circles.
 _OBJECTS = 500_000
+#: Bytes of a piece of memory that is used again, not given back and taken, page by page, anew.
+_REUSED = 32 << 20
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # malloc.h
 
 # -I: no working directory, no PYTHON* variables. What those said is in this process's sys.path.
 _START = (
@@ -26,6 +31,10 @@ _START = (
 def settle() -> None:
     """Settings for a process that decodes: before numpy is imported."""
     gc.set_threshold(_OBJECTS)
+    with suppress(AttributeError, OSError):  # another C library than glibc
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _REUSED)
+        library.mallopt(_M_TRIM_THRESHOLD, 2 * _REUSED)
     # numpy's library of linear algebra starts threads that wait for work, which never comes
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -11,6 +11,7 @@ import mmap
 import os
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -46,7 +47,12 @@ def releasable(mapping: mmap.mmap) -> None:
 
 def untouched(size: int) -> memoryview:
     """``size`` writable bytes of zero, of which only what is written to takes memory."""
-    return memoryview(bytearray(size) if size < len(_ZEROS) else mmap.mmap(-1, size))
+    if size < len(_ZEROS):
+        return memoryview(bytearray(size))
+    mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without them
+        mapping.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapping)
 
 
 class Spill:
@@ -92,7 +98,7 @@ class Spill:
 
     def kept(self, data: bytes) -> bytes:
         """``data``, or, where that is too much, the same in a file."""
-        return self.collected((data,), len(data))
+        return data if self._holds(len(data)) else self._in_file((data,), len(data))
 
     def memory(self, size: int) -> memoryview:
         """``size`` writable bytes of zero; of many, :meth:`need` must be asked for room.
@@ -105,17 +111,22 @@ class Spill:
 
     def collected(self, chunks: Iterable[bytes], size: int) -> bytes:
         """What the chunks are together; ``size`` is what that should come to."""
-        made, done, rest = list[bytes | memoryview](), 0, iter(chunks)
-        if self._holds(size):
-            for chunk in rest:
-                made.append(chunk)
-                done += len(chunk)
-                if done > size:
-                    return cast(bytes, _file_of(chain(made, rest)))
-            return b"".join(made)
+        if not self._holds(size):
+            return self._in_file(chunks, size)
+        made, done, rest = list[bytes](), 0, iter(chunks)
+        for chunk in rest:
+            made.append(chunk)
+            done += len(chunk)
+            if done > size:
+                return cast(bytes, _file_of(chain(made, rest)))
+        return b"".join(made)
+
+    def _in_file(self, chunks: Iterable[bytes], size: int) -> bytes:
+        rest = iter(chunks)
         if size > _LARGE:
             return cast(bytes, _file_of(rest))
         memory, fd, start = self._shared(size)
+        done = 0
         for chunk in rest:
             if done + len(chunk) > size:
                 return cast(bytes, _file_of(chain((memory[:done], chunk), rest)))

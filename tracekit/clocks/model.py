@@ -78,7 +78,13 @@ class ClockModel:
         """
         import numpy as np
 
+        if not len(raw):
+            return np.empty(0, np.int64)
         delta = (raw.astype(np.uint64) - np.uint64(self.ref_raw % (1 << 64))).view(np.int64)
+        ends = (self.ns(self.ref_raw + int(end)) for end in (delta.min(), delta.max()))
+        inside = max(*map(abs, ends), abs(self.offset_ns)) <= _INT64_MAX // 2
+        if inside and self.ns_per_unit == 1:
+            return delta + np.int64(self.offset_ns)
         chunk = self.ns_per_unit * (1 << _SPLIT_BITS)
         whole = chunk.numerator // chunk.denominator
         high = delta >> _SPLIT_BITS
@@ -86,6 +92,8 @@ class ClockModel:
         small = np.rint(high * float(chunk - whole) + low * float(self.ns_per_unit))
         offset = min(max(self.offset_ns, -_INT64_MAX), _INT64_MAX)
         ns = high * np.int64(whole) + small.astype(np.int64) + np.int64(offset)
+        if inside:
+            return ns
         rough = delta * float(self.ns_per_unit) + float(offset)
         limits = np.where(rough < 0, -_INT64_MAX - 1, _INT64_MAX)
         return np.where(np.abs(rough) >= float(_INT64_MAX), limits, ns)
