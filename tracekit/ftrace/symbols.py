@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from operator import le
 from typing import NamedTuple, TypeAlias
@@ -19,13 +20,13 @@ from typing import NamedTuple, TypeAlias
 from tracekit._native import symbols
 from tracekit.ftrace.context import Symbolized
 
-__all__ = ["Places", "Symbols", "module_places"]
+__all__ = ["KernelSymbols", "Places", "Symbols", "module_places"]
 
 Places: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 """Module -> (address, bytes) of each place it was loaded to."""
 
 # Written by s_show(): "%px %c %s" for the kernel, "%px %c %s\t[%s]" for everything else.
-_LINE_HEAD = re.compile(r"([0-9a-f]{16}) (\S)")
+_LINE_HEAD = re.compile(rb"([0-9a-f]{16}) ([!-~])")
 _HEAD = 18  # characters of that
 _EXTRA = re.compile(r"^([0-9a-f]{16}) \S (\S+)\t\[([^\]\s]+)\]$", re.M)
 # Written by m_show() in kernel/module/procfs.c: name, size, users, users' names, state, base.
@@ -46,27 +47,14 @@ class _Range(NamedTuple):
     module: str
 
 
-class Symbols:
-    """The symbols of one boot (a :class:`~tracekit.ftrace.context.SymbolTable`)."""
+class KernelSymbols:
+    """The kernel's own symbols: lines of ``kallsyms`` without a module, of one or many boots."""
 
-    __slots__ = (
-        "_addresses",
-        "_cache",
-        "_extra",
-        "_extra_starts",
-        "_image",
-        "_name_sizes",
-        "_name_starts",
-        "_raw",
-        "_text",
-    )
+    __slots__ = ("_addresses", "_name_sizes", "_name_starts", "_text", "image")
 
-    def __init__(self, text: str, places: Places) -> None:
+    def __init__(self, text: bytes) -> None:
         self._text = text
-        tab = text.find("\t[")
-        split = len(text) if tab < 0 else text.rfind("\n", 0, tab) + 1
-        self._raw = text[:split].encode("utf-8", "replace")
-        columns = symbols.symbols(self._raw)
+        columns = symbols.symbols(text)
         # no lists: of a large table they take ten times as much
         tables: list[Sequence[int]] = [memoryview(columns[0]).cast("Q")]
         tables += [memoryview(column).cast("I") for column in columns[1:]]
@@ -75,10 +63,42 @@ class Symbols:
             order = sorted(range(len(addresses)), key=addresses.__getitem__)
             tables = [array(c, (t[i] for i in order)) for t, c in zip(tables, "QII", strict=True)]
         self._addresses, self._name_starts, self._name_sizes = tables
-        self._image = _image(self)
-        extra = _extra_ranges(text, split, places) if tab >= 0 else ()
-        self._extra = tuple(extra)
-        self._extra_starts = array("Q", (r.start for r in self._extra))
+        #: The ranges of which ``is_ksym_addr()`` is true.
+        self.image = _image(lambda name: next((at for at, _ in self.named(name) if at), None))
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    def named(self, name: str) -> Iterator[tuple[int, str]]:
+        """(address, letter) of the symbols called ``name``."""
+        return _named(self._text, name, b"\n")
+
+    def find(self, address: int, end: int) -> Symbolized | None:
+        """As ``get_symbol_pos()``: the first alias, up to the next address or ``end``."""
+        after = bisect_right(self._addresses, address)
+        if not after:
+            return None
+        start = self._addresses[after - 1]
+        first = bisect_left(self._addresses, start, 0, after)
+        stop = self._addresses[after] if after < len(self._addresses) else end
+        name_start = self._name_starts[first]
+        name_end = name_start + self._name_sizes[first]
+        name = self._text[name_start:name_end].decode("utf-8", "replace")
+        return Symbolized(name, address - start, stop - start, "")
+
+
+class Symbols:
+    """The symbols of one boot (a :class:`~tracekit.ftrace.context.SymbolTable`)."""
+
+    def __init__(
+        self, kernel: KernelSymbols, own: bytes, places: Places, image: range, moved: int
+    ) -> None:
+        """``own``: lines of modules and BPF programs.
+
+        Addresses in ``image`` are ``moved`` further than those of ``kernel``.
+        """
+        self._kernel, self._own, self._places = kernel, own, places
+        self._moving, self._moved = image, moved
         self._cache: dict[int, Symbolized | None] = {}
 
     @classmethod
@@ -91,10 +111,19 @@ class Symbols:
         hidden (all zero, ``kptr_restrict``) gives a table that finds nothing.
         """
         places = module_places(modules) if isinstance(modules, str) else modules
-        return cls(text if isinstance(text, str) else text.decode("utf-8", "replace"), places)
+        raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+        tab = raw.find(b"\t[")
+        split = len(raw) if tab < 0 else raw.rfind(b"\n", 0, tab) + 1
+        return cls(KernelSymbols(raw[:split]), raw[split:], places, range(0), 0)
+
+    @cached_property
+    def _extra(self) -> tuple[Sequence[_Range], Sequence[int]]:
+        """What is outside the image, and where each begins."""
+        ranges = tuple(_extra_ranges(self._own.decode("utf-8", "replace"), self._places))
+        return ranges, array("Q", (r.start for r in ranges))
 
     def __len__(self) -> int:
-        return len(self._addresses) + len(self._extra)
+        return len(self._kernel) + len(self._extra[0])
 
     def lookup(self, address: int) -> Symbolized | None:
         """The symbol that holds ``address``, or None; of aliases the first in the table."""
@@ -119,51 +148,46 @@ class Symbols:
 
     def _named(self, name: str) -> Iterator[tuple[int, str]]:
         """(address, letter) of the symbols called ``name``."""
-        if not name or any(c.isspace() for c in name):
-            return
-        for ending in ("\n", "\t["):
-            needle = f" {name}{ending}"
-            position = self._text.find(needle)
-            while position >= 0:
-                # only what a line begins with: one line may hold the name a million times
-                start = position - _HEAD
-                whole = start == 0 or (start > 0 and self._text[start - 1] == "\n")
-                if whole and (line := _LINE_HEAD.match(self._text, start)):
-                    yield int(line[1], 16), line[2]
-                position = self._text.find(needle, position + 1)
+        for address, kind in self._kernel.named(name):
+            yield address + (self._moved if address in self._moving else 0), kind
+        for ending in (b"\n", b"\t["):
+            yield from _named(self._own, name, ending)
 
     def _find(self, address: int) -> Symbolized | None:
-        for start, end in self._image:
-            if start <= address < end:
-                return self._find_core(address, end)
-        i = bisect_right(self._extra_starts, address) - 1
+        at = address - self._moved
+        for start, end in self._kernel.image:
+            if start <= at < end:
+                return self._kernel.find(at, end)
+        ranges, starts = self._extra
+        i = bisect_right(starts, address) - 1
         if i >= 0:
-            start, end, name, module = self._extra[i]
+            start, end, name, module = ranges[i]
             if address < end:
                 return Symbolized(name, address - start, end - start, module)
         return None
 
-    def _find_core(self, address: int, end: int) -> Symbolized | None:
-        """As ``get_symbol_pos()``: the first alias, up to the next address or ``end``."""
-        after = bisect_right(self._addresses, address)
-        if not after:
-            return None
-        start = self._addresses[after - 1]
-        first = bisect_left(self._addresses, start, 0, after)
-        stop = self._addresses[after] if after < len(self._addresses) else end
-        name_start = self._name_starts[first]
-        name_end = name_start + self._name_sizes[first]
-        name = self._raw[name_start:name_end].decode("utf-8", "replace")
-        return Symbolized(name, address - start, stop - start, "")
+
+def _named(text: bytes, name: str, ending: bytes) -> Iterator[tuple[int, str]]:
+    """(address, letter) of the symbols called ``name``, on lines where ``ending`` comes next."""
+    if not name or any(c.isspace() for c in name):
+        return
+    needle = b" " + name.encode("utf-8", "replace") + ending
+    position = text.find(needle)
+    while position >= 0:
+        # only what a line begins with: one line may hold the name a million times
+        start = position - _HEAD
+        whole = start == 0 or (start > 0 and text[start - 1 : start] == b"\n")
+        if whole and (line := _LINE_HEAD.match(text, start)):
+            yield int(line[1], 16), line[2].decode()
+        position = text.find(needle, position + 1)
 
 
-def _image(symbols: Symbols) -> tuple[tuple[int, int], ...]:
+def _image(find: Callable[[str], int | None]) -> tuple[tuple[int, int], ...]:
     """The ranges where ``is_ksym_addr()`` is true: the whole image, or only its code.
 
     Only with CONFIG_KALLSYMS_ALL is ``_end`` in the table, and only then does the kernel look names
     up in the whole image.
     """
-    find = symbols.address_of
     start = find("_stext")
     if start is None or start < _KERNEL_HALF:
         return ()
@@ -184,14 +208,14 @@ def module_places(modules: str) -> Places:
     return places
 
 
-def _extra_ranges(text: str, split: int, places: Places) -> Iterator[_Range]:
+def _extra_ranges(text: str, places: Places) -> Iterator[_Range]:
     """Symbols of modules and BPF programs by address, each cut where it certainly ends.
 
     Trampolines (``[__builtin__ftrace]``, ``[__builtin__kprobes]``) are listed in kallsyms, but
     ``kallsyms_lookup()`` does not find them, so they only end what comes before them.
     """
     seen: dict[int, tuple[str, str]] = {}
-    for address, name, module in _EXTRA.findall(text, split):
+    for address, name, module in _EXTRA.findall(text):
         start = int(address, 16)
         if start >= _KERNEL_HALF and not name.startswith(_MAPPING):
             seen.setdefault(start, (name, module))  # the first of aliases wins

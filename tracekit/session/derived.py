@@ -71,7 +71,9 @@ def stamp(session: Session) -> str:
     """A digest of what derived files depend on: the manifest, the boots' files, this tracekit."""
     about = (session.path / "manifest.json").stat()
     code = sorted(f for f in _files(_PACKAGE, own=False) if f[0].endswith(_CODE))
-    boots = [sorted(_files(session.path / part, own=True)) for part in ("boots", "formats")]
+    boots = [
+        sorted(_files(session.path / part, own=True)) for part in ("boots", "formats", "symbols")
+    ]
     manifest = about.st_size, about.st_mtime_ns, about.st_ctime_ns
     basis = [str(_PACKAGE), manifest, code, boots]
     return hashlib.sha256(json.dumps(basis).encode("utf-8", "backslashreplace")).hexdigest()

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from tracekit.errors import Diagnostic, SessionError, Severity, VersionError
 from tracekit.frozen import dataclass, field
+from tracekit.session.files import Directory
+from tracekit.session.limits import MAX_JSON
+from tracekit.session.names import LEFTOVER
 from tracekit.session.packing.sparse import SPARSE
+from tracekit.session.packing.symbols import SHARED
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "BootDiagnostic", "Manifest", "State", "parse_manifest"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "BootDiagnostic",
+    "Manifest",
+    "State",
+    "load_manifest",
+    "parse_manifest",
+]
 
 MANIFEST = "manifest.json"
 #: 1 has no formats/: every format is a file of its own; 2 has no files from which empty pages were
-#: left out, and is still written where there are none.
+#: left out and no symbols/, and is still written where there are none of either.
 FORMAT_VERSION = 3
 State = Literal["writing", "snapshot", "recovered"]
 """``writing``: a command is at work, or was killed; otherwise the last one that finished."""
@@ -43,9 +56,9 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The file's bytes; the same manifest gives the same bytes."""
-        sparse = any(SPARSE in name for name in self.files)
+        newest = any(SPARSE in name or SHARED in name for name in self.files)
         document = {
-            "format_version": FORMAT_VERSION if sparse else FORMAT_VERSION - 1,
+            "format_version": FORMAT_VERSION if newest else FORMAT_VERSION - 1,
             "tool": "tracekit",
             "tool_version": self.tool_version,
             "state": self.state,
@@ -112,3 +125,35 @@ def parse_manifest(data: bytes, source: str) -> Manifest:
         files=files,
         diagnostics=[remark for entry in entries if (remark := _diagnostic(entry)) is not None],
     )
+
+
+def _tool_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kexec-tracekit")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def load_manifest(directory: Directory) -> Manifest:
+    """The manifest of a session that is written on, or that of a new one.
+
+    Raises :class:`~tracekit.errors.SessionError` where the directory holds something else.
+    """
+    if directory.exists(MANIFEST):
+        with directory.guard(MANIFEST):
+            data = directory.read(MANIFEST, MAX_JSON)
+        manifest = parse_manifest(data, str(directory.path))
+        manifest.tool_version = _tool_version()
+        return manifest
+    with os.scandir(directory.fd) as entries:
+        strangers = [e.name for e in entries if not e.name.startswith(LEFTOVER)]
+    if strangers:
+        raise SessionError(
+            f"{directory.path}: holds {', '.join(sorted(strangers)[:3])} and no {MANIFEST}: "
+            "not a session: name a new directory or an empty one"
+        )
+    with directory.guard(""):
+        os.fchmod(directory.fd, 0o700)  # an empty directory that the user has made
+    return Manifest(_tool_version())

@@ -27,7 +27,7 @@ INCOMING = "incoming/"
 LEFTOVER = ".tmp-"  # temporary names begin with this; a run that was killed leaves them behind
 PART = ".part"  # files that are being filled; the next run continues them
 #: What stored names end in; see :mod:`tracekit.session.packing.compression`.
-SUFFIXES = (".sparse.zst", ".sparse.gz", ".zst", ".gz")
+SUFFIXES = (".sparse.zst", ".sparse.gz", ".shared.zst", ".shared.gz", ".zst", ".gz")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 _MAX_PATH = 1024
 _MAX_COMPONENT = 255  # NAME_MAX

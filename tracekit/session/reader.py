@@ -7,7 +7,7 @@ import json
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from tracekit.session.limits import MAX_JSON, RECORDED, Budget, Oversized, file_
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
 from tracekit.session.names import LEFTOVER, PART, strip_suffix
 from tracekit.session.packing.compression import decompress, decompressed, sha256_of, stated_sizes
+from tracekit.session.packing.symbols import SHARED, BootSymbols, own_of, split_of
 from tracekit.session.store import Store, open_store
 from tracekit.spill import Spill
 
@@ -56,6 +57,7 @@ class Session:
         self._with_formats = listed_boots(self._stored)
         self._ahead: dict[str, Future[bytes]] = {}
         self._documents: dict[str, dict[str, Any]] = {}
+        self._kernel_symbols = ("", b"")  # the name of the file, what is in it
         self._check()
 
     @classmethod
@@ -202,6 +204,12 @@ class Session:
             return data
         if stored is None:
             raise SessionError(f"{self.path}: {name} is missing from the session")
+        data = self._unpacked(name, stored)
+        own = own_of(name, stored, data)
+        return own.whole(self._symbols_of_kernel(own.name)) if own else data
+
+    def _unpacked(self, name: str, stored: str) -> bytes:
+        """What a stored file unpacks to, within the budget."""
         limit, room, last = file_limit(name), 0, Oversized()
         for room in self.budget.rooms(name, limit):
             try:
@@ -212,6 +220,32 @@ class Session:
                 self.budget.unpacked(name, len(data))
                 return data
         raise last if room == limit else self.budget.exceeded(name) from last
+
+    def _symbols_of_kernel(self, name: str) -> bytes:
+        """A file of symbols that boots share; the last one is kept where there are several."""
+        known, symbols = self._kernel_symbols
+        if known != name:
+            symbols = self._read(name)
+            if len(self.manifest.boots) > 1:
+                self._kernel_symbols = name, symbols
+        return symbols
+
+    def symbols(self, boot: int) -> BootSymbols | None:
+        """The symbols of a boot, in parts of which boots share one; None where it has none.
+
+        Raises :class:`~tracekit.errors.SessionError`.
+        """
+        name = f"boots/{boot}/kallsyms"
+        stored = self._stored.get(name)
+        if stored is None:
+            return None
+        data = self._unpacked(name, stored)
+        if own := own_of(name, stored, data):
+            read = partial(self._symbols_of_kernel, own.name)
+            return BootSymbols(own.name, read, own.moved, own.lines)
+        split = split_of(data)
+        kernel = data[:split]
+        return BootSymbols(hashlib.sha256(kernel).hexdigest(), lambda: kernel, 0, data[split:])
 
     def _checked(self, stored: str, limit: int) -> tuple[bytes, str]:
         """(the bytes of a stored file, their sha256); a remark if the manifest has another."""
@@ -228,7 +262,7 @@ class Session:
             )
 
     def _load(self, name: str, stored: str, limit: int) -> bytes:
-        suffix, what = stored[len(name) :], f"{self.path}/{stored}"
+        suffix, what = stored[len(name) :].removeprefix(SHARED), f"{self.path}/{stored}"
         if not name.endswith(RECORDED):
             data, _ = self._checked(stored, limit)
             return decompress(data, suffix, what, limit)

@@ -17,8 +17,8 @@ from typing import BinaryIO, cast
 from tracekit.errors import Diagnostic, SessionError
 from tracekit.session.files import Directory, HashedFile
 from tracekit.session.formats import ARCHIVES, Formats, events_of, list_file, listed_boots
-from tracekit.session.limits import MAX_JSON, MAX_REGION, file_limit
-from tracekit.session.manifest import MANIFEST, BootDiagnostic, Manifest, State, parse_manifest
+from tracekit.session.limits import MAX_REGION, file_limit
+from tracekit.session.manifest import MANIFEST, BootDiagnostic, Manifest, State, load_manifest
 from tracekit.session.names import LEFTOVER, PART, SUFFIXES, check_name, strip_suffix
 from tracekit.session.packing.compression import (
     Sink,
@@ -29,22 +29,19 @@ from tracekit.session.packing.compression import (
     preferred_suffix,
 )
 from tracekit.session.packing.sparse import SPARSE
+from tracekit.session.packing.symbols import SHARED, own_of, parted
 from tracekit.session.staged import StagedTree, sibling
 
 __all__ = ["SessionWriter"]
 
-_RECORDED = ("boots/", "incoming/", ARCHIVES)  # the rest of a session can be rebuilt from these
+_RECORDED = (
+    "boots/",
+    "incoming/",
+    "symbols/",
+    ARCHIVES,
+)  # the rest of a session can be rebuilt from these
 _LARGE = 16 << 20  # bytes of which unpacking what was never used takes time
 _OLD = LEFTOVER + "old-"  # a directory that was about to be replaced
-
-
-def _tool_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("kexec-tracekit")
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 class SessionWriter:
@@ -80,7 +77,7 @@ class SessionWriter:
             ) from error
         try:
             directory.lock()
-            writer = cls(directory, _load_manifest(directory))
+            writer = cls(directory, load_manifest(directory))
             with directory.guard(""):
                 writer._tidy()
             writer._save()
@@ -145,9 +142,13 @@ class SessionWriter:
     def write(self, rel: str, data: bytes, *, compressed: bool = False) -> None:
         """Write one file, whole and durably, unless the session has just that.
 
-        ``compressed`` appends the suffix.
+        ``compressed`` appends the suffix. Boots of one kernel share its symbols.
         """
-        stored = check_name(rel) + self._suffix if compressed else check_name(rel)
+        stored = check_name(rel)
+        if compressed and (shared := parted(rel, data)):
+            self.write(shared.name, shared.kernel, compressed=True)
+            stored, data = rel + SHARED, shared.own
+        stored += self._suffix if compressed else ""
         content = compress(data, self._suffix) if compressed else data
         known = self.manifest.files.get(stored) == hashlib.sha256(content).hexdigest()
         if known and self._directory.holds(stored, content):
@@ -265,7 +266,11 @@ class SessionWriter:
         limit = file_limit(rel)
         try:
             data = self._directory.read(stored, limit)
-            return decompress(data, stored[len(rel) :], stored, limit)
+            data = decompress(data, stored[len(rel) :].removeprefix(SHARED), stored, limit)
+            if not (own := own_of(rel, stored, data)):
+                return data
+            kernel = self._read(own.name)
+            return None if kernel is None else own.whole(kernel)
         except (OSError, SessionError):
             return None
 
@@ -377,22 +382,3 @@ class SessionWriter:
         """Save the manifest in its final state."""
         self.manifest.state = state
         self._save()
-
-
-def _load_manifest(directory: Directory) -> Manifest:
-    if directory.exists(MANIFEST):
-        with directory.guard(MANIFEST):
-            data = directory.read(MANIFEST, MAX_JSON)
-        manifest = parse_manifest(data, str(directory.path))
-        manifest.tool_version = _tool_version()
-        return manifest
-    with os.scandir(directory.fd) as entries:
-        strangers = [e.name for e in entries if not e.name.startswith(LEFTOVER)]
-    if strangers:
-        raise SessionError(
-            f"{directory.path}: holds {', '.join(sorted(strangers)[:3])} and no {MANIFEST}: "
-            "not a session: name a new directory or an empty one"
-        )
-    with directory.guard(""):
-        os.fchmod(directory.fd, 0o700)  # an empty directory that the user has made
-    return Manifest(_tool_version())

@@ -5,30 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from tracekit.errors import Diagnostic, FormatError, SessionError, Severity
 from tracekit.frozen import dataclass, field
-from tracekit.ftrace.context import Context, SymbolTable
+from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat, HeaderPage, parse_header_page
 from tracekit.ftrace.printers.render import Renderer, make_renderer, unknown_renderer
 from tracekit.ftrace.printers.syscalls import has_bare_syscalls
 from tracekit.ftrace.ring.layout import RegionLayout
 from tracekit.ftrace.ring.page import RecordHeader, Records
-from tracekit.once import Once
 from tracekit.session import Session
 from tracekit.timeline.saved.bpf_format import is_probe, probe_format, probe_ids, probe_name
 from tracekit.timeline.saved.counters import Counters
 from tracekit.timeline.saved.format_files import FormatFile, format_files, parsed
-from tracekit.timeline.saved.names import LayeredSymbols, names_of_tasks, parse_printk_formats
+from tracekit.timeline.saved.names import names_of_tasks, parse_printk_formats
+from tracekit.timeline.saved.symbols import LazySymbols
 
 __all__ = ["Boot", "Buffer", "Extent"]
 
 #: Events of kmem whose print formats name gfp flags, as every kernel has one of.
 _WITH_GFP = ("kmalloc", "mm_page_alloc", "kmem_cache_alloc")
-#: The tables of symbols, and where the newest save of one and the earlier ones are.
-_SYMBOLS, _SAVES = ("kallsyms", "modules"), ("", "earlier/")
 _EPROBE = re.compile(r"^e\d*:(\S+)\s+(\S+)", re.M)
 
 
@@ -139,10 +137,12 @@ class Boot:
 
     def layers(self, rel: str) -> list[str]:
         """A table of lines as it was saved last, then what earlier saves had, the newest first."""
-        newest, name = self.text(rel), rel.rpartition("/")[2]
-        earlier = self.text(f"earlier/{name}")
-        sections = re.split(r"^#.*\n", earlier, flags=re.M)
-        return [newest, *(section for section in sections if section)]
+        return [self.text(rel), *self.earlier(rel)]
+
+    def earlier(self, rel: str) -> list[str]:
+        """What earlier saves had of a table of lines, the newest first."""
+        text = self.text(f"earlier/{rel.rpartition('/')[2]}")
+        return [section for section in re.split(r"^#.*\n", text, flags=re.M) if section]
 
     # -- formats ------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class Boot:
         """The names of this boot: symbols, printk formats, comms."""
         hz = self.kernel.get("config_hz")
         return Context(
-            symbols=_LazySymbols(self),
+            symbols=LazySymbols(self),
             printk_formats=self._printk_formats(),
             comms={pid: names[0] for pid, names in self.task_names.items()},
             jiffies_hz=hz if isinstance(hz, int) else None,
@@ -333,43 +333,3 @@ class Boot:
         rel = f"tracefs/instances/{instance}/trace_clock" if instance else "tracefs/trace_clock"
         m = re.search(r"\[([^\s\[\]]+)\]", self.text(rel))
         return m[1] if m else None
-
-
-@lru_cache(2)  # boots of the same kernel mostly have the same
-def _shared(symbols: Once[SymbolTable]) -> SymbolTable:
-    return symbols.take()
-
-
-def _symbols_of(boot: Boot) -> SymbolTable:
-    def read() -> SymbolTable:
-        return LayeredSymbols(*(tuple(boot.layers(name)) for name in _SYMBOLS))
-
-    base = f"boots/{boot.index}/"
-    paths = [f"{base}{part}{name}" for name in _SYMBOLS for part in _SAVES]
-    try:
-        digests = tuple(boot.session.digest(path) for path in paths)
-    except SessionError:  # what can be read is
-        return read()
-    return _shared(Once(digests, read))
-
-
-class _LazySymbols:
-    """Loads kallsyms when the first symbol is looked up: many commands need none."""
-
-    def __init__(self, boot: Boot) -> None:
-        self._boot = boot
-        self._table: SymbolTable | None = None
-
-    @property
-    def table(self) -> SymbolTable:
-        if self._table is None:
-            self._table = _symbols_of(self._boot)
-        return self._table
-
-    def lookup(self, address: int) -> Any:
-        """As :meth:`SymbolTable.lookup`."""
-        return self.table.lookup(address)
-
-    def code(self, name: str) -> int | None:
-        """As :meth:`SymbolTable.code`."""
-        return self.table.code(name)

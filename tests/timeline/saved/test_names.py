@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.ring.region_writer import TEXT_ADDR
 from tests.support.session_trees import make_session, two_cpus
 from tracekit.session import Session
 from tracekit.timeline.boot import Boot
-from tracekit.timeline.saved.names import LayeredSymbols, names_of_tasks, parse_comms
+from tracekit.timeline.saved.names import names_of_tasks, parse_comms
 
 MODULES = 0xFFFFFFFFC0000000
 
@@ -21,39 +20,6 @@ def test_what_the_kernel_has_forgotten_is_no_name() -> None:
     assert parse_comms("1 init\n2 <...>\n3 <XXX>\n4 a b\nx y\n5\n") == {1: "init", 4: "a b"}
     layers = ["1 init\n2 <...>\n", "2 sh\n3 cat\n", "2 old\n3 cat\n1 init\n"]
     assert names_of_tasks(layers) == {1: ("init",), 2: ("sh", "old"), 3: ("cat",)}
-
-
-def test_a_module_at_the_place_of_another() -> None:
-    """Where the newest has nothing, the one before it; never a mixture of two."""
-    kallsyms = [
-        module(MODULES, "new", "new_a", "new_b"),
-        module(MODULES, "old", "old_a", "old_b", "old_c") + module(MODULES + 0x3000, "gone", "x"),
-    ]
-    modules = [
-        f"new 4096 0 - Live 0x{MODULES:016x}\n",
-        f"old 8192 0 - Live 0x{MODULES:016x}\ngone 4096 0 - Live 0x{MODULES + 0x3000:016x}\n",
-    ]
-    symbols = LayeredSymbols(kallsyms, modules)
-    found = {at: symbols.lookup(MODULES + at) for at in (0, 70, 0x90, 0x1090, 0x3000, 0x4000)}
-    assert {at: s.name if s else None for at, s in found.items()} == {
-        0: "new_a", 70: "new_b", 0x90: "new_b", 0x1090: "old_c", 0x3000: "x", 0x4000: None,
-    }  # fmt: skip
-
-
-def test_a_module_that_was_loaded_twice_has_two_places() -> None:
-    there, before = MODULES, MODULES + 0x10000
-    symbols = LayeredSymbols(
-        [module(there, "m", "f"), module(before, "m", "f")],
-        [f"m 8192 0 - Live 0x{there:016x}\n", f"m 8192 0 - Live 0x{before:016x}\n"],
-    )
-    for base in (there, before):
-        symbol = symbols.lookup(base + 0x1800)
-        assert symbol is not None
-        assert (symbol.name, symbol.offset) == ("f", 0x1800)
-
-
-def test_no_symbols_at_all() -> None:
-    assert LayeredSymbols([""], [""]).lookup(TEXT_ADDR) is None
 
 
 def test_a_string_that_was_another_one(tmp_path: Path) -> None:

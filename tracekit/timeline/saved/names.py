@@ -1,19 +1,15 @@
-"""The names of one boot: tasks, format strings, symbols, the newest first, then earlier ones."""
+"""The names of one boot: tasks and format strings, the newest first, then earlier ones."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from tracekit.ftrace.context import NoSymbols, Symbolized, SymbolTable
-from tracekit.ftrace.symbols import Symbols, module_places
-
-__all__ = ["LayeredSymbols", "names_of_tasks", "parse_comms", "parse_printk_formats"]
+__all__ = ["names_of_tasks", "parse_comms", "parse_printk_formats"]
 
 _PID = re.compile(r"[0-9]{1,9}")
 _PRINTK = re.compile(r'^(0x[0-9a-f]+) : "(.*)"$', re.M | re.S)
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\"": '"'}  # all that t_show() escapes
-_MOST_LAYERS = 256  # every lookup may ask all; what is older stays without a name
 _FORGOTTEN = ("<...>", "<XXX>")  # __trace_find_cmdline(), kernel/trace/trace_sched_switch.c
 
 
@@ -46,29 +42,3 @@ def parse_printk_formats(text: str) -> dict[int, str]:
         if (m := _PRINTK.match(line)) is not None:
             formats[int(m[1], 16)] = re.sub(r"\\[nt\"]", lambda e: _ESCAPES[e[0]], m[2])
     return formats
-
-
-class LayeredSymbols:
-    """Symbols of the newest kallsyms, and where those know nothing, of earlier ones.
-
-    So a module that was unloaded names its addresses as long as no other took them.
-    """
-
-    def __init__(self, kallsyms: Sequence[str], modules: Sequence[str]) -> None:
-        """The texts of both files, the newest first."""
-        places = module_places("\n".join(modules))
-        self._tables: tuple[SymbolTable, ...] = tuple(
-            Symbols.from_kallsyms(text, places) for text in kallsyms[:_MOST_LAYERS] if text
-        ) or (NoSymbols(),)
-
-    def lookup(self, address: int) -> Symbolized | None:
-        """As :meth:`SymbolTable.lookup`."""
-        for table in self._tables:
-            if (symbol := table.lookup(address)) is not None:
-                return symbol
-        return None
-
-    def code(self, name: str) -> int | None:
-        """As :meth:`SymbolTable.code`."""
-        known = (table.code(name) for table in self._tables)
-        return next((address for address in known if address is not None), None)
