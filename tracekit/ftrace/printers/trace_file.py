@@ -61,19 +61,50 @@ def clock_in_ns(clock: str) -> bool:
     return clock not in _COUNTING_CLOCKS
 
 
+_LATENCY = """\
+#                                _-----=> irqs-off
+#                               / _----=> need-resched
+#                              | / _---=> hardirq/softirq
+#                              || / _--=> preempt-depth
+#                              ||| / _-=> migrate-disable"""
+#: Tracers that head their columns themselves: print_graph_headers(), print_osnoise_headers(),
+#: print_timerlat_headers().
+_OWN_HEADERS = {
+    "function_graph": """\
+# CPU  DURATION                  FUNCTION CALLS
+# |     |   |                     |   |   |   |
+""",
+    "osnoise": f"""\
+{_LATENCY}                         MAX
+#                              |||| /     delay                                   \
+SINGLE      Interference counters:
+#                              |||||               RUNTIME      NOISE  %% OF CPU  \
+NOISE    +-----------------------------+
+#           TASK-PID      CPU# |||||   TIMESTAMP    IN US       IN US  AVAILABLE  \
+IN US     HW    NMI    IRQ   SIRQ THREAD
+#              | |         |   |||||      |           |             |    |            \
+|      |      |      |      |      |
+""",
+    "timerlat": f"""\
+{_LATENCY}
+#                              |||| /     delay
+#                              |||||            ACTIVATION
+#           TASK-PID      CPU# |||||   TIMESTAMP   ID            CONTEXT                 LATENCY
+#              | |         |   |||||      |         |                  |                       |
+""",
+}
+
+
 def header(tracer: str, entries: int, written: int, cpus: int, has_tgid: bool = False) -> str:
     """The comment lines at the top, each with its newline.
 
     ``entries`` are in the buffer, ``written`` includes those overwritten since, ``cpus`` are
     online. ``has_tgid``: with option ``record-tgid``. (``print_func_help_header_irq()``,
-    ``print_event_info()``; for ``function_graph``, ``print_graph_headers()``.)
+    ``print_event_info()``.)
     """
     top = f"# tracer: {tracer}\n#\n"
-    if tracer == "function_graph":
-        return (
-            f"{top}# CPU  DURATION                  FUNCTION CALLS\n"
-            "# |     |   |                     |   |   |   |\n"
-        )
+    if tracer in _OWN_HEADERS:
+        return top + _OWN_HEADERS[tracer]
     gap = " " * (12 if has_tgid else 2)
     tgid, bar = ("     TGID   ", "       |    ") if has_tgid else ("  ", "  ")
     indent = f"#                            {gap}"
