@@ -10,22 +10,23 @@ import errno
 import mmap
 import os
 import weakref
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import cast
 
 from tracekit.errors import SourceError
 
-__all__ = ["Spill", "releasable", "release", "untouched"]
+__all__ = ["Spill", "releasable", "release", "releasing", "untouched"]
 
 _HELD = 128 << 20  # bytes of one spill that are not in files
 _LARGE = 64 << 20  # bytes that are not taken from the disk before they are needed
 _SPARE = 64 << 20  # bytes of the disk that are left free
 _ZEROS = bytes(1 << 20)
 _FILE = 1 << 30  # bytes of a file; it takes as much of the disk as is used of it
+_EVERY = 0.005  # seconds in which a pass over columns may map 100 MB and more
 _DISK = "/var/tmp"  # /tmp may be memory
 _LOCK = Lock()  # of the mappings: regions are read in a thread of their own
 _MAPPINGS: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
@@ -37,6 +38,24 @@ def release() -> None:
         mappings = tuple(_MAPPINGS)
     for mapping in mappings:
         mapping.madvise(mmap.MADV_DONTNEED)
+
+
+@contextmanager
+def releasing() -> Iterator[None]:
+    """Let go of the memory now and then meanwhile, for what passes over it without a pause."""
+    over = Event()
+
+    def work() -> None:
+        while not over.wait(_EVERY):
+            release()
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def releasable(mapping: mmap.mmap) -> None:

@@ -249,15 +249,16 @@ class Analysis:
         known = np.array(every["duration_ns"].is_valid().to_pylist(), bool)
         whole = every.filter(as_arrow(known))
         table = self._durations(whole, key[known], names, window, ints(whole, "self_ns"))
-        rest = sorted(set(key.tolist()) - set(key[known].tolist()))
-        counts = {
-            names[k]: (int(np.sum(is_open[key == k])), int(np.sum((~known & ~is_open)[key == k])))
-            for k in sorted(set(key[~known].tolist()))
-        }
-        table = with_unknown(table, [names[k] for k in rest])
-        mine = [counts.get(name, (0, 0)) for name in table["name"].to_pylist()]
-        for name, column in zip(("open", "unpaired"), np.array(mine).reshape(-1, 2).T, strict=True):
-            table = table.append_column(name, as_arrow(column.astype(np.int64)))
+        there, timed, opened, unpaired = (
+            np.bincount(key[mine], minlength=len(names))
+            for mine in (slice(None), known, is_open, ~known & ~is_open)
+        )
+        never = np.flatnonzero((there > 0) & (timed == 0)).tolist()
+        table = with_unknown(table, [names[k] for k in never])
+        place = {name: number for number, name in enumerate(names)}
+        mine = np.array([place[name] for name in table["name"].to_pylist()], np.int64)
+        for name, counts in (("open", opened), ("unpaired", unpaired)):
+            table = table.append_column(name, as_arrow(counts[mine]))
         return table
 
     def _span_keys(self, by: str, wanted: Filter) -> tuple[pa.Table, _Array, list[str]]:

@@ -40,6 +40,7 @@ from tracekit.session.derived import (
     stamp,
     sweep_derived,
 )
+from tracekit.spill import releasable
 
 __all__ = ["MANY", "Opened", "open_events", "open_recording"]
 
@@ -136,7 +137,10 @@ def open_events(path: str | PathLike[str], progress: Progress, *, many: int = MA
     session = Session.open(path)
     if _at_most(session) < many:
         return tracekit.open(session)
-    return open_recording(path, progress, many=many).recording
+    opened = open_recording(path, progress, many=many)
+    for mapping in opened.maps:  # nobody waits for a key
+        releasable(mapping)
+    return opened.recording
 
 
 def _remark(message: str) -> Diagnostic:
