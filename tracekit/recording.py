@@ -39,6 +39,9 @@ class Recording(Events):
     :meth:`report` says where the time went. ``analysis`` is what is derived from the events.
     """
 
+    #: The report where it is known before, as of a session that was indexed.
+    reported: Report | None = None
+
     def selected(self, wanted: Filter) -> Iterator[_Array | slice]:
         """The rows that meet the filter, all but its ``grep``, some at a time, in order.
 
@@ -143,6 +146,8 @@ class Recording(Events):
 
     def report(self, *, last_events: bool = True) -> Report:
         """The report: gap, blackout, phases, completeness."""
+        if self.reported is not None:
+            return self.reported
         from tracekit.report.make import make_report
 
         return make_report(self, last=last_events)

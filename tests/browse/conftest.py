@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.repeated import repeat
 from tests.support.sessions.kept_index import quiet
-from tracekit.browse.index.load import INDEX
 from tracekit.browse.open import open_recording
+from tracekit.session.derived import INDEX
 
 
 @pytest.fixture(scope="session")

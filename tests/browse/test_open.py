@@ -27,11 +27,11 @@ from tests.support.sessions.kept_index import (
     remarks,
 )
 from tracekit.browse.index import load as kept
-from tracekit.browse.index.load import INDEX, ROWS
+from tracekit.browse.index.load import ROWS
 from tracekit.browse.open import Opened, open_recording
 from tracekit.errors import TracekitError
 from tracekit.session import Session
-from tracekit.session.derived import raw_sizes
+from tracekit.session.derived import INDEX, raw_sizes
 from tracekit.session.names import SUFFIXES
 from tracekit.session.packing.compression import compressor
 from tracekit.timeline.filter import Filter

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.make_demo import TARGET
+from tracekit.browse.open import open_events, open_recording
 from tracekit.cli import main
+from tracekit.timeline import events
 
 LOADED = """
 import sys
@@ -99,3 +101,36 @@ def test_an_archive_keeps_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     archive.write_bytes(TARGET.read_bytes())
     report(archive, capsys=capsys)
     assert [p.name for p in tmp_path.iterdir()] == [archive.name]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["events", "--to", "jump"],
+        ["events", "--format", "json", "--event", "sched:*"],
+        ["events", "--format", "kernel", "--boot", "1"],
+        ["export", "--format", "csv", "-o", "-"],
+        ["export", "--format", "csv", "-o", "-", "--grep", "kexec"],
+        ["export", "--format", "csv", "-o", "-", "--redact"],
+        ["stats", "--phase", "device shutdown"],
+        ["stats", "--to", "jump", "--by", "task"],
+    ],
+)
+def test_what_an_index_has_is_not_decoded_again(
+    session: Path, words: list[str], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def run() -> str:
+        capsys.readouterr()
+        assert main([words[0], str(session), *words[1:]]) in (None, 0)
+        return capsys.readouterr().out
+
+    first = run()
+    assert first.count("\n") > 5
+    assert open_recording(session, lambda what, share: None, many=0).maps
+    decoded: list[int] = []
+    real = events.merge
+    monkeypatch.setattr(events, "merge", lambda *a, **k: decoded.append(1) or real(*a, **k))
+    monkeypatch.setitem(open_events.__kwdefaults__, "many", 0)
+    assert run() == first
+    assert bool(decoded) == ("kernel" in words or "--redact" in words)

@@ -38,12 +38,13 @@ from tests.support.ring.region_strategies import LAYOUTS, Script, Step
 from tests.support.sessions.trace_dat_writer import as_version_7
 from tests.support.unpack import unpack
 from tracekit.browse.index.codec import decode
-from tracekit.browse.index.load import ABOUT, INDEX, About
+from tracekit.browse.index.load import ABOUT, About
 from tracekit.browse.open import open_recording
 from tracekit.kho.memory import Recorder
 from tracekit.probes.records import compact
 from tracekit.session import Session
 from tracekit.session.canary import PAGE, Canary, Change, Findings, Physical
+from tracekit.session.derived import INDEX
 from tracekit.session.manifest import Manifest
 from tracekit.session.packed import frame
 from tracekit.trace_dat.compose import CpuPages, Section, compose

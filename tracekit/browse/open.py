@@ -26,7 +26,7 @@ from tracekit.analysis.losses import Losses
 from tracekit.analysis.stretches import Stretch
 from tracekit.browse.coverage import coverage
 from tracekit.browse.index import build
-from tracekit.browse.index.load import INDEX, load
+from tracekit.browse.index.load import load
 from tracekit.errors import Diagnostic
 from tracekit.interpreter import python_command
 from tracekit.query.groups import Index, cell_counts, cell_edges
@@ -34,6 +34,7 @@ from tracekit.recording import Recording
 from tracekit.report.make import Report
 from tracekit.session import Session
 from tracekit.session.derived import (
+    INDEX,
     raw_sizes,
     replacing_directory,
     scratch_directory,
@@ -42,7 +43,7 @@ from tracekit.session.derived import (
 )
 from tracekit.spill import releasable
 
-__all__ = ["MANY", "Opened", "open_events", "open_recording"]
+__all__ = ["MANY", "Opened", "kept_events", "open_events", "open_recording"]
 
 Progress = Callable[[str, float | None], None]
 #: An index is kept from this many events on: decoding them takes a second, and 200 bytes each.
@@ -69,7 +70,8 @@ class Opened:
     maps: Sequence[mmap.mmap] = ()
 
     def __post_init__(self) -> None:
-        """What is derived from the events goes by the same index and losses."""
+        """What is derived from the events goes by the same index, losses and report."""
+        self.recording.reported = self.report
         losses = Losses.of_stretches(self.coverage)
         self.recording.analysis = Analysis(
             self.recording, self.recording.chosen, self.recording.resolved, self.index, losses
@@ -137,8 +139,18 @@ def open_events(path: str | PathLike[str], progress: Progress, *, many: int = MA
     session = Session.open(path)
     if _at_most(session) < many:
         return tracekit.open(session)
-    opened = open_recording(path, progress, many=many)
-    for mapping in opened.maps:  # nobody waits for a key
+    return _streamed(open_recording(path, progress, many=many))
+
+
+def kept_events(session: Session) -> Recording | None:
+    """The events of a session from the index that an earlier command left, if it is valid."""
+    kept = _kept(session)
+    return None if kept is None else _streamed(kept)
+
+
+def _streamed(opened: Opened) -> Recording:
+    """The events for those who pass over them: nobody waits for a key."""
+    for mapping in opened.maps:
         releasable(mapping)
     return opened.recording
 

@@ -14,7 +14,9 @@ import click
 import tracekit
 from tracekit.cli.common import progress, say, shows_progress
 from tracekit.cli.filters import build_filter, filter_options
+from tracekit.cli.kept import events_of
 from tracekit.errors import UsageError
+from tracekit.session import Session
 from tracekit.text import error_bound, printable
 
 if TYPE_CHECKING:
@@ -105,7 +107,8 @@ def command(
     wanted, wall = build_filter(**filters), time == "wall"
     if wall and form == "kernel":
         raise UsageError("--time wall: the kernel's own trace file has no time of day; use text")
-    recording = tracekit.open(session, instance)
+    alone = form == "kernel" or instance is not None
+    recording = tracekit.open(session, instance) if alone else events_of(Session.open(session))
     from tracekit.export.json_lines import json_blocks
     from tracekit.export.kernel_text import kernel_blocks
     from tracekit.export.text import text_blocks

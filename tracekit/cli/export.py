@@ -10,6 +10,7 @@ import click
 import tracekit
 from tracekit.cli.common import progress, say, say_diagnostics
 from tracekit.cli.filters import build_filter, filter_options
+from tracekit.cli.kept import events_of
 from tracekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -138,9 +139,7 @@ def _columns(
         if rows is not None:
             say(f"{output}: {rows:,} events")
             return
-    recording = tracekit.open(source)
-    if redact:
-        recording = _redacted(recording)
+    recording = _redacted(tracekit.open(source)) if redact else events_of(source)
     from tracekit.export.files import write_csv, write_events, write_parquet
 
     total = len(recording)

@@ -1,15 +1,20 @@
-"""What was printed of a session, kept in it, so that it is printed at once the next time."""
+"""What earlier commands have left in a session, so that the next one is done at once."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+import tracekit
 from tracekit.session import Session
-from tracekit.session.derived import fetch_text, keep_text, stamp
+from tracekit.session.derived import INDEX, fetch_text, keep_text, stamp
 
-__all__ = ["printed"]
+if TYPE_CHECKING:
+    from tracekit.recording import Recording
+
+__all__ = ["events_of", "printed"]
 
 _KEPT = "reports.txt"
 _MOST = 8  # forms: terminals have several widths
@@ -42,3 +47,14 @@ def _known(session: Session) -> dict[str, str]:
         return {}
     pairs = document.items() if isinstance(document, dict) else ()
     return {key: text for key, text in pairs if isinstance(text, str)}
+
+
+def events_of(session: Session) -> Recording:
+    """The events of a session; of a large one from its index, if ``show`` or ``stats`` made one."""
+    if session.path.is_dir() and (session.path / INDEX).is_dir():
+        from tracekit.browse.open import kept_events
+
+        found = kept_events(session)
+        if found is not None:
+            return found
+    return tracekit.open(session)

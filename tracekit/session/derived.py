@@ -29,6 +29,7 @@ from tracekit.session.parts import part_directory, replacing, sweep
 from tracekit.session.reader import Session
 
 __all__ = [
+    "INDEX",
     "fetch_derived",
     "fetch_text",
     "keep_derived",
@@ -40,6 +41,7 @@ __all__ = [
     "sweep_derived",
 ]
 
+INDEX = "index"  #: the directory that browse/index/ makes of a large session
 _PACKAGE = Path(__file__).parent.parent
 _CODE = (".py", ".so")
 _LONGEST = 4096  # bytes of the file that vouches for a derived one

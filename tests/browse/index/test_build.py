@@ -12,10 +12,10 @@ import pytest
 
 from tests.support.sessions.kept_index import kept_in, leftovers, quiet, remarks
 from tracekit.browse.index import build as keeping
-from tracekit.browse.index.load import ABOUT, DATA, INDEX, ROWS, load
+from tracekit.browse.index.load import ABOUT, DATA, ROWS, load
 from tracekit.browse.open import open_recording
 from tracekit.session import Session
-from tracekit.session.derived import stamp
+from tracekit.session.derived import INDEX, stamp
 
 START = f"import sys; from {keeping.__name__} import main; sys.exit(main(sys.argv[1:]))"
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.support.sessions.kept_index import json_values, kept_in, quiet, remarks
 from tracekit.browse.index import load as kept
 from tracekit.browse.index.codec import encode
-from tracekit.browse.index.load import ABOUT, DATA, INDEX, ROWS, load
+from tracekit.browse.index.load import ABOUT, DATA, ROWS, load
 from tracekit.browse.open import Opened, open_recording
 from tracekit.errors import TracekitError
 from tracekit.query.selection import Selection
@@ -30,7 +30,7 @@ from tracekit.query.sort import order_by
 from tracekit.query.toggles import tally
 from tracekit.report.make import Report
 from tracekit.session import Session
-from tracekit.session.derived import stamp
+from tracekit.session.derived import INDEX, stamp
 from tracekit.session.owned import marks
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from tracekit.browse.index.load import INDEX, load
+from tracekit.browse.index.load import load
 from tracekit.browse.open import Opened
 from tracekit.session import Session
-from tracekit.session.derived import stamp
+from tracekit.session.derived import INDEX, stamp
 
 NAMES = ("handover-7.2-to-7.3-tsc", "handover-7.2-tsc", "same-boot-7.2", "same-boot-wide-7.2")
 SHIPPED = "demo"

@@ -50,7 +50,6 @@ __all__ = [
     "COLUMNS",
     "DATA",
     "GROUPS",
-    "INDEX",
     "ROWS",
     "About",
     "Indexed",
@@ -64,7 +63,6 @@ _Array = npt.NDArray[Any]
 Indexed = tuple[
     Recording, Report, Index, Mapping[int, Sequence[Stretch]], tuple[mmap.mmap, ...]
 ]  # fmt: skip
-INDEX = "index"
 ROWS, DATA, ABOUT = "rows.arrow", "data.bin", "about.json"
 GROUPS = ("cpus", "events", "tasks")
 #: The columns of ``rows.arrow``: those of :class:`Rows`, and others with a value for every row.
