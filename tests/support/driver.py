@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from difflib import unified_diff
 from importlib.resources import as_file, files
 from itertools import count
 from pathlib import Path
@@ -98,10 +99,20 @@ def screen_text(app: App[Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def matches_snapshot(app: TracekitApp, name: str) -> None:
-    """Compare the screen with ``snapshots/NAME.txt``; TRACEKIT_SNAPSHOTS=write writes it anew."""
-    path, text = _SNAPSHOTS / f"{name}.txt", screen_text(app)
+async def matches_snapshot(pilot: Pilot[Any], name: str) -> None:
+    """Wait until the screen is as in ``snapshots/NAME.txt``: a busy machine may still draw it.
+
+    TRACEKIT_SNAPSHOTS=write writes it anew.
+    """
+    path, app = _SNAPSHOTS / f"{name}.txt", pilot.app
     if os.environ.get("TRACEKIT_SNAPSHOTS") == "write":
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    assert text == path.read_text(), f"not as in {path}; TRACEKIT_SNAPSHOTS=write takes it as it is"
+        path.write_text(screen_text(app))
+    expected = path.read_text()
+    try:
+        await until(pilot, lambda: screen_text(app) == expected, f"the screen is as in {path}")
+    except AssertionError as error:
+        lines = [text.splitlines() for text in (expected, screen_text(app))]
+        diff = "\n".join(unified_diff(*lines, "expected", "shown", n=0, lineterm=""))
+        hint = "TRACEKIT_SNAPSHOTS=write takes it as it is"
+        raise AssertionError(f"not as in {path}; {hint}\n{diff}") from error

@@ -58,7 +58,7 @@ async def to(pilot: Piloted, tree: ItemTree, start: str) -> Item:
 def test_snapshot(size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted, tree: ItemTree) -> None:
         await to(pilot, tree, "tkA 0x7d600000-0x7da00000, 4 MiB, ")
-        matches_snapshot(app, f"kho-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"kho-{size[0]}x{size[1]}")
 
     kho(script, size=size)
 

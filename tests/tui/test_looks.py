@@ -32,11 +32,11 @@ def test_a_session_without_a_jump(
 
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         await until(pilot, lambda: "Tasks that ran longest" in screen_text(app), "its figures")
-        matches_snapshot(app, f"one-boot-story-{name}")
+        await matches_snapshot(pilot, f"one-boot-story-{name}")
         await pilot.press("4")
         for title in ("Wakeups", "Syscalls", "Spans"):
             await to(pilot, app.query_one(TablesView), title)
-            matches_snapshot(app, f"one-boot-{title.lower()}-{name}")
+            await matches_snapshot(pilot, f"one-boot-{title.lower()}-{name}")
         await pilot.press("2")
         model, state = model_of(app), app.query_one(TimelineView).state
         await until(pilot, lambda: state.ready and state.current, "there are lanes")
@@ -52,14 +52,14 @@ def test_a_session_without_a_jump(
         await until(
             pilot, lambda: all(text in screen_text(app) for text in in_window), "of the window"
         )
-        matches_snapshot(app, f"one-boot-panel-{name}")
+        await matches_snapshot(pilot, f"one-boot-panel-{name}")
         await pilot.press("p")
         await pilot.pause()
-        matches_snapshot(app, f"one-boot-lanes-{name}")
+        await matches_snapshot(pilot, f"one-boot-lanes-{name}")
         await pilot.press("v")
         await until(pilot, lambda: isinstance(app.screen, ChooseLanes), "it asks")
         await pilot.pause()
-        matches_snapshot(app, f"one-boot-choose-{name}")
+        await matches_snapshot(pilot, f"one-boot-choose-{name}")
 
     drive(script, session("same-boot-wide-7.2"), size)
 
@@ -75,6 +75,6 @@ def test_functions(size: tuple[int, int], tmp_path: Path) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         await pilot.press("4")
         await to(pilot, app.query_one(TablesView), "Functions")
-        matches_snapshot(app, f"functions-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"functions-{size[0]}x{size[1]}")
 
     drive(script, made(tmp_path / "s", events), size)

@@ -133,7 +133,7 @@ def test_new_tables_look_as_they_did(title: str, size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         await pilot.press("4")
         await to(pilot, app.query_one(TablesView), title.title(), "left")
-        matches_snapshot(app, f"tables-{title}-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"tables-{title}-{size[0]}x{size[1]}")
 
     drive(script, size=size)
 

@@ -28,7 +28,7 @@ def test_snapshot(size: tuple[int, int]) -> None:
         pane = app.query_one(Details)
         await until(pilot, lambda: pane.size.width > 0, "the details")
         await pilot.pause(0.2)
-        matches_snapshot(app, f"events-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"events-{size[0]}x{size[1]}")
 
     events(script, size=size)
 

@@ -46,7 +46,7 @@ def drive(pair: Pair, script: Script, size: tuple[int, int] = (80, 24)) -> Compa
 def test_snapshot(pair: Pair, size: tuple[int, int]) -> None:
     async def script(app: CompareApp, pilot: Pilot[Any]) -> None:
         assert "+2.217 s" in screen_text(app) and "dark" in screen_text(app)
-        matches_snapshot(app, f"compare-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"compare-{size[0]}x{size[1]}")
 
     drive(pair, script, size)
 

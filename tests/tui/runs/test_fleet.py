@@ -52,7 +52,7 @@ def test_snapshot(tmp_path: Path, size: tuple[int, int]) -> None:
             row["path"] = "/sessions/" + row["host"]  # the folder is another one each time
         app.action_other(0)
         await pilot.pause()
-        matches_snapshot(app, f"fleet-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"fleet-{size[0]}x{size[1]}")
 
     drive(tmp_path, script, size)
 

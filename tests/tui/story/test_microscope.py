@@ -69,7 +69,7 @@ def test_breaks_scales_and_cpus_are_printed() -> None:
 def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
         await _looked(app, pilot)
-        matches_snapshot(app, f"story-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"story-{size[0]}x{size[1]}")
 
     drive(script, size=size)
 

@@ -37,7 +37,7 @@ def bars_of(app: TracekitApp) -> list[Bar]:
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
 def test_snapshot(size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted) -> None:
-        matches_snapshot(app, f"story-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"story-{size[0]}x{size[1]}")
 
     drive(script, size=size)
 

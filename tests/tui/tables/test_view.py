@@ -44,7 +44,7 @@ def tables(script: Script, path: Path | None = None, size: tuple[int, int] = (80
 def test_snapshot(size: tuple[int, int], title: str) -> None:
     async def script(app: TracekitApp, pilot: Piloted, view: TablesView) -> None:
         await to(pilot, view, title)
-        matches_snapshot(app, f"tables-{title.lower()}-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"tables-{title.lower()}-{size[0]}x{size[1]}")
 
     tables(script, size=size)
 

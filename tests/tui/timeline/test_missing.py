@@ -43,7 +43,7 @@ def legend(app: TracekitApp) -> str:
 @pytest.mark.parametrize("name", MADE)
 def test_it_looks_as_it_did(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted, model: Model, state: LaneState) -> None:
-        matches_snapshot(app, f"missing-{name}-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"missing-{name}-{size[0]}x{size[1]}")
 
     timeline(script, MADE[name](tmp_path), size)
 
@@ -54,10 +54,10 @@ def test_the_handover_that_ships_looks_as_it_did(size: tuple[int, int]) -> None:
         model.look_at(-1_000_000, 200_000)
         model.go(-900_000)
         await pilot.pause()
-        matches_snapshot(app, f"missing-stopped-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"missing-stopped-{size[0]}x{size[1]}")
         model.look_at(-2 * 10**9, 5 * 10**9)
         await pilot.pause()
-        matches_snapshot(app, f"missing-around-{size[0]}x{size[1]}")
+        await matches_snapshot(pilot, f"missing-around-{size[0]}x{size[1]}")
 
     timeline(script, size=size)
 

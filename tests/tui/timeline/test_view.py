@@ -24,14 +24,14 @@ from tui.timeline.view import TimelineView
 def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
     async def script(app: TracekitApp, pilot: Piloted, model: Model, state: LaneState) -> None:
         name = f"{size[0]}x{size[1]}"
-        matches_snapshot(app, f"timeline-all-{name}")
+        await matches_snapshot(pilot, f"timeline-all-{name}")
         model.look_at(-OLD, 0)
         model.go(-2_890_503)
         await pilot.pause()
-        matches_snapshot(app, f"timeline-old-{name}")
+        await matches_snapshot(pilot, f"timeline-old-{name}")
         model.look_at(-100_000, 100_000)
         await pilot.pause()
-        matches_snapshot(app, f"timeline-jump-{name}")
+        await matches_snapshot(pilot, f"timeline-jump-{name}")
 
     timeline(script, size=size)
 
