@@ -19,7 +19,7 @@ from typing import cast
 
 from tracekit.errors import SourceError
 
-__all__ = ["Spill", "releasable", "release", "releasing", "untouched"]
+__all__ = ["FOLIO", "Spill", "releasable", "release", "releasing", "untouched"]
 
 _HELD = 128 << 20  # bytes of one spill that are not in files
 _LARGE = 64 << 20  # bytes that are not taken from the disk before they are needed
@@ -27,9 +27,10 @@ _SPARE = 64 << 20  # bytes of the disk that are left free
 _ZEROS = bytes(1 << 20)
 _FILE = 1 << 30  # bytes of a file; it takes as much of the disk as is used of it
 _EVERY = 0.005  # seconds in which a pass over columns may map 100 MB and more
-#: Bytes written at a time. Linux 6.18 maps all of what its cache holds together, as one write makes
-#: it, for each page that is touched: of 512 CPUs, a row of each, 2 MiB were resident.
-_FOLIO = 1 << 16
+#: Bytes to write at a time of what is mapped later. Linux 6.18 maps all of what its cache holds
+#: together, as one write makes it, for each page that is touched: of 512 CPUs, a row of each, 2 MiB
+#: were resident.
+FOLIO = 1 << 16
 _DISK = "/var/tmp"  # /tmp may be memory
 _LOCK = Lock()  # of the mappings: regions are read in a thread of their own
 _MAPPINGS: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
@@ -189,7 +190,7 @@ def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
     view = memoryview(b"" if data == _ZEROS[: len(data)] else data)
     while view:
         try:
-            written = os.pwrite(fd, view[:_FOLIO], offset)
+            written = os.pwrite(fd, view[:FOLIO], offset)
         except OSError as error:
             raise _no_room(len(view), error) from error
         view, offset = view[written:], offset + written

@@ -41,6 +41,7 @@ from tracekit.analysis.stretches import ENDLESS
 from tracekit.errors import UsageError
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index
+from tracekit.spill import releasing
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 
@@ -82,15 +83,18 @@ class Analysis:
 
     @cached_property
     def _spans(self) -> pa.Table:
-        return make_spans(self._events, self._index, self.losses)
+        with releasing():
+            return make_spans(self._events, self._index, self.losses)
 
     @cached_property
     def _scheduling(self) -> Scheduling:
-        return Scheduling(self._events, self._index, self.losses)
+        with releasing():
+            return Scheduling(self._events, self._index, self.losses)
 
     @cached_property
     def _turns(self) -> pa.Table:
-        return make_turns(self._scheduling)
+        with releasing():
+            return make_turns(self._scheduling)
 
     # -- tables -------------------------------------------------------------------------------
 

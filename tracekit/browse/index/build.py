@@ -47,14 +47,14 @@ from tracekit.session import Session
 from tracekit.session.derived import stamp
 from tracekit.session.files import sealed, write_all
 from tracekit.session.owned import create_plain, marks
-from tracekit.spill import releasable, release
+from tracekit.spill import FOLIO, releasable, release
 from tracekit.timeline.rows import Rows
 
 __all__ = ["build", "main"]
 
 Say = Callable[[str, float | None], None]
 _BLOCK = 4096  # bytes; blocks of zeros become holes
-_STEP = 16 << 20  # bytes written at a time
+_STEP = 16 << 20  # bytes between which memory is let go of
 _SPARE = 64 << 20  # bytes of the disk to leave free
 _READING = 0.6  # share of the time
 _NICE = 5  # the interface that waits for the index must stay responsive
@@ -96,7 +96,7 @@ class _Spool:
 
     def _write(self, data: memoryview, offset: int) -> None:
         while data:
-            done = os.pwrite(self._fd, data, offset)
+            done = os.pwrite(self._fd, data[:FOLIO], offset)
             data, offset = data[done:], offset + done
 
     def swapped(self, data: bytes) -> bytes:
@@ -168,9 +168,10 @@ class _Sink(io.RawIOBase):
     def write(self, data: Any, /) -> int:
         """All of ``data``."""
         view = memoryview(data).cast("B")
-        for start in range(0, len(view), _STEP):
-            write_all(self._fd, view[start : start + _STEP])
-            release()
+        for start in range(0, len(view), FOLIO):
+            write_all(self._fd, view[start : start + FOLIO])
+            if not start % _STEP:
+                release()
         return len(view)
 
 

@@ -14,7 +14,6 @@ import click
 from tracekit.cli.common import clean_console, say, show_json, working
 from tracekit.cli.filters import build_filter, filter_options
 from tracekit.errors import UsageError
-from tracekit.spill import releasing
 from tracekit.text import duration, on_one_line, printable
 
 if TYPE_CHECKING:
@@ -104,8 +103,7 @@ def selected(session: str, phase: str | None, filters: dict[str, Any]) -> Iterat
     with working("decoding"):
         recording = open_events(session, lambda what, share: None)
         wanted = _phase(recording, phase, wanted) if phase else recording.resolved(wanted)
-    with releasing():
-        yield Selected(recording, wanted)
+    yield Selected(recording, wanted)
     untimed = [b for b in recording.boots if b.index in recording.axis.clocks
                and not recording.axis.timed(b.index)]  # fmt: skip
     for boot in untimed:
