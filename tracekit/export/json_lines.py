@@ -73,10 +73,8 @@ def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> 
         made, left = print_rows(recording, rows, parts)
         if len(left):
             some, place = rows.take(left), at[left]
-            texts, typed = (
-                recording.texts(some, "json").packed(),
-                _evaluated(recording, some, place),
-            )
+            texts = recording.texts(some, "json").packed()
+            typed = _evaluated(recording, some, place)
             parts = _parts(some, ts[left], columns.parts(some, place), texts, typed, walls)
             made.put(left, print_lines(len(left), parts))
         yield from made.pieces()

@@ -150,7 +150,7 @@ class Columns:
         return [
             boot,
             coded_texts(cpu, [written("cpu", number) for number in cpus.tolist()]),
-            written("pid", 0)[:-1].encode(),
+            written("pid", 0)[:-1].encode(),  # without the digit
             ("i", rows.pid.astype(np.int64)),
             (task, *self._tasks),
             (np.ascontiguousarray(rows.kind), *self._events),

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 
 from tracekit._native import symbols
 from tracekit.ftrace.context import Symbolized
+from tracekit.session.packing.symbols import split_of
 
 __all__ = ["KernelSymbols", "Places", "Symbols", "module_places"]
 
@@ -112,8 +113,7 @@ class Symbols:
         """
         places = module_places(modules) if isinstance(modules, str) else modules
         raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
-        tab = raw.find(b"\t[")
-        split = len(raw) if tab < 0 else raw.rfind(b"\n", 0, tab) + 1
+        split = split_of(raw)
         return cls(KernelSymbols(raw[:split]), raw[split:], places, range(0), 0)
 
     @cached_property

@@ -92,6 +92,7 @@ def test_the_kernels_part_is_taken_apart_once(
     made = []
     real = saved.KernelSymbols
     monkeypatch.setattr(saved, "KernelSymbols", lambda text: made.append(1) or real(text))
+    saved._shared.cache_clear()  # of other tests
     saved._of_kernel.cache_clear()
     for boot in tracekit.open(session(STOCK)).boots:
         assert boot.context.symbols.lookup(TEXT_ADDR) is None
