@@ -10,9 +10,8 @@ import pytest
 
 import tracekit
 from tests.support.ring.region_writer import TEXT_ADDR
-from tracekit.ftrace.symbols import Symbols, module_places
+from tracekit.ftrace.symbols import KernelSymbols, Symbols, module_places
 from tracekit.session import Session, SessionWriter
-from tracekit.timeline.saved import symbols as saved
 from tracekit.timeline.saved.symbols import LayeredSymbols
 
 MODULES = 0xFFFFFFFFC0000000
@@ -86,36 +85,42 @@ def test_a_boot_knows_the_symbols_of_its_kallsyms(session: Callable[[str], Path]
         assert sum(symbol is not None for symbol in known) > len(known) // 2
 
 
-def test_the_kernels_part_is_taken_apart_once(
-    session: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-    real = saved.KernelSymbols
-    monkeypatch.setattr(saved, "KernelSymbols", lambda text: made.append(1) or real(text))
-    saved._shared.cache_clear()  # of other tests
-    saved._of_kernel.cache_clear()
-    for boot in tracekit.open(session(STOCK)).boots:
-        assert boot.context.symbols.lookup(TEXT_ADDR) is None
-    assert made == [1]
-
-
-def test_a_chain_of_boots_does_not_hold_the_symbols_of_all(tmp_path: Path) -> None:
-    texts = [f"{0xFFFFFFFF81000000 + (n << 21):016x} T _text\n" for n in range(12)]
-    with SessionWriter.open(tmp_path / "S") as writer:
-        for boot, text in enumerate(texts):
-            end = f"{int(text[:16], 16) + 4096:016x} T _end\n"
-            lines = text + text.replace("_text", "_stext") + end
+def chain(path: Path, starts: Sequence[int]) -> Session:
+    """Boots of a kernel whose ``_text`` was at these addresses."""
+    with SessionWriter.open(path) as writer:
+        for boot, start in enumerate(starts):
+            lines = f"{start:016x} T _text\n{start:016x} T _stext\n{start + 4096:016x} T _end\n"
             writer.write(f"boots/{boot}/kallsyms", lines.encode(), compressed=True)
             writer.write(f"boots/{boot}/kernel.json", b"{}")
             writer.add_boot(boot)
         writer.finish("snapshot")
-    session = Session.open(tmp_path / "S")
+    return Session.open(path)
+
+
+def test_the_kernels_part_is_taken_apart_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def counted(text: bytes) -> KernelSymbols:
+        made.append(text)
+        return KernelSymbols(text)
+
+    monkeypatch.setattr("tracekit.timeline.saved.symbols.KernelSymbols", counted)
+    starts = [0xFFFFFFFFA1200000, 0xFFFFFFFFA1200000 - (6 << 20)]
+    for boot, start in zip(tracekit.open(chain(tmp_path / "S", starts)).boots, starts, strict=True):
+        assert boot.context.symbols.lookup(start + 9) == ("_text", 9, 4096, "")
+        assert boot.context.symbols.lookup(start + 4096) is None
+    assert len(made) == 1
+
+
+def test_a_chain_of_boots_does_not_hold_the_symbols_of_all(tmp_path: Path) -> None:
+    starts = [0xFFFFFFFF81000000 + (n << 21) for n in range(12)]
+    session = chain(tmp_path / "S", starts)
     assert len(session.list("symbols/")) == 1
     boots = tracekit.open(session).boots
     for _ in range(2):  # those that were let go of are read again
-        for boot, text in zip(boots, texts, strict=True):
-            symbol = boot.context.symbols.lookup(int(text[:16], 16) + 7)
-            assert symbol is not None
-            assert (symbol.name, symbol.offset) == ("_text", 7)
+        for boot, start in zip(boots, starts, strict=True):
+            assert boot.context.symbols.lookup(start + 7) == ("_text", 7, 4096, "")
         loaded = [boot.context.symbols._table is not None for boot in boots]
         assert loaded == [False] * 4 + [True] * 8

@@ -217,6 +217,16 @@ static int put_stack(struct run *r, uint32_t table, struct span s)
 	return 0;
 }
 
+/* Whether the record is long enough; then what the program uses is cleared. */
+static int ready(const struct program *p, struct span record, uint64_t *locals, struct span *spans)
+{
+	for (uint32_t i = 0; i < p->locals; i++) {
+		locals[i] = 0;
+		spans[i] = (struct span){0};
+	}
+	return record.size >= p->need;
+}
+
 #define TRY(call)                                                                                  \
 	if (call)                                                                                  \
 	return FAILED
@@ -230,12 +240,8 @@ enum status program_run(const struct program *p, struct span record, struct out 
 	struct run r = {p, out, missed, context, 0};
 	struct spec spec;
 
-	if (record.size < p->need)
+	if (!ready(p, record, locals, local_spans))
 		return FAILED;
-	for (uint32_t i = 0; i < p->locals; i++) {
-		locals[i] = 0;
-		local_spans[i] = (struct span){0};
-	}
 	for (const struct insn *i = p->code;; i++) {
 		switch ((enum operation)i->op) {
 		case OP_END: return r.missing ? MISSED : PRINTED;

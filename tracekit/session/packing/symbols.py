@@ -9,9 +9,10 @@ the lines of modules and BPF programs as they were.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -58,7 +59,8 @@ class OwnSymbols(NamedTuple):
 
     def whole(self, kernel: bytes) -> bytes:
         """All of ``kallsyms``; ``kernel`` is what the file of that name has."""
-        return _moved(kernel, HOME, HOME + self.moved) + self.lines
+        blocks = _moved(kernel, len(kernel), HOME, HOME + self.moved) if self.moved else (kernel,)
+        return b"".join([*blocks, self.lines])
 
 
 class BootSymbols(NamedTuple):
@@ -73,19 +75,32 @@ class BootSymbols(NamedTuple):
     lines: bytes
 
 
-def _moved(text: bytes, source: int, target: int) -> bytes:
-    """The lines, those in an image at ``source`` as if it were at ``target``."""
-    if source == target:
-        return text
-    first, last, by = source // _ALIGNED, (source + IMAGE - 1) // _ALIGNED, target - source
-    made = []
-    for digits, lines in groupby(text.splitlines(keepends=True), itemgetter(slice(_DIGITS))):
-        block = b"".join(lines)
-        if _HEX.fullmatch(digits) and first <= int(digits, 16) <= last:
-            there = b"%011x" % (int(digits, 16) + by // _ALIGNED)
+def _moved(text: bytes, end: int, source: int, target: int) -> Iterator[bytes]:
+    """The lines up to byte ``end``, those in an image at ``source`` as if it were at ``target``.
+
+    Many lines at a time, and no more than that in memory: a crash kernel has little.
+    """
+    first, last = source // _ALIGNED, (source + IMAGE - 1) // _ALIGNED
+    done = 0
+    for digits, lines in groupby(io.BytesIO(text), itemgetter(slice(_DIGITS))):
+        if done >= end:
+            return
+        block = b"".join(lines)[: end - done]
+        done += len(block)
+        if source != target and _HEX.fullmatch(digits) and first <= int(digits, 16) <= last:
+            there = b"%011x" % (int(digits, 16) + (target - source) // _ALIGNED)
             block = there + block[_DIGITS:].replace(b"\n" + digits, b"\n" + there)
-        made.append(block)
-    return b"".join(made)
+        yield block
+
+
+def _same(blocks: Iterable[bytes], text: bytes) -> bool:
+    """Whether a text begins with the blocks."""
+    done = 0
+    for block in blocks:
+        if not text.startswith(block, done):
+            return False
+        done += len(block)
+    return True
 
 
 def split_of(text: bytes) -> int:
@@ -104,8 +119,8 @@ def parted(rel: str, text: bytes) -> SharedSymbols | None:
     if not at or at % _ALIGNED:
         return None
     split = split_of(text)
-    kernel = _moved(text[:split], at, HOME)
-    if _moved(kernel, HOME, at) != text[:split]:  # some were there without being moved
+    kernel = b"".join(_moved(text, split, at, HOME))
+    if not _same(_moved(kernel, split, HOME, at), text):  # some were there without being moved
         return None
     name = f"symbols/{hashlib.sha256(kernel).hexdigest()[:32]}/kallsyms"
     about = json.dumps({"symbols": name, "text_address": f"{at:#x}"}).encode()

@@ -6,16 +6,14 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tracekit.errors import SessionError
 from tracekit.ftrace.context import Symbolized, SymbolTable
 from tracekit.ftrace.symbols import KernelSymbols, Places, Symbols, module_places
 from tracekit.once import Once
+from tracekit.session import Session
 from tracekit.session.packing.symbols import HOME, IMAGE
-
-if TYPE_CHECKING:
-    from tracekit.timeline.boot import Boot
 
 __all__ = ["LayeredSymbols", "LazySymbols"]
 
@@ -23,6 +21,18 @@ _MOST_LAYERS = 256  # every lookup may ask all; what is older stays without a na
 _MOST_LOADED = 8  # boots whose symbols are in memory
 #: The tables of symbols, and where the newest save of one and the earlier ones are.
 _SYMBOLS, _SAVES = ("kallsyms", "modules"), ("", "earlier/")
+
+
+class _Boot(Protocol):
+    """What is needed of a :class:`~tracekit.timeline.boot.Boot`."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def session(self) -> Session: ...
+    def layers(self, rel: str) -> list[str]: ...
+    def earlier(self, rel: str) -> list[str]: ...
+    def note(self, code: str, where: str, message: str) -> None: ...
 
 
 class LayeredSymbols:
@@ -60,7 +70,7 @@ def _of_kernel(text: Once[bytes]) -> KernelSymbols:
     return KernelSymbols(text.take())
 
 
-def _newest(boot: Boot, places: Places) -> Symbols | None:
+def _newest(boot: _Boot, places: Places) -> Symbols | None:
     """The symbols of the last save."""
     try:
         found = boot.session.symbols(boot.index)
@@ -73,7 +83,7 @@ def _newest(boot: Boot, places: Places) -> Symbols | None:
     return Symbols(kernel, found.lines, places, range(HOME, HOME + IMAGE), found.moved)
 
 
-def _symbols_of(boot: Boot) -> SymbolTable:
+def _symbols_of(boot: _Boot) -> SymbolTable:
     def read() -> SymbolTable:
         places = module_places("\n".join(boot.layers("modules")))
         return LayeredSymbols(_newest(boot, places), boot.earlier("kallsyms"), places)
@@ -94,7 +104,7 @@ _LOADED: deque[weakref.ref[LazySymbols]] = deque(maxlen=_MOST_LOADED)
 class LazySymbols:
     """Loads kallsyms when the first symbol is looked up: many commands need none."""
 
-    def __init__(self, boot: Boot) -> None:
+    def __init__(self, boot: _Boot) -> None:
         self._boot = boot
         self._table: SymbolTable | None = None
 
