@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,7 +148,7 @@ def test_files_of_a_session_replaced_by_rubbish(
     loosen(copy)
     rng = random.Random(3)
     targets = ["manifest.json", "boots/0/kernel.json", "boots/1/kernel.json", "boots/0/clocks.json",
-               "boots/0/kallsyms.zst", "boots/0/dmesg", "boots/0/tracefs/saved_cmdlines",
+               "boots/0/kallsyms.shared.zst", "boots/0/dmesg", "boots/0/tracefs/saved_cmdlines",
                "boots/0/tracefs/printk_formats", "boots/0/tracefs/events/header_page",
                "boots/0/tracefs/kprobe_events", "boots/0/regions/tkA.raw.zst",
                "boots/1/tracefs/trace_clock"]  # fmt: skip
@@ -164,6 +166,28 @@ def test_files_of_a_session_replaced_by_rubbish(
                 assert json.loads(out)["diagnostics"], (rel, rubbish[:10])
             else:
                 assert rel.split("/")[-1].split(".")[0] in err
+        path.write_bytes(before)
+
+
+@pytest.mark.slow
+def test_symbols_that_boots_share_replaced_by_rubbish(
+    session: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Processes of their own: one keeps the symbols that it has read."""
+    copy = tmp_path / "session"
+    shutil.copytree(session("handover-7.2-tsc"), copy)
+    loosen(copy)
+    for path in copy.glob("symbols/*/*"):
+        before = path.read_bytes()
+        for rubbish in (b"", b"\0" * 64, before[: len(before) // 2], b"{}"):
+            path.write_bytes(rubbish)
+            done = subprocess.run(
+                [sys.executable, "-m", "tracekit", "report", str(copy), "--json"],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+            told = {d["code"] for d in json.loads(done.stdout)["diagnostics"]}
+            assert told & {"file-unreadable", "session-file-changed"}, rubbish[:10]
+            assert "Traceback" not in done.stderr
         path.write_bytes(before)
 
 

@@ -22,6 +22,7 @@ import tui.latency
 from tests.support.driver import drive, until
 from tracekit.browse.open import open_recording
 from tracekit.session import Session
+from tracekit.session.packing.symbols import BootSymbols
 from tui.app import TracekitApp
 
 
@@ -33,16 +34,17 @@ async def _rests(app: TracekitApp, pilot: Pilot[Any]) -> None:
 def test_symbols_are_not_read_while_keys_wait(
     session: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, where = Session.read, []
+    read, where = Session.symbols, []
     path = Path(shutil.copytree(session("handover-7.2-tsc"), tmp_path / "session"))
     monkeypatch.setattr(tui.app, "open_recording", partial(open_recording, many=0))
 
-    def noted(self: Session, rel: str) -> bytes:
-        if rel.endswith("kallsyms"):
-            where.append(threading.current_thread())
-        return read(self, rel)
+    def noted(self: Session, boot: int) -> BootSymbols | None:
+        where.append(threading.current_thread())
+        return read(self, boot)
 
-    monkeypatch.setattr(Session, "read", noted)
+    monkeypatch.setattr(Session, "symbols", noted)
+    # other tests may have left those of the same kernels
+    monkeypatch.setattr("tracekit.timeline.saved.symbols._shared", lambda made: made.take())
 
     async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
         await _rests(app, pilot)

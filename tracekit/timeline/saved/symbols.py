@@ -74,12 +74,12 @@ def _newest(boot: _Boot, places: Places) -> Symbols | None:
     """The symbols of the last save."""
     try:
         found = boot.session.symbols(boot.index)
+        if found is None:
+            return None
+        kernel = _of_kernel(Once(found.key, found.kernel))
     except SessionError as error:
         boot.note("file-unreadable", "kallsyms", str(error))
         return None
-    if found is None:
-        return None
-    kernel = _of_kernel(Once(found.key, found.kernel))
     return Symbols(kernel, found.lines, places, range(HOME, HOME + IMAGE), found.moved)
 
 
