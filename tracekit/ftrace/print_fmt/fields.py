@@ -106,6 +106,10 @@ class RecordFields:
         f = self.arrays.get(name)
         if f is None or not 0 <= entry < max(1, f.size // 4):
             raise Unresolved(name)
+        return self.array_of(f, entry)
+
+    def array_of(self, f: Field, entry: int = 0) -> tuple[Memory, Number]:
+        """As :meth:`dynamic`, of a field; of two with one name each has its own."""
         offset = f.offset + 4 * entry
         base = offset + 4 if f.loc == "rel_loc" else 0
         loc = self.slot(offset, U32)

@@ -380,7 +380,7 @@ def fallback(fmt: EventFormat, ctx: Context) -> Printer:
 def _field_piece(printer: _Printer, f: Field) -> _Piece:
     slots = printer.compiler.slots
     slots.need = 0
-    value = printer.compiler.dynamic(f.name)[0] if f.loc else printer.compiler.field(f)
+    value = printer.compiler.array_of(f)[0] if f.loc else printer.compiler.field(f)
     if isinstance(value, Number):
         form = Conversion("x", "#") if f.type.endswith("*") else Conversion("d")
         template = "%#x" if form.kind == "x" else "%d"
