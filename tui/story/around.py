@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
+from textual.geometry import Size
 from textual.widgets import Static
 
 from tracekit.browse.around_jump import CpuRan, LastEvents, last_events, what_ran
@@ -56,10 +57,17 @@ class CpuRows(Static):
         self.around = around
         self.refresh(layout=True)
 
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many lines as there are rows at that width, which may not be this widget's yet."""
+        return self._rows(width).plain.count("\n") + 1
+
     def render(self) -> Text:
         """The rows."""
+        return self._rows(self.size.width)
+
+    def _rows(self, width: int) -> Text:
         around, look = self.around, look_of(self)
-        if around is None or not (axis := pieces(around.phases, around.old, self.size.width)):
+        if around is None or not (axis := pieces(around.phases, around.old, width)):
             return Text("")
         rows = [cpu_text(axis, ran, around.jump_ns, look) for ran in around.ran[:_CPUS]]
         if (more := len(around.ran) - _CPUS) > 0:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.geometry import Size
 from textual.pilot import Pilot
 
 from tests.support.driver import drive, matches_snapshot, model_of, screen_text, until
@@ -60,6 +61,9 @@ def test_breaks_scales_and_cpus_are_printed() -> None:
         assert labels.count(" a cell") >= 2
         assert " CPU 0 python3-76 since -4.37 ms" in first
         assert " CPU 1 idle since -2.96 ms" in second
+        rows = app.query_one(CpuRows)  # its height is asked for before its width is known
+        rows._size = Size(0, 0)
+        assert rows.get_content_height(Size(), Size(), 120) == 2
 
     drive(script, size=(120, 40))
 
