@@ -26,7 +26,6 @@ from tracekit.ftrace.printers.trace_file import (
     BufferStarts,
     LineContext,
     clock_in_ns,
-    comm_of,
     cpu_column,
     header,
     latency_flags,
@@ -34,7 +33,7 @@ from tracekit.ftrace.printers.trace_file import (
     lost_events,
     mmiotrace_line,
     repeat_time,
-    task_column,
+    task_columns,
 )
 from tracekit.ftrace.programs.assemble import Program
 from tracekit.ftrace.symbols import Symbols
@@ -100,7 +99,7 @@ class _KernelText:
         self._entries = sum(a.events for a in accounts)
         self._in_ns = clock_in_ns(model.trace_clock if model else "local")
         self._tgids = _tgids(part)
-        self._comms = comms
+        self._task = task_columns(comms, self._tgids)
         self._contexts: LineContext = line_contexts(comms, self._in_ns, self._tgids)
         missed = _missed(recording)
         self._missed = {buffer << _BUFFER_BITS | at: cpu for (buffer, at), cpu in missed.items()}
@@ -149,10 +148,6 @@ class _KernelText:
         """Which kinds of event have a time in their arguments."""
         kinds = self._recording.kinds
         return np.array([*(k.name == "ftrace:func_repeats" for k in kinds), False])
-
-    def _task(self, pid: int) -> str:
-        tgid = None if self._tgids is None else self._tgids.get(pid, 0)
-        return task_column(comm_of(pid, self._comms), pid, tgid)
 
     def _head(self, rows: Rows) -> list[tuple[_Array, _Array, bytes]]:
         """What stands before the time, as columns of texts."""

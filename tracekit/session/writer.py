@@ -34,12 +34,8 @@ from tracekit.session.staged import StagedTree, sibling
 
 __all__ = ["SessionWriter"]
 
-_RECORDED = (
-    "boots/",
-    "incoming/",
-    "symbols/",
-    ARCHIVES,
-)  # the rest of a session can be rebuilt from these
+#: What the rest of a session can be rebuilt from.
+_RECORDED = ("boots/", "incoming/", "symbols/", ARCHIVES)
 _LARGE = 16 << 20  # bytes of which unpacking what was never used takes time
 _OLD = LEFTOVER + "old-"  # a directory that was about to be replaced
 

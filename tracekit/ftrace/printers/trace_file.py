@@ -21,7 +21,7 @@ __all__ = [
     "lost_events",
     "mmiotrace_line",
     "repeat_time",
-    "task_column",
+    "task_columns",
 ]
 
 LineContext: TypeAlias = Callable[[int, int, int, int, int], str]
@@ -168,10 +168,22 @@ def mmiotrace_line(event: str, text: str, ts: int) -> str:
     return f"{' '.join([first, *rest])}\n"
 
 
-def task_column(comm: str, pid: int, tgid: int | None = None) -> str:
+def _task_column(comm: str, pid: int, tgid: int | None = None) -> str:
     """The columns before the CPU; ``tgid`` None: no such column, 0: not known."""
     column = "" if tgid is None else f"({tgid:7d}) " if tgid else "(-------) "
     return f"{comm:>16s}-{pid:<7d} {column}"
+
+
+def task_columns(
+    comms: Mapping[int, str], tgids: Mapping[int, int] | None = None
+) -> Callable[[int], str]:
+    """What stands before the CPU, by pid; ``tgids`` (``saved_tgids``): option ``record-tgid``."""
+
+    def column(pid: int) -> str:
+        tgid = None if tgids is None else tgids.get(pid, 0)
+        return _task_column(comm_of(pid, comms), pid, tgid)
+
+    return column
 
 
 def cpu_column(cpu: int) -> str:
@@ -186,7 +198,7 @@ def context(
 
     ``ts`` is as the kernel wrote it: nanoseconds where ``in_ns``, else the clock's own count.
     """
-    task = task_column(comm, pid) + cpu_column(cpu)
+    task = _task_column(comm, pid) + cpu_column(cpu)
     return f"{task}{latency_flags(flags, preempt_count)}{_time(ts, in_ns)}"
 
 
@@ -195,8 +207,9 @@ def line_contexts(
 ) -> LineContext:
     """A fast :func:`context` for many lines: ``(cpu, pid, flags, preempt_count, ts) -> str``.
 
-    ``tgids`` (``saved_tgids``) for option ``record-tgid``. Everything but the time is cached.
+    ``tgids`` as for :func:`task_columns`. Everything but the time is cached.
     """
+    tasks = task_columns(comms, tgids)
     cache: dict[tuple[int, int, int, int], str] = {}
     start, seconds = 0, "    0."  # the last second printed: in microseconds, and as text
 
@@ -207,9 +220,8 @@ def line_contexts(
         if task is None:
             if len(cache) >= _CACHE_LIMIT:
                 cache.clear()
-            tgid = None if tgids is None else tgids.get(pid, 0)
-            task = task_column(comm_of(pid, comms), pid, tgid) + cpu_column(cpu)
-            task = cache[key] = f"{task}{latency_flags(flags, preempt_count)} "
+            state = latency_flags(flags, preempt_count)
+            task = cache[key] = f"{tasks(pid)}{cpu_column(cpu)}{state} "
         if not in_ns:
             return f"{task}{ts:12d}: "
         micros = _usecs(ts) - start
