@@ -122,7 +122,7 @@ class Recording(Events):
         """Spans, states, wakeups, calls and statistics; see docs/python.md."""
         from tracekit.analysis.analysis import Analysis
 
-        return Analysis(self, self.chosen, self.resolved)
+        return Analysis(self, self.row_batches, self.resolved)
 
     @staticmethod
     def _grep(table: pa.Table, wanted: Filter) -> _Array:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +17,8 @@ from hypothesis import strategies as st
 
 import tracekit
 from tests.support.sessions.made_events import US, at, made, switch
-from tracekit._native.columns import gaps
 from tracekit.analysis.analysis import BY
-from tracekit.analysis.rows_of_events import marked
-from tracekit.analysis.statistics import durations, histogram, intervals
+from tracekit.analysis.statistics import Piece, durations, histogram, intervals
 from tracekit.cli import main
 from tracekit.cli.analysis import stats
 from tracekit.errors import UsageError
@@ -51,70 +51,90 @@ def test_durations_are_those_of_a_loop(values: list[tuple[int, int]]) -> None:
             assert count == sum(least <= v <= top for v in mine)
 
 
+def _apart(
+    ts: list[int], boots: list[int], kinds: list[int], timed: Collection[int], *,
+    chosen: list[bool] | None = None, recorded: int = 100, size: int = 3,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The intervals of events of kinds 0 to 3, which count for a, b, a and c; some at a time."""
+    columns = np.array(kinds, np.int32), np.array(ts, np.int64), np.array(boots, np.uint8)
+    mask = None if chosen is None else np.array(chosen, bool)
+
+    def some() -> Iterator[Piece]:
+        for start in range(0, len(ts), size):
+            part = slice(start, start + size)
+            yield Piece(start, mask if mask is None else mask[part], *(c[part] for c in columns))
+
+    table = np.array([0, 1, 0, 2], np.int32)
+    rows: list[dict[str, Any]] = intervals(
+        "abc", table, some, columns[1:], timed, recorded
+    ).to_pylist()
+    return rows
+
+
 def test_intervals_do_not_cross_boots() -> None:
-    rows = {"a": np.arange(4)}
-    ts, boots = np.array([0, 10, 50, 55], np.int64), np.array([0, 0, 1, 1], np.uint8)
-    (row,) = intervals(rows, ts, boots, [0, 1], 100).to_pylist()
+    ts, boots = [0, 10, 50, 55], [0, 0, 1, 1]
+    (row,) = _apart(ts, boots, [0, 2, 2, 0], [0, 1])
     assert (row["count"], row["max_ns"], row["max_at_ns"], row["p50_ns"]) == (4, 10, 0, 5)
     assert row["rate"] == 4e7
-    (row,) = intervals(rows, ts, boots, [], 0).to_pylist()
+    (row,) = _apart(ts, boots, [0] * 4, [], recorded=0)
     assert (row["max_ns"], row["rate"], row["first_ns"]) == (None, None, None)
-    assert intervals({}, ts, boots, [0, 1], 100).num_rows == 0
+    assert _apart([], [], [], [0, 1]) == []
 
 
-@pytest.mark.parametrize("kind", [np.uint32, np.int64])
 @given(data=st.data())
-def test_intervals_are_those_of_a_loop(kind: type, data: st.DataObject) -> None:
+def test_intervals_are_those_of_a_loop(data: st.DataObject) -> None:
     """Times of every size; some boots' clocks count no time."""
     sizes = st.integers(0, 62).flatmap(lambda bits: st.integers(0, (1 << bits) - 1))
-    steps = data.draw(st.lists(sizes, min_size=1, max_size=80))
     ts = [0]
-    for step in steps:
+    for step in data.draw(st.lists(sizes, min_size=1, max_size=80)):
         ts.append(min(ts[-1] + step, (1 << 62) - 1))
-    boots = sorted(data.draw(st.lists(st.integers(0, 2), min_size=len(ts), max_size=len(ts))))
-    rows = data.draw(st.lists(st.sampled_from(range(len(ts))), min_size=1, unique=True).map(sorted))
+
+    def each(values: st.SearchStrategy[Any]) -> list[Any]:
+        return data.draw(st.lists(values, min_size=len(ts), max_size=len(ts)))
+
+    boots, kinds = sorted(each(st.integers(0, 2))), each(st.integers(0, 3))
+    chosen = data.draw(st.none()) if data.draw(st.booleans()) else each(st.booleans())
     timed = data.draw(st.sets(st.integers(0, 2)))
-    (row,) = intervals(
-        {"a": np.array(rows, kind)}, np.array(ts, np.int64), np.array(boots, np.uint8), timed, 1
-    ).to_pylist()
-    times = [
-        (ts[b] - ts[a], a)
-        for a, b in pairwise(rows) if boots[a] == boots[b] and boots[a] in timed
-    ]  # fmt: skip
-    if not times:
-        assert row["max_ns"] is row["p50_ns"] is row["max_row"] is None
-        return
-    longest = max(time for time, _ in times)
-    assert row["max_ns"] == longest
-    assert row["max_row"] == next(a for time, a in times if time == longest)
-    ordered = sorted(time for time, _ in times)
-    for name, percent in (("p50_ns", 50), ("p99_ns", 99)):
-        assert row[name] == ordered[(len(ordered) * percent + 99) // 100 - 1]
+    size = data.draw(st.integers(1, 90))
+    found = {
+        row["name"]: row for row in _apart(ts, boots, kinds, timed, chosen=chosen, size=size)
+    }  # fmt: skip
+    for name, mine in (("a", {0, 2}), ("b", {1}), ("c", {3})):
+        rows = [n for n, k in enumerate(kinds) if k in mine and (chosen is None or chosen[n])]
+        if not rows:
+            assert name not in found
+            continue
+        row = found.pop(name)
+        assert (row["count"], row["first_row"]) == (len(rows), rows[0])
+        ends = [ts[r] if boots[r] in timed else None for r in (rows[0], rows[-1])]
+        assert [row["first_ns"], row["last_ns"]] == ends
+        times = [
+            (ts[b] - ts[a], a)
+            for a, b in pairwise(rows) if boots[a] == boots[b] and boots[a] in timed
+        ]  # fmt: skip
+        if not times:
+            assert row["max_ns"] is row["p50_ns"] is row["max_row"] is None
+            continue
+        longest = max(time for time, _ in times)
+        assert row["max_ns"] == longest
+        assert row["max_row"] == next(a for time, a in times if time == longest)
+        assert row["max_at_ns"] == ts[row["max_row"]]
+        ordered = sorted(time for time, _ in times)
+        for name_, percent in (("p50_ns", 50), ("p99_ns", 99)):
+            assert row[name_] == ordered[(len(ordered) * percent + 99) // 100 - 1]
+    assert not found
 
 
-def test_rows_that_are_none_are_refused() -> None:
-    ts, boots = np.array([5, 3], np.int64), np.zeros(2, np.uint8)
-    for rows in ([0, 2], [0, 1], [-1, 0]):  # past the end, back in time, before the beginning
-        with pytest.raises(ValueError, match="rows that are none"):
-            gaps(np.array(rows, np.int64), True, ts, boots, bytes([1] * 256), 50, 99)
-
-
-@pytest.mark.parametrize("kind", [np.uint32, np.int64])
-@given(marks=st.lists(st.booleans(), max_size=70), data=st.data())
-def test_marked_rows_are_those_of_a_loop(
-    kind: type, marks: list[bool], data: st.DataObject
-) -> None:
-    places = st.sampled_from(range(len(marks))) if marks else st.nothing()
-    rows = sorted(data.draw(st.lists(places, unique=True)))
-    found = marked(np.array(rows, kind), np.array(marks, bool))
-    assert found.dtype == kind
-    assert found.tolist() == [row for row in rows if marks[row]]
-
-
-def test_no_mark_is_read_for_a_row_that_is_none() -> None:
-    for row in (2, -1, 1 << 40):
-        with pytest.raises(ValueError, match="rows that are none"):
-            marked(np.array([0, row], np.int64), np.ones(2, bool))
+def test_events_that_are_none_are_refused() -> None:
+    for ts, kinds in (([5, 3], [0, 0]), ([3, 5], [0, 4]), ([3, 5], [-1, 0])):
+        with pytest.raises(ValueError, match="events without a name"):
+            _apart(ts, [0, 0], kinds, [0])
+    with pytest.raises(ValueError, match="different lengths"):
+        _apart([3, 5], [0], [0, 0], [0])
+    table = np.array([7], np.int32)  # of one name
+    with pytest.raises(ValueError, match="events without a name"):
+        piece = Piece(0, None, np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(1, np.uint8))
+        intervals("a", table, lambda: [piece], (piece.ts, piece.boot), [0], 1)
 
 
 @pytest.mark.parametrize("name", ["handover-7.2-to-7.3-tsc", "same-boot-wide-7.2"])
@@ -227,8 +247,9 @@ def test_gaps_and_rates(tmp_path: Path) -> None:
     assert all(r["start_ns"] % (45 * US) == 0 for r in rates)
     with pytest.raises(UsageError, match="make them longer"):
         recording.analysis.rates("event", 0)
-    with pytest.raises(UsageError, match="no statistics by"):
-        recording.analysis.statistics("moon")
+    for answer in (recording.analysis.statistics, partial(recording.analysis.rates, every_ns=1)):
+        with pytest.raises(UsageError, match="no statistics by"):
+            answer("moon")
 
 
 def test_every_kind_of_statistics_of_next_to_nothing(tmp_path: Path) -> None:

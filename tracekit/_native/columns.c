@@ -9,7 +9,8 @@ NATIVE_MODULE(columns, "Fields of records as contiguous columns, and the times b
 	       "values, bad)"},
 	      {"intern", native_intern, METH_VARARGS,
 	       "intern(data, offsets, lengths, skip, seed) -> (codes, first records)"},
-	      {"kept", native_kept, METH_VARARGS, "kept(rows, wide, marks) -> rows"},
-	      {"gaps", native_gaps, METH_VARARGS,
-	       "gaps(rows, wide, ts, boots, timed, percent, percent) -> (count, time, time, "
-	       "longest, place)"})
+	      {"gaps_counted", native_gaps_counted, METH_VARARGS,
+	       "gaps_counted(names, counts, is_first, kinds, marks, ts, boots, start, table, "
+	       "timed)"},
+	      {"gaps_settled", native_gaps_settled, METH_VARARGS,
+	       "gaps_settled(names, counts, is_first, percent, percent) -> names that are left"})

@@ -39,27 +39,34 @@ def intern(
 ) -> tuple[bytes, bytes]:
     """Codes (i32) such that payloads equal from byte ``skip`` on share one; first records (i64)."""
 
-def kept(rows: _Buffer, wide: bool, marks: _Buffer, /) -> bytes:
-    """Those of ``rows`` (u32, or i64 where ``wide``) that are marked; a byte of ``marks`` a row.
-
-    Raises ValueError for a row that is none.
-    """
-
-def gaps(
-    rows: _Buffer,
-    wide: bool,
+def gaps_counted(
+    names: _Buffer,
+    counts: _Buffer,
+    is_first: bool,
+    kinds: _Buffer,
+    marks: _Buffer | None,
     ts: _Buffer,
     boots: _Buffer,
+    start: int,
+    table: _Buffer,
     timed: _Buffer,
-    percent: int,
-    other: int,
     /,
-) -> tuple[int, int, int, int, int]:
-    """The times between each event and the next: (how many, two quantiles, the longest, where).
+) -> None:
+    """Count the times between each of some events and the next of its name, in one of the passes.
 
-    ``rows`` (u32, or i64 where ``wide``) ascend; ``ts`` (i64) and ``boots`` (u8) are of all events.
-    Nothing is between events of two boots, or of a boot of which ``timed`` (256 bytes) has 0. A
-    quantile is the smallest time that at least so many percent do not exceed; ``where`` is the
-    place in ``rows`` of the event before the longest, the first of equal ones, -1 without any.
-    Raises ValueError for a row that is none, and where the times do not ascend.
+    ``names``: 14 columns of int64 for each name, kept from call to call, ``counts`` (u64) 14,336 a
+    name in the first pass, 8,192 in the others, in which that is done again that
+    :func:`gaps_settled` left open. ``kinds`` (i32), ``ts`` (i64), ``boots`` (u8) and ``marks`` (0:
+    left out; None: none is) are of the events from row ``start`` on, in the order of time;
+    ``table`` (i32) has a kind's name. Nothing is between events of two boots, or of a boot of which
+    ``timed`` (256 bytes) has 0. Raises ValueError for an event without a name, and where the times
+    do not ascend.
+    """
+
+def gaps_settled(
+    names: _Buffer, counts: _Buffer, is_first: bool, percent: int, other: int, /
+) -> int:
+    """End a pass: narrow down the quantiles; returns of how many names one is not known yet.
+
+    A quantile is the smallest time that at least so many percent do not exceed.
     """

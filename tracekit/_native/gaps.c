@@ -1,45 +1,36 @@
-/* Rows of events: those that are chosen, and the times between each event and the next of its kind:
- * how many, quantiles, the longest.
+/* The times between each event and the next of its name: how many, quantiles, the longest.
  *
- * A quantile is one of the times, exactly. Pass after pass narrows down where it lies: first to a
- * 4096th of a power of two, then by 12 bits at a time. Nothing is stored for an event.
+ * A quantile is one of the times, exactly. Pass after pass over the events, in the order of time,
+ * narrows down where it lies: first to a 256th of a power of two, then by 12 bits at a time.
+ * Nothing is stored for an event.
  */
 #include "records.h"
 
-#define FINE 12 /* bits below the highest that the first pass tells apart */
+#define FINE 8 /* bits below the highest that the first pass tells apart */
 #define COARSE ((64 - FINE) << FINE)
 #define STEP 12
 #define QUANTILES 2
 
-struct events {
-	const uint8_t *rows;
-	Py_ssize_t count;
-	int wide;
-	const int64_t *ts;
-	const uint8_t *boots;
-	const uint8_t *timed;
-};
-
 struct quantile {
-	uint64_t place; /* how many times are below it, in [low, low + 2**bits) */
-	uint64_t low;
-	int bits;
-	uint64_t *counts;
+	int64_t place; /* how many times are below it, in [low, low + 2**bits) */
+	int64_t low;
+	int64_t bits;
 };
 
-static uint64_t row_at(const struct events *e, Py_ssize_t i)
-{
-	return e->wide ? load64(e->rows + 8 * i) : load32(e->rows + 4 * i);
-}
+/* What is known of one name; the Python side has it as 14 columns of int64. */
+struct name {
+	int64_t count;
+	int64_t first, last;	    /* rows */
+	int64_t last_ts, last_boot; /* -1 where none was seen in this pass */
+	int64_t times;
+	int64_t longest, where; /* the row before it */
+	struct quantile q[QUANTILES];
+};
 
-/* The time from event i - 1 to event i; 0 where nothing is between them. */
-static int between(const struct events *e, uint64_t before, uint64_t after, uint64_t *time)
-{
-	uint8_t boot = e->boots[after];
-
-	*time = (uint64_t)e->ts[after] - (uint64_t)e->ts[before];
-	return e->timed[boot] && e->boots[before] == boot;
-}
+struct events {
+	Py_buffer names, counts, kinds, marks, ts, boots, table, timed;
+	long long start; /* the first row */
+};
 
 static unsigned coarse(uint64_t time)
 {
@@ -49,186 +40,167 @@ static unsigned coarse(uint64_t time)
 	return (unsigned)(top - FINE + 1) << FINE | (time >> (top - FINE) & ((1 << FINE) - 1));
 }
 
-static uint64_t lowest(unsigned bucket, int *bits)
+static int64_t lowest(unsigned bucket, int64_t *bits)
 {
 	unsigned group = bucket >> FINE;
 
 	*bits = group ? group - 1 : 0;
-	uint64_t head = group ? 1 << FINE | (bucket & ((1 << FINE) - 1)) : bucket;
+	int64_t head = group ? 1 << FINE | (bucket & ((1 << FINE) - 1)) : bucket;
 	return head << *bits;
 }
 
-/* The first pass; 0 if a row is none, or the rows are not in the order of time. */
-static int first_pass(const struct events *e, Py_ssize_t limit, uint64_t *counts, uint64_t *total,
-		      uint64_t *longest, Py_ssize_t *where)
+static void count_first(struct name *n, uint64_t *counts, int64_t time)
 {
-	uint64_t before = 0;
+	if (!n->times || time > n->longest) {
+		n->longest = time;
+		n->where = n->last;
+	}
+	n->times++;
+	counts[coarse(time)]++;
+}
 
-	for (Py_ssize_t i = 0; i < e->count; i++) {
-		uint64_t time, after = row_at(e, i);
+static void count_again(const struct name *n, uint64_t *counts, int64_t time)
+{
+	for (int i = 0; i < QUANTILES; i++) {
+		const struct quantile *q = &n->q[i];
+		uint64_t above = (uint64_t)time - (uint64_t)q->low;
 
-		if (after >= (uint64_t)limit)
+		if (q->bits && !(above >> q->bits))
+			counts[(i << STEP) + (above >> (q->bits > STEP ? q->bits - STEP : 0))]++;
+	}
+}
+
+/* One pass over some events; 0 if the times do not ascend, or an event has no name. */
+static inline int pass(const struct events *e, int is_first, Py_ssize_t size)
+{
+	const int32_t *kinds = e->kinds.buf, *table = e->table.buf;
+	const uint8_t *marks = e->marks.buf, *boots = e->boots.buf, *timed = e->timed.buf;
+	const int64_t *ts = e->ts.buf;
+	Py_ssize_t limit = e->table.len / 4, names = e->names.len / (Py_ssize_t)sizeof(struct name);
+
+	for (Py_ssize_t i = 0; i < e->boots.len; i++) {
+		if (e->marks.len && !marks[i])
+			continue;
+		if ((uint32_t)kinds[i] >= limit || (uint32_t)table[kinds[i]] >= names)
 			return 0;
-		if (i && between(e, before, after, &time)) {
-			if (time > INT64_MAX)
+		struct name *n = (struct name *)e->names.buf + table[kinds[i]];
+		uint64_t *counts = (uint64_t *)e->counts.buf + table[kinds[i]] * size;
+
+		if (!is_first && !n->q[0].bits && !n->q[1].bits)
+			continue;
+		if (n->last_boot == boots[i] && timed[boots[i]]) {
+			int64_t time;
+
+			if (__builtin_sub_overflow(ts[i], n->last_ts, &time) || time < 0)
 				return 0;
-			if (*where < 0 || time > *longest) {
-				*longest = time;
-				*where = i - 1;
-			}
-			counts[coarse(time)]++;
-			++*total;
+			if (is_first)
+				count_first(n, counts, time);
+			else
+				count_again(n, counts, time);
 		}
-		before = after;
+		if (is_first && !n->count++)
+			n->first = e->start + i;
+		n->last = e->start + i;
+		n->last_ts = ts[i];
+		n->last_boot = boots[i];
 	}
 	return 1;
 }
 
 /* The bucket that the quantile lies in; its place is from then on the one in there. */
-static unsigned settle(struct quantile *q, const uint64_t *counts)
+static unsigned settle(struct quantile *q, const uint64_t *counts, Py_ssize_t size)
 {
 	unsigned bucket = 0;
 
-	for (; q->place >= counts[bucket]; bucket++)
-		q->place -= counts[bucket];
+	for (; bucket < size - 1 && q->place >= (int64_t)counts[bucket]; bucket++)
+		q->place -= (int64_t)counts[bucket];
 	return bucket;
 }
 
-static void refine(const struct events *e, struct quantile *q)
+static void settle_first(struct name *n, const uint64_t *counts, const int *percent)
 {
-	uint64_t before = row_at(e, 0);
-	int shift[QUANTILES];
+	for (int i = 0; i < QUANTILES && n->times; i++) {
+		struct quantile *q = &n->q[i];
 
-	for (int n = 0; n < QUANTILES; n++) {
-		shift[n] = q[n].bits > STEP ? q[n].bits - STEP : 0;
-		memset(q[n].counts, 0, sizeof(uint64_t) << STEP);
+		q->place =
+			n->times / 100 * percent[i] + (n->times % 100 * percent[i] + 99) / 100 - 1;
+		q->low = lowest(settle(q, counts, COARSE), &q->bits);
 	}
-	for (Py_ssize_t i = 1; i < e->count; i++) {
-		uint64_t time, after = row_at(e, i);
+}
 
-		if (between(e, before, after, &time))
-			for (int n = 0; n < QUANTILES; n++)
-				if (q[n].bits && (time - q[n].low) >> q[n].bits == 0)
-					q[n].counts[(time - q[n].low) >> shift[n]]++;
-		before = after;
-	}
-	for (int n = 0; n < QUANTILES; n++) {
-		if (!q[n].bits)
+static void settle_again(struct name *n, const uint64_t *counts)
+{
+	for (int i = 0; i < QUANTILES; i++) {
+		struct quantile *q = &n->q[i];
+		int shift = q->bits > STEP ? (int)q->bits - STEP : 0;
+
+		if (!q->bits)
 			continue;
-		q[n].low += (uint64_t)settle(&q[n], q[n].counts) << shift[n];
-		q[n].bits = shift[n];
+		q->low += (int64_t)settle(q, counts + (i << STEP), 1 << STEP) << shift;
+		q->bits = shift;
 	}
 }
 
-static int work(const struct events *e, Py_ssize_t limit, const int *percent, struct quantile *q,
-		uint64_t *counts, uint64_t *total, uint64_t *longest, Py_ssize_t *where)
+PyObject *native_gaps_counted(PyObject *self, PyObject *args)
 {
-	if (!first_pass(e, limit, counts, total, longest, where))
-		return 0;
-	if (!*total)
-		return 1;
-	for (int n = 0; n < QUANTILES; n++) {
-		q[n].place = (*total * percent[n] + 99) / 100 - 1;
-		q[n].low = lowest(settle(&q[n], counts), &q[n].bits);
-	}
-	while (q[0].bits || q[1].bits)
-		refine(e, q);
-	return 1;
-}
-
-/* Those of the rows, of ``size`` bytes each, that are marked; -1 if a row is none. */
-static inline Py_ssize_t keep(const uint8_t *rows, Py_ssize_t count, int size,
-			      const Py_buffer *marks, uint8_t *out)
-{
-	const uint8_t *marked = marks->buf;
-	Py_ssize_t kept = 0;
-
-	for (Py_ssize_t i = 0; i < count; i++, rows += size) {
-		uint64_t row = size == 8 ? load64(rows) : load32(rows);
-
-		if (row >= (uint64_t)marks->len)
-			return -1;
-		memcpy(out + kept * size, rows, size);
-		kept += marked[row] != 0;
-	}
-	return kept;
-}
-
-PyObject *native_kept(PyObject *self, PyObject *args)
-{
-	Py_buffer rows, marks;
-	PyObject *found = NULL;
-	int wide;
+	struct events e;
+	int is_first, fits, sound = 0;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "y*py*", &rows, &wide, &marks))
+	if (!PyArg_ParseTuple(args, "w*w*py*z*y*y*Ly*y*", &e.names, &e.counts, &is_first, &e.kinds,
+			      &e.marks, &e.ts, &e.boots, &e.start, &e.table, &e.timed))
 		return NULL;
-	Py_ssize_t kept, size = wide ? 8 : 4, count = rows.len / size;
+	Py_ssize_t size = is_first ? COARSE : QUANTILES << STEP, count = e.boots.len;
+	Py_ssize_t names = e.names.len / (Py_ssize_t)sizeof(struct name);
 
-	/* room for one more, which is written and not kept */
-	found = PyBytes_FromStringAndSize(NULL, (count + 1) * size);
-	if (!found)
-		goto done;
-	uint8_t *out = (uint8_t *)PyBytes_AsString(found);
-
-	Py_BEGIN_ALLOW_THREADS;
-	/* the sizes are written out so that each is a loop of its own */
-	kept = wide ? keep(rows.buf, count, 8, &marks, out) : keep(rows.buf, count, 4, &marks, out);
-	Py_END_ALLOW_THREADS;
-	if (kept >= 0) {
-		_PyBytes_Resize(&found, kept * size);
-	} else {
-		Py_CLEAR(found);
-		PyErr_SetString(PyExc_ValueError, "rows that are none");
+	fits = e.timed.len == 256 && e.ts.len / 8 == count && e.kinds.len / 4 == count &&
+	       (!e.marks.len || e.marks.len == count) && e.counts.len / 8 == names * size;
+	if (fits) {
+		Py_BEGIN_ALLOW_THREADS;
+		/* written twice so that each is a loop of its own */
+		sound = is_first ? pass(&e, 1, COARSE) : pass(&e, 0, QUANTILES << STEP);
+		Py_END_ALLOW_THREADS;
 	}
-done:
-	PyBuffer_Release(&rows);
-	PyBuffer_Release(&marks);
-	return found;
+	Py_buffer *all[] = {&e.names, &e.counts, &e.kinds, &e.marks,
+			    &e.ts,    &e.boots,	 &e.table, &e.timed};
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		PyBuffer_Release(all[i]);
+	if (sound)
+		Py_RETURN_NONE;
+	PyErr_SetString(PyExc_ValueError,
+			fits ? "events without a name, or not in the order of time"
+			     : "columns of different lengths");
+	return NULL;
 }
 
-PyObject *native_gaps(PyObject *self, PyObject *args)
+PyObject *native_gaps_settled(PyObject *self, PyObject *args)
 {
-	Py_buffer rows, ts, boots, timed;
-	int percent[QUANTILES], wide, sound = 0;
-	uint64_t total = 0, longest = 0;
-	Py_ssize_t where = -1;
-	struct quantile q[QUANTILES] = {0};
-	PyObject *found = NULL;
+	Py_buffer names, counts;
+	int is_first, percent[QUANTILES], left = 0, fits;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "y*py*y*y*ii", &rows, &wide, &ts, &boots, &timed, &percent[0],
+	if (!PyArg_ParseTuple(args, "w*y*pii", &names, &counts, &is_first, &percent[0],
 			      &percent[1]))
 		return NULL;
-	struct events e = {rows.buf, rows.len / (wide ? 8 : 4), wide, ts.buf, boots.buf, timed.buf};
-	uint64_t *counts = PyMem_Calloc(COARSE + (QUANTILES << STEP), sizeof(uint64_t));
+	Py_ssize_t size = is_first ? COARSE : QUANTILES << STEP;
+	Py_ssize_t count = names.len / (Py_ssize_t)sizeof(struct name);
 
-	if (!counts) {
-		PyErr_NoMemory();
-		goto done;
+	fits = counts.len / 8 == count * size;
+	for (Py_ssize_t i = 0; fits && i < count; i++) {
+		struct name *n = (struct name *)names.buf + i;
+		const uint64_t *mine = (const uint64_t *)counts.buf + i * size;
+
+		if (is_first)
+			settle_first(n, mine, percent);
+		else
+			settle_again(n, mine);
+		n->last_boot = -1;
+		left += n->q[0].bits || n->q[1].bits;
 	}
-	if (timed.len != 256 || ts.len / 8 != boots.len || percent[0] < 1 || percent[0] > 100 ||
-	    percent[1] < 1 || percent[1] > 100) {
-		PyErr_SetString(PyExc_ValueError, "columns of different lengths, or no share");
-		goto done;
-	}
-	for (int n = 0; n < QUANTILES; n++)
-		q[n].counts = counts + COARSE + ((Py_ssize_t)n << STEP);
-	Py_BEGIN_ALLOW_THREADS;
-	sound = work(&e, boots.len, percent, q, counts, &total, &longest, &where);
-	Py_END_ALLOW_THREADS;
-	if (!sound)
-		PyErr_SetString(PyExc_ValueError,
-				"rows that are none, or not in the order of time");
-	else
-		found = Py_BuildValue("KKKKn", (unsigned long long)total,
-				      (unsigned long long)q[0].low, (unsigned long long)q[1].low,
-				      (unsigned long long)longest, where);
-done:
-	PyMem_Free(counts);
-	PyBuffer_Release(&rows);
-	PyBuffer_Release(&ts);
-	PyBuffer_Release(&boots);
-	PyBuffer_Release(&timed);
-	return found;
+	PyBuffer_Release(&names);
+	PyBuffer_Release(&counts);
+	if (fits)
+		return PyLong_FromLong(left);
+	PyErr_SetString(PyExc_ValueError, "columns of different lengths");
+	return NULL;
 }

@@ -35,7 +35,7 @@ int records_check(struct records *r, const Py_buffer *data, const Py_buffer *off
 PyObject *native_gather(PyObject *self, PyObject *args);
 PyObject *native_gather_var(PyObject *self, PyObject *args);
 PyObject *native_intern(PyObject *self, PyObject *args);
-PyObject *native_kept(PyObject *self, PyObject *args);
-PyObject *native_gaps(PyObject *self, PyObject *args);
+PyObject *native_gaps_counted(PyObject *self, PyObject *args);
+PyObject *native_gaps_settled(PyObject *self, PyObject *args);
 
 #endif

@@ -11,6 +11,7 @@ Each method takes a :class:`~tracekit.timeline.filter.Filter` and answers for th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -20,10 +21,11 @@ import pyarrow as pa
 
 from tracekit.analysis.arguments import dictionary, numbered
 from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
-from tracekit.analysis.columns import ints, labels, pairs_of, tasks, wakers, with_unknown
+from tracekit.analysis.columns import ints, labels, tasks, wakers, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
+from tracekit.analysis.over_time import Cells, silences, timed_rows
 from tracekit.analysis.pairs import KINDS_OF_SPANS
-from tracekit.analysis.rows_of_events import by_event, merged_rows, turns_with
+from tracekit.analysis.rows_of_events import marks_of, turns_with
 from tracekit.analysis.scheduling.sums import sum_states
 from tracekit.analysis.scheduling.tables import Scheduling, make_states, make_turns, make_wakeups
 from tracekit.analysis.selected import (
@@ -36,7 +38,7 @@ from tracekit.analysis.selected import (
     window_of,
 )
 from tracekit.analysis.spans import make_spans
-from tracekit.analysis.statistics import Clipped, clip, durations, intervals, per_second
+from tracekit.analysis.statistics import Clipped, Piece, clip, durations, intervals, per_second
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.errors import UsageError
 from tracekit.ftrace.columns import as_arrow
@@ -44,6 +46,7 @@ from tracekit.query.groups import Index
 from tracekit.spill import releasing
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.rows import numbers, pieces
 
 __all__ = ["BY", "Analysis"]
 
@@ -56,6 +59,11 @@ BY: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+def _check(by: str) -> None:
+    if by not in BY:
+        raise UsageError(f"no statistics by {by!r}: {', '.join(BY)}")
+
+
 class Analysis:
     """Made when first asked for; a table is kept for the next question."""
 
@@ -65,9 +73,9 @@ class Analysis:
         index: Index | None = None,
         losses: Losses | None = None,
     ) -> None:  # fmt: skip
-        """``choose`` gives the rows that meet a filter, ``resolve`` a filter with the times of
-        what it names in ``since`` and ``until``. ``index`` and ``losses`` where they are
-        known already, as of a session that was indexed.
+        """``choose`` gives the rows that meet a filter, some at a time, ``resolve`` a filter with
+        the times of what it names in ``since`` and ``until``. ``index`` and ``losses`` where they
+        are known already, as of a session that was indexed.
         """
         self._events, self._choose, self._resolve = events, choose, resolve
         self._index = index or Index(events)
@@ -125,7 +133,8 @@ class Analysis:
         codes, kinds = labels(spans, "kind")
         mine = np.array([*(kind == "function" for kind in kinds), False])[codes]
         if wanted is not None:
-            mine &= among_chosen(ints(spans, "row"), self._choose(wanted))
+            marks = marks_of(self._events, self._choose(wanted))
+            mine &= among_chosen(ints(spans, "row"), marks)
         tree = call_tree(spans, np.flatnonzero(mine))
         return bottom_up(tree) if upwards else tree
 
@@ -137,10 +146,11 @@ class Analysis:
         ``user``: those of user space, whose functions are addresses.
         """
         name = "ftrace:user_stack" if user else "ftrace:kernel_stack"
-        rows = self._choose(wanted or Filter())
-        names = self._events.event_names
-        code = names.index(name) if name in names else -1
-        tree = stack_tree(self._events, rows[self._events.name_codes(rows) == code])
+        events, rows = self._events, [np.empty(0, np.int64)]
+        code = events.event_names.index(name) if name in events.event_names else -1
+        for some in self._choose(wanted or Filter()):
+            rows.append(numbers(some)[events.name_codes(some) == code])
+        tree = stack_tree(events, np.concatenate(rows))
         return bottom_up(tree) if upwards else tree
 
     def _of_tasks(self, table: pa.Table, wanted: Filter) -> pa.Table:
@@ -161,7 +171,7 @@ class Analysis:
     def _chosen(self, wanted: Filter) -> _Array:
         """The spans of a selection, by their number."""
         table = self._spans
-        keep = among_chosen(ints(table, "row"), chosen(self._choose, wanted))
+        keep = among_chosen(ints(table, "row"), chosen(self._events, self._choose, wanted))
         return np.flatnonzero(keep & self._in_window(table, wanted))
 
     def _in_window(self, table: pa.Table, wanted: Filter) -> _Array:
@@ -176,11 +186,11 @@ class Analysis:
 
     def _ran(self, wanted: Filter) -> _Array:
         """The turns of a selection, by their number."""
-        table, rows = self._turns, chosen(self._choose, wanted)
+        table, marks = self._turns, chosen(self._events, self._choose, wanted)
         inside = np.flatnonzero(self._in_window(table, wanted))
-        if rows is None:
+        if marks is None:
             return inside
-        hit = turns_with(self._events, self._index, table, rows)
+        hit = turns_with(self._events, self._index, table, marks)
         ran: _Array = inside[hit[inside]]
         return ran
 
@@ -199,8 +209,7 @@ class Analysis:
         Raises :class:`~tracekit.errors.UsageError` for anything else.
         """
         wanted = wanted or Filter()
-        if by not in BY:
-            raise UsageError(f"no statistics by {by!r}: {', '.join(BY)}")
+        _check(by)
         window = self._window(wanted)
         if by in ("event", "system"):
             return self._of_events(by, wanted, window)
@@ -208,28 +217,25 @@ class Analysis:
         return make(by, wanted, window)
 
     def _of_events(self, by: str, wanted: Filter, window: Window) -> pa.Table:
-        events = self._events
-        rows: dict[str, list[_Array]] = {}
-        counted_as = self._event_labels(by)
-        part, marks = picked(events, self._choose, self._resolve(wanted))
-        for code, mine in by_event(self._index, part, marks).items():
-            rows.setdefault(counted_as[code], []).append(mine)
-        merged = {name: merged_rows(mine) for name, mine in rows.items()}
-        ts_ns, boots = events.axis.ts_ns, events.rows.boot
-        return intervals(merged, ts_ns, boots, events.timed_boots, window.recorded_ns)
+        events, (names, table) = self._events, self._event_labels(by)
+        rows, ts_ns = events.rows, events.axis.ts_ns
+        part, fits = picked(events, self._choose, self._resolve(wanted))
 
-    def _event_labels(self, by: str) -> list[str]:
-        """What each of the event names counts for."""
-        return [n.partition(":")[0] if by == "system" else n for n in self._events.event_names]
+        def some() -> Iterator[Piece]:
+            for at in pieces(part.stop, part.start):
+                mask = None if fits is None else fits(at)
+                yield Piece(at.start, mask, rows.kind[at], ts_ns[at], rows.boot[at])
 
-    def _event_keys(self, by: str, rows: _Array) -> tuple[_Array, list[str]]:
-        which, names = numbered(self._event_labels(by), self._events.name_codes(rows))
-        return which.astype(np.int64), names
+        every = ts_ns, rows.boot
+        return intervals(names, table, some, every, events.timed_boots, window.recorded_ns)
 
-    def _timed(self, rows: _Array) -> _Array:
-        """Those of boots whose clock counts time."""
-        mine: _Array = rows[np.isin(self._events.rows.boot[rows], self._events.timed_boots)]
-        return mine
+    def _event_labels(self, by: str) -> tuple[list[str], _Array]:
+        """(what events count for, the index in it of each of the kinds, int32)."""
+        labels = [
+            k.name.partition(":")[0] if by == "system" else k.name for k in self._events.kinds
+        ]
+        which, names = numbered(labels, np.arange(len(labels)))
+        return names, which
 
     def _of_turns(self, by: str, wanted: Filter, window: Window) -> pa.Table:
         return self._durations(*self._turn_keys(by, wanted), window)
@@ -335,23 +341,7 @@ class Analysis:
         ``boot`` (uint8), ``cpu`` (uint16), ``start_ns``, ``end_ns``, ``duration_ns`` (int64),
         ``cut`` (bool: events were lost there, so it is no silence), ``row``, ``end_row`` (int64).
         """
-        events = self._events
-        rows = self._timed(self._choose(wanted or Filter()).astype(np.int64))
-        columns, ts = events.rows, events.axis.ts_ns
-        order = rows[np.lexsort((rows, columns.cpu[rows], columns.boot[rows]))]
-        one, other = order[:-1], order[1:]
-        same = (columns.boot[one] == columns.boot[other]) & (columns.cpu[one] == columns.cpu[other])
-        same &= ts[other] - ts[one] > longer_ns
-        one, other = one[same], other[same]
-        by = np.argsort(ts[one] - ts[other], kind="stable")
-        one, other = one[by], other[by]
-        cut = self.losses.within(columns.cpu[one].astype(np.int64), ts[one], ts[other])
-        return pa.table({
-            "boot": as_arrow(columns.boot[one]), "cpu": as_arrow(columns.cpu[one]),
-            "start_ns": as_arrow(ts[one]), "end_ns": as_arrow(ts[other]),
-            "duration_ns": as_arrow(ts[other] - ts[one]), "cut": as_arrow(cut),
-            "row": as_arrow(one), "end_row": as_arrow(other),
-        })  # fmt: skip
+        return silences(self._events, self._choose(wanted or Filter()), longer_ns, self.losses)
 
     def rates(self, by: str, every_ns: int, wanted: Filter | None = None) -> pa.Table:
         """How many began in each stretch of ``every_ns`` of the axis, by what ``by`` says.
@@ -361,37 +351,35 @@ class Analysis:
         not listed. Raises :class:`~tracekit.errors.UsageError` for more than a million stretches.
         """
         wanted = wanted or Filter()
+        _check(by)
         window = self._window(wanted)
         if every_ns < 1 or window.recorded_ns // every_ns > _STRETCHES:
             raise UsageError(f"more than {_STRETCHES:,} stretches of time: make them longer")
-        key, names, at, took = self._began(by, wanted)
-        cells, keys, _, which = pairs_of(at // every_ns, key)
-        count = np.bincount(which, minlength=len(cells))
+        sums, names, timed = self._began(by, wanted, Cells(every_ns))
+        start, keys, count, total = sums
         columns = {
-            "start_ns": as_arrow(cells * every_ns),
+            "start_ns": as_arrow(start),
             "name": dictionary((keys.astype(np.int32), names)),
-            "count": as_arrow(count.astype(np.int64)),
+            "count": as_arrow(count),
         }
-        if took is not None:
-            total = np.zeros(len(count), np.int64)
-            np.add.at(total, which, took)
-            columns["total_ns"] = as_arrow(total)
-        return pa.table(columns)
+        return pa.table(columns | ({"total_ns": as_arrow(total)} if timed else {}))
 
     def _began(
-        self, by: str, wanted: Filter
-    ) -> tuple[_Array, list[str], _Array, _Array | None]:  # fmt: skip
-        """(key, names, when each began, how long it took; None for events) of a selection."""
+        self, by: str, wanted: Filter, cells: Cells
+    ) -> tuple[tuple[_Array, ...], list[str], bool]:
+        """(the sums of the cells, the names of keys, whether what began takes time)."""
         if by in ("event", "system"):
-            rows = self._timed(self._choose(wanted))
-            return (*self._event_keys(by, rows), self._events.axis.ts_ns[rows], None)
-        if BY.get(by):
-            table, key, names = self._span_keys(by, wanted)
-        else:
-            table, key, names = self._turn_keys(by, wanted)
+            names, table = self._event_labels(by)
+            for some in self._choose(wanted):
+                rows = timed_rows(self._events, some)
+                cells.add(table[self._events.rows.kind[rows]], self._events.axis.ts_ns[rows])
+            return cells.sums(), names, False
+        made = self._span_keys if BY[by] else self._turn_keys
+        table, key, names = made(by, wanted)
         start = ints(table, "start_ns", -ENDLESS)
         window, boot = self._window(wanted), ints(table, "boot")
         mine = np.flatnonzero(
             (start > -ENDLESS) & (start >= window.since[boot]) & (start <= window.until[boot])
         )
-        return key[mine], names, start[mine], np.maximum(ints(table, "duration_ns")[mine], 0)
+        cells.add(key[mine], start[mine], np.maximum(ints(table, "duration_ns")[mine], 0))
+        return cells.sums(), names, True

@@ -60,7 +60,7 @@ def _edges(stretches: Sequence[tuple[int, int]]) -> _Edges:
 
 def _holes(events: Events) -> Iterator[tuple[int, int, int]]:
     for boot in events.boots:
-        if not (events.rows.boot == boot.index).any():
+        if not events.rows.count(boot.index):
             continue
         for ring in ring_records(events, boot, boot is not events.boots[-1]):
             yield from ((ring.cpu, hole.start_ns, hole.end_ns) for hole in ring.holes)

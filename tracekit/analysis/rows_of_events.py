@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit._native import columns as native
 from tracekit.analysis.columns import ints
 from tracekit.query.groups import Index
 from tracekit.query.selection import among
+from tracekit.spill import Spill
 from tracekit.timeline.events import Events
+from tracekit.timeline.rows import new_column
 
 __all__ = [
-    "EventRows", "Record", "by_event", "marked", "marks_of", "merged_rows", "owners", "turns_with",
+    "EventRows", "Record", "marks_of", "merged_rows", "owners", "turns_with",
 ]  # fmt: skip
 
 _Array = npt.NDArray[Any]
@@ -35,43 +36,25 @@ def merged_rows(parts: Sequence[_Array]) -> _Array:
     return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts), kind="stable")
 
 
-def by_event(index: Index, part: slice, marks: _Array | None) -> dict[int, _Array]:
-    """Rows (ascending) by event: indices of ``events.event_names``, ascending.
-
-    Those of a stretch that are marked (a bool for every event; None: all). They are parts of the
-    index's groups: nothing is sorted.
-    """
-    found = {}
-    for code in index.events.keys:
-        mine = index.events.of(code)
-        start, end = among(mine, [part.start, part.stop])
-        mine = mine[start:end] if marks is None else marked(mine[start:end], marks)
-        if len(mine):
-            found[code] = mine
-    return found
-
-
-def marks_of(events: Events, rows: _Array) -> _Array:
-    """A bool for every event: whether it is among ``rows``."""
-    marks = np.zeros(len(events), bool)
-    marks[rows] = True
+def marks_of(events: Events, rows: Iterable[_Array | slice]) -> _Array:
+    """A bool for every event: whether it is among ``rows``, of which some come at a time."""
+    spill = Spill()  # of its own: it ends with the marks
+    spill.need(len(events))
+    marks = new_column(spill, len(events), bool)
+    for some in rows:
+        marks[some] = True
     return marks
 
 
-def marked(rows: _Array, marks: _Array) -> _Array:
-    """Those of ``rows`` (uint32 or int64) that are marked; ``marks`` has a bool for every event."""
-    return np.frombuffer(native.kept(rows, rows.itemsize == 8, marks), rows.dtype)
-
-
-def turns_with(events: Events, index: Index, turns: pa.Table, rows: _Array) -> _Array:
-    """A mask: in which turns of a CPU one of ``rows`` happened, the switch that ended it too."""
-    marks = marks_of(events, rows)
+def turns_with(events: Events, index: Index, turns: pa.Table, marks: _Array) -> _Array:
+    """A mask: in which turns of a CPU a marked event happened, the switch that ended it too."""
     key = ints(turns, "boot").astype(np.int64) << 16 | ints(turns, "cpu")
     begin, end = ints(turns, "row", -1) + 1, ints(turns, "end_row", -1) + 1
     hit = np.zeros(len(turns), bool)
     for number in np.unique(key).tolist():
         boot, cpu = divmod(number, 1 << 16)
-        mine = marked(index.cpus.of(cpu), marks)
+        mine = index.cpus.of(cpu)
+        mine = mine[marks[mine]]
         if len(events.boots) > 1:
             mine = mine[events.rows.boot[mine] == boot]
         here = np.flatnonzero(key == number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from tracekit.analysis.stretches import ENDLESS
 from tracekit.frozen import dataclass
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter, fitting
-from tracekit.timeline.rows import pieces
 from tracekit.timeline.when.moments import on_axis
 
 __all__ = ["Choose", "Resolve", "Window", "among_chosen", "chosen", "picked", "window_of"]
@@ -22,7 +21,8 @@ __all__ = ["Choose", "Resolve", "Window", "among_chosen", "chosen", "picked", "w
 _BOOTS = 256  # a row's boot is a byte
 _Array = npt.NDArray[Any]
 Resolve = Callable[[Filter], Filter]  #: gives the times of names in a filter's window
-Choose = Callable[[Filter], _Array]  #: the rows (ascending) that meet a filter
+#: The rows that meet a filter, ascending, some at a time.
+Choose = Callable[[Filter], Iterator[_Array | slice]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ def window_of(events: Events, wanted: Filter) -> Window:
     for boot in events.boots:
         if (wanted.boots and boot.index not in wanted.boots) or not events.axis.timed(boot.index):
             continue
-        mine = ts[events.rows.of_boot(boot.index)]
-        if len(mine):
-            first = max(int(mine[0]), int(since[boot.index]))
-            last = min(int(mine[-1]), int(until[boot.index]))
+        mine = events.rows.within(boot.index)
+        if mine.stop > mine.start:
+            first = max(int(ts[mine.start]), int(since[boot.index]))
+            last = min(int(ts[mine.stop - 1]), int(until[boot.index]))
             spans += [(first, last)] if last >= first else []
     return Window(
         since, until, wanted.since is not None or wanted.until is not None,
@@ -69,37 +69,33 @@ def window_of(events: Events, wanted: Filter) -> Window:
     )  # fmt: skip
 
 
-def chosen(choose: Choose, wanted: Filter) -> _Array | None:
-    """The events that a filter chooses at any time; None for all."""
+def chosen(events: Events, choose: Choose, wanted: Filter) -> _Array | None:
+    """A bool for every event: whether a filter chooses it at any time; None for all."""
     always = replace(wanted, since=None, until=None)
-    return None if always == Filter() else choose(always)
+    return None if always == Filter() else marks_of(events, choose(always))
 
 
-def picked(events: Events, choose: Choose, wanted: Filter) -> tuple[slice, _Array | None]:
-    """(the stretch that a selection lies in, a bool for every event; None: all of the stretch).
+def picked(
+    events: Events, choose: Choose, wanted: Filter
+) -> tuple[slice, Callable[[slice], _Array] | None]:
+    """(the stretch that a selection lies in, what gives a mask over a part of it; None: all).
 
-    Where columns alone decide, no row number is written down.
+    Where columns alone decide, nothing is written down.
     """
     dated = isinstance(wanted.since, str) or isinstance(wanted.until, str)
     if dated or wanted.comms or wanted.where or wanted.grep is not None:
-        rows = choose(wanted)
-        part = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
-        return part, marks_of(events, rows)
-    part, fits = fitting(events.rows, events.kinds, events.axis.ts_ns, wanted, _no_date)
-    if fits is None:
-        return part, None
-    marks = np.zeros(len(events), bool)
-    for piece in pieces(part.stop, part.start):
-        marks[piece] = fits(piece)
-    return part, marks
+        marks = marks_of(events, choose(wanted))
+        return slice(0, len(events)), marks.__getitem__
+    return fitting(events.rows, events.kinds, events.axis.ts_ns, wanted, _no_date)
 
 
 def _no_date(instant: str, part: slice) -> int:
     raise ValueError(f"{instant!r} is no time on the axis")
 
 
-def among_chosen(rows: _Array, selected: _Array | None) -> _Array:
+def among_chosen(rows: _Array, marks: _Array | None) -> _Array:
     """Which rows were chosen."""
-    if selected is None:
+    if marks is None:
         return np.ones(len(rows), bool)
-    return np.isin(rows, selected)
+    mine: _Array = marks[rows]
+    return mine

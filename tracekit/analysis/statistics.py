@@ -5,10 +5,7 @@ A quantile is one of the values: the smallest that at least that share of them d
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +14,11 @@ import pyarrow as pa
 
 from tracekit._native import columns as native
 from tracekit.analysis.arguments import dictionary, nullable
-from tracekit.analysis.columns import ints
 from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_arrow
 from tracekit.timeline.rows import grouping
 
-__all__ = ["Clipped", "clip", "durations", "histogram", "intervals", "per_second"]
+__all__ = ["Clipped", "Piece", "clip", "durations", "histogram", "intervals", "per_second"]
 
 _Array = npt.NDArray[Any]
 _QUANTILES = {"p50": 50, "p99": 99}
@@ -131,58 +127,76 @@ def per_second(counts: _Array, recorded_ns: int) -> pa.Array:
 
 
 @dataclass(frozen=True, slots=True)
-class _Intervals:
-    """Of one name: counts and times, ns; None where there is none. Named as the columns are."""
+class Piece:
+    """Some events, in the order of time, from the row ``start`` on; ``chosen``: a mask, None for
+    all. ``kind`` int32, ``ts`` int64, ``boot`` uint8.
+    """
 
-    count: int
-    first_ns: int | None
-    last_ns: int | None
-    first_row: int
-    p50_ns: int | None = None
-    p99_ns: int | None = None
-    max_ns: int | None = None
-    max_at_ns: int | None = None
-    max_row: int | None = None
+    start: int
+    chosen: _Array | None
+    kind: _Array
+    ts: _Array
+    boot: _Array
 
 
-def _intervals(rows: _Array, ts: _Array, boots: _Array, timed: bytes) -> _Intervals:
-    """``rows``: of events of one name, in the order of time; ``ts`` and ``boots`` are of all."""
-    first, last = int(rows[0]), int(rows[-1])
-    one = _Intervals(
-        len(rows), int(ts[first]) if timed[boots[first]] else None,
-        int(ts[last]) if timed[boots[last]] else None, first,
-    )  # fmt: skip
-    every, p50, p99, longest, place = native.gaps(
-        rows, rows.dtype.itemsize == 8, ts, boots, timed, *_QUANTILES.values()
-    )
-    if not every:
-        return one
-    row = int(rows[place])
-    return replace(one, p50_ns=p50, p99_ns=p99, max_ns=longest, max_at_ns=int(ts[row]), max_row=row)
+#: The columns of :func:`tracekit._native.columns.gaps_counted`.
+_COUNT, _FIRST, _LAST, _LAST_BOOT, _TIMES, _LONGEST, _WHERE, _P50, _P99 = 0, 1, 2, 4, 5, 6, 7, 9, 12
+_KNOWN = 14
+_FIRST_COUNTS, _COUNTS = 56 << 8, 2 << 12  # of a name, in a pass
+
+
+def _counted(
+    names: int, table: _Array, events: Callable[[], Iterable[Piece]], timed: bytes
+) -> _Array:
+    """What the passes found out of each name."""
+    known = np.zeros((names, _KNOWN), np.int64)
+    known[:, _LAST_BOOT] = -1
+    left, is_first = names, True
+    while left:
+        counts = np.zeros((names, _FIRST_COUNTS if is_first else _COUNTS), np.uint64)
+        for some in events():
+            native.gaps_counted(
+                known, counts, is_first, some.kind, some.chosen, some.ts, some.boot, some.start,
+                table, timed,
+            )  # fmt: skip
+        left = native.gaps_settled(known, counts, is_first, *_QUANTILES.values())
+        is_first = False
+    return known
 
 
 def intervals(
-    rows: Mapping[str, _Array], ts: _Array, boots: _Array, timed: Collection[int], recorded_ns: int
-) -> pa.Table:
+    names: Sequence[str], table: _Array, events: Callable[[], Iterable[Piece]],
+    at: tuple[_Array, _Array], timed: Collection[int], recorded_ns: int,
+) -> pa.Table:  # fmt: skip
     """Of each name: how many events, how many a second, and the times between one and the next.
 
-    ``rows`` (uint32 or int64) are those of each name, in the order of time. ``ts`` (int64) and
-    ``boots`` (uint8) are of all events: nothing is between two of different boots, or of one that
-    is not among ``timed``, whose clocks count time. Columns: ``name``, ``count``, ``rate``
-    (float64, a second; null if the recorded time is not known), ``first_ns``, ``last_ns``,
-    ``first_row``, and of the times between: ``p50_ns``, ``p99_ns``, ``max_ns``, ``max_at_ns`` (when
-    the longest began), ``max_row``; null where there is none. The most come first.
+    ``table`` (int32) gives each kind's index in ``names``. ``events`` gives the chosen ones, as
+    often as it is called; ``at`` are ``ts`` and ``boot`` of all. Nothing is between two of
+    different boots, or of one that is not among ``timed``, whose clocks count time. Columns:
+    ``name``, ``count``, ``rate`` (float64, a second; null if the recorded time is not known),
+    ``first_ns``, ``last_ns``, ``first_row``, and of the times between: ``p50_ns``, ``p99_ns``,
+    ``max_ns``, ``max_at_ns`` (when the longest began), ``max_row``; null where there is none. The
+    most come first.
     """
-    counting = bytes(boot in timed for boot in range(256))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # C lets go of the interpreter
-        made = list(pool.map(lambda mine: _intervals(mine, ts, boots, counting), rows.values()))
+    counting = np.array([boot in timed for boot in range(256)], np.uint8)
+    known = _counted(len(names), table, events, counting.tobytes())
+    order = np.argsort(-known[:, _COUNT], kind="stable")
+    order = order[known[order, _COUNT] > 0]
+    known = known[order]
+    ts, boots = at
+    first, last, many = known[:, _FIRST], known[:, _LAST], known[:, _TIMES] > 0
+    worst = np.where(many, known[:, _WHERE], 0)
     columns: dict[str, pa.Array] = {
-        "name": dictionary((np.arange(len(rows), dtype=np.int32), list(rows)))
+        "name": dictionary((np.arange(len(known), dtype=np.int32), [names[i] for i in order])),
+        "count": as_arrow(known[:, _COUNT].copy()),
+        "rate": per_second(known[:, _COUNT], recorded_ns),
+        "first_ns": nullable(ts[first], counting[boots[first]] > 0),
+        "last_ns": nullable(ts[last], counting[boots[last]] > 0),
+        "first_row": as_arrow(first.copy()),
     }
-    for name in (field.name for field in fields(_Intervals)):
-        values = [getattr(one, name) for one in made]
-        known = np.array([value is not None for value in values], bool)
-        columns[name] = nullable(np.array([value or 0 for value in values], np.int64), known)
-    table = pa.table(columns)
-    table = table.add_column(2, "rate", per_second(ints(table, "count"), recorded_ns))
-    return table.take(as_arrow(np.argsort(-ints(table, "count"), kind="stable")))
+    for name, values in (
+        ("p50_ns", known[:, _P50]), ("p99_ns", known[:, _P99]), ("max_ns", known[:, _LONGEST]),
+        ("max_at_ns", ts[worst]), ("max_row", worst),
+    ):  # fmt: skip
+        columns[name] = nullable(values.copy(), many)
+    return pa.table(columns)

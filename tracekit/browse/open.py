@@ -74,7 +74,7 @@ class Opened:
         self.recording.reported = self.report
         losses = Losses.of_stretches(self.coverage)
         self.recording.analysis = Analysis(
-            self.recording, self.recording.chosen, self.recording.resolved, self.index, losses
+            self.recording, self.recording.row_batches, self.recording.resolved, self.index, losses
         )
 
     def warm_up(self, pause: Callable[[], None]) -> None:
