@@ -1,14 +1,20 @@
-/* Reads the lines of /proc/kallsyms: addresses, and where the names are.
+/* Reads the lines of /proc/kallsyms: addresses, and where the names are, by address.
  *
  * s_show() in kernel/kallsyms.c writes "%px %c %s" for the kernel, and "\t[%s]" after it for
- * everything else; only lines of the first kind are taken.
+ * everything else.
  */
 #include "native.h"
 
+#include <stdlib.h>
+
+#define HEAD 19			 /* bytes of a line before the name */
+#define KERNEL_HALF (1ULL << 63) /* x86_64 and arm64; below it: absolute and per-CPU symbols */
+
+/* A name and, of a module's symbol, the module: offsets and lengths. */
 struct line {
 	uint64_t address;
-	uint32_t at, size;
-}; /* the name: offset and length */
+	uint32_t at, size, module, module_size;
+};
 
 static int hex_digit(uint8_t c)
 {
@@ -17,10 +23,29 @@ static int hex_digit(uint8_t c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Reads one line of `size` bytes at `p`; 0 if it is not a symbol of the kernel itself. */
-static int read_line(const uint8_t *p, uint64_t size, struct line *out)
+static int is_word(const uint8_t *p, const uint8_t *end)
 {
-	if (size < 20 || p[16] != ' ' || p[17] == ' ' || p[18] != ' ')
+	for (; p < end; p++)
+		if (*p <= ' ' || *p == 0x7f)
+			return 0;
+	return 1;
+}
+
+/* is_mapping_symbol(), include/linux/module_symbol.h: arm64's $x, $d */
+static int is_mapping(const uint8_t *name, uint64_t size)
+{
+	return (size && *name == '$') ||
+	       (size > 1 && (!memcmp(name, ".L", 2) || !memcmp(name, "L0", 2)));
+}
+
+/* Reads one line of `size` bytes at `p`; 0 if it is not a symbol of the kernel itself, or of the
+ * others (`own`: not a mapping symbol or one outside the kernel's half).
+ */
+static int read_line(const uint8_t *p, uint64_t size, int own, struct line *out)
+{
+	const uint8_t *end = p + size;
+
+	if (size <= HEAD || p[16] != ' ' || p[17] <= ' ' || p[18] != ' ')
 		return 0;
 	out->address = 0;
 	for (int i = 0; i < 16; i++) {
@@ -29,30 +54,38 @@ static int read_line(const uint8_t *p, uint64_t size, struct line *out)
 			return 0;
 		out->address = out->address << 4 | (uint64_t)digit;
 	}
-	for (uint64_t i = 19; i < size; i++) {
-		if (p[i] <= ' ' || p[i] == 0x7f)
+	if (own) {
+		const uint8_t *tab = memchr(p + HEAD, '\t', size - HEAD);
+
+		if (!tab || tab == p + HEAD || end - tab < 4 || tab[1] != '[' || end[-1] != ']' ||
+		    !is_word(tab + 2, end) || memchr(tab + 2, ']', (size_t)(end - tab) - 3))
+			return 0;
+		out->module = (uint32_t)(tab + 2 - p);
+		out->module_size = (uint32_t)(end - tab - 3);
+		end = tab;
+		if (out->address < KERNEL_HALF || is_mapping(p + HEAD, (uint64_t)(end - p) - HEAD))
 			return 0;
 	}
-	out->size = (uint32_t)(size - 19);
-	return 1;
+	out->at = HEAD;
+	out->size = (uint32_t)(end - p) - HEAD;
+	return is_word(p + HEAD, end);
 }
 
-/* Counts the symbols, and stores them unless `addresses` is NULL; returns their number. */
-static Py_ssize_t read_lines(const uint8_t *text, uint64_t size, uint64_t *addresses, uint32_t *at,
-			     uint32_t *sizes)
+/* Counts the symbols, and stores them unless `lines` is NULL; returns their number. */
+static Py_ssize_t read_lines(const uint8_t *text, uint64_t size, int own, struct line *lines)
 {
 	Py_ssize_t n = 0;
 
 	for (uint64_t start = 0; start < size;) {
 		const uint8_t *newline = memchr(text + start, '\n', size - start);
 		uint64_t end = newline ? (uint64_t)(newline - text) : size;
-		struct line line;
+		struct line line = {0};
 
-		if (read_line(text + start, end - start, &line)) {
-			if (addresses) {
-				addresses[n] = line.address;
-				at[n] = (uint32_t)(start + 19);
-				sizes[n] = line.size;
+		if (read_line(text + start, end - start, own, &line)) {
+			if (lines) {
+				lines[n] = line;
+				lines[n].at += (uint32_t)start;
+				lines[n].module += (uint32_t)start;
 			}
 			n++;
 		}
@@ -61,35 +94,89 @@ static Py_ssize_t read_lines(const uint8_t *text, uint64_t size, uint64_t *addre
 	return n;
 }
 
+/* By address, those of one in the order of the text. */
+static int by_address(const void *a, const void *b)
+{
+	const struct line *one = a, *other = b;
+
+	if (one->address != other->address)
+		return one->address < other->address ? -1 : 1;
+	return one->at < other->at ? -1 : one->at > other->at;
+}
+
+static void sort(struct line *lines, Py_ssize_t n)
+{
+	for (Py_ssize_t i = 1; i < n; i++) {
+		if (lines[i].address < lines[i - 1].address) { /* the kernel's are in order */
+			qsort(lines, (size_t)n, sizeof(*lines), by_address);
+			return;
+		}
+	}
+}
+
+static PyObject *columns_of(const struct line *lines, Py_ssize_t n, int own)
+{
+	PyObject *columns[5] = {0}, *result = NULL;
+	uint64_t *addresses;
+	uint32_t *rest[4] = {0};
+	int count = own ? 5 : 3;
+
+	columns[0] = new_bytes(n * 8, &addresses);
+	for (int i = 1; i < count; i++)
+		columns[i] = new_bytes(n * 4, &rest[i - 1]);
+	for (int i = 0; i < count; i++)
+		if (!columns[i])
+			goto done;
+	for (Py_ssize_t i = 0; i < n; i++) {
+		addresses[i] = lines[i].address;
+		rest[0][i] = lines[i].at;
+		rest[1][i] = lines[i].size;
+		if (own) {
+			rest[2][i] = lines[i].module;
+			rest[3][i] = lines[i].module_size;
+		}
+	}
+	result = PyTuple_New(count);
+	for (int i = 0; result && i < count; i++) {
+		PyTuple_SetItem(result, i, columns[i]);
+		columns[i] = NULL;
+	}
+done:
+	for (int i = 0; i < count; i++)
+		Py_XDECREF(columns[i]);
+	return result;
+}
+
 static PyObject *native_symbols(PyObject *self, PyObject *args)
 {
-	PyObject *columns[3] = {0}, *result = NULL;
-	uint64_t *addresses;
-	uint32_t *at, *sizes;
+	PyObject *result = NULL;
+	struct line *lines;
 	Py_buffer text;
 	Py_ssize_t n;
+	int own;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "y*", &text))
+	if (!PyArg_ParseTuple(args, "y*p", &text, &own))
 		return NULL;
 	if ((uint64_t)text.len > UINT32_MAX) {
 		PyErr_SetString(PyExc_ValueError, "more than 4 GiB of symbols");
-	} else {
-		n = read_lines(text.buf, (uint64_t)text.len, NULL, NULL, NULL);
-		columns[0] = new_bytes(n * 8, &addresses);
-		columns[1] = new_bytes(n * 4, &at);
-		columns[2] = new_bytes(n * 4, &sizes);
-		if (columns[0] && columns[1] && columns[2]) {
-			read_lines(text.buf, (uint64_t)text.len, addresses, at, sizes);
-			result = PyTuple_Pack(3, columns[0], columns[1], columns[2]);
-		}
+		goto done;
 	}
-	for (int i = 0; i < 3; i++)
-		Py_XDECREF(columns[i]);
+	n = read_lines(text.buf, (uint64_t)text.len, own, NULL);
+	lines = PyMem_Malloc((size_t)(n ? n : 1) * sizeof(*lines));
+	if (!lines) {
+		PyErr_NoMemory();
+		goto done;
+	}
+	read_lines(text.buf, (uint64_t)text.len, own, lines);
+	sort(lines, n);
+	result = columns_of(lines, n, own);
+	PyMem_Free(lines);
+done:
 	PyBuffer_Release(&text);
 	return result;
 }
 
 NATIVE_MODULE(symbols, "The text of /proc/kallsyms.",
 	      {"symbols", native_symbols, METH_VARARGS,
-	       "symbols(text) -> (addresses, name offsets, name lengths)"})
+	       "symbols(text, own) -> (addresses, name offsets, name lengths[, those of modules])"})

@@ -36,7 +36,6 @@ from tracekit.ftrace.printers.trace_file import (
     task_columns,
 )
 from tracekit.ftrace.programs.assemble import Program
-from tracekit.ftrace.symbols import Symbols
 from tracekit.recording import Recording
 from tracekit.report.losses import account
 from tracekit.timeline.boot import Boot
@@ -107,9 +106,8 @@ class _KernelText:
         self._tracer = _instance_file(part, "current_tracer").strip() or "nop"
         self._graph: GraphFormatter | None = None
         if self._tracer == "function_graph":
-            symbols = Symbols.from_kallsyms(boot.text("kallsyms"), boot.text("modules"))
-            cpus = len({a.cpu for a in accounts})
-            self._graph = GraphFormatter(boot.context, cpus, irq_entry_code(symbols))
+            cpus, irqs = len({a.cpu for a in accounts}), irq_entry_code(boot.context.symbols)
+            self._graph = GraphFormatter(boot.context, cpus, irqs)
 
     def header(self) -> str:
         written, tgids = self._entries + self._lost, self._tgids is not None

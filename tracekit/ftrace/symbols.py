@@ -9,13 +9,10 @@ address may stay without a name but never gets a wrong one.
 from __future__ import annotations
 
 import re
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
-from operator import le
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from tracekit._native import symbols
 from tracekit.ftrace.context import Symbolized
@@ -29,63 +26,69 @@ Places: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 # Written by s_show(): "%px %c %s" for the kernel, "%px %c %s\t[%s]" for everything else.
 _LINE_HEAD = re.compile(rb"([0-9a-f]{16}) ([!-~])")
 _HEAD = 18  # characters of that
-_EXTRA = re.compile(r"^([0-9a-f]{16}) \S (\S+)\t\[([^\]\s]+)\]$", re.M)
 # Written by m_show() in kernel/module/procfs.c: name, size, users, users' names, state, base.
 _MODULE = re.compile(r"^(\S+) (\d{1,18}) \S+ \S+ \S+ 0x([0-9a-f]{1,16})", re.M)
 _KERNEL_HALF = 1 << 63  # x86_64 and arm64; below it: absolute and per-CPU symbols
-_MAPPING = ("$", ".L", "L0")  # is_mapping_symbol(), include/linux/module_symbol.h: arm64's $x, $d
 _PAGE = 4096
 _CACHE_LIMIT = 1 << 16
 _MOST_PLACES = 16  # that a module was loaded to; each of its symbols is compared with all
 
 
-class _Range(NamedTuple):
-    """One symbol outside the kernel image: ``[start, end)``."""
+class _Table:
+    """Symbols by address, those of one in the order of the text."""
 
-    start: int
-    end: int
-    name: str
-    module: str
+    def __init__(self, text: bytes, *, own: bool) -> None:
+        """``own``: of modules and BPF programs, else of the kernel itself."""
+        self.text = text
+        columns = symbols.symbols(text, own)
+        # no lists: of a large table they take ten times as much
+        self.addresses = memoryview(columns[0]).cast("Q")
+        self._spans = [memoryview(column).cast("I") for column in columns[1:]]
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def around(self, address: int) -> tuple[int, int]:
+        """(the first symbol at the last address up to this one, -1 if there is none; the first
+        beyond it).
+        """
+        after = bisect_right(self.addresses, address)
+        if not after:
+            return -1, 0
+        return bisect_left(self.addresses, self.addresses[after - 1], 0, after), after
+
+    def name(self, at: int, what: int = 0) -> str:
+        """A symbol's name; ``what`` 1: its module's."""
+        start, size = (column[at] for column in self._spans[2 * what : 2 * what + 2])
+        return self.text[start : start + size].decode("utf-8", "replace")
 
 
 class KernelSymbols:
     """The kernel's own symbols: lines of ``kallsyms`` without a module, of one or many boots."""
 
-    __slots__ = ("_addresses", "_name_sizes", "_name_starts", "_text", "image")
+    __slots__ = ("_table", "image")
 
     def __init__(self, text: bytes) -> None:
-        self._text = text
-        columns = symbols.symbols(text)
-        # no lists: of a large table they take ten times as much
-        tables: list[Sequence[int]] = [memoryview(columns[0]).cast("Q")]
-        tables += [memoryview(column).cast("I") for column in columns[1:]]
-        addresses = tables[0]
-        if not all(map(le, addresses, islice(addresses, 1, None))):  # the kernel writes them so
-            order = sorted(range(len(addresses)), key=addresses.__getitem__)
-            tables = [array(c, (t[i] for i in order)) for t, c in zip(tables, "QII", strict=True)]
-        self._addresses, self._name_starts, self._name_sizes = tables
+        self._table = _Table(text, own=False)
         #: The ranges of which ``is_ksym_addr()`` is true.
         self.image = _image(lambda name: next((at for at, _ in self.named(name) if at), None))
 
     def __len__(self) -> int:
-        return len(self._addresses)
+        return len(self._table)
 
     def named(self, name: str) -> Iterator[tuple[int, str]]:
         """(address, letter) of the symbols called ``name``."""
-        return _named(self._text, name, b"\n")
+        return _named(self._table.text, name, b"\n")
 
     def find(self, address: int, end: int) -> Symbolized | None:
         """As ``get_symbol_pos()``: the first alias, up to the next address or ``end``."""
-        after = bisect_right(self._addresses, address)
-        if not after:
+        table = self._table
+        first, after = table.around(address)
+        if first < 0:
             return None
-        start = self._addresses[after - 1]
-        first = bisect_left(self._addresses, start, 0, after)
-        stop = self._addresses[after] if after < len(self._addresses) else end
-        name_start = self._name_starts[first]
-        name_end = name_start + self._name_sizes[first]
-        name = self._text[name_start:name_end].decode("utf-8", "replace")
-        return Symbolized(name, address - start, stop - start, "")
+        start = table.addresses[first]
+        stop = table.addresses[after] if after < len(table) else end
+        return Symbolized(table.name(first), address - start, stop - start, "")
 
 
 class Symbols:
@@ -117,13 +120,12 @@ class Symbols:
         return cls(KernelSymbols(raw[:split]), raw[split:], places, range(0), 0)
 
     @cached_property
-    def _extra(self) -> tuple[Sequence[_Range], Sequence[int]]:
-        """What is outside the image, and where each begins."""
-        ranges = tuple(_extra_ranges(self._own.decode("utf-8", "replace"), self._places))
-        return ranges, array("Q", (r.start for r in ranges))
+    def _extra(self) -> _Table:
+        """What is outside the image."""
+        return _Table(self._own, own=True)
 
     def __len__(self) -> int:
-        return len(self._kernel) + len(self._extra[0])
+        return len(self._kernel) + len(self._extra)
 
     def lookup(self, address: int) -> Symbolized | None:
         """The symbol that holds ``address``, or None; of aliases the first in the table."""
@@ -135,11 +137,6 @@ class Symbols:
             self._cache.clear()
         symbol = self._cache[address] = self._find(address)
         return symbol
-
-    def address_of(self, name: str) -> int | None:
-        """The address of the first symbol called ``name``, the kernel's own first, or None."""
-        address = next((address for address, _ in self._named(name)), None)
-        return address or None
 
     def code(self, name: str) -> int | None:
         """As :meth:`SymbolTable.code`: by the letters t and w (``kallsyms_show_value()``)."""
@@ -158,13 +155,29 @@ class Symbols:
         for start, end in self._kernel.image:
             if start <= at < end:
                 return self._kernel.find(at, end)
-        ranges, starts = self._extra
-        i = bisect_right(starts, address) - 1
-        if i >= 0:
-            start, end, name, module = ranges[i]
-            if address < end:
-                return Symbolized(name, address - start, end - start, module)
-        return None
+        return self._find_extra(address)
+
+    def _find_extra(self, address: int) -> Symbolized | None:
+        """A symbol of a module or a BPF program, cut where it certainly ends.
+
+        Trampolines (``[__builtin__ftrace]``, ``[__builtin__kprobes]``) are listed in kallsyms, but
+        ``kallsyms_lookup()`` does not find them, so they only end what comes before them.
+        """
+        table = self._extra
+        first, after = table.around(address)
+        if first < 0:
+            return None
+        start, module = table.addresses[first], table.name(first, 1)
+        places = self._places.get(module, ())
+        inside = (base + size for base, size in places if 0 <= start - base < size)
+        end = next(inside, (start // _PAGE + 1) * _PAGE)
+        if after < len(table):
+            end = min(end, table.addresses[after])
+        if address >= end or module.startswith("__builtin__"):
+            return None
+        # bpf_address_lookup() gives no module name
+        shown = "" if module == "bpf" else module
+        return Symbolized(table.name(first), address - start, end - start, shown)
 
 
 def _named(text: bytes, name: str, ending: bytes) -> Iterator[tuple[int, str]]:
@@ -206,25 +219,3 @@ def module_places(modules: str) -> Places:
         if len(of_module) < _MOST_PLACES:
             of_module.append((int(m[3], 16), int(m[2])))
     return places
-
-
-def _extra_ranges(text: str, places: Places) -> Iterator[_Range]:
-    """Symbols of modules and BPF programs by address, each cut where it certainly ends.
-
-    Trampolines (``[__builtin__ftrace]``, ``[__builtin__kprobes]``) are listed in kallsyms, but
-    ``kallsyms_lookup()`` does not find them, so they only end what comes before them.
-    """
-    seen: dict[int, tuple[str, str]] = {}
-    for address, name, module in _EXTRA.findall(text):
-        start = int(address, 16)
-        if start >= _KERNEL_HALF and not name.startswith(_MAPPING):
-            seen.setdefault(start, (name, module))  # the first of aliases wins
-    starts = sorted(seen)
-    for start, following in zip(starts, [*starts[1:], 1 << 64], strict=False):
-        name, module = seen[start]
-        if module.startswith("__builtin__"):
-            continue
-        inside = (base + size for base, size in places.get(module, ()) if 0 <= start - base < size)
-        limit = next(inside, (start // _PAGE + 1) * _PAGE)
-        # bpf_address_lookup() gives no module name
-        yield _Range(start, min(following, limit), name, "" if module == "bpf" else module)

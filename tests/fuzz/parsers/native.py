@@ -11,10 +11,15 @@ import struct
 from array import array
 from contextlib import suppress
 from itertools import accumulate, pairwise
+from operator import itemgetter
 
 from tracekit._native import columns, counter, lines, perfetto, ring, symbols, texts
 
-_SYMBOL = re.compile(rb"([0-9a-f]{16}) [^ ] ([^\x00-\x20\x7f]+)")
+_SYMBOL = re.compile(rb"([0-9a-f]{16}) [^\x00-\x20] ([^\x00-\x20\x7f]+)")
+_OWN_SYMBOL = re.compile(
+    rb"([0-9a-f]{16}) [^\x00-\x20] ([^\x00-\x20\x7f]+)\t\[([^\x00-\x20\x7f\]]+)\]"
+)
+_MAPPING = re.compile(rb"\$|\.L|L0")
 _TIMES = 32  # readings of a clock at most
 
 
@@ -120,14 +125,21 @@ def fields(data: bytes) -> None:
 
 
 def kallsyms(data: bytes) -> None:
-    """The symbols are those that a regular expression finds."""
-    addresses, offsets, sizes = symbols.symbols(array("B", data))
-    places = zip(memoryview(offsets).cast("I"), memoryview(sizes).cast("I"), strict=True)
-    found = list(
-        zip(memoryview(addresses).cast("Q"), [data[o : o + n] for o, n in places], strict=True)
-    )
-    matches = (_SYMBOL.fullmatch(line) for line in data.split(b"\n"))
-    assert found == [(int(m[1], 16), m[2]) for m in matches if m]
+    """The symbols are those that regular expressions find."""
+    lines = data.split(b"\n")
+    for own, pattern in enumerate((_SYMBOL, _OWN_SYMBOL)):
+        addresses, *columns = symbols.symbols(array("B", data), bool(own))
+        spans = [memoryview(column).cast("I") for column in columns]
+        texts = [
+            [data[o : o + n] for o, n in zip(*spans[at : at + 2], strict=True)]
+            for at in range(0, len(spans), 2)
+        ]
+        found = list(zip(memoryview(addresses).cast("Q"), *texts, strict=True))
+        matches = [m for m in map(pattern.fullmatch, lines) if m]
+        expected = [(int(m[1], 16), *m.groups()[1:]) for m in matches]
+        if own:
+            expected = [e for e in expected if e[0] >> 63 and not _MAPPING.match(e[1])]
+        assert found == sorted(expected, key=itemgetter(0))
 
 
 def _texts(data: bytes, rows: int) -> tuple[tuple[array[int], array[int], bytes], bytes]:

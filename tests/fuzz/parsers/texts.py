@@ -58,7 +58,7 @@ def kallsyms(data: bytes) -> None:
         found = table.lookup(address)
         assert found is None or 0 <= found.offset < found.size
     for name in ("_text", "_stext", text[19:24]):
-        assert (table.address_of(name) or 0) < _U64
+        assert (table.code(name) or 0) < _U64
 
 
 def _is_hex(text: str) -> bool:

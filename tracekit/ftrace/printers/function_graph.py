@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tracekit.errors import FormatError
-from tracekit.ftrace.context import Context
+from tracekit.ftrace.context import Context, SymbolTable
 from tracekit.ftrace.format import EventFormat
 from tracekit.ftrace.printers.readers import (
     IpNames,
@@ -29,7 +29,6 @@ from tracekit.ftrace.printers.readers import (
     need,
 )
 from tracekit.ftrace.printers.trace_file import comm_of
-from tracekit.ftrace.symbols import Symbols
 
 __all__ = ["Entry", "Exit", "GraphFormatter", "compile_graph", "graph_reader", "irq_entry_code"]
 
@@ -136,10 +135,10 @@ def compile_graph(fmt: EventFormat, ctx: Context) -> Render | None:
     return render
 
 
-def irq_entry_code(symbols: Symbols) -> range:
+def irq_entry_code(symbols: SymbolTable) -> range:
     """The addresses of interrupt entry functions, which the tracer marks with arrows."""
-    start = symbols.address_of("__irqentry_text_start") or 0
-    return range(start, symbols.address_of("__irqentry_text_end") or start)
+    start = symbols.code("__irqentry_text_start") or 0
+    return range(start, symbols.code("__irqentry_text_end") or start)
 
 
 def _indented(depth: int) -> str:
