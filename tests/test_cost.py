@@ -35,12 +35,12 @@ CASES = {
     "kallsyms of one line": """
 from tracekit.ftrace.symbols import Symbols
 table = Symbols.from_kallsyms("x _stext\\t[ " * (MANY // 8) + "\\n", "a " * MANY)
-assert table.address_of("_stext") is None and table.lookup(1 << 63) is None
+assert table.code("_stext") is None and table.lookup(1 << 63) is None
 """,
     "kallsyms with a line that begins as a symbol": """
 from tracekit.ftrace.symbols import Symbols
 table = Symbols.from_kallsyms("ffffffff81000000 T _stext\\t[ " * (MANY // 16) + "\\n")
-assert table.address_of("_stext") == 0xFFFFFFFF81000000
+assert table.code("_stext") == 0xFFFFFFFF81000000
 """,
     "a core of 65,535 overlapping segments": """
 from tracekit.carriers.dumps.elf_core import ElfCore
