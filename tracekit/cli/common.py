@@ -103,7 +103,8 @@ class _Cleaned:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         for segment in console.render(self.inner, options):
-            yield segment if segment.control else segment._replace(text=printable(segment.text))
+            clean = segment.text if segment.control else printable(segment.text)
+            yield segment if clean is segment.text else segment._replace(text=clean)
 
 
 def say(message: str) -> None:
