@@ -6,6 +6,7 @@ session from elsewhere, with a ``numpy.py`` in it.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import os
@@ -31,6 +32,7 @@ _START = (
 def settle() -> None:
     """Settings for a process that decodes: before numpy is imported."""
     gc.set_threshold(_OBJECTS)
+    atexit.register(gc.freeze)  # memory is given back as a whole, not searched for circles first
     with suppress(AttributeError, OSError):  # another C library than glibc
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, _REUSED)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from tracekit.arrow import pa
 from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.notebook import html_table, html_text
 from tracekit.spill import release

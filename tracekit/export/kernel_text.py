@@ -120,11 +120,8 @@ class _KernelText:
             if self._tracer == "mmiotrace":
                 yield clean("".join(self._mapped(rows))).encode("utf-8", "backslashreplace")
             elif self._graph is None:
-                lines = self._lines(rows)
-                if clean is _same:
-                    yield from lines.pieces()
-                else:
-                    yield clean(lines.text().decode()).encode()
+                text = self._lines(rows).text()
+                yield text if clean is _same else clean(text.decode()).encode()
             else:
                 drawn = "".join(self._drawn(rows, self._graph))
                 yield clean(drawn).encode("utf-8", "backslashreplace")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -84,29 +84,27 @@ class Lines:
 
     def put(self, rows: _Array, lines: Lines) -> None:
         """Give some rows, which have none, their lines."""
-        ends = lines.ends.tolist()
-        begin = 0
-        text = memoryview(lines._text)
-        for row, end in zip(rows.tolist(), ends, strict=True):
-            self.insert(row, text[begin:end])
-            begin = end
-
-    def pieces(self) -> Iterator[Piece]:
-        """All of it, piece by piece."""
-        if not self._more:
-            yield self._text
-            return
-        whole, done = memoryview(self._text), 0
-        for row, _, text in sorted(self._more, key=itemgetter(0, 1)):
-            begin = int(self.ends[row - 1]) if row else 0
-            yield whole[done:begin]
-            yield text
-            done = begin
-        yield whole[done:]
+        text, ends, first = memoryview(lines._text), lines.ends.tolist(), -len(self._more)
+        self._more += [
+            (row, first - n, text[begin:end])
+            for n, (row, begin, end) in enumerate(
+                zip(rows.tolist(), [0, *ends], ends, strict=False)
+            )
+        ]
 
     def text(self) -> bytes | bytearray:
         """All of it."""
-        return b"".join(self.pieces()) if self._more else self._text
+        if not self._more:
+            return self._text
+        whole, made, done = memoryview(self._text), list[Piece](), 0
+        self._more.sort(key=itemgetter(0, 1))
+        begins = np.append(0, self.ends)[[row for row, _, _ in self._more]].tolist()
+        for begin, (_, _, text) in zip(begins, self._more, strict=True):
+            if begin > done:
+                made.append(whole[done:begin])
+                done = begin
+            made.append(text)
+        return b"".join([*made, whole[done:]])
 
 
 @dataclass(frozen=True, slots=True)

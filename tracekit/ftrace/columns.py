@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from tracekit._native import columns
+from tracekit.arrow import pa
 from tracekit.frozen import dataclass
 from tracekit.ftrace.format import EventFormat, Field
 
@@ -20,27 +20,23 @@ __all__ = [
     "as_numpy",
     "as_signed",
     "as_strings",
-    "coded",
+    "coded_texts",
     "fixed_size",
     "intern",
     "outside_record",
     "packed_texts",
     "render_column",
+    "signed_numbers",
     "typed_column",
     "typed_columns",
 ]
 
 _SEED = secrets.randbits(64)  # so that nobody can craft payloads that collide
+#: The integers, which have one name in numpy and in Arrow.
 _INTEGERS = {
-    (1, False): pa.uint8(), (1, True): pa.int8(), (2, False): pa.uint16(), (2, True): pa.int16(),
-    (4, False): pa.uint32(), (4, True): pa.int32(), (8, False): pa.uint64(), (8, True): pa.int64(),
-}  # fmt: skip
-_BY_DTYPE = {
-    np.dtype(t): a for t, a in (
-        ("u1", pa.uint8()), ("u2", pa.uint16()), ("u4", pa.uint32()), ("u8", pa.uint64()),
-        ("i1", pa.int8()), ("i2", pa.int16()), ("i4", pa.int32()), ("i8", pa.int64()),
-    )
-}  # fmt: skip
+    name: np.dtype(name)
+    for name in ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
+}
 _KNOWN_TEXTS = 1 << 17
 _MOST_BYTES = (1 << 31) - 1  # of a column with offsets of 32 bits
 _DATA_LOC, _REL_LOC, _FLEXIBLE, _FIXED = range(4)
@@ -76,12 +72,13 @@ def as_arrow(values: npt.NDArray[Any]) -> pa.Array:
         packed = np.packbits(values, bitorder="little")
         return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(packed)])
     plain = np.ascontiguousarray(values)
-    return pa.Array.from_buffers(_BY_DTYPE[plain.dtype], len(plain), [None, pa.py_buffer(plain)])
+    kind = pa.type_for_alias(plain.dtype.name)
+    return pa.Array.from_buffers(kind, len(plain), [None, pa.py_buffer(plain)])
 
 
 def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
     """An integer array as numpy (without pandas), ``null`` for nulls; no copy without nulls."""
-    dtype = next(d for d, a in _BY_DTYPE.items() if a == values.type)
+    dtype = _INTEGERS[str(values.type)]
     part = slice(values.offset, values.offset + len(values))
     valid, raw = values.buffers()
     numbers = np.frombuffer(raw, dtype)[part] if len(values) else np.empty(0, dtype)
@@ -132,8 +129,14 @@ def _if_else(null: pa.Array, column: pa.Array) -> pa.Array:
     return pyarrow.compute.if_else(null, None, column)
 
 
+def _integer_name(f: Field, size: int) -> str | None:
+    name = f"{'' if f.signed else 'u'}int{8 * size}"
+    return name if name in _INTEGERS else None
+
+
 def _integer_type(f: Field, size: int) -> pa.DataType | None:
-    return _INTEGERS.get((size, f.signed))
+    name = _integer_name(f, size)
+    return pa.type_for_alias(name) if name else None
 
 
 def _scalar(p: Payloads, f: Field) -> pa.Array:
@@ -240,15 +243,29 @@ def fixed_size(values: npt.NDArray[Any]) -> Payloads:
     return Payloads(values.tobytes(), offsets, np.full(count, size, np.uint32))
 
 
-def coded(texts: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """(a code for every text such that equal ones share it, the first row of every code).
+def signed_numbers(p: Payloads, f: Field, null: int) -> npt.NDArray[np.int64] | None:
+    """An integer field of all records as int64, ``null`` where it lies outside; None of others."""
+    name = None if f.length is not None or f.type == "bool" else _integer_name(f, f.size)
+    if name is None:
+        return None
+    raw, short = columns.gather(p.data, p.offsets, p.lengths, f.offset, f.size)
+    numbers = np.frombuffer(raw, _INTEGERS[name]).astype(np.int64)
+    return np.where(_too_short(p, f.offset + f.size), null, numbers) if short else numbers
 
-    A null is as an empty text. Arrow's own ``dictionary_encode()`` would import pyarrow.compute.
+
+def coded_texts(p: Payloads, f: Field) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """(a code for every record such that equal texts of a field share it, the text of each code).
+
+    The field is a string; what lies outside a record is an empty text.
     """
-    _, ends, values = texts.buffers()
-    ends = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    lengths = np.diff(ends).astype(np.uint32)
-    return intern(Payloads(memoryview(values or b""), ends[:-1].astype(np.uint64), lengths), 0)
+    found, values, _ = columns.gather_var(
+        p.data, p.offsets, p.lengths, _mode(f), f.offset, f.size, True, 1
+    )
+    ends = np.frombuffer(found, np.int64)
+    texts = Payloads(values, ends[:-1].astype(np.uint64), np.diff(ends).astype(np.uint32))
+    code, firsts = intern(texts, 0)
+    every = (bytes(texts.bytes_at(first)) for first in firsts.tolist())
+    return code, [text.decode("utf-8", "backslashreplace") for text in every]
 
 
 def render_column(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.ftrace.columns import Payloads, as_signed, coded, intern, typed_column
+from tracekit.ftrace.columns import Payloads, coded_texts, intern, signed_numbers
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot, Buffer
@@ -44,7 +44,7 @@ class _Tasks:
 
     def look(self, rows: _Array, payloads: Payloads, pid: Field, comm: Field) -> None:
         """Take the names from the events at ``rows`` (ascending), of tasks that have none yet."""
-        tasks = as_signed(typed_column(payloads, pid), -1)
+        tasks = signed_numbers(payloads, pid, -1)
         if tasks is None:
             return
         wanted = tasks >= 0
@@ -85,9 +85,7 @@ def _coded(payloads: Payloads, comm: Field) -> tuple[_Array, list[str]]:
         code, firsts = intern(place, 0)
         found = (bytes(place.bytes_at(first)) for first in firsts.tolist())
         return code, [text.split(b"\0")[0].decode("utf-8", "backslashreplace") for text in found]
-    texts = typed_column(payloads, comm)
-    code, firsts = coded(texts)
-    return code, [texts[first].as_py() or "" for first in firsts.tolist()]
+    return coded_texts(payloads, comm)
 
 
 def _task(name: str, comm: Field) -> str:

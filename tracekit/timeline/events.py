@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from tracekit.arrow import pa
 from tracekit.errors import Diagnostic, UsageError
 from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyarrow as pa
+from tracekit.arrow import pa
 
 __all__ = ["unify"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from tracekit._native import texts
+from tracekit.arrow import pa
 from tracekit.ftrace.columns import Payloads, as_arrow, as_numpy, as_strings, packed_texts
 from tracekit.ftrace.programs.assemble import Program
 from tracekit.ftrace.programs.tables import Learned
