@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
 from tracekit.text import count_lost, duration, error_bound, on_one_line
@@ -15,6 +14,8 @@ _MOST = 60  # phases: those of a long chain of kernels are cut
 
 def html_text(value: object) -> str:
     """A value as HTML text; control characters escaped, too."""
+    from html import escape  # slow to import, and few look at a notebook
+
     return escape(on_one_line(str(value)))
 
 

@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +21,7 @@ from tracekit.text import error_bound, printable
 if TYPE_CHECKING:
     from tracekit.export.lines import Piece
     from tracekit.recording import Recording
+    from tracekit.timeline.filter import Filter
 
 __all__ = ["command"]
 
@@ -38,6 +38,23 @@ def _write(blocks: Iterable[Piece], total: int) -> None:
     sys.stdout.buffer.flush()
     if not written:
         say("no event matches")
+
+
+def _blocks(recording: Recording, wanted: Filter, form: str, *, wall: bool) -> Iterable[Piece]:
+    """What is printed; what makes another form is not imported."""
+    if form == "json":
+        from tracekit.export.json_lines import json_blocks
+
+        return json_blocks(recording, wanted, wall=wall)
+    if form == "text":
+        from tracekit.export.text import text_blocks
+
+        return text_blocks(recording, wanted, wall=wall, clean=printable)
+    from tracekit.export.kernel_text import kernel_blocks
+
+    if sys.stdout.isatty():  # a pager behind a pipe shows it on a terminal, too
+        return kernel_blocks(recording, wanted, clean=printable)
+    return kernel_blocks(recording, wanted)
 
 
 def _say_clocks(recording: Recording) -> None:
@@ -109,21 +126,10 @@ def command(
         raise UsageError("--time wall: the kernel's own trace file has no time of day; use text")
     alone = form == "kernel" or instance is not None
     recording = tracekit.open(session, instance) if alone else events_of(Session.open(session))
-    from tracekit.export.json_lines import json_blocks
-    from tracekit.export.kernel_text import kernel_blocks
-    from tracekit.export.text import text_blocks
-
     if instance is not None and not recording.buffers:
         raise UsageError(f"--instance {instance}: the session has no buffer of this instance")
     if wall:
         _say_clocks(recording)
-    if form == "json":
-        blocks: Iterable[Piece] = json_blocks(recording, wanted, wall=wall)
-    elif form == "text" or sys.stdout.isatty():  # a pager behind a pipe shows it on a terminal, too
-        write = kernel_blocks if form == "kernel" else partial(text_blocks, wall=wall)
-        blocks = write(recording, wanted, clean=printable)
-    else:
-        blocks = kernel_blocks(recording, wanted)
-    _write(blocks, len(recording))
+    _write(_blocks(recording, wanted, form, wall=wall), len(recording))
     if evaluated:
         _say_evaluated(recording)
