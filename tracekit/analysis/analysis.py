@@ -38,10 +38,10 @@ from tracekit.analysis.selected import (
     window_of,
 )
 from tracekit.analysis.spans import make_spans
-from tracekit.analysis.statistics import Clipped, Piece, clip, durations, intervals, per_second
+from tracekit.analysis.statistics import Piece, clip, durations, intervals, per_second
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.errors import UsageError
-from tracekit.ftrace.columns import as_arrow
+from tracekit.ftrace.columns import as_arrow, as_mask
 from tracekit.query.groups import Index
 from tracekit.spill import releasing
 from tracekit.timeline.events import Events
@@ -52,6 +52,8 @@ __all__ = ["BY", "Analysis"]
 
 _Array = npt.NDArray[Any]
 _STRETCHES = 1_000_000
+#: A table, which of its rows are meant, for each of those the index of its name, the names.
+_Keyed = tuple[pa.Table, _Array, _Array, list[str]]
 #: What statistics can be by, and the kinds of spans that each counts; none: events or turns.
 BY: dict[str, tuple[str, ...]] = {
     "event": (), "system": (), "task": (), "cpu": (), "span": KINDS_OF_SPANS,
@@ -108,11 +110,15 @@ class Analysis:
 
     def spans(self, wanted: Filter | None = None) -> pa.Table:
         """What began and ended: :func:`~tracekit.analysis.spans.make_spans` has the columns."""
-        return self._spans if wanted is None else self._spans.take(as_arrow(self._chosen(wanted)))
+        if wanted is None or wanted == Filter():
+            return self._spans
+        return self._spans.take(as_arrow(self._chosen(wanted)))
 
     def turns(self, wanted: Filter | None = None) -> pa.Table:
         """What each CPU ran; columns: :func:`~tracekit.analysis.scheduling.tables.make_turns`."""
-        return self._turns if wanted is None else self._turns.take(as_arrow(self._ran(wanted)))
+        if wanted is None or wanted == Filter():
+            return self._turns
+        return self._turns.take(as_arrow(self._ran(wanted)))
 
     def states(self, wanted: Filter | None = None) -> pa.Table:
         """What tasks did; columns: :func:`~tracekit.analysis.scheduling.tables.make_states`."""
@@ -238,27 +244,26 @@ class Analysis:
         return names, which
 
     def _of_turns(self, by: str, wanted: Filter, window: Window) -> pa.Table:
-        return self._durations(*self._turn_keys(by, wanted), window)
+        table, which, key, names = self._turn_keys(by, wanted)
+        return self._durations(table, which, key, names, window)
 
-    def _turn_keys(self, by: str, wanted: Filter) -> tuple[pa.Table, _Array, list[str]]:
-        """(turns, the index of each one's name, the names)."""
+    def _turn_keys(self, by: str, wanted: Filter) -> _Keyed:
         table = self.turns(wanted)
         pid = ints(table, "pid", -1)
-        table = table.filter(as_arrow(pid >= 0 if by == "task" else pid > 0))
+        which = np.flatnonzero(pid >= 0 if by == "task" else pid > 0)
         if by == "cpu":
             key = ints(table, "cpu").astype(np.int64)
             names = [f"cpu {n}" for n in range(int(key.max()) + 1 if len(key) else 0)]
         else:
             key, names = tasks(table, len(self._events.boots) > 1)
-        return table, key, names
+        return table, which, key[which], names
 
     def _of_spans(self, by: str, wanted: Filter, window: Window) -> pa.Table:
-        every, key, names = self._span_keys(by, wanted)
+        every, which, key, names = self._span_keys(by, wanted)
         state, states = labels(every, "state")
-        is_open = np.array([*(name == "open" for name in states), False])[state]
-        known = np.array(every["duration_ns"].is_valid().to_pylist(), bool)
-        whole = every.filter(as_arrow(known))
-        table = self._durations(whole, key[known], names, window, ints(whole, "self_ns"))
+        is_open = np.array([*(name == "open" for name in states), False])[state[which]]
+        known = as_mask(every["duration_ns"].combine_chunks().is_valid())[which]
+        table = self._durations(every, which[known], key[known], names, window, alone=True)
         there, timed, opened, unpaired = (
             np.bincount(key[mine], minlength=len(names))
             for mine in (slice(None), known, is_open, ~known & ~is_open)
@@ -271,36 +276,43 @@ class Analysis:
             table = table.append_column(name, as_arrow(counts[mine]))
         return table
 
-    def _span_keys(self, by: str, wanted: Filter) -> tuple[pa.Table, _Array, list[str]]:
-        """(spans, the index of each one's name, the names)."""
+    def _span_keys(self, by: str, wanted: Filter) -> _Keyed:
         every = self.spans(wanted)
         codes, kinds = labels(every, "kind")
-        every = every.filter(as_arrow(np.array([*(k in BY[by] for k in kinds), False])[codes]))
+        which = np.flatnonzero(np.array([*(k in BY[by] for k in kinds), False])[codes])
         key, names = labels(every, "kind" if by == "span" else "name")
-        return every, key.astype(np.int64), names
+        return every, which, key[which], names
 
     def _durations(
-        self, table: pa.Table, key: _Array, names: list[str], window: Window,
-        alone: _Array | None = None,
+        self, table: pa.Table, which: _Array, key: _Array, names: list[str], window: Window,
+        *, alone: bool = False,
     ) -> pa.Table:  # fmt: skip
-        """Statistics of the parts of spans or turns that lie in the window."""
-        took = ints(table, "duration_ns")
-        start, boot = ints(table, "start_ns", -ENDLESS), ints(table, "boot")
-        inside = Clipped(np.arange(len(took)), took)
+        """Statistics of the parts of spans or turns that lie in the window.
+
+        ``which``: of the table's rows, and for each its key; ``alone``: their own time, too.
+        """
+
+        def column(name: str, null: int = 0) -> _Array:  # one at a time: they may be millions
+            values: _Array = ints(table, name, null)[which]
+            return values
+
+        length = took = column("duration_ns")
         if window.limited:
+            start, boot = column("start_ns", -ENDLESS), column("boot")
             inside = clip(start, start + took, window.since[boot], window.until[boot])
-        rows, at = ints(table, "row"), start
-        mine = key[inside.which]
-        made = durations(mine, names, inside.length, at[inside.which], rows[inside.which])
+            which, key, length = which[inside.which], key[inside.which], inside.length
+            took = took[inside.which]
+        made = durations(key, names, length, column("start_ns", -ENDLESS), column("row"))
         made = made.append_column("rate", per_second(ints(made, "count"), window.recorded_ns))
-        place = {name: i for i, name in enumerate(made["name"].to_pylist())}
-        group = np.array([place[names[k]] for k in mine.tolist()], np.int64)
-        cut = np.array(table["cut"].to_pylist(), bool)[inside.which]
-        made = made.append_column("cut", as_arrow(np.bincount(group[cut], minlength=len(made))))
-        if alone is not None:
+        group = np.zeros(len(names), np.int64)
+        group[labels(made, "name")[0]] = np.arange(len(made))
+        cut = as_mask(table["cut"].combine_chunks())[which]
+        counts = np.bincount(group[key[cut]], minlength=len(made))
+        made = made.append_column("cut", as_arrow(counts))
+        if alone:
             own = np.zeros(len(made), np.int64)
-            fits = inside.length == took[inside.which]
-            np.add.at(own, group[fits], alone[inside.which][fits])
+            fits = length == took
+            np.add.at(own, group[key[fits]], column("self_ns")[fits])
             made = made.append_column("self_ns", as_arrow(own))
         return made
 
@@ -375,11 +387,12 @@ class Analysis:
                 cells.add(table[self._events.rows.kind[rows]], self._events.axis.ts_ns[rows])
             return cells.sums(), names, False
         made = self._span_keys if BY[by] else self._turn_keys
-        table, key, names = made(by, wanted)
-        start = ints(table, "start_ns", -ENDLESS)
-        window, boot = self._window(wanted), ints(table, "boot")
+        table, which, key, names = made(by, wanted)
+        start, boot = ints(table, "start_ns", -ENDLESS)[which], ints(table, "boot")[which]
+        window = self._window(wanted)
         mine = np.flatnonzero(
             (start > -ENDLESS) & (start >= window.since[boot]) & (start <= window.until[boot])
         )
-        cells.add(key[mine], start[mine], np.maximum(ints(table, "duration_ns")[mine], 0))
+        took = ints(table, "duration_ns")[which[mine]]
+        cells.add(key[mine], start[mine], np.maximum(took, 0))
         return cells.sums(), names, True

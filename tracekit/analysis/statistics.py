@@ -16,12 +16,13 @@ from tracekit._native import columns as native
 from tracekit.analysis.arguments import dictionary, nullable
 from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_arrow
-from tracekit.timeline.rows import grouping
+from tracekit.timeline.rows import PIECE, grouping
 
 __all__ = ["Clipped", "Piece", "clip", "durations", "histogram", "intervals", "per_second"]
 
 _Array = npt.NDArray[Any]
 _QUANTILES = {"p50": 50, "p99": 99}
+_WIDTH = 65  # buckets of a histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +67,43 @@ def durations(
     the first in time is the worst.
     """
     order, starts, counts = grouping(key)
-    ordered, by_row = values[order], rows[order]
-    total = np.add.reduceat(ordered, starts) if len(starts) else np.empty(0, np.int64)
-    places, quantiles = list[int](), list[list[int]]()
-    for start, end in zip(starts.tolist(), (starts + counts).tolist(), strict=True):
-        found, place = _of_group(ordered[start:end], by_row[start:end])
-        quantiles.append(found)
-        places.append(start + place)
-    worst = order[np.array(places, np.int64)]
+    quantiles, worst = np.zeros((len(starts), len(_QUANTILES)), np.int64), starts.copy()
+    for n, (start, count) in enumerate(zip(starts.tolist(), counts.tolist(), strict=True)):
+        mine = order[start : start + count]  # a group at a time: many millions are many bytes
+        quantiles[n], place = _of_group(values[mine], rows[mine])
+        worst[n] = mine[place]
+    group = key[order[starts]].astype(np.int32)
+    total, table = _sums(key, values, group, len(names))
     columns: dict[str, pa.Array] = {
-        "name": dictionary((key[order][starts].astype(np.int32), list(names))),
+        "name": dictionary((group, list(names))),
         "count": as_arrow(counts.astype(np.int64)),
         "total_ns": as_arrow(total),
         "mean_ns": as_arrow(total // np.maximum(counts, 1)),
     }
     for number, label in enumerate(_QUANTILES):
-        columns[f"{label}_ns"] = as_arrow(np.array([q[number] for q in quantiles], np.int64))
+        columns[f"{label}_ns"] = as_arrow(quantiles[:, number])
     columns["max_ns"] = as_arrow(values[worst])
     columns["max_at_ns"] = as_arrow(at[worst])
     columns["max_row"] = as_arrow(rows[worst].astype(np.int64))
-    columns["histogram"] = _histograms(ordered, counts)
-    table = pa.table(columns)
-    return table.take(as_arrow(np.argsort(-total, kind="stable")))
+    columns["histogram"] = _histograms(table)
+    made = pa.table(columns)
+    return made.take(as_arrow(np.argsort(-total, kind="stable")))
+
+
+def _sums(key: _Array, values: _Array, group: _Array, names: int) -> tuple[_Array, _Array]:
+    """(the sum of each group's values, how many have each number of bits), some at a time.
+
+    ``group``: the keys that occur, of so many names.
+    """
+    place = np.zeros(names, np.int64)
+    place[group] = np.arange(len(group))
+    total, table = np.zeros(len(group), np.int64), np.zeros((len(group), _WIDTH), np.int64)
+    for start in range(0, len(key), PIECE):
+        some = slice(start, start + PIECE)
+        at = place[key[some]]
+        np.add.at(total, at, values[some])
+        np.add.at(table.reshape(-1), at * _WIDTH + _buckets(values[some]), 1)
+    return total, table
 
 
 def _buckets(values: _Array) -> _Array:
@@ -98,16 +114,12 @@ def _buckets(values: _Array) -> _Array:
     return bits
 
 
-def _histograms(ordered: _Array, counts: _Array) -> pa.Array:
-    """One list a group of ``counts`` values, up to its last bucket that is not empty."""
-    width = 65
-    group = np.repeat(np.arange(len(counts)), counts)
-    flat = np.bincount(group * width + _buckets(ordered), minlength=len(counts) * width)
-    table = flat.reshape(len(counts), width) if len(counts) else flat.reshape(0, width)
-    lengths = width - np.argmax(table[:, ::-1] > 0, axis=1)
-    keep = np.arange(width)[None, :] < lengths[:, None]
+def _histograms(table: _Array) -> pa.Array:
+    """One list for each row of counts, up to its last bucket that is not empty."""
+    lengths = _WIDTH - np.argmax(table[:, ::-1] > 0, axis=1)
+    keep = np.arange(_WIDTH)[None, :] < lengths[:, None]
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
-    return pa.LargeListArray.from_arrays(as_arrow(offsets), as_arrow(table[keep].astype(np.int64)))
+    return pa.LargeListArray.from_arrays(as_arrow(offsets), as_arrow(table[keep]))
 
 
 def histogram(counts: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -17,6 +17,7 @@ from tracekit.ftrace.format import EventFormat, Field
 __all__ = [
     "Payloads",
     "as_arrow",
+    "as_mask",
     "as_numpy",
     "as_signed",
     "as_strings",
@@ -86,6 +87,14 @@ def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
         return numbers
     bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[part]
     return np.where(bits, numbers, dtype.type(null))  # a ``null`` that does not fit is an error
+
+
+def as_mask(values: pa.BooleanArray) -> npt.NDArray[np.bool_]:
+    """An Arrow mask without nulls as numpy's."""
+    if not len(values):
+        return np.zeros(0, bool)
+    bits = np.unpackbits(np.frombuffer(values.buffers()[1], np.uint8), bitorder="little")
+    return bits[values.offset : values.offset + len(values)].view(bool)
 
 
 def as_signed(values: pa.Array, null: int) -> npt.NDArray[np.int64] | None:

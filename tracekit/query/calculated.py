@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.ftrace.columns import as_numpy
-from tracekit.query.compare import as_mask
+from tracekit.ftrace.columns import as_mask, as_numpy
 from tracekit.query.parts import ARGUMENT, column_of
 from tracekit.query.sums import Calc, Name, Number, Term
 from tracekit.timeline.events import Events

@@ -13,21 +13,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracekit.ftrace.columns import as_numpy, as_strings
+from tracekit.ftrace.columns import as_mask, as_strings
 from tracekit.query.expr import Compare, Value
 from tracekit.text import printable
 
-__all__ = ["as_mask", "is_negated", "number_mask", "ordered", "regex_error", "text_test"]
+__all__ = ["is_negated", "number_mask", "ordered", "regex_error", "text_test"]
 
 _Array = npt.NDArray[Any]
 TextTest = Callable[[Sequence[str]], _Array]
 _ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-
-
-def as_mask(values: pa.BooleanArray) -> _Array:
-    """An Arrow mask without nulls as numpy's."""
-    mask: _Array = as_numpy(values.cast(pa.uint8())).astype(bool)
-    return mask
 
 
 def is_negated(compare: Compare) -> bool:

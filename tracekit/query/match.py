@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.ftrace.columns import as_numpy
+from tracekit.ftrace.columns import as_mask, as_numpy
 from tracekit.query.calculated import calculated, since_before
 from tracekit.query.check import Names, argument_names, check, read, sought
 from tracekit.query.compare import (
-    as_mask,
     is_negated,
     number_mask,
     ordered,
