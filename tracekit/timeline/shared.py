@@ -59,8 +59,8 @@ class CpuShares:
     ``told``: False where nothing tells whose they are.
     """
 
-    parts: tuple[tuple[int, ...], ...]
-    strange: tuple[int, ...] = ()
+    parts: tuple[Sequence[int], ...]
+    strange: Sequence[int] = ()
     told: bool = True
 
 
@@ -220,7 +220,7 @@ def _shares_of(
     clock: str | None,
 ) -> CpuShares:
     """Share out ``pages``, the used ones of a CPU, and ``stamps``, theirs."""
-    nothing: list[tuple[int, ...]] = [()] * len(writers)
+    nothing: list[Sequence[int]] = [()] * len(writers)
     if not pages:
         return CpuShares((*nothing[:-1], cpu.pages))
     if not cpu.ordered:

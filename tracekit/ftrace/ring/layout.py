@@ -12,6 +12,7 @@ the order of their time stamps. :mod:`.geometry` finds where the CPUs' data lie.
 from __future__ import annotations
 
 import struct
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -60,7 +61,7 @@ class CpuBuffer:
     start: int
     subbuf_size: int
     nr_subbufs: int
-    pages: tuple[int, ...]
+    pages: Sequence[int]
     wrapped: bool | None = False
     ordered: bool = True
 
@@ -178,7 +179,8 @@ def _cpu_buffer(r: _Reader, g: Geometry, cpu: int, base: int) -> CpuBuffer:
     place = f"cpu {cpu}"
 
     def buffer(pages: Sequence[int], wrapped: bool | None, ordered: bool = True) -> CpuBuffer:
-        return CpuBuffer(cpu, g.meta(cpu), start, size, count, tuple(pages), wrapped, ordered)
+        compact = array("Q", pages)  # a region may have a million
+        return CpuBuffer(cpu, g.meta(cpu), start, size, count, compact, wrapped, ordered)
 
     def unordered(code: str, message: str) -> CpuBuffer:
         r.note(code, place, f"{message}; sub-buffers are taken in the order of their time stamps")
