@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.chain import chain  # noqa: E402
 from benchmarks.distinct import distinct  # noqa: E402
 from benchmarks.measured import line, measured  # noqa: E402
+from benchmarks.recovered import recovered, wide  # noqa: E402
 from tests.support.repeated import repeat  # noqa: E402
 from tests.support.unpack import unpack  # noqa: E402
 
@@ -43,15 +44,6 @@ def capture(where: Path) -> Path:
     archive = Path(named) if named else ROOT / "tests" / "captures" / "same-boot-wide-7.2.tar.zst"
     unpack(archive, where)
     return where / archive.name.removesuffix(".tar.zst") / "old"
-
-
-def session_of(tree: Path, where: Path) -> Path:
-    """A session recovered from the tree."""
-    (name, (address, size)), *_ = json.loads((tree / "regions.json").read_text()).items()
-    run([*TRACEKIT, "snapshot", "--sysroot", str(tree), "-o", str(where)])
-    region = f"{name}@{address:#x}:{size:#x}"
-    run([*TRACEKIT, "recover", "--sysroot", str(tree), "--region", region, str(where)])
-    return where
 
 
 def run(command: list[str]) -> float:
@@ -181,14 +173,7 @@ def ratios(what: str, session: Path, traces: list[Path], events: int, scratch: P
 
 def distinct_records(scratch: Path) -> None:
     """A million distinct records of 137 kinds: see distinct.py."""
-    archive = ROOT / "tests" / "captures" / "same-boot-wide-7.2.tar.zst"
-    unpack(archive, scratch)
-    tree = scratch / "same-boot-wide-7.2" / "old"
-    once, plain = session_of(tree, scratch / "wide"), None
-    if shutil.which("trace-cmd"):
-        plain = scratch / "plain.dat"
-        convert = ["trace-cmd", "convert", "-i", str(tree / "trace.dat"), "-o", str(plain)]
-        run([*convert, "--compression", "none"])
+    once, plain = wide(scratch)
     traces = distinct(once, plain, scratch / "distinct", _COPIES)
     ratios("wide", once, [plain] if plain else [], _WIDE, scratch)
     ratios("distinct", scratch / "distinct", traces, _WIDE * _COPIES, scratch)
@@ -222,7 +207,7 @@ def main() -> None:
         scratch = Path(directory)
         tree = capture(scratch)
         times = 1 if os.environ.get("TRACEKIT_MILLION") else 10
-        session = repeat(session_of(tree, scratch / "once"), scratch / "session", times)
+        session = repeat(recovered(tree, scratch / "once"), scratch / "session", times)
         region = next(iter(json.loads((tree / "regions.json").read_text()).values()))[1] * times
         print(f"{'':<58} {'measured':>22}   aim")
         done = subprocess.run(

@@ -302,12 +302,13 @@ def fresh(path: Path, what: str = "open") -> dict[str, Any]:
 
 def large(where: Path, million: str | None) -> Path:
     """A session of 20 million events."""
-    from benchmarks.bench import capture, session_of
+    from benchmarks.bench import capture
+    from benchmarks.recovered import recovered
     from tests.support.repeated import repeat
 
     if million:
         os.environ["TRACEKIT_MILLION"] = million
-    once = session_of(capture(where), where / "once")
+    once = recovered(capture(where), where / "once")
     import tracekit
 
     return repeat(once, where / "large", -(-20_000_000 // len(tracekit.open(once))))

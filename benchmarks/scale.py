@@ -7,7 +7,6 @@ millions of events, in place of these. A hundred million take 25 GB of disk.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.distinct import distinct  # noqa: E402
 from benchmarks.machines import Shape, machine, symbols  # noqa: E402
 from benchmarks.measured import Measured, line, measured  # noqa: E402
-from tests.support.unpack import unpack  # noqa: E402
+from benchmarks.recovered import wide  # noqa: E402
 
 TRACEKIT = [sys.executable, "-m", "tracekit", "-q"]
 _MILLIONS = (1, 20, 100)
@@ -46,25 +45,9 @@ def commands(session: Path, scratch: Path) -> Iterator[tuple[str, list[str]]]:
     yield "stats, with the index", [*TRACEKIT, "stats", str(session)]
 
 
-def once(scratch: Path) -> tuple[Path, Path | None]:
-    """A session of the wide capture, and its trace.dat without compression."""
-    unpack(ROOT / "tests" / "captures" / "same-boot-wide-7.2.tar.zst", scratch)
-    tree = scratch / "same-boot-wide-7.2" / "old"
-    (name, (address, size)), *_ = json.loads((tree / "regions.json").read_text()).items()
-    session, region = scratch / "once", f"{name}@{address:#x}:{size:#x}"
-    for words in (["snapshot", "-o", str(session)], ["recover", "--region", region, str(session)]):
-        subprocess.run([*TRACEKIT, *words[:1], "--sysroot", str(tree), *words[1:]], check=True)
-    if shutil.which("trace-cmd") is None:
-        return session, None
-    plain = scratch / "plain.dat"
-    convert = ["trace-cmd", "convert", "-i", str(tree / "trace.dat"), "-o", str(plain)]
-    subprocess.run([*convert, "--compression", "none"], check=True, capture_output=True)
-    return session, plain
-
-
 def of_size(millions: int, scratch: Path) -> dict[str, Measured]:
     """Print what every command takes of so many million events."""
-    session, plain = once(scratch)
+    session, plain = wide(scratch)
     large = scratch / "large"
     traces = distinct(session, plain, large, millions * _COPIES)
     theirs = None
@@ -95,10 +78,10 @@ def growth(found: dict[int, dict[str, Measured]]) -> None:
         line(f"{name}: from {small} M to {large} M", f"CPU n^{cpu:.2f}, memory n^{peak:.2f}", "n^1")
 
 
-def wide(scratch: Path) -> None:
+def wide_machine(scratch: Path) -> None:
     """Print what a recording of a very wide machine takes."""
-    session, _ = once(scratch)
-    where = scratch / "wide"
+    session, _ = wide(scratch)
+    where = scratch / "machine"
     events = machine(session, where, _WIDE, 1, _KINDS)
     symbols(where, _SYMBOLS)
     what = f"512 CPUs, 64K pages, {_KINDS:,} events, 1 GiB, {events / 1e6:.0f} M"
@@ -128,7 +111,7 @@ def main() -> None:
     if len(found) > 1:
         growth(found)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
-        wide(Path(directory))
+        wide_machine(Path(directory))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import cast
 
 from tracekit.errors import SourceError
 
-__all__ = ["FOLIO", "Spill", "releasable", "release", "releasing", "untouched"]
+__all__ = ["FOLIO", "Spill", "releasable", "release", "releasing", "room_of", "untouched"]
 
 _HELD = 128 << 20  # bytes of one spill that are not in files
 _LARGE = 64 << 20  # bytes that are not taken from the disk before they are needed
@@ -78,6 +78,11 @@ def untouched(size: int) -> memoryview:
     return memoryview(mapping)
 
 
+def room_of(about: os.statvfs_result) -> int:
+    """Bytes of a file system that may be taken: some are left free."""
+    return about.f_bavail * about.f_frsize - _SPARE
+
+
 class Spill:
     """Gives memory: the first of it as usual, what is more in files, which end with it."""
 
@@ -106,8 +111,7 @@ class Spill:
         """
         if self.fits(size):
             return
-        about = os.statvfs(_directory())
-        if about.f_bavail * about.f_frsize < size + _SPARE:
+        if room_of(os.statvfs(_directory())) < size:
             raise _no_room(size, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     def _holds(self, size: int) -> bool:

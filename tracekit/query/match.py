@@ -39,6 +39,7 @@ from tracekit.query.expr import (
 from tracekit.query.sums import Sum, names_in
 from tracekit.timeline.checks import check_below
 from tracekit.timeline.events import Events
+from tracekit.timeline.rows import length_of
 from tracekit.timeline.saved.bpf_format import source_of
 from tracekit.timeline.when.moments import on_axis
 
@@ -57,10 +58,6 @@ class _Test(NamedTuple):
 
 
 # -- evaluating -----------------------------------------------------------------------------------
-
-
-def _size(rows: _Rows) -> int:
-    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
 def _asks_words(compare: Compare) -> tuple[Value, ...]:
@@ -148,7 +145,7 @@ class Matcher:
         by_boot = {boot.index: self._dated(compare, boot.index) for boot in events.boots}
 
         def run(rows: _Rows) -> _Array:
-            mask, mine, times = np.zeros(_size(rows), bool), boots[rows], values[rows]
+            mask, mine, times = np.zeros(length_of(rows), bool), boots[rows], values[rows]
             for boot, dated in by_boot.items():
                 where = mine == boot
                 mask[where] = number_mask(dated, times[where])
@@ -210,7 +207,7 @@ class Matcher:
         has = self._kinds(np.array([name in names for names in every], bool))
 
         def run(rows: _Rows) -> _Array:
-            mask = np.zeros(_size(rows), bool)
+            mask = np.zeros(length_of(rows), bool)
             where = np.flatnonzero(has(rows))
             if len(where):
                 mine = _rows_at(rows, where)
@@ -257,7 +254,7 @@ class Matcher:
         self, test: Callable[[Sequence[str]], _Array], negated: bool
     ) -> Callable[[_Rows], _Array]:
         def run(rows: _Rows) -> _Array:
-            if not _size(rows):
+            if not length_of(rows):
                 return np.zeros(0, bool)
             rendered = self._events.render(self._events.rows.take(rows))
             table: _Array = test(rendered.dictionary.to_pylist())
@@ -282,7 +279,7 @@ def _in_turn(tests: Sequence[_Test], *, all_of: bool) -> _Test:
     """All of the tests, or any; each runs only on the rows that are still undecided."""
 
     def run(rows: _Rows) -> _Array:
-        mask = np.full(_size(rows), all_of)
+        mask = np.full(length_of(rows), all_of)
         open_ = None  # undecided positions in mask; None: all
         for test in tests:
             if open_ is None:

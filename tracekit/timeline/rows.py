@@ -26,6 +26,7 @@ __all__ = [
     "distinct",
     "grouped",
     "in_batches",
+    "length_of",
     "new_column",
     "numbers",
     "numpy_columns",
@@ -306,7 +307,7 @@ def in_batches(parts: Iterable[_Array | slice], size: int) -> Iterator[_Array | 
     room = size
     for part in parts:
         rest = part
-        while (length := _length(rest)) >= room:
+        while (length := length_of(rest)) >= room:
             yield _together([*held, _part(rest, 0, room)])
             held, rest, room = [], _part(rest, room, length), size
         if length:
@@ -321,7 +322,8 @@ def numbers(rows: _Array | slice) -> _Array:
     return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
 
 
-def _length(rows: _Array | slice) -> int:
+def length_of(rows: _Array | slice) -> int:
+    """How many rows there are."""
     return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
@@ -338,7 +340,7 @@ def _together(parts: Sequence[_Array | slice]) -> _Array | slice:
     ends = [
         (p.start, p.stop - 1) if isinstance(p, slice) else (int(p[0]), int(p[-1])) for p in parts
     ]
-    size, (first, last) = sum(map(_length, parts)), (ends[0][0], ends[-1][1])
+    size, (first, last) = sum(map(length_of, parts)), (ends[0][0], ends[-1][1])
     if last - first == size - 1:
         return slice(first, last + 1)
     return np.concatenate([numbers(part) for part in parts])

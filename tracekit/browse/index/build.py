@@ -47,7 +47,7 @@ from tracekit.session import Session
 from tracekit.session.derived import stamp
 from tracekit.session.files import sealed, write_all
 from tracekit.session.owned import create_plain, marks
-from tracekit.spill import FOLIO, releasable, release
+from tracekit.spill import FOLIO, releasable, release, room_of
 from tracekit.timeline.rows import Rows
 
 __all__ = ["build", "main"]
@@ -55,15 +55,13 @@ __all__ = ["build", "main"]
 Say = Callable[[str, float | None], None]
 _BLOCK = 4096  # bytes; blocks of zeros become holes
 _STEP = 16 << 20  # bytes between which memory is let go of
-_SPARE = 64 << 20  # bytes of the disk to leave free
 _READING = 0.6  # share of the time
 _NICE = 5  # the interface that waits for the index must stay responsive
 
 
 def _need_room(fd: int, size: int) -> None:
     """Raise OSError rather than fill the disk."""
-    about = os.fstatvfs(fd)
-    free = about.f_bavail * about.f_frsize - _SPARE
+    free = room_of(os.fstatvfs(fd))
     if free < size:
         message = f"{os.strerror(errno.ENOSPC)}: {size - free:,} more bytes are needed"
         raise OSError(errno.ENOSPC, message)
