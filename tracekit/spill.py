@@ -21,7 +21,7 @@ from tracekit.errors import SourceError
 
 __all__ = ["FOLIO", "Spill", "releasable", "release", "releasing", "room_of", "untouched"]
 
-_HELD = 128 << 20  # bytes of one spill that are not in files
+_HELD = 192 << 20  # bytes of one spill that are not in files
 _LARGE = 64 << 20  # bytes that are not taken from the disk before they are needed
 _SPARE = 64 << 20  # bytes of the disk that are left free
 _ZEROS = bytes(1 << 20)

@@ -163,8 +163,7 @@ def _has_wrapped(
     """
     if slots != tuple(range(len(slots))):
         return None
-    stamps = [_header_stamp(r, page) for page in unused]
-    if (0, 0) in stamps:
+    if any(_header_stamp(r, page) == (0, 0) for page in unused):  # the first, mostly
         return False
     unread = any(overlaps(r.unread, page, r.header.data) for page in unused)
     return True if head != slots[1] and not unread else None
