@@ -20,6 +20,7 @@ import zstandard
 
 import tracekit
 from tracekit.recording import Recording
+from tracekit.session import Session, SessionWriter
 from tracekit.timeline.filter import Filter
 
 __all__ = ["Shape", "machine", "symbols"]
@@ -34,6 +35,7 @@ _DELTA = (1 << 27) - 1
 _SYMBOLS = 0xFFFF_FFFF_B000_0000  # where those that are made up begin
 _SEED = 17
 _STEP = 1 << 20  # records made at a time
+_KALLSYMS = "boots/0/kallsyms"
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,12 @@ def _formats(recording: Recording, where: Path, kinds: int) -> None:
 
 def symbols(where: Path, count: int) -> None:
     """Let the kernel of a session have as many symbols."""
-    path = where / "boots" / "0" / "kallsyms.zst"
-    text = zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
+    text = Session.open(where).read(_KALLSYMS)
     more = count - text.count(b"\n")
     lines = (b"%016x t made_up_%d\n" % (_SYMBOLS + 64 * n, n) for n in range(more))
-    path.write_bytes(zstandard.ZstdCompressor(1).compress(text + b"".join(lines)))
+    with SessionWriter.open(where) as writer:
+        writer.write(_KALLSYMS, b"".join([*lines, text]), compressed=True)
+        writer.finish("recovered")
 
 
 def machine(session: Path, where: Path, shape: Shape, regions: int, kinds: int = 0) -> int:

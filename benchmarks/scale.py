@@ -40,9 +40,23 @@ def commands(session: Path, scratch: Path) -> Iterator[tuple[str, list[str]]]:
         yield f"events {form}", [*events, "--format", form]
     for form, name in (("csv", "o.csv"), ("parquet", "o.parquet"), ("perfetto", "o.pftrace")):
         yield f"export {form}", [*export, "--format", form, "-o", str(scratch / name)]
+    yield (
+        "export per event",
+        [*export, "--format", "parquet", "--per-event", str(scratch / "o.dir")],
+    )
+    yield "export trace.dat", [*export, "--format", "trace.dat", "-o", str(scratch / "o.dat")]
     yield "events of a window", [*events, "--from", "-1s", "--to", "0"]
     yield "report", [*TRACEKIT, "report", str(session)]
     yield "stats, with the index", [*TRACEKIT, "stats", str(session)]
+
+
+def remove(scratch: Path) -> None:
+    """Remove what was exported."""
+    for made in scratch.glob("o.*"):
+        if made.is_dir():
+            shutil.rmtree(made)
+        else:
+            made.unlink()
 
 
 def of_size(millions: int, scratch: Path) -> dict[str, Measured]:
@@ -64,8 +78,7 @@ def of_size(millions: int, scratch: Path) -> dict[str, Measured]:
             took += f", {one.cpu / theirs.cpu:.2f}x CPU, {one.wall / theirs.wall:.2f}x"
         line(f"{millions} M: {name}", took, _SAME.get(name, "") and f"{_SAME[name]}x CPU")
         line(f"{millions} M: {name}: peak memory", f"{one.peak >> 20} MiB", _MOST)
-        for made in scratch.glob("o.*"):
-            made.unlink()
+        remove(scratch)
     return found
 
 
@@ -89,8 +102,7 @@ def wide_machine(scratch: Path) -> None:
         one = measured(command)
         line(f"{what}: {name}", f"{one.cpu:.1f} s CPU, {one.wall:.1f} s", "")
         line(f"{what}: {name}: peak memory", f"{one.peak >> 20} MiB", _MOST)
-        for made in scratch.glob("o.*"):
-            made.unlink()
+        remove(scratch)
     code = (
         "import sys, time, tracekit; b = tracekit.open(sys.argv[1]).boots[0]; t = time.time();"
         "assert b.context.symbols.code('made_up_77'); print(time.time() - t)"

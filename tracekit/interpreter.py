@@ -20,7 +20,7 @@ __all__ = ["leave_working_directory", "python_command", "settle"]
 _OBJECTS = 500_000
 #: Bytes of a piece of memory that is used again, not given back and taken, page by page, anew.
 _REUSED = 32 << 20
-_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # malloc.h
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8  # malloc.h
 
 # -I: no working directory, no PYTHON* variables. What those said is in this process's sys.path.
 _START = (
@@ -37,6 +37,8 @@ def settle() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, _REUSED)
         library.mallopt(_M_TRIM_THRESHOLD, 2 * _REUSED)
+        library.mallopt(_M_ARENA_MAX, 1)  # what one thread has freed is another's to use
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # its own keeps what was freed
     # numpy's library of linear algebra starts threads that wait for work, which never comes
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -17,6 +17,7 @@ from tracekit.analysis.stretches import Kind, Stretch
 from tracekit.frozen import dataclass
 from tracekit.ftrace.ring.layout import CpuBuffer
 from tracekit.ftrace.ring.page import PageRow, Records
+from tracekit.spill import release
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.events import Events
 
@@ -59,6 +60,7 @@ def ring_records(events: Events, boot: Boot, at_jump: bool) -> list[RingRecord]:
         to_ns = _to_ns(events, boot.index, number)
         if to_ns is not None and len(buffer):
             made += _of_buffer(buffer, to_ns, at_jump)
+            release()  # the headers of sub-buffers lie in all of a region
     return made
 
 

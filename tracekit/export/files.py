@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +22,31 @@ from tracekit.errors import SourceError
 from tracekit.export.cells import as_cells
 from tracekit.export.csv_lines import csv_blocks
 from tracekit.export.targets import Form, check_target, opened_target, replaced_file
+from tracekit.query.groups import Groups
 from tracekit.recording import Recording
 from tracekit.session.parts import sweep
+from tracekit.spill import release
 from tracekit.text import printable
 from tracekit.timeline.filter import Filter
+from tracekit.timeline.rows import numbers
+from tracekit.timeline.unify import unify
 
 __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows", "write_text"]
 
 #: The columns of both formats, in order: a contract.
 COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "source", "flags", "args", "ts_raw")
 
-_BATCH = 1 << 17  # rows
+_BATCH = 1 << 17  # rows of a row group
 _PIECE = 1 << 12  # rows of a batch between two calls of ``advance``
-_ROW_GROUP = 1 << 20
+_TYPED = 1 << 16  # rows of one event
+_LINES = 1 << 15  # rows that become lines together
+_STRETCH = 1 << 19  # rows of the timeline, of which some are looked at together
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _LONGEST_NAME = 200  # characters of a file's name, without its ending
 _Advance = Callable[[int], None]
+_Array = npt.NDArray[Any]
 #: Which events: those that meet a filter, or those of these rows.
-_Wanted = Filter | npt.NDArray[Any]
+_Wanted = Filter | _Array
 # Stamps are all different, so a dictionary of them is wasted work, but their differences are small.
 # Statistics let a reader skip row groups; those of strings cost a third of the writing.
 _PARQUET = {
@@ -49,22 +57,24 @@ _PARQUET = {
 }
 
 
-def _batches(recording: Recording, wanted: _Wanted, advance: _Advance) -> Iterator[pa.Table]:
+def _batches(
+    recording: Recording, wanted: _Wanted, advance: _Advance, size: int = _BATCH
+) -> Iterator[pa.Table]:
     empty = True
     if isinstance(wanted, Filter):
-        for rows, table in recording.batches(wanted, size=_BATCH):
+        for rows, table in recording.batches(wanted, size=size):
             empty = False
             yield table.select(COLUMNS)
             advance(len(rows))
     else:
-        for start in range(0, len(wanted), _BATCH):
+        for start in range(0, len(wanted), size):
             empty = False
-            yield _batch(recording, wanted[start : start + _BATCH], advance)
+            yield _batch(recording, wanted[start : start + size], advance)
     if empty:
         yield recording.table(slice(0, 0)).select(COLUMNS)
 
 
-def _batch(recording: Recording, rows: npt.NDArray[Any], advance: _Advance) -> pa.Table:
+def _batch(recording: Recording, rows: _Array, advance: _Advance) -> pa.Table:
     """The table of some rows, made in pieces between which ``advance`` is called."""
     pieces = []
     for start in range(0, len(rows), _PIECE):
@@ -117,7 +127,7 @@ def write_csv(recording: Recording, target: Path, wanted: _Wanted, advance: _Adv
         import pyarrow.csv  # neither format is imported for the other
 
         options = pyarrow.csv.WriteOptions(include_header=True)
-        for table in _batches(recording, wanted, advance):
+        for table in _batches(recording, wanted, advance, _LINES):
             pyarrow.csv.write_csv(as_cells(table, clean), out, options)
             options = pyarrow.csv.WriteOptions(include_header=False)
             rows += len(table)
@@ -138,11 +148,12 @@ def write_parquet(recording: Recording, target: Path, wanted: _Wanted, advance: 
         ThreadPoolExecutor(1) as pool,  # encodes one batch while the next is rendered
     ):
         pending: Future[None] | None = None
-        for table in _batches(recording, wanted, advance):
+        size = _BATCH if type(recording) is Recording else _TYPED  # what is redacted is made twice
+        for table in _batches(recording, wanted, advance, size):
             if pending is not None:
                 pending.result()
             table = table.replace_schema_metadata(metadata)
-            pending = pool.submit(writer.write_table, table, row_group_size=_ROW_GROUP)
+            pending = pool.submit(writer.write_table, table)
             rows += len(table)
         if pending is not None:
             pending.result()
@@ -208,16 +219,59 @@ def write_events(
     except OSError as error:
         raise SourceError(f"{directory}: cannot be made: {error.strerror}") from error
     _sweep(directory)
-    written, rows = {}, recording.select(wanted)
-    for name in recording.event_names:
-        if not wanted.wants_event(name):
-            continue
-        table = recording.event_at(name, rows)
-        if not len(table):
-            continue
-        table = table.replace_schema_metadata(_metadata(recording))
-        with replaced_file(directory / _file_name(name)) as part:
-            pq.write_table(table, part, compression="zstd", row_group_size=_ROW_GROUP)
-        written[_file_name(name)] = len(table)
-        advance(len(table))
+    written, metadata = {}, _metadata(recording)
+    for name, rows in _by_event(recording, replace(wanted, grep=None)):
+        first = recording.event_at(name, _first_of_kinds(recording, rows))
+        schema = first.schema.with_metadata(metadata)
+        with (
+            replaced_file(directory / _file_name(name)) as part,
+            pq.ParquetWriter(part, schema, compression="zstd") as writer,
+        ):
+            for start in range(0, len(rows), _TYPED):
+                table = _of_event(recording, name, rows[start : start + _TYPED], first)
+                writer.write_table(table.replace_schema_metadata(metadata))
+                advance(len(table))
+        written[_file_name(name)] = len(rows)
     return written
+
+
+def _by_event(recording: Recording, wanted: Filter) -> Iterator[tuple[str, _Array]]:
+    """(event, the rows of it that meet the filter), of each that has any."""
+    spill, names = recording.session.spill, recording.event_names
+    parts = (numbers(rows).astype(np.int64).tobytes() for rows in recording.row_batches(wanted))
+    rows = np.frombuffer(spill.collected(parts, 8 * len(recording)), np.int64)
+    groups = Groups.by(
+        range(len(names)), lambda at: recording.name_codes(rows[at]), len(rows), spill
+    )
+    for code, name in enumerate(names):
+        mine = groups.rows(code)
+        if len(mine):
+            yield name, rows[mine]
+            release()
+
+
+def _near(rows: _Array) -> Iterator[_Array]:
+    """The rows, those together that lie near one another; memory is let go of after each.
+
+    Few that lie anywhere in a large recording touch all of it.
+    """
+    edges = np.flatnonzero(np.diff(rows // _STRETCH)) + 1
+    for some in np.split(rows, edges):
+        yield some
+        release()
+
+
+def _first_of_kinds(recording: Recording, rows: _Array) -> _Array:
+    """A row of each kind that there is: it alone says which columns there are."""
+    found: dict[int, int] = {}
+    for some in _near(rows):
+        kinds, first = np.unique(recording.rows.kind[some], return_index=True)
+        found = {**dict(zip(kinds.tolist(), some[first].tolist(), strict=True)), **found}
+    return np.sort(np.array(list(found.values()), np.int64))
+
+
+def _of_event(recording: Recording, name: str, rows: _Array, first: pa.Table) -> pa.Table:
+    """The table of some rows of an event, with the columns that ``first`` has."""
+    pieces = [recording.event_at(name, some) for some in _near(rows)]
+    whole = pa.concat_tables(unify([first, *pieces]), promote_options="permissive")
+    return whole.slice(len(first)).unify_dictionaries().combine_chunks()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ from tracekit.export.redaction.texts import Names, overwrite_event
 from tracekit.ftrace.columns import as_strings
 from tracekit.ftrace.print_fmt.addresses import address_fields
 from tracekit.recording import Recording
+from tracekit.spill import Spill, release
 from tracekit.timeline.events import Decoded
 from tracekit.timeline.filter import Filter
-from tracekit.timeline.rows import Rows
+from tracekit.timeline.rows import Rows, new_column, pieces
 
 __all__ = ["Redacted"]
 
@@ -30,7 +31,19 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 _KERNEL = 0xFFFF800000000000  # the kernel's half of the address space (x86-64, arm64)
+_STEP = 16 << 20  # bytes that are copied at a time
 _ERRORS = (1 << 64) - 4096  # small negative numbers: IS_ERR_VALUE(), include/linux/err.h
+
+
+def _copy(data: bytes | memoryview, spill: Spill) -> npt.NDArray[np.uint8]:
+    """A buffer's bytes, to be changed."""
+    old = np.frombuffer(data, np.uint8)
+    new: npt.NDArray[np.uint8] = new_column(spill, len(old), np.uint8)
+    for start in range(0, len(old), _STEP):
+        spill.need(min(_STEP, len(old) - start))
+        new[start : start + _STEP] = old[start : start + _STEP]
+        release()
+    return new
 
 
 class Redacted(Recording):
@@ -49,12 +62,14 @@ class Redacted(Recording):
         every, comms = recording.comm_codes
         codes = every, [names.of(comm) for comm in comms]
         tables = [{pid: names.of(comm) for pid, comm in one.items()} for one in recording.comms]
-        data = [np.frombuffer(b.data, np.uint8).copy() for b in recording.buffers]
-        for kind, rows, payloads in recording.groups(recording.rows):
-            fmt = recording.boot(kind.boot).format(kind.id)
-            overwrite_event(data[int(recording.rows.buffer[rows[0]])], payloads, fmt, names)
+        data = [_copy(buffer.data, recording.session.spill) for buffer in recording.buffers]
+        for piece in pieces(len(recording)):
+            some = recording.rows.take(piece)
+            for kind, rows, payloads in recording.groups(some):
+                fmt = recording.boot(kind.boot).format(kind.id)
+                overwrite_event(data[int(some.buffer[rows[0]])], payloads, fmt, names)
         buffers = [
-            replace(buffer, data=bytes(new))
+            replace(buffer, data=cast(bytes, new.data))
             for buffer, new in zip(recording.buffers, data, strict=True)
         ]
         decoded = Decoded(recording.rows, recording.kinds, buffers, recording.axis)
