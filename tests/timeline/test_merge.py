@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tracekit import spill
 from tracekit.cli import main
+from tracekit.export import files
 from tracekit.export.perfetto import chosen
 from tracekit.ftrace.ring import page
 from tracekit.timeline import merge, rows
@@ -23,11 +24,17 @@ COMMANDS = (
     ("export", "--format", "parquet", "-o", "out.parquet"),
     ("export", "--format", "perfetto", "-o", "out.pftrace"),
     ("export", "--format", "csv", "--redact", "-o", "redacted.csv"),
+    ("export", "--format", "parquet", "--per-event", "every.d"),
+    ("export", "--format", "parquet", "--cpu", "0", "--per-event", "some.d"),
     ("export", "--format", "csv", "--cpu", "0", "--where", "pid > 1", "-o", "some.csv"),
     ("events", "--format", "kernel"),
     ("events", "--format", "json", "--event", "sched_*"),
     ("report", "--json"),
     ("stats", "--json"),
+    ("stats", "--by", "system", "--where", "pid > 1", "--json"),
+    ("stats", "--every", "10ms", "--json"),
+    ("stats", "--gaps", "1ms", "--json"),
+    ("stats", "--by", "span", "--json"),
     ("stats", "--by", "task", "--json"),
 )
 CAPTURES = ["demo", "same-boot-wide-7.2", "stock-6.12-panic-tsc", "vmcore-6.12"]
@@ -41,6 +48,7 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         for module in (rows, merge, chosen):
             monkeypatch.setattr(module, "PIECE", 3000)
         monkeypatch.setattr(spill, "_HELD", 0)
+        monkeypatch.setattr(files, "_STRETCH", 700)
         monkeypatch.setattr(page, "_STEP", 5 << 12)
 
     return shrink
@@ -93,7 +101,8 @@ def _made(session: Path, where: Path, capsys: pytest.CaptureFixture[str]) -> dic
         assert main(["-q", command[0], str(session), *words]) == 0
         made[" ".join(command)] = capsys.readouterr().out.encode()
         (session / "reports.json").unlink(missing_ok=True)
-    return made | {path.name: path.read_bytes() for path in where.iterdir()}
+    written = (path for path in where.rglob("*") if path.is_file())
+    return made | {str(path.relative_to(where)): path.read_bytes() for path in written}
 
 
 @pytest.mark.slow

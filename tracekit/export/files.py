@@ -36,9 +36,8 @@ __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows"
 #: The columns of both formats, in order: a contract.
 COLUMNS = ("ts_ns", "boot", "cpu", "pid", "comm", "event", "source", "flags", "args", "ts_raw")
 
-_BATCH = 1 << 17  # rows of a row group
+_BATCH = 1 << 16  # rows of a row group
 _PIECE = 1 << 12  # rows of a batch between two calls of ``advance``
-_TYPED = 1 << 16  # rows of one event
 _LINES = 1 << 15  # rows that become lines together
 _STRETCH = 1 << 19  # rows of the timeline, of which some are looked at together
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
@@ -148,8 +147,7 @@ def write_parquet(recording: Recording, target: Path, wanted: _Wanted, advance: 
         ThreadPoolExecutor(1) as pool,  # encodes one batch while the next is rendered
     ):
         pending: Future[None] | None = None
-        size = _BATCH if type(recording) is Recording else _TYPED  # what is redacted is made twice
-        for table in _batches(recording, wanted, advance, size):
+        for table in _batches(recording, wanted, advance):
             if pending is not None:
                 pending.result()
             table = table.replace_schema_metadata(metadata)
@@ -220,23 +218,23 @@ def write_events(
         raise SourceError(f"{directory}: cannot be made: {error.strerror}") from error
     _sweep(directory)
     written, metadata = {}, _metadata(recording)
-    for name, rows in _by_event(recording, replace(wanted, grep=None)):
-        first = recording.event_at(name, _first_of_kinds(recording, rows))
+    for name, every, mine in _by_event(recording, replace(wanted, grep=None)):
+        first = recording.event_at(name, _first_of_kinds(recording, every, mine))
         schema = first.schema.with_metadata(metadata)
         with (
             replaced_file(directory / _file_name(name)) as part,
             pq.ParquetWriter(part, schema, compression="zstd") as writer,
         ):
-            for start in range(0, len(rows), _TYPED):
-                table = _of_event(recording, name, rows[start : start + _TYPED], first)
+            for rows in _parts(every, mine):
+                table = _of_event(recording, name, rows, first)
                 writer.write_table(table.replace_schema_metadata(metadata))
                 advance(len(table))
-        written[_file_name(name)] = len(rows)
+        written[_file_name(name)] = len(mine)
     return written
 
 
-def _by_event(recording: Recording, wanted: Filter) -> Iterator[tuple[str, _Array]]:
-    """(event, the rows of it that meet the filter), of each that has any."""
+def _by_event(recording: Recording, wanted: Filter) -> Iterator[tuple[str, _Array, _Array]]:
+    """(event, the rows that meet the filter, which of these are of it), of each that has any."""
     spill, names = recording.session.spill, recording.event_names
     parts = (numbers(rows).astype(np.int64).tobytes() for rows in recording.row_batches(wanted))
     rows = np.frombuffer(spill.collected(parts, 8 * len(recording)), np.int64)
@@ -246,8 +244,14 @@ def _by_event(recording: Recording, wanted: Filter) -> Iterator[tuple[str, _Arra
     for code, name in enumerate(names):
         mine = groups.rows(code)
         if len(mine):
-            yield name, rows[mine]
-            release()
+            yield name, rows, mine
+
+
+def _parts(every: _Array, mine: _Array) -> Iterator[list[_Array]]:
+    """Rows of an event, so many at a time, those together that lie near one another."""
+    for start in range(0, len(mine), _BATCH):
+        places = _near(mine[start : start + _BATCH])
+        yield [rows for some in places for rows in _near(every[some])]
 
 
 def _near(rows: _Array) -> Iterator[_Array]:
@@ -261,17 +265,23 @@ def _near(rows: _Array) -> Iterator[_Array]:
         release()
 
 
-def _first_of_kinds(recording: Recording, rows: _Array) -> _Array:
+def _first_of_kinds(recording: Recording, every: _Array, mine: _Array) -> _Array:
     """A row of each kind that there is: it alone says which columns there are."""
     found: dict[int, int] = {}
-    for some in _near(rows):
-        kinds, first = np.unique(recording.rows.kind[some], return_index=True)
-        found = {**dict(zip(kinds.tolist(), some[first].tolist(), strict=True)), **found}
+    for rows in (some for part in _parts(every, mine) for some in part):
+        kinds, first = np.unique(recording.rows.kind[rows], return_index=True)
+        found = {**dict(zip(kinds.tolist(), rows[first].tolist(), strict=True)), **found}
+        release()
     return np.sort(np.array(list(found.values()), np.int64))
 
 
-def _of_event(recording: Recording, name: str, rows: _Array, first: pa.Table) -> pa.Table:
+def _of_event(
+    recording: Recording, name: str, parts: Sequence[_Array], first: pa.Table
+) -> pa.Table:
     """The table of some rows of an event, with the columns that ``first`` has."""
-    pieces = [recording.event_at(name, some) for some in _near(rows)]
-    whole = pa.concat_tables(unify([first, *pieces]), promote_options="permissive")
+    tables = []
+    for rows in parts:
+        tables.append(recording.event_at(name, rows))
+        release()
+    whole = pa.concat_tables(unify([first, *tables]), promote_options="permissive")
     return whole.slice(len(first)).unify_dictionaries().combine_chunks()

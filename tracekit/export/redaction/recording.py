@@ -18,7 +18,7 @@ from tracekit.recording import Recording
 from tracekit.spill import Spill, release
 from tracekit.timeline.events import Decoded
 from tracekit.timeline.filter import Filter
-from tracekit.timeline.rows import Rows, new_column, pieces
+from tracekit.timeline.rows import Rows, new_column
 
 __all__ = ["Redacted"]
 
@@ -31,6 +31,7 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 _KERNEL = 0xFFFF800000000000  # the kernel's half of the address space (x86-64, arm64)
+_ROWS = 1 << 18  # overwritten at a time: names are numbered as they come
 _STEP = 16 << 20  # bytes that are copied at a time
 _ERRORS = (1 << 64) - 4096  # small negative numbers: IS_ERR_VALUE(), include/linux/err.h
 
@@ -63,11 +64,12 @@ class Redacted(Recording):
         codes = every, [names.of(comm) for comm in comms]
         tables = [{pid: names.of(comm) for pid, comm in one.items()} for one in recording.comms]
         data = [_copy(buffer.data, recording.session.spill) for buffer in recording.buffers]
-        for piece in pieces(len(recording)):
-            some = recording.rows.take(piece)
+        for start in range(0, len(recording), _ROWS):
+            some = recording.rows.take(slice(start, start + _ROWS))
             for kind, rows, payloads in recording.groups(some):
                 fmt = recording.boot(kind.boot).format(kind.id)
                 overwrite_event(data[int(some.buffer[rows[0]])], payloads, fmt, names)
+            release()
         buffers = [
             replace(buffer, data=cast(bytes, new.data))
             for buffer, new in zip(recording.buffers, data, strict=True)
