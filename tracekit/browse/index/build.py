@@ -81,16 +81,22 @@ class _Spool:
             return 0
         _need_room(self._fd, len(data))
         start = -(-self._size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        for step in range(0, len(data), _STEP):
+            self._put(memoryview(data)[step : step + _STEP], start + step)
+            release()
+        self._size = start + len(data)
+        os.ftruncate(self._fd, self._size)
+        return start
+
+    def _put(self, data: memoryview, offset: int) -> None:
+        """Write what is not an empty block."""
         whole = len(data) // _BLOCK
         blocks = np.frombuffer(data, np.uint64, whole * _BLOCK // 8).reshape(whole, _BLOCK // 8)
         edge = np.zeros(1, bool)
         used = np.concatenate([edge, blocks.any(axis=1), edge])
         stretches = np.flatnonzero(used[1:] != used[:-1]).reshape(-1, 2) * _BLOCK
         for first, end in [*stretches.tolist(), (whole * _BLOCK, len(data))]:
-            self._write(memoryview(data)[first:end], start + first)
-        self._size = start + len(data)
-        os.ftruncate(self._fd, self._size)
-        return start
+            self._write(data[first:end], offset + first)
 
     def _write(self, data: memoryview, offset: int) -> None:
         while data:
