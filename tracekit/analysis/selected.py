@@ -82,11 +82,11 @@ def picked(
 
     Where columns alone decide, nothing is written down.
     """
+    part, fits = fitting(events.rows, events.kinds, events.axis.ts_ns, wanted, _no_date)
     dated = isinstance(wanted.since, str) or isinstance(wanted.until, str)
     if dated or wanted.comms or wanted.where or wanted.grep is not None:
-        marks = marks_of(events, choose(wanted))
-        return slice(0, len(events)), marks.__getitem__
-    return fitting(events.rows, events.kinds, events.axis.ts_ns, wanted, _no_date)
+        fits = marks_of(events, choose(wanted)).__getitem__
+    return part, fits
 
 
 def _no_date(instant: str, part: slice) -> int:

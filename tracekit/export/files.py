@@ -28,7 +28,7 @@ from tracekit.session.parts import sweep
 from tracekit.spill import release
 from tracekit.text import printable
 from tracekit.timeline.filter import Filter
-from tracekit.timeline.rows import numbers
+from tracekit.timeline.rows import row_column
 from tracekit.timeline.unify import unify
 
 __all__ = ["COLUMNS", "write_csv", "write_events", "write_parquet", "write_rows", "write_text"]
@@ -219,7 +219,9 @@ def write_events(
     _sweep(directory)
     written, metadata = {}, _metadata(recording)
     for name, every, mine in _by_event(recording, replace(wanted, grep=None)):
-        first = recording.event_at(name, _first_of_kinds(recording, every, mine))
+        several = sum(kind.name == name for kind in recording.kinds) > 1
+        firsts = _first_of_kinds(recording, every, mine) if several else every[mine[:1]]
+        first = recording.event_at(name, firsts)
         schema = first.schema.with_metadata(metadata)
         with (
             replaced_file(directory / _file_name(name)) as part,
@@ -236,8 +238,7 @@ def write_events(
 def _by_event(recording: Recording, wanted: Filter) -> Iterator[tuple[str, _Array, _Array]]:
     """(event, the rows that meet the filter, which of these are of it), of each that has any."""
     spill, names = recording.session.spill, recording.event_names
-    parts = (numbers(rows).astype(np.int64).tobytes() for rows in recording.row_batches(wanted))
-    rows = np.frombuffer(spill.collected(parts, 8 * len(recording)), np.int64)
+    rows = row_column(recording.row_batches(wanted), len(recording), spill)
     groups = Groups.by(
         range(len(names)), lambda at: recording.name_codes(rows[at]), len(rows), spill
     )

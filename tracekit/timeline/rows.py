@@ -32,6 +32,7 @@ __all__ = [
     "numpy_columns",
     "one_of",
     "pieces",
+    "row_column",
     "steps_back",
 ]
 
@@ -320,6 +321,12 @@ def in_batches(parts: Iterable[_Array | slice], size: int) -> Iterator[_Array | 
 def numbers(rows: _Array | slice) -> _Array:
     """The rows as indices, where they may be a slice."""
     return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
+def row_column(parts: Iterable[_Array | slice], most: int, spill: Spill) -> _Array:
+    """Rows of which some come at a time, ``most`` in all, as one column, int64."""
+    chunks = (numbers(part).astype(np.int64).tobytes() for part in parts)
+    return np.frombuffer(spill.collected(chunks, 8 * most), np.int64)
 
 
 def length_of(rows: _Array | slice) -> int:

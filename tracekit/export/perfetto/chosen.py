@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
-from tracekit.timeline.rows import PIECE, grouped, numbers
+from tracekit.timeline.rows import PIECE, grouped, numbers, row_column
 
 __all__ = ["Chosen"]
 
@@ -29,9 +29,8 @@ class Chosen:
         self._recording = recording
         self.last: dict[tuple[int, int, int], int] = {}
         self._kinds = np.array([*kinds], np.int64)
-        spill = recording.session.spill
-        parts = (self._looked_at(rows).tobytes() for rows in self._parts(wanted))
-        self._rows = np.frombuffer(spill.collected(parts, 8 * len(recording)), np.int64)
+        parts = map(self._looked_at, map(numbers, recording.row_batches(wanted, PIECE)))
+        self._rows = row_column(parts, len(recording), recording.session.spill)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -41,17 +40,13 @@ class Chosen:
         """When the first of them was, on the axis; 0 where there is none."""
         return int(self._recording.axis.ts_ns[self._rows[0]]) if len(self._rows) else 0
 
-    def _parts(self, wanted: Filter) -> Iterator[_Array]:
-        for rows in self._recording.row_batches(wanted, PIECE):
-            yield numbers(rows)
-
     def _keys(self, at: _Array) -> _Array:
         rows = self._recording.rows
         key = (rows.boot[at].astype(np.int64) << 40) + (rows.buffer[at].astype(np.int64) << 20)
         return key + rows.cpu[at]
 
     def _looked_at(self, at: _Array) -> _Array:
-        """Note the last rows."""
+        """The rows, of which the last ones are noted."""
         for key, mine in grouped(self._keys(at), at).items():
             boot, cpu = key >> 40, key & 0xFFFFF
             last = self.last.get((boot, cpu, -1), -1)
@@ -61,7 +56,7 @@ class Chosen:
             for code, of_kind in grouped(kind[there], mine[there]).items():
                 last = self.last.get((boot, cpu, code), -1)
                 self.last[boot, cpu, code] = max(last, int(of_kind[-1]))
-        return at.astype(np.int64)
+        return at
 
     def groups(self, size: int) -> Iterator[_Array]:
         """The rows of each CPU of each buffer of each boot, at most ``size`` at a time.
