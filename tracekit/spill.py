@@ -15,25 +15,35 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import cast
+from typing import Protocol, cast
 
 from tracekit.errors import SourceError
 
-__all__ = ["FOLIO", "Spill", "releasable", "release", "releasing", "room_of", "untouched"]
+__all__ = [
+    "FOLIO", "Spill", "no_room", "releasable", "release", "releasing", "room_of", "unnamed",
+    "untouched",
+]  # fmt: skip
 
 _HELD = 192 << 20  # bytes of one spill that are not in files
 _LARGE = 64 << 20  # bytes that are not taken from the disk before they are needed
 _SPARE = 64 << 20  # bytes of the disk that are left free
 _ZEROS = bytes(1 << 20)
 _FILE = 1 << 30  # bytes of a file; it takes as much of the disk as is used of it
-_EVERY = 0.005  # seconds in which a pass over columns may map 100 MB and more
+_MAPPED = 128 << 20
+_EVERY = 0.002  # seconds in which a pass over columns may map 100 MB and more
 #: Bytes to write at a time of what is mapped later. Linux 6.18 maps all of what its cache holds
 #: together, as one write makes it, for each page that is touched: of 512 CPUs, a row of each, 2 MiB
 #: were resident.
 FOLIO = 1 << 16
 _DISK = "/var/tmp"  # /tmp may be memory
+
+
+class _Mapped(Protocol):
+    def madvise(self, option: int, /) -> None: ...
+
+
 _LOCK = Lock()  # of the mappings: regions are read in a thread of their own
-_MAPPINGS: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+_MAPPINGS: weakref.WeakSet[_Mapped] = weakref.WeakSet()
 
 
 def release() -> None:
@@ -50,8 +60,11 @@ def releasing() -> Iterator[None]:
     over = Event()
 
     def work() -> None:
-        while not over.wait(_EVERY):
-            release()
+        with Path("/proc/self/statm").open("rb", 0) as memory:
+            while not over.wait(_EVERY):
+                memory.seek(0)
+                if int(memory.read().split()[2]) * mmap.PAGESIZE > _MAPPED:
+                    release()
 
     thread = Thread(target=work, daemon=True)
     thread.start()
@@ -62,8 +75,8 @@ def releasing() -> Iterator[None]:
         thread.join()
 
 
-def releasable(mapping: mmap.mmap) -> None:
-    """Let :func:`release` let go of this mapping of a file, too."""
+def releasable(mapping: _Mapped) -> None:
+    """Let :func:`release` let go of this mapping of a file, too, or of what is one of many."""
     with _LOCK:
         _MAPPINGS.add(mapping)
 
@@ -112,7 +125,7 @@ class Spill:
         if self.fits(size):
             return
         if room_of(os.statvfs(_directory())) < size:
-            raise _no_room(size, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            raise no_room(size, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     def _holds(self, size: int) -> bool:
         """Whether so many bytes are held in memory: then they are counted."""
@@ -166,20 +179,20 @@ class Spill:
         with self._lock:
             start = -(-self._used // mmap.PAGESIZE) * mmap.PAGESIZE
             if self._file is None or start + size > _FILE:
-                self._file, start = _unnamed(), 0
+                self._file, start = unnamed(), 0
                 weakref.finalize(self, os.close, self._file)
                 self._mapping = _mapped(self._file, _FILE)
             try:  # writing to a mapping cannot fail politely
                 os.posix_fallocate(self._file, start, size)
             except OSError as error:
-                raise _no_room(size, error) from error
+                raise no_room(size, error) from error
             self._used = start + size
             return self._mapping[start : start + size], self._file, start
 
 
 def _file_of(chunks: Iterable[bytes | memoryview], least: int = 0) -> memoryview:
     """A file of its own, which holds the chunks; zeros up to ``least`` bytes."""
-    fd, size = _unnamed(), 0
+    fd, size = unnamed(), 0
     try:
         for chunk in chunks:
             _write(fd, chunk, size)
@@ -196,7 +209,7 @@ def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
         try:
             written = os.pwrite(fd, view[:FOLIO], offset)
         except OSError as error:
-            raise _no_room(len(view), error) from error
+            raise no_room(len(view), error) from error
         view, offset = view[written:], offset + written
 
 
@@ -211,14 +224,15 @@ def _directory() -> str:
         return named or _DISK
 
 
-def _no_room(size: int, error: OSError) -> SourceError:
+def no_room(size: int, error: OSError) -> SourceError:
+    """That so many bytes more do not fit on the disk (0: not known how many)."""
     return SourceError(
         f"{_directory()}: {error.strerror or error}: this session needs {size:,} more bytes of "
         "disk than there are; name another place: TMPDIR=DIR"
     )
 
 
-def _unnamed() -> int:
+def unnamed() -> int:
     """A descriptor of a new file."""
     import tempfile
 
@@ -226,7 +240,7 @@ def _unnamed() -> int:
         fd, path = tempfile.mkstemp(dir=_directory())
         Path(path).unlink()
     except OSError as error:
-        raise _no_room(0, error) from error
+        raise no_room(0, error) from error
     return fd
 
 

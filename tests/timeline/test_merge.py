@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit import spill
+from tracekit.analysis import spilled
 from tracekit.cli import main
 from tracekit.export import files
 from tracekit.export.perfetto import chosen
@@ -35,7 +36,14 @@ COMMANDS = (
     ("stats", "--every", "10ms", "--json"),
     ("stats", "--gaps", "1ms", "--json"),
     ("stats", "--by", "span", "--json"),
+    ("stats", "--by", "span", "--where", "pid > 1", "--json"),
+    ("stats", "--by", "softirq", "--every", "10ms", "--json"),
     ("stats", "--by", "task", "--json"),
+    ("stats", "--by", "cpu", "--from", "-1s", "--to", "0", "--json"),
+    ("states", "--json"),
+    ("latency", "--json"),
+    ("latency", "--by", "waker", "--json"),
+    ("calls", "--json"),
 )
 CAPTURES = ["demo", "same-boot-wide-7.2", "stock-6.12-panic-tsc", "vmcore-6.12"]
 
@@ -48,6 +56,8 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         for module in (rows, merge, chosen):
             monkeypatch.setattr(module, "PIECE", 3000)
         monkeypatch.setattr(spill, "_HELD", 0)
+        for name, value in (("_FEW", 0), ("_HELD", 0), ("_SMALL", 1)):
+            monkeypatch.setattr(spilled, name, value)
         monkeypatch.setattr(files, "_STRETCH", 700)
         monkeypatch.setattr(page, "_STEP", 5 << 12)
 

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.analysis.arguments import dictionary, numbered
+from tracekit.analysis.arguments import numbered
 from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
-from tracekit.analysis.columns import ints, labels, tasks, wakers, with_unknown
+from tracekit.analysis.columns import dictionary, ints, labels, taken, whose, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.over_time import Cells, silences, timed_rows
 from tracekit.analysis.pairs import KINDS_OF_SPANS
@@ -38,12 +38,13 @@ from tracekit.analysis.selected import (
     window_of,
 )
 from tracekit.analysis.spans import make_spans
+from tracekit.analysis.spilled import bounded
 from tracekit.analysis.statistics import Piece, clip, durations, intervals, per_second
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.errors import UsageError
 from tracekit.ftrace.columns import as_arrow, as_mask
+from tracekit.ftrace.columns import known as known_of
 from tracekit.query.groups import Index
-from tracekit.spill import releasing
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.rows import numbers, pieces
@@ -83,6 +84,9 @@ class Analysis:
         self._index = index or Index(events)
         self._given_losses = losses
 
+    def __len__(self) -> int:
+        return len(self._events)
+
     @cached_property
     def losses(self) -> Losses:
         """When events of a CPU were lost."""
@@ -93,41 +97,43 @@ class Analysis:
 
     @cached_property
     def _spans(self) -> pa.Table:
-        with releasing():
-            return make_spans(self._events, self._index, self.losses)
+        return make_spans(self._events, self._index, self.losses)
 
     @cached_property
     def _scheduling(self) -> Scheduling:
-        with releasing():
-            return Scheduling(self._events, self._index, self.losses)
+        return Scheduling(self._events, self._index, self.losses)
 
     @cached_property
     def _turns(self) -> pa.Table:
-        with releasing():
-            return make_turns(self._scheduling)
+        return make_turns(self._scheduling)
 
     # -- tables -------------------------------------------------------------------------------
 
+    @bounded
     def spans(self, wanted: Filter | None = None) -> pa.Table:
         """What began and ended: :func:`~tracekit.analysis.spans.make_spans` has the columns."""
         if wanted is None or wanted == Filter():
             return self._spans
-        return self._spans.take(as_arrow(self._chosen(wanted)))
+        return taken(self._spans, self._chosen(wanted))
 
+    @bounded
     def turns(self, wanted: Filter | None = None) -> pa.Table:
         """What each CPU ran; columns: :func:`~tracekit.analysis.scheduling.tables.make_turns`."""
         if wanted is None or wanted == Filter():
             return self._turns
-        return self._turns.take(as_arrow(self._ran(wanted)))
+        return taken(self._turns, self._ran(wanted))
 
+    @bounded
     def states(self, wanted: Filter | None = None) -> pa.Table:
         """What tasks did; columns: :func:`~tracekit.analysis.scheduling.tables.make_states`."""
         return self._of_tasks(make_states(self._scheduling), wanted or Filter())
 
+    @bounded
     def wakeups(self, wanted: Filter | None = None) -> pa.Table:
         """From wakeups to switches: :func:`~tracekit.analysis.scheduling.tables.make_wakeups`."""
         return self._of_tasks(make_wakeups(self._scheduling), wanted or Filter())
 
+    @bounded
     def calls(self, wanted: Filter | None = None, *, upwards: bool = False) -> pa.Table:
         """The calls of the function graph as a tree: :func:`~tracekit.analysis.calls.call_tree`.
 
@@ -144,6 +150,7 @@ class Analysis:
         tree = call_tree(spans, np.flatnonzero(mine))
         return bottom_up(tree) if upwards else tree
 
+    @bounded
     def stacks(
         self, wanted: Filter | None = None, *, upwards: bool = False, user: bool = False
     ) -> pa.Table:  # fmt: skip
@@ -172,7 +179,7 @@ class Analysis:
         if wanted.comms:
             codes, names = labels(table, "comm")
             keep &= np.array([wanted.wants_comm(name) for name in [*names, None]])[codes]
-        return table.filter(as_arrow(keep))
+        return table if keep.all() else taken(table, np.flatnonzero(keep))
 
     def _chosen(self, wanted: Filter) -> _Array:
         """The spans of a selection, by their number."""
@@ -202,6 +209,7 @@ class Analysis:
 
     # -- statistics ---------------------------------------------------------------------------
 
+    @bounded
     def statistics(self, by: str, wanted: Filter | None = None) -> pa.Table:
         """Count, time and worst instance of a selection, by what ``by`` says (:data:`BY`).
 
@@ -251,18 +259,14 @@ class Analysis:
         table = self.turns(wanted)
         pid = ints(table, "pid", -1)
         which = np.flatnonzero(pid >= 0 if by == "task" else pid > 0)
-        if by == "cpu":
-            key = ints(table, "cpu").astype(np.int64)
-            names = [f"cpu {n}" for n in range(int(key.max()) + 1 if len(key) else 0)]
-        else:
-            key, names = tasks(table, len(self._events.boots) > 1)
+        key, names = whose(table, by, len(self._events.boots) > 1)
         return table, which, key[which], names
 
     def _of_spans(self, by: str, wanted: Filter, window: Window) -> pa.Table:
         every, which, key, names = self._span_keys(by, wanted)
         state, states = labels(every, "state")
         is_open = np.array([*(name == "open" for name in states), False])[state[which]]
-        known = as_mask(every["duration_ns"].combine_chunks().is_valid())[which]
+        known = known_of(every["duration_ns"].combine_chunks())[which]
         table = self._durations(every, which[known], key[known], names, window, alone=True)
         there, timed, opened, unpaired = (
             np.bincount(key[mine], minlength=len(names))
@@ -280,8 +284,7 @@ class Analysis:
         every = self.spans(wanted)
         codes, kinds = labels(every, "kind")
         which = np.flatnonzero(np.array([*(k in BY[by] for k in kinds), False])[codes])
-        key, names = labels(every, "kind" if by == "span" else "name")
-        return every, which, key[which], names
+        return every, which, *labels(every, "kind" if by == "span" else "name", which)
 
     def _durations(
         self, table: pa.Table, which: _Array, key: _Array, names: list[str], window: Window,
@@ -316,22 +319,18 @@ class Analysis:
             made = made.append_column("self_ns", as_arrow(own))
         return made
 
+    @bounded
     def latency(self, by: str = "task", wanted: Filter | None = None) -> pa.Table:
         """Wakeup latencies by ``task``, ``cpu`` (where it ran) or ``waker``: the columns of
         :func:`~tracekit.analysis.statistics.durations`. A wakeup is in a window if the wait is in
         it in part, and counts whole.
         """
         table = self.wakeups(wanted)
-        if by == "cpu":
-            key = ints(table, "cpu").astype(np.int64)
-            names = [f"cpu {n}" for n in range(int(key.max(initial=-1)) + 1)]
-        elif by == "waker":
-            key, names = wakers(table)
-        else:
-            key, names = tasks(table, len(self._events.boots) > 1)
+        key, names = whose(table, by, len(self._events.boots) > 1)
         start, took = ints(table, "start_ns"), ints(table, "duration_ns")
         return durations(key, names, took, start, ints(table, "row"))
 
+    @bounded
     def time_in_states(self, wanted: Filter | None = None) -> pa.Table:
         """How long each task was in each state, the longest running first.
 
@@ -346,6 +345,7 @@ class Analysis:
 
     # -- over time ----------------------------------------------------------------------------
 
+    @bounded
     def gaps(self, longer_ns: int, wanted: Filter | None = None) -> pa.Table:
         """Where no chosen event is on a CPU for longer than that, from one to the next; the
         longest first.
@@ -355,6 +355,7 @@ class Analysis:
         """
         return silences(self._events, self._choose(wanted or Filter()), longer_ns, self.losses)
 
+    @bounded
     def rates(self, by: str, every_ns: int, wanted: Filter | None = None) -> pa.Table:
         """How many began in each stretch of ``every_ns`` of the axis, by what ``by`` says.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.analysis.columns import pairs_of
-from tracekit.ftrace.columns import as_arrow, as_numpy, as_strings
+from tracekit.ftrace.columns import as_numpy, known
 from tracekit.timeline.events import Events
+from tracekit.timeline.rows import pieces
 
 __all__ = [
-    "Labels", "dictionary", "integers", "labels_of_functions", "labels_of_texts", "nullable",
-    "numbered", "values_as_texts",
+    "Labels", "integers", "labels_of_functions", "labels_of_texts", "numbered",
+    "values_as_texts",
 ]  # fmt: skip
 
 _Array = npt.NDArray[Any]
@@ -41,7 +42,7 @@ def integers(events: Events, rows: _Array, field: str, null: int = 0) -> tuple[_
             found[part] = as_numpy(values).astype(np.int64)
             has[part] = True
             if values.null_count:
-                missing = part[np.array(values.is_null().to_pylist(), bool)]
+                missing = part[~known(values)]
                 found[missing], has[missing] = null, False
     return found, has
 
@@ -53,18 +54,37 @@ def numbered(texts: Sequence[str], which: _Array) -> Labels:
     return np.array([*table, -1], np.int32)[which], list(known)
 
 
+class _Names:
+    """Names, numbered as they come, however many rows are looked at together."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def of(self, which: _Array, texts: Sequence[str]) -> _Array:
+        """For each row the number of its name (int32), which is ``texts[which]``."""
+        codes, first = np.unique(which, return_index=True)
+        table = np.empty(len(texts), np.int32)
+        for code in codes[np.argsort(first)].tolist():
+            table[code] = self._known.setdefault(texts[code], len(self._known))
+        return table[which]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+
 def labels_of_functions(events: Events, boots: _Array, addresses: _Array) -> Labels:
     """The kernel functions at addresses, by their boot's symbols; ``0x...`` where there is none."""
-    if not len(addresses):
-        return np.empty(0, np.int32), []
-    numbers, found, _, which = pairs_of(boots, addresses)
     symbols = {boot.index: boot.context.symbols for boot in events.boots}
-    texts = []
-    for boot, address in zip(numbers.tolist(), found.tolist(), strict=True):
-        address &= (1 << 64) - 1
-        symbol = symbols[boot].lookup(address)
-        texts.append(symbol.name if symbol else f"{address:#x}")
-    return numbered(texts, which)
+    which, names = np.empty(len(addresses), np.int32), _Names()
+    for some in pieces(len(addresses)):
+        numbers, found, _, mine = pairs_of(boots[some], addresses[some])
+        texts = []
+        for boot, address in zip(numbers.tolist(), found.tolist(), strict=True):
+            address &= (1 << 64) - 1
+            symbol = symbols[boot].lookup(address)
+            texts.append(symbol.name if symbol else f"{address:#x}")
+        which[some] = names.of(mine, texts)
+    return which, [*names]
 
 
 def labels_of_texts(events: Events, rows: _Array, patterns: Sequence[str]) -> Labels:
@@ -72,49 +92,40 @@ def labels_of_texts(events: Events, rows: _Array, patterns: Sequence[str]) -> La
 
     Where none does, all that is printed.
     """
-    if not len(rows):
-        return np.empty(0, np.int32), []
-    rendered = events.render(events.rows.take(rows))
     searches = [re.compile(pattern) for pattern in patterns]
-    texts = []
-    for text in rendered.dictionary.to_pylist():
+    which, names = np.empty(len(rows), np.int32), _Names()
+
+    def name(text: str) -> str:
         hits = (search.search(text) for search in searches)
         hit = next((hit for hit in hits if hit), None)
-        texts.append(hit[1] if hit else text)
-    return numbered(texts, as_numpy(rendered.indices))
+        return str(hit[1]) if hit else text
+
+    for some in pieces(len(rows)):
+        rendered = events.render(events.rows.take(rows[some]))
+        texts = [name(text) for text in rendered.dictionary.to_pylist()]
+        which[some] = names.of(as_numpy(rendered.indices), texts)
+    return which, [*names]
 
 
 def values_as_texts(events: Events, rows: _Array, fields: Sequence[str]) -> Labels:
     """The arguments' values, joined by a space; ``unknown`` where an event has none of them."""
+    which, names = np.empty(len(rows), np.int32), _Names()
+    for some in pieces(len(rows)):
+        code, texts = _joined(events, rows[some], fields)
+        which[some] = names.of(code, texts)
+    return which, [*names]
+
+
+def _joined(events: Events, rows: _Array, fields: Sequence[str]) -> tuple[_Array, list[str]]:
+    """(for each row the index into the texts, the texts), of which some may be equal."""
     code, texts = np.zeros(len(rows), np.int64), [""]
     for field in fields:
         mine, names = np.zeros(len(rows), np.int64), [""]
         for part, values in events.values(rows, field):
             coded = _flat(values).dictionary_encode()
-            mine[part] = as_numpy(coded.indices) + len(names)
-            mine[part[np.array(coded.is_null().to_pylist(), bool)]] = 0
+            mine[part] = np.where(known(coded.indices), as_numpy(coded.indices) + len(names), 0)
             names += [str(value) for value in coded.dictionary.to_pylist()]
         both, which = np.unique(code * len(names) + mine, return_inverse=True)
         texts = [f"{texts[b // len(names)]} {names[b % len(names)]}".strip() for b in both.tolist()]
         code = which.reshape(-1).astype(np.int64)
-    return numbered([text or "unknown" for text in texts], code)
-
-
-def dictionary(labels: Labels) -> pa.DictionaryArray:
-    """Labels as an Arrow column; null where the index is -1."""
-    indices, names = labels
-    plain = np.ascontiguousarray(indices, np.int32)
-    if not len(plain) or int(plain.min()) >= 0:
-        return pa.DictionaryArray.from_arrays(as_arrow(plain), as_strings(names))
-    valid = pa.py_buffer(np.packbits(plain >= 0, bitorder="little"))
-    column = pa.Array.from_buffers(pa.int32(), len(plain), [valid, pa.py_buffer(plain)])
-    return pa.DictionaryArray.from_arrays(column, as_strings(names))
-
-
-def nullable(values: _Array, known: _Array) -> pa.Array:
-    """Integers as an Arrow column, null where they are not known."""
-    column = as_arrow(values)
-    if known.all():
-        return column
-    valid = pa.py_buffer(np.packbits(known, bitorder="little"))
-    return pa.Array.from_buffers(column.type, len(values), [valid, column.buffers()[1]])
+    return code, [text or "unknown" for text in texts]

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.analysis.arguments import dictionary, labels_of_functions, nullable
-from tracekit.analysis.columns import ints
+from tracekit.analysis.arguments import labels_of_functions
+from tracekit.analysis.columns import dictionary, ints, nullable
 from tracekit.analysis.match import combined
 from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.timeline.events import Events

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.ftrace.columns import as_arrow, as_numpy, as_strings
+from tracekit.ftrace.columns import as_arrow, as_mask, as_numpy, as_signed, as_strings, known
 
-__all__ = ["ints", "labels", "pairs_of", "tasks", "wakers", "with_unknown"]
+__all__ = [
+    "dictionary", "ints", "labels", "nullable", "pairs_of", "taken", "whose", "with_unknown",
+]  # fmt: skip
 
 _Array = npt.NDArray[Any]
 _UNNAMED = "<...>"
@@ -20,15 +22,44 @@ _NOTHING = frozenset(("count", "total_ns", "cut", "self_ns"))  # 0 of what never
 def ints(table: pa.Table, column: str, null: int = 0) -> _Array:
     """A column of integers, ``null`` for nulls; int64 where that would not fit otherwise."""
     values = table[column].combine_chunks()
-    if values.null_count and null < 0:
-        values = values.cast(pa.int64())
-    return as_numpy(values, null)
+    if not values.null_count or null >= 0:
+        return as_numpy(values, null)
+    signed: _Array | None = as_signed(values, null)
+    assert signed is not None
+    return signed
 
 
-def labels(table: pa.Table, column: str) -> tuple[_Array, list[str]]:
-    """(index of each row's name, -1 for null; the names)."""
+def taken(table: pa.Table, rows: _Array) -> pa.Table:
+    """Some rows of a table whose columns are integers, booleans or dictionaries.
+
+    Arrow's own ``take()`` is not asked: the memory would be Arrow's, all of it.
+    """
+    return pa.table({name: _taken(table[name].combine_chunks(), rows)
+                     for name in table.column_names})  # fmt: skip
+
+
+def _taken(values: pa.Array, rows: _Array) -> pa.Array:
+    if isinstance(values, pa.DictionaryArray):
+        return pa.DictionaryArray.from_arrays(_taken(values.indices, rows), values.dictionary)
+    if pa.types.is_boolean(values.type):
+        return as_arrow(as_mask(values)[rows])
+    numbers = as_numpy(values)[rows]
+    return nullable(numbers, known(values)[rows]) if values.null_count else as_arrow(numbers)
+
+
+def labels(
+    table: pa.Table, column: str, rows: _Array | None = None
+) -> tuple[_Array, list[str]]:  # fmt: skip
+    """(index of each row's name, -1 for null; the names); of some rows those that they have."""
     values = table[column].combine_chunks()
-    return as_numpy(values.indices, -1), values.dictionary.to_pylist()
+    codes, names = as_numpy(values.indices, -1), values.dictionary
+    if rows is None:
+        return codes, names.to_pylist()
+    codes = codes[rows]
+    used = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(names)))
+    place = np.full(len(names) + 1, -1, np.int64)
+    place[used] = np.arange(len(used))
+    return place[codes], names.take(as_arrow(used)).to_pylist()
 
 
 def pairs_of(one: _Array, other: _Array) -> tuple[_Array, _Array, _Array, _Array]:
@@ -42,7 +73,7 @@ def pairs_of(one: _Array, other: _Array) -> tuple[_Array, _Array, _Array, _Array
     return first[key // len(second)], second[key % len(second)], at, which
 
 
-def tasks(table: pa.Table, with_boot: bool) -> tuple[_Array, list[str]]:
+def _tasks(table: pa.Table, with_boot: bool) -> tuple[_Array, list[str]]:
     """The tasks of turns, as ``name-pid``, of each boot apart."""
     boot, pid = ints(table, "boot").astype(np.int64), ints(table, "pid").astype(np.int64)
     codes, comms = labels(table, "comm")
@@ -55,16 +86,34 @@ def tasks(table: pa.Table, with_boot: bool) -> tuple[_Array, list[str]]:
     return key.reshape(-1), names
 
 
-def wakers(table: pa.Table) -> tuple[_Array, list[str]]:
+def _wakers(table: pa.Table) -> tuple[_Array, list[str]]:
     """Who woke, as ``name-pid``, or in what kind of interrupt."""
-    columns = (table[c].to_pylist() for c in ("waker_pid", "waker_comm", "waker_context"))
+    pids = table["waker_pid"].combine_chunks()
+    told = known(pids)
+    (comm, comms), (context, contexts) = (labels(table, f"waker_{n}") for n in ("comm", "context"))
+    pid, who, where = as_numpy(pids), [*comms, _UNNAMED], [*contexts, str(None)]
+    boot = ints(table, "boot").astype(np.int64)  # a task has one name in a boot
+    of_task = np.where(told, boot << 32 | pid.astype(np.int64) & 0xFFFFFFFF, -1 - context)
+    _, first, key = np.unique(of_task, return_index=True, return_inverse=True)
     texts = [
-        f"{comm or _UNNAMED}-{pid}" if pid is not None else str(context)
-        for pid, comm, context in zip(*columns, strict=True)
+        f"{who[comm[at]]}-{pid[at]}" if told[at] else where[context[at]] for at in first.tolist()
     ]
-    names = dict.fromkeys(texts)
-    number = {name: i for i, name in enumerate(names)}
-    return np.array([number[text] for text in texts], np.int64), list(names)
+    number: dict[str, int] = {}
+    by = np.argsort(first)
+    codes = np.empty(len(first), np.int64)
+    for at in by.tolist():
+        codes[at] = number.setdefault(texts[at], len(number))
+    return codes[key.reshape(-1)], list(number)
+
+
+def whose(table: pa.Table, by: str, with_boot: bool) -> tuple[_Array, list[str]]:
+    """(for each row the index of its CPU or task, or of who woke it; their names)."""
+    if by == "waker":
+        return _wakers(table)
+    if by != "cpu":
+        return _tasks(table, with_boot)
+    key = ints(table, "cpu").astype(np.int64)
+    return key, [f"cpu {n}" for n in range(int(key.max(initial=-1)) + 1)]
 
 
 def with_unknown(table: pa.Table, names: list[str]) -> pa.Table:
@@ -79,3 +128,19 @@ def with_unknown(table: pa.Table, names: list[str]) -> pa.Table:
     more = pa.table({"name": as_strings(names).dictionary_encode(), **columns})
     more = more.select(table.column_names)
     return pa.concat_tables([table, more]).unify_dictionaries().combine_chunks()
+
+
+def dictionary(labels: tuple[_Array, list[str]]) -> pa.DictionaryArray:
+    """Labels as an Arrow column; null where the index is -1."""
+    indices, names = labels
+    plain = np.ascontiguousarray(indices, np.int32)
+    return pa.DictionaryArray.from_arrays(nullable(plain, plain >= 0), as_strings(names))
+
+
+def nullable(values: _Array, valid: _Array) -> pa.Array:
+    """Integers as an Arrow column, null where they are not known."""
+    column = as_arrow(values)
+    if valid.all():
+        return column
+    bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(column.type, len(values), [bits, column.buffers()[1]])

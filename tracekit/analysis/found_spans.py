@@ -21,6 +21,7 @@ from tracekit.analysis.pairs import GRAPH_ENTRIES, GRAPH_EXIT, KINDS_OF_SPANS, P
 from tracekit.analysis.rows_of_events import Record, owners
 from tracekit.analysis.scheduling.switches import SWITCH, decode_switches
 from tracekit.frozen import dataclass
+from tracekit.query.groups import stable_order
 
 __all__ = ["ENDED", "END_LOST", "LOST_BEGIN", "OPEN", "STATES", "FoundSpans", "find_spans"]
 
@@ -184,7 +185,7 @@ def _graph(record: Record) -> FoundSpans | None:
     same = func[found.begin] == func[found.end]
     lone = np.concatenate([found.lone_begins, found.begin[~same]])
     last = np.concatenate([found.last, np.zeros(np.count_nonzero(~same), bool)])
-    order = np.argsort(task, kind="stable")
+    order = stable_order(task)
     shallower = np.empty(len(rows), np.int64)
     shallower[order] = running(task[order], depth[order])
     found = Matched(
@@ -211,7 +212,7 @@ def _notifiers(record: Record) -> FoundSpans | None:
     rows = np.sort(np.concatenate([runs, chain, done]))
     change = np.isin(rows, chain).astype(np.int64) - np.isin(rows, done)
     task = owners(record.events, rows)
-    order = np.argsort(task, kind="stable")
+    order = stable_order(task)
     deep = np.cumsum(change[order])
     is_run = np.isin(rows, runs)[order]
     same = np.append(task[order][1:] == task[order][:-1], False)
@@ -246,7 +247,7 @@ def _deaths(record: Record) -> tuple[_Array, _Array]:
     gone = np.isin(left.letter, dead)
     rows = np.concatenate([exits, switches[gone]])
     tasks = np.concatenate([owners(record.events, exits), left.prev[gone]])
-    order = np.argsort(rows, kind="stable")
+    order = stable_order(rows)
     return rows[order], tasks[order]
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.frozen import dataclass
+from tracekit.query.groups import stable_order
 
-__all__ = ["Matched", "codes", "combined", "innermost", "levels", "matched", "running"]
+__all__ = ["Matched", "combined", "innermost", "levels", "matched", "running"]
 
 _Array = npt.NDArray[Any]
 _ROOM = 1 << 62
@@ -30,24 +31,29 @@ class Matched:
     lone_ends: _Array
 
 
-def codes(values: _Array) -> tuple[_Array, int]:
-    """(for each value a number from 0 on, how many numbers there are)."""
+def _codes(values: _Array) -> tuple[_Array, int]:
+    """(numbers from 0 on that compare as the values do, what they are below)."""
     if not len(values):
         return np.zeros(0, np.int64), 1
     least, most = int(values.min()), int(values.max())
-    if most - least < max(1 << 16, len(values)):  # a table is not needed where they are dense
-        return (values - values.dtype.type(least)).astype(np.int64), most - least + 1
+    if most - least >= _ROOM:
+        return _dense(values)
+    return (values - values.dtype.type(least)).astype(np.int64), most - least + 1
+
+
+def _dense(values: _Array) -> tuple[_Array, int]:
+    """The same, below the number of different values."""
     unique, which = np.unique(values, return_inverse=True)
-    return which.reshape(-1).astype(np.int64), len(unique)
+    return which.reshape(-1).astype(np.int64), max(len(unique), 1)
 
 
 def combined(*columns: _Array) -> _Array:
-    """One number (int64) for each row: equal where all columns are."""
-    code, size = codes(columns[0])
+    """One number (int64) for each row: they compare as the rows do, by the first column first."""
+    code, size = _codes(columns[0])
     for column in columns[1:]:
-        other, count = codes(column)
+        other, count = _codes(column)
         if size * count >= _ROOM:
-            code, size = codes(np.unique(code, return_inverse=True)[1])
+            (code, size), (other, count) = _dense(code), _dense(other)
         code, size = code * count + other, size * count
     return code
 
@@ -58,7 +64,7 @@ def matched(key: _Array, begins: _Array, *, first: bool = False) -> Matched:
     ``key`` (int64) and ``begins`` (bool) are in the order of time. ``first``: a begin that follows
     one of its key is that one, begun again.
     """
-    order = np.argsort(key, kind="stable")
+    order = stable_order(key)
     same = key[order][1:] == key[order][:-1]
     if first:
         again = np.append(False, same & begins[order][:-1]) & begins[order]
@@ -76,7 +82,7 @@ def matched(key: _Array, begins: _Array, *, first: bool = False) -> Matched:
 
 def levels(key: _Array, begins: _Array) -> _Array:
     """How many of its key each begin or end lies inside of: equal for the two of a pair."""
-    order = np.argsort(key, kind="stable")
+    order = stable_order(key)
     change = np.where(begins[order], 1, -1)
     total = np.cumsum(change)
     starts = np.flatnonzero(np.append(True, key[order][1:] != key[order][:-1])[: len(order)])
@@ -99,18 +105,18 @@ def innermost(context: _Array, begin: _Array, end: _Array) -> _Array:
     parent = np.full(count, -1, np.int64)
     if not count:
         return parent
-    owner, owners = codes(context)
+    owner, owners = _codes(context)
     first = int(begin.min())
     width = int(end.max()) - first + 2
     if owners * width >= _ROOM >> 1:
-        owner, owners = codes(np.unique(owner, return_inverse=True)[1])
+        owner, owners = _dense(owner)
     depth = _depth(owner, begin - first, end - first, width)
     deepest = int(depth.max()) + 1
     group = owner * deepest + depth
     if owners * deepest * width >= _ROOM:  # more tasks and levels than there can be
         return parent
     place = group * width + (begin - first)
-    order = np.argsort(place, kind="stable")
+    order = stable_order(place)
     inside = np.flatnonzero(depth > 0)
     above = place[inside] - width  # the same begin, one level further out
     ranks = np.searchsorted(place[order], above, "right") - 1
@@ -125,7 +131,7 @@ def _depth(owner: _Array, begin: _Array, end: _Array, width: int) -> _Array:
     count = len(owner)
     place = (np.concatenate([owner, owner]) * width + np.concatenate([begin, end])) * 2
     place[count:] += 1  # at one place, begins come before ends
-    order = np.argsort(place, kind="stable")
+    order = stable_order(place)
     opens = order < count
     if np.any((place[order][1:] == place[order][:-1]) & opens[1:]):
         # of two that begin at one place the longer one is the outer one

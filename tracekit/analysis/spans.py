@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.analysis.arguments import dictionary, nullable
+from tracekit.analysis.columns import dictionary, nullable
 from tracekit.analysis.found_spans import (
     END_LOST,
     OPEN,
@@ -26,7 +26,7 @@ from tracekit.analysis.pairs import KINDS_OF_SPANS, pairs_of
 from tracekit.analysis.rows_of_events import Record, owners
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.ftrace.columns import as_arrow
-from tracekit.query.groups import Index
+from tracekit.query.groups import Index, stable_order
 from tracekit.timeline.events import Events
 
 __all__ = ["make_spans"]
@@ -41,8 +41,7 @@ def _every(events: Events, index: Index) -> FoundSpans:
         for boot in events.boots
     )
     anchor = np.where(found.begin >= 0, found.begin, found.end)
-    order = np.lexsort((found.kind, anchor))
-    return found.take(order)
+    return found.take(stable_order(combined(anchor, found.kind)))
 
 
 def _times(events: Events, found: FoundSpans, timed: _Array) -> tuple[_Array, ...]:

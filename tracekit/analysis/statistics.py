@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit._native import columns as native
-from tracekit.analysis.arguments import dictionary, nullable
+from tracekit.analysis.columns import dictionary, nullable
 from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_arrow
 from tracekit.timeline.rows import PIECE, grouping

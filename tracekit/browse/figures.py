@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analysis.columns import ints, labels, tasks
+from tracekit.analysis.columns import ints, labels, whose
 from tracekit.analysis.scheduling.task_states import STATES
 from tracekit.analysis.statistics import durations, histogram
 from tracekit.browse.subject import Subject
@@ -92,7 +92,7 @@ def figures_of(recording: Recording, kind: str, subject: Subject) -> tuple[list[
     state = _states(table)
     table = table.filter(as_arrow(state != STATES.index("running")))
     state = state[state != STATES.index("running")]
-    which, names = tasks(table, len(recording.boots) > 1)
+    which, names = whose(table, "task", len(recording.boots) > 1)
     key = which.astype(np.int64) * len(STATES) + state
     every = [f"{name}: {one}" for name in names for one in STATES]
     start, end = ints(table, "start_ns"), ints(table, "end_ns")

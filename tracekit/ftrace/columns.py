@@ -24,6 +24,7 @@ __all__ = [
     "coded_texts",
     "fixed_size",
     "intern",
+    "known",
     "outside_record",
     "packed_texts",
     "render_column",
@@ -81,20 +82,30 @@ def as_numpy(values: pa.Array, null: int = 0) -> npt.NDArray[Any]:
     """An integer array as numpy (without pandas), ``null`` for nulls; no copy without nulls."""
     dtype = _INTEGERS[str(values.type)]
     part = slice(values.offset, values.offset + len(values))
-    valid, raw = values.buffers()
+    raw = values.buffers()[1]
     numbers = np.frombuffer(raw, dtype)[part] if len(values) else np.empty(0, dtype)
     if not values.null_count:
         return numbers
-    bits = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[part]
-    return np.where(bits, numbers, dtype.type(null))  # a ``null`` that does not fit is an error
+    # a ``null`` that does not fit is an error
+    return np.where(known(values), numbers, dtype.type(null))
+
+
+def _bits(values: pa.Array, buffer: int) -> npt.NDArray[np.bool_]:
+    packed = np.frombuffer(values.buffers()[buffer], np.uint8)
+    end = values.offset + len(values)
+    unpacked = np.unpackbits(packed, count=end, bitorder="little")
+    mask: npt.NDArray[np.bool_] = unpacked[values.offset :].view(bool)
+    return mask
+
+
+def known(values: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which of the values of an Arrow column are not null."""
+    return _bits(values, 0) if values.null_count else np.ones(len(values), bool)
 
 
 def as_mask(values: pa.BooleanArray) -> npt.NDArray[np.bool_]:
     """An Arrow mask without nulls as numpy's."""
-    if not len(values):
-        return np.zeros(0, bool)
-    bits = np.unpackbits(np.frombuffer(values.buffers()[1], np.uint8), bitorder="little")
-    return bits[values.offset : values.offset + len(values)].view(bool)
+    return _bits(values, 1) if len(values) else np.zeros(0, bool)
 
 
 def as_signed(values: pa.Array, null: int) -> npt.NDArray[np.int64] | None:
@@ -104,8 +115,7 @@ def as_signed(values: pa.Array, null: int) -> npt.NDArray[np.int64] | None:
     numbers = as_numpy(values).astype(np.int64)
     if not values.null_count:
         return numbers
-    bits = np.unpackbits(np.frombuffer(values.buffers()[0], np.uint8), bitorder="little")
-    return np.where(bits[values.offset : values.offset + len(values)], numbers, np.int64(null))
+    return np.where(known(values), numbers, np.int64(null))
 
 
 def packed_texts(texts: Sequence[str] | Sequence[bytes]) -> tuple[npt.NDArray[np.int64], bytes]:

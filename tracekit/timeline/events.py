@@ -388,10 +388,12 @@ class Events:
     def values(self, at: _Array, field: str) -> Iterator[tuple[_Array, pa.Array]]:
         """(positions in ``at``, that argument's typed values) of the events that have ``field``.
 
-        ``at`` are row numbers. Nothing else of the events is decoded.
+        ``at`` are row numbers. Nothing else of the events is decoded, and of many only some at a
+        time.
         """
-        for kind, part, payloads in self.groups(self.rows.take(at)):
-            fmt = self.boot(kind.boot).format(kind.id)
-            matching = [f for f in fmt.fields if f.name == field] if fmt else []
-            if matching:
-                yield part, typed_column(payloads, matching[-1])
+        for some in pieces(len(at)):
+            for kind, part, payloads in self.groups(self.rows.take(at[some])):
+                fmt = self.boot(kind.boot).format(kind.id)
+                matching = [f for f in fmt.fields if f.name == field] if fmt else []
+                if matching:
+                    yield part + some.start, typed_column(payloads, matching[-1])

@@ -14,14 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.analysis.arguments import Labels, dictionary, nullable, numbered
+from tracekit.analysis.arguments import Labels, numbered
+from tracekit.analysis.columns import dictionary, nullable
 from tracekit.analysis.losses import Losses
+from tracekit.analysis.match import combined
 from tracekit.analysis.rows_of_events import Record
 from tracekit.analysis.scheduling.switches import SWITCH, Switches, decode_switches
 from tracekit.analysis.scheduling.task_states import STATES, Waits, find_waits, waker_known
 from tracekit.analysis.scheduling.turns import NOBODY, Turns, find_turns
 from tracekit.ftrace.columns import as_arrow, as_numpy
-from tracekit.query.groups import Index
+from tracekit.query.groups import Index, stable_order
 from tracekit.timeline.events import Events
 
 __all__ = ["CONTEXTS", "Scheduling", "make_states", "make_turns", "make_wakeups", "record_ends"]
@@ -141,7 +143,7 @@ def make_states(scheduling: Scheduling) -> pa.Table:
     none = np.zeros(len(runs), np.int64)
     boot, pid = np.append(t.boot[runs], w.boot), np.append(t.pid[runs], w.pid)
     row = np.append(t.row[runs], w.row).astype(np.int64)
-    order = np.lexsort((row, pid, boot))
+    order = stable_order(combined(boot, pid, row))
 
     def both(of_runs: _Array, of_waits: _Array) -> _Array:
         joined: _Array = np.append(of_runs, of_waits)[order]
@@ -177,9 +179,9 @@ def record_ends(events: Events) -> _Array:
     """Boot -> ns of its last event, 0 where it has none."""
     ends = np.zeros(256, np.int64)
     for boot in events.boots:
-        mine = np.flatnonzero(events.rows.boot == boot.index)
-        if len(mine):
-            ends[boot.index] = events.axis.ts_ns[mine[-1]]
+        mine = events.rows.within(boot.index)
+        if mine.stop > mine.start:
+            ends[boot.index] = events.axis.ts_ns[mine.stop - 1]
     return ends
 
 
@@ -194,7 +196,7 @@ def make_wakeups(scheduling: Scheduling) -> pa.Table:
     """
     events, every = scheduling.events, scheduling.waits
     at = np.flatnonzero(every.ran)
-    at = at[np.argsort(every.row[at], kind="stable")]
+    at = at[stable_order(every.row[at])]
     w = Waits(*(getattr(every, name)[at] for name in Waits.__slots__))
     ts = events.axis.ts_ns
     start, end = (ts[w.row], ts[w.end_row]) if len(at) else (w.row, w.row)

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.analysis.arguments import integers
+from tracekit.analysis.match import combined
 from tracekit.analysis.rows_of_events import Record
 from tracekit.analysis.scheduling.switches import Switches
 from tracekit.frozen import dataclass
+from tracekit.query.groups import stable_order
 from tracekit.timeline.events import Events
 
 __all__ = ["STATES", "Waits", "find_waits", "waker_known"]
@@ -86,7 +88,7 @@ def _steps(record: Record, s: Switches) -> _Steps:
         kind = np.full(len(rows), what)
         parts.append((pid[has], rows, kind, np.full(len(rows), _RUNNABLE), target))
     pid, row, what_, state, cpu = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.lexsort((what_, row, pid))
+    order = stable_order(combined(pid, row, what_))
     order = order[pid[order] > 0]
     boot = np.full(len(order), record.boot, np.uint8)
     return _Steps(boot, pid[order], row[order], what_[order], state[order], cpu[order])

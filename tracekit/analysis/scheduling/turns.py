@@ -17,6 +17,7 @@ from tracekit.analysis.losses import Losses
 from tracekit.analysis.match import combined
 from tracekit.analysis.scheduling.switches import Switches
 from tracekit.frozen import dataclass
+from tracekit.query.groups import stable_order
 from tracekit.timeline.events import Events
 
 __all__ = ["NOBODY", "Turns", "find_turns"]
@@ -66,7 +67,7 @@ def _edges(events: Events, s: Switches, ends: _Array, firsts: bool) -> _Array:
 def find_turns(events: Events, s: Switches, losses: Losses) -> Turns:
     """The turns of all CPUs whose boot's clock counts time."""
     key = combined(s.boot, s.cpu)
-    order = np.argsort(key, kind="stable")
+    order = stable_order(key)
     order = order[np.isin(s.boot[order], events.timed_boots)]
     same = key[order][1:] == key[order][:-1]
     one, other = order[:-1][same], order[1:][same]
@@ -80,7 +81,7 @@ def find_turns(events: Events, s: Switches, losses: Losses) -> Turns:
     pid = np.concatenate([pid, s.prev[first[early]], s.next[last[late]]])
     inferred = np.append(np.zeros(len(one), bool), np.ones(len(row) - len(one), bool))
     ts, columns = events.axis.ts_ns, events.rows
-    by = np.lexsort((row, columns.cpu[row], columns.boot[row]))
+    by = stable_order(combined(columns.boot[row], columns.cpu[row], row))
     row, end_row = row[by], end_row[by]
     cpu, start, end = columns.cpu[row], ts[row], ts[end_row]
     cut = losses.within(cpu.astype(np.int64), start, end)
