@@ -10,11 +10,15 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
-#define KEPT ((size_t)1 << 30) /* bytes of the file that may be nobody's */
+#define KEPT ((size_t)1 << 30)	  /* bytes of the file that may be nobody's */
+#define MAPPED ((size_t)96 << 20) /* bytes of files that are let go of when there are more */
+#define PAUSE 2000000		  /* ns; in it a pass over arrays may map 100 MB */
 
 /* numpy/_core/include/numpy/ndarraytypes.h, which is no part of what this is built with. */
 struct handler {
@@ -43,6 +47,8 @@ static size_t small;	  /* bytes of an array that is not worth a place in the fil
 static size_t kept;	  /* bytes of the file that are nobody's */
 static int file = -1, no_room;
 static off_t end;
+static int users, watched;
+static pthread_cond_t begun = PTHREAD_COND_INITIALIZER;
 
 /* A place in the list, before there is something to put in it. */
 static int has_place(void)
@@ -189,7 +195,7 @@ static void *numpy_realloc(void *ctx, void *at, size_t size)
 }
 
 static struct handler ours = {
-	"tracekit",   1,	   NULL, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free,
+	"tracekit", 1, NULL, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free,
 };
 
 /* numpy's PyDataMem_SetHandler(), found as its own import_array() finds it. */
@@ -211,6 +217,47 @@ static PyObject *(*set_handler(void))(PyObject *)
 	return found;
 }
 
+static void let_go(void)
+{
+	for (size_t i = 0; i < used; i++)
+		if (blocks[i].place >= 0)
+			madvise(blocks[i].at, blocks[i].size, MADV_DONTNEED);
+}
+
+/* Bytes of files that are mapped and resident; proc_pid_statm(5). */
+static size_t resident(int statm)
+{
+	char text[128];
+	unsigned long long pages = 0;
+	ssize_t size = pread(statm, text, sizeof(text) - 1, 0);
+
+	if (size > 0) {
+		text[size] = 0;
+		sscanf(text, "%*u %*u %llu", &pages);
+	}
+	return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Lets go of the arrays' pages now and then. A thread of Python's would wait for the interpreter,
+ * which numpy may hold for as long as a gigabyte takes.
+ */
+static void *watch(void *none)
+{
+	struct timespec pause = {.tv_nsec = PAUSE};
+	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+
+	(void)none;
+	for (pthread_mutex_lock(&lock);; pthread_mutex_lock(&lock)) {
+		while (!users)
+			pthread_cond_wait(&begun, &lock);
+		if (statm < 0 || resident(statm) > MAPPED)
+			let_go();
+		pthread_mutex_unlock(&lock);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
 static PyObject *begin(PyObject *self, PyObject *args)
 {
 	int fd;
@@ -226,6 +273,10 @@ static PyObject *begin(PyObject *self, PyObject *args)
 	most = (size_t)bytes;
 	small = (size_t)least;
 	no_room = 0;
+	users++;
+	if (!watched) /* without a thread, release() is all that lets go of them */
+		watched = !pthread_create(&(pthread_t){0}, NULL, watch, NULL);
+	pthread_cond_signal(&begun);
 	pthread_mutex_unlock(&lock);
 	handler = PyCapsule_New(&ours, "mem_handler", NULL);
 	earlier = handler ? set(handler) : NULL;
@@ -241,6 +292,9 @@ static PyObject *restore(PyObject *self, PyObject *earlier)
 	(void)self;
 	if (!mine)
 		return NULL;
+	pthread_mutex_lock(&lock);
+	users--;
+	pthread_mutex_unlock(&lock);
 	Py_DECREF(mine);
 	Py_RETURN_NONE;
 }
@@ -258,9 +312,7 @@ static PyObject *release(PyObject *self, PyObject *none)
 	(void)none;
 	Py_BEGIN_ALLOW_THREADS;
 	pthread_mutex_lock(&lock);
-	for (size_t i = 0; i < used; i++)
-		if (blocks[i].place >= 0)
-			madvise(blocks[i].at, blocks[i].size, MADV_DONTNEED);
+	let_go();
 	pthread_mutex_unlock(&lock);
 	Py_END_ALLOW_THREADS;
 	Py_RETURN_NONE;

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from tracekit.analysis.arguments import numbered
 from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
-from tracekit.analysis.columns import dictionary, ints, labels, taken, whose, with_unknown
+from tracekit.analysis.columns import dictionary, ints, labels, taken, whole, whose, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.over_time import Cells, silences, timed_rows
 from tracekit.analysis.pairs import KINDS_OF_SPANS
@@ -266,7 +266,7 @@ class Analysis:
         every, which, key, names = self._span_keys(by, wanted)
         state, states = labels(every, "state")
         is_open = np.array([*(name == "open" for name in states), False])[state[which]]
-        known = known_of(every["duration_ns"].combine_chunks())[which]
+        known = known_of(whole(every, "duration_ns"))[which]
         table = self._durations(every, which[known], key[known], names, window, alone=True)
         there, timed, opened, unpaired = (
             np.bincount(key[mine], minlength=len(names))
@@ -309,7 +309,7 @@ class Analysis:
         made = made.append_column("rate", per_second(ints(made, "count"), window.recorded_ns))
         group = np.zeros(len(names), np.int64)
         group[labels(made, "name")[0]] = np.arange(len(made))
-        cut = as_mask(table["cut"].combine_chunks())[which]
+        cut = as_mask(whole(table, "cut"))[which]
         counts = np.bincount(group[key[cut]], minlength=len(made))
         made = made.append_column("cut", as_arrow(counts))
         if alone:

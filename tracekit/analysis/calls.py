@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.analysis.arguments import labels_of_functions
-from tracekit.analysis.columns import dictionary, ints, nullable
+from tracekit.analysis.columns import dictionary, ints, nullable, whole
 from tracekit.analysis.match import combined
 from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.timeline.events import Events
@@ -41,7 +41,7 @@ def call_tree(spans: pa.Table, chosen: _Array) -> pa.Table:
     """
     outer = ints(spans, "parent", -1)
     duration = ints(spans, "duration_ns", -1)[chosen]
-    names = spans["name"].combine_chunks()
+    names = whole(spans, "name")
     name = as_numpy(names.indices, -1)[chosen].astype(np.int64)
     place = np.full(len(spans) + 1, -1, np.int64)
     place[chosen] = np.arange(len(chosen))
@@ -131,7 +131,7 @@ def bottom_up(tree: pa.Table) -> pa.Table:
     the own time that the function at depth 0 had when called this way, ``total_ns`` its time with
     what it called, that of calls inside a call of the same function counted once.
     """
-    parent, name = ints(tree, "parent", -1), tree["function"].combine_chunks().dictionary_encode()
+    parent, name = ints(tree, "parent", -1), whole(tree, "function").dictionary_encode()
     names, key = name.dictionary.to_pylist(), as_numpy(name.indices).astype(np.int64)
     count, own = ints(tree, "count"), ints(tree, "self_ns")
     total = np.where(_recursive(parent, key), 0, ints(tree, "total_ns"))

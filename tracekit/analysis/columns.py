@@ -11,7 +11,15 @@ import pyarrow as pa
 from tracekit.ftrace.columns import as_arrow, as_mask, as_numpy, as_signed, as_strings, known
 
 __all__ = [
-    "dictionary", "ints", "labels", "nullable", "pairs_of", "taken", "whose", "with_unknown",
+    "dictionary",
+    "ints",
+    "labels",
+    "nullable",
+    "pairs_of",
+    "taken",
+    "whole",
+    "whose",
+    "with_unknown",
 ]  # fmt: skip
 
 _Array = npt.NDArray[Any]
@@ -19,9 +27,15 @@ _UNNAMED = "<...>"
 _NOTHING = frozenset(("count", "total_ns", "cut", "self_ns"))  # 0 of what never ended
 
 
+def whole(table: pa.Table, column: str) -> pa.Array:
+    """A column in one piece, without a copy where it is one."""
+    values = table[column]
+    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+
+
 def ints(table: pa.Table, column: str, null: int = 0) -> _Array:
     """A column of integers, ``null`` for nulls; int64 where that would not fit otherwise."""
-    values = table[column].combine_chunks()
+    values = whole(table, column)
     if not values.null_count or null >= 0:
         return as_numpy(values, null)
     signed: _Array | None = as_signed(values, null)
@@ -34,7 +48,7 @@ def taken(table: pa.Table, rows: _Array) -> pa.Table:
 
     Arrow's own ``take()`` is not asked: the memory would be Arrow's, all of it.
     """
-    return pa.table({name: _taken(table[name].combine_chunks(), rows)
+    return pa.table({name: _taken(whole(table, name), rows)
                      for name in table.column_names})  # fmt: skip
 
 
@@ -51,7 +65,7 @@ def labels(
     table: pa.Table, column: str, rows: _Array | None = None
 ) -> tuple[_Array, list[str]]:  # fmt: skip
     """(index of each row's name, -1 for null; the names); of some rows those that they have."""
-    values = table[column].combine_chunks()
+    values = whole(table, column)
     codes, names = as_numpy(values.indices, -1), values.dictionary
     if rows is None:
         return codes, names.to_pylist()
@@ -88,7 +102,7 @@ def _tasks(table: pa.Table, with_boot: bool) -> tuple[_Array, list[str]]:
 
 def _wakers(table: pa.Table) -> tuple[_Array, list[str]]:
     """Who woke, as ``name-pid``, or in what kind of interrupt."""
-    pids = table["waker_pid"].combine_chunks()
+    pids = whole(table, "waker_pid")
     told = known(pids)
     (comm, comms), (context, contexts) = (labels(table, f"waker_{n}") for n in ("comm", "context"))
     pid, who, where = as_numpy(pids), [*comms, _UNNAMED], [*contexts, str(None)]

@@ -132,8 +132,8 @@ def _depth(owner: _Array, begin: _Array, end: _Array, width: int) -> _Array:
     place = (np.concatenate([owner, owner]) * width + np.concatenate([begin, end])) * 2
     place[count:] += 1  # at one place, begins come before ends
     order = stable_order(place)
-    opens = order < count
-    if np.any((place[order][1:] == place[order][:-1]) & opens[1:]):
+    opens, place_in_order = order < count, place[order]
+    if np.any((place_in_order[1:] == place_in_order[:-1]) & opens[1:]):
         # of two that begin at one place the longer one is the outer one
         ends = np.concatenate([-end, np.zeros(count, np.int64)])
         order = np.lexsort((ends, place))

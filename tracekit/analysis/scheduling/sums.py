@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.analysis.columns import ints
+from tracekit.analysis.columns import ints, whole
 from tracekit.analysis.scheduling.task_states import STATES
 from tracekit.analysis.statistics import clip
 from tracekit.ftrace.columns import as_arrow, as_numpy
@@ -40,7 +40,7 @@ def sum_states(states: pa.Table, since: _Array, until: _Array) -> pa.Table:
     np.maximum.at(ended, which, end)
     turns = np.bincount(which[state[part.which] == 0], minlength=len(known))
     rows = part.which[first]
-    columns = {name: states[name].combine_chunks().take(as_arrow(rows))
+    columns = {name: whole(states, name).take(as_arrow(rows))
                for name in ("boot", "pid", "comm")}  # fmt: skip
     columns["turns"] = as_arrow(turns.astype(np.int64))
     for number, name in enumerate(STATES):
@@ -51,7 +51,7 @@ def sum_states(states: pa.Table, since: _Array, until: _Array) -> pa.Table:
 
 
 def _codes(states: pa.Table) -> _Array:
-    column = states["state"].combine_chunks()
+    column = whole(states, "state")
     names = column.dictionary.to_pylist()
     table = np.array([*(STATES.index(name) for name in names), 0])
     codes: _Array = table[as_numpy(column.indices)]
