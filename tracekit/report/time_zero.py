@@ -41,11 +41,12 @@ def _initcalls(events: Events, boot: Boot, until: int | None) -> Iterator[Initca
     ends = {"initcall:initcall_start": "start", "initcall:initcall_finish": "finish"}
     for event, end in ends.items():
         rows = _of_init(events, boot, event)
+        if until is not None:
+            rows = rows[events.rows.ts_raw[rows] <= until]
         funcs = argument(events, rows, "func")
         for raw, func in zip(events.rows.ts_raw[rows].tolist(), funcs, strict=False):
             symbol = boot.context.symbols.lookup(func)
-            if until is None or raw <= until:
-                yield Initcall(symbol.name if symbol else f"{func:#x}", **{end: raw})
+            yield Initcall(symbol.name if symbol else f"{func:#x}", **{end: raw})
 
 
 def _first_exec(events: Events, boot: Boot) -> int | None:

@@ -292,11 +292,19 @@ class Kinds:
         return next(numbers, None)
 
 
+class _Passed:
+    rows = 0  # since mapped memory was let go of, in this process
+
+
 def pieces(stop: int, start: int = 0) -> Iterator[slice]:
-    """Slices of so many rows, one after the other; mapped memory is let go of after each."""
+    """Slices of so many rows, one after the other; mapped memory is let go of after as many."""
     for first in range(start, stop, PIECE):
-        yield slice(first, min(first + PIECE, stop))
-        release()
+        piece = slice(first, min(first + PIECE, stop))
+        yield piece
+        _Passed.rows += piece.stop - piece.start
+        if _Passed.rows >= PIECE:
+            _Passed.rows = 0
+            release()
 
 
 def in_batches(parts: Iterable[_Array | slice], size: int) -> Iterator[_Array | slice]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
+from weakref import WeakKeyDictionary
 
 from tracekit.capture.save.clocks import last_count
 from tracekit.capture.save.kernel import identity
@@ -82,8 +83,19 @@ def writer_of(
     return Writer(stats, _zero(boot, log), log.late, last)
 
 
+#: By the region's path: each boot of a chain asks for each of them.
+_LATER: WeakKeyDictionary[Session, dict[str, list[int]]] = WeakKeyDictionary()
+
+
 def _attached_later(session: Session, owner: int, path: str, address: int) -> list[Boot]:
     """The boots after ``owner``, up to the one that read the region, that had it attached."""
+    known = _LATER.setdefault(session, {})
+    if path not in known:
+        known[path] = [boot.index for boot in _find_later(session, owner, path, address)]
+    return [Boot(session, index) for index in known[path]]
+
+
+def _find_later(session: Session, owner: int, path: str, address: int) -> list[Boot]:
     reader, later = region_reader(session, path), list[Boot]()
     if reader and reader == identity(Boot(session, owner).kernel):
         return later
