@@ -37,7 +37,7 @@ from tracekit.analysis.selected import (
     picked,
     window_of,
 )
-from tracekit.analysis.spans import make_spans
+from tracekit.analysis.spans import Spans, spans_of
 from tracekit.analysis.spilled import bounded
 from tracekit.analysis.statistics import Piece, clip, durations, intervals, per_second
 from tracekit.analysis.stretches import ENDLESS
@@ -96,8 +96,8 @@ class Analysis:
         return window_of(self._events, self._resolve(wanted))
 
     @cached_property
-    def _spans(self) -> pa.Table:
-        return make_spans(self._events, self._index, self.losses)
+    def _spans(self) -> Spans:
+        return spans_of(self._events, self._index, self.losses)
 
     @cached_property
     def _scheduling(self) -> Scheduling:
@@ -111,17 +111,15 @@ class Analysis:
 
     @bounded
     def spans(self, wanted: Filter | None = None) -> pa.Table:
-        """What began and ended: :func:`~tracekit.analysis.spans.make_spans` has the columns."""
-        if wanted is None or wanted == Filter():
-            return self._spans
-        return taken(self._spans, self._chosen(wanted))
+        """What began and ended: :func:`~tracekit.analysis.spans.spans_of` has the columns."""
+        every, some = self._spans.named, wanted or Filter()
+        return every if some == Filter() else taken(every, np.flatnonzero(self._chosen(some)))
 
     @bounded
     def turns(self, wanted: Filter | None = None) -> pa.Table:
         """What each CPU ran; columns: :func:`~tracekit.analysis.scheduling.tables.make_turns`."""
-        if wanted is None or wanted == Filter():
-            return self._turns
-        return taken(self._turns, self._ran(wanted))
+        every, some = self._turns, wanted or Filter()
+        return every if some == Filter() else taken(every, self._ran(some))
 
     @bounded
     def states(self, wanted: Filter | None = None) -> pa.Table:
@@ -141,13 +139,12 @@ class Analysis:
         A call belongs to a selection by its own entry; in a window only those count whole that
         begin in it.
         """
-        spans = self._spans
-        codes, kinds = labels(spans, "kind")
-        mine = np.array([*(kind == "function" for kind in kinds), False])[codes]
+        mine, table = self._spans.of_kinds("function"), self._spans.table
         if wanted is not None:
             marks = marks_of(self._events, self._choose(wanted))
-            mine &= among_chosen(ints(spans, "row"), marks)
-        tree = call_tree(spans, np.flatnonzero(mine))
+            mine &= among_chosen(ints(table, "row"), marks)
+        calls = np.flatnonzero(mine)
+        tree = call_tree(table, calls, self._spans.names(calls))
         return bottom_up(tree) if upwards else tree
 
     @bounded
@@ -182,10 +179,10 @@ class Analysis:
         return table if keep.all() else taken(table, np.flatnonzero(keep))
 
     def _chosen(self, wanted: Filter) -> _Array:
-        """The spans of a selection, by their number."""
-        table = self._spans
-        keep = among_chosen(ints(table, "row"), chosen(self._events, self._choose, wanted))
-        return np.flatnonzero(keep & self._in_window(table, wanted))
+        """Which spans belong to a selection."""
+        table = self._spans.table
+        keep = self._in_window(table, wanted)
+        return keep & among_chosen(ints(table, "row"), chosen(self._events, self._choose, wanted))
 
     def _in_window(self, table: pa.Table, wanted: Filter) -> _Array:
         """Which rows lie in the window, in part at least. What never ended lasts on."""
@@ -281,10 +278,14 @@ class Analysis:
         return table
 
     def _span_keys(self, by: str, wanted: Filter) -> _Keyed:
-        every = self.spans(wanted)
-        codes, kinds = labels(every, "kind")
-        which = np.flatnonzero(np.array([*(k in BY[by] for k in kinds), False])[codes])
-        return every, which, *labels(every, "kind" if by == "span" else "name", which)
+        spans, mine = self._spans, self._spans.of_kinds(*BY[by])
+        if wanted != Filter():
+            mine &= self._chosen(wanted)
+        which = np.flatnonzero(mine)
+        if by != "span":
+            return spans.table, which, *spans.names(which)
+        codes, kinds = labels(spans.table, "kind")
+        return spans.table, which, codes[which], kinds
 
     def _durations(
         self, table: pa.Table, which: _Array, key: _Array, names: list[str], window: Window,

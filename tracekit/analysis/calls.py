@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.analysis.arguments import labels_of_functions
+from tracekit.analysis.arguments import Labels, labels_of_functions
 from tracekit.analysis.columns import dictionary, ints, nullable, whole
 from tracekit.analysis.match import combined
 from tracekit.ftrace.columns import as_arrow, as_numpy
@@ -30,19 +30,17 @@ _SCHEMA = pa.schema([
 _END = (1 << 64) - 1  # of a stack that is shorter than its array: ULONG_MAX
 
 
-def call_tree(spans: pa.Table, chosen: _Array) -> pa.Table:
+def call_tree(spans: pa.Table, chosen: _Array, names: Labels) -> pa.Table:
     """The calls among ``spans`` of kind ``function``, merged from the outermost inwards.
 
-    ``chosen`` are numbers of spans: a call whose caller is not chosen is outermost. Columns:
-    ``parent`` (int64: the node of the caller, null for outermost calls), ``depth`` (int32, 0 is the
-    outermost), ``function`` (string), ``count``, ``total_ns`` and ``self_ns`` (int64: of the calls
-    whose duration is known; self is without the calls made). Nodes come after their parents, the
-    largest total first.
+    ``chosen`` are numbers of spans, ``names`` the names of these: a call whose caller is not chosen
+    is outermost. Columns: ``parent`` (int64: the node of the caller, null for outermost calls),
+    ``depth`` (int32, 0 is the outermost), ``function`` (string), ``count``, ``total_ns`` and
+    ``self_ns`` (int64: of the calls whose duration is known; self is without the calls made). Nodes
+    come after their parents, the largest total first.
     """
     outer = ints(spans, "parent", -1)
     duration = ints(spans, "duration_ns", -1)[chosen]
-    names = whole(spans, "name")
-    name = as_numpy(names.indices, -1)[chosen].astype(np.int64)
     place = np.full(len(spans) + 1, -1, np.int64)
     place[chosen] = np.arange(len(chosen))
     caller = _calling(outer, place, chosen)
@@ -50,7 +48,7 @@ def call_tree(spans: pa.Table, chosen: _Array) -> pa.Table:
     inner = np.flatnonzero((caller >= 0) & (duration >= 0))
     np.add.at(used, caller[inner], duration[inner])
     alone = np.where(duration >= 0, np.maximum(duration - used, 0), 0)
-    return _merged(caller, name, names.dictionary.to_pylist(), np.maximum(duration, 0), alone)
+    return _merged(caller, names[0].astype(np.int64), names[1], np.maximum(duration, 0), alone)
 
 
 def _calling(outer: _Array, place: _Array, chosen: _Array) -> _Array:

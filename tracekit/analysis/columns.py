@@ -61,19 +61,10 @@ def _taken(values: pa.Array, rows: _Array) -> pa.Array:
     return nullable(numbers, known(values)[rows]) if values.null_count else as_arrow(numbers)
 
 
-def labels(
-    table: pa.Table, column: str, rows: _Array | None = None
-) -> tuple[_Array, list[str]]:  # fmt: skip
-    """(index of each row's name, -1 for null; the names); of some rows those that they have."""
+def labels(table: pa.Table, column: str) -> tuple[_Array, list[str]]:
+    """(index of each row's name, -1 for null; the names)."""
     values = whole(table, column)
-    codes, names = as_numpy(values.indices, -1), values.dictionary
-    if rows is None:
-        return codes, names.to_pylist()
-    codes = codes[rows]
-    used = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(names)))
-    place = np.full(len(names) + 1, -1, np.int64)
-    place[used] = np.arange(len(used))
-    return place[codes], names.take(as_arrow(used)).to_pylist()
+    return as_numpy(values.indices, -1), values.dictionary.to_pylist()
 
 
 def pairs_of(one: _Array, other: _Array) -> tuple[_Array, _Array, _Array, _Array]:

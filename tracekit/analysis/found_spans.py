@@ -9,13 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.analysis.arguments import (
-    Labels,
-    integers,
-    labels_of_functions,
-    labels_of_texts,
-    values_as_texts,
-)
+from tracekit.analysis.arguments import integers, values_as_texts
 from tracekit.analysis.match import Matched, combined, levels, matched, running
 from tracekit.analysis.pairs import GRAPH_ENTRIES, GRAPH_EXIT, KINDS_OF_SPANS, Pair
 from tracekit.analysis.rows_of_events import Record, owners
@@ -39,8 +33,8 @@ _UNKNOWN = -1
 @dataclass(frozen=True, slots=True)
 class FoundSpans:
     """Parallel arrays: rows of begin and end (int64, -1 for none), kind and state (int8), the
-    context (0 of a CPU, 1 of a task, 2 of nobody), the index into ``names``, the duration as the
-    record itself tells (int64 ns, -1 where it does not), and whether the end is inferred.
+    context (0 of a CPU, 1 of a task, 2 of nobody), the index into ``pairs`` (int16), the duration
+    as the record itself tells (int64 ns, -1 where it does not), and whether the end is inferred.
     """
 
     begin: _Array
@@ -48,27 +42,26 @@ class FoundSpans:
     kind: _Array
     state: _Array
     context: _Array
-    name: _Array
+    pair: _Array
     duration: _Array
     inferred: _Array
-    names: list[str]
+    pairs: list[Pair]
 
     def take(self, at: _Array) -> Self:
         """Those at ``at`` (indices or a mask)."""
-        columns = {f.name: getattr(self, f.name)[at] for f in fields(self) if f.name != "names"}
+        columns = {f.name: getattr(self, f.name)[at] for f in fields(self) if f.name != "pairs"}
         return replace(self, **columns)
 
     @classmethod
     def of(
-        cls, pair: Pair, found: Matched, rows: _Array, labels: Labels, open_: _Array,
-        duration: _Array, *, inferred: bool = False,
+        cls, pair: Pair, found: Matched, rows: _Array, open_: _Array, duration: _Array,
+        *, inferred: bool = False,
     ) -> Self:  # fmt: skip
-        """Of one match; ``open_`` of its lone begins; labels and durations are of all ``rows``."""
+        """Of one match; ``open_`` of its lone begins; durations are of all ``rows``."""
         ended, begun, lost = len(found.begin), len(found.lone_begins), len(found.lone_ends)
         none = np.full(max(begun, lost), -1, np.int64)
         begin = np.concatenate([rows[found.begin], rows[found.lone_begins], none[:lost]])
         end = np.concatenate([rows[found.end], none[:begun], rows[found.lone_ends]])
-        named = np.concatenate([found.begin, found.lone_begins, found.lone_ends])
         told = np.concatenate([duration[found.end], none[:begun], duration[found.lone_ends]])
         state = np.concatenate([
             np.full(ended, ENDED), np.where(open_, OPEN, END_LOST), np.full(lost, LOST_BEGIN),
@@ -78,45 +71,28 @@ class FoundSpans:
             begin, end, np.full(total, KINDS_OF_SPANS.index(pair.kind), np.int8),
             state.astype(np.int8),
             np.full(total, ("cpu", "task", "any").index(pair.context), np.int8),
-            labels[0][named], told, np.full(total, inferred), labels[1],
+            np.zeros(total, np.int16), told, np.full(total, inferred), [pair],
         )  # fmt: skip
 
     @classmethod
     def joined(cls, parts: Iterable[Self]) -> Self:
-        """All parts in one, the names too."""
+        """All parts in one, the pairs too."""
         every = list(parts)
-        names: dict[str, int] = {}
+        if len(every) == 1:
+            return every[0]
+        pairs: dict[Pair, int] = {}
         tables = [
-            np.array([*(names.setdefault(n, len(names)) for n in p.names), -1], np.int32)
+            np.array([pairs.setdefault(one, len(pairs)) for one in p.pairs], np.int16)
             for p in every
         ]
         columns: dict[str, _Array] = {}
         for f in fields(cls)[:-1]:
             own = [
-                table[p.name] if f.name == "name" else getattr(p, f.name)
+                table[p.pair] if f.name == "pair" else getattr(p, f.name)
                 for p, table in zip(every, tables, strict=True)
             ]
             columns[f.name] = np.concatenate(own) if own else np.empty(0, np.int64)
-        return cls(**columns, names=list(names))
-
-
-def _labels(record: Record, pair: Pair, rows: _Array, begins: _Array) -> Labels:
-    """The names of begins and ends; an end alone is asked as a begin is."""
-    events = record.events
-    if pair.by == "event":
-        label = pair.label or pair.begin
-        return np.zeros(len(rows), np.int32), [label]
-    if pair.by == "symbol":
-        addresses, has = integers(events, rows, pair.name[0])
-        which, names = labels_of_functions(events, np.full(len(rows), record.boot), addresses)
-        names = [*names, "unknown"]
-        return np.where(has, which, len(names) - 1), names
-    if pair.by == "text":
-        return labels_of_texts(events, rows, pair.name)
-    which, names = values_as_texts(events, rows, pair.name)
-    if pair.kind == "syscall":
-        names = [f"syscall {name}" for name in names]
-    return which, names
+        return cls(**columns, pairs=list(pairs))
 
 
 def _key(record: Record, pair: Pair, rows: _Array) -> _Array:
@@ -154,9 +130,8 @@ def _of_pair(record: Record, pair: Pair) -> FoundSpans | None:
     if pair.kind.endswith(" wait"):  # a softirq may run without being raised again
         found = Matched(found.begin, found.end, found.lone_begins[:0], found.last[:0],
                         found.lone_ends[:0])  # fmt: skip
-    labels = _labels(record, pair, rows, is_begin)
     duration, has = integers(record.events, rows, "duration_ns", _UNKNOWN)
-    return FoundSpans.of(pair, found, rows, labels, found.last, np.where(has, duration, _UNKNOWN))
+    return FoundSpans.of(pair, found, rows, found.last, np.where(has, duration, _UNKNOWN))
 
 
 def _unnamed(record: Record, rows: _Array, is_begin: _Array) -> tuple[_Array, _Array]:
@@ -195,9 +170,8 @@ def _graph(record: Record) -> FoundSpans | None:
     called, has = integers(events, rows, "calltime")
     returned, _ = integers(events, rows, "rettime")
     took = np.where(has & (returned >= called), returned - called, _UNKNOWN)
-    pair = Pair("function", GRAPH_ENTRIES[0], GRAPH_EXIT, "task")
-    labels = labels_of_functions(events, np.full(len(rows), record.boot), func)
-    return FoundSpans.of(pair, found, rows, labels, found.last, took)
+    pair = Pair("function", GRAPH_ENTRIES[0], GRAPH_EXIT, "task", by="symbol", name=("func",))
+    return FoundSpans.of(pair, found, rows, found.last, took)
 
 
 def _notifiers(record: Record) -> FoundSpans | None:
@@ -222,11 +196,9 @@ def _notifiers(record: Record) -> FoundSpans | None:
     nothing = np.empty(0, np.int64)
     found = Matched(order[pairs], order[pairs + 1], order[alone], np.ones(len(alone), bool),
                     nothing)  # fmt: skip
-    addresses, _ = integers(record.events, rows, field)
-    labels = labels_of_functions(record.events, np.full(len(rows), record.boot), addresses)
-    pair = Pair("notifier", "notifier:notifier_run", "", "task")
+    pair = Pair("notifier", "notifier:notifier_run", "", "task", by="symbol", name=(field,))
     unknown = np.full(len(rows), _UNKNOWN, np.int64)
-    return FoundSpans.of(pair, found, rows, labels, found.last, unknown, inferred=True)
+    return FoundSpans.of(pair, found, rows, found.last, unknown, inferred=True)
 
 
 def _last_of(rows: _Array, whose: _Array, asked: _Array) -> _Array:

@@ -1,18 +1,26 @@
 """Spans: what began and ended, from pairs of events, with what lies inside what and how long alone.
 
-See :func:`make_spans` for the table. A begin without an end is there too, and so is an end whose
+See :func:`spans_of` for the table. A begin without an end is there too, and so is an end whose
 begin was not recorded.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.analysis.columns import dictionary, nullable
+from tracekit.analysis.arguments import (
+    Labels,
+    integers,
+    labels_of_functions,
+    labels_of_texts,
+    values_as_texts,
+)
+from tracekit.analysis.columns import dictionary, ints, labels, nullable
 from tracekit.analysis.found_spans import (
     END_LOST,
     OPEN,
@@ -22,14 +30,14 @@ from tracekit.analysis.found_spans import (
 )
 from tracekit.analysis.losses import Losses
 from tracekit.analysis.match import combined, innermost
-from tracekit.analysis.pairs import KINDS_OF_SPANS, pairs_of
+from tracekit.analysis.pairs import KINDS_OF_SPANS, Pair, pairs_of
 from tracekit.analysis.rows_of_events import Record, owners
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.ftrace.columns import as_arrow
 from tracekit.query.groups import Index, stable_order
 from tracekit.timeline.events import Events
 
-__all__ = ["make_spans"]
+__all__ = ["Spans", "spans_of"]
 
 _Array = npt.NDArray[Any]
 _OF_CPU, _OF_NOBODY = 0, 2
@@ -98,7 +106,62 @@ def _cut(events: Events, found: FoundSpans, start: _Array, end: _Array, losses: 
     return losses.within(cpu, np.where(begun, start, -ENDLESS), np.where(never, last, end))
 
 
-def make_spans(events: Events, index: Index, losses: Losses) -> pa.Table:
+def _labels(events: Events, pair: Pair, rows: _Array) -> Labels:
+    """The names of begins and ends; an end alone is asked as a begin is."""
+    if pair.by == "event":
+        return np.zeros(len(rows), np.int32), [pair.label or pair.begin]
+    if pair.by == "symbol":
+        addresses, has = integers(events, rows, pair.name[0])
+        which, names = labels_of_functions(events, events.rows.boot[rows], addresses)
+        return np.where(has, which, len(names)), [*names, "unknown"]
+    if pair.by == "text":
+        return labels_of_texts(events, rows, pair.name)
+    which, names = values_as_texts(events, rows, pair.name)
+    if pair.kind == "syscall":
+        names = [f"syscall {name}" for name in names]
+    return which, names
+
+
+class Spans:
+    """Every span of the events; their names are looked up when they are asked for.
+
+    ``table`` is as :func:`spans_of` says, without ``name``.
+    """
+
+    def __init__(self, events: Events, table: pa.Table, found: FoundSpans) -> None:
+        self.table = table
+        self._events, self._pair, self._pairs = events, found.pair, found.pairs
+
+    def of_kinds(self, *kinds: str) -> _Array:
+        """Which of them are of these kinds."""
+        codes, names = labels(self.table, "kind")
+        mine: _Array = np.array([*(name in kinds for name in names), False])[codes]
+        return mine
+
+    def names(self, which: _Array) -> Labels:
+        """The names of some spans (ascending)."""
+        rows, pair = ints(self.table, "row")[which], self._pair[which]
+        known: dict[str, int] = {}
+        codes, order = np.empty(len(which), np.int32), stable_order(pair)
+        edges = np.searchsorted(pair[order], np.arange(len(self._pairs) + 1))
+        for one, start, end in zip(self._pairs, edges[:-1], edges[1:], strict=True):
+            mine = order[start:end]
+            if len(mine):
+                own, names = _labels(self._events, one, rows[mine])
+                there = np.bincount(own, minlength=len(names)) > 0
+                place = [known.setdefault(name, len(known)) if used else -1
+                         for name, used in zip(names, there.tolist(), strict=True)]  # fmt: skip
+                codes[mine] = np.array(place, np.int32)[own]
+        return codes, list(known)
+
+    @cached_property
+    def named(self) -> pa.Table:
+        """The table with ``name``."""
+        names = dictionary(self.names(np.arange(len(self.table))))
+        return self.table.add_column(1, "name", names)
+
+
+def spans_of(events: Events, index: Index, losses: Losses) -> Spans:
     """Every span of the events, by the time of their first event: an Arrow table.
 
     ==============  ==========  ==================================================================
@@ -132,9 +195,8 @@ def make_spans(events: Events, index: Index, losses: Losses) -> pa.Table:
     parent = _inner(events, found, start)
     alone = _self_times(duration, known, parent)
     codes, names = events.comm_codes
-    return pa.table({
+    table = pa.table({
         "kind": dictionary((found.kind.astype(np.int32), list(KINDS_OF_SPANS))),
-        "name": dictionary((found.name, found.names)),
         "boot": nullable(boots, np.array(True)),
         "cpu": nullable(rows.cpu[anchor], np.array(True)),
         "pid": nullable(rows.pid[anchor], np.array(True)),
@@ -150,3 +212,4 @@ def make_spans(events: Events, index: Index, losses: Losses) -> pa.Table:
         "row": nullable(anchor, np.array(True)),
         "end_row": nullable(found.end, found.end >= 0),
     })  # fmt: skip
+    return Spans(events, table, found)
