@@ -1,5 +1,5 @@
 /* Gathers fields of records into contiguous columns. */
-#include "records.h"
+#include "../records.h"
 
 #define COPY_LOOP(width)                                                                           \
 	for (Py_ssize_t i = 0; i < r->n; i++) {                                                    \

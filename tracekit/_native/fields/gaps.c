@@ -4,7 +4,7 @@
  * narrows down where it lies: first to a 256th of a power of two, then by 12 bits at a time.
  * Nothing is stored for an event.
  */
-#include "records.h"
+#include "../records.h"
 
 #define FINE 8 /* bits below the highest that the first pass tells apart */
 #define COARSE ((64 - FINE) << FINE)

@@ -1,5 +1,5 @@
 /* tracekit._native.columns: fields of records as columns. columns.pyi has the Python types. */
-#include "records.h"
+#include "../records.h"
 
 NATIVE_MODULE(columns, "Fields of records as contiguous columns, and the times between events.",
 	      {"gather", native_gather, METH_VARARGS,

@@ -1,5 +1,5 @@
 /* Finds equal payloads: each gets the code of the first one equal to it. */
-#include "records.h"
+#include "../records.h"
 
 #include <stdlib.h>
 
