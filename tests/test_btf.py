@@ -135,6 +135,8 @@ def ask_everything(data: bytes) -> None:
         for function in btf.functions():
             for _, number in function.parameters:
                 btf.points_to(number)
+                btf.kind(number)
+                btf.enumeration(number)
         for key in PAHOLE:
             btf.member(*key.split())
         btf.member("kimage", "segment.memsz")

@@ -22,8 +22,9 @@ _MAGIC = 0xEB9F
 _TYPE = struct.Struct("<III")  # name_off, info, size or type
 _INFO = struct.Struct("<I")
 _PAIR = struct.Struct("<II")  # a parameter: name_off, type
+_NAMED = struct.Struct("<Ii")  # an enumerator: name_off, value
 
-_INT, _ENUM, _ENUM64 = 1, 6, 19
+_INT, _ENUM, _ENUM64, _FLOAT = 1, 6, 19, 16
 _SIGNED = 1 << 24  # BTF_INT_SIGNED in the word that follows an integer
 _PTR, _ARRAY, _STRUCT, _UNION, _FWD, _TYPEDEF, _FUNC, _FUNC_PROTO = 2, 3, 4, 5, 7, 8, 12, 13
 _MODIFIERS = frozenset({_TYPEDEF, 9, 10, 11, 18})  # volatile, const, restrict, type_tag
@@ -33,6 +34,12 @@ _EACH = {_STRUCT: 12, _UNION: 12, 6: 8, _FUNC_PROTO: 8, 15: 12, 19: 12}  # enum,
 _LAST_KIND = 19
 _DEPTH = 32  # modifiers followed; real types have a handful
 _NESTED = 256  # anonymous members searched; struct page has 17
+#: As kernel/bpf/btf.c calls the kinds (``btf_kind_str``).
+_KIND_NAMES = (
+    "UNKNOWN", "INT", "PTR", "ARRAY", "STRUCT", "UNION", "ENUM", "FWD", "TYPEDEF", "VOLATILE",
+    "CONST", "RESTRICT", "FUNC", "FUNC_PROTO", "VAR", "DATASEC", "FLOAT", "DECL_TAG", "TYPE_TAG",
+    "ENUM64",
+)  # fmt: skip
 _NAME = 512  # KSYM_NAME_LEN, include/linux/kallsyms.h
 _PARAMETERS = 64  # of a function; no real one has more
 
@@ -266,6 +273,28 @@ class Btf:
             else:
                 return 0 if kind in (_FWD, _FUNC_PROTO) else size * own
         raise ParseError(f"{self._source}: type {number} is an array of arrays without end")
+
+    def kind(self, number: int) -> tuple[str, int]:
+        """(the kind of a type without typedefs and qualifiers, its size in bytes).
+
+        The kind is in the kernel's words: ``INT``, ``STRUCT``, ``UNKNOWN`` for void. The size is 0
+        of those that have none of their own.
+        """
+        number = self._plain(number)
+        if number == VOID:
+            return _KIND_NAMES[0], 0
+        kind, _, _, size, _ = self._type(number)
+        sized = kind in (_INT, _ENUM, _ENUM64, _STRUCT, _UNION, _FLOAT)
+        return _KIND_NAMES[kind], size if sized else 0
+
+    def enumeration(self, number: int) -> dict[int, str]:
+        """Value (signed) -> its first name, of an enumeration of 32 bits; empty for other types."""
+        number, found = self._plain(number), dict[int, str]()
+        kind, count, _, _, pos = self._type(number) if number != VOID else (VOID,) * 5
+        for i in range(count if kind == _ENUM else 0):
+            name, value = _NAMED.unpack_from(self._data, pos + _NAMED.size * i)
+            found.setdefault(value, self._string(name))
+        return found
 
     def is_signed(self, number: int) -> bool:
         """Whether a type is a signed integer or enumeration."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from tracekit.ftrace.format import EventFormat
 
-__all__ = ["Context", "NoSymbols", "SymbolTable", "Symbolized"]
+__all__ = ["Context", "NoSymbols", "Parameter", "Prototypes", "SymbolTable", "Symbolized"]
 
 
 class Symbolized(NamedTuple):
@@ -42,6 +42,27 @@ class NoSymbols:
         return None
 
 
+class Parameter(NamedTuple):
+    """Of a function: its name, its type's kind in BTF's words (``INT``: a signed one,
+    ``UNSIGNED``, ``PTR``, ``STRUCT``, ...), the type's size in bytes, 0 where it has none, and the
+    names of an ``ENUM``'s values, if that kernel prints them.
+    """
+
+    name: str
+    kind: str
+    size: int
+    values: Mapping[int, str] = {}
+
+
+class Prototypes(Protocol):
+    """What the functions of a kernel take."""
+
+    def of(self, function: str) -> Sequence[Parameter] | None:
+        """The parameters of a function of this name: none of one that the kernel does not know;
+        None where nothing is known.
+        """
+
+
 @dataclass(frozen=True)
 class Context:
     """Symbols, ``printk_formats`` (address -> string) and task names (pid -> comm) of one boot.
@@ -49,7 +70,8 @@ class Context:
     ``jiffies_hz`` is CONFIG_HZ where the boot's config is known; ``options`` are the trace options
     that were on; ``gfp_format`` is an event whose print format has the kernel's names of gfp flags,
     ``eprobes`` what eprobes are attached to: ``GROUP/EVENT`` -> ``SYSTEM.EVENT``;
-    ``constants`` the values of that kernel's enumerators.
+    ``constants`` the values of that kernel's enumerators, ``prototypes`` what its functions take,
+    None where that was not saved.
     """
 
     symbols: SymbolTable = field(default_factory=NoSymbols)
@@ -60,3 +82,4 @@ class Context:
     gfp_format: EventFormat | None = None
     eprobes: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, int] = field(default_factory=dict)
+    prototypes: Prototypes | None = None

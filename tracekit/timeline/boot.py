@@ -21,6 +21,7 @@ from tracekit.timeline.saved.bpf_format import is_probe, probe_format, probe_ids
 from tracekit.timeline.saved.counters import Counters
 from tracekit.timeline.saved.format_files import FormatFile, format_files, parsed
 from tracekit.timeline.saved.names import names_of_tasks, parse_printk_formats
+from tracekit.timeline.saved.prototypes import SavedPrototypes
 from tracekit.timeline.saved.symbols import LazySymbols
 
 __all__ = ["Boot", "Buffer", "Extent"]
@@ -223,6 +224,7 @@ class Boot:
             gfp_format=self._gfp_format(),
             constants=self._enumerators(),
             eprobes=self._eprobes(),
+            prototypes=SavedPrototypes(self) if self._has("btf") else None,
         )
 
     def _eprobes(self) -> dict[str, str]:
@@ -243,11 +245,14 @@ class Boot:
         text = next((text for place in places if (text := self.text(place))), "")
         return frozenset(text.split())
 
+    def _has(self, rel: str) -> bool:
+        return self.session.has(f"boots/{self.index}/{rel}")
+
     def _enumerators(self) -> dict[str, int]:
         """The values that BTF had for names in the formats."""
-        rel = f"boots/{self.index}/enumerators.json"
-        if not self.session.has(rel):
+        if not self._has("enumerators.json"):
             return {}
+        rel = f"boots/{self.index}/enumerators.json"
         try:
             values = self.session.json(rel).get("values")
         except SessionError as error:

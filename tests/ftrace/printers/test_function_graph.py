@@ -216,23 +216,23 @@ def test_return_values(value, shown, in_hex):
 
 def test_readers():
     for fmt in (ENTRY, OLD_ENTRY, RETADDR_ENTRY):
-        read = graph_reader(fmt)
+        read = graph_reader(fmt, CTX)
         assert read is not None
         caller = {"retaddr": BETA} if fmt is RETADDR_ENTRY else {}
         assert read(record(fmt, func=ALPHA, depth=3, **caller)) == Entry(
             ALPHA, 3, "()", caller.get("retaddr")
         )
         assert read(record(fmt, func=UNKNOWN, depth=-1, **caller))[:3] == (UNKNOWN, -1, "()")
-    leave = graph_reader(EXIT)
+    leave = graph_reader(EXIT, CTX)
     assert leave is not None
     times = {"calltime": 5, "rettime": 7}
     assert leave(record(EXIT, func=ALPHA, depth=-2, retval=9, **times)) == Exit(ALPHA, -2, 2, 9)
     with pytest.raises(struct.error):
         leave(bytes(20))
-    assert graph_reader(OTHER) is None
+    assert graph_reader(OTHER, CTX) is None
     assert compile_graph(PRINT, CTX) is None
     with pytest.raises(FormatError):
-        graph_reader(make_format("ftrace", "funcgraph_exit", []))
+        graph_reader(make_format("ftrace", "funcgraph_exit", []), CTX)
 
 
 def test_what_cannot_be_read_is_a_comment():

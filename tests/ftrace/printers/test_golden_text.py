@@ -11,7 +11,7 @@ import pytest
 from tests.support.ring.simple_decoder import events
 from tests.support.text_records import formats_of
 from tests.support.unpack import unpack
-from tracekit.ftrace.context import Context
+from tracekit.ftrace.context import Context, Prototypes
 from tracekit.ftrace.printers.function_graph import GraphFormatter, irq_entry_code
 from tracekit.ftrace.printers.render import make_renderer
 from tracekit.ftrace.printers.trace_file import (
@@ -23,8 +23,10 @@ from tracekit.ftrace.printers.trace_file import (
     repeat_time,
 )
 from tracekit.ftrace.symbols import Symbols
+from tracekit.timeline.saved.prototypes import SavedPrototypes
 
 ARCHIVE = Path(__file__).parent / "data/kernel-text-7.2.tar.zst"
+TYPES = ARCHIVE.with_name("arguments-btf-7.2.13.bin")
 PAGE = 4096
 
 
@@ -63,8 +65,10 @@ class Instance:
             self.overrun += int(re.findall(r"^overrun: (\d+)", stats, re.M)[0])
         self.records.sort(key=lambda r: r[:2])
 
-    def text(self) -> str:
-        ctx = Context(self.symbols, {}, self.comms, options=self.options)
+    def text(self, prototypes: Prototypes | None = None) -> str:
+        ctx = Context(
+            self.symbols, {}, self.comms, options=self.options, prototypes=prototypes
+        )  # fmt: skip
         renderers = {number: make_renderer(f, ctx) for number, f in self.formats.items()}
         contexts = line_contexts(self.comms, self.in_ns, self.tgids)
         count = len(self.records)
@@ -130,8 +134,34 @@ def test_all_but_the_header(instances, name, lines):
     assert _events(Instance(instances / name).text())[:lines] == golden
 
 
-def test_arguments_of_calls_have_no_names(instances):
-    """``funcgraph-args``: the kernel has names and numbers of arguments from its BTF."""
+class Recorded:
+    """What a boot knows of its kernel's types: those of the functions that the text has."""
+
+    index, release = 0, "7.2.13"
+
+    def __init__(self) -> None:
+        self.session = self
+
+    def read(self, rel: str) -> bytes:
+        assert rel == "boots/0/btf"
+        return TYPES.read_bytes()
+
+    def note(self, code: str, where: str, message: str) -> None:
+        raise AssertionError(message)
+
+
+def test_arguments_of_calls(instances):
+    """``funcgraph-args``: their names, types and number are in the kernel's BTF."""
+    golden = _events((instances / "arguments" / "trace").read_text())[:240]
+    assert len(golden) == 240
+    assert _events(Instance(instances / "arguments").text(SavedPrototypes(Recorded())))[:240] \
+        == golden  # fmt: skip
+    text = "\n".join(golden)
+    assert "mode=0 [HRTIMER_MODE_ABS]" in text and "do_getname.constprop.0()" in text
+    assert "dfd=4294967196, " in text and "count=0x1, " in text and " ret=0x" in text
+
+
+def test_arguments_of_calls_without_the_kernels_types(instances):
     golden, ours = (
         [re.sub(r"\(.*?\)(?=;| \{)", "()", line) for line in _events(text)[:240]]
         for text in (
@@ -139,9 +169,7 @@ def test_arguments_of_calls_have_no_names(instances):
             Instance(instances / "arguments").text(),
         )
     )
-    assert len(golden) == 240
     assert ours == golden
-    assert any("/* <-" in line and " ret=0x" in line for line in golden)
 
 
 def test_what_was_discarded_took_its_time(instances):

@@ -21,6 +21,7 @@ from tracekit.capture.save.enumerators import save_enumerators
 from tracekit.capture.save.kernel import describe_kernel, remarks_on
 from tracekit.capture.save.kernel_log import joined_log
 from tracekit.capture.save.knowledge import TABLES, Knowledge, event_of
+from tracekit.capture.save.types import save_types
 from tracekit.errors import SessionError, Severity, SourceError
 from tracekit.frozen import dataclass
 from tracekit.remarks import Progress, Remarks
@@ -57,6 +58,7 @@ _TRACEFS_FILES: Mapping[str, Severity | None] = {
     "current_tracer": None,
 }
 _EVENTS = "events/"
+_OPTIONS = "trace_options"
 _MAX_READINGS = 1 << 10  # the newest are kept; taken where no counter can be read
 _DYNAMIC = re.compile(rb"^[a-z]\d*:(\S+/\S+)", re.M)  # of kprobe_events and its kin
 _INSTANCE_FILES = (
@@ -167,6 +169,7 @@ def _instance_files(saving: Saving, tracefs: str) -> Iterator[tuple[str, str]]:
 def _save_tracefs(saving: Saving, tracefs: str) -> int:
     """Save ``tracefs/``; returns how many event formats there were."""
     events: dict[str, bytes] = {}
+    options: list[bytes] = []
     files = list(_tracefs_files(saving, tracefs))
     knowledge = saving.knowledge
 
@@ -185,10 +188,12 @@ def _save_tracefs(saving: Saving, tracefs: str) -> int:
             elif data is not None:
                 tree.write(name, data)
                 knowledge.keep(f"tracefs/{name}", data)
+                options += [data] if name.endswith(_OPTIONS) else []
     formats = {name: data for name, data in events.items() if name.endswith("/format")}
     gone = knowledge.keep_formats(formats, {name for name, _ in files})
     _write_events(saving, events, gone)
     save_enumerators(saving.root, saving.writer, saving.boot, saving.remarks, formats.values())
+    save_types(saving.root, saving.writer, saving.boot, saving.remarks, options)
     return len(formats)
 
 
@@ -302,11 +307,13 @@ def refresh_boot(
     tracefs = find_tracefs(saving.root)
     if tracefs is not None:
         _refresh_formats(saving, tracefs, _refresh_tables(saving, tracefs))
-        known = saving.knowledge.known
+        known, options = saving.knowledge.known, list[bytes]()
         with saving.writer.tree(saving.rel("tracefs/instances"), lambda _: known) as tree:
             for name, rel in _instance_files(saving, tracefs):
                 if (data := saving.get(rel, None)) is not None:
                     tree.write(name.removeprefix("instances/"), data)
+                    options += [data] if name.endswith(_OPTIONS) else []
+        save_types(saving.root, saving.writer, saving.boot, saving.remarks, options)
     save_symbols(saving)
     if last:
         save_kho(saving.root, saving.writer, saving.boot, saving.remarks)

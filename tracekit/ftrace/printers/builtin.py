@@ -13,12 +13,12 @@ from tracekit.errors import FormatError
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion, parse_format_string
+from tracekit.ftrace.printers.arguments import function_arguments
 from tracekit.ftrace.printers.binprintf import binary_text
 from tracekit.ftrace.printers.function_graph import compile_graph
 from tracekit.ftrace.printers.readers import (
     Payload,
     Render,
-    function_arguments,
     integers,
     ip_names,
     need,
@@ -59,13 +59,13 @@ def _function(fmt: EventFormat, ctx: Context) -> Render:
     read = integers(fmt, "ip", "parent_ip")
     names = ip_names(ctx.symbols)
     args = fmt.field("args")
-    plain = args.offset if args else 1 << 32
+    plain, arguments = args.offset if args else 1 << 32, function_arguments(ctx)
 
     def render(payload: Payload) -> str:
         ip, parent = read(payload)
         name = names[ip]
         if len(payload) > plain:
-            name += function_arguments(payload, plain)
+            name += arguments(payload, plain, ip)
         return f"{name} <-{names[parent]}" if parent else name
 
     return render

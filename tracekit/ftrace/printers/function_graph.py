@@ -18,11 +18,11 @@ from typing import NamedTuple
 from tracekit.errors import FormatError
 from tracekit.ftrace.context import Context, SymbolTable
 from tracekit.ftrace.format import EventFormat
+from tracekit.ftrace.printers.arguments import function_arguments
 from tracekit.ftrace.printers.readers import (
     IpNames,
     Payload,
     Render,
-    function_arguments,
     function_names,
     integers,
     ip_names,
@@ -72,7 +72,7 @@ class Exit(NamedTuple):
     value: int | None = None
 
 
-def graph_reader(fmt: EventFormat) -> Callable[[Payload], Entry | Exit] | None:
+def graph_reader(fmt: EventFormat, ctx: Context) -> Callable[[Payload], Entry | Exit] | None:
     """The reader of a call or return event's records; None for any other event.
 
     Raises :class:`FormatError`; the reader raises :class:`struct.error` on a short record.
@@ -80,19 +80,19 @@ def graph_reader(fmt: EventFormat) -> Callable[[Payload], Entry | Exit] | None:
     if fmt.system != "ftrace":
         return None
     if fmt.name in ("funcgraph_entry", "funcgraph_retaddr_entry", "fgraph_retaddr_entry"):
-        return _entry_reader(fmt)
+        return _entry_reader(fmt, ctx)
     return _exit_reader(fmt) if fmt.name == "funcgraph_exit" else None
 
 
-def _entry_reader(fmt: EventFormat) -> Callable[[Payload], Entry]:
+def _entry_reader(fmt: EventFormat, ctx: Context) -> Callable[[Payload], Entry]:
     read = integers(fmt, "func", "depth", *(["retaddr"] if fmt.field("retaddr") else []))
     as_depth = _signed(fmt)
     args = fmt.field("args")
-    plain = args.offset if args else 1 << 32
+    plain, arguments = args.offset if args else 1 << 32, function_arguments(ctx)
 
     def entry(payload: Payload) -> Entry:
         func, depth, *caller = read(payload)
-        shown = function_arguments(payload, plain) if len(payload) > plain else ""
+        shown = arguments(payload, plain, func) if len(payload) > plain else ""
         return Entry(func, as_depth(depth), shown or "()", *caller)
 
     return entry
@@ -121,7 +121,7 @@ def compile_graph(fmt: EventFormat, ctx: Context) -> Render | None:
 
     ``foo() {`` and ``} /* foo */``, indented: a single exit has no entry to be matched with.
     """
-    reader = graph_reader(fmt)
+    reader = graph_reader(fmt, ctx)
     if reader is None:
         return None
     read, names = reader, function_names(ctx.symbols)
@@ -194,7 +194,7 @@ class GraphFormatter:
         self._comms: Mapping[int, str] = ctx.comms
         self._names: IpNames = function_names(ctx.symbols)
         self._callers = ip_names(ctx.symbols, offset=True)
-        self._options = ctx.options
+        self._ctx, self._options = ctx, ctx.options
         self._width = len(str(max(cpus - 1, 0)))
         self._irq_code = irq_code
         self._cpus: dict[int, _Cpu] = {}
@@ -255,7 +255,7 @@ class GraphFormatter:
         """The call in a record; None where it holds none or cannot be read."""
         if fmt.id not in self._readers:
             try:
-                self._readers[fmt.id] = graph_reader(fmt)
+                self._readers[fmt.id] = graph_reader(fmt, self._ctx)
             except FormatError:
                 self._readers[fmt.id] = None
         reader = self._readers[fmt.id]

@@ -19,7 +19,6 @@ __all__ = [
     "IpNames",
     "Payload",
     "Render",
-    "function_arguments",
     "function_names",
     "integers",
     "ip_names",
@@ -33,7 +32,6 @@ Render: TypeAlias = Callable[[Payload], str]
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _NAMES_LIMIT = 1 << 18
-_FUNCTION_ARGS = 6  # FTRACE_REGS_MAX_ARGS: 6 on x86_64, 8 on arm64
 # arch_rethook_trampoline() or, before rethook, the kretprobe's own; is_kretprobe_trampoline()
 _TRAMPOLINES = frozenset({"arch_rethook_trampoline", "__kretprobe_trampoline"})
 
@@ -124,15 +122,3 @@ def ip_names(symbols: SymbolTable, offset: bool = False) -> IpNames:
 def function_names(symbols: SymbolTable) -> IpNames:
     """What ``%ps`` prints for an address: ``name`` or ``name [module]``."""
     return IpNames(lambda ip: symbol_text(symbols, ip, "s"))
-
-
-def function_arguments(payload: Payload, offset: int) -> str:
-    """``(0x.., ...)`` where the record holds arguments (option ``func-args``), else nothing.
-
-    The kernel takes their names and number from its BTF, which a recording lacks: all saved words
-    are shown, without names.
-    """
-    words = words_at(payload, offset)
-    if len(words) < _FUNCTION_ARGS:
-        return ""
-    return f"({', '.join(f'{word:#x}' for word in words)})"

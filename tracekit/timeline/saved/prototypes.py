@@ -1,0 +1,71 @@
+"""What the functions of one boot's kernel take, by the types that were saved of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+from tracekit.btf import Btf, kernel_types
+from tracekit.errors import ParseError, SessionError
+from tracekit.ftrace.context import Parameter
+from tracekit.session import Session
+
+__all__ = ["SavedPrototypes"]
+
+_HEX_SINCE = (6, 18)  # unsigned integers are printed in hex
+_NAMES_SINCE = (7, 0)  # an enumerator's name behind its value
+
+
+class _Boot(Protocol):
+    """What is needed of a :class:`~tracekit.timeline.boot.Boot`."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def session(self) -> Session: ...
+    @property
+    def release(self) -> str: ...
+    def note(self, code: str, where: str, message: str) -> None: ...
+
+
+class SavedPrototypes:
+    """Read when the first function is asked for; of damaged types nothing is known."""
+
+    def __init__(self, boot: _Boot) -> None:
+        self._boot = boot
+
+    @cached_property
+    def _types(self) -> Btf | None:
+        rel = f"boots/{self._boot.index}/btf"
+        try:
+            return kernel_types(self._boot.session.read(rel), rel)
+        except (SessionError, ParseError) as error:
+            self._boot.note("file-unreadable", "btf", str(error))
+            return None
+
+    @cached_property
+    def _version(self) -> tuple[int, int]:
+        """Of the kernel; where it is not known, of those that print most."""
+        found = re.match(r"(\d+)\.(\d+)", self._boot.release)
+        return (int(found[1]), int(found[2])) if found else _NAMES_SINCE
+
+    def of(self, function: str) -> Sequence[Parameter] | None:
+        """As :meth:`tracekit.ftrace.context.Prototypes.of`."""
+        types = self._types
+        if types is None:
+            return None
+        try:
+            found = types.function(function)
+            parameters = found.parameters if found else ()
+            return tuple(self._parameter(types, *one) for one in parameters)
+        except ParseError:
+            return None
+
+    def _parameter(self, types: Btf, name: str, number: int) -> Parameter:
+        kind, size = types.kind(number)
+        if kind == "INT" and not types.is_signed(number) and self._version >= _HEX_SINCE:
+            kind = "UNSIGNED"
+        named = kind == "ENUM" and self._version >= _NAMES_SINCE
+        return Parameter(name, kind, size, types.enumeration(number) if named else {})
