@@ -48,6 +48,8 @@ def commands(session: Path, scratch: Path) -> Iterator[tuple[str, list[str]]]:
     yield "events of a window", [*events, "--from", "-1s", "--to", "0"]
     yield "report", [*TRACEKIT, "report", str(session)]
     yield "stats, with the index", [*TRACEKIT, "stats", str(session)]
+    yield "stats by span", [*TRACEKIT, "stats", str(session), "--by", "span"]
+    yield "states", [*TRACEKIT, "states", str(session)]
 
 
 def remove(scratch: Path) -> None:

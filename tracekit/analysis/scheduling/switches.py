@@ -12,6 +12,7 @@ from tracekit.analysis.arguments import integers
 from tracekit.analysis.columns import pairs_of
 from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_numpy
+from tracekit.spill import release
 from tracekit.timeline.events import Events
 
 __all__ = ["NOT_PREV", "SWITCH", "Switches", "decode_switches"]
@@ -20,6 +21,7 @@ _Array = npt.NDArray[Any]
 SWITCH = "sched:sched_switch"
 #: Where a record does not tell who left, and who came: no pid is either, and they differ.
 NOT_PREV, _NOT_NEXT = -1 << 40, -1 << 41
+_SOME = 1 << 11  # rows
 _STATE = re.compile(r"prev_state=(\S+)")
 
 
@@ -46,11 +48,13 @@ def _letters(events: Events, rows: _Array) -> tuple[_Array, list[str]]:
     states, has = integers(events, rows, "prev_state")
     *_, first, which = pairs_of(events.rows.kind[rows], np.where(has, states, -1))
     letters: dict[str, int] = {"?": 0}
-    table = np.zeros(len(first), np.int32)
-    if len(first):
-        rendered = events.render(events.rows.take(rows[first]))
+    table, by = np.zeros(len(first), np.int32), np.argsort(first)
+    for start in range(0, len(first), _SOME):
+        some = by[start : start + _SOME]
+        rendered = events.render(events.rows.take(rows[first[some]]))
+        release()  # these lie anywhere: each may have a page mapped of every column
         texts, indices = rendered.dictionary.to_pylist(), as_numpy(rendered.indices)
-        for i, text in enumerate(indices.tolist()):
+        for i, text in zip(some.tolist(), indices.tolist(), strict=True):
             found = _STATE.search(texts[text])
             table[i] = letters.setdefault(found[1] if found else "?", len(letters))
     return table[which], list(letters)
