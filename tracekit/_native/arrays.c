@@ -36,7 +36,7 @@ struct block {
 	void *at;
 	size_t size;
 	off_t place; /* in the file, -1: in memory */
-	int free;    /* nobody's */
+	int spare;   /* nobody's */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -65,10 +65,16 @@ static int has_place(void)
 	return 1;
 }
 
+static off_t in_pages(size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (off_t)((size + page - 1) / page * page);
+}
+
 static void *of_file(size_t size, off_t *place)
 {
-	size_t pages = (size + 4095) & ~(size_t)4095;
-	int error = posix_fallocate(file, end, (off_t)pages);
+	int error = posix_fallocate(file, end, in_pages(size));
 
 	if (error) { /* writing to a mapping cannot fail politely */
 		no_room = error;
@@ -78,7 +84,7 @@ static void *of_file(size_t size, off_t *place)
 	if (at == MAP_FAILED)
 		return NULL;
 	*place = end;
-	end += (off_t)pages;
+	end += in_pages(size);
 	return at;
 }
 
@@ -90,7 +96,7 @@ static struct block *left(size_t size)
 	for (size_t i = 0; i < used; i++) {
 		struct block *b = &blocks[i];
 
-		if (b->free && b->size >= size && b->size / 2 <= size &&
+		if (b->spare && b->size >= size && b->size / 2 <= size &&
 		    (!best || b->size < best->size))
 			best = b;
 	}
@@ -106,7 +112,7 @@ static void *allocate(size_t size, int zero)
 	pthread_mutex_lock(&lock);
 	int in_file = held + size > most;
 	if (in_file && (again = left(size))) {
-		again->free = 0;
+		again->spare = 0;
 		kept -= again->size;
 		made.at = again->at;
 	} else if (has_place()) {
@@ -128,7 +134,7 @@ static void *allocate(size_t size, int zero)
 static struct block *find(const void *at)
 {
 	for (size_t i = used; i--;)
-		if (blocks[i].at == at && !blocks[i].free)
+		if (blocks[i].at == at && !blocks[i].spare)
 			return &blocks[i];
 	return NULL;
 }
@@ -139,14 +145,14 @@ static void forget(struct block *b)
 		free(b->at);
 		held -= b->size;
 	} else if (kept + b->size <= KEPT) { /* its pages are there already for the next one */
-		b->free = 1;
+		b->spare = 1;
 		kept += b->size;
 		return;
 	} else {
 		munmap(b->at, b->size);
 		/* the disk has it back; where that cannot be, when the process ends */
 		(void)fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, b->place,
-				(off_t)((b->size + 4095) & ~(size_t)4095));
+				in_pages(b->size));
 	}
 	*b = blocks[--used];
 }
@@ -258,6 +264,13 @@ static void *watch(void *none)
 	return NULL;
 }
 
+static void ended(void)
+{
+	pthread_mutex_lock(&lock);
+	users--;
+	pthread_mutex_unlock(&lock);
+}
+
 static PyObject *begin(PyObject *self, PyObject *args)
 {
 	int fd;
@@ -281,6 +294,8 @@ static PyObject *begin(PyObject *self, PyObject *args)
 	handler = PyCapsule_New(&ours, "mem_handler", NULL);
 	earlier = handler ? set(handler) : NULL;
 	Py_XDECREF(handler);
+	if (!earlier)
+		ended();
 	return earlier;
 }
 
@@ -292,9 +307,7 @@ static PyObject *restore(PyObject *self, PyObject *earlier)
 	(void)self;
 	if (!mine)
 		return NULL;
-	pthread_mutex_lock(&lock);
-	users--;
-	pthread_mutex_unlock(&lock);
+	ended();
 	Py_DECREF(mine);
 	Py_RETURN_NONE;
 }
