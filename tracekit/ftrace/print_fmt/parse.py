@@ -28,13 +28,10 @@ from tracekit.ftrace.print_fmt.nodes import (
     TypeOf,
     Unary,
 )
-from tracekit.ftrace.print_fmt.reader import TokenReader
+from tracekit.ftrace.print_fmt.switch import MAX_DEPTH, SwitchReader
 from tracekit.ftrace.print_fmt.tokens import closing, number, unescape
 
 __all__ = ["MAX_DEPTH", "parse_arguments", "parse_call", "parse_expression"]
-
-#: Deepest nesting accepted; the deepest in the kernels of the lab is 18.
-MAX_DEPTH = 80
 
 _LEVELS = {
     "||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7, ">=": 7,
@@ -44,6 +41,7 @@ _QUALIFIERS = frozenset(
     {"const", "volatile", "__user", "__force", "__iomem", "__percpu", "__rcu", "__bitwise"}
 )
 _TYPEOF = frozenset({"typeof", "__typeof__"})
+_ANY_POINTER = TypeName(("void",), 1)
 _CHECKS = frozenset({":", "_Static_assert"})
 _STATEMENTS = frozenset({"do", "if", "extern", "_Static_assert", "static_assert"})
 
@@ -56,7 +54,7 @@ def _or_else(test: Node, other: Node) -> Node:
     return Let((("?:", None, test),), Cond(once, once, other))
 
 
-class _Parser(TokenReader):
+class _Parser(SwitchReader):
     """Recursive descent with precedence climbing over one token list."""
 
     def expression(self) -> Node:
@@ -257,24 +255,36 @@ class _Parser(TokenReader):
     def statements(self) -> Node:
         """The inside of ``({ … })``: declarations and checks without a value, then the result."""
         declarations: list[tuple[str, TypeName | TypeOf | None, Node]] = []
+        chosen: dict[str, Node] = {}
+        types: dict[str, TypeName] = {}
         while True:
             token = self.tokens[self.pos]
             if token.kind == "id" and token.text in _STATEMENTS:
                 self.skip_statement()
+            elif self.peek("switch"):
+                name, value = self.switch()
+                type_ = types.get(name, _ANY_POINTER)
+                chosen[name] = value if type_.stars else Cast(type_, value)
             elif (declared := self.declared_type()) is not None:
                 name = self.ident()
-                self.expect("=")
-                declarations.append((name, declared[0], self.expression()))
+                if self.accept("="):
+                    declarations.append((name, declared[0], self.expression()))
+                elif isinstance(declared[0], TypeName):
+                    types[name] = declared[0]
                 self.expect(";")
             else:
                 result = self.expression()
                 self.expect(";")
                 if self.accept("}"):
                     self.expect(")")
+                    if isinstance(result, Ident):
+                        result = chosen.get(result.name, result)
                     return Let(tuple(declarations), result)
 
     def declared_type(self) -> tuple[TypeName | TypeOf | None] | None:
         """Read the type of ``type name = …``, up to the name; None if there is no declaration.
+
+        Without a value, a word that is known must start it: ``a * b;`` is an expression.
 
         ``(None,)`` stands for a type taken from the value.
         """
@@ -285,12 +295,13 @@ class _Parser(TokenReader):
             return (None,)
         if self.tokens[self.pos].text in _TYPEOF:
             return (self.typeof(),)
+        ends = ("=", ";") if self.tokens[self.pos].text in TYPE_WORDS else ("=",)
         for position in range(self.pos + 1, min(self.pos + 8, len(self.tokens) - 1)):
             if self.tokens[position].kind == "op" and self.tokens[position].text == "*":
                 continue
             if self.tokens[position].kind != "id":
                 break
-            if self.tokens[position + 1].text == "=":
+            if self.tokens[position + 1].text in ends:
                 words = [t.text for t in self.tokens[self.pos : position] if t.kind == "id"]
                 stars = position - self.pos - len(words)
                 self.pos = position
