@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -9,6 +10,8 @@ from typing import NamedTuple, Protocol
 from tracekit.ftrace.format import EventFormat
 
 __all__ = ["Context", "NoSymbols", "Parameter", "Prototypes", "SymbolTable", "Symbolized"]
+
+_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})(?!\d)", re.ASCII)
 
 
 class Symbolized(NamedTuple):
@@ -71,7 +74,7 @@ class Context:
     that were on; ``gfp_format`` is an event whose print format has the kernel's names of gfp flags,
     ``eprobes`` what eprobes are attached to: ``GROUP/EVENT`` -> ``SYSTEM.EVENT``;
     ``constants`` the values of that kernel's enumerators, ``prototypes`` what its functions take,
-    None where that was not saved.
+    None where that was not saved, ``release`` its ``uname -r``.
     """
 
     symbols: SymbolTable = field(default_factory=NoSymbols)
@@ -83,3 +86,10 @@ class Context:
     eprobes: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, int] = field(default_factory=dict)
     prototypes: Prototypes | None = None
+    release: str = ""
+
+    @property
+    def version(self) -> tuple[int, int] | None:
+        """The kernel's version and patch level, ``(6, 12)``; None where they are not known."""
+        match = _VERSION.match(self.release)
+        return (int(match[1]), int(match[2])) if match else None

@@ -225,6 +225,7 @@ class Boot:
             constants=self._enumerators(),
             eprobes=self._eprobes(),
             prototypes=SavedPrototypes(self) if self._has("btf") else None,
+            release=self.release,
         )
 
     def _eprobes(self) -> dict[str, str]:

@@ -171,6 +171,31 @@ def test_real_records_are_printed_by_programs(capture, real: list[EventFormat]) 
     assert done > 0.95 * sum(map(len, by_format.values()))
 
 
+USB = """xhci_decode_portsc(REC->f), xhci_decode_doorbell(REC->b, REC->f), ucsi_cmd_str(REC->h),
+dwc3_decode_event(__get_buf(500), 500, REC->e, REC->d), dwc3_ep_cmd_status_string(REC->c),
+usb_decode_ctrl(__get_buf(500), 500, REC->a, REC->b & 15, REC->c, REC->d, REC->e),
+({ char *s; int n = REC->b & 3; switch (REC->a & 3) { case 0: switch (n) { case 1: s = "1x ";
+break; default: s = "2x "; } break; case 1: case 2: s = REC->comm; break; default: s = ""; } s; })
+""".replace("\n", " ")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(payloads(), min_size=1, max_size=6))
+def test_decoders_and_a_switch(some: list[bytes]) -> None:
+    known = USB.replace("REC->comm", '"known"')
+    whole = [raw for raw in some if len(raw) >= SIZE]
+    renderer = make_renderer(make(f'"{"%s|" * 7}", {known}', *FIELDS), CTX)
+    assert printed(renderer, whole) == len(whole)
+    printed(make_renderer(make(f'"{"%s|" * 7}", {USB}', *FIELDS), CTX), some)
+
+
+def test_a_decoder_of_more_than_a_program_can_look_up() -> None:
+    call = "xhci_decode_trb(REC->e, REC->f, REC->e, REC->f)"
+    renderer = make_renderer(make(f'"%s", {call}', *FIELDS), CTX)
+    assert renderer.program("args") is None
+    assert renderer.render(bytes(SIZE)).startswith("type 'UNKNOWN' -> raw 00000000")
+
+
 PROBES = {
     "probes": make(
         '"(%lx) a=%d b=0x%Lx c=\'%c\' s=\\"%s\\" w={%u,%u} p=%pS t={\\"%s\\",\\"%s\\"}", x',

@@ -45,3 +45,9 @@ def test_an_event_probe_that_was_removed(tmp_path: Path) -> None:
     )
     eprobes = Boot(Session.open(session), 0).context.eprobes
     assert eprobes == {"eps/swi": "sched.sched_waking", "eps/gone": "irq.softirq_entry"}
+
+
+def test_the_release_that_printers_ask_for(tmp_path: Path) -> None:
+    boot = Boot(Session.open(make_session(tmp_path, two_cpus(2))), 0)
+    assert boot.context.release == boot.release
+    assert boot.context.version is not None

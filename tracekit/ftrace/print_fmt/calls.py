@@ -20,6 +20,7 @@ from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.integer_calls import INTEGER_FUNCTIONS, mapped
 from tracekit.ftrace.print_fmt.kernel_calls import KERNEL_CALLS
+from tracekit.ftrace.print_fmt.usb.calls import USB_CALLS
 from tracekit.ftrace.print_fmt.values import (
     Env,
     Memory,
@@ -369,4 +370,5 @@ _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     "__builtin_choose_expr": (_choose, 3, 3),
     **INTEGER_FUNCTIONS,
     **KERNEL_CALLS,
+    **USB_CALLS,
 }  # fmt: skip

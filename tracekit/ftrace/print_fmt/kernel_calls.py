@@ -19,16 +19,22 @@ _Build = Callable[[Compiler, _Args], Value]
 
 
 def _named(
-    name: str, names: Mapping[int, str], otherwise: str | None = None, since: int = 0
+    name: str,
+    names: Mapping[int, str],
+    otherwise: str,
+    unsure: Callable[[int], bool],
 ) -> tuple[_Build, int, int]:
-    """A function that names a number.
+    """A function that names an unsigned int.
 
-    ``otherwise``: what all others are, where that is known; of those below ``since`` it is not.
+    ``otherwise``: what all others are, but those that ``unsure`` chooses: they have names in some
+    kernels.
     """
 
     def text(value: int) -> str:
-        sure = otherwise is not None and value & 0xFFFFFFFF >= since  # an unsigned int
-        return names.get(value, otherwise if sure and otherwise else f"(?{name}({value}))")
+        named = names.get(value & 0xFFFFFFFF)
+        if named is None:
+            named = f"(?{name}({value}))" if unsure(value & 0xFFFFFFFF) else otherwise
+        return named
 
     return (lambda compiler, args: text_of(compiler.number(args[0]), text)), 1, 1
 
@@ -130,27 +136,27 @@ def _parse_cdb(compiler: Compiler, args: _Args) -> Text:
 _BLOCK = {
     0: "READ", 1: "WRITE", 2: "FLUSH", 3: "DISCARD", 9: "WRITE_ZEROES", 34: "DRV_IN", 35: "DRV_OUT",
 }  # fmt: skip
-_RINGS = dict(enumerate(("CTRL", "ISOC", "BULK", "INTR", "STREAM", "COMMAND", "EVENT")))
-_TRBS = {  # dwc3_trb_type_string(), drivers/usb/dwc3/debug.h
-    number << 4: name
-    for number, name in enumerate(
-        ("normal", "setup", "status2", "status3", "data", "isoc-first", "isoc", "link"), 1
-    )
-}
 _KGSL = {  # kgsl_pwrstate_to_str(), drivers/gpu/msm/kgsl_pwrctrl.c: those that have not changed
     0: "NONE", 1: "INIT", 2: "ACTIVE", 4: "NAP", 8: "SLEEP", 0x10: "SUSPEND", 0x80: "SLUMBER",
 }  # fmt: skip
+
+
+def _is_power_state(value: int) -> bool:
+    """A state is one of the low bits, ``KGSL_STATE_*`` (drivers/gpu/msm/kgsl_pwrctrl.h)."""
+    return value < 1 << 12 and value.bit_count() == 1
+
 
 #: name -> (function that compiles it, fewest arguments, most arguments)
 KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "scsi_trace_parse_cdb": (_parse_cdb, 3, 3),
     # an operation has 8 bits (REQ_OP_BITS), include/linux/blk_types.h
-    "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", 1 << 8),
-    "xhci_ring_type_string": _named("xhci_ring_type_string", _RINGS, "UNKNOWN"),
-    "dwc3_trb_type_string": _named("dwc3_trb_type_string", _TRBS, "UNKNOWN"),
-    "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL, "UNKNOWN", 1 << 12),
+    "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", lambda value: value < 1 << 8),
+    "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL, "UNKNOWN", _is_power_state),
     # mc_event_error_type(), include/linux/edac.h: 2 and 3 are others since 4.12
     "mc_event_error_type": _named(
-        "mc_event_error_type", {0: "Corrected", 1: "Uncorrected"}, "Info", 4
+        "mc_event_error_type",
+        {0: "Corrected", 1: "Uncorrected"},
+        "Info",
+        lambda value: value < 4,
     ),
-}  # fmt: skip
+}
