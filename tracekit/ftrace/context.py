@@ -48,7 +48,7 @@ class NoSymbols:
 class Parameter(NamedTuple):
     """Of a function: its name, its type's kind in BTF's words (``INT``: a signed one,
     ``UNSIGNED``, ``PTR``, ``STRUCT``, ...), the type's size in bytes, 0 where it has none, and the
-    names of an ``ENUM``'s values, if that kernel prints them.
+    names of an ``ENUM``'s values.
     """
 
     name: str

@@ -57,28 +57,9 @@ def test_where_an_option_is_on(tmp_path: Path, options: dict[str, bytes], is_sav
         known: Sequence[Parameter] = prototypes.of("f") or ()
         assert [(p.name, p.size) for p in known] == \
             [("u", 4), ("i", 4), ("m", 4), ("k", 4), ("", 0)]  # fmt: skip
-        assert [p.kind for p in known[1:]] == ["INT", "ENUM", "STRUCT", "UNKNOWN"]
+        assert [p.kind for p in known] == ["UNSIGNED", "INT", "ENUM", "STRUCT", "UNKNOWN"]
+        assert [p.values for p in known] == [{}, {}, {-1: "FIRST"}, {}, {}]
         assert prototypes.of("g") == ()
-
-
-@pytest.mark.parametrize(
-    ("release", "kind", "values"),
-    [
-        ("6.15.4", "INT", {}),
-        ("6.18.0-rc1", "UNSIGNED", {}),
-        ("7.2.13", "UNSIGNED", {-1: "FIRST"}),
-        ("unknown", "UNSIGNED", {-1: "FIRST"}),
-    ],
-)
-def test_as_that_kernel_prints_them(
-    tmp_path: Path, release: str, kind: str, values: dict[int, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = saved(tmp_path, {"sys/kernel/btf/vmlinux": types(), OPTIONS: b"func-args\n"})
-    monkeypatch.setattr(Boot, "release", release)
-    prototypes = Boot(session, 0).context.prototypes
-    assert prototypes is not None
-    unsigned, _, mode, *_ = prototypes.of("f") or ()
-    assert (unsigned.kind, mode.values) == (kind, values)
 
 
 def test_damaged_types_are_remarked_on_and_cost_names_alone(tmp_path: Path) -> None:

@@ -35,8 +35,11 @@ class Takes:
         return self.parameters
 
 
-def shown(*parameters: Parameter, words: Sequence[int] = WORDS, address: int = KNOWN) -> str:
-    arguments = function_arguments(Context(Table(), prototypes=Takes(*parameters)))
+def shown(
+    *parameters: Parameter, words: Sequence[int] = WORDS, address: int = KNOWN, release: str = ""
+) -> str:
+    ctx = Context(Table(), prototypes=Takes(*parameters), release=release)
+    arguments = function_arguments(ctx)
     return arguments(bytes(4) + struct.pack(f"<{len(words)}Q", *words), 4, address)
 
 
@@ -49,6 +52,21 @@ def test_each_kind() -> None:
     assert shown() == "()"
     assert shown(Parameter("fmt", "PTR", 0), Parameter("", "UNKNOWN", 0)) == \
         "(fmt=0x1, =?0xffffffffffffffff)"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("release", "text"),
+    [
+        ("6.15.4", "(u=-1, m=4294967196)"),
+        ("6.18.0-rc1", "(u=0xffffffffffffffff, m=4294967196)"),
+        ("7.2.13", "(u=0xffffffffffffffff, m=4294967196 [OF_UNSIGNED])"),
+        ("unknown", "(u=0xffffffffffffffff, m=4294967196 [OF_UNSIGNED])"),
+    ],
+)
+def test_as_each_kernel_prints_them(release: str, text: str) -> None:
+    mode = Parameter("m", "ENUM", 4, {0xFFFFFF9C: "OF_UNSIGNED"})
+    assert shown(Parameter("u", "UNSIGNED", 8), mode, words=(*WORDS[1:], 7), release=release) \
+        == text  # fmt: skip
 
 
 def test_structs_take_several_registers_until_there_are_no_more() -> None:

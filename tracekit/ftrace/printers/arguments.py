@@ -18,8 +18,9 @@ _REGISTERS = 6  # FTRACE_REGS_MAX_ARGS: 6 on x86_64, 8 on arm64
 _KNOWN = 1 << 16  # functions
 _SIGNED = 1 << 63
 _WORD = 8  # bytes
-_HEX = frozenset(("UNSIGNED", "PTR", "UNKNOWN"))
-_DECIMAL = frozenset(("INT", "ENUM"))
+_HEX_SINCE = (6, 18)  # unsigned integers; in decimal before
+_NAMES_SINCE = (7, 0)  # an enumerator's name behind its value
+_SIMPLE = frozenset(("INT", "UNSIGNED", "ENUM", "PTR", "UNKNOWN"))
 
 
 def function_arguments(ctx: Context) -> Callable[[Payload, int, int], str]:
@@ -28,7 +29,7 @@ def function_arguments(ctx: Context) -> Callable[[Payload, int, int], str]:
 
     Where the kernel's types were not saved, and of modules' functions: all saved words, in hex.
     """
-    prototypes = ctx.prototypes
+    prototypes, version = ctx.prototypes, ctx.version or _NAMES_SINCE
 
     @lru_cache(maxsize=_KNOWN)
     def parameters(address: int) -> Sequence[Parameter] | None:
@@ -45,19 +46,21 @@ def function_arguments(ctx: Context) -> Callable[[Payload, int, int], str]:
         known = parameters(address)
         if known is None:
             return f"({', '.join(f'{word:#x}' for word in words)})"
-        return _named(words[:_REGISTERS], known)
+        return _named(words[:_REGISTERS], known, version)
 
     return shown
 
 
-def _named(words: Sequence[int], parameters: Sequence[Parameter]) -> str:
+def _named(
+    words: Sequence[int], parameters: Sequence[Parameter], version: tuple[int, int]
+) -> str:  # fmt: skip
     parts, used = [], 0
     for one in parameters:
         if used >= len(words):
             parts.append("...")
             break
-        if one.kind in _HEX or one.kind in _DECIMAL:
-            parts.append(f"{one.name}={_value(one, words[used])}")
+        if one.kind in _SIMPLE:
+            parts.append(f"{one.name}={_value(one, words[used], version)}")
             used += 1
             continue
         count = max(1, -(-one.size // _WORD))
@@ -71,9 +74,9 @@ def _named(words: Sequence[int], parameters: Sequence[Parameter]) -> str:
     return f"({', '.join(parts)})"
 
 
-def _value(one: Parameter, word: int) -> str:
-    if one.kind in _DECIMAL:
-        number = (word ^ _SIGNED) - _SIGNED
-        name = one.values.get(number)
-        return str(number) if name is None else f"{number} [{name}]"
-    return f"{'?' if one.kind == 'UNKNOWN' else ''}0x{word:x}"
+def _value(one: Parameter, word: int, version: tuple[int, int]) -> str:
+    if one.kind in ("PTR", "UNKNOWN") or (one.kind == "UNSIGNED" and version >= _HEX_SINCE):
+        return f"{'?' if one.kind == 'UNKNOWN' else ''}0x{word:x}"
+    number = (word ^ _SIGNED) - _SIGNED
+    name = one.values.get(number) if version >= _NAMES_SINCE else None
+    return str(number) if name is None else f"{number} [{name}]"

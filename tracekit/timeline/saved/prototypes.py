@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -14,9 +13,6 @@ from tracekit.session import Session
 
 __all__ = ["SavedPrototypes"]
 
-_HEX_SINCE = (6, 18)  # unsigned integers are printed in hex
-_NAMES_SINCE = (7, 0)  # an enumerator's name behind its value
-
 
 class _Boot(Protocol):
     """What is needed of a :class:`~tracekit.timeline.boot.Boot`."""
@@ -25,8 +21,6 @@ class _Boot(Protocol):
     def index(self) -> int: ...
     @property
     def session(self) -> Session: ...
-    @property
-    def release(self) -> str: ...
     def note(self, code: str, where: str, message: str) -> None: ...
 
 
@@ -45,12 +39,6 @@ class SavedPrototypes:
             self._boot.note("file-unreadable", "btf", str(error))
             return None
 
-    @cached_property
-    def _version(self) -> tuple[int, int]:
-        """Of the kernel; where it is not known, of those that print most."""
-        found = re.match(r"(\d+)\.(\d+)", self._boot.release)
-        return (int(found[1]), int(found[2])) if found else _NAMES_SINCE
-
     def of(self, function: str) -> Sequence[Parameter] | None:
         """As :meth:`tracekit.ftrace.context.Prototypes.of`."""
         types = self._types
@@ -59,13 +47,13 @@ class SavedPrototypes:
         try:
             found = types.function(function)
             parameters = found.parameters if found else ()
-            return tuple(self._parameter(types, *one) for one in parameters)
+            return tuple(_parameter(types, *one) for one in parameters)
         except ParseError:
             return None
 
-    def _parameter(self, types: Btf, name: str, number: int) -> Parameter:
-        kind, size = types.kind(number)
-        if kind == "INT" and not types.is_signed(number) and self._version >= _HEX_SINCE:
-            kind = "UNSIGNED"
-        named = kind == "ENUM" and self._version >= _NAMES_SINCE
-        return Parameter(name, kind, size, types.enumeration(number) if named else {})
+
+def _parameter(types: Btf, name: str, number: int) -> Parameter:
+    kind, size = types.kind(number)
+    if kind == "INT" and not types.is_signed(number):
+        kind = "UNSIGNED"
+    return Parameter(name, kind, size, types.enumeration(number))
