@@ -10,17 +10,17 @@ import errno
 import mmap
 import os
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock
 from typing import Protocol, cast
 
 from tracekit.errors import SourceError
 
 __all__ = [
-    "FOLIO", "Spill", "no_room", "releasable", "release", "releasing", "room_of", "unnamed",
+    "FOLIO", "Spill", "mappings", "no_room", "releasable", "release", "room_of", "unnamed",
     "untouched",
 ]  # fmt: skip
 
@@ -29,8 +29,6 @@ _LARGE = 64 << 20  # bytes that are not taken from the disk before they are need
 _SPARE = 64 << 20  # bytes of the disk that are left free
 _ZEROS = bytes(1 << 20)
 _FILE = 1 << 30  # bytes of a file; it takes as much of the disk as is used of it
-_MAPPED = 128 << 20
-_EVERY = 0.002  # seconds in which a pass over columns may map 100 MB and more
 #: Bytes to write at a time of what is mapped later. Linux 6.18 maps all of what its cache holds
 #: together, as one write makes it, for each page that is touched: of 512 CPUs, a row of each, 2 MiB
 #: were resident.
@@ -48,31 +46,14 @@ _MAPPINGS: weakref.WeakSet[_Mapped] = weakref.WeakSet()
 
 def release() -> None:
     """Let go of the memory of all mappings: what is in them is read again where it is needed."""
-    with _LOCK:
-        mappings = tuple(_MAPPINGS)
-    for mapping in mappings:
+    for mapping in mappings():
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
-@contextmanager
-def releasing() -> Iterator[None]:
-    """Let go of the memory now and then meanwhile, for what passes over it without a pause."""
-    over = Event()
-
-    def work() -> None:
-        with Path("/proc/self/statm").open("rb", 0) as memory:
-            while not over.wait(_EVERY):
-                memory.seek(0)
-                if int(memory.read().split()[2]) * mmap.PAGESIZE > _MAPPED:
-                    release()
-
-    thread = Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def mappings() -> list[_Mapped]:
+    """What :func:`release` lets go of."""
+    with _LOCK:
+        return list(_MAPPINGS)
 
 
 def releasable(mapping: _Mapped) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracekit import spill
 from tracekit._native import arrays
 from tracekit.analysis import spilled
 from tracekit.query.groups import stable_order
@@ -37,6 +38,12 @@ def in_files(least: int = 1) -> Iterator[None]:
         patch.setattr(spilled, "_SMALL", least)
         with spilled.spilled():
             yield
+
+
+def resident() -> int:
+    """Bytes of files that are mapped and in memory."""
+    words = Path("/proc/self/statm").read_text().split()
+    return int(words[2]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def mapped(array: np.ndarray[Any, Any]) -> str:
@@ -89,10 +96,6 @@ def test_an_array_keeps_what_it_has_when_it_grows() -> None:
 
 
 def test_memory_that_was_released_is_not_resident() -> None:
-    def resident() -> int:
-        words = Path("/proc/self/statm").read_text().split()
-        return int(words[2]) * os.sysconf("SC_PAGE_SIZE")
-
     with in_files():
         some = np.ones(8 << 20, np.int64)
     arrays.release()
@@ -101,6 +104,19 @@ def test_memory_that_was_released_is_not_resident() -> None:
     assert resident() - before > 32 << 20
     arrays.release()
     assert resident() - before < 8 << 20
+
+
+def test_other_mappings_are_let_go_of_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a spill had before, too, and nobody has to be asked."""
+    monkeypatch.setattr(spill, "_HELD", 0)
+    column = np.frombuffer(spill.Spill().memory(256 << 20), np.int64)
+    before = resident()
+    with spilled.spilled():
+        column[:] = 7
+        while resident() - before > 128 << 20:
+            pass
+        assert (column == 7).all()
+    del column
 
 
 def test_no_room_on_the_disk_is_said() -> None:

@@ -47,8 +47,16 @@ static size_t small;	  /* bytes of an array that is not worth a place in the fil
 static size_t kept;	  /* bytes of the file that are nobody's */
 static int file = -1, no_room;
 static off_t end;
-static int users, watched;
+static int watched;
 static pthread_cond_t begun = PTHREAD_COND_INITIALIZER;
+
+/* What one begin() was given: other mappings of files, which stay as long as their buffers do. */
+struct given {
+	struct given *next;
+	Py_ssize_t count;
+	Py_buffer *mappings;
+};
+static struct given *users;
 
 /* A place in the list, before there is something to put in it. */
 static int has_place(void)
@@ -228,6 +236,9 @@ static void let_go(void)
 	for (size_t i = 0; i < used; i++)
 		if (blocks[i].place >= 0)
 			madvise(blocks[i].at, blocks[i].size, MADV_DONTNEED);
+	for (struct given *g = users; g; g = g->next)
+		for (Py_ssize_t i = 0; i < g->count; i++)
+			madvise(g->mappings[i].buf, (size_t)g->mappings[i].len, MADV_DONTNEED);
 }
 
 /* Bytes of files that are mapped and resident; proc_pid_statm(5). */
@@ -244,7 +255,7 @@ static size_t resident(int statm)
 	return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Lets go of the arrays' pages now and then. A thread of Python's would wait for the interpreter,
+/* Lets go of all these pages now and then. A thread of Python's would wait for the interpreter,
  * which numpy may hold for as long as a gigabyte takes.
  */
 static void *watch(void *none)
@@ -264,10 +275,64 @@ static void *watch(void *none)
 	return NULL;
 }
 
-static void ended(void)
+#define GIVEN "tracekit._native.arrays.given"
+
+static void forget_given(PyObject *capsule)
 {
+	struct given *mine = PyCapsule_GetPointer(capsule, GIVEN);
+
 	pthread_mutex_lock(&lock);
-	users--;
+	for (struct given **g = &users; *g; g = &(*g)->next)
+		if (*g == mine) {
+			*g = mine->next;
+			break;
+		}
+	pthread_mutex_unlock(&lock);
+	for (Py_ssize_t i = 0; i < mine->count; i++)
+		PyBuffer_Release(&mine->mappings[i]);
+	free(mine->mappings);
+	free(mine);
+}
+
+/* The buffers of a list of mappings; they are known to the thread once it is told. */
+static PyObject *take_given(PyObject *list)
+{
+	Py_ssize_t count = PyList_Size(list);
+	struct given *mine = calloc(1, sizeof(*mine));
+
+	if (mine)
+		mine->mappings = calloc((size_t)count + 1, sizeof(Py_buffer));
+	PyObject *capsule =
+		mine && mine->mappings ? PyCapsule_New(mine, GIVEN, forget_given) : NULL;
+	if (!capsule) {
+		free(mine ? mine->mappings : NULL);
+		free(mine);
+		return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+	}
+	for (; mine->count < count; mine->count++)
+		if (PyObject_GetBuffer(PyList_GetItem(list, mine->count),
+				       &mine->mappings[mine->count], PyBUF_SIMPLE)) {
+			Py_DECREF(capsule);
+			return NULL;
+		}
+	return capsule;
+}
+
+static void start(PyObject *capsule, int fd, Py_ssize_t bytes, Py_ssize_t least)
+{
+	struct given *mine = PyCapsule_GetPointer(capsule, GIVEN);
+
+	pthread_mutex_lock(&lock);
+	if (file < 0)
+		file = fd; /* for good: arrays may outlive whoever asked for them */
+	most = (size_t)bytes;
+	small = (size_t)least;
+	no_room = 0;
+	mine->next = users;
+	users = mine;
+	if (!watched) /* without a thread, release() is all that lets go of them */
+		watched = !pthread_create(&(pthread_t){0}, NULL, watch, NULL);
+	pthread_cond_signal(&begun);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -275,39 +340,33 @@ static PyObject *begin(PyObject *self, PyObject *args)
 {
 	int fd;
 	Py_ssize_t bytes, least;
-	PyObject *(*set)(PyObject *), *handler, *earlier;
+	PyObject *(*set)(PyObject *), *mappings, *given;
 
 	(void)self;
-	if (!PyArg_ParseTuple(args, "inn", &fd, &bytes, &least) || !(set = set_handler()))
+	if (!PyArg_ParseTuple(args, "innO!", &fd, &bytes, &least, &PyList_Type, &mappings) ||
+	    !(set = set_handler()) || !(given = take_given(mappings)))
 		return NULL;
-	pthread_mutex_lock(&lock);
-	if (file < 0)
-		file = fd; /* for good: arrays may outlive whoever asked for them */
-	most = (size_t)bytes;
-	small = (size_t)least;
-	no_room = 0;
-	users++;
-	if (!watched) /* without a thread, release() is all that lets go of them */
-		watched = !pthread_create(&(pthread_t){0}, NULL, watch, NULL);
-	pthread_cond_signal(&begun);
-	pthread_mutex_unlock(&lock);
-	handler = PyCapsule_New(&ours, "mem_handler", NULL);
-	earlier = handler ? set(handler) : NULL;
+	start(given, fd, bytes, least);
+	PyObject *handler = PyCapsule_New(&ours, "mem_handler", NULL);
+	PyObject *earlier = handler ? set(handler) : NULL;
 	Py_XDECREF(handler);
-	if (!earlier)
-		ended();
-	return earlier;
+	if (!earlier) {
+		Py_DECREF(given);
+		return NULL;
+	}
+	return Py_BuildValue("(NN)", earlier, given);
 }
 
 static PyObject *restore(PyObject *self, PyObject *earlier)
 {
-	PyObject *(*set)(PyObject *) = set_handler();
-	PyObject *mine = set ? set(earlier) : NULL;
+	PyObject *(*set)(PyObject *) = set_handler(), *handler, *given;
 
 	(void)self;
+	if (!set || !PyArg_ParseTuple(earlier, "OO", &handler, &given))
+		return NULL;
+	PyObject *mine = set(handler);
 	if (!mine)
 		return NULL;
-	ended();
 	Py_DECREF(mine);
 	Py_RETURN_NONE;
 }
@@ -332,7 +391,8 @@ static PyObject *release(PyObject *self, PyObject *none)
 }
 
 NATIVE_MODULE(arrays, "Memory of numpy's arrays that is in a file where there is much of it.",
-	      {"begin", begin, METH_VARARGS, "begin(fd, held, small) -> what restore() is given"},
+	      {"begin", begin, METH_VARARGS,
+	       "begin(fd, held, small, mappings) -> what restore() is given"},
 	      {"restore", restore, METH_O, "restore(earlier): arrays are made as before begin()"},
 	      {"failed", failed, METH_NOARGS, "failed() -> errno of a file without room, or 0"},
 	      {"release", release, METH_NOARGS, "release(): let go of what lies in the file"})

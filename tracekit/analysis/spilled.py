@@ -11,7 +11,7 @@ from functools import cache, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from tracekit._native import arrays
-from tracekit.spill import no_room, releasable, releasing, unnamed
+from tracekit.spill import mappings, no_room, releasable, unnamed
 
 __all__ = ["bounded", "spilled"]
 
@@ -45,11 +45,11 @@ def spilled() -> Iterator[None]:
 
     Raises :class:`~tracekit.errors.SourceError` where the disk has no room for them.
     """
-    earlier = arrays.begin(_file()[0], _HELD, _SMALL)
+    files = [one for one in mappings() if isinstance(one, mmap.mmap)]
+    earlier = arrays.begin(_file()[0], _HELD, _SMALL, files)
     already = _ALREADY.set(True)
     try:
-        with releasing():
-            yield
+        yield
     except MemoryError as error:
         if full := arrays.failed():
             raise no_room(0, OSError(full, os.strerror(full))) from error
