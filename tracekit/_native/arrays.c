@@ -91,6 +91,7 @@ static void *of_file(size_t size, off_t *place)
 	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, end);
 	if (at == MAP_FAILED)
 		return NULL;
+	madvise(at, size, MADV_NOHUGEPAGE); /* a page that is touched has not 2 MiB mapped */
 	*place = end;
 	end += in_pages(size);
 	return at;

@@ -15,7 +15,7 @@ from tracekit.spill import mappings, no_room, releasable, unnamed
 
 __all__ = ["bounded", "spilled"]
 
-_HELD = 64 << 20  # bytes of arrays that are not in the file
+_HELD = 32 << 20  # bytes of arrays that are not in the file
 _SMALL = 256 << 10  # bytes of an array that is not worth a place in it
 _FEW = 1 << 20  # events, of which all that is derived fits into memory
 _P = ParamSpec("_P")

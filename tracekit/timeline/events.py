@@ -210,19 +210,21 @@ class Events:
 
     # -- arguments ----------------------------------------------------------------------------
 
-    def groups(self, rows: Rows) -> Iterator[tuple[EventKind, _Array, Payloads]]:
-        """The rows of each (event, buffer), with their payloads."""
-        check_below(rows.kind, len(self.kinds), "events")
-        check_below(rows.buffer, len(self.buffers), "buffers")
-        key = rows.kind.astype(np.int64) * len(self.buffers) + rows.buffer
+    def groups(
+        self, rows: Rows, at: _Array | slice = slice(None)
+    ) -> Iterator[tuple[EventKind, _Array, Payloads]]:
+        """The rows, or those ``at`` some places, of each (event, buffer), with their payloads."""
+        kinds, where = rows.kind[at], rows.buffer[at]
+        offset, length = rows.offset[at], rows.length[at]
+        check_below(kinds, len(self.kinds), "events")
+        check_below(where, len(self.buffers), "buffers")
+        key = kinds.astype(np.int64) * len(self.buffers) + where
         if len(self.kinds) * len(self.buffers) < 1 << 16:
             key = key.astype(np.uint16)  # numpy sorts 16 bits by radix
         order = np.argsort(key, kind="stable")
-        edges = np.flatnonzero(np.diff(key[order])) + 1
-        for part in np.split(order, edges) if len(order) else ():
+        for part in np.split(order, np.flatnonzero(np.diff(key[order])) + 1) if len(order) else ():
             kind, buffer = divmod(int(key[part[0]]), len(self.buffers))
-            data = self.buffers[buffer].data
-            payloads = Payloads(data, rows.offset[part], rows.length[part])
+            payloads = Payloads(self.buffers[buffer].data, offset[part], length[part])
             check_payloads(payloads)
             yield self.kinds[kind], part, payloads
 
@@ -388,11 +390,10 @@ class Events:
     def values(self, at: _Array, field: str) -> Iterator[tuple[_Array, pa.Array]]:
         """(positions in ``at``, that argument's typed values) of the events that have ``field``.
 
-        ``at`` are row numbers. Nothing else of the events is decoded, and of many only some at a
-        time.
+        ``at`` are row numbers, some looked at at a time. Nothing else of the events is decoded.
         """
         for some in pieces(len(at)):
-            for kind, part, payloads in self.groups(self.rows.take(at[some])):
+            for kind, part, payloads in self.groups(self.rows, at[some]):
                 fmt = self.boot(kind.boot).format(kind.id)
                 matching = [f for f in fmt.fields if f.name == field] if fmt else []
                 if matching:
