@@ -213,9 +213,10 @@ def _directory() -> str:
 
 def no_room(size: int, error: OSError) -> SourceError:
     """That so many bytes more do not fit on the disk (0: not known how many)."""
+    many = f"{size:,} more bytes" if size else "more bytes"
     return SourceError(
-        f"{_directory()}: {error.strerror or error}: this session needs {size:,} more bytes of "
-        "disk than there are; name another place: TMPDIR=DIR"
+        f"{_directory()}: {error.strerror or error}: this session needs {many} of disk than there "
+        "are; name another place: TMPDIR=DIR"
     )
 
 
