@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tracekit.binary import Cursor
 from tracekit.errors import ParseError
 
-__all__ = ["VOID", "Btf", "Field", "Function", "Member", "kernel_types"]
+__all__ = ["VMLINUX", "VOID", "Btf", "Field", "Function", "Member", "kernel_types"]
 
 _MAGIC = 0xEB9F
 _TYPE = struct.Struct("<III")  # name_off, info, size or type
@@ -44,6 +44,7 @@ _NAME = 512  # KSYM_NAME_LEN, include/linux/kallsyms.h
 _PARAMETERS = 64  # of a function; no real one has more
 
 VOID = 0
+VMLINUX = "sys/kernel/btf/vmlinux"  #: where a kernel has its own, from the root on
 
 
 class Member(NamedTuple):

@@ -21,11 +21,12 @@ import pyarrow as pa
 
 from tracekit.analysis.arguments import numbered
 from tracekit.analysis.calls import bottom_up, call_tree, stack_tree
-from tracekit.analysis.columns import dictionary, ints, labels, taken, whole, whose, with_unknown
+from tracekit.analysis.columns import dictionary, ints, labels, taken, whole, with_unknown
 from tracekit.analysis.losses import Losses, losses_of
 from tracekit.analysis.over_time import Cells, silences, timed_rows
 from tracekit.analysis.pairs import KINDS_OF_SPANS
 from tracekit.analysis.rows_of_events import marks_of, turns_with
+from tracekit.analysis.scheduling.names import whose
 from tracekit.analysis.scheduling.sums import sum_states
 from tracekit.analysis.scheduling.tables import Scheduling, make_states, make_turns, make_wakeups
 from tracekit.analysis.selected import (
@@ -42,8 +43,7 @@ from tracekit.analysis.spilled import bounded
 from tracekit.analysis.statistics import Piece, clip, durations, intervals, per_second
 from tracekit.analysis.stretches import ENDLESS
 from tracekit.errors import UsageError
-from tracekit.ftrace.columns import as_arrow, as_mask
-from tracekit.ftrace.columns import known as known_of
+from tracekit.ftrace.columns import as_arrow, as_mask, known
 from tracekit.query.groups import Index
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
@@ -263,11 +263,11 @@ class Analysis:
         every, which, key, names = self._span_keys(by, wanted)
         state, states = labels(every, "state")
         is_open = np.array([*(name == "open" for name in states), False])[state[which]]
-        known = known_of(whole(every, "duration_ns"))[which]
-        table = self._durations(every, which[known], key[known], names, window, alone=True)
+        told = known(whole(every, "duration_ns"))[which]
+        table = self._durations(every, which[told], key[told], names, window, alone=True)
         there, timed, opened, unpaired = (
             np.bincount(key[mine], minlength=len(names))
-            for mine in (slice(None), known, is_open, ~known & ~is_open)
+            for mine in (slice(None), told, is_open, ~told & ~is_open)
         )
         never = np.flatnonzero((there > 0) & (timed == 0)).tolist()
         table = with_unknown(table, [names[k] for k in never])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.analysis.columns import pairs_of
-from tracekit.ftrace.columns import as_numpy, known
+from tracekit.ftrace.columns import as_numpy, flat, known
 from tracekit.timeline.events import Events
 from tracekit.timeline.rows import pieces
 
@@ -24,10 +24,6 @@ _Array = npt.NDArray[Any]
 Labels = tuple[_Array, list[str]]
 
 
-def _flat(values: pa.Array) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-
-
 def integers(events: Events, rows: _Array, field: str, null: int = 0) -> tuple[_Array, _Array]:
     """(an integer argument of events, int64 modulo 2**64; whether each event has it).
 
@@ -35,7 +31,7 @@ def integers(events: Events, rows: _Array, field: str, null: int = 0) -> tuple[_
     """
     found, has = np.full(len(rows), null, np.int64), np.zeros(len(rows), bool)
     for part, values in events.values(rows, field):
-        values = _flat(values)
+        values = flat(values)
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.uint8())
         if pa.types.is_integer(values.type):
@@ -49,9 +45,9 @@ def integers(events: Events, rows: _Array, field: str, null: int = 0) -> tuple[_
 
 def numbered(texts: Sequence[str], which: _Array) -> Labels:
     """(for each row the index into the names, the names): equal texts are one."""
-    known: dict[str, int] = {}
-    table = [known.setdefault(text, len(known)) for text in texts]
-    return np.array([*table, -1], np.int32)[which], list(known)
+    names: dict[str, int] = {}
+    table = [names.setdefault(text, len(names)) for text in texts]
+    return np.array([*table, -1], np.int32)[which], list(names)
 
 
 class _Names:
@@ -122,7 +118,7 @@ def _joined(events: Events, rows: _Array, fields: Sequence[str]) -> tuple[_Array
     for field in fields:
         mine, names = np.zeros(len(rows), np.int64), [""]
         for part, values in events.values(rows, field):
-            coded = _flat(values).dictionary_encode()
+            coded = flat(values).dictionary_encode()
             mine[part] = np.where(known(coded.indices), as_numpy(coded.indices) + len(names), 0)
             names += [str(value) for value in coded.dictionary.to_pylist()]
         both, which = np.unique(code * len(names) + mine, return_inverse=True)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracekit.ftrace.columns import as_arrow, as_mask, as_numpy, as_signed, as_strings, known
+from tracekit.ftrace.columns import as_arrow, as_mask, as_numpy, as_signed, as_strings, flat, known
 
 __all__ = [
     "dictionary",
@@ -18,19 +18,16 @@ __all__ = [
     "pairs_of",
     "taken",
     "whole",
-    "whose",
     "with_unknown",
 ]  # fmt: skip
 
 _Array = npt.NDArray[Any]
-_UNNAMED = "<...>"
 _NOTHING = frozenset(("count", "total_ns", "cut", "self_ns"))  # 0 of what never ended
 
 
 def whole(table: pa.Table, column: str) -> pa.Array:
     """A column in one piece, without a copy where it is one."""
-    values = table[column]
-    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    return flat(table[column])
 
 
 def ints(table: pa.Table, column: str, null: int = 0) -> _Array:
@@ -76,49 +73,6 @@ def pairs_of(one: _Array, other: _Array) -> tuple[_Array, _Array, _Array, _Array
     (first, a), (second, b) = (np.unique(column, return_inverse=True) for column in (one, other))
     key, at, which = np.unique(a * len(second) + b, return_index=True, return_inverse=True)
     return first[key // len(second)], second[key % len(second)], at, which
-
-
-def _tasks(table: pa.Table, with_boot: bool) -> tuple[_Array, list[str]]:
-    """The tasks of turns, as ``name-pid``, of each boot apart."""
-    boot, pid = ints(table, "boot").astype(np.int64), ints(table, "pid").astype(np.int64)
-    codes, comms = labels(table, "comm")
-    unique, first, key = np.unique(boot << 32 | pid, return_index=True, return_inverse=True)
-    names = []
-    for one, at in zip(unique.tolist(), first.tolist(), strict=True):
-        comm = comms[codes[at]] if codes[at] >= 0 else _UNNAMED
-        suffix = f" (boot {one >> 32})" if with_boot else ""
-        names.append(f"{comm}-{one & 0xFFFFFFFF}{suffix}")
-    return key.reshape(-1), names
-
-
-def _wakers(table: pa.Table) -> tuple[_Array, list[str]]:
-    """Who woke, as ``name-pid``, or in what kind of interrupt."""
-    pids = whole(table, "waker_pid")
-    told = known(pids)
-    (comm, comms), (context, contexts) = (labels(table, f"waker_{n}") for n in ("comm", "context"))
-    pid, who, where = as_numpy(pids), [*comms, _UNNAMED], [*contexts, str(None)]
-    boot = ints(table, "boot").astype(np.int64)  # a task has one name in a boot
-    of_task = np.where(told, boot << 32 | pid.astype(np.int64) & 0xFFFFFFFF, -1 - context)
-    _, first, key = np.unique(of_task, return_index=True, return_inverse=True)
-    texts = [
-        f"{who[comm[at]]}-{pid[at]}" if told[at] else where[context[at]] for at in first.tolist()
-    ]
-    number: dict[str, int] = {}
-    by = np.argsort(first)
-    codes = np.empty(len(first), np.int64)
-    for at in by.tolist():
-        codes[at] = number.setdefault(texts[at], len(number))
-    return codes[key.reshape(-1)], list(number)
-
-
-def whose(table: pa.Table, by: str, with_boot: bool) -> tuple[_Array, list[str]]:
-    """(for each row the index of its CPU or task, or of who woke it; their names)."""
-    if by == "waker":
-        return _wakers(table)
-    if by != "cpu":
-        return _tasks(table, with_boot)
-    key = ints(table, "cpu").astype(np.int64)
-    return key, [f"cpu {n}" for n in range(int(key.max(initial=-1)) + 1)]
 
 
 def with_unknown(table: pa.Table, names: list[str]) -> pa.Table:

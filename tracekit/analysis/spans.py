@@ -162,7 +162,9 @@ class Spans:
 
 
 def spans_of(events: Events, index: Index, losses: Losses) -> Spans:
-    """Every span of the events, by the time of their first event: an Arrow table.
+    """Every span of the events, by the time of their first event.
+
+    :attr:`Spans.named` has the columns
 
     ==============  ==========  ==================================================================
     ``kind``        dictionary  one of :data:`~tracekit.analysis.pairs.KINDS_OF_SPANS`

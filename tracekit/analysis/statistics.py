@@ -16,6 +16,7 @@ from tracekit._native import columns as native
 from tracekit.analysis.columns import dictionary, nullable
 from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_arrow
+from tracekit.query.groups import stable_order
 from tracekit.timeline.rows import PIECE, grouping
 
 __all__ = ["Clipped", "Piece", "clip", "durations", "histogram", "intervals", "per_second"]
@@ -66,7 +67,7 @@ def durations(
     many took 0 ns, 1, 2 to 3, 4 to 7, ... ns). The largest total comes first. Of equally bad ones
     the first in time is the worst.
     """
-    order, starts, counts = grouping(key)
+    order, starts, counts = grouping(key, stable_order(key))
     quantiles, worst = np.zeros((len(starts), len(_QUANTILES)), np.int64), starts.copy()
     for n, (start, count) in enumerate(zip(starts.tolist(), counts.tolist(), strict=True)):
         mine = order[start : start + count]  # a group at a time: many millions are many bytes

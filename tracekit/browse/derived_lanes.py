@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracekit.analysis.columns import ints, labels
+from tracekit.analysis.columns import ints, labels, whole
 from tracekit.analysis.counters import counter, counter_names
 from tracekit.browse.lanes import Lane, Span
 from tracekit.ftrace.columns import as_arrow
+from tracekit.ftrace.columns import known as known_of
 from tracekit.recording import Recording
 from tracekit.timeline.filter import Filter
 
@@ -64,7 +65,7 @@ def _of_kind(recording: Recording, name: str) -> Lane | None:
     kind = name.removeprefix(_SPANS)
     if kind not in kinds:
         return None
-    known = np.array(table["start_ns"].is_valid().to_pylist(), bool)
+    known = known_of(whole(table, "start_ns"))
     table = table.filter(as_arrow((codes == kinds.index(kind)) & known))
     table = table.take(as_arrow(_longest(ints(table, "duration_ns"))))
     last = int(recording.axis.ts_ns[-1]) if len(recording) else 0

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tracekit.analysis.columns import ints, labels, whose
+from tracekit.analysis.columns import ints, labels
+from tracekit.analysis.scheduling.names import whose
 from tracekit.analysis.scheduling.task_states import STATES
 from tracekit.analysis.statistics import durations, histogram
 from tracekit.browse.subject import Subject

@@ -23,6 +23,7 @@ __all__ = [
     "as_strings",
     "coded_texts",
     "fixed_size",
+    "flat",
     "intern",
     "known",
     "outside_record",
@@ -96,6 +97,13 @@ def _bits(values: pa.Array, buffer: int) -> npt.NDArray[np.bool_]:
     unpacked = np.unpackbits(packed, count=end, bitorder="little")
     mask: npt.NDArray[np.bool_] = unpacked[values.offset :].view(bool)
     return mask
+
+
+def flat(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column in one piece; what is one already is not copied, as ``combine_chunks()`` would."""
+    if not isinstance(values, pa.ChunkedArray):
+        return values
+    return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
 
 
 def known(values: pa.Array) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from tracekit.btf import VOID, Btf, kernel_types
+from tracekit.btf import VMLINUX, VOID, Btf, kernel_types
 from tracekit.errors import ParseError
 from tracekit.frozen import dataclass
 from tracekit.sysroot import TRACEFS, Sysroot
@@ -129,7 +129,7 @@ class ProbedKernel:
             (root.get(rel) or b"").decode("utf-8", "backslashreplace")
             for rel in ("proc/kallsyms", available, _BLACKLIST)
         ]
-        return cls.parse(texts[0], texts[1], texts[2], root.get("sys/kernel/btf/vmlinux"))
+        return cls.parse(texts[0], texts[1], texts[2], root.get(VMLINUX))
 
     def refusal(self, function: str) -> str:
         """Why ``function`` cannot be probed; '' where nothing is known against it."""

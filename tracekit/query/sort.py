@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.errors import UsageError
-from tracekit.ftrace.columns import as_numpy
+from tracekit.ftrace.columns import as_numpy, flat
+from tracekit.ftrace.columns import known as known_of
 from tracekit.query.expr import ARGUMENT
 from tracekit.query.match import argument_names
 from tracekit.timeline.checks import check_below
@@ -144,7 +145,7 @@ class _Sorter:
         """(numbers that sort as the values do, or the numbers of their texts; their kinds)."""
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.uint8())
-        known = np.array(values.is_valid().to_pylist(), bool)
+        known = known_of(flat(values))
         if pa.types.is_integer(values.type):
             numbers = as_numpy(values)
             kinds = np.where(numbers < 0, _NEGATIVE, _NUMBER)

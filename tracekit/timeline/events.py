@@ -338,7 +338,7 @@ class Events:
         full = self._full_name(name)
         codes = [code for of_boot in self._codes.get(full, {}).values() for code in of_boot]
         indices = at[one_of(self.rows.kind[at], codes)]
-        groups = list(self.groups(self.rows.take(indices)))
+        groups = list(self.groups(self.rows, indices))
         if not groups:
             return self.table(indices, args=False).select(_COMMON)
         parts = [self._event_part(kind, indices[part], payloads) for kind, part, payloads in groups]
@@ -369,7 +369,7 @@ class Events:
     def fields(self, at: _Array) -> list[dict[str, Any]]:
         """The typed arguments of the rows at ``at``, one mapping for each row."""
         arguments: list[dict[str, Any]] = [{}] * len(at)
-        for kind, part, payloads in self.groups(self.rows.take(at)):
+        for kind, part, payloads in self.groups(self.rows, at):
             fmt = self.boot(kind.boot).format(kind.id)
             if fmt is None or not fmt.fields:
                 continue

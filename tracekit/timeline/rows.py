@@ -226,10 +226,11 @@ def distinct(values: _Array) -> tuple[_Array, _Array]:
     return unique, table[values]
 
 
-def grouping(key: _Array) -> tuple[_Array, _Array, _Array]:
+def grouping(key: _Array, order: _Array | None = None) -> tuple[_Array, _Array, _Array]:
     """(order by key, else as they come; where each key starts; how many of each)."""
-    small = key.astype(np.uint16) if len(key) and int(key.max()) < 1 << 16 else key
-    order = np.argsort(small, kind="stable")  # numpy sorts 16 bits by radix
+    if order is None:
+        small = key.astype(np.uint16) if len(key) and int(key.max()) < 1 << 16 else key
+        order = np.argsort(small, kind="stable")  # numpy sorts 16 bits by radix
     ordered = key[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
     return order, starts, np.diff(np.append(starts, len(ordered)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from tracekit.btf import VMLINUX
 from tracekit.capture.doctor.check import Check
 from tracekit.carriers.machine import Machine, lockdown_mode
 from tracekit.probes.bcc_module import find_bcc
@@ -26,7 +27,7 @@ def headers(m: Machine) -> Check:
     """The headers that BCC compiles the probes with, and where names and offsets come from."""
     installed = installed_headers(m.root, m.release)
     there = installed.place if installed else f"no headers of {m.release or 'this kernel'}"
-    btf = m.root.exists("sys/kernel/btf/vmlinux")
+    btf = m.root.exists(VMLINUX)
     types = "BTF is there" if btf else "no BTF: devices and control files have no names"
     choices = _choices(m)
     if not choices:

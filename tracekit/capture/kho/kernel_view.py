@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from tracekit.btf import Btf, kernel_types
+from tracekit.btf import VMLINUX, Btf, kernel_types
 from tracekit.carriers.dumps.elf_core import VirtualMemory
 from tracekit.errors import ParseError, SourceError
 from tracekit.frozen import dataclass
@@ -17,7 +17,6 @@ _SYMBOLS = (
     "kho_out", "luo_session_global", "luo_file_handler_list", "iommu_group_kset", "vmemmap_base",
 )  # fmt: skip
 _LINE = re.compile(rb"^([0-9a-f]{1,16}) \w (%s)$" % "|".join(_SYMBOLS).encode(), re.M)
-_BTF = "sys/kernel/btf/vmlinux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class KernelView:
         """Where a member is. Raises :class:`~tracekit.errors.SourceError`."""
         member = self.btf.member(structure, path) if self.btf is not None else None
         if member is None:
-            raise SourceError(f"{_BTF} tells of no {structure}.{path}")
+            raise SourceError(f"{VMLINUX} tells of no {structure}.{path}")
         return member.offset
 
     def has(self, structure: str, path: str) -> bool:
@@ -81,11 +80,11 @@ def open_view(root: Sysroot, kallsyms: bytes | None = None, *, types: bool = Tru
     symbols = {m[2].decode(): int(m[1], 16) for m in _LINE.finditer(text)}
     if not any(symbols.values()):
         raise SourceError(f"{root.where('proc/kallsyms')} has no address of {', '.join(_SYMBOLS)}")
-    data = root.get(_BTF) if types else None
+    data = root.get(VMLINUX) if types else None
     btf = None
     if data is not None:
         try:
-            btf = kernel_types(data, root.where(_BTF))
+            btf = kernel_types(data, root.where(VMLINUX))
         except ParseError:
             btf = None
     stream = root.open_binary("proc/kcore")

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from tracekit.btf import Btf, kernel_types
+from tracekit.btf import VMLINUX, Btf, kernel_types
 from tracekit.errors import ParseError, SourceError
 from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter
@@ -20,7 +20,6 @@ from tracekit.sysroot import Sysroot
 __all__ = ["named_in", "save_enumerators"]
 
 _FOLDER = "sys/kernel/btf"
-_BTF = f"{_FOLDER}/vmlinux"
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _NAME = re.compile(rb"(?<![\w.>])[A-Za-z_]\w{2,}\b(?!\s*\()")
 
@@ -48,14 +47,14 @@ def save_enumerators(
     wanted = named_in(formats) - asked
     if not wanted:
         return
-    data = remarks.get(root, _BTF, None)
+    data = remarks.get(root, VMLINUX, None)
     if data is None:
         return
     try:
-        types = kernel_types(data, root.where(_BTF))
+        types = kernel_types(data, root.where(VMLINUX))
         known |= types.enumerators(wanted)
     except ParseError as error:
-        remarks.add("btf-unreadable", "info", _BTF, str(error))
+        remarks.add("btf-unreadable", "info", VMLINUX, str(error))
         return
     known |= _of_modules(root, types, wanted - known.keys(), remarks)
     writer.write(rel, dump_json({"values": known, "asked": sorted(asked | wanted)}))
@@ -71,7 +70,7 @@ def _of_modules(root: Sysroot, base: Btf, wanted: set[str], remarks: Remarks) ->
     except SourceError:
         names = []
     for rel in (f"{_FOLDER}/{name}" for name in names):
-        data = remarks.get(root, rel, None) if rel != _BTF else None
+        data = remarks.get(root, rel, None) if rel != VMLINUX else None
         if data is None or not any(spelling in data for spelling in spelled):
             continue  # most modules have none of them, and taking types apart takes a while
         try:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tracekit.btf import VMLINUX
 from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter
 from tracekit.sysroot import Sysroot
 
 __all__ = ["save_types"]
 
-_BTF = "sys/kernel/btf/vmlinux"
 _OPTIONS = frozenset((b"func-args", b"funcgraph-args"))  # since Linux 6.15
 
 
@@ -25,6 +25,6 @@ def save_types(
     rel = f"boots/{boot}/btf"
     if all(_OPTIONS.isdisjoint(text.split()) for text in options) or writer.has(rel):
         return
-    data = remarks.get(root, _BTF)
+    data = remarks.get(root, VMLINUX)
     if data is not None:
         writer.write(rel, data)
