@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -10,11 +11,18 @@ from tests.fuzz.check import TooSlow, examine, run, stretched, variants
 from tests.fuzz.targets import Target
 
 
-def _spinning(data: bytes) -> None:
-    """Uses the processor for a second, twenty times what a few bytes are allowed."""
-    end = time.process_time() + 1
-    while time.process_time() < end:
-        pass
+def _takes(seconds: Callable[[int], float]) -> Callable[[bytes], None]:
+    """A parser that takes so many seconds of CPU for so many bytes."""
+
+    def parse(data: bytes) -> None:
+        end = time.process_time() + seconds(len(data))
+        while time.process_time() < end:
+            pass
+
+    return parse
+
+
+_spinning = _takes(lambda n: 1)  # a second: twenty times what a few bytes are allowed
 
 
 def _raising(data: bytes) -> None:
@@ -25,6 +33,14 @@ def _raising(data: bytes) -> None:
 def test_more_time_than_the_bytes_allow_is_a_finding() -> None:
     with pytest.raises(TooSlow, match="spinning"):
         examine(Target("spinning", _spinning), b"ab")
+
+
+@pytest.mark.slow
+def test_a_long_variant_may_be_slow_if_a_shorter_one_is_as_slow() -> None:
+    data = next(d for d in (b"%d" % n for n in range(999)) if len(variants(d)) == 2)
+    examine(Target("linear", _takes(lambda n: n * 30e-6)), data)
+    with pytest.raises(TooSlow, match="quadratic"):
+        examine(Target("quadratic", _takes(lambda n: n * n * 5e-10)), data)
 
 
 def test_time_is_measured_by_what_the_parser_reads() -> None:
