@@ -30,6 +30,6 @@ def test_cycles_are_those_of_fractions(
         fewest.append(before * early.lo + after * late.lo)
         most.append(before * early.hi + after * late.hi)
     low, high = floor(min(fewest)), ceil(max(most))
-    assert bent.between(first, last) == (low, high)
+    assert (bent.fewest(first, last), bent.most(first, last)) == (low, high)
     if first < last:
-        assert bent.between(last, first) == (-high, -low)
+        assert (bent.fewest(last, first), bent.most(last, first)) == (-high, -low)

@@ -79,8 +79,8 @@ class SchedClock:
     def at(self, raw_ns: int) -> tuple[int, int]:
         """The counts at which ``sched_clock`` can have shown ``raw_ns``: ``(lowest, highest)``."""
         return (
-            self.low + self.shape.between(0, raw_ns)[0],
-            self.high + self.shape.between(0, raw_ns + 1)[1],
+            self.low + self.shape.fewest(0, raw_ns),
+            self.high + self.shape.most(0, raw_ns + 1),
         )
 
 
@@ -208,11 +208,11 @@ def _order(evidence: _Evidence, shape: Bent) -> _Bounds:
 
     def printed_after(count: int | None, stamp: int | None) -> None:
         if count is not None and stamp is not None and stamp >= mark.stamp_ns:
-            after.append(count - shape.between(0, stamp + _STAMP_NS - mark.offset_ns)[1])
+            after.append(count - shape.most(0, stamp + _STAMP_NS - mark.offset_ns))
 
     def printed_before(count: int | None, stamp: int | None) -> None:
         if count is not None and stamp is not None and stamp >= mark.stamp_ns:
-            before.append(count - shape.between(0, stamp - mark.offset_ns)[0])
+            before.append(count - shape.fewest(0, stamp - mark.offset_ns))
 
     behind_tick = (mark.stamp_ns - mark.raw_ns - mark.offset_ns) // 1_000
     for call in evidence.initcalls:
@@ -256,8 +256,8 @@ def _pair(evidence: _Evidence, shape: Bent) -> tuple[_Bounds | None, tuple[Diagn
     widths = sorted(b.after - b.before for b in fit.brackets)
     stall = widths[len(widths) * 95 // 100]
     fewest, most = (
-        shape.between(0, evidence.mark.raw_ns)[0],
-        shape.between(0, evidence.mark.raw_ns + 1)[1],
+        shape.fewest(0, evidence.mark.raw_ns),
+        shape.most(0, evidence.mark.raw_ns + 1),
     )
     return _Bounds(
         read[0] - slack - most,

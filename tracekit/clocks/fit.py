@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from math import floor, sqrt
+from operator import attrgetter
+from typing import NamedTuple, TypeGuard
 
 from tracekit.clocks.rates import Bent, Rate
 from tracekit.errors import Diagnostic
@@ -47,8 +49,7 @@ _MAX_CORE = 64
 _MAX_OUTLIER_SHARE = Fraction(1, 20)
 
 
-@dataclass(frozen=True, slots=True)
-class Bracket:
+class Bracket(NamedTuple):
     """One sample: the clock was in ``[ns, ns + 1)`` when the counter was in ``[before, after]``."""
 
     before: int
@@ -92,8 +93,8 @@ class LineFit:
             shape = Bent.straight(self.rate)
         lows, highs = [], []
         for bracket in self.brackets:
-            lows.append(bracket.before + shape.between(bracket.ns + 1, ns)[0])
-            highs.append(bracket.after + shape.between(bracket.ns, ns + 1)[1])
+            lows.append(bracket.before + shape.fewest(bracket.ns + 1, ns))
+            highs.append(bracket.after + shape.most(bracket.ns, ns + 1))
         low, high = max(lows), min(highs)
         return (low, high) if low <= high else None
 
@@ -131,7 +132,7 @@ def read_samples(
 
 def in_order(brackets: Iterable[Bracket]) -> tuple[Bracket, ...]:
     """Brackets of one clock in order of reading, each once, thinned evenly if there are many."""
-    ordered = sorted(dict.fromkeys(brackets), key=lambda b: (b.ns, b.before))
+    ordered = sorted(dict.fromkeys(brackets), key=attrgetter("ns", "before"))
     return tuple(ordered[:: max(1, -(-len(ordered) // _MAX_SAMPLES))])
 
 
@@ -148,17 +149,19 @@ def _check(sample: object) -> tuple[str, str, Bracket | None]:
     """One untrusted sample: the reason to drop it, or its clock and bracket."""
     if not isinstance(sample, Mapping):
         return "clock-sample-malformed", "", None
-    clock = sample.get("clock")
-    numbers = [sample.get(key) for key in ("tsc_before", "ns", "tsc_after")]
-    values = [n for n in numbers if isinstance(n, int) and not isinstance(n, bool)]
-    if not isinstance(clock, str) or len(values) != 3:
+    clock, before = sample.get("clock"), sample.get("tsc_before")
+    ns, after = sample.get("ns"), sample.get("tsc_after")
+    if not (isinstance(clock, str) and _whole(before) and _whole(ns) and _whole(after)):
         return "clock-sample-malformed", "", None
-    before, ns, after = values
-    if not all(0 <= n < _U64 for n in values):
+    if not (0 <= before < _U64 and 0 <= ns < _U64 and 0 <= after < _U64):
         return "clock-sample-range", "", None
     if after < before:
         return "clock-sample-negative", "", None
     return "", clock, Bracket(before, ns, after)
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return type(value) is int  # bool is not
 
 
 def fit_brackets(

@@ -89,24 +89,32 @@ class Bent:
         """A clock whose rate did not change."""
         return cls(rate, rate, 0, 0, 0)
 
-    def between(self, start: int, end: int) -> tuple[int, int]:
-        """Cycles from the reading ``start`` to the reading ``end``: ``(fewest, most)``."""
+    def fewest(self, start: int, end: int) -> int:
+        """Cycles from the reading ``start`` to the reading ``end``, at least."""
         if end < start:
-            fewest, most = self.between(end, start)
-            return -most, -fewest
+            return -self.most(end, start)
         if (rate := self._alone(start, end)) is not None:
-            least, steepest, ns = rate.lo, rate.hi, end - start
-            return (
-                ns * least.numerator // least.denominator,
-                -(-ns * steepest.numerator // steepest.denominator),
-            )
+            return (end - start) * rate.lo.numerator // rate.lo.denominator
+        return min(
+            _cycles(early, self.early.lo, end - start - early, self.late.lo)
+            for early in self._early(start, end)
+        )
+
+    def most(self, start: int, end: int) -> int:
+        """Cycles from the reading ``start`` to the reading ``end``, at most."""
+        if end < start:
+            return -self.fewest(end, start)
+        if (rate := self._alone(start, end)) is not None:
+            return -(-(end - start) * rate.hi.numerator // rate.hi.denominator)
+        return -min(
+            _cycles(-early, self.early.hi, early - (end - start), self.late.hi)
+            for early in self._early(start, end)
+        )
+
+    def _early(self, start: int, end: int) -> list[int]:
+        """How many ns of them may be of the early rate: with the knee at either end."""
         knees = (end,) if end <= self.early_until else (self.knee_low, self.knee_high)
-        parts = [min(max(knee, start), end) - start for knee in knees]  # of the early rate
-        fewest_ = [_cycles(early, self.early.lo, end - start - early, self.late.lo)
-                   for early in parts]  # fmt: skip
-        most_ = [_cycles(-early, self.early.hi, early - (end - start), self.late.hi)
-                 for early in parts]  # fmt: skip
-        return min(fewest_), -min(most_)
+        return [min(max(knee, start), end) - start for knee in knees]
 
     def _alone(self, start: int, end: int) -> Rate | None:
         """The rate from the reading ``start`` to ``end``; None if it may have changed between."""
