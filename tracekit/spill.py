@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Protocol, cast
 
 from tracekit.errors import SourceError
 
 __all__ = [
-    "FOLIO", "Spill", "mappings", "no_room", "releasable", "release", "room_of", "unnamed",
+    "FOLIO", "Room", "Spill", "mappings", "no_room", "releasable", "release", "room_of", "unnamed",
     "untouched",
 ]  # fmt: skip
 
@@ -83,17 +83,46 @@ def room_of(about: os.statvfs_result) -> int:
     return about.f_bavail * about.f_frsize - _SPARE
 
 
+class Room:
+    """Writable bytes, zeros at first: ``view`` shows them."""
+
+    def __init__(self, view: memoryview, file: int | None = None, start: int = 0) -> None:
+        """``file``: the descriptor of the file that is mapped there, from ``start`` on."""
+        self.view, self._file, self._start = view, file, start
+
+    @property
+    def in_file(self) -> bool:
+        """Whether what is written to ``view`` dirties pages of a file: :meth:`put` is faster."""
+        return self._file is not None
+
+    def put(self, offset: int, data: bytes | memoryview) -> None:
+        """Put bytes there, where nothing was put before.
+
+        Raises :class:`~tracekit.errors.SourceError` where there is no room on the disk.
+        """
+        if self._file is None:
+            self.view[offset : offset + len(data)] = data
+        else:
+            _write(self._file, data, self._start + offset)
+
+
+class _Count:  # of bytes
+    size = 0
+
+
 class Spill:
     """Gives memory: the first of it as usual, what is more in files, which end with it."""
 
     def __init__(self, parent: Spill | None = None) -> None:
-        """``parent``: whose memory it shares. Its files are its own."""
+        """``parent``: whose memory it shares, and gives back at its end. Its files are its own."""
         self._parent = parent
-        self._held = 0
+        self._held = _Count()  # and what its children hold; a child's own, which it gives back
+        if parent is not None:
+            weakref.finalize(self, parent._take_back, self._held)
         self._file: int | None = None  # a descriptor
         self._mapping = memoryview(b"")
         self._used = 0  # bytes of the mapping
-        self._lock = Lock()
+        self._lock = RLock()  # a child may end anywhere, here too
 
     @property
     def lasting(self) -> Spill:
@@ -102,12 +131,12 @@ class Spill:
 
     def fits(self, size: int) -> bool:
         """Whether so many bytes more would not go to a file."""
-        return self._parent.fits(size) if self._parent else self._held + size <= _HELD
+        return self._parent.fits(size) if self._parent else self._held.size + size <= _HELD
 
     def need(self, size: int) -> None:
         """Raise :class:`~tracekit.errors.SourceError` if the disk has no room for as much more.
 
-        Large :meth:`memory` takes none before it is filled, which is done bit by bit.
+        Large :meth:`room` takes none before it is filled, which is done bit by bit.
         """
         if self.fits(size):
             return
@@ -117,24 +146,35 @@ class Spill:
     def _holds(self, size: int) -> bool:
         """Whether so many bytes are held in memory: then they are counted."""
         if self._parent is not None:
-            return self._parent._holds(size)
+            fits = self._parent._holds(size)
+            self._held.size += size if fits else 0
+            return fits
         with self._lock:
             fits = self.fits(size)
-            self._held += size if fits else 0
+            self._held.size += size if fits else 0
             return fits
+
+    def _take_back(self, count: _Count) -> None:
+        with self._lock:
+            self._held.size -= count.size
 
     def kept(self, data: bytes) -> bytes:
         """``data``, or, where that is too much, the same in a file."""
         return data if self._holds(len(data)) else self._in_file((data,), len(data))
 
-    def memory(self, size: int) -> memoryview:
-        """``size`` writable bytes of zero; of many, :meth:`need` must be asked for room.
+    def room(self, size: int) -> Room:
+        """``size`` bytes; of many, :meth:`need` must be asked for room on the disk.
 
-        Raises :class:`~tracekit.errors.SourceError` where there is no room on the disk.
+        Raises :class:`~tracekit.errors.SourceError` where there is none.
         """
         if self._holds(size):
-            return untouched(size)
-        return self._shared(size)[0] if size <= _LARGE else _file_of((), size)
+            return Room(untouched(size))
+        if size <= _LARGE:
+            return Room(*self._shared(size))
+        fd = unnamed()
+        room = Room(_mapped(fd, size), fd)
+        weakref.finalize(room, os.close, fd)
+        return room
 
     def collected(self, chunks: Iterable[bytes], size: int) -> bytes:
         """What the chunks are together; ``size`` is what that should come to."""
@@ -177,14 +217,14 @@ class Spill:
             return self._mapping[start : start + size], self._file, start
 
 
-def _file_of(chunks: Iterable[bytes | memoryview], least: int = 0) -> memoryview:
-    """A file of its own, which holds the chunks; zeros up to ``least`` bytes."""
+def _file_of(chunks: Iterable[bytes | memoryview]) -> memoryview:
+    """A file of its own, which holds the chunks."""
     fd, size = unnamed(), 0
     try:
         for chunk in chunks:
             _write(fd, chunk, size)
             size += len(chunk)
-        return _mapped(fd, max(size, least))
+        return _mapped(fd, size)
     finally:
         os.close(fd)
 

@@ -109,7 +109,7 @@ def test_memory_that_was_released_is_not_resident() -> None:
 def test_other_mappings_are_let_go_of_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a spill had before, too, and nobody has to be asked."""
     monkeypatch.setattr(spill, "_HELD", 0)
-    column = np.frombuffer(spill.Spill().memory(256 << 20), np.int64)
+    column = np.frombuffer(spill.Spill().room(256 << 20).view, np.int64)
     before = resident()
     with spilled.spilled():
         column[:] = 7

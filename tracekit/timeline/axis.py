@@ -18,7 +18,7 @@ from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.clock_evidence import Source, one_clock_a_boot
 from tracekit.timeline.merge import Merged
-from tracekit.timeline.rows import PIECE, Rows, new_column, one_of, steps_back
+from tracekit.timeline.rows import PIECE, NewColumn, Rows, one_of, steps_back
 
 __all__ = ["OVERLAP", "Axis", "place"]
 
@@ -127,11 +127,12 @@ def place(merged: Merged) -> tuple[Rows, Axis]:
     inputs = [sources[b.index].given for b in boots if b.index in sources]
     clock = align(inputs, _origin(inputs, boots))
     models = {i.index: clock.model(i.index) for i in inputs}
-    ts_ns: npt.NDArray[Any] = new_column(spill, len(rows), np.int64)
+    placed = NewColumn(spill, len(rows), np.int64)
     for index, model in models.items():
         for at in rows.each_of_boot(index):
             spill.need(PIECE << 3)
-            ts_ns[at] = model.to_ns(raw[at])
+            placed.put(at, [model.to_ns(raw[at])])
+    ts_ns = placed.values
     notes = list(clock.diagnostics)
     if steps_back(ts_ns):
         order = np.argsort(ts_ns, kind="stable")

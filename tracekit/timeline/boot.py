@@ -17,6 +17,7 @@ from tracekit.ftrace.printers.syscalls import has_bare_syscalls
 from tracekit.ftrace.ring.layout import RegionLayout
 from tracekit.ftrace.ring.page import RecordHeader, Records
 from tracekit.session import Session
+from tracekit.spill import Spill
 from tracekit.timeline.saved.bpf_format import is_probe, probe_format, probe_ids, probe_name
 from tracekit.timeline.saved.counters import Counters
 from tracekit.timeline.saved.format_files import FormatFile, format_files, parsed
@@ -56,6 +57,7 @@ class Buffer:
     ('' for the global buffer). ``layout`` is None for pages read by user space. ``extents`` say
     where ``data`` are from; BPF records that were printed into another buffer have none. ``lost``:
     CPU -> (events overwritten or None, whether that is a lower bound), where it is known already.
+    ``scratch`` is what the records' columns lie in.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Buffer:
     extents: tuple[Extent, ...] = ()
     lost: Mapping[int, tuple[int | None, bool]] = field(default_factory=dict)
     counters: Mapping[int, Counters] = field(default_factory=dict)
+    scratch: Spill | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self.records))
@@ -77,7 +80,8 @@ class Buffer:
         layout = self.layout and replace(
             self.layout, cpus=tuple(replace(cpu, pages=()) for cpu in self.layout.cpus)
         )
-        return replace(self, records=tuple(r.slim() for r in self.records), layout=layout)
+        slim = tuple(r.slim() for r in self.records)
+        return replace(self, records=slim, layout=layout, scratch=None)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from tracekit.ftrace.columns import Payloads, coded_texts, intern, signed_number
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import PID_LIMIT, EventKind, Rows, different, distinct, new_column
+from tracekit.timeline.rows import PID_LIMIT, EventKind, NewColumn, Rows, different, distinct
 
 __all__ = ["IDLE", "UNKNOWN", "comm_codes", "comms_of_boot"]
 
@@ -130,7 +130,7 @@ def comm_codes(
     ``comms``: boot -> pid -> name.
     """
     names: dict[str, int] = {}
-    codes = new_column(spill, len(rows), np.int32)
+    codes = NewColumn(spill, len(rows), np.int32)
     for boot, known in comms.items():
         found = {pid for mine in rows.each_of_boot(boot) for pid in different(rows.pid[mine])}
         pids = sorted(found)
@@ -138,5 +138,5 @@ def comm_codes(
         for mine in rows.each_of_boot(boot):
             some, which = distinct(rows.pid[mine])
             spill.need(len(which) << 2)
-            codes[mine] = np.array(table, np.int32)[np.searchsorted(pids, some)][which]
-    return codes, list(names)
+            codes.put(mine, [np.array(table, np.int32)[np.searchsorted(pids, some)][which]])
+    return codes.values, list(names)

@@ -23,8 +23,9 @@ from tracekit.timeline.rows import (
     PIECE,
     EventKind,
     Kinds,
+    NewColumn,
+    NewRows,
     Rows,
-    new_column,
     numpy_columns,
     pieces,
     steps_back,
@@ -70,6 +71,13 @@ class Merged:
         return [buffer for part in self.parts for buffer in part.buffers]
 
 
+def _kept(spill: Spill, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The values, where there is room for them."""
+    column = NewColumn(spill, len(values), values.dtype)
+    column.put(slice(0, len(values)), [values])
+    return column.values
+
+
 def _run(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> _Run:
     """A CPU's records in buffer number ``buffer``."""
     raw = numpy_columns(records)
@@ -78,10 +86,8 @@ def _run(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> _Run:
     order: npt.NDArray[Any] | None = None
     if steps_back(stamps):
         spill = boot.session.spill
-        order = new_column(spill, len(stamps), np.int64)
-        order[:] = np.argsort(stamps, kind="stable")
-        stamps = new_column(spill, len(stamps), np.uint64)
-        stamps[:] = raw["ts"][order]
+        order = _kept(spill, np.argsort(stamps, kind="stable"))
+        stamps = _kept(spill, stamps[order])
 
     def take(part: slice) -> Rows:
         at, n = part if order is None else order[part], part.stop - part.start
@@ -156,11 +162,11 @@ def _sorted(runs: list[_Run], spill: Spill) -> Rows:
     Empties ``runs``, each as its end is reached: its columns may take much of the disk.
     """
     ends, every = [len(run.stamps) for run in runs], [run.stamps for run in runs]
-    whole, done = Rows.new(sum(ends), spill), 0
+    whole, done = NewRows(spill, size := sum(ends)), 0
     left = dict(enumerate(runs))
     runs.clear()
-    at_once = [{i: slice(0, end) for i, end in enumerate(ends) if end}] if len(whole) else []
-    for parts in windows(every) if len(whole) > PIECE else at_once:
+    at_once = [{i: slice(0, end) for i, end in enumerate(ends) if end}] if size else []
+    for parts in windows(every) if size > PIECE else at_once:
         taken = []
         for i, part in parts.items():
             taken.append(left[i].take(part))
@@ -170,10 +176,10 @@ def _sorted(runs: list[_Run], spill: Spill) -> Rows:
                 del left[i]
         whole.put(done, taken, _order(taken))
         done += sum(map(len, taken))
-        if len(whole) > PIECE:
+        if size > PIECE:
             spill.need(_ROOM)
         release()
-    return whole
+    return whole.rows
 
 
 def _order(parts: Sequence[Rows]) -> npt.NDArray[np.int64]:
@@ -191,8 +197,11 @@ def _read(boot: Boot, first: int, kinds: Kinds) -> tuple[Rows, list[Buffer]]:
         for records in buffer.records
     ]
     slim = [buffer.slim() for buffer in buffers]
+    scratch = [buffer.scratch for buffer in buffers]
     del buffers
-    return _sorted(runs, boot.session.spill), slim
+    rows = _sorted(runs, boot.session.spill)
+    del scratch  # nothing is left of what lay in it
+    return rows, slim
 
 
 def _joined(parts: Sequence[Rows], spill: Spill) -> Rows:
@@ -203,13 +212,13 @@ def _joined(parts: Sequence[Rows], spill: Spill) -> Rows:
         return some[0]
     if size <= PIECE:
         return Rows.joined([Rows.none(), *some])
-    whole, done = Rows.new(size, spill), 0
+    whole, done = NewRows(spill, size), 0
     for rows in some:
         for piece in pieces(len(rows)):
             whole.put(done + piece.start, [rows.take(piece)])
             spill.need(_ROOM)
         done += len(rows)
-    return whole
+    return whole.rows
 
 
 def merge(boots: Sequence[Boot], *, probes: bool = True) -> Merged:

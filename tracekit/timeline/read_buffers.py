@@ -140,7 +140,7 @@ def _decoded(
     where = f"{boot.where} region {name}"
     used = (committed(data, c.pages, c.subbuf_size, boot.header_page) for c in layout.cpus)
     boot.session.budget.filled(path, sum(used))
-    scratch = Spill(boot.session.spill)  # of which nothing is left when they are merged
+    scratch = Spill(boot.session.spill)
     records = tuple(
         read_pages(
             data, cpu.pages, cpu.subbuf_size, cpu.cpu, f"{where} cpu {cpu.cpu}",
@@ -157,7 +157,7 @@ def _decoded(
     )
     return Buffer(
         name, instance, clock, data, records, layout, remarks, extents,
-        counters=_counters(boot, instance, records) if instance else {},
+        counters=_counters(boot, instance, records) if instance else {}, scratch=scratch,
     )  # fmt: skip
 
 
@@ -322,5 +322,5 @@ def _pages(boot: Boot, name: str, instance: str, paths: Mapping[int, str]) -> Bu
     clock = boot.trace_clock(instance)
     return Buffer(
         name, instance, clock, data, records, None, remarks, tuple(extents),
-        counters=_counters(boot, instance, records),
+        counters=_counters(boot, instance, records), scratch=scratch,
     )  # fmt: skip

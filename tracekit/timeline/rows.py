@@ -21,6 +21,8 @@ __all__ = [
     "PIECE",
     "EventKind",
     "Kinds",
+    "NewColumn",
+    "NewRows",
     "Rows",
     "different",
     "distinct",
@@ -89,24 +91,9 @@ class Rows:
         )
 
     @classmethod
-    def new(cls, size: int, spill: Spill) -> Self:
-        """So many rows of zeros, to be filled."""
-        return cls(*(new_column(spill, size, t) for t in _TYPES))
-
-    @classmethod
     def none(cls) -> Self:
         """No rows at all."""
         return cls(*(np.empty(0, t) for t in _TYPES))
-
-    def put(self, start: int, parts: Sequence[Self], order: _Array | None = None) -> None:
-        """Write rows over these, from row ``start`` on: the parts, as they are or in ``order``."""
-        end = start + sum(map(len, parts))
-        for f in fields(self):
-            mine, columns = getattr(self, f.name)[start:end], [getattr(p, f.name) for p in parts]
-            if order is None:
-                np.concatenate(columns, out=mine)
-            else:  # clipping does nothing to what is in range, and needs no buffer
-                np.take(np.concatenate(columns), order, out=mine, mode="clip")
 
     def within(self, boot: int) -> slice:
         """From a boot's first row to its last; others' may be between."""
@@ -171,6 +158,46 @@ class Rows:
         self.within(0)
         together: int = sum(span.stop - span.start for span in _SPANS[self].values())
         return together != len(self)
+
+
+class NewColumn:
+    """A column of zeros, to be filled: ``values`` shows it."""
+
+    def __init__(self, spill: Spill, size: int, dtype: npt.DTypeLike) -> None:
+        wanted = np.dtype(dtype)
+        self._room = spill.room(size * wanted.itemsize)
+        self.values: _Array = np.frombuffer(self._room.view, wanted)
+
+    def put(self, at: _Array | slice, parts: Sequence[_Array], order: _Array | None = None) -> None:
+        """Write to the rows ``at``: the parts one after the other, or in ``order``."""
+        if not isinstance(at, slice) or not self._room.in_file:
+            self._assign(at, parts, order)
+            return
+        some = np.concatenate(parts, dtype=self.values.dtype)
+        some = some if order is None else some[order]
+        self._room.put(at.start * some.itemsize, some.view(np.uint8).data)
+
+    def _assign(self, at: _Array | slice, parts: Sequence[_Array], order: _Array | None) -> None:
+        if not isinstance(at, slice):
+            self.values[at] = np.concatenate(parts)
+        elif order is None:
+            np.concatenate(parts, out=self.values[at])
+        else:  # clipping does nothing to what is in range, and needs no buffer
+            np.take(np.concatenate(parts), order, out=self.values[at], mode="clip")
+
+
+class NewRows:
+    """So many rows of zeros, to be filled: ``rows`` shows them."""
+
+    def __init__(self, spill: Spill, size: int) -> None:
+        self._columns = [NewColumn(spill, size, t) for t in _TYPES]
+        self.rows = Rows(*(column.values for column in self._columns))
+
+    def put(self, start: int, parts: Sequence[Rows], order: _Array | None = None) -> None:
+        """Write from row ``start`` on: the parts one after the other, or in ``order``."""
+        at = slice(start, start + sum(map(len, parts)))
+        for f, column in zip(fields(Rows), self._columns, strict=True):
+            column.put(at, [getattr(part, f.name) for part in parts], order)
 
 
 _SPANS: WeakKeyDictionary[Rows, Mapping[int, slice]] = WeakKeyDictionary()
@@ -369,6 +396,5 @@ def steps_back(values: _Array) -> bool:
 
 
 def new_column(spill: Spill, size: int, dtype: npt.DTypeLike) -> _Array:
-    """A column of zeros, to be filled."""
-    wanted = np.dtype(dtype)
-    return np.frombuffer(spill.memory(size * wanted.itemsize), wanted)
+    """A column of zeros, to be filled in any order."""
+    return NewColumn(spill, size, dtype).values

@@ -18,7 +18,7 @@ from tracekit.recording import Recording
 from tracekit.spill import Spill, release
 from tracekit.timeline.events import Decoded
 from tracekit.timeline.filter import Filter
-from tracekit.timeline.rows import Rows, new_column
+from tracekit.timeline.rows import NewColumn, Rows
 
 __all__ = ["Redacted"]
 
@@ -39,12 +39,12 @@ _ERRORS = (1 << 64) - 4096  # small negative numbers: IS_ERR_VALUE(), include/li
 def _copy(data: bytes | memoryview, spill: Spill) -> npt.NDArray[np.uint8]:
     """A buffer's bytes, to be changed."""
     old = np.frombuffer(data, np.uint8)
-    new: npt.NDArray[np.uint8] = new_column(spill, len(old), np.uint8)
+    new = NewColumn(spill, len(old), np.uint8)
     for start in range(0, len(old), _STEP):
         spill.need(min(_STEP, len(old) - start))
-        new[start : start + _STEP] = old[start : start + _STEP]
+        new.put(slice(start, start + _STEP), [old[start : start + _STEP]])
         release()
-    return new
+    return new.values
 
 
 class Redacted(Recording):

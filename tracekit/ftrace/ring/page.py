@@ -263,13 +263,13 @@ def _in_steps(
         ends.append(ends[-1] + len(ts) // _WIDTHS[0])
         rows_of.append(rows)
         release()
-    whole = [spill.memory(ends[-1] * width) for width in _WIDTHS]
+    whole = [spill.room(ends[-1] * width) for width in _WIDTHS]
     for part, (begin, end) in zip(parts, pairwise(ends), strict=True):
         spill.need((end - begin) * sum(_WIDTHS))
         for column, values, width in zip(whole, walk(part), _WIDTHS, strict=False):
-            column[begin * width : end * width] = values
+            column.put(begin * width, values)
         release()
-    ts, offset, length, type_, flags, preempt, pid = (cast(bytes, column) for column in whole)
+    ts, offset, length, type_, flags, preempt, pid = (cast(bytes, column.view) for column in whole)
     return ts, offset, length, type_, flags, preempt, pid, b"".join(rows_of)
 
 
