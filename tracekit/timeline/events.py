@@ -354,10 +354,9 @@ class Events:
         return values
 
     def _full_name(self, name: str) -> str:
-        known = self.event_names
-        hits = [n for n in known if n == name or n.partition(":")[2] == name]
-        if name in hits:
+        if name in self.event_names:
             return name
+        hits = [known for known in self.event_names if known.partition(":")[2] == name]
         if len(hits) == 1:
             return hits[0]
         if any(boot.event_name(i) == name for boot in self.boots for i in boot.event_ids()):

@@ -23,6 +23,7 @@ from tracekit.ftrace.printers.trace_file import (
     repeat_time,
 )
 from tracekit.ftrace.symbols import Symbols
+from tracekit.timeline.saved.names import parse_printk_formats
 from tracekit.timeline.saved.prototypes import SavedPrototypes
 
 ARCHIVE = Path(__file__).parent / "data/kernel-text-7.2.tar.zst"
@@ -54,6 +55,8 @@ class Instance:
         self.options = frozenset(options)
         self.tgids = tgids if "record-tgid" in options else None
         self.symbols = Symbols.from_kallsyms((path / "kallsyms").read_text())
+        texts = path / "printk_formats"
+        self.printk_formats = parse_printk_formats(texts.read_text()) if texts.exists() else {}
         self.formats = formats_of(path / "events")
         self.records: list[tuple[int, int, bytes]] = []
         self.overrun = 0
@@ -67,8 +70,8 @@ class Instance:
 
     def text(self, prototypes: Prototypes | None = None) -> str:
         ctx = Context(
-            self.symbols, {}, self.comms, options=self.options, prototypes=prototypes,
-            release="7.2.13",
+            self.symbols, self.printk_formats, self.comms, options=self.options,
+            prototypes=prototypes, release="7.2.13",
         )  # fmt: skip
         renderers = {number: make_renderer(f, ctx) for number, f in self.formats.items()}
         contexts = line_contexts(self.comms, self.in_ns, self.tgids)
@@ -113,6 +116,15 @@ def test_line_for_line(instances, name, lines):
     ours = Instance(instances / name).text()
     assert golden.count("\n") == lines
     assert ours.splitlines() == golden.splitlines()
+
+
+def test_texts_and_formats_of_a_module(instances):
+    """``trace_puts()`` and ``trace_printk()``; the kernel does not end a line that they did not."""
+    golden = (instances / "printk" / "trace").read_text()
+    joined = "without a newline          insmod"
+    assert golden.count(joined) == 4
+    ours = Instance(instances / "printk").text()
+    assert ours == golden.replace(joined, joined.replace("newline", "newline\n"))
 
 
 def _events(text: str) -> list[str]:
