@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.printed import printed
 from tests.support.ring.simple_decoder import records, region
 from tests.support.text_records import CTX, HEADER, formats, make
-from tracekit.ftrace.columns import Payloads
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat
-from tracekit.ftrace.printers.render import Form, Renderer, make_renderer
-from tracekit.ftrace.programs.run import TextColumn
+from tracekit.ftrace.printers.render import make_renderer
 
 FIELDS = ["signed char a@8:1:s", "unsigned char b@9:1", "short c@10:2:s", "u16 d@12:2",
           "int e@16:4:s", "unsigned int f@20:4", "long g@24:8:s", "unsigned long h@32:8",
@@ -111,24 +107,6 @@ def payloads(draw: st.DrawFn) -> bytes:
         for at in (72, 76):
             raw[at : at + 4] = (SIZE | len(tail) << 16).to_bytes(4, "little")
     return bytes(raw[: draw(st.sampled_from([len(raw), len(raw), len(raw), 80, 20]))])
-
-
-def printed(renderer: Renderer, records: Sequence[bytes], form: Form = "args") -> int:
-    """How many records a program prints, each as the evaluator does."""
-    program = renderer.program(form)
-    if program is None:
-        return 0
-    data = b"".join(records)
-    lengths = np.array([len(r) for r in records], np.uint32)
-    offsets = (np.cumsum(lengths, dtype=np.uint64) - lengths).astype(np.uint64)
-    column = TextColumn(len(records))
-    left = column.print(np.arange(len(records)), Payloads(data, offsets, lengths), program)
-    texts = list(column.each())
-    done = sorted(set(range(len(records))) - set(left.tolist()))
-    for i in done:
-        expected = renderer.formed(renderer.render(records[i]), form)
-        assert texts[i] == expected.encode("utf-8", "backslashreplace"), records[i].hex()
-    return len(done)
 
 
 @settings(max_examples=400, deadline=None)

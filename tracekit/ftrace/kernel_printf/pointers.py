@@ -7,18 +7,20 @@ in the record (:data:`READERS`: ``%pI4`` an IPv4 address, ``%ph`` bytes in hex, 
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from tracekit.ftrace.context import SymbolTable
-from tracekit.ftrace.kernel_printf.vsprintf import Conversion, format_integer, format_pointer, pad
+from tracekit.ftrace.kernel_printf.vsprintf import Conversion, format_pointer, pad
 
 __all__ = ["READERS", "TooShort", "address_text", "bitmap_text", "hex_text", "symbol_text"]
 
 _AF_INET, _AF_INET6 = 2, 10
 _ERROR_FLOOR = (1 << 64) - 4095  # IS_ERR_VALUE(), include/linux/err.h
 _PAGE_SIZE = 4096
+_CYCLE = 146097 * 86400  # seconds of 400 years, after which the calendar is the same
 _MAX_HEX = 64  # hex_string()
 
 # errname() of lib/errname.c with the numbers of asm-generic/errno*.h, in order from 1; 41 and 58
@@ -256,7 +258,7 @@ def _fourcc(data: bytes, conversion: Conversion) -> str:
 def _clock(fields: tuple[int, ...], letters: str) -> str:
     """``rtc_str()`` for (sec, min, hour, mday, mon, year), month and year as shown."""
     second, minute, hour, day, month, year = fields
-    date = f"{year:04d}-{month:02d}-{day:02d}"
+    date = f"{year % (1 << 64):04d}-{month:02d}-{day:02d}"  # an int, printed as u64
     time = f"{hour:02d}:{minute:02d}:{second:02d}"
     if letters[:1] == "d":
         return date
@@ -265,13 +267,18 @@ def _clock(fields: tuple[int, ...], letters: str) -> str:
     return date + (" " if "s" in letters else "T") + time
 
 
+def _int(value: int) -> int:
+    """What a C ``int`` keeps of it."""
+    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
 def _epoch(seconds: int, letters: str) -> str:
-    try:
-        moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)
-    except OverflowError:  # beyond the years Python knows
-        return f"{seconds}s"
+    """``time64_to_tm()``; Python's calendar ends where the kernel's goes on."""
+    cycles, rest = divmod(seconds, _CYCLE)
+    moment = datetime(1970, 1, 1) + timedelta(seconds=rest)
     raw = "r" in letters.lstrip("dt")
-    month, year = (moment.month - 1, moment.year - 1900) if raw else (moment.month, moment.year)
+    year = _int(moment.year - 1900 + 400 * cycles)
+    month, year = (moment.month - 1, year) if raw else (moment.month, _int(year + 1900))
     return _clock((moment.second, moment.minute, moment.hour, moment.day, month, year), letters)
 
 
@@ -294,35 +301,40 @@ def _time(data: bytes, conversion: Conversion) -> str:
 
 
 _ESCAPES = {
-    "s": {10: "n", 13: "r", 9: "t", 11: "v", 12: "f"},
-    "c": {27: "e", 7: "a", 34: '"', 92: "\\"},
-    "n": {0: "0"},
+    "s": {10: b"n", 13: b"r", 9: b"t", 11: b"v", 12: b"f"},
+    "c": {27: b"e", 7: b"a", 34: b'"', 92: b"\\"},
+    "n": {0: b"0"},
 }
 
 
-def _escape(byte: int, letters: str) -> str:
-    if "p" in letters and 32 <= byte < 127:
-        return chr(byte)
+_LETTERS = re.compile("[achnops]*")
+
+
+def _escape(byte: int, letters: str) -> bytes:
+    if "p" in letters and (32 <= byte < 127 or byte >= 160):  # isprint() is that of Latin-1
+        return bytes([byte])
     for group, names in _ESCAPES.items():
         if (group in letters or "a" in letters) and byte in names:
-            return "\\" + names[byte]
+            return b"\\" + names[byte]
     if "o" in letters or "a" in letters:
-        return f"\\{byte:03o}"
-    return chr(byte) if "h" not in letters and 32 <= byte < 127 else f"\\x{byte:02x}"
+        return b"\\%03o" % byte
+    return b"\\x%02x" % byte if "h" in letters else bytes([byte])
 
 
 def _escaped(data: bytes, conversion: Conversion) -> str:
     """``%*pE``: ``string_escape_mem()`` with its flag letters; ``ap`` where none is given."""
     size = 1 if conversion.width is None else int(conversion.width)
-    letters = conversion.suffix[1:] or "ap"
-    return "".join(_escape(byte, letters) for byte in _take(data, size))
+    given = _LETTERS.match(conversion.suffix, 1)
+    letters = (given and given[0]) or "ap"
+    escaped = b"".join(_escape(byte, letters) for byte in _take(data, size))
+    return escaped.decode("utf-8", "backslashreplace")
 
 
 def _flags(data: bytes, conversion: Conversion) -> str:
-    """``%pGp``, ``%pGv``, ``%pGg`` as a number: the bits' names depend on the kernel build."""
+    """``%pGp``, ``%pGv``, ``%pGg``: the bits' names depend on the kernel build."""
     size = 4 if conversion.suffix[1:2] == "g" else 8
     value = int.from_bytes(_take(data, size), "little")
-    return format_integer(value, Conversion("x", "#", size=8))
+    return f"(?{value:#x})" if value or conversion.suffix[1:2] == "p" else ""
 
 
 #: First letter after ``%p`` -> function that prints the memory behind the pointer.

@@ -45,6 +45,7 @@ _CONVERSION = re.compile(
 )
 _LENGTHS = {"hh": 1, "H": 1, "h": 2, "l": 8, "ll": 8, "L": 8, "z": 8, "t": 8, "j": 8}
 _BASES = {"o": 8, "x": 16, "X": 16}
+_ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")
 _SUFFIX = re.compile(r"[0-9A-Za-z]*")
 
 
@@ -166,13 +167,27 @@ def int_template(conversion: Conversion) -> str | None:
 
 
 def pad(text: str, conversion: Conversion) -> str:
-    """``widen_string()``: ``text`` cut to the precision and padded to the width."""
+    """``widen_string()``: ``text`` cut to the precision and padded to the width, in bytes."""
+    if not text.isascii() or "\\x" in text:
+        return _pad_bytes(text, conversion)
     if isinstance(conversion.precision, int):
         text = text[: conversion.precision]
     if isinstance(conversion.width, int):
         width = conversion.width
         return text.ljust(width) if "-" in conversion.flags else text.rjust(width)
     return text
+
+
+def _pad_bytes(text: str, conversion: Conversion) -> str:
+    """What is not UTF-8 is escaped in ``text``: ``\\xff`` is one byte."""
+    raw = _ESCAPED.sub(lambda m: chr(0xDC00 + int(m[1], 16)), text)
+    data = raw.encode("utf-8", "surrogateescape")
+    if isinstance(conversion.precision, int):
+        data = data[: conversion.precision]
+    if isinstance(conversion.width, int):
+        width = conversion.width
+        data = data.ljust(width) if "-" in conversion.flags else data.rjust(width)
+    return data.decode("utf-8", "backslashreplace")
 
 
 def format_integer(value: int, conversion: Conversion) -> str:

@@ -20,6 +20,7 @@ from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.integer_calls import INTEGER_FUNCTIONS, mapped
 from tracekit.ftrace.print_fmt.kernel_calls import KERNEL_CALLS
+from tracekit.ftrace.print_fmt.library_calls import LIBRARY_CALLS
 from tracekit.ftrace.print_fmt.usb.calls import USB_CALLS
 from tracekit.ftrace.print_fmt.values import (
     Env,
@@ -323,6 +324,12 @@ def _is_constant(compiler: Compiler, args: _Args) -> Number:
     return constant(INT, int(known))
 
 
+def _same_types(compiler: Compiler, args: _Args) -> Number:
+    """Of integers: whether they have one size and sign, as ``long`` and ``long long`` have."""
+    left, right = (compiler.number(arg).type for arg in args)
+    return constant(INT, int(left == right))
+
+
 _to_seconds = mapped(
     lambda ns: ns // _NSEC_PER_SEC,
     U64,
@@ -368,7 +375,9 @@ _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     "__builtin_expect": (_same, 2, 2),
     "__builtin_constant_p": (_is_constant, 1, 1),
     "__builtin_choose_expr": (_choose, 3, 3),
+    "__builtin_types_compatible_p": (_same_types, 2, 2),
     **INTEGER_FUNCTIONS,
     **KERNEL_CALLS,
+    **LIBRARY_CALLS,
     **USB_CALLS,
 }  # fmt: skip

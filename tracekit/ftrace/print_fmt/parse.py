@@ -208,9 +208,22 @@ class _Parser(SwitchReader):
                 self.expect("]")
             elif self.peek("(") and isinstance(node, Ident):
                 self.pos += 1
-                node = Call(node.name, self.items(")"))
+                compared = node.name == "__builtin_types_compatible_p"
+                node = Call(node.name, self.types() if compared else self.items(")"))
             else:
                 return node
+
+    def types(self) -> tuple[Node, ...]:
+        """Two types up to a bracket, each as an expression of that type."""
+        found: list[Node] = []
+        for closer in (",", ")"):
+            type_ = self.type_name()
+            if type_ is None:
+                raise self.fail("a type")
+            value = type_.operand if isinstance(type_, TypeOf) else Cast(type_, Num(0, INT))
+            found.append(value)
+            self.expect(closer)
+        return tuple(found)
 
     def items(self, closer: str) -> tuple[Node, ...]:
         """Comma-separated expressions or brace lists up to ``closer``; a last comma is allowed."""
@@ -240,6 +253,8 @@ class _Parser(SwitchReader):
             if self.accept("{"):
                 return self.statements()
             node = self.expression()
+            while self.accept(","):  # what is before has no effect
+                node = self.expression()
             self.expect(")")
             return node
         self.pos += 1
@@ -259,6 +274,9 @@ class _Parser(SwitchReader):
         types: dict[str, TypeName] = {}
         while True:
             token = self.tokens[self.pos]
+            if self.accept("}"):  # nothing but checks
+                self.expect(")")
+                return Let(tuple(declarations), Num(0, INT))
             if token.kind == "id" and token.text in _STATEMENTS:
                 self.skip_statement()
             elif self.peek("switch"):
