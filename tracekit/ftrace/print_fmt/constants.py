@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["CONSTANTS", "CONSTANTS_OF", "KERNEL_STRINGS"]
+__all__ = ["CONSTANTS", "CONSTANTS_OF", "KERNEL_STRINGS", "constants_of_release"]
 
 # enum fault_flag, include/linux/mm_types.h: by bit
 _FAULT_FLAGS = (
@@ -71,7 +71,7 @@ def _numbered(
 
 
 #: Names that kernels leave unexpanded in their formats and whose values have not changed since
-#: they were introduced. (The ``I_*`` inode flags have, so they are not here.)
+#: they were introduced.
 CONSTANTS: Mapping[str, int] = {
     # a local of trace_raw_output_EVENT(), include/trace/stages/stage3_trace_output.h, which is
     # TRACE_TYPE_HANDLED there; usb_ep_* print it by mistake up to Linux 5.13
@@ -178,6 +178,26 @@ CONSTANTS_OF: Mapping[str, Mapping[str, int]] = {
         **_numbered("COMPRESS_", ("LZO", "LZ4", "ZSTD", "LZORLE")),
     },
 }  # fmt: skip
+
+# enum inode_state_flags_enum, include/linux/fs.h: macros before 6.18, of other values
+_INODE_STATES = {
+    "I_NEW": 0, "I_SYNC": 1, "I_LRU_ISOLATING": 2,
+    **_numbered("I_", (
+        "DIRTY_SYNC", "DIRTY_DATASYNC", "DIRTY_PAGES", "WILL_FREE", "FREEING", "CLEAR",
+        "REFERENCED", "LINKABLE", "DIRTY_TIME", "WB_SWITCH", "OVL_INUSE", "CREATING", "DONTCACHE",
+        "SYNC_QUEUED", "PINNING_NETFS_WB",
+    ), first=4),
+}  # fmt: skip
+_INODE_RELEASES = (6, 18), (7, 3)
+
+
+def constants_of_release(version: tuple[int, int] | None) -> Mapping[str, int]:
+    """Enumerators that other releases have other values for."""
+    first, last = _INODE_RELEASES
+    if version is None or not first <= version <= last:
+        return {}
+    return {name: 1 << bit for name, bit in _INODE_STATES.items()}
+
 
 #: Arrays of strings that formats index, drivers/android/binder.c: what all kernels have of them.
 KERNEL_STRINGS: Mapping[str, tuple[str, ...]] = {

@@ -26,7 +26,7 @@ from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import calls, nodes
 from tracekit.ftrace.print_fmt.coded import coded, plain_number
 from tracekit.ftrace.print_fmt.compile import Compiler
-from tracekit.ftrace.print_fmt.constants import CONSTANTS, CONSTANTS_OF
+from tracekit.ftrace.print_fmt.constants import CONSTANTS, CONSTANTS_OF, constants_of_release
 from tracekit.ftrace.print_fmt.split import parse_print_fmt
 from tracekit.ftrace.print_fmt.values import (
     Env,
@@ -357,7 +357,8 @@ def compile_print_fmt(
     """
     try:
         text, args = parse_print_fmt(fmt.print_fmt, fmt.full_name)
-        known = {**CONSTANTS, **CONSTANTS_OF.get(fmt.system, {}), **ctx.constants}
+        released = constants_of_release(ctx.version)
+        known = {**CONSTANTS, **CONSTANTS_OF.get(fmt.system, {}), **released, **ctx.constants}
         printer = _Printer(fmt, ctx, {**known, **(constants or {})})
         return _renderer(printer, _pieces(printer, text, args))
     except RecursionError:
