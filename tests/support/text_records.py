@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
+from tracekit.ftrace.columns import Payloads
 from tracekit.ftrace.context import Context, Symbolized
 from tracekit.ftrace.format import EventFormat, parse_format
 from tracekit.ftrace.print_fmt.printer import compile_print_fmt
+from tracekit.ftrace.printers.render import Form, Renderer
+from tracekit.ftrace.programs.run import TextColumn
 
 IDS = itertools.count(700)
 COMMON = """\
@@ -124,3 +130,21 @@ def formats(boot: Path) -> dict[int, EventFormat]:
         fmt = parse_format(path.read_text(), path.parts[-3], str(path))
         found[fmt.id] = fmt
     return found
+
+
+def printed(renderer: Renderer, records: Sequence[bytes], form: Form = "args") -> int:
+    """How many records a program prints, each as the evaluator does."""
+    program = renderer.program(form)
+    if program is None:
+        return 0
+    data = b"".join(records)
+    lengths = np.array([len(r) for r in records], np.uint32)
+    offsets = (np.cumsum(lengths, dtype=np.uint64) - lengths).astype(np.uint64)
+    column = TextColumn(len(records))
+    left = column.print(np.arange(len(records)), Payloads(data, offsets, lengths), program)
+    texts = list(column.each())
+    done = sorted(set(range(len(records))) - set(left.tolist()))
+    for i in done:
+        expected = renderer.formed(renderer.render(records[i]), form)
+        assert texts[i] == expected.encode("utf-8", "backslashreplace"), records[i].hex()
+    return len(done)

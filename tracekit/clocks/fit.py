@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from math import floor, sqrt
-from operator import attrgetter
-from typing import NamedTuple, TypeGuard
+from operator import attrgetter, itemgetter
+from typing import TypeGuard, TypeVar
 
 from tracekit.clocks.rates import Bent, Rate
 from tracekit.errors import Diagnostic
@@ -48,8 +48,12 @@ _MAX_CORE = 64
 #: not a line. (1/20, because torn or misread samples are rare.)
 _MAX_OUTLIER_SHARE = Fraction(1, 20)
 
+_Reading = tuple[int, int, int]  # the fields of a bracket
+_Some = TypeVar("_Some")
 
-class Bracket(NamedTuple):
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
     """One sample: the clock was in ``[ns, ns + 1)`` when the counter was in ``[before, after]``."""
 
     before: int
@@ -108,20 +112,21 @@ def read_samples(
     keys, counts or readings that are not integers in ``[0, 2**64)``, ``tsc_after < tsc_before``,
     exact duplicates, and samples above the limit.
     """
-    good: dict[str, dict[Bracket, None]] = {}
+    good: dict[str, dict[_Reading, None]] = {}
     dropped: dict[str, int] = {}
     for sample in samples:
-        reason, clock, bracket = _check(sample)
-        if bracket is None:
+        reason, clock, reading = _check(sample)
+        if reading is None:
             dropped[reason] = dropped.get(reason, 0) + 1
-        elif bracket in good.setdefault(clock, {}):
+        elif reading in good.setdefault(clock, {}):
             dropped["clock-sample-duplicate"] = dropped.get("clock-sample-duplicate", 0) + 1
         else:
-            good[clock][bracket] = None
+            good[clock][reading] = None
     result = {}
-    for clock, brackets in good.items():
-        result[clock] = in_order(brackets)
-        if excess := len(brackets) - len(result[clock]):
+    for clock, readings in good.items():
+        ordered = sorted(readings, key=itemgetter(1, 0))
+        result[clock] = tuple(Bracket(*reading) for reading in _thinned(ordered))
+        if excess := len(readings) - len(result[clock]):
             dropped["clock-sample-excess"] = dropped.get("clock-sample-excess", 0) + excess
     diagnostics = tuple(
         Diagnostic(code, "warning", where, f"{count} clock sample(s) left out: {_REASONS[code]}")
@@ -133,7 +138,11 @@ def read_samples(
 def in_order(brackets: Iterable[Bracket]) -> tuple[Bracket, ...]:
     """Brackets of one clock in order of reading, each once, thinned evenly if there are many."""
     ordered = sorted(dict.fromkeys(brackets), key=attrgetter("ns", "before"))
-    return tuple(ordered[:: max(1, -(-len(ordered) // _MAX_SAMPLES))])
+    return tuple(_thinned(ordered))
+
+
+def _thinned(ordered: Sequence[_Some]) -> Sequence[_Some]:
+    return ordered[:: max(1, -(-len(ordered) // _MAX_SAMPLES))]
 
 
 _REASONS = {
@@ -145,8 +154,8 @@ _REASONS = {
 }
 
 
-def _check(sample: object) -> tuple[str, str, Bracket | None]:
-    """One untrusted sample: the reason to drop it, or its clock and bracket."""
+def _check(sample: object) -> tuple[str, str, _Reading | None]:
+    """One untrusted sample: the reason to drop it, or its clock and what a bracket has."""
     if not isinstance(sample, Mapping):
         return "clock-sample-malformed", "", None
     clock, before = sample.get("clock"), sample.get("tsc_before")
@@ -157,7 +166,7 @@ def _check(sample: object) -> tuple[str, str, Bracket | None]:
         return "clock-sample-range", "", None
     if after < before:
         return "clock-sample-negative", "", None
-    return "", clock, Bracket(before, ns, after)
+    return "", clock, (before, ns, after)
 
 
 def _whole(value: object) -> TypeGuard[int]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.printed import printed
 from tests.support.ring.simple_decoder import events
+from tests.support.text_records import printed
 from tests.support.unpack import unpack
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import parse_format

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.printed import printed
 from tests.support.ring.simple_decoder import records, region
-from tests.support.text_records import CTX, HEADER, formats, make
+from tests.support.text_records import CTX, HEADER, formats, make, printed
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat
 from tracekit.ftrace.printers.render import make_renderer
