@@ -65,3 +65,9 @@ def test_long_declarations_come_to_an_end(piece: str) -> None:
             assert _event(declaration, 1).fields
         except FormatError:
             continue
+
+
+def test_an_event_that_prints_nothing_says_so() -> None:
+    text = "name: made\nID: 1\n\tfield:int x;\toffset:8;\tsize:4;\tsigned:1;\n"
+    assert parse_format(f"{text}\nprint fmt: \n\n", "made", "made").print_fmt == '""'
+    assert parse_format(text, "made", "made").print_fmt == ""  # one that was cut off

@@ -141,6 +141,15 @@ _KGSL = {  # kgsl_pwrstate_to_str(), drivers/gpu/msm/kgsl_pwrctrl.c: those that 
 }  # fmt: skip
 
 
+# enum btree_id, fs/bcachefs/bcachefs_format.h: numbers on disk, of which later kernels have more
+_BTREES = (
+    "extents", "inodes", "dirents", "xattrs", "alloc", "quotas", "stripes", "reflink",
+    "subvolumes", "snapshots", "lru", "freespace", "need_discard", "backpointers", "bucket_gens",
+    "snapshot_trees", "deleted_inodes", "logged_ops", "rebalance_work", "subvolume_children",
+    "accounting",
+)  # fmt: skip
+
+
 def _is_power_state(value: int) -> bool:
     """A state is one of the low bits, ``KGSL_STATE_*`` (drivers/gpu/msm/kgsl_pwrctrl.h)."""
     return value < 1 << 12 and value.bit_count() == 1
@@ -152,6 +161,13 @@ KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     # an operation has 8 bits (REQ_OP_BITS), include/linux/blk_types.h
     "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", lambda value: value < 1 << 8),
     "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL, "UNKNOWN", _is_power_state),
+    "bch2_btree_id_str": _named(
+        "bch2_btree_id_str", dict(enumerate(_BTREES)), "(unknown)", lambda value: value < 63
+    ),
+    # include/sound/pcm.h
+    "snd_pcm_direction_name": _named(
+        "snd_pcm_direction_name", {0: "Playback"}, "Capture", lambda _value: False
+    ),
     # mc_event_error_type(), include/linux/edac.h: 2 and 3 are others since 4.12
     "mc_event_error_type": _named(
         "mc_event_error_type",
