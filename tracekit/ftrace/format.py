@@ -205,8 +205,8 @@ def parse_format(text: str, system: str, source: str) -> EventFormat:
             is_common = field.name.startswith("common_") and not fields
             (common if is_common else fields).append(field)
         elif line.startswith("print fmt:"):
-            print_fmt = "\n".join([line[10:].strip(), *lines[number:]]).strip("\n")
-            print_fmt = print_fmt or '""'  # that of an event that prints nothing
+            # a text may go on in the next line; an event that prints nothing has none
+            print_fmt = "\n".join([line[10:], *lines[number:]]).strip() or '""'
             break
     if not name or event_id < 0:
         raise FormatError(f"{source}: no name or no id: not an event format")

@@ -142,7 +142,7 @@ def test_unknown_conversions_are_refused(text):
 def test_stars():
     c = Conversion("s", "", "*", "*")
     assert resolved(c, [-6, 2]) == Conversion("s", "-", 6, 2)
-    assert resolved(c, [4, -1]) == Conversion("s", "", 4, None)
+    assert resolved(c, [4, -1]) == Conversion("s", "", 4, 0)
     assert resolved(c, [4, -(1 << 15) - 1]) == Conversion("s", "", 4, 0)
     assert resolved(c, [4, 1 << 15]) == Conversion("s", "", 4, (1 << 15) - 1)
     assert pad("abc", resolved(c, [-6, 2])) == "ab    "

@@ -39,7 +39,7 @@ STRING = ["int n@8:4:s", "__data_loc char[] name@12:4"]
         ("REC->n ? __get_str(name) : ((void *)0)", 0, ""),  # "(null)" cut to nothing
         ('REC->n ? __get_str(name) : "(none)"', 0, ""),
         ("REC->n ? NULL : __get_str(name)", 3, "(nu"),
-        ("REC->n ? __get_str(name) : ((void *)0)", -1, "foobar"),  # no precision
+        ("REC->n ? __get_str(name) : ((void *)0)", -1, ""),  # as 0
         ("REC->n ? (REC->n > 2 ? __get_str(name) : NULL) : NULL", 3, "foo"),
     ],
 )

@@ -106,10 +106,7 @@ static uint64_t *resolve(const struct insn *i, uint64_t *top, struct spec *spec)
 	if (i->b & STAR_PRECISION) {
 		int64_t given = (int32_t)*--top;
 
-		if (given >= -(1 << 15) && given < 1 << 15)
-			spec->precision = given >= 0 ? given : -1;
-		else
-			spec->precision = given < 0 ? 0 : (1 << 15) - 1;
+		spec->precision = given < 0 ? 0 : given < 1 << 15 ? given : (1 << 15) - 1;
 	}
 	if (i->b & STAR_WIDTH) {
 		int64_t given = (int32_t)*--top;

@@ -207,8 +207,8 @@ def format_integer(value: int, conversion: Conversion) -> str:
 def resolved(conversion: Conversion, stars: Sequence[int]) -> Conversion:
     """``conversion`` with its ``*`` replaced by the argument values ``stars``, in order.
 
-    A negative width pads on the right. A negative precision is as none; one that does not fit the
-    16 bits that the kernel has for it is 0 or the largest (``set_precision()``).
+    A negative width pads on the right. A negative precision is 0, where C's is as none; one that
+    does not fit the 16 bits that the kernel has for it is the largest (``set_precision()``).
     """
     values = list(stars)
     flags, width, precision = conversion.flags, conversion.width, conversion.precision
@@ -218,7 +218,5 @@ def resolved(conversion: Conversion, stars: Sequence[int]) -> Conversion:
             width, flags = -width, flags + "-"
         width = min(width, MAX_WIDTH)
     if precision == ARGUMENT:
-        given = values.pop(0)
-        fits = -_PRECISIONS <= given < _PRECISIONS
-        precision = (given if given >= 0 else None) if fits else max(0, min(given, _PRECISIONS - 1))
+        precision = max(0, min(values.pop(0), _PRECISIONS - 1))
     return replace(conversion, flags=flags, width=width, precision=precision)

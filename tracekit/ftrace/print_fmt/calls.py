@@ -18,6 +18,7 @@ from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U8, U32, U64
 from tracekit.ftrace.kernel_printf.pointers import TooShort, bitmap_text, hex_text, symbol_text
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.disks import DISK_CALLS
 from tracekit.ftrace.print_fmt.integer_calls import INTEGER_FUNCTIONS, mapped
 from tracekit.ftrace.print_fmt.kernel_calls import KERNEL_CALLS
 from tracekit.ftrace.print_fmt.library_calls import LIBRARY_CALLS
@@ -379,5 +380,6 @@ _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     **INTEGER_FUNCTIONS,
     **KERNEL_CALLS,
     **LIBRARY_CALLS,
+    **DISK_CALLS,
     **USB_CALLS,
 }  # fmt: skip

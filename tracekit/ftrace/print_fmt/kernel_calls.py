@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tracekit.ftrace.kernel_printf.ctype import IntType
 from tracekit.ftrace.kernel_printf.pointers import TooShort
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
-from tracekit.ftrace.print_fmt.values import Env, Text, Value, text_of
+from tracekit.ftrace.print_fmt.values import Env, Text, Value, as_type, text_of
 
 __all__ = ["KERNEL_CALLS"]
 
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
+_U16 = IntType(2, False)
 
 
 def _named(
@@ -134,7 +136,8 @@ def _parse_cdb(compiler: Compiler, args: _Args) -> Text:
 
 # blk_op_str(), block/blk-core.c: the operations whose numbers have not changed since 4.8
 _BLOCK = {
-    0: "READ", 1: "WRITE", 2: "FLUSH", 3: "DISCARD", 9: "WRITE_ZEROES", 34: "DRV_IN", 35: "DRV_OUT",
+    0: "READ", 1: "WRITE", 2: "FLUSH", 3: "DISCARD", 5: "SECURE_ERASE", 9: "WRITE_ZEROES",
+    34: "DRV_IN", 35: "DRV_OUT",
 }  # fmt: skip
 _KGSL = {  # kgsl_pwrstate_to_str(), drivers/gpu/msm/kgsl_pwrctrl.c: those that have not changed
     0: "NONE", 1: "INIT", 2: "ACTIVE", 4: "NAP", 8: "SLEEP", 0x10: "SUSPEND", 0x80: "SLUMBER",
@@ -155,15 +158,62 @@ def _is_power_state(value: int) -> bool:
     return value < 1 << 12 and value.bit_count() == 1
 
 
+# -- irdma: drivers/infiniband/hw/irdma/trace.c, cm.h -----------------------------------------
+
+_CONNECTION = (
+    "UNKNOWN", "INITED", "LISTENING", "SYN_RCVD", "SYN_SENT", "ONE_SIDE_ESTABLISHED", "ESTABLISHED",
+    "ACCEPTING", "MPAREQ_SENT", "MPAREQ_RCVD", "MPAREJ_RECVD", "OFFLOADED", "FIN_WAIT1",
+    "FIN_WAIT2", "CLOSE_WAIT", "TIME_WAIT", "LAST_ACK", "CLOSING", "LISTENER_DESTROYED", "CLOSED",
+)  # fmt: skip
+_CONNECTING = (
+    "none", "CmEstablished", "CmMPA_REQ", "CmMPA_CONNECT", "CmMPA_ACCEPT", "CmMPA_REJECT",
+    "CmMPA_ESTABLISHED", "CmConnected", "CmReset", "CmAborted",
+)  # fmt: skip
+_IWARP = ("IwRequest", "IwReply", "IwEstablished", "IwDisconnect", "IwClose")
+
+
+def _address(compiler: Compiler, args: _Args) -> Text:
+    """``print_ip_addr(p, addr, port, ipv4)``."""
+    get = compiler.memory(args[1]).get
+    port, short = (as_type(compiler.number(arg), _U16).get for arg in args[2:])
+
+    def text(env: Env) -> str:
+        where = int.from_bytes(port(env).to_bytes(2, "little"), "big")
+        size = 4 if short(env) else 16
+        if len(data := get(env)[:size]) < size:
+            raise TooShort
+        return f"{_ipv4(data[::-1]) if size == 4 else _ipv6(data)}:{where}"
+
+    return Text(text)
+
+
+def _ipv4(data: bytes) -> str:
+    return ".".join(map(str, data))
+
+
+def _ipv6(data: bytes) -> str:
+    return data.hex(":", 2)
+
+
+def _listed(
+    name: str, names: tuple[str, ...], otherwise: str, first: int = 0
+) -> tuple[_Build, int, int]:
+    return _named(name, dict(enumerate(names, first)), otherwise, lambda _value: False)
+
+
 #: name -> (function that compiles it, fewest arguments, most arguments)
 KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "scsi_trace_parse_cdb": (_parse_cdb, 3, 3),
-    # an operation has 8 bits (REQ_OP_BITS), include/linux/blk_types.h
-    "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", lambda value: value < 1 << 8),
+    # REQ_OP_LAST, include/linux/blk_types.h, is 36 in all of them
+    "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", lambda value: value < 36),
     "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL, "UNKNOWN", _is_power_state),
     "bch2_btree_id_str": _named(
         "bch2_btree_id_str", dict(enumerate(_BTREES)), "(unknown)", lambda value: value < 63
     ),
+    "print_ip_addr": (_address, 4, 4),
+    "parse_cm_state": _listed("parse_cm_state", _CONNECTION, "Bad state"),
+    "parse_cm_event_type": _listed("parse_cm_event_type", _CONNECTING, "Unknown"),
+    "parse_iw_event_type": _listed("parse_iw_event_type", _IWARP, "Unknown", 1),
     # include/sound/pcm.h
     "snd_pcm_direction_name": _named(
         "snd_pcm_direction_name", {0: "Playback"}, "Capture", lambda _value: False

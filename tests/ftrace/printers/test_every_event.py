@@ -1,0 +1,74 @@
+"""Random records of every event of real kernels, as these kernels print them (see data/)."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from tests.support.text_records import printed
+from tracekit.ftrace.context import Context
+from tracekit.ftrace.format import parse_format
+from tracekit.ftrace.printers.render import Renderer, make_renderer
+
+DATA = Path(__file__).parent / "data"
+#: Kernel -> (events, those of which a record does not tell all, those that programs print)
+KERNELS = {"6.12": (3671, 36, 3520), "7.2": (616, 3, 600)}
+_HASH = re.compile(r"\b[0-9a-f]{16}\b")  # of %p
+#: Where the kernel prints what is not in the record, without a word.
+BEYOND = {
+    "rdev_external_auth",  # a text that goes on behind its array
+    "svcrdma_qp_error",  # the same
+    "btrfs_finish_ordered_extent",  # !! of a bool that is 5
+    "amdgpu_dm_atomic_update_cursor",  # single bytes that are UTF-8 together
+}
+
+
+@cache
+def _saved(kernel: str) -> dict[str, Any]:
+    raw = (DATA / f"events-{kernel}.json.zst").read_bytes()
+    found: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompress(raw))
+    return found
+
+
+def _events(kernel: str) -> list[tuple[Renderer, list[bytes], list[str]]]:
+    """For each event its printer, its records and the kernel's texts."""
+    saved = _saved(kernel)
+    ctx = Context(
+        release=saved["release"], options=frozenset(saved["options"]), jiffies_hz=250,
+        constants=saved["constants"],
+    )  # fmt: skip
+    found = []
+    for name, event in saved["events"].items():
+        fmt = parse_format(event["format"], name.partition("/")[0], name)
+        records = [bytes.fromhex(payload) for payload, _ in event["records"]]
+        found.append((make_renderer(fmt, ctx), records, [text for _, text in event["records"]]))
+    return found
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_is_not_marked_is_what_the_kernel_printed(kernel: str) -> None:
+    events, most, _ = KERNELS[kernel]
+    found = _events(kernel)
+    marked = set()
+    for renderer, records, texts in found:
+        name = renderer.prefix.removesuffix(": ")
+        for record, theirs in zip(records, texts, strict=True):
+            ours = f"{renderer.prefix}{renderer.render(record)}{renderer.suffix}\n"
+            if "(?" in ours:
+                marked.add(name)
+            elif "(truncated)" not in ours and name not in BEYOND:
+                assert _HASH.sub("P", ours) == _HASH.sub("P", theirs)
+    assert len(found) == events
+    assert len(marked) <= most, marked
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_programs_print_the_same(kernel: str) -> None:
+    done = [printed(renderer, records) for renderer, records, _ in _events(kernel)]
+    assert sum(map(bool, done)) >= KERNELS[kernel][2]
