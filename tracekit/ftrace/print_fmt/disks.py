@@ -1,7 +1,7 @@
 """What libata and NVMe print of flags, status and commands in their events.
 
 ``drivers/ata/libata-trace.c``, ``drivers/nvme/host/trace.c``, as Linux 6.12 to 7.3 have them. Older
-ones differ in few places; without a release those are marked.
+ones differ in some of it; what differs is marked, unless the release is known.
 """
 
 from __future__ import annotations
@@ -209,10 +209,14 @@ _FABRICS: Mapping[int, Callable[[bytes], str]] = {
 def _parsed(
     name: str,
     commands: Mapping[int, Callable[[bytes], str]],
+    stable: frozenset[int],
     unsure: frozenset[int] = frozenset(),
     words: str = "cdw10",
 ) -> tuple[_Build, int, int]:
-    """A command's words, in hex where they are not taken apart."""
+    """A command's words, in hex where they are not taken apart; ``stable`` are one in all kernels.
+
+    ``unsure`` are of none.
+    """
 
     def build(compiler: Compiler, args: _Args) -> Text:
         opcode = as_type(compiler.number(args[1]), _U8).get
@@ -220,7 +224,7 @@ def _parsed(
 
         def text(env: Env) -> str:
             number, data = opcode(env), get(env)
-            if not known or number in unsure:
+            if number in unsure or not (known or number in stable):
                 raise Undetermined(f"{name}({number:#x})")
             if show := commands.get(number):
                 return show(data)
@@ -233,19 +237,20 @@ def _parsed(
     return build, 3, 3
 
 
-def _disk(text: str) -> _Build:
+def _disk(compiler: Compiler, args: _Args) -> Text:
     """The name of a disk, where there is one."""
+    get = compiler.memory(args[1]).get
 
-    def build(compiler: Compiler, args: _Args) -> Text:
-        get = compiler.memory(args[1]).get
+    def text(env: Env) -> str:
+        name = bytes(get(env)).partition(b"\0")[0].decode("utf-8", "backslashreplace")
+        return f"disk={name}, " if name else ""
 
-        def shown(env: Env) -> str:
-            name = bytes(get(env)).partition(b"\0")[0].decode("utf-8", "backslashreplace")
-            return text % name if name else ""
+    return Text(text)
 
-        return Text(shown)
 
-    return build
+def _controller(compiler: Compiler, args: _Args) -> Text:
+    number = as_type(compiler.number(args[1]), IntType(2, False))
+    return text_of(number, lambda value: str(value or "_"))
 
 
 #: name -> (function that compiles it, fewest arguments, most arguments)
@@ -257,10 +262,15 @@ DISK_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "libata_trace_parse_qc_flags": (_command_flags, 2, 2),
     "libata_trace_parse_tf_flags": (_named(_TASKFILE, U32, True), 2, 2),
     "libata_trace_parse_subcmd": (_subcommand, 4, 4),
-    "nvme_trace_parse_admin_cmd": _parsed("nvme_trace_parse_admin_cmd", _ADMIN),
-    "nvme_trace_parse_nvm_cmd": _parsed("nvme_trace_parse_nvm_cmd", _NVM, _RESERVATIONS),
-    "nvme_trace_parse_fabrics_cmd": _parsed(
-        "nvme_trace_parse_fabrics_cmd", _FABRICS, words="specific"
+    "nvme_trace_parse_admin_cmd": _parsed(
+        "nvme_trace_parse_admin_cmd", _ADMIN, frozenset((0x00, 0x01, 0x04, 0x05, 0x06))
     ),
-    "nvme_trace_disk_name": (_disk("disk=%s, "), 2, 2),
+    "nvme_trace_parse_nvm_cmd": _parsed(
+        "nvme_trace_parse_nvm_cmd", _NVM, frozenset((0x00, 0x04, 0x05, 0x09)), _RESERVATIONS
+    ),
+    "nvme_trace_parse_fabrics_cmd": _parsed(
+        "nvme_trace_parse_fabrics_cmd", _FABRICS, frozenset((0, 1, 4)), words="specific"
+    ),
+    "nvmet_trace_ctrl_id": (_controller, 2, 2),
+    **{f"{name}_trace_disk_name": (_disk, 2, 2) for name in ("nvme", "nvmet", "nullb")},
 }

@@ -5,13 +5,14 @@ A number that not all kernels print alike is marked, as any other that is not kn
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 
-from tracekit.ftrace.kernel_printf.ctype import IntType
+from tracekit.ftrace.kernel_printf.ctype import INT, LONG, IntType
 from tracekit.ftrace.kernel_printf.pointers import TooShort
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
-from tracekit.ftrace.print_fmt.values import Env, Text, Value, as_type, text_of
+from tracekit.ftrace.print_fmt.values import Env, Number, Text, Value, as_type, text_of
 
 __all__ = ["KERNEL_CALLS"]
 
@@ -153,6 +154,39 @@ _BTREES = (
 )  # fmt: skip
 
 
+_MOST_BTREES = 63  # BTREE_ID_NR_MAX
+
+
+def _btree(compiler: Compiler, args: _Args) -> Text:
+    version = compiler.ctx.version
+    known = version is not None and version <= (6, 12)
+
+    def text(value: int) -> str:
+        if value < len(_BTREES):
+            return _BTREES[value]
+        sure = known or value >= _MOST_BTREES
+        return "(unknown)" if sure else f"(?bch2_btree_id_str({value}))"
+
+    return text_of(compiler.number(args[0]), text)
+
+
+def _side(first: int) -> _Build:
+    """``drm_rect_width()``, ``drm_rect_height()``: of x1, y1, x2, y2 (``drm/drm_rect.h``)."""
+
+    def build(compiler: Compiler, args: _Args) -> Number:
+        get = compiler.memory(args[0]).get
+
+        def length(env: Env) -> int:
+            if len(data := get(env)[:16]) < 16:
+                raise TooShort
+            edges = struct.unpack("<4i", data)
+            return int(edges[first + 2] - edges[first])
+
+        return as_type(Number(LONG, length), INT)
+
+    return build
+
+
 def _is_power_state(value: int) -> bool:
     """A state is one of the low bits, ``KGSL_STATE_*`` (drivers/gpu/msm/kgsl_pwrctrl.h)."""
     return value < 1 << 12 and value.bit_count() == 1
@@ -207,9 +241,9 @@ KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     # REQ_OP_LAST, include/linux/blk_types.h, is 36 in all of them
     "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", lambda value: value < 36),
     "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL, "UNKNOWN", _is_power_state),
-    "bch2_btree_id_str": _named(
-        "bch2_btree_id_str", dict(enumerate(_BTREES)), "(unknown)", lambda value: value < 63
-    ),
+    "bch2_btree_id_str": (_btree, 1, 1),
+    "drm_rect_width": (_side(0), 1, 1),
+    "drm_rect_height": (_side(1), 1, 1),
     "print_ip_addr": (_address, 4, 4),
     "parse_cm_state": _listed("parse_cm_state", _CONNECTION, "Bad state"),
     "parse_cm_event_type": _listed("parse_cm_event_type", _CONNECTING, "Unknown"),
