@@ -86,9 +86,14 @@ def room_of(about: os.statvfs_result) -> int:
 class Room:
     """Writable bytes, zeros at first: ``view`` shows them."""
 
-    def __init__(self, view: memoryview, file: int | None = None, start: int = 0) -> None:
-        """``file``: the descriptor of the file that is mapped there, from ``start`` on."""
-        self.view, self._file, self._start = view, file, start
+    def __init__(
+        self, view: memoryview, file: int | None = None, start: int = 0, owner: Spill | None = None
+    ) -> None:
+        """``file``: the descriptor of the file that is mapped there, from ``start`` on.
+
+        It stays open as long as ``owner``, or this.
+        """
+        self.view, self._file, self._start, self._owner = view, file, start, owner
 
     @property
     def in_file(self) -> bool:
@@ -170,10 +175,10 @@ class Spill:
         if self._holds(size):
             return Room(untouched(size))
         if size <= _LARGE:
-            return Room(*self._shared(size))
-        fd = unnamed()
-        room = Room(_mapped(fd, size), fd)
+            return Room(*self._shared(size), self)
+        room = Room(memoryview(b""), fd := unnamed())
         weakref.finalize(room, os.close, fd)
+        room.view = _mapped(fd, size)
         return room
 
     def collected(self, chunks: Iterable[bytes], size: int) -> bytes:

@@ -57,6 +57,8 @@ CONVERSIONS = [
     ("%s", "blk_op_str(REC->b)", "UNKNOWN"),
     ("%s", "blk_op_str(REC->b + 100)", "UNKNOWN"),
     ("%s", "blk_op_str(REC->i)", "UNKNOWN"),
+    ("%d", "__ffs(0)", "(?__ffs(0))"),
+    ("%llu", "div_u64(1, 0)", "(?div_u64(1, 0))"),
     ("%s", "bch2_btree_id_str(REC->t)", "inodes"),
     ("%s", "bch2_btree_id_str(REC->b)", "(unknown)"),
     ("%s", "bch2_btree_id_str(REC->t + 20)", "(?bch2_btree_id_str(21))"),

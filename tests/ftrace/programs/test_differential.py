@@ -46,6 +46,9 @@ def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds(lambda a: f"__builtin_popcount({a})", inner),
         st.builds(lambda a: f"__builtin_bswap32({a})", inner),
         st.builds(lambda a: f"ktime_to_us({a})", inner),
+        st.builds(lambda a: f"hweight32({a})", inner),
+        st.builds(lambda a: f"ERR_PTR({a})", inner),
+        st.builds(lambda a, b: f"({a}, {b})", inner, inner),
     )
 
 

@@ -156,7 +156,7 @@ def folded(number: Number, *operands: Number) -> Number:
         return number
     try:
         return constant(number.type, number.get(()), number.pointee)
-    except ZeroDivisionError:
+    except (ZeroDivisionError, Undetermined):
         return number
 
 
