@@ -24,7 +24,8 @@ __all__ = [
     "untouched",
 ]  # fmt: skip
 
-_HELD = 192 << 20  # bytes of one spill that are not in files
+_HELD = 160 << 20  # bytes of one spill that are not in files
+_RETURNED = 32 << 20  # bytes that a child's end makes room for, at most
 _LARGE = 64 << 20  # bytes that are not taken from the disk before they are needed
 _SPARE = 64 << 20  # bytes of the disk that are left free
 _ZEROS = bytes(1 << 20)
@@ -119,7 +120,7 @@ class Spill:
     """Gives memory: the first of it as usual, what is more in files, which end with it."""
 
     def __init__(self, parent: Spill | None = None) -> None:
-        """``parent``: whose memory it shares, and gives back at its end. Its files are its own."""
+        """``parent``: whose memory it shares; its end gives some back. Its files are its own."""
         self._parent = parent
         self._held = _Count()  # and what its children hold; a child's own, which it gives back
         if parent is not None:
@@ -160,8 +161,9 @@ class Spill:
             return fits
 
     def _take_back(self, count: _Count) -> None:
+        """Count no longer what a child held; the C library may not have returned much of it."""
         with self._lock:
-            self._held.size -= count.size
+            self._held.size -= min(count.size, _RETURNED)
 
     def kept(self, data: bytes) -> bytes:
         """``data``, or, where that is too much, the same in a file."""
