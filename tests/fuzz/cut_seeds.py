@@ -66,12 +66,10 @@ _PRINTED = (
     '"%s %s", __print_hex(REC->comm, 16), __print_array(__get_dynamic_array(many), '
     "__get_dynamic_array_len(many) / 4, 4)",
     '"%c %u", ({ char x = REC->comm[0]; x ? x : 1; }), sizeof(REC->comm) * 2 % 7',
-    '"%llu %d %s %u %pe|%.*s", div_u64(REC->address, 3), __ffs(REC->address), '
-    "str_yes_no(REC->address & 1), (1, fls(REC->address)), ERR_PTR(-2), strlen(__get_str(name)), "
-    "__get_str(name)",
-    '"%s%s %s%s %s", nvme_trace_disk_name(p, REC->comm), nvme_trace_parse_nvm_cmd(p, '
-    "REC->address, REC->comm), libata_trace_parse_subcmd(p, REC->address, 1, 2), "
-    "libata_trace_parse_qc_flags(p, REC->address), print_ip_addr(p, REC->comm, 80, 1)",
+    '"%llu %d %s %u %pe", div_u64(REC->address, 3), __ffs(REC->address), str_yes_no(1), '
+    "(1, fls(REC->address)), ERR_PTR(-2), strlen(__get_str(name))",
+    '"%s%s %s%s", nvme_trace_disk_name(p, REC->comm), nvme_trace_parse_nvm_cmd(p, REC->address, '
+    "REC->comm), libata_trace_parse_qc_flags(p, REC->address), print_ip_addr(p, REC->comm, 80, 1)",
     '"%d %ptT %*pEhp %pGg", __builtin_choose_expr(__builtin_types_compatible_p(typeof(REC->address)'
     ", unsigned long), ({ do { } while (0); REC->address; }), 0), &REC->address, 5, REC->comm, "
     "&REC->address",
