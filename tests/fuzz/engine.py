@@ -62,6 +62,7 @@ def _options(name: str, seconds: float, longest: int) -> tuple[str, ...]:
     return (
         name, f"-max_total_time={max(1, round(seconds))}", f"-max_len={longest}",
         f"-rss_limit_mb={_MEMORY}", f"-timeout={_HANG}", f"-artifact_prefix={found}/",
+        f"-report_slow_units={_HANG}",  # what is slow and no finding is not kept
         "-print_final_stats=1", "-reduce_inputs=1", "-use_value_profile=0",
         *([f"-dict={words}"] if words.exists() else []), *map(str, folders),
     )  # fmt: skip
