@@ -15,6 +15,7 @@ __all__ = [
     "LONG",
     "TYPE_WORDS",
     "U8",
+    "U16",
     "U32",
     "U64",
     "IntType",
@@ -61,18 +62,19 @@ class TypeName:
 INT = IntType(4, True)
 LONG = IntType(8, True)
 U8 = IntType(1, False)
+U16 = IntType(2, False)
 U32 = IntType(4, False)
 U64 = IntType(8, False)
 BOOL = IntType(1, False, True)
 
-_S8, _U16, _S16 = IntType(1, True), IntType(2, False), IntType(2, True)
+_S8, _S16 = IntType(1, True), IntType(2, True)
 
 # Typedefs that print formats cast to, from include/linux/types.h and include/uapi/linux/types.h.
 _TYPEDEFS: Mapping[str, IntType] = {
     "bool": BOOL, "_Bool": BOOL,
     "u8": U8, "__u8": U8, "uint8_t": U8, "s8": _S8, "__s8": _S8, "int8_t": _S8,
-    "u16": _U16, "__u16": _U16, "uint16_t": _U16, "__le16": _U16, "__be16": _U16,
-    "s16": _S16, "__s16": _S16, "int16_t": _S16, "umode_t": _U16, "sa_family_t": _U16,
+    "u16": U16, "__u16": U16, "uint16_t": U16, "__le16": U16, "__be16": U16,
+    "s16": _S16, "__s16": _S16, "int16_t": _S16, "umode_t": U16, "sa_family_t": U16,
     "u32": U32, "__u32": U32, "uint32_t": U32, "__le32": U32, "__be32": U32, "uint": U32,
     "s32": INT, "__s32": INT, "int32_t": INT, "pid_t": INT, "clockid_t": INT,
     "__kernel_rwf_t": INT, "rwf_t": INT, "gfp_t": U32, "dev_t": U32, "uid_t": U32, "gid_t": U32,
@@ -83,7 +85,7 @@ _TYPEDEFS: Mapping[str, IntType] = {
     "ktime_t": LONG, "time64_t": LONG, "ptrdiff_t": LONG, "intptr_t": LONG,
     "sector_t": U64, "blkcnt_t": U64, "dma_addr_t": U64, "phys_addr_t": U64,
     "resource_size_t": U64, "pgoff_t": U64, "uintptr_t": U64, "ino_t": U64, "ulong": U64,
-    "ushort": _U16,
+    "ushort": U16,
 }  # fmt: skip
 
 _BASIC = frozenset({"char", "short", "int", "long", "signed", "unsigned", "void"})

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from tracekit.ftrace.context import SymbolTable
+from tracekit.ftrace.kernel_printf.ctype import INT, wrap
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion, format_pointer, pad
 
-__all__ = ["READERS", "TooShort", "address_text", "bitmap_text", "hex_text", "symbol_text"]
+__all__ = ["READERS", "TooShort", "address_text", "bitmap_text", "hex_text", "symbol_text", "take"]
 
 _AF_INET, _AF_INET6 = 2, 10
 _ERROR_FLOOR = (1 << 64) - 4095  # IS_ERR_VALUE(), include/linux/err.h
@@ -54,7 +55,8 @@ class TooShort(Exception):
     """The memory that a conversion reads is not, or not all, in the record."""
 
 
-def _take(data: bytes, size: int) -> bytes:
+def take(data: bytes, size: int) -> bytes:
+    """The first ``size`` bytes; raises :class:`TooShort` if there are fewer."""
     if len(data) < size:
         raise TooShort
     return data[:size]
@@ -115,12 +117,12 @@ def _hex(data: bytes, conversion: Conversion) -> str:
     """``%*ph``, ``C``, ``D``, ``N``: ``hex_string()``; one byte without a width."""
     size = 1 if conversion.width is None else min(int(conversion.width), _MAX_HEX)
     separator = {"C": ":", "D": "-", "N": ""}.get(conversion.suffix[1:2], " ")
-    return hex_text(_take(data, size), separator)
+    return hex_text(take(data, size), separator)
 
 
 def bitmap_text(data: bytes, bits: int, as_list: bool) -> str:
     """``bitmap_string()`` and ``bitmap_list_string()``: the first ``bits`` bits of ``data``."""
-    value = int.from_bytes(_take(data, (bits + 7) // 8), "little") & ((1 << bits) - 1)
+    value = int.from_bytes(take(data, (bits + 7) // 8), "little") & ((1 << bits) - 1)
     if as_list:
         runs = []
         while value:
@@ -142,7 +144,7 @@ def _bitmap(data: bytes, conversion: Conversion) -> str:
 
 def _mac(data: bytes, conversion: Conversion) -> str:
     """``%pM``, ``%pm``, with ``F`` (FDDI), ``R`` (reversed), ``U`` (upper case)."""
-    raw = _take(data, 6)
+    raw = take(data, 6)
     letters = conversion.suffix[1:]
     if letters[:1] == "R":
         raw = raw[::-1]
@@ -183,17 +185,17 @@ def _ip6(raw: bytes, compact: bool, colons: bool = True) -> str:
 
 def _sockaddr(data: bytes, conversion: Conversion) -> str:
     """``%pIS``, ``%piS`` with ``p`` port, ``f`` flow info, ``s`` scope, ``c`` compressed."""
-    family = int.from_bytes(_take(data, 2), "little")
+    family = int.from_bytes(take(data, 2), "little")
     letters = conversion.suffix[2:]
     padded = conversion.suffix[0] == "i"
     if family == _AF_INET:
-        raw = _take(data, 8)
+        raw = take(data, 8)
         order = next((c for c in reversed(letters) if c in "hlnb"), "")
         port = f":{int.from_bytes(raw[2:4], 'big')}" if "p" in letters else ""
         return _ip4(raw[4:8], padded, order) + port
     if family != _AF_INET6:
         return "(einval)"
-    raw = _take(data, 28)
+    raw = take(data, 28)
     text = _ip6(raw[8:24], not padded and "c" in letters, not padded)
     if set(letters) & set("pfs"):
         text = f"[{text}]"
@@ -209,10 +211,10 @@ def _sockaddr(data: bytes, conversion: Conversion) -> str:
 def _ip(data: bytes, conversion: Conversion) -> str:
     suffix = conversion.suffix
     if suffix[1:2] == "4":
-        text = _ip4(_take(data, 4), suffix[0] == "i", suffix[2:3])
+        text = _ip4(take(data, 4), suffix[0] == "i", suffix[2:3])
     elif suffix[1:2] == "6":
         compact = suffix[0] == "I" and suffix[2:3] == "c"
-        text = _ip6(_take(data, 16), compact, suffix[0] == "I")
+        text = _ip6(take(data, 16), compact, suffix[0] == "I")
     elif suffix[1:2] == "S":
         text = _sockaddr(data, conversion)
     else:
@@ -222,7 +224,7 @@ def _ip(data: bytes, conversion: Conversion) -> str:
 
 def _uuid(data: bytes, conversion: Conversion) -> str:
     """``%pUb`` (the default), ``%pUl``; ``B`` and ``L`` in upper case."""
-    raw = _take(data, 16)
+    raw = take(data, 16)
     letter = conversion.suffix[1:2]
     if letter in ("l", "L"):
         raw = raw[3::-1] + raw[5:3:-1] + raw[7:5:-1] + raw[8:]
@@ -232,7 +234,7 @@ def _uuid(data: bytes, conversion: Conversion) -> str:
 
 def _whole(size: int) -> Callable[[bytes, Conversion], str]:
     def text(data: bytes, _conversion: Conversion) -> str:
-        return f"0x{int.from_bytes(_take(data, size), 'little'):0{2 * size}x}"
+        return f"0x{int.from_bytes(take(data, size), 'little'):0{2 * size}x}"
 
     return text
 
@@ -240,7 +242,7 @@ def _whole(size: int) -> Callable[[bytes, Conversion], str]:
 def _fourcc(data: bytes, conversion: Conversion) -> str:
     """``%p4cc`` and the generic ``%p4ch``, ``chR``, ``cl``, ``cb``."""
     letters = conversion.suffix[1:]
-    orig = int.from_bytes(_take(data, 4), "little")
+    orig = int.from_bytes(take(data, 4), "little")
     if letters == "chR" or letters[:2] == "cb":
         orig = int.from_bytes(orig.to_bytes(4, "little"), "big")
     elif letters[:2] not in ("cc", "ch", "cl"):
@@ -267,18 +269,13 @@ def _clock(fields: tuple[int, ...], letters: str) -> str:
     return date + (" " if "s" in letters else "T") + time
 
 
-def _int(value: int) -> int:
-    """What a C ``int`` keeps of it."""
-    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
-
-
 def _epoch(seconds: int, letters: str) -> str:
     """``time64_to_tm()``; Python's calendar ends where the kernel's goes on."""
     cycles, rest = divmod(seconds, _CYCLE)
     moment = datetime(1970, 1, 1) + timedelta(seconds=rest)
     raw = "r" in letters.lstrip("dt")
-    year = _int(moment.year - 1900 + 400 * cycles)
-    month, year = (moment.month - 1, year) if raw else (moment.month, _int(year + 1900))
+    year = wrap(moment.year - 1900 + 400 * cycles, INT)
+    month, year = (moment.month - 1, year) if raw else (moment.month, wrap(year + 1900, INT))
     return _clock((moment.second, moment.minute, moment.hour, moment.day, month, year), letters)
 
 
@@ -287,14 +284,14 @@ def _time(data: bytes, conversion: Conversion) -> str:
     suffix = conversion.suffix
     letters = suffix[2:]
     if suffix[1:2] == "R":
-        fields = struct.unpack("<6i", _take(data, 36)[:24])
+        fields = struct.unpack("<6i", take(data, 36)[:24])
         raw = "r" in letters.lstrip("dt")
         month, year = fields[4] + (not raw), fields[5] + (0 if raw else 1900)
         return _clock((*fields[:4], month, year), letters)
     if suffix[1:2] == "T":
-        return _epoch(struct.unpack("<q", _take(data, 8))[0], letters)
+        return _epoch(struct.unpack("<q", take(data, 8))[0], letters)
     if suffix[1:2] == "S":
-        seconds, nanos = struct.unpack("<2q", _take(data, 16))
+        seconds, nanos = struct.unpack("<2q", take(data, 16))
         whole = str(seconds) if letters[:1] == "p" else _epoch(seconds, letters)
         return f"{whole}.{nanos:09d}"
     return "(%pt?)"
@@ -326,14 +323,14 @@ def _escaped(data: bytes, conversion: Conversion) -> str:
     size = 1 if conversion.width is None else int(conversion.width)
     given = _LETTERS.match(conversion.suffix, 1)
     letters = (given and given[0]) or "ap"
-    escaped = b"".join(_escape(byte, letters) for byte in _take(data, size))
+    escaped = b"".join(_escape(byte, letters) for byte in take(data, size))
     return escaped.decode("utf-8", "backslashreplace")
 
 
 def _flags(data: bytes, conversion: Conversion) -> str:
     """``%pGp``, ``%pGv``, ``%pGg``: the bits' names depend on the kernel build."""
     size = 4 if conversion.suffix[1:2] == "g" else 8
-    value = int.from_bytes(_take(data, size), "little")
+    value = int.from_bytes(take(data, size), "little")
     return f"(?{value:#x})" if value or conversion.suffix[1:2] == "p" else ""
 
 

@@ -180,7 +180,7 @@ CONSTANTS_OF: Mapping[str, Mapping[str, int]] = {
 }  # fmt: skip
 
 # enum inode_state_flags_enum, include/linux/fs.h: macros before 6.18, of other values
-_INODE_STATES = {
+_INODE_BITS = {
     "I_NEW": 0, "I_SYNC": 1, "I_LRU_ISOLATING": 2,
     **_numbered("I_", (
         "DIRTY_SYNC", "DIRTY_DATASYNC", "DIRTY_PAGES", "WILL_FREE", "FREEING", "CLEAR",
@@ -188,15 +188,14 @@ _INODE_STATES = {
         "SYNC_QUEUED", "PINNING_NETFS_WB",
     ), first=4),
 }  # fmt: skip
+_INODE_STATES = {name: 1 << bit for name, bit in _INODE_BITS.items()}
 _INODE_RELEASES = (6, 18), (7, 3)
 
 
 def constants_of_release(version: tuple[int, int] | None) -> Mapping[str, int]:
     """Enumerators that other releases have other values for."""
     first, last = _INODE_RELEASES
-    if version is None or not first <= version <= last:
-        return {}
-    return {name: 1 << bit for name, bit in _INODE_STATES.items()}
+    return _INODE_STATES if version is not None and first <= version <= last else {}
 
 
 #: Arrays of strings that formats index, drivers/android/binder.c: what all kernels have of them.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tracekit.ftrace.kernel_printf.ctype import U32, IntType
-from tracekit.ftrace.kernel_printf.pointers import TooShort, hex_text
+from tracekit.ftrace.kernel_printf.ctype import U8, U16, U32, IntType
+from tracekit.ftrace.kernel_printf.pointers import hex_text, take
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.values import Env, Text, Undetermined, Value, as_type, text_of
@@ -19,7 +19,6 @@ __all__ = ["DISK_CALLS"]
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
 _Bits = Mapping[int, str]
-_U8 = IntType(1, False)
 _KNOWN = (6, 12), (7, 3)
 _WORDS = 24  # bytes of a command that are printed
 
@@ -63,34 +62,34 @@ _SUBCOMMANDS: Mapping[int, tuple[int, int, Mapping[int, str]]] = {
 }  # fmt: skip
 
 
-def _named(names: _Bits, type_: IntType, numbered: bool) -> _Build:
-    """Bits by name in braces; ``numbered``: behind their number, of none nothing else."""
+def _in_braces(names: _Bits, value: int) -> str:
+    return "{ " + "".join(f"{name} " for bits, name in names.items() if value & bits) + "}"
+
+
+def _behind_number(names: _Bits, value: int) -> str:
+    return f"{value:x}{_in_braces(names, value)}" if value else "0"
+
+
+def _named(names: _Bits, type_: IntType, show: Callable[[_Bits, int], str]) -> _Build:
+    """Bits by name."""
+    return lambda compiler, args: text_of(
+        as_type(compiler.number(args[1]), type_), lambda value: show(names, value)
+    )
+
+
+def _command_flags(compiler: Compiler, args: _Args) -> Text:
+    known = _is_known(compiler)
 
     def text(value: int) -> str:
-        listed = "".join(f"{name} " for bits, name in names.items() if value & bits)
-        braces = f"{{ {listed}}}"
-        return (f"{value:x}{braces}" if value else "0") if numbered else braces
+        if value > 0xFF and not known:  # these have other names, or bits, in other kernels
+            return f"(?libata_trace_parse_qc_flags({value:#x}))"
+        return _behind_number(_COMMAND, value)
 
-    return lambda compiler, args: text_of(as_type(compiler.number(args[1]), type_), text)
-
-
-def _command_flags(compiler: Compiler, args: _Args) -> Value:
-    build = _named(_COMMAND, U32, True)
-    if _is_known(compiler):
-        return build(compiler, args)
-    get = as_type(compiler.number(args[1]), U32).get
-    shown = build(compiler, args)
-
-    def text(env: Env) -> str:
-        if (value := get(env)) > 0xFF:  # these have other names, or bits, in other kernels
-            raise Undetermined(f"libata_trace_parse_qc_flags({value:#x})")
-        return str(shown.get(env))
-
-    return Text(text)
+    return text_of(as_type(compiler.number(args[1]), U32), text)
 
 
 def _subcommand(compiler: Compiler, args: _Args) -> Text:
-    command, *more = (as_type(compiler.number(arg), _U8).get for arg in args[1:])
+    command, *more = (as_type(compiler.number(arg), U8).get for arg in args[1:])
 
     def text(env: Env) -> str:
         which, bits, names = _SUBCOMMANDS.get(command(env), (0, 0, {}))
@@ -104,9 +103,7 @@ def _subcommand(compiler: Compiler, args: _Args) -> Text:
 
 
 def _le(data: bytes, at: int, size: int) -> int:
-    if at + size > len(data):
-        raise TooShort
-    return int.from_bytes(data[at : at + size], "little")
+    return int.from_bytes(take(data[at:], size), "little")
 
 
 def _fields(text: str, *places: tuple[int, int]) -> Callable[[bytes], str]:
@@ -219,7 +216,7 @@ def _parsed(
     """
 
     def build(compiler: Compiler, args: _Args) -> Text:
-        opcode = as_type(compiler.number(args[1]), _U8).get
+        opcode = as_type(compiler.number(args[1]), U8).get
         get, known = compiler.memory(args[2]).get, _is_known(compiler)
 
         def text(env: Env) -> str:
@@ -228,9 +225,7 @@ def _parsed(
                 raise Undetermined(f"{name}({number:#x})")
             if show := commands.get(number):
                 return show(data)
-            if len(data) < _WORDS:
-                raise TooShort
-            return f"{words}={hex_text(data[:_WORDS], ' ')}"
+            return f"{words}={hex_text(take(data, _WORDS), ' ')}"
 
         return Text(text)
 
@@ -249,18 +244,18 @@ def _disk(compiler: Compiler, args: _Args) -> Text:
 
 
 def _controller(compiler: Compiler, args: _Args) -> Text:
-    number = as_type(compiler.number(args[1]), IntType(2, False))
+    number = as_type(compiler.number(args[1]), U16)
     return text_of(number, lambda value: str(value or "_"))
 
 
 #: name -> (function that compiles it, fewest arguments, most arguments)
 DISK_CALLS: Mapping[str, tuple[_Build, int, int]] = {
-    "libata_trace_parse_status": (_named(_STATUS, _U8, False), 2, 2),
-    "libata_trace_parse_host_stat": (_named(_HOST_STATUS, _U8, False), 2, 2),
-    "libata_trace_parse_eh_action": (_named(_EH_ACTION, U32, True), 2, 2),
-    "libata_trace_parse_eh_err_mask": (_named(_EH_ERROR, U32, True), 2, 2),
+    "libata_trace_parse_status": (_named(_STATUS, U8, _in_braces), 2, 2),
+    "libata_trace_parse_host_stat": (_named(_HOST_STATUS, U8, _in_braces), 2, 2),
+    "libata_trace_parse_eh_action": (_named(_EH_ACTION, U32, _behind_number), 2, 2),
+    "libata_trace_parse_eh_err_mask": (_named(_EH_ERROR, U32, _behind_number), 2, 2),
     "libata_trace_parse_qc_flags": (_command_flags, 2, 2),
-    "libata_trace_parse_tf_flags": (_named(_TASKFILE, U32, True), 2, 2),
+    "libata_trace_parse_tf_flags": (_named(_TASKFILE, U32, _behind_number), 2, 2),
     "libata_trace_parse_subcmd": (_subcommand, 4, 4),
     "nvme_trace_parse_admin_cmd": _parsed(
         "nvme_trace_parse_admin_cmd", _ADMIN, frozenset((0x00, 0x01, 0x04, 0x05, 0x06))

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U32, U64, IntType
-from tracekit.ftrace.kernel_printf.pointers import TooShort
+from tracekit.ftrace.kernel_printf.pointers import take
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.values import Env, Number, Undetermined, Value, as_type, folded
 from tracekit.ftrace.programs.code import Code, binary, integer, node, type_code
 
-__all__ = ["INTEGER_FUNCTIONS", "divided", "mapped"]
+__all__ = ["INTEGER_FUNCTIONS", "bits_set", "divided", "first_set", "mapped"]
 
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
@@ -62,12 +62,18 @@ def _quotient(divisor: int) -> Callable[[int], int]:
     return lambda value: abs(value) // divisor * (-1 if value < 0 else 1)
 
 
-def _first_set(value: int) -> int:
+def first_set(value: int) -> int:
+    """The place of the lowest bit, from 1 on; 0 of 0."""
     return (value & -value).bit_length()
 
 
 def _trailing_zeros(value: int) -> int:
-    return max(0, _first_set(value) - 1)
+    return max(0, first_set(value) - 1)
+
+
+def bits_set(code: Code | None) -> Code | None:
+    """The code of how many bits there are."""
+    return node("unary", "BITS_SET", code)
 
 
 def _bits(
@@ -120,10 +126,7 @@ def _loaded(size: int, order: Literal["little", "big"]) -> Callable[[Compiler, _
         get = compiler.memory(args[0]).get
 
         def value(env: Env) -> int:
-            data = get(env)[:size]
-            if len(data) < size:
-                raise TooShort
-            return int.from_bytes(data, order)
+            return int.from_bytes(take(get(env), size), order)
 
         type_ = IntType(size, False)
         code = node("element", type_code(type_), compiler.memory(args[0]).code, integer(0))
@@ -162,15 +165,16 @@ def _page_table_entries() -> Iterator[str]:
 
 #: name -> (function that compiles it, fewest arguments, most arguments)
 INTEGER_FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
-    **_bits("ffs", _first_set, lambda code: node("unary", "FIRST_SET", code)),
+    **_bits("ffs", first_set, lambda code: node("unary", "FIRST_SET", code)),
     **_bits("ctz", _trailing_zeros, lambda _code: None),
-    **_bits("popcount", int.bit_count, lambda code: node("unary", "BITS_SET", code)),
+    **_bits("popcount", int.bit_count, bits_set),
     **{name: (build, 1, 1) for name, build in _byte_order()},
     **{name: (_plain(8), 1, 1) for name in _page_table_entries()},
     **{
         name: (mapped(lambda value: value, LONG, LONG, _same), 1, 1)
         for name in ("ktime_to_ns", "PTR_ERR")
     },
+    "ERR_PTR": (_plain(8), 1, 1),
     "ktime_to_us": (mapped(_quotient(1000), LONG, LONG, divided(1000, LONG)), 1, 1),
     "ktime_to_ms": (mapped(_quotient(1_000_000), LONG, LONG, divided(1_000_000, LONG)), 1, 1),
     "jiffies_to_msecs": (_jiffies("msecs", 1000, True), 1, 1),

@@ -8,8 +8,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 
-from tracekit.ftrace.kernel_printf.ctype import INT, LONG, IntType
-from tracekit.ftrace.kernel_printf.pointers import TooShort
+from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U16
+from tracekit.ftrace.kernel_printf.pointers import READERS, take
+from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.values import Env, Number, Text, Value, as_type, text_of
@@ -18,28 +19,34 @@ __all__ = ["KERNEL_CALLS"]
 
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
-_U16 = IntType(2, False)
+_Version = tuple[int, int] | None
 
 
 def _named(
     name: str,
     names: Mapping[int, str],
     otherwise: str,
-    unsure: Callable[[int], bool],
+    unsure: Callable[[int, _Version], bool] = lambda _value, _version: False,
 ) -> tuple[_Build, int, int]:
     """A function that names an unsigned int.
 
     ``otherwise``: what all others are, but those that ``unsure`` chooses: they have names in some
-    kernels.
+    kernels. It is given the kernel's version, where that is known.
     """
 
-    def text(value: int) -> str:
-        named = names.get(value & 0xFFFFFFFF)
-        if named is None:
-            named = f"(?{name}({value}))" if unsure(value & 0xFFFFFFFF) else otherwise
-        return named
+    def build(compiler: Compiler, args: _Args) -> Text:
+        version = compiler.ctx.version
 
-    return (lambda compiler, args: text_of(compiler.number(args[0]), text)), 1, 1
+        def text(value: int) -> str:
+            named = names.get(value & 0xFFFFFFFF)
+            if named is None:
+                missing = unsure(value & 0xFFFFFFFF, version)
+                named = f"(?{name}({value}))" if missing else otherwise
+            return named
+
+        return text_of(compiler.number(args[0]), text)
+
+    return build, 1, 1
 
 
 # -- SCSI: drivers/scsi/scsi_trace.c ----------------------------------------------------------
@@ -62,9 +69,7 @@ _WRITE_SAME = (0x41, 0x93)
 
 
 def _big(cdb: bytes, at: int, size: int) -> int:
-    if at + size > len(cdb):
-        raise TooShort
-    return int.from_bytes(cdb[at : at + size], "big")
+    return int.from_bytes(take(cdb[at:], size), "big")
 
 
 def _blocks(cdb: bytes, lba: tuple[int, int], count: tuple[int, int]) -> str:
@@ -152,22 +157,11 @@ _BTREES = (
     "snapshot_trees", "deleted_inodes", "logged_ops", "rebalance_work", "subvolume_children",
     "accounting",
 )  # fmt: skip
-
-
 _MOST_BTREES = 63  # BTREE_ID_NR_MAX
 
 
-def _btree(compiler: Compiler, args: _Args) -> Text:
-    version = compiler.ctx.version
-    known = version is not None and version <= (6, 12)
-
-    def text(value: int) -> str:
-        if value < len(_BTREES):
-            return _BTREES[value]
-        sure = known or value >= _MOST_BTREES
-        return "(unknown)" if sure else f"(?bch2_btree_id_str({value}))"
-
-    return text_of(compiler.number(args[0]), text)
+def _is_later_btree(value: int, version: _Version) -> bool:
+    return value < _MOST_BTREES and (version is None or version > (6, 12))
 
 
 def _side(first: int) -> _Build:
@@ -177,9 +171,7 @@ def _side(first: int) -> _Build:
         get = compiler.memory(args[0]).get
 
         def length(env: Env) -> int:
-            if len(data := get(env)[:16]) < 16:
-                raise TooShort
-            edges = struct.unpack("<4i", data)
+            edges = struct.unpack("<4i", take(get(env), 16))
             return int(edges[first + 2] - edges[first])
 
         return as_type(Number(LONG, length), INT)
@@ -187,7 +179,7 @@ def _side(first: int) -> _Build:
     return build
 
 
-def _is_power_state(value: int) -> bool:
+def _is_power_state(value: int, _version: _Version) -> bool:
     """A state is one of the low bits, ``KGSL_STATE_*`` (drivers/gpu/msm/kgsl_pwrctrl.h)."""
     return value < 1 << 12 and value.bit_count() == 1
 
@@ -203,45 +195,39 @@ _CONNECTING = (
     "none", "CmEstablished", "CmMPA_REQ", "CmMPA_CONNECT", "CmMPA_ACCEPT", "CmMPA_REJECT",
     "CmMPA_ESTABLISHED", "CmConnected", "CmReset", "CmAborted",
 )  # fmt: skip
+_print_ip, _IPV4, _IPV6 = READERS["I"], Conversion("p", suffix="I4"), Conversion("p", suffix="I6")
 _IWARP = ("IwRequest", "IwReply", "IwEstablished", "IwDisconnect", "IwClose")
 
 
 def _address(compiler: Compiler, args: _Args) -> Text:
     """``print_ip_addr(p, addr, port, ipv4)``."""
     get = compiler.memory(args[1]).get
-    port, short = (as_type(compiler.number(arg), _U16).get for arg in args[2:])
+    port, short = (as_type(compiler.number(arg), U16).get for arg in args[2:])
 
     def text(env: Env) -> str:
         where = int.from_bytes(port(env).to_bytes(2, "little"), "big")
-        size = 4 if short(env) else 16
-        if len(data := get(env)[:size]) < size:
-            raise TooShort
-        return f"{_ipv4(data[::-1]) if size == 4 else _ipv6(data)}:{where}"
+        data = get(env)
+        address = _print_ip(take(data, 4)[::-1], _IPV4) if short(env) else _print_ip(data, _IPV6)
+        return f"{address}:{where}"
 
     return Text(text)
-
-
-def _ipv4(data: bytes) -> str:
-    return ".".join(map(str, data))
-
-
-def _ipv6(data: bytes) -> str:
-    return data.hex(":", 2)
 
 
 def _listed(
     name: str, names: tuple[str, ...], otherwise: str, first: int = 0
 ) -> tuple[_Build, int, int]:
-    return _named(name, dict(enumerate(names, first)), otherwise, lambda _value: False)
+    return _named(name, dict(enumerate(names, first)), otherwise)
 
 
 #: name -> (function that compiles it, fewest arguments, most arguments)
 KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "scsi_trace_parse_cdb": (_parse_cdb, 3, 3),
     # REQ_OP_LAST, include/linux/blk_types.h, is 36 in all of them
-    "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", lambda value: value < 36),
+    "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", lambda value, _: value < 36),
     "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL, "UNKNOWN", _is_power_state),
-    "bch2_btree_id_str": (_btree, 1, 1),
+    "bch2_btree_id_str": _named(
+        "bch2_btree_id_str", dict(enumerate(_BTREES)), "(unknown)", _is_later_btree
+    ),
     "drm_rect_width": (_side(0), 1, 1),
     "drm_rect_height": (_side(1), 1, 1),
     "print_ip_addr": (_address, 4, 4),
@@ -249,14 +235,12 @@ KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "parse_cm_event_type": _listed("parse_cm_event_type", _CONNECTING, "Unknown"),
     "parse_iw_event_type": _listed("parse_iw_event_type", _IWARP, "Unknown", 1),
     # include/sound/pcm.h
-    "snd_pcm_direction_name": _named(
-        "snd_pcm_direction_name", {0: "Playback"}, "Capture", lambda _value: False
-    ),
+    "snd_pcm_direction_name": _named("snd_pcm_direction_name", {0: "Playback"}, "Capture"),
     # mc_event_error_type(), include/linux/edac.h: 2 and 3 are others since 4.12
     "mc_event_error_type": _named(
         "mc_event_error_type",
         {0: "Corrected", 1: "Uncorrected"},
         "Info",
-        lambda value: value < 4,
+        lambda value, _: value < 4,
     ),
 }

@@ -10,16 +10,23 @@ from collections.abc import Callable, Iterator, Mapping
 from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U32, U64, IntType
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
-from tracekit.ftrace.print_fmt.integer_calls import mapped
-from tracekit.ftrace.print_fmt.values import Env, Number, Undetermined, Value, as_type, text_of
-from tracekit.ftrace.programs.code import Code, node
+from tracekit.ftrace.print_fmt.integer_calls import bits_set, first_set, mapped
+from tracekit.ftrace.print_fmt.values import (
+    ARITHMETIC,
+    Env,
+    Number,
+    Undetermined,
+    Value,
+    as_type,
+    text_of,
+)
 
 __all__ = ["LIBRARY_CALLS"]
 
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
+_divide = ARITHMETIC["/"]
 
-_ALL = (1 << 64) - 1
 _CHOICES = (
     "yes no", "on off", "enabled disabled", "true false", "read write", "up down", "high low",
     "hi lo", "enable disable", "assert deassert", "input output", "connected disconnected",
@@ -56,28 +63,19 @@ def _of_two(
     return build
 
 
-def _quotient(a: int, b: int) -> int:
-    """Rounded towards zero, as C's."""
-    return abs(a) // abs(b) * (-1 if (a < 0) != (b < 0) else 1)
-
-
 def _strlen(compiler: Compiler, args: _Args) -> Number:
     get = compiler.memory(args[0]).get
     return Number(U64, lambda env: len(bytes(get(env)).partition(b"\0")[0]))
 
 
-def _counted(code: Code | None) -> Code | None:
-    return node("unary", "BITS_SET", code)
-
-
 def _bits() -> Iterator[tuple[str, _Build]]:
     for size in (8, 16, 32, 64):
-        counted = mapped(int.bit_count, IntType(size // 8, False), INT, _counted)
+        counted = mapped(int.bit_count, IntType(size // 8, False), INT, bits_set)
         yield f"hweight{size}", counted
         yield f"__arch_hweight{size}", counted
         yield f"__sw_hweight{size}", counted
-    yield "hweight_long", mapped(int.bit_count, U64, INT, _counted)
-    last, first = int.bit_length, lambda value: (value & -value).bit_length()
+    yield "hweight_long", mapped(int.bit_count, U64, INT, bits_set)
+    last, first = int.bit_length, first_set
     for name, function, type_ in (
         ("fls", last, U32), ("fls64", last, U64), ("fls_long", last, U64),
         ("ffs", first, U32), ("variable_ffs", first, U32),
@@ -108,11 +106,10 @@ LIBRARY_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     },
     "str_plural": (_plural, 1, 1),
     **{name: (build, 1, 1) for name, build in _bits()},
-    "div_u64": (_of_two("div_u64", U64, U32, _quotient), 2, 2),
-    "div64_u64": (_of_two("div64_u64", U64, U64, _quotient), 2, 2),
-    "div_s64": (_of_two("div_s64", LONG, INT, _quotient), 2, 2),
-    "div64_s64": (_of_two("div64_s64", LONG, LONG, _quotient), 2, 2),
-    "mul_u32_u32": (_of_two("mul_u32_u32", U32, U32, lambda a, b: a * b), 2, 2),
-    "ERR_PTR": (mapped(lambda value: value & _ALL, LONG, U64, lambda code: code), 1, 1),
+    "div_u64": (_of_two("div_u64", U64, U32, _divide), 2, 2),
+    "div64_u64": (_of_two("div64_u64", U64, U64, _divide), 2, 2),
+    "div_s64": (_of_two("div_s64", LONG, INT, _divide), 2, 2),
+    "div64_s64": (_of_two("div64_s64", LONG, LONG, _divide), 2, 2),
+    "mul_u32_u32": (_of_two("mul_u32_u32", U32, U32, ARITHMETIC["*"]), 2, 2),
     "strlen": (_strlen, 1, 1),
 }  # fmt: skip

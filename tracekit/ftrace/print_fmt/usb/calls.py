@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tracekit.ftrace.kernel_printf.ctype import INT, U8, U32, U64, IntType
+from tracekit.ftrace.kernel_printf.ctype import INT, U8, U16, U32, U64
 from tracekit.ftrace.print_fmt.usb import control, dwc3, trb, typec, xhci
 from tracekit.ftrace.print_fmt.usb.decoder import Builder, decoder, naming
 
 __all__ = ["USB_CALLS"]
-
-_U16 = IntType(2, False)
 
 #: name -> (function that compiles it, fewest arguments, most arguments)
 USB_CALLS: Mapping[str, Builder] = {
@@ -26,7 +24,7 @@ USB_CALLS: Mapping[str, Builder] = {
     "ucsi_recipient_str": naming(U8, typec.recipient),
     "usb_decode_ctrl": decoder(
         "usb_decode_ctrl",
-        (U8, U8, _U16, _U16, _U16),
+        (U8, U8, U16, U16, U16),
         control.control_request_text,
         sized=True,
     ),
