@@ -137,15 +137,34 @@ def test_a_session_prepared_by_somebody_else(tmp_path: Path) -> None:
     assert found.read("boots/0/regions/tkA.raw") == region(OLD_TEXT, "A")
 
 
-@pytest.mark.parametrize(("content", "stays"), [("A", False), ("spoilt", True)])
-def test_a_copy_that_a_kill_left_undescribed(tmp_path: Path, content: str, stays: bool) -> None:
-    """It goes when a boot has the same bytes by now, and stays when it is all there is of them."""
+@pytest.mark.parametrize(
+    ("content", "description", "stays"),
+    [("A", b"", False), ("spoilt", b"", True), ("spoilt", b"{}", True)],
+)
+def test_a_copy_that_a_kill_left_undescribed(
+    tmp_path: Path, content: str, description: bytes, stays: bool
+) -> None:
+    """It goes when a boot has the same bytes by now, and is kept when it is all there is of them.
+
+    The boot that read it is gone, so no run could finish it: the session is whole all the same.
+    """
     with SessionWriter.open(prepare(tmp_path)) as writer:
         writer.write("incoming/another-boot/tkA.raw", region(OLD_TEXT, content), compressed=True)
+        if description:
+            writer.write("incoming/another-boot/tkA.json", description)
     result, session = run(tmp_path, new_machine())
     assert owners(result) == {"tkA": 0, "tkB": 1}
-    assert bool(session.list("incoming/")) == stays
-    assert session.manifest.state == ("writing" if stays else "recovered")
+    assert session.manifest.state == "recovered" and not session.list("incoming/")
+    aside = "boots/1/other-copies/another-boot/"
+    assert [session.read(n) for n in session.list(aside) if n.endswith(".raw")] == (
+        [region(OLD_TEXT, content)] if stays else []
+    )
+    remarks = [d for d in result.diagnostics if d.code == "region-left-over"]
+    assert [d.message.endswith(f"it is in {aside}") for d in remarks] == [True] * stays
+    lacks = "its description is of other bytes" if description else "it has no description"
+    assert all(lacks in d.message for d in remarks)
+    again, _ = run(tmp_path, new_machine(), name="again")
+    assert [d.code for d in again.diagnostics].count("region-left-over") <= stays
 
 
 def test_a_copy_of_a_kernel_that_left_nothing_else(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from tracekit.capture.recover.regions import (
     Fetching,
     SavedRegion,
     drop_doubles,
+    keep_unfinished,
 )
 from tracekit.capture.recover.verdict import (
     Contents,
@@ -330,6 +331,7 @@ def recover(
             check_previous(writer, chain, discovery, about_regions)
         _save_new_boot(saving, kernel, discovery)
         drop_doubles(writer)
+        keep_unfinished(writer, identity(kernel), chain.here, about_regions)
         clear_incoming(writer)
         writer.set_diagnostics(None, about_regions.diagnostics)
         writer.set_diagnostics(chain.here, about_boot.diagnostics)

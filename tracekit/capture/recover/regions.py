@@ -34,6 +34,7 @@ __all__ = [
     "SavedRegion",
     "assign",
     "drop_doubles",
+    "keep_unfinished",
     "leftovers",
     "recovered_in",
     "set_aside",
@@ -294,6 +295,31 @@ def drop_doubles(writer: SessionWriter) -> None:
             writer.remove(rel)
 
 
+def keep_unfinished(writer: SessionWriter, read_in: str, boot: int, remarks: Remarks) -> None:
+    """Keep beside ``boot`` what recovers that were killed in boots other than ``read_in`` left.
+
+    After :func:`leftovers` these are copies without a description of their own bytes: no run to
+    come could finish them, for the boots that read them are gone.
+    """
+    own = f"{INCOMING}{safe_name(read_in)}/"
+    for rel in writer.names(INCOMING):
+        if rel.startswith(own) or not rel.endswith(".raw"):
+            continue
+        base = rel.removesuffix(".raw")
+        reader, _, name = base.removeprefix(INCOMING).rpartition("/")
+        aside = _aside(writer, reader, name, boot)
+        described = writer.has(f"{base}.json")
+        if described:
+            writer.move(f"{base}.json", f"{aside}{name}.json")
+        writer.move(rel, f"{aside}{name}.raw")
+        lacks = "its description is of other bytes" if described else "it has no description"
+        remarks.add(
+            "region-left-over", "warning", f"region {name} in {INCOMING}{reader}/",
+            f"a recover that was killed copied it, and {lacks}: nothing tells which boot wrote "
+            f"it: it is in {aside}",
+        )  # fmt: skip
+
+
 def recovered_in(path: str | os.PathLike[str], boot_id: str) -> bool:
     """Whether the boot with this id has put a region into the session at ``path``.
 
@@ -336,7 +362,7 @@ def assign(
             return existing
         both_files = existing.carrier == region.carrier == FILE
         spare = existing if both_files or existing.read_in == writer_identity else region
-        aside = _aside(writer, spare, boot)
+        aside = _aside(writer, spare.read_in, spare.name, boot)
         remarks.add(
             "region-copied-twice",
             "info",
@@ -355,14 +381,14 @@ def assign(
 
 def set_aside(writer: SessionWriter, region: SavedRegion, boot: int) -> str:
     """Move a region to a boot's ``other-copies/``; returns where it is."""
-    aside = _aside(writer, region, boot)
+    aside = _aside(writer, region.read_in, region.name, boot)
     _move(writer, region, replace(region, directory=aside))
     return aside
 
 
-def _aside(writer: SessionWriter, region: SavedRegion, boot: int) -> str:
+def _aside(writer: SessionWriter, read_in: str, name: str, boot: int) -> str:
     """Where there is room for another copy of a region: none of its name is there."""
-    directory, name = f"boots/{boot}/other-copies/{safe_name(region.read_in)}", region.name
+    directory = f"boots/{boot}/other-copies/{safe_name(read_in)}"
     names = (f"{directory}/" if n == 1 else f"{directory}-{n}/" for n in count(1))
     return next(d for d in names if not writer.has(f"{d}{safe_name(name)}.raw"))
 
