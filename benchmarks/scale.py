@@ -29,7 +29,6 @@ _COPIES = 10  # of the capture are a million events
 _MOST = "600 MiB"
 _WIDE = Shape(cpus=512, subbuf=1 << 16, subbufs=31)  # 1 GiB
 _KINDS, _SYMBOLS = 2000, 450_000
-_BY_KIND = "export per event"
 #: Those that do what trace-cmd report does, with what their CPU time should be beside its.
 _SAME = {"events kernel": "0.35", "events json": "1", "export csv": "0.4"}
 
@@ -42,7 +41,7 @@ def commands(session: Path, scratch: Path) -> Iterator[tuple[str, list[str]]]:
     for form, name in (("csv", "o.csv"), ("parquet", "o.parquet"), ("perfetto", "o.pftrace")):
         yield f"export {form}", [*export, "--format", form, "-o", str(scratch / name)]
     yield (
-        _BY_KIND,
+        "export per event",
         [*export, "--format", "parquet", "--per-event", str(scratch / "o.dir")],
     )
     yield "export trace.dat", [*export, "--format", "trace.dat", "-o", str(scratch / "o.dat")]
@@ -102,9 +101,6 @@ def wide_machine(scratch: Path) -> None:
     symbols(where, _SYMBOLS)
     what = f"512 CPUs, 64K pages, {_KINDS:,} events, 1 GiB, {events / 1e6:.0f} M"
     for name, command in commands(where, scratch):
-        if name == _BY_KIND:
-            line(f"{what}: {name}", "left out: each in all of the time", "")
-            continue
         one = measured(command)
         line(f"{what}: {name}", f"{one.cpu:.1f} s CPU, {one.wall:.1f} s", "")
         line(f"{what}: {name}: peak memory", f"{one.peak >> 20} MiB", _MOST)

@@ -70,20 +70,6 @@ def test_nothing_found_is_an_empty_table(path: Path, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "none.parquet").column_names == HEADER
 
 
-def test_one_file_an_event_with_typed_arguments(path: Path, tmp_path: Path) -> None:
-    out = tmp_path / "events"
-    command = ["export", str(path), "--format", "parquet", "--per-event", str(out)]
-    assert main(command) == 0
-    recording = tracekit.open(path)
-    names = {f.name for f in out.iterdir()}
-    assert names == {f"{n.replace(':', '.')}.parquet" for n in recording.event_names}
-    total = sum(pq.read_metadata(f).num_rows for f in out.iterdir())
-    assert total == len(recording)
-    switch = pq.read_table(out / "sched.sched_switch.parquet")
-    assert {"prev_pid", "next_comm", "ts_ns", "ts_raw"} <= set(switch.column_names)
-    assert switch.equals(recording.event("sched:sched_switch").replace_schema_metadata(None))
-
-
 def test_an_existing_file_is_replaced_only_by_a_whole_one(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,7 +140,7 @@ def _columns(
             say(f"{output}: {rows:,} events")
             return
     recording = _redacted(tracekit.open(source)) if redact else events_of(source)
-    from tracekit.export.files import write_csv, write_events, write_parquet
+    from tracekit.export.files import write_csv, write_parquet
 
     total = len(recording)
     if output is not None:
@@ -151,6 +151,8 @@ def _columns(
         if everything:
             keep_derived(source, _DERIVED, output, rows)
     if per_event is not None:
+        from tracekit.export.per_event import write_events
+
         with progress(f"writing {per_event}", total) as advance:
             files = write_events(recording, per_event, wanted, advance)
         say(f"{per_event}: {sum(files.values()):,} events in {len(files)} files")

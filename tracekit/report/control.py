@@ -98,9 +98,8 @@ def _change(boot: int, done: str, row: Mapping[str, Any]) -> ControlChange:
 def _rows(events: Events, boot: int, event: str) -> Iterator[dict[str, Any]]:
     if events.has_event(event, boot):
         table = events.event(event, Filter(boots=frozenset({boot})))
-        common = {name: events.common(table, name) for name in ("ts_ns", "pid", "comm")}
-        for number, row in enumerate(table.to_pylist()):
-            yield {**row, **{name: column[number] for name, column in common.items()}}
+        for row in table.to_pylist():
+            yield {**row, **{n: row.get(f"common_{n}", row[n]) for n in ("ts_ns", "pid", "comm")}}
 
 
 def _grown(events: Events, boot: int) -> dict[str, list[tuple[int, int]]]:

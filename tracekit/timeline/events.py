@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -94,7 +95,13 @@ class Events:
         -1 where there is none), and the names.
         """
         events = cls(session)
-        events._decoded, events.comms, events.comm_codes = decoded, comms, comm_codes
+        events.comms = comms
+        return events.showing(decoded, comm_codes)
+
+    def showing(self, decoded: Decoded, comm_codes: tuple[_Array, list[str]]) -> Self:
+        """Other events of the same kernels; ``comm_codes`` as for :meth:`decoded_before`."""
+        events = copy.copy(self)
+        events._decoded, events.comm_codes = decoded, comm_codes
         return events
 
     @cached_property
@@ -346,12 +353,6 @@ class Events:
             return parts[0]
         order = np.argsort(np.concatenate([part for _, part, _ in groups]))
         return pa.concat_tables(unify(parts), promote_options="permissive").take(as_arrow(order))
-
-    @staticmethod
-    def common(table: pa.Table, name: str) -> list[Any]:
-        """A column that a table of :meth:`event` has from the timeline, whatever it is called."""
-        values: list[Any] = table.column(_COMMON.index(name)).to_pylist()
-        return values
 
     def _full_name(self, name: str) -> str:
         if name in self.event_names:
