@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -27,13 +29,16 @@ class _Fields:
     secret: str = dataclasses.field(default="x", repr=False)
 
 
-def both() -> tuple[Any, Any]:
-    """The same class by the standard library, and by tracekit."""
+def both(**options: bool) -> tuple[Any, Any]:
+    """The same class by the standard library, and by tracekit; ``options`` beside ``frozen``."""
 
     def make(decorate: Callable[..., Any]) -> Any:
-        return decorate(frozen=True, slots=True)(type("Thing", (), dict(_Fields.__dict__)))
+        return decorate(frozen=True, **options)(type("Thing", (), dict(_Fields.__dict__)))
 
     return make(dataclasses.dataclass), make(frozen.dataclass)
+
+
+SLOTS = st.booleans()
 
 
 @frozen.dataclass(frozen=True, slots=True)
@@ -53,11 +58,11 @@ WORDS = st.fixed_dictionaries(
 )
 
 
-@given(WORDS, WORDS)
+@given(WORDS, WORDS, SLOTS)
 def test_they_are_made_compared_and_shown_as_the_library_does(
-    one: dict[str, Any], other: dict[str, Any]
+    one: dict[str, Any], other: dict[str, Any], slots: bool
 ) -> None:
-    theirs, ours = both()
+    theirs, ours = both(slots=slots)
     a, b, c, d = theirs(**one), theirs(**other), ours(**one), ours(**other)
     assert repr(a) == repr(c).replace(ours.__qualname__, theirs.__qualname__)
     assert (a == b) == (c == d)
@@ -70,9 +75,9 @@ def test_they_are_made_compared_and_shown_as_the_library_does(
     assert ours.__match_args__ == theirs.__match_args__
 
 
-@given(WORDS)
-def test_hashes_are_those_of_what_is_compared(words: dict[str, Any]) -> None:
-    theirs, ours = both()
+@given(WORDS, SLOTS)
+def test_hashes_are_those_of_what_is_compared(words: dict[str, Any], slots: bool) -> None:
+    theirs, ours = both(slots=slots)
     words["tags"] = tuple(words.get("tags", ()))  # a list has no hash
     assert hash(theirs(**words)) == hash(ours(**words))
 
@@ -90,7 +95,7 @@ def test_nothing_can_be_changed_or_added() -> None:
 
 
 def test_wrong_arguments_are_refused_from_the_first_time_on() -> None:
-    _, ours = both()
+    _, ours = both(slots=True)
     for _ in range(2):
         with pytest.raises(TypeError, match="missing 1 required positional argument: 'name'"):
             ours()
@@ -106,8 +111,40 @@ def test_copies_and_pickles_are_equal() -> None:
         assert made is not thing
 
 
+def test_without_eq_each_is_itself() -> None:
+    for ours in (both(eq=False)[1], both(eq=False, slots=True, weakref_slot=True)[1]):
+        one, other = ours("a"), ours("a")
+        assert (one == one, one == other, len({one, other})) == (True, False, 2)
+        assert repr(one) == repr(other)
+    assert weakref.ref(one)() is one
+
+
+def test_what_is_computed_is_kept_where_there_are_no_slots() -> None:
+    class Circle:
+        radius: int
+
+        @functools.cached_property
+        def area(self) -> int:
+            MADE.append("area")
+            return 3 * self.radius**2
+
+    circle: Any = frozen.dataclass(frozen=True)(Circle)(2)  # type: ignore[call-arg]
+    assert [circle.area, circle.area, MADE.count("area")] == [12, 12, 1]
+    assert copy.copy(circle) == circle == dataclasses.replace(circle)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        circle.radius = 3
+
+
 def test_other_options_and_bases_are_the_librarys() -> None:
-    @frozen.dataclass(frozen=True)
+    @frozen.dataclass
+    class Changed:
+        a: int
+
+    changed = Changed(1)
+    changed.a = 2
+    assert changed == Changed(2)
+
+    @dataclasses.dataclass(frozen=True)
     class Base:
         a: int
 

@@ -7,7 +7,6 @@ begin and end are recorded, or which never ended; what the record cannot tell is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tracekit.analysis.analysis import Analysis
 from tracekit.analysis.arguments import integers
 from tracekit.analysis.columns import ints, labels
 from tracekit.analysis.scheduling.tables import record_ends
+from tracekit.frozen import dataclass
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter
 

@@ -14,7 +14,7 @@ import select
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike
 from typing import IO
 
@@ -28,6 +28,7 @@ from tracekit.browse.coverage import coverage
 from tracekit.browse.index import build
 from tracekit.browse.index.load import load
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.interpreter import python_command
 from tracekit.query.groups import Index, cell_counts, cell_edges
 from tracekit.recording import Recording

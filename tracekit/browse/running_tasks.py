@@ -12,7 +12,6 @@ that the last event happened in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.stretches import ENDLESS, Stretches
 from tracekit.browse.lanes import SWITCH, Lane
+from tracekit.frozen import dataclass
 from tracekit.query.selection import among
 from tracekit.recording import Recording
 

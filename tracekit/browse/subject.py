@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from tracekit.browse.stats import (
     TaskTime,
     Times,
 )
+from tracekit.frozen import dataclass
 from tracekit.query.expr import Compare, parse, terms
 from tracekit.query.selection import Selection, among
 from tracekit.recording import Recording

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from tracekit.documents import document_json
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.text import on_one_line, printable
 
 if TYPE_CHECKING:

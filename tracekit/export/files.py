@@ -105,7 +105,8 @@ def write_csv(recording: Recording, target: Path, wanted: _Wanted, advance: _Adv
         if type(recording) is Recording and isinstance(wanted, Filter) and clean is None:
             out.write(",".join(f'"{name}"' for name in COLUMNS).encode() + b"\n")
             for count, lines in csv_blocks(recording, wanted):
-                out.write(lines.text())
+                for piece in lines.pieces():
+                    out.write(piece)
                 advance(count)
                 rows += count
             return rows

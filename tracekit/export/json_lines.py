@@ -77,7 +77,7 @@ def json_blocks(recording: Recording, wanted: Filter, *, wall: bool = False) -> 
             typed = _evaluated(recording, some, place)
             parts = _parts(some, ts[left], columns.parts(some, place), texts, typed, walls)
             made.put(left, print_lines(len(left), parts))
-        yield made.text()
+        yield from made.pieces()
 
 
 def _parts(

@@ -120,8 +120,11 @@ class _KernelText:
             if self._tracer == "mmiotrace":
                 yield clean("".join(self._mapped(rows))).encode("utf-8", "backslashreplace")
             elif self._graph is None:
-                text = self._lines(rows).text()
-                yield text if clean is _same else clean(text.decode()).encode()
+                pieces = self._lines(rows).pieces()
+                if clean is _same:
+                    yield from pieces
+                else:
+                    yield clean(b"".join(pieces).decode()).encode()
             else:
                 drawn = "".join(self._drawn(rows, self._graph))
                 yield clean(drawn).encode("utf-8", "backslashreplace")

@@ -92,10 +92,8 @@ class Lines:
             )
         ]
 
-    def text(self) -> bytes | bytearray:
-        """All of it."""
-        if not self._more:
-            return self._text
+    def pieces(self) -> list[Piece]:
+        """All of it, without a copy."""
         whole, made, done = memoryview(self._text), list[Piece](), 0
         self._more.sort(key=itemgetter(0, 1))
         begins = np.append(0, self.ends)[[row for row, _, _ in self._more]].tolist()
@@ -104,7 +102,7 @@ class Lines:
                 made.append(whole[done:begin])
                 done = begin
             made.append(text)
-        return b"".join([*made, whole[done:]])
+        return [*made, whole[done:]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,4 +242,4 @@ def join_lines(mode: int, stamps: _Array, head: _Coded, tail: _Coded) -> Piece:
     """The lines of all rows: ``head``, time and ``tail`` as ``mode`` orders them."""
     time = (mode, stamps)
     ordered = (time, head, tail) if mode == SIGNED_SECONDS else (head, time, tail)
-    return print_lines(len(stamps), (*ordered, b"\n")).text()
+    return b"".join(print_lines(len(stamps), (*ordered, b"\n")).pieces())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.format import EventFormat
 
 __all__ = ["Context", "NoSymbols", "Parameter", "Prototypes", "SymbolTable", "Symbolized"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NoReturn
 
+from tracekit.frozen import dataclass
 from tracekit.query.compare import ordered, regex_error
 from tracekit.query.expr import (
     ARGUMENT,

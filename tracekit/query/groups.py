@@ -7,13 +7,13 @@ of a lane in one cell of a picture takes two binary searches, however many event
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.frozen import dataclass
 from tracekit.query.selection import among
 from tracekit.spill import Spill
 from tracekit.timeline.events import Events

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tracekit.frozen import dataclass
 from tracekit.query.compare import is_negated, number_mask, ordered
 from tracekit.query.expr import Compare, Expr, column_of, terms
 from tracekit.query.groups import Groups, Index

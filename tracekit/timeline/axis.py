@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from tracekit.clocks.evidence import BootClockInput
 from tracekit.clocks.model import ClockModel, SessionClock
 from tracekit.clocks.relate import Relation, relate
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.clock_evidence import Source, one_clock_a_boot

@@ -9,7 +9,7 @@ all other events. Records that only the file has are stamped by CLOCK_MONOTONIC.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tracekit.clocks.fit import Bracket
 from tracekit.clocks.model import UNKNOWN
 from tracekit.errors import SessionError
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import Payloads, typed_column
 from tracekit.probes.records import KINDS, READ_OUT, RECORD, RETURN, Record, parse_compact
 from tracekit.timeline.boot import Boot, Buffer, Extent

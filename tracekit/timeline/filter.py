@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracekit.errors import UsageError
+from tracekit.frozen import dataclass
 from tracekit.timeline.rows import EventKind, Rows, one_of
 
 __all__ = ["Filter", "chosen_of", "fitting", "parse_time"]

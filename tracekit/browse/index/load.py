@@ -17,7 +17,7 @@ import json
 import mmap
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,7 @@ from tracekit.browse.index.codec import decode
 from tracekit.clocks.model import SessionClock
 from tracekit.clocks.relate import Relation
 from tracekit.errors import Diagnostic
+from tracekit.frozen import dataclass
 from tracekit.ftrace.columns import as_numpy
 from tracekit.query.groups import Groups, Index
 from tracekit.recording import Recording

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 from tracekit.errors import FormatError
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat
 from tracekit.ftrace.print_fmt.printer import compile_print_fmt, fallback

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tracekit._native import texts
+from tracekit.frozen import dataclass
 from tracekit.ftrace.programs.code import Code
 from tracekit.ftrace.programs.tables import Packed, Table
 

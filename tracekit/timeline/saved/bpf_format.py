@@ -7,11 +7,11 @@ The ids begin after those of the kernel, which have 16 bits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from tracekit.clocks.fit import Bracket
+from tracekit.frozen import dataclass, field
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.probes.records import KINDS, RETURN, Kind
 
