@@ -18,10 +18,10 @@ from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U8, U32, U64
 from tracekit.ftrace.kernel_printf.pointers import TooShort, bitmap_text, hex_text, symbol_text
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
-from tracekit.ftrace.print_fmt.disks import DISK_CALLS
 from tracekit.ftrace.print_fmt.integer_calls import INTEGER_FUNCTIONS, mapped
-from tracekit.ftrace.print_fmt.kernel_calls import KERNEL_CALLS
-from tracekit.ftrace.print_fmt.library_calls import LIBRARY_CALLS
+from tracekit.ftrace.print_fmt.kernel.calls import KERNEL_CALLS
+from tracekit.ftrace.print_fmt.kernel.disks import DISK_CALLS
+from tracekit.ftrace.print_fmt.kernel.library import LIBRARY_CALLS
 from tracekit.ftrace.print_fmt.usb.calls import USB_CALLS
 from tracekit.ftrace.print_fmt.values import (
     Env,

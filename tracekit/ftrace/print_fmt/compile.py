@@ -25,8 +25,9 @@ from tracekit.ftrace.kernel_printf.ctype import (
     promote,
 )
 from tracekit.ftrace.print_fmt import nodes
-from tracekit.ftrace.print_fmt.constants import KERNEL_STRINGS
 from tracekit.ftrace.print_fmt.fields import RecordFields
+from tracekit.ftrace.print_fmt.kernel_strings import is_array, strings_of
+from tracekit.ftrace.print_fmt.structs import member_of
 from tracekit.ftrace.print_fmt.values import (
     COMPARISONS,
     Env,
@@ -128,8 +129,8 @@ class Compiler(RecordFields):
             case nodes.Cast():
                 return self._cast(node.type, node.operand)
             case nodes.SizeofType(type_name):
-                if len(type_name.words) == 1 and type_name.words[0] in KERNEL_STRINGS:
-                    return self._sizeof_expr(nodes.Ident(type_name.words[0]))
+                if is_array(array := nodes.Ident(" ".join(type_name.words))):
+                    return self._sizeof_expr(array)
                 return self._sizeof(self.sizeof(type_name), "sizeof")
             case nodes.SizeofExpr():
                 return self._sizeof_expr(node.operand)
@@ -137,7 +138,7 @@ class Compiler(RecordFields):
                 return self._let(node)
             case nodes.Call():
                 return self.caller(self, node)
-            case nodes.Braces() | nodes.Compound():
+            case nodes.Braces() | nodes.Compound() | nodes.Printed():
                 raise Unresolved("{…}")
 
     def _ident(self, name: str) -> Value:
@@ -161,9 +162,11 @@ class Compiler(RecordFields):
 
     def _member(self, node: nodes.Member) -> Value:
         f = self.record_field(node)
-        if f is None:
-            raise Unresolved(node.name)
-        return self.field(f)
+        if f is not None:
+            return self.field(f)
+        if (member := member_of(node, self)) is not None:
+            return self.value(member)
+        raise Unresolved(node.name)
 
     def _index(self, node: nodes.Index) -> Value:
         index = self.number(node.index)
@@ -172,9 +175,10 @@ class Compiler(RecordFields):
             if f.element not in (1, 2, 4, 8):
                 raise Unresolved(f.name)
             return self.slot(f.offset + f.element * index.const, IntType(f.element, f.signed))
-        if (strings := self._strings(node.base)) is not None:
-            named = dict(enumerate(strings))
-            return text_of(index, lambda i: named.get(i, f"(?{i})"))
+        if (text := strings_of(node.base, self.ctx.version)) is not None:
+            return text_of(index, text)
+        if (member := member_of(node, self)) is not None:
+            return self.value(member)
         base = self.value(node.base)
         if isinstance(base, Text) and base.const is not None:
             raw = base.const.encode("utf-8", "replace") + b"\0"
@@ -182,10 +186,6 @@ class Compiler(RecordFields):
         if not isinstance(base, Memory):
             raise Unresolved("kernel memory")
         return element_of(base, index)
-
-    def _strings(self, node: nodes.Node) -> tuple[str, ...] | None:
-        """The array of strings in the kernel that a name stands for."""
-        return KERNEL_STRINGS.get(node.name) if isinstance(node, nodes.Ident) else None
 
     def _unary(self, syntax: nodes.Unary) -> Value:
         if syntax.op == "&":
@@ -366,9 +366,9 @@ class Compiler(RecordFields):
             pointer = self.value(node.operand)
             if isinstance(pointer, Number) and pointer.pointee is not None:
                 return self._sizeof(pointer.pointee, "sizeof")
-        if self._strings(node) is not None:  # how many differs by kernel: as many as are asked for
+        if is_array(node):  # how many differs by kernel: as many as are asked for
             return constant(U64, _POINTER << 8)
-        if isinstance(node, nodes.Index) and self._strings(node.base) is not None:
+        if isinstance(node, nodes.Index) and is_array(node.base):
             return constant(U64, _POINTER)
         value = self.value(node)
         return self._sizeof(value.type.size if isinstance(value, Number) else 0, "sizeof")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["CONSTANTS", "CONSTANTS_OF", "KERNEL_STRINGS", "constants_of_release"]
+__all__ = ["CONSTANTS", "CONSTANTS_OF", "constants_of_release"]
 
 # enum fault_flag, include/linux/mm_types.h: by bit
 _FAULT_FLAGS = (
@@ -177,6 +177,8 @@ CONSTANTS_OF: Mapping[str, Mapping[str, int]] = {
         "LFS": 0, "SSR": 1, "AT_SSR": 2, "GC_CB": 0, "GC_GREEDY": 1, "GC_AT": 2,
         **_numbered("COMPRESS_", ("LZO", "LZ4", "ZSTD", "LZORLE")),
     },
+    # enum hfi1_sdma_comp_state, include/uapi/rdma/hfi/hfi1_user.h
+    "hfi1_tx": _numbered("", ("FREE", "QUEUED", "COMPLETE", "ERROR")),
 }  # fmt: skip
 
 # enum inode_state_flags_enum, include/linux/fs.h: macros before 6.18, of other values
@@ -196,20 +198,3 @@ def constants_of_release(version: tuple[int, int] | None) -> Mapping[str, int]:
     """Enumerators that other releases have other values for."""
     first, last = _INODE_RELEASES
     return _INODE_STATES if version is not None and first <= version <= last else {}
-
-
-#: Arrays of strings that formats index, drivers/android/binder.c: what all kernels have of them.
-KERNEL_STRINGS: Mapping[str, tuple[str, ...]] = {
-    "binder_command_strings": (
-        "BC_TRANSACTION", "BC_REPLY", "BC_ACQUIRE_RESULT", "BC_FREE_BUFFER", "BC_INCREFS",
-        "BC_ACQUIRE", "BC_RELEASE", "BC_DECREFS", "BC_INCREFS_DONE", "BC_ACQUIRE_DONE",
-        "BC_ATTEMPT_ACQUIRE", "BC_REGISTER_LOOPER", "BC_ENTER_LOOPER", "BC_EXIT_LOOPER",
-        "BC_REQUEST_DEATH_NOTIFICATION", "BC_CLEAR_DEATH_NOTIFICATION", "BC_DEAD_BINDER_DONE",
-    ),
-    "binder_return_strings": (
-        "BR_ERROR", "BR_OK", "BR_TRANSACTION", "BR_REPLY", "BR_ACQUIRE_RESULT", "BR_DEAD_REPLY",
-        "BR_TRANSACTION_COMPLETE", "BR_INCREFS", "BR_ACQUIRE", "BR_RELEASE", "BR_DECREFS",
-        "BR_ATTEMPT_ACQUIRE", "BR_NOOP", "BR_SPAWN_LOOPER", "BR_FINISHED", "BR_DEAD_BINDER",
-        "BR_CLEAR_DEATH_NOTIFICATION_DONE", "BR_FAILED_REPLY",
-    ),
-}  # fmt: skip

@@ -153,6 +153,14 @@ class Let:
     result: Node
 
 
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A block that prints ``template`` with ``args`` into the line, and stands for it."""
+
+    template: str
+    args: tuple[Node, ...]
+
+
 Node = (
     Num
     | Str
@@ -169,4 +177,5 @@ Node = (
     | Call
     | Braces
     | Let
+    | Printed
 )

@@ -28,7 +28,8 @@ from tracekit.ftrace.print_fmt.nodes import (
     TypeOf,
     Unary,
 )
-from tracekit.ftrace.print_fmt.switch import MAX_DEPTH, SwitchReader
+from tracekit.ftrace.print_fmt.printed_block import PrintedReader
+from tracekit.ftrace.print_fmt.switch import MAX_DEPTH
 from tracekit.ftrace.print_fmt.tokens import closing, number, unescape
 
 __all__ = ["MAX_DEPTH", "parse_arguments", "parse_call", "parse_expression"]
@@ -54,7 +55,7 @@ def _or_else(test: Node, other: Node) -> Node:
     return Let((("?:", None, test),), Cond(once, once, other))
 
 
-class _Parser(SwitchReader):
+class _Parser(PrintedReader):
     """Recursive descent with precedence climbing over one token list."""
 
     def expression(self) -> Node:
@@ -251,7 +252,7 @@ class _Parser(SwitchReader):
             return Str(self.string())
         if self.accept("("):
             if self.accept("{"):
-                return self.statements()
+                return self.printed() or self.statements()
             node = self.expression()
             while self.accept(","):  # what is before has no effect
                 node = self.expression()

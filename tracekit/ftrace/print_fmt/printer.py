@@ -53,6 +53,7 @@ _MEMO_STRING = 64  # bytes of the longest string remembered: task, cache and dev
 _MARKER = 60  # longest name shown in a placeholder, characters
 _SHOWN_ARGUMENTS = 8
 _PAGE_SIZE = 4096
+_STRING = Conversion("s")
 _ERROR_FLOOR = (1 << 64) - 4095
 
 
@@ -300,7 +301,11 @@ def _pieces(printer: _Printer, text: str, args: Sequence[nodes.Node]) -> list[st
         wanted = part.stars + 1
         if len(rest) < wanted:
             raise FormatError(f"{printer.compiler.fmt.full_name}: print fmt: too few arguments")
-        out.append(printer.piece(part, rest[: wanted - 1], rest[wanted - 1]))
+        arg = rest[wanted - 1]
+        if isinstance(arg, nodes.Printed) and part == _STRING:
+            out += _pieces(printer, arg.template, arg.args)
+        else:
+            out.append(printer.piece(part, rest[: wanted - 1], arg))
         del rest[:wanted]
     return out
 

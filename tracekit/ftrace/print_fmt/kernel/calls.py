@@ -8,25 +8,25 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 
-from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U16
+from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U16, U64
 from tracekit.ftrace.kernel_printf.pointers import READERS, take
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.releases import Version, is_known
 from tracekit.ftrace.print_fmt.values import Env, Number, Text, Value, as_type, text_of
 
 __all__ = ["KERNEL_CALLS"]
 
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
-_Version = tuple[int, int] | None
 
 
 def _named(
     name: str,
     names: Mapping[int, str],
     otherwise: str,
-    unsure: Callable[[int, _Version], bool] = lambda _value, _version: False,
+    unsure: Callable[[int, Version], bool] = lambda _value, _version: False,
 ) -> tuple[_Build, int, int]:
     """A function that names an unsigned int.
 
@@ -140,11 +140,43 @@ def _parse_cdb(compiler: Compiler, args: _Args) -> Text:
 
 # -- others -----------------------------------------------------------------------------------
 
-# blk_op_str(), block/blk-core.c: the operations whose numbers have not changed since 4.8
+# blk_op_str(), block/blk-core.c: the operations whose numbers have not changed since 4.8; one whose
+# number has not since 6.12; those of zones have, in stable kernels, too
 _BLOCK = {
     0: "READ", 1: "WRITE", 2: "FLUSH", 3: "DISCARD", 5: "SECURE_ERASE", 9: "WRITE_ZEROES",
     34: "DRV_IN", 35: "DRV_OUT",
 }  # fmt: skip
+_APPEND = {7: "ZONE_APPEND"}
+_ZONED = frozenset({10, 11, 12, 13, 15, 17, 19})
+_OPERATIONS = 36  # REQ_OP_LAST, include/linux/blk_types.h, in all of them
+
+
+def _operation(compiler: Compiler, args: _Args) -> Value:
+    """``blk_op_str()``."""
+    known = is_known(compiler.ctx.version)
+    names = {**_BLOCK, **_APPEND} if known else _BLOCK
+    unsure = _ZONED if known else range(_OPERATIONS)
+    build, *_ = _named("blk_op_str", names, "UNKNOWN", lambda value, _version: value in unsure)
+    return build(compiler, args)
+
+
+# xen_hypercall_name(), arch/x86/xen/trace.c: include/xen/interface/xen.h
+_HYPERCALLS = dict(enumerate((
+    "set_trap_table", "mmu_update", "set_gdt", "stack_switch", "set_callbacks", "fpu_taskswitch",
+    "sched_op_compat", "platform_op", "set_debugreg", "get_debugreg", "update_descriptor", "",
+    "memory_op", "multicall", "update_va_mapping", "set_timer_op", "event_channel_op_compat",
+    "xen_version", "console_io", "physdev_op_compat", "grant_table_op", "vm_assist",
+    "update_va_mapping_otherdomain", "iret", "vcpu_op", "set_segment_base", "mmuext_op", "xsm_op",
+    "nmi_op", "sched_op", "callback_op", "xenoprof_op", "event_channel_op", "physdev_op", "hvm_op",
+    "sysctl", "domctl", "kexec_op",
+)))  # fmt: skip
+
+
+def _is_later_hypercall(value: int, _version: Version) -> bool:
+    """Later ones (38 to 41), and those that an architecture names (48 to 55)."""
+    return 38 <= value < 56
+
+
 _KGSL = {  # kgsl_pwrstate_to_str(), drivers/gpu/msm/kgsl_pwrctrl.c: those that have not changed
     0: "NONE", 1: "INIT", 2: "ACTIVE", 4: "NAP", 8: "SLEEP", 0x10: "SUSPEND", 0x80: "SLUMBER",
 }  # fmt: skip
@@ -160,7 +192,7 @@ _BTREES = (
 _MOST_BTREES = 63  # BTREE_ID_NR_MAX
 
 
-def _is_later_btree(value: int, version: _Version) -> bool:
+def _is_later_btree(value: int, version: Version) -> bool:
     return value < _MOST_BTREES and (version is None or version > (6, 12))
 
 
@@ -179,7 +211,21 @@ def _side(first: int) -> _Build:
     return build
 
 
-def _is_power_state(value: int, _version: _Version) -> bool:
+def _sdma_flags(compiler: Compiler, args: _Args) -> Text:
+    """``parse_sdma_flags(p, desc0, desc1)``, drivers/infiniband/hw/hfi1/trace.c, sdma.h."""
+    first, second = (as_type(compiler.number(arg), U64).get for arg in args[1:])
+
+    def text(env: Env) -> str:
+        low, high = first(env), second(env)
+        bits = (high >> 1 & 1, high & 1, low >> 63, low >> 62 & 1)
+        flags = "".join(c if bit else "-" for c, bit in zip("IHFL", bits, strict=True))
+        sizes = f" amode:{high >> 13 & 7} aidx:{high >> 8 & 31} alen:{high >> 4 & 15}"
+        return flags + (sizes if low >> 63 else "")
+
+    return Text(text)
+
+
+def _is_power_state(value: int, _version: Version) -> bool:
     """A state is one of the low bits, ``KGSL_STATE_*`` (drivers/gpu/msm/kgsl_pwrctrl.h)."""
     return value < 1 << 12 and value.bit_count() == 1
 
@@ -222,8 +268,14 @@ def _listed(
 #: name -> (function that compiles it, fewest arguments, most arguments)
 KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "scsi_trace_parse_cdb": (_parse_cdb, 3, 3),
-    # REQ_OP_LAST, include/linux/blk_types.h, is 36 in all of them
-    "blk_op_str": _named("blk_op_str", _BLOCK, "UNKNOWN", lambda value, _: value < 36),
+    "blk_op_str": (_operation, 1, 1),
+    "xen_hypercall_name": _named(
+        "xen_hypercall_name",
+        {number: name and f"({name})" for number, name in _HYPERCALLS.items()},
+        "",
+        _is_later_hypercall,
+    ),
+    "parse_sdma_flags": (_sdma_flags, 3, 3),
     "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL, "UNKNOWN", _is_power_state),
     "bch2_btree_id_str": _named(
         "bch2_btree_id_str", dict(enumerate(_BTREES)), "(unknown)", _is_later_btree

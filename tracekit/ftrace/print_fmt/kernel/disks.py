@@ -12,6 +12,7 @@ from tracekit.ftrace.kernel_printf.ctype import U8, U16, U32, IntType
 from tracekit.ftrace.kernel_printf.pointers import hex_text, take
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
+from tracekit.ftrace.print_fmt.releases import is_known
 from tracekit.ftrace.print_fmt.values import Env, Text, Undetermined, Value, as_type, text_of
 
 __all__ = ["DISK_CALLS"]
@@ -19,13 +20,7 @@ __all__ = ["DISK_CALLS"]
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
 _Bits = Mapping[int, str]
-_KNOWN = (6, 12), (7, 3)
 _WORDS = 24  # bytes of a command that are printed
-
-
-def _is_known(compiler: Compiler) -> bool:
-    version = compiler.ctx.version
-    return version is not None and _KNOWN[0] <= version <= _KNOWN[1]
 
 
 # -- libata -----------------------------------------------------------------------------------
@@ -78,7 +73,7 @@ def _named(names: _Bits, type_: IntType, show: Callable[[_Bits, int], str]) -> _
 
 
 def _command_flags(compiler: Compiler, args: _Args) -> Text:
-    known = _is_known(compiler)
+    known = is_known(compiler.ctx.version)
 
     def text(value: int) -> str:
         if value > 0xFF and not known:  # these have other names, or bits, in other kernels
@@ -217,7 +212,7 @@ def _parsed(
 
     def build(compiler: Compiler, args: _Args) -> Text:
         opcode = as_type(compiler.number(args[1]), U8).get
-        get, known = compiler.memory(args[2]).get, _is_known(compiler)
+        get, known = compiler.memory(args[2]).get, is_known(compiler.ctx.version)
 
         def text(env: Env) -> str:
             number, data = opcode(env), get(env)
