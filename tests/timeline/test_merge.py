@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tracekit import spill
 from tracekit.analysis import spilled
 from tracekit.cli import main
-from tracekit.export import files
+from tracekit.export import per_event
 from tracekit.export.perfetto import chosen
 from tracekit.ftrace.ring import page
 from tracekit.timeline import merge, rows
@@ -58,7 +58,7 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(spill, "_HELD", 0)
         for name, value in (("_FEW", 0), ("_HELD", 0), ("_SMALL", 1)):
             monkeypatch.setattr(spilled, name, value)
-        monkeypatch.setattr(files, "_STRETCH", 700)
+        monkeypatch.setattr(per_event, "_STRETCH", 700)
         monkeypatch.setattr(page, "_STEP", 5 << 12)
 
     return shrink
