@@ -41,7 +41,7 @@ from tracekit.report.losses import account
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.merge import BootPart
-from tracekit.timeline.rows import Rows, distinct
+from tracekit.timeline.rows import Rows, different, distinct
 
 __all__ = ["kernel_blocks"]
 
@@ -195,9 +195,9 @@ class _KernelText:
             known = np.array(list(self._missed), np.uint64)
             for row in np.flatnonzero(np.isin(keys, known)).tolist():
                 remarks[row] = lost_events(self._missed[int(keys[row])])
-        cpus, firsts = np.unique(rows.cpu, return_index=True)
+        cpus = self._starts.to_come(different(rows.cpu))
         done = 0
-        for row, cpu in sorted(zip(firsts.tolist(), cpus.tolist(), strict=True)):
+        for row, cpu in sorted((int(np.argmax(rows.cpu == cpu)), cpu) for cpu in cpus):
             self._starts.skip(row - done)
             remarks[row] = remarks.get(row, "") + self._starts.before(cpu)
             done = row + 1

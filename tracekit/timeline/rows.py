@@ -232,8 +232,8 @@ def one_of(values: _Array, some: Collection[int]) -> _Array:
 
 
 def different(values: _Array) -> list[Any]:
-    """The distinct values, ascending. Without counts np.unique() would import numpy.ma."""
-    found: list[Any] = np.unique(values, return_counts=True)[0].tolist()
+    """The distinct values, ascending."""
+    found: list[Any] = distinct(values)[0].tolist()
     return found
 
 
@@ -247,7 +247,7 @@ def distinct(values: _Array) -> tuple[_Array, _Array]:
     if not len(values) or values.min() < 0 or values.max() >= large:
         unique, which = np.unique(values, return_inverse=True)
         return unique, which
-    unique = np.flatnonzero(np.bincount(values))
+    unique = np.flatnonzero(np.bincount(values.astype(np.intp, copy=False)))
     table = np.empty(int(values.max()) + 1, np.int32)
     table[unique] = np.arange(len(unique), dtype=np.int32)
     return unique, table[values]

@@ -6,7 +6,7 @@ Byte for byte what the file ``trace`` holds under the default options (``context
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 __all__ = [
@@ -269,8 +269,12 @@ class BufferStarts:
         self._started: set[int] = set()
         self._index = 0
 
+    def to_come(self, cpus: Sequence[int]) -> list[int]:
+        """Those of the CPUs whose first event is still to be remarked on."""
+        return [cpu for cpu in cpus if cpu not in self._started] if self._overruns else []
+
     def skip(self, events: int) -> None:
-        """So many events come next that are no CPU's first."""
+        """So many events come next that are no CPU's first, or of which no remark is written."""
         self._index += events
 
     def before(self, cpu: int) -> str:
