@@ -19,6 +19,7 @@ from typing import Any
 import zstandard
 
 from tests.fuzz.native_seeds import native_seeds
+from tests.fuzz.printed import PRINTED
 from tests.fuzz.targets import HERE
 from tests.support.bpf_records import packed, record
 from tests.support.btf_writer import FUNC, FUNC_PROTO, INT, PTR, STRUCT, UNION, Writer
@@ -57,23 +58,6 @@ _EVENTS = (
     "initcall/initcall_start", "module/module_load", "signal/signal_generate", "net/netif_rx",
     "xhci-hcd/xhci_dbc_giveback_request", "i2c/i2c_write", "rpm/rpm_suspend", "tlb/tlb_flush",
 )  # fmt: skip
-_PRINTED = (
-    '"%s %d", REC->comm, REC->common_pid',
-    '"%s", __print_flags(REC->address, "|", {0x1, "a"}, {0x2UL, "b"})',
-    '"%s %*pbl %px", __print_symbolic(REC->address & 0xff, {0, "x"}, {1ULL << 3, "y"}), 4, '
-    "__get_dynamic_array(many), (void *)REC->address",
-    '"%-16s|%08lx|%pS", __get_str(name), (unsigned long)REC->address >> 3, (void *)REC->address',
-    '"%s %s", __print_hex(REC->comm, 16), __print_array(__get_dynamic_array(many), '
-    "__get_dynamic_array_len(many) / 4, 4)",
-    '"%c %u", ({ char x = REC->comm[0]; x ? x : 1; }), sizeof(REC->comm) * 2 % 7',
-    '"%llu %d %s %u %pe", div_u64(REC->address, 3), __ffs(REC->address), str_yes_no(1), '
-    "(1, fls(REC->address)), ERR_PTR(-2), strlen(__get_str(name))",
-    '"%s%s %s%s", nvme_trace_disk_name(p, REC->comm), nvme_trace_parse_nvm_cmd(p, REC->address, '
-    "REC->comm), libata_trace_parse_qc_flags(p, REC->address), print_ip_addr(p, REC->comm, 80, 1)",
-    '"%d %ptT %*pEhp %pGg", __builtin_choose_expr(__builtin_types_compatible_p(typeof(REC->address)'
-    ", unsigned long), ({ do { } while (0); REC->address; }), 0), &REC->address, 5, REC->comm, "
-    "&REC->address",
-)
 _LOG = (
     "Kernel command line", "tsc:", "clocksource", "sched_clock", "setting system clock",
     "registered as rtc", "Freeing unused", "Run /", "Tracing", "trace_boot", "ring buffer",
@@ -136,7 +120,7 @@ def _formats(session: Session) -> _Seeds:
             body = session.read(path)
             if len(body) < 4000:
                 yield "format", event.partition("/")[0].encode() + b"\n" + body
-    for printed in _PRINTED:
+    for printed in PRINTED:
         yield "print_fmt", printed.encode() + b"\0" + bytes(range(64))
 
 
