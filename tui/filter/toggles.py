@@ -275,7 +275,8 @@ class Toggles(ModalScreen[None]):
             return replace(every, shown=shown)
 
         def then(counted: _Column) -> None:
-            if where == self._where and self.is_attached:
+            # a screen that was closed keeps its parent until its own parts are gone
+            if where == self._where and self.is_attached and self in self.app.screen_stack:
                 self._columns[column] = counted
                 self._show()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,25 @@ def test_the_panel_shows_what_the_filter_says() -> None:
         assert [_line(app, cpu)[0] for cpu in ("CPU 0", "CPU 1")] == ["[", "[x]"]
         await pilot.press("space")
         await until(pilot, lambda: _model(app).where == "event ~ sched_*")
+
+    drive(script)
+
+
+def test_counts_that_come_after_it_was_closed_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    then: list[Callable[[Any], None]] = []
+    monkeypatch.setattr(
+        "tui.filter.toggles.start", lambda _host, _name, _work, done: then.append(done)
+    )
+
+    async def script(app: TracekitApp, pilot: Pilot[Any]) -> None:
+        await pilot.press("F")
+        await until(pilot, lambda: isinstance(app.screen, Toggles) and bool(then))
+        panel = app.screen
+        head = panel.query_one("#toggles-head")
+        panel.dismiss()
+        await head.remove()
+        then[0](None)
+        await until(pilot, lambda: not panel.is_attached)
 
     drive(script)
 
