@@ -116,6 +116,7 @@ def test_without_eq_each_is_itself() -> None:
         one, other = ours("a"), ours("a")
         assert (one == one, one == other, len({one, other})) == (True, False, 2)
         assert repr(one) == repr(other)
+    assert repr(copy.copy(one)) == repr(one)
     assert weakref.ref(one)() is one
 
 

@@ -19,7 +19,7 @@ _OPTIONS = frozenset({"frozen", "slots", "eq", "weakref_slot"})  # of those that
 
 
 def _values(self: Any) -> tuple[Any, ...]:
-    return tuple(getattr(self, name) for name in self.__slots__)
+    return tuple(getattr(self, f.name) for f in fields(self))
 
 
 def _repr(self: Any) -> str:
@@ -36,8 +36,8 @@ def _delete(self: Any, name: str) -> None:
 
 
 def _set_state(self: Any, state: tuple[Any, ...]) -> None:
-    for name, value in zip(self.__slots__, state, strict=True):
-        object.__setattr__(self, name, value)
+    for f, value in zip(fields(self), state, strict=True):
+        object.__setattr__(self, f.name, value)
 
 
 def _init(cls: Any) -> tuple[str, dict[str, Any]]:

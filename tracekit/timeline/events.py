@@ -99,7 +99,7 @@ class Events:
         return events.showing(decoded, comm_codes)
 
     def showing(self, decoded: Decoded, comm_codes: tuple[_Array, list[str]]) -> Self:
-        """Other events of the same kernels; ``comm_codes`` as for :meth:`decoded_before`."""
+        """Other events of the same kinds, for :meth:`event_at`; as for :meth:`decoded_before`."""
         events = copy.copy(self)
         events._decoded, events.comm_codes = decoded, comm_codes
         return events

@@ -10,6 +10,7 @@ from tests.support.text_records import printed
 from tracekit.errors import FormatError
 from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import parse_format
+from tracekit.ftrace.print_fmt.addresses import address_fields
 from tracekit.ftrace.print_fmt.parse import parse_expression
 from tracekit.ftrace.printers.render import make_renderer
 
@@ -63,11 +64,29 @@ def test_bit_fields_are_where_that_kernel_has_them(strings: str, role: int, text
 
 @pytest.mark.parametrize(
     "unknown",
-    [block('"a", "b"'), block(EIGHT, "another"), block(EIGHT).replace("role.word", "x.word")],
+    [
+        block('"a", "b"'),
+        block(EIGHT, "another"),
+        block(EIGHT).replace("role.word", "x.word"),
+        block(EIGHT).replace("has_4_byte_gpte", "cr4_pae"),  # other kernels, with other bits
+        block(EIGHT).replace("REC->role", "REC->role + 1"),
+        block(EIGHT).replace("role.level", block(EIGHT)),
+        block(EIGHT).replace("role.level", "1" + "+1" * 3000),
+    ],
 )
-def test_bit_fields_that_are_not_known_are_marked(unknown: str) -> None:
-    text = text_of(unknown, 0)
-    assert "(?level)" in text and "(?quadrant)" in text and text.endswith("] 0")
+def test_what_no_kernel_has_is_marked(unknown: str) -> None:
+    assert text_of(unknown, 5) == "[(?expression)] 5"
+
+
+def test_a_bit_field_that_is_not_known_is_marked_alone() -> None:
+    text = text_of(block(EIGHT).replace("role.quadrant", "role.cr0_wp"), 0)
+    assert text == "[l0 8-byte q(?cr0_wp) --- !nxe ad] 0"
+
+
+def test_addresses_in_a_block_are_known_as_such() -> None:
+    fmt = FORMAT.replace("__u32 role;\toffset:8;\tsize:4", "__u64 gfn;\toffset:8;\tsize:8")
+    shown = f'"%s", {BEGIN} trace_seq_printf(p, "gfn %llx", REC->gfn); saved_ptr; }})'
+    assert address_fields(parse_format(fmt % shown, "test", "e")) == {"gfn"}
 
 
 def test_more_than_one_print_and_none() -> None:

@@ -22,10 +22,11 @@ format:
 	field:int rect[4];	offset:8;	size:16;	signed:1;
 	field:struct mt76_txwi h;	offset:24;	size:8;	signed:0;
 	field:struct other o;	offset:32;	size:4;	signed:0;
+	field:__data_loc struct drm_rect[] d;	offset:36;	size:4;	signed:0;
 
 print fmt: %s
 """
-RECORD = bytes(8) + struct.pack("<4i", 1, -2, 3, 4) + b"\x01\x02\x03\x04\x05\x06\x07\x08" + bytes(4)
+RECORD = bytes(8) + struct.pack("<4i", 1, -2, 3, 4) + b"\x01\x02\x03\x04\x05\x06\x07\x08" + bytes(8)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,8 @@ RECORD = bytes(8) + struct.pack("<4i", 1, -2, 3, 4) + b"\x01\x02\x03\x04\x05\x06
         ("REC->h.wcid", "6"),
         ("REC->h.none", "(?none)"),
         ("REC->o.wcid", "(?wcid)"),
+        ("REC->d.x1", "(?x1)"),
+        ("REC->d" + "[0]" * 20_000, "(?expression)"),
     ],
 )
 def test_members(argument: str, text: str) -> None:

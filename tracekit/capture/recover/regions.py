@@ -285,13 +285,12 @@ def leftovers(writer: SessionWriter, read_in: str) -> list[SavedRegion]:
 
 def drop_doubles(writer: SessionWriter) -> None:
     """Remove copies in ``incoming/`` without a description (after a kill) that a boot has too."""
-    described = (
-        _decode(writer.read(rel), "") for rel in writer.names("boots/") if _JSON.search(rel)
-    )
-    saved = {region.sha256 for region in described if region is not None}
-    for rel in writer.names(INCOMING):
-        raw = rel.endswith(".raw") and not writer.has(f"{rel.removesuffix('.raw')}.json")
-        if raw and writer.content_sha256(rel) in saved:
+    raw = [rel for rel in writer.names(INCOMING) if rel.endswith(".raw")]
+    left = [rel for rel in raw if not writer.has(f"{rel.removesuffix('.raw')}.json")]
+    bases = (rel.removesuffix(".json") for rel in writer.names("boots/") if _JSON.search(rel))
+    saved = {writer.content_sha256(f"{base}.raw") for base in bases} if left else set()
+    for rel in left:
+        if writer.content_sha256(rel) in saved:
             writer.remove(rel)
 
 
@@ -299,7 +298,8 @@ def keep_unfinished(writer: SessionWriter, read_in: str, boot: int, remarks: Rem
     """Keep beside ``boot`` what recovers that were killed in boots other than ``read_in`` left.
 
     After :func:`leftovers` these are copies without a description of their own bytes: no run to
-    come could finish them, for the boots that read them are gone.
+    come could finish them, for the boots that read them are gone. A description that is of other
+    bytes is kept beside them, under a name that is no description's.
     """
     own = f"{INCOMING}{safe_name(read_in)}/"
     for rel in writer.names(INCOMING):
@@ -310,9 +310,9 @@ def keep_unfinished(writer: SessionWriter, read_in: str, boot: int, remarks: Rem
         aside = _aside(writer, reader, name, boot)
         described = writer.has(f"{base}.json")
         if described:
-            writer.move(f"{base}.json", f"{aside}{name}.json")
+            writer.move(f"{base}.json", f"{aside}{name}.json.other")
         writer.move(rel, f"{aside}{name}.raw")
-        lacks = "its description is of other bytes" if described else "it has no description"
+        lacks = "its description is not of these bytes" if described else "it has no description"
         remarks.add(
             "region-left-over", "warning", f"region {name} in {INCOMING}{reader}/",
             f"a recover that was killed copied it, and {lacks}: nothing tells which boot wrote "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from tracekit.errors import FormatError
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.kernel_printf.vsprintf import parse_format_string
-from tracekit.ftrace.print_fmt.nodes import Call, Ident, Member
+from tracekit.ftrace.print_fmt.nodes import Call, Ident, Member, Node, Printed
 from tracekit.ftrace.print_fmt.split import parse_print_fmt
 
 __all__ = ["address_fields"]
@@ -24,7 +24,7 @@ def address_fields(fmt: EventFormat) -> frozenset[str]:
     Arrays of such numbers (stacks) are among them.
     """
     try:
-        printed = set(_printed(fmt))
+        printed = set(_printed(*parse_print_fmt(fmt.print_fmt, fmt.full_name), fmt.full_name))
     except (FormatError, RecursionError):
         printed = set()
     return frozenset(
@@ -38,15 +38,16 @@ def _is_word(f: Field) -> bool:
     return not f.signed and (f.element if f.length is not None else f.size) == _WORD
 
 
-def _printed(fmt: EventFormat) -> Iterator[str]:
+def _printed(text: str, args: Sequence[Node], source: str) -> Iterator[str]:
     """The fields in arguments of ``%p`` and ``%x``."""
-    text, args = parse_print_fmt(fmt.print_fmt, fmt.full_name)
     rest = list(args)
-    for part in parse_format_string(text, fmt.full_name):
+    for part in parse_format_string(text, source):
         if isinstance(part, str):
             continue
         mine, rest = rest[: part.stars + 1], rest[part.stars + 1 :]
-        if part.kind in "pxX":
+        if mine and isinstance(mine[-1], Printed):
+            yield from _printed(mine[-1].template, mine[-1].args, source)
+        elif part.kind in "pxX":
             yield from _members(mine[-1:])
         else:
             yield from _stacks(mine[-1:])

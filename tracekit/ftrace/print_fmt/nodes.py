@@ -18,6 +18,7 @@ __all__ = [
     "Member",
     "Node",
     "Num",
+    "Printed",
     "SizeofExpr",
     "SizeofType",
     "Str",

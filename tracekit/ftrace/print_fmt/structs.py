@@ -15,6 +15,7 @@ __all__ = ["member_of"]
 
 _SIZES = {"u8": 1, "u16": 2, "u32": 4, "int": 4}
 _BYTE = TypeName(("u8",), 1)
+_LONGEST = 3  # steps of a path: vl[0].dedicated
 
 
 def _packed(*members: str) -> Iterator[tuple[str, tuple[int, str]]]:
@@ -50,7 +51,9 @@ _STRUCTS: Mapping[str, Mapping[str, tuple[int, str]]] = {
 def member_of(node: Node, fields: RecordFields) -> Node | None:
     """What reads a member that is known, of the structure's bytes; None of all others."""
     path = ""
-    while isinstance(node, Member | Index) and fields.record_field(node) is None:
+    for _ in range(_LONGEST):
+        if not isinstance(node, Member | Index) or fields.record_field(node) is not None:
+            break
         if isinstance(node, Member):
             path, node = f".{node.name}{path}", node.base
         elif isinstance(node.index, Num):
@@ -70,7 +73,7 @@ def _struct_name(node: Node, fields: RecordFields) -> str:
     """Of a field that is a structure, or of a cast to a pointer to one; of others ''."""
     words: tuple[str, ...] = ()
     if (field := fields.record_field(node)) is not None:
-        words = tuple(field.type.split())
+        words = () if field.loc else tuple(field.type.split())
     elif isinstance(node, Cast) and isinstance(node.type, TypeName) and node.type.stars == 1:
         words = node.type.words
     return words[1] if len(words) == 2 and words[0] == "struct" else ""
