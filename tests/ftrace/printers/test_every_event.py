@@ -18,7 +18,7 @@ from tracekit.ftrace.printers.render import Renderer, make_renderer
 
 DATA = Path(__file__).parent / "data"
 #: Kernel -> (events, those of which a record does not tell all, those that programs print)
-KERNELS = {"6.12": (4507, 15, 4240), "7.2": (616, 3, 600)}
+KERNELS = {"6.12": (4507, 14, 4239), "7.2": (616, 3, 600)}
 _HASH = re.compile(r"\b[0-9a-f]{16}\b")  # of %p
 #: Where the kernel prints what is not in the record, without a word.
 BEYOND = {

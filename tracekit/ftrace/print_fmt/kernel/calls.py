@@ -225,9 +225,35 @@ def _sdma_flags(compiler: Compiler, args: _Args) -> Text:
     return Text(text)
 
 
+def _page_request(compiler: Compiler, args: _Args) -> Text:
+    """``decode_prq_descriptor(buffer, size, dw0, …, dw3)``, drivers/iommu/intel/iommu.h."""
+    words = [as_type(compiler.number(arg), U64).get for arg in args[2:]]
+
+    def text(env: Env) -> str:
+        first, second, *private = (word(env) for word in words)
+        bits = (second, second >> 1, first >> 52, first >> 53, second >> 2)
+        flags = "".join(c if bit & 1 else "-" for c, bit in zip("rwxpl", bits, strict=True))
+        rid, address = first >> 16 & 0xFFFF, second >> 12
+        pasid, index = first >> 32 & 0xFFFFF, second >> 3 & 0x1FF
+        more = f" private={private[0]:#x}/{private[1]:#x}\n" if first >> 9 & 1 else ""
+        return f"rid={rid:#x} addr={address:#x} {flags} pasid={pasid:#x} index={index:#x}{more}"
+
+    return Text(text)
+
+
 def _is_power_state(value: int, _version: Version) -> bool:
     """A state is one of the low bits, ``KGSL_STATE_*`` (drivers/gpu/msm/kgsl_pwrctrl.h)."""
     return value < 1 << 12 and value.bit_count() == 1
+
+
+# drivers/firmware/efi/cper.c, as the UEFI specification numbers them
+_SEVERITIES = ("recoverable", "fatal", "corrected", "info")
+_MEMORY_ERRORS = (
+    "unknown", "no error", "single-bit ECC", "multi-bit ECC", "single-symbol chipkill ECC",
+    "multi-symbol chipkill ECC", "master abort", "target abort", "parity error",
+    "watchdog timeout", "invalid address", "mirror Broken", "memory sparing",
+    "scrub corrected error", "scrub uncorrected error", "physical memory map-out event",
+)  # fmt: skip
 
 
 # -- irdma: drivers/infiniband/hw/irdma/trace.c, cm.h -----------------------------------------
@@ -276,6 +302,9 @@ KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
         _is_later_hypercall,
     ),
     "parse_sdma_flags": (_sdma_flags, 3, 3),
+    "decode_prq_descriptor": (_page_request, 6, 6),
+    "cper_severity_str": _listed("cper_severity_str", _SEVERITIES, "unknown"),
+    "cper_mem_err_type_str": _listed("cper_mem_err_type_str", _MEMORY_ERRORS, "unknown"),
     "kgsl_pwrstate_to_str": _named("kgsl_pwrstate_to_str", _KGSL, "UNKNOWN", _is_power_state),
     "bch2_btree_id_str": _named(
         "bch2_btree_id_str", dict(enumerate(_BTREES)), "(unknown)", _is_later_btree
