@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from tracekit.errors import Diagnostic, UsageError
 from tracekit.export.targets import replaced_file
+from tracekit.frozen import dataclass
 from tracekit.ftrace.ring.integrity import STALE
 from tracekit.ftrace.ring.page import PageRow, Records
 from tracekit.recording import Recording
@@ -21,6 +25,7 @@ from tracekit.trace_dat.layout import EventFile, Option, TraceDat
 
 __all__ = ["pages_of", "write_trace_dat"]
 
+_EVENTS, _STATUS = (PageRow._fields.index(name) - 1 for name in ("events", "status"))
 _STOPPED = (2, 3, 5)  # PageRow.status: what is at `where` and behind it is no record
 _SHIFTS = range(32, 0, -1)
 _SOME = 1 << 10  # sub-buffers between which memory is let go of
@@ -32,10 +37,18 @@ _HEADER_PAGE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A buffer of which CPUs have sub-buffers with events: how many, and how many end early."""
+
+    buffer: Buffer
+    counts: Mapping[int, int]
+    stopped: int
+
+
 def pages_of(recording: Recording, boot: int) -> int:
     """How many sub-buffers of a boot hold events."""
-    buffers = recording.part(boot).buffers
-    return sum(len(_kept(records)) for buffer in buffers for records in buffer.records)
+    return sum(sum(kept.counts.values()) for kept in _kept(recording.part(boot).buffers))
 
 
 def write_trace_dat(
@@ -47,48 +60,68 @@ def write_trace_dat(
     ring buffer has are in no sub-buffer, so they are not in the file.
     Raises :class:`~tracekit.errors.UsageError` where the boot has no sub-buffers.
     """
-    buffers = [b for b in recording.part(boot.index).buffers if any(map(_kept, b.records))]
-    if not buffers:
+    some = _kept(recording.part(boot.index).buffers)
+    if not some:
         raise UsageError(
             f"boot {boot.index} has no recorded events that could be written: "
             f"see 'tracekit report {recording.session.path}'"
         )
-    notes = _notes(recording, boot, buffers)
+    buffers = [kept.buffer for kept in some]
+    notes = _notes(recording, boot, some)
     page = max(_size(buffer) for buffer in buffers)
-    names = _names(buffers)
+    names = _names(some)
     dat = _tables(recording, boot, buffers, names, page)
+    top = max(cpu for kept in some for cpu in kept.counts)
+    dat.cpus = max(top + 1, boot.cpus)
     sections: dict[str, dict[int, CpuPages]] = {}
-    for buffer, name in zip(buffers, names, strict=True):
+    for kept, name in zip(some, names, strict=True):
         cpus = sections.setdefault(name, {})
-        for records in buffer.records:
-            if rows := _kept(records):
-                cpus[records.cpu] = CpuPages(len(rows), _Pages(boot, buffer, rows, page))
+        for records in kept.buffer.records:
+            if count := kept.counts.get(records.cpu):
+                cpus[records.cpu] = CpuPages(count, _Pages(boot, kept.buffer, records, page))
     with replaced_file(target) as part:
         compose(dat, [Section(*pair) for pair in sections.items()], part, advance)
     return sum(len(r) for b in buffers for r in b.records), notes
 
 
-def _kept(records: Records) -> list[PageRow]:
-    return [row for row in records.pages() if row.events and row.status != STALE]
+def _kept(buffers: Sequence[Buffer]) -> list[_Kept]:
+    """The buffers that hold events; what is told of their sub-buffers is looked at bit by bit."""
+    found = []
+    for buffer in buffers:
+        every = {records.cpu: _status(records) for records in buffer.records}
+        counts = {cpu: len(status) for cpu, status in every.items() if len(status)}
+        stopped = sum(int(np.isin(status, _STOPPED).sum()) for status in every.values())
+        if counts:
+            found.append(_Kept(buffer, counts, stopped))
+        release()
+    return found
+
+
+def _status(records: Records) -> npt.NDArray[np.uint64]:
+    """The status of each sub-buffer that holds events."""
+    told = np.frombuffer(records.page_rows, np.uint64).reshape(-1, len(PageRow._fields) - 1)
+    events, status = told[:, _EVENTS], told[:, _STATUS]
+    found: npt.NDArray[np.uint64] = status[(events > 0) & (status != STALE)]
+    return found
 
 
 def _size(buffer: Buffer) -> int:
     return next((e.size for e in buffer.extents), 4096)
 
 
-def _names(buffers: list[Buffer]) -> list[str]:
+def _names(some: Sequence[_Kept]) -> list[str]:
     """The instance of each buffer; what would be two of one CPU gets a number."""
     names: list[str] = []
     taken: dict[str, set[int]] = {}
-    for buffer in buffers:
-        kept = buffer.name.endswith(" snapshot")
-        base = buffer.name.replace(" ", "-") if kept else buffer.instance
-        cpus = {records.cpu for records in buffer.records if _kept(records)}
+    for kept in some:
+        buffer = kept.buffer
+        snapshot = buffer.name.endswith(" snapshot")
+        base = buffer.name.replace(" ", "-") if snapshot else buffer.instance
         name, number = base, 1
-        while taken.get(name, set()) & cpus:
+        while taken.get(name, set()) & kept.counts.keys():
             number += 1
             name = f"{base or 'global'}-{number}"
-        taken.setdefault(name, set()).update(cpus)
+        taken.setdefault(name, set()).update(kept.counts)
         names.append(name)
     return names
 
@@ -96,17 +129,19 @@ def _names(buffers: list[Buffer]) -> list[str]:
 class _Pages:
     """The sub-buffers of one CPU as trace-cmd reads them: nothing unreadable is in them."""
 
-    def __init__(self, boot: Boot, buffer: Buffer, rows: list[PageRow], page: int) -> None:
+    def __init__(self, boot: Boot, buffer: Buffer, records: Records, page: int) -> None:
         self._header = boot.header_page
         self._data = memoryview(buffer.data)
         self._size, self._page = _size(buffer), page
-        self._rows = rows
+        self._records = records
         self._unread = _unread(boot, buffer)
 
     def __call__(self) -> Iterator[bytes]:
-        for number, row in enumerate(self._rows):
+        for number, row in enumerate(self._records.pages()):
             if number % _SOME == 0:
                 release()
+            if not row.events or row.status == STALE:
+                continue
             raw = bytes(self._data[row.offset : row.offset + self._size])
             end = self._end(row)
             if end is not None:  # without the flags of the commit: what they count lies behind it
@@ -133,11 +168,12 @@ def _unread(boot: Boot, buffer: Buffer) -> tuple[Span, ...]:
     return region_unread(boot.session, buffer.extents[0].source)
 
 
-def _notes(recording: Recording, boot: Boot, buffers: list[Buffer]) -> list[Diagnostic]:
+def _notes(recording: Recording, boot: Boot, some: Sequence[_Kept]) -> list[Diagnostic]:
     def note(code: str, message: str) -> None:
         notes.append(Diagnostic(code, "warning", boot.where, message))
 
     notes: list[Diagnostic] = []
+    buffers = [kept.buffer for kept in some]
     clocks = dict.fromkeys(buffer.clock or "unknown" for buffer in buffers)
     if len(clocks) > 1:
         note(
@@ -145,7 +181,7 @@ def _notes(recording: Recording, boot: Boot, buffers: list[Buffer]) -> list[Diag
             f"its buffers count on different clocks ({', '.join(clocks)}); the file names one: "
             f"times are shown as if all were {_clock(buffers)}",
         )
-    unread = sum(r.status in _STOPPED for b in buffers for c in b.records for r in _kept(c))
+    unread = sum(kept.stopped for kept in some)
     if unread:
         note("trace-dat-cut", f"{unread} sub-buffers end where they could not be read further")
     in_pages = sum(len(r) for b in buffers for r in b.records)
@@ -181,8 +217,6 @@ def _tables(
     comms = recording.comms[recording.boots.index(boot)]
     lines = (f"{pid} {comm}\n" for pid, comm in sorted(comms.items()) if pid)
     dat.cmdlines = "".join(lines).encode("utf-8", "replace")
-    top = max(r.cpu for b in buffers for r in b.records if _kept(r))
-    dat.cpus = max(top + 1, boot.cpus)
     dat.clock = f"[{_clock(buffers)}]"
     machine = str(boot.kernel.get("machine") or "x86_64")
     dat.options[Option.UNAME] = f"Linux (none) {boot.release} {machine}\0".encode()
