@@ -12,12 +12,12 @@ import pyarrow as pa
 from tracekit.analysis.columns import ints
 from tracekit.query.groups import Index
 from tracekit.query.selection import among
-from tracekit.spill import Spill
+from tracekit.spill import Spill, release
 from tracekit.timeline.events import Events
 from tracekit.timeline.rows import new_column
 
 __all__ = [
-    "EventRows", "Record", "marks_of", "merged_rows", "owners", "turns_with",
+    "EventRows", "Record", "looked_up", "marks_of", "merged_rows", "owners", "turns_with",
 ]  # fmt: skip
 
 _Array = npt.NDArray[Any]
@@ -29,6 +29,13 @@ def owners(events: Events, rows: _Array) -> _Array:
     """
     pids = events.rows.pid[rows].astype(np.int64)
     return np.where(pids == 0, -1 - events.rows.cpu[rows].astype(np.int64), pids)
+
+
+def looked_up(column: _Array, rows: _Array) -> _Array:
+    """A column at rows that lie anywhere: they touch all of it, so memory is let go of after."""
+    found = column[rows]
+    release()
+    return found
 
 
 def merged_rows(parts: Sequence[_Array]) -> _Array:

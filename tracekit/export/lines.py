@@ -94,6 +94,8 @@ class Lines:
 
     def pieces(self) -> list[Piece]:
         """All of it, without a copy."""
+        if not self._more:
+            return [self._text]
         whole, made, done = memoryview(self._text), list[Piece](), 0
         self._more.sort(key=itemgetter(0, 1))
         begins = np.append(0, self.ends)[[row for row, _, _ in self._more]].tolist()
@@ -242,4 +244,5 @@ def join_lines(mode: int, stamps: _Array, head: _Coded, tail: _Coded) -> Piece:
     """The lines of all rows: ``head``, time and ``tail`` as ``mode`` orders them."""
     time = (mode, stamps)
     ordered = (time, head, tail) if mode == SIGNED_SECONDS else (head, time, tail)
-    return b"".join(print_lines(len(stamps), (*ordered, b"\n")).pieces())
+    (text,) = print_lines(len(stamps), (*ordered, b"\n")).pieces()
+    return text

@@ -6,26 +6,13 @@ import struct
 
 import pytest
 
-from tests.support.text_records import printed
+from tests.support.text_records import make_format, printed
 from tracekit.errors import FormatError
 from tracekit.ftrace.context import Context
-from tracekit.ftrace.format import parse_format
 from tracekit.ftrace.print_fmt.addresses import address_fields
 from tracekit.ftrace.print_fmt.parse import parse_expression
 from tracekit.ftrace.printers.render import make_renderer
 
-FORMAT = """name: e
-ID: 1
-format:
-	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
-	field:unsigned char common_flags;	offset:2;	size:1;	signed:0;
-	field:unsigned char common_preempt_count;	offset:3;	size:1;	signed:0;
-	field:int common_pid;	offset:4;	size:4;	signed:1;
-
-	field:__u32 role;	offset:8;	size:4;	signed:0;
-
-print fmt: %s
-"""
 BEGIN = "({ const char *saved_ptr = trace_seq_buffer_ptr(p);"
 EIGHT = '"---", "--x", "w--", "w-x", "-u-", "-ux", "wu-", "wux"'
 SIXTEEN = ", ".join(f'"{n:04b}"' for n in range(16))
@@ -37,8 +24,9 @@ role.ad_disabled ? "!" : "", 0); saved_ptr; }})"""
 
 
 def text_of(block: str, role: int) -> str:
-    fmt = FORMAT % f'"[%s] %x", {block.replace(chr(10), " ")}, REC->role'
-    renderer = make_renderer(parse_format(fmt, "test", "e"), Context())
+    shown = f'"[%s] %x", {block.replace(chr(10), " ")}, REC->role'
+    fmt = make_format("test", "e", [("__u32 role", 8, 4, False)], shown)
+    renderer = make_renderer(fmt, Context())
     record = bytes(8) + struct.pack("<I", role)
     printed(renderer, [record])
     return renderer.render(record)
@@ -84,9 +72,9 @@ def test_a_bit_field_that_is_not_known_is_marked_alone() -> None:
 
 
 def test_addresses_in_a_block_are_known_as_such() -> None:
-    fmt = FORMAT.replace("__u32 role;\toffset:8;\tsize:4", "__u64 gfn;\toffset:8;\tsize:8")
     shown = f'"%s", {BEGIN} trace_seq_printf(p, "gfn %llx", REC->gfn); saved_ptr; }})'
-    assert address_fields(parse_format(fmt % shown, "test", "e")) == {"gfn"}
+    fmt = make_format("test", "e", [("__u64 gfn", 8, 8, False)], shown)
+    assert address_fields(fmt) == {"gfn"}
 
 
 def test_more_than_one_print_and_none() -> None:

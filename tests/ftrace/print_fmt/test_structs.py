@@ -6,26 +6,16 @@ import struct
 
 import pytest
 
-from tests.support.text_records import printed
+from tests.support.text_records import make_format, printed
 from tracekit.ftrace.context import Context
-from tracekit.ftrace.format import parse_format
 from tracekit.ftrace.printers.render import make_renderer
 
-FORMAT = """name: e
-ID: 1
-format:
-	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
-	field:unsigned char common_flags;	offset:2;	size:1;	signed:0;
-	field:unsigned char common_preempt_count;	offset:3;	size:1;	signed:0;
-	field:int common_pid;	offset:4;	size:4;	signed:1;
-
-	field:int rect[4];	offset:8;	size:16;	signed:1;
-	field:struct mt76_txwi h;	offset:24;	size:8;	signed:0;
-	field:struct other o;	offset:32;	size:4;	signed:0;
-	field:__data_loc struct drm_rect[] d;	offset:36;	size:4;	signed:0;
-
-print fmt: %s
-"""
+FIELDS = [
+    ("int rect[4]", 8, 16, True),
+    ("struct mt76_txwi h", 24, 8, False),
+    ("struct other o", 32, 4, False),
+    ("__data_loc struct drm_rect[] d", 36, 4, False),
+]
 RECORD = bytes(8) + struct.pack("<4i", 1, -2, 3, 4) + b"\x01\x02\x03\x04\x05\x06\x07\x08" + bytes(8)
 
 
@@ -48,12 +38,12 @@ RECORD = bytes(8) + struct.pack("<4i", 1, -2, 3, 4) + b"\x01\x02\x03\x04\x05\x06
     ],
 )
 def test_members(argument: str, text: str) -> None:
-    renderer = make_renderer(parse_format(FORMAT % f'"%d", {argument}', "test", "e"), Context())
+    renderer = make_renderer(make_format("test", "e", FIELDS, f'"%d", {argument}'), Context())
     assert renderer.render(RECORD) == text
     printed(renderer, [RECORD, bytes(len(RECORD))])
 
 
 def test_what_a_short_record_lacks() -> None:
-    fmt = FORMAT % '"%d %d", ((struct drm_rect *)REC->rect)->x1, REC->h.wcid'
-    renderer = make_renderer(parse_format(fmt, "test", "e"), Context())
+    shown = '"%d %d", ((struct drm_rect *)REC->rect)->x1, REC->h.wcid'
+    renderer = make_renderer(make_format("test", "e", FIELDS, shown), Context())
     assert renderer.render(RECORD[:24]) == "1 (truncated)"

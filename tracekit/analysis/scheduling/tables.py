@@ -18,13 +18,12 @@ from tracekit.analysis.arguments import Labels, numbered
 from tracekit.analysis.columns import dictionary, nullable
 from tracekit.analysis.losses import Losses
 from tracekit.analysis.match import combined
-from tracekit.analysis.rows_of_events import Record
+from tracekit.analysis.rows_of_events import Record, looked_up
 from tracekit.analysis.scheduling.switches import SWITCH, Switches, decode_switches
 from tracekit.analysis.scheduling.task_states import STATES, Waits, find_waits, waker_known
 from tracekit.analysis.scheduling.turns import NOBODY, Turns, find_turns
 from tracekit.ftrace.columns import as_arrow, as_numpy
 from tracekit.query.groups import Index, stable_order
-from tracekit.spill import release
 from tracekit.timeline.events import Events
 
 __all__ = ["CONTEXTS", "Scheduling", "make_states", "make_turns", "make_wakeups", "record_ends"]
@@ -105,17 +104,14 @@ def _wakers(scheduling: Scheduling, w: Waits) -> tuple[_Array, _Array, Labels]:
     """(pids; whether each is known; in what it happened, by the flags of the wakeup)."""
     rows = scheduling.events.rows
     told = waker_known(scheduling.events, w)
-    release()
     wake = np.maximum(w.wake, 0)
     context = np.full(len(wake), 1 if len(rows) else 0, np.int32)
     names: Sequence[str] = (_UNKNOWN, _TASK, *(name for _, name in CONTEXTS))
     if len(rows):
-        flags = rows.flags[wake]
+        flags = looked_up(rows.flags, wake)
         for i, (bit, _) in reversed(list(enumerate(CONTEXTS, 2))):
             context[(flags & bit) != 0] = i
-        release()
-        pids = rows.pid[wake]
-        release()
+        pids = looked_up(rows.pid, wake)
     else:
         pids = np.zeros(len(wake), np.int32)
     context[~told] = 0
@@ -139,10 +135,9 @@ def make_states(scheduling: Scheduling) -> pa.Table:
     runs = np.flatnonzero(t.pid > 0)
     ts, ends = events.axis.ts_ns, record_ends(events)
     open_ = w.end_row < 0
-    start = ts[w.row] if len(w.row) else np.empty(0, np.int64)
-    release()  # rows that lie anywhere touch all of a column
-    end = np.where(open_, ends[w.boot], ts[np.maximum(w.end_row, 0)]) if len(w.row) else start
-    release()
+    start = looked_up(ts, w.row) if len(w.row) else np.empty(0, np.int64)
+    known_end = looked_up(ts, np.maximum(w.end_row, 0)) if len(w.row) else start
+    end = np.where(open_, ends[w.boot], known_end) if len(w.row) else start
     cut = scheduling.losses.within(np.full(len(start), -1, np.int64), start, end)
     waker, known, context = _wakers(scheduling, w)
     woken = w.wake >= 0

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tracekit.analysis.arguments import integers
 from tracekit.analysis.match import combined
-from tracekit.analysis.rows_of_events import Record
+from tracekit.analysis.rows_of_events import Record, looked_up
 from tracekit.analysis.scheduling.switches import Switches
 from tracekit.frozen import dataclass
 from tracekit.query.groups import stable_order
@@ -165,5 +165,5 @@ def waker_known(events: Events, waits: Waits) -> _Array:
     """
     names = [kind.name != "sched:sched_wakeup" for kind in events.kinds]
     known = waits.wake >= 0
-    known[known] = np.array([*names, False])[events.rows.kind[waits.wake[known]]]
+    known[known] = np.array([*names, False])[looked_up(events.rows.kind, waits.wake[known])]
     return known

@@ -16,7 +16,16 @@ from tracekit.ftrace.context import SymbolTable
 from tracekit.ftrace.kernel_printf.ctype import INT, wrap
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion, format_pointer, pad
 
-__all__ = ["READERS", "TooShort", "address_text", "bitmap_text", "hex_text", "symbol_text", "take"]
+__all__ = [
+    "READERS",
+    "TooShort",
+    "address_text",
+    "bitmap_text",
+    "c_text",
+    "hex_text",
+    "symbol_text",
+    "take",
+]
 
 _AF_INET, _AF_INET6 = 2, 10
 _ERROR_FLOOR = (1 << 64) - 4095  # IS_ERR_VALUE(), include/linux/err.h
@@ -106,6 +115,11 @@ def address_text(symbols: SymbolTable, conversion: Conversion, address: int) -> 
 
 
 _DEREFERENCING = frozenset("RrhbMmIiEUVN4adtCDgGOfAuk")
+
+
+def c_text(data: bytes) -> str:
+    """A text up to its NUL, or all of it; what is not UTF-8 is escaped."""
+    return data.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
 def hex_text(data: bytes, separator: str) -> str:

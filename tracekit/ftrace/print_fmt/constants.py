@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from tracekit.ftrace.print_fmt.releases import NEWEST, Version
+
 __all__ = ["CONSTANTS", "CONSTANTS_OF", "constants_of_release"]
 
 # enum fault_flag, include/linux/mm_types.h: by bit
@@ -191,10 +193,9 @@ _INODE_BITS = {
     ), first=4),
 }  # fmt: skip
 _INODE_STATES = {name: 1 << bit for name, bit in _INODE_BITS.items()}
-_INODE_RELEASES = (6, 18), (7, 3)
+_INODE_SINCE = (6, 18)
 
 
-def constants_of_release(version: tuple[int, int] | None) -> Mapping[str, int]:
+def constants_of_release(version: Version) -> Mapping[str, int]:
     """Enumerators that other releases have other values for."""
-    first, last = _INODE_RELEASES
-    return _INODE_STATES if version is not None and first <= version <= last else {}
+    return _INODE_STATES if version is not None and _INODE_SINCE <= version <= NEWEST else {}

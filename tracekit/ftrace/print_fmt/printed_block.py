@@ -70,7 +70,7 @@ class PrintedReader(SwitchReader):
     def _block(self, begins: int) -> Node:
         saved = self.tokens[self.pos + 3].text
         self.pos += begins
-        self._expect_all("(", "p", ")", ";")
+        self.expect("(", "p", ")", ";")
         strings, unions, words = dict[str, Braces](), dict[str, str](), dict[str, Node]()
         template, args = "", tuple[Node, ...]()
         while not self.accept(saved):
@@ -81,21 +81,17 @@ class PrintedReader(SwitchReader):
                 tag = self.ident()
                 unions[self.ident()] = tag
             elif self.accept("trace_seq_printf"):
-                self._expect_all("(", "p", ",")
+                self.expect("(", "p", ",")
                 template += self.string()
                 args += self.items(")") if self.accept(",") else self._none()
             else:
                 words.update([self._word()])
             self.expect(";")
-        self._expect_all(";", "}", ")")
+        self.expect(";", "}", ")")
         if template.endswith("%c") and args[-1:] == (Num(0, INT),):  # the text's end
             template, args = template[:-2], args[:-1]
         change = self._local(strings, unions, words)
         return Printed(template, tuple(self._replaced(arg, change) for arg in args))
-
-    def _expect_all(self, *texts: str) -> None:
-        for text in texts:
-            self.expect(text)
 
     def _none(self) -> tuple[Node, ...]:
         self.expect(")")
@@ -103,9 +99,9 @@ class PrintedReader(SwitchReader):
 
     def _strings(self) -> tuple[str, Braces]:
         """Read ``const char *NAME[] = { "…", … }``."""
-        self._expect_all("const", "char", "*")
+        self.expect("const", "char", "*")
         name = self.ident()
-        self._expect_all("[", "]", "=", "{")
+        self.expect("[", "]", "=", "{")
         values = self.items("}")
         if len(values) not in _ROLES:
             raise self.fail("an array of as many strings as a kernel has")
@@ -114,7 +110,7 @@ class PrintedReader(SwitchReader):
     def _word(self) -> tuple[str, Node]:
         """Read ``NAME.word = REC->FIELD``."""
         name = self.ident()
-        self._expect_all(".", "word", "=", "REC", "->")
+        self.expect(".", "word", "=", "REC", "->")
         return name, Member(Ident("REC"), self.ident())
 
     def _local(

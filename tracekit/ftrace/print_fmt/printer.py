@@ -21,7 +21,7 @@ from tracekit.ftrace.context import Context
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.ftrace.kernel_printf import vsprintf
 from tracekit.ftrace.kernel_printf.ctype import INT, U64, IntType
-from tracekit.ftrace.kernel_printf.pointers import READERS, TooShort, address_text
+from tracekit.ftrace.kernel_printf.pointers import READERS, TooShort, address_text, c_text
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import calls, nodes
 from tracekit.ftrace.print_fmt.coded import coded, plain_number
@@ -197,7 +197,7 @@ class _Printer:
             raise Unresolved("address" if isinstance(value, Memory) else "string")
         get = as_type(value, IntType(1, False) if kind == "c" else conversion.int_type).get
         if kind == "c":
-            return lambda env: vsprintf.pad(_decode(bytes((get(env),))), conversion)
+            return lambda env: vsprintf.pad(_character(get(env)), conversion)
         return lambda env: vsprintf.format_integer(get(env), conversion)
 
     def _string(self, conversion: Conversion, value: Value) -> _Show:
@@ -266,8 +266,8 @@ def _marker(missing: Unresolved) -> _Piece:
     return _Piece("%s", lambda _env: text, literal(text))
 
 
-def _decode(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
+def _character(byte: int) -> str:
+    return bytes((byte,)).decode("utf-8", "backslashreplace")
 
 
 def _memory_string(value: Memory, conversion: Conversion) -> _Show:
@@ -281,7 +281,7 @@ def _memory_string(value: Memory, conversion: Conversion) -> _Show:
         raw = get(env)
         shown = memo.get(raw)
         if shown is None:
-            shown = vsprintf.pad(_decode(raw[:limit].split(b"\0", 1)[0]), width)
+            shown = vsprintf.pad(c_text(raw[:limit]), width)
             if len(raw) <= _MEMO_STRING:
                 if len(memo) >= _MEMO:
                     memo.clear()

@@ -38,10 +38,11 @@ class TokenReader:
             return True
         return False
 
-    def expect(self, text: str) -> None:
-        """Read an operator or a name."""
-        if not self.accept(text):
-            raise self.fail(repr(text))
+    def expect(self, *texts: str) -> None:
+        """Read operators or names, one after the other."""
+        for text in texts:
+            if not self.accept(text):
+                raise self.fail(repr(text))
 
     def ident(self) -> str:
         """Read any name."""

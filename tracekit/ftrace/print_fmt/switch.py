@@ -28,11 +28,9 @@ class SwitchReader(TokenReader):
         if self.depth > MAX_DEPTH:
             raise self.fail(f"at most {MAX_DEPTH} levels of nesting")
         selector = Ident(f"switch {self.pos}")
-        self.expect("switch")
-        self.expect("(")
+        self.expect("switch", "(")
         value = self.expression()
-        self.expect(")")
-        self.expect("{")
+        self.expect(")", "{")
         cases: list[tuple[Node, Node]] = []
         name, otherwise = "", None
         while not self.accept("}"):

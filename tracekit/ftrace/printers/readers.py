@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from tracekit.errors import FormatError
 from tracekit.ftrace.context import SymbolTable
 from tracekit.ftrace.format import EventFormat, Field
-from tracekit.ftrace.kernel_printf.pointers import symbol_text
+from tracekit.ftrace.kernel_printf.pointers import c_text, symbol_text
 
 __all__ = [
     "IpNames",
@@ -83,7 +83,7 @@ def text_at(payload: Payload, offset: int, size: int | None = None) -> str:
     Bytes that are not UTF-8 are escaped.
     """
     end = len(payload) if size is None else offset + size
-    return bytes(payload[offset:end]).partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    return c_text(bytes(payload[offset:end]))
 
 
 class IpNames(dict[int, str]):

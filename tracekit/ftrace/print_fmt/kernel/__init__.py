@@ -1,1 +1,1 @@
-"""Functions, arrays and structures of the kernel that print formats name, beside their fields."""
+"""Functions of the kernel that print formats call: what they print."""

@@ -5,16 +5,15 @@ A number that not all kernels print alike is marked, as any other that is not kn
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 
-from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U16, U64
+from tracekit.ftrace.kernel_printf.ctype import U16, U64, TypeName
 from tracekit.ftrace.kernel_printf.pointers import READERS, take
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.releases import Version, is_known
-from tracekit.ftrace.print_fmt.values import Env, Number, Text, Value, as_type, text_of
+from tracekit.ftrace.print_fmt.values import Env, Text, Value, as_type, text_of
 
 __all__ = ["KERNEL_CALLS"]
 
@@ -196,17 +195,13 @@ def _is_later_btree(value: int, version: Version) -> bool:
     return value < _MOST_BTREES and (version is None or version > (6, 12))
 
 
-def _side(first: int) -> _Build:
-    """``drm_rect_width()``, ``drm_rect_height()``: of x1, y1, x2, y2 (``drm/drm_rect.h``)."""
+def _side(axis: str) -> _Build:
+    """``drm_rect_width()``, ``drm_rect_height()``, include/drm/drm_rect.h."""
 
-    def build(compiler: Compiler, args: _Args) -> Number:
-        get = compiler.memory(args[0]).get
-
-        def length(env: Env) -> int:
-            edges = struct.unpack("<4i", take(get(env), 16))
-            return int(edges[first + 2] - edges[first])
-
-        return as_type(Number(LONG, length), INT)
+    def build(compiler: Compiler, args: _Args) -> Value:
+        rect = nodes.Cast(TypeName(("struct", "drm_rect"), 1), args[0])
+        ends = (nodes.Member(rect, f"{axis}{end}") for end in (2, 1))
+        return compiler.value(nodes.Binary("-", *ends))
 
     return build
 
@@ -309,8 +304,8 @@ KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "bch2_btree_id_str": _named(
         "bch2_btree_id_str", dict(enumerate(_BTREES)), "(unknown)", _is_later_btree
     ),
-    "drm_rect_width": (_side(0), 1, 1),
-    "drm_rect_height": (_side(1), 1, 1),
+    "drm_rect_width": (_side("x"), 1, 1),
+    "drm_rect_height": (_side("y"), 1, 1),
     "print_ip_addr": (_address, 4, 4),
     "parse_cm_state": _listed("parse_cm_state", _CONNECTION, "Bad state"),
     "parse_cm_event_type": _listed("parse_cm_event_type", _CONNECTING, "Unknown"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tracekit.ftrace.kernel_printf.ctype import U8, U16, U32, IntType
-from tracekit.ftrace.kernel_printf.pointers import hex_text, take
+from tracekit.ftrace.kernel_printf.pointers import c_text, hex_text, take
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.releases import is_known
@@ -232,7 +232,7 @@ def _disk(compiler: Compiler, args: _Args) -> Text:
     get = compiler.memory(args[1]).get
 
     def text(env: Env) -> str:
-        name = bytes(get(env)).partition(b"\0")[0].decode("utf-8", "backslashreplace")
+        name = c_text(bytes(get(env)))
         return f"disk={name}, " if name else ""
 
     return Text(text)
