@@ -14,7 +14,7 @@ from tracekit.query.groups import Index
 from tracekit.query.selection import among
 from tracekit.spill import Spill, release
 from tracekit.timeline.events import Events
-from tracekit.timeline.rows import new_column
+from tracekit.timeline.new_rows import new_column
 
 __all__ = [
     "EventRows", "Record", "looked_up", "marks_of", "merged_rows", "owners", "turns_with",

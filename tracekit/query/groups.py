@@ -17,7 +17,8 @@ from tracekit.frozen import dataclass
 from tracekit.query.selection import among
 from tracekit.spill import Spill
 from tracekit.timeline.events import Events
-from tracekit.timeline.rows import distinct, new_column, pieces
+from tracekit.timeline.new_rows import new_column
+from tracekit.timeline.rows import distinct, pieces
 
 __all__ = ["Groups", "Index", "cell_counts", "cell_edges", "stable_order"]
 

@@ -18,7 +18,8 @@ from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.clock_evidence import Source, one_clock_a_boot
 from tracekit.timeline.merge import Merged
-from tracekit.timeline.rows import PIECE, NewColumn, Rows, one_of, steps_back
+from tracekit.timeline.new_rows import NewColumn
+from tracekit.timeline.rows import PIECE, Rows, one_of, steps_back
 
 __all__ = ["OVERLAP", "Axis", "place"]
 

@@ -12,7 +12,8 @@ from tracekit.ftrace.columns import Payloads, coded_texts, intern, signed_number
 from tracekit.ftrace.format import EventFormat, Field
 from tracekit.spill import Spill
 from tracekit.timeline.boot import Boot, Buffer
-from tracekit.timeline.rows import PID_LIMIT, EventKind, NewColumn, Rows, different, distinct
+from tracekit.timeline.new_rows import NewColumn
+from tracekit.timeline.rows import PID_LIMIT, EventKind, Rows, different, distinct
 
 __all__ = ["IDLE", "UNKNOWN", "comm_codes", "comms_of_boot"]
 

@@ -18,13 +18,12 @@ from tracekit.ftrace.ring.page import Records
 from tracekit.spill import Spill, release
 from tracekit.timeline.boot import Boot, Buffer
 from tracekit.timeline.bpf_records import with_probes
+from tracekit.timeline.new_rows import NewColumn, NewRows
 from tracekit.timeline.read_buffers import read_buffers
 from tracekit.timeline.rows import (
     PIECE,
     EventKind,
     Kinds,
-    NewColumn,
-    NewRows,
     Rows,
     numpy_columns,
     pieces,
@@ -83,6 +82,8 @@ def _run(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> _Run:
     raw = numpy_columns(records)
     kinds.number(boot, raw["type"])
     codes, stamps = kinds.codes(boot), raw["ts"]
+    # others are copied, so that what they are from can be let go of
+    held = {name for name in raw if isinstance(getattr(records, name), bytes)}
     order: npt.NDArray[Any] | None = None
     if steps_back(stamps):
         spill = boot.session.spill
@@ -91,8 +92,10 @@ def _run(records: Records, boot: Boot, buffer: int, kinds: Kinds) -> _Run:
 
     def take(part: slice) -> Rows:
         at, n = part if order is None else order[part], part.stop - part.start
-        # copies, so that what they are from can be let go of
-        some = {name: np.array(column[at]) for name, column in raw.items()}
+        some = {
+            name: column[at] if name in held else np.array(column[at])
+            for name, column in raw.items()
+        }
         return Rows(
             ts_raw=some["ts"],
             boot=np.full(n, boot.index, np.uint8),
@@ -182,8 +185,10 @@ def _sorted(runs: list[_Run], spill: Spill) -> Rows:
     return whole.rows
 
 
-def _order(parts: Sequence[Rows]) -> npt.NDArray[np.int64]:
-    """By their stamps; each part is sorted, and a stable sort fast at merging."""
+def _order(parts: Sequence[Rows]) -> npt.NDArray[np.int64] | None:
+    """By their stamps; each part is sorted, and a stable sort fast at merging. None: as it is."""
+    if len(parts) == 1:
+        return None
     stamps = np.concatenate([rows.ts_raw for rows in parts])
     return np.argsort(stamps, kind="stable")
 

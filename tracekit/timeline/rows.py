@@ -19,17 +19,15 @@ from tracekit.timeline.boot import Boot
 __all__ = [
     "PID_LIMIT",
     "PIECE",
+    "ROW_TYPES",
     "EventKind",
     "Kinds",
-    "NewColumn",
-    "NewRows",
     "Rows",
     "different",
     "distinct",
     "grouped",
     "in_batches",
     "length_of",
-    "new_column",
     "numbers",
     "numpy_columns",
     "one_of",
@@ -42,7 +40,8 @@ _Array = npt.NDArray[Any]
 _ID_LIMIT = 1 << 17  # of the kernel's events and, above them, the BPF probes'
 _SMALL, _ROOMY = 1 << 12, 16  # entries of a table; and a value
 PIECE = 1 << 18  #: rows that are looked at together
-_TYPES = ("u8", "u1", "u2", "i4", "i4", "u1", "u1", "u2", "u8", "u4")  # of the columns
+#: Of the columns of rows.
+ROW_TYPES = ("u8", "u1", "u2", "i4", "i4", "u1", "u1", "u2", "u8", "u4")
 _FEW = 4  # comparisons that take less time than one isin()
 PID_LIMIT = 1 << 22  #: PID_MAX_LIMIT, include/linux/threads.h
 
@@ -93,7 +92,7 @@ class Rows:
     @classmethod
     def none(cls) -> Self:
         """No rows at all."""
-        return cls(*(np.empty(0, t) for t in _TYPES))
+        return cls(*(np.empty(0, t) for t in ROW_TYPES))
 
     def within(self, boot: int) -> slice:
         """From a boot's first row to its last; others' may be between."""
@@ -160,46 +159,6 @@ class Rows:
         return together != len(self)
 
 
-class NewColumn:
-    """A column of zeros, to be filled: ``values`` shows it."""
-
-    def __init__(self, spill: Spill, size: int, dtype: npt.DTypeLike) -> None:
-        wanted = np.dtype(dtype)
-        self._room = spill.room(size * wanted.itemsize)
-        self.values: _Array = np.frombuffer(self._room.view, wanted)
-
-    def put(self, at: _Array | slice, parts: Sequence[_Array], order: _Array | None = None) -> None:
-        """Write to the rows ``at``: the parts one after the other, or in ``order``."""
-        if not isinstance(at, slice) or not self._room.in_file:
-            self._assign(at, parts, order)
-            return
-        some = np.concatenate(parts, dtype=self.values.dtype)
-        some = some if order is None else some[order]
-        self._room.put(at.start * some.itemsize, some.view(np.uint8).data)
-
-    def _assign(self, at: _Array | slice, parts: Sequence[_Array], order: _Array | None) -> None:
-        if not isinstance(at, slice):
-            self.values[at] = np.concatenate(parts)
-        elif order is None:
-            np.concatenate(parts, out=self.values[at])
-        else:  # clipping does nothing to what is in range, and needs no buffer
-            np.take(np.concatenate(parts), order, out=self.values[at], mode="clip")
-
-
-class NewRows:
-    """So many rows of zeros, to be filled: ``rows`` shows them."""
-
-    def __init__(self, spill: Spill, size: int) -> None:
-        self._columns = [NewColumn(spill, size, t) for t in _TYPES]
-        self.rows = Rows(*(column.values for column in self._columns))
-
-    def put(self, start: int, parts: Sequence[Rows], order: _Array | None = None) -> None:
-        """Write from row ``start`` on: the parts one after the other, or in ``order``."""
-        at = slice(start, start + sum(map(len, parts)))
-        for f, column in zip(fields(Rows), self._columns, strict=True):
-            column.put(at, [getattr(part, f.name) for part in parts], order)
-
-
 _SPANS: WeakKeyDictionary[Rows, Mapping[int, slice]] = WeakKeyDictionary()
 
 
@@ -233,24 +192,37 @@ def one_of(values: _Array, some: Collection[int]) -> _Array:
 
 def different(values: _Array) -> list[Any]:
     """The distinct values, ascending."""
-    found: list[Any] = distinct(values)[0].tolist()
+    unique = np.flatnonzero(_counted(values)) if _small(values) else np.unique(values)
+    found: list[Any] = unique.tolist()
     return found
 
 
 def distinct(values: _Array) -> tuple[_Array, _Array]:
-    """(the distinct values; for every value its index among them), of integers.
-
-    A table is faster than sorting where numbers are small, as pids are, or no larger than the
-    values are many. Damaged records may hold others.
-    """
-    large = min(PID_LIMIT, _ROOMY * len(values) + _SMALL)
-    if not len(values) or values.min() < 0 or values.max() >= large:
+    """(the distinct values; for every value its index among them), of integers."""
+    if not _small(values):
         unique, which = np.unique(values, return_inverse=True)
         return unique, which
-    unique = np.flatnonzero(np.bincount(values.astype(np.intp, copy=False)))
+    unique = np.flatnonzero(_counted(values))
     table = np.empty(int(values.max()) + 1, np.int32)
     table[unique] = np.arange(len(unique), dtype=np.int32)
     return unique, table[values]
+
+
+def _small(values: _Array) -> bool:
+    """Whether a table of numbers is faster than to sort the values.
+
+    So it is where they are small, as pids are, or no larger than the values are many. Damaged
+    records may hold others.
+    """
+    if not len(values):
+        return False
+    large = min(PID_LIMIT, _ROOMY * len(values) + _SMALL)
+    return bool(values.min() >= 0 and values.max() < large)
+
+
+def _counted(values: _Array) -> _Array:
+    counts: _Array = np.bincount(values.astype(np.intp, copy=False))
+    return counts
 
 
 def grouping(key: _Array, order: _Array | None = None) -> tuple[_Array, _Array, _Array]:
@@ -393,8 +365,3 @@ def steps_back(values: _Array) -> bool:
     """Whether one of the values is smaller than the one before."""
     parts = pieces(len(values) - 1)
     return any(bool((values[p.start + 1 : p.stop + 1] < values[p]).any()) for p in parts)
-
-
-def new_column(spill: Spill, size: int, dtype: npt.DTypeLike) -> _Array:
-    """A column of zeros, to be filled in any order."""
-    return NewColumn(spill, size, dtype).values

@@ -18,7 +18,8 @@ from tracekit.recording import Recording
 from tracekit.spill import Spill, release
 from tracekit.timeline.events import Decoded
 from tracekit.timeline.filter import Filter
-from tracekit.timeline.rows import NewColumn, Rows
+from tracekit.timeline.new_rows import NewColumn
+from tracekit.timeline.rows import Rows
 
 __all__ = ["Redacted"]
 
