@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define HEAD 19			 /* bytes of a line before the name */
+#define SHORTEST (HEAD + 2)	 /* bytes of a line, with its end */
 #define KERNEL_HALF (1ULL << 63) /* x86_64 and arm64; below it: absolute and per-CPU symbols */
 
 /* A name and, of a module's symbol, the module: offsets and lengths. */
@@ -71,7 +72,7 @@ static int read_line(const uint8_t *p, uint64_t size, int own, struct line *out)
 	return is_word(p + HEAD, end);
 }
 
-/* Counts the symbols, and stores them unless `lines` is NULL; returns their number. */
+/* Stores the symbols; returns their number. */
 static Py_ssize_t read_lines(const uint8_t *text, uint64_t size, int own, struct line *lines)
 {
 	Py_ssize_t n = 0;
@@ -82,12 +83,9 @@ static Py_ssize_t read_lines(const uint8_t *text, uint64_t size, int own, struct
 		struct line line = {0};
 
 		if (read_line(text + start, end - start, own, &line)) {
-			if (lines) {
-				lines[n] = line;
-				lines[n].at += (uint32_t)start;
-				lines[n].module += (uint32_t)start;
-			}
-			n++;
+			lines[n] = line;
+			lines[n].at += (uint32_t)start;
+			lines[n++].module += (uint32_t)start;
 		}
 		start = end + 1;
 	}
@@ -162,16 +160,15 @@ static PyObject *native_symbols(PyObject *self, PyObject *args)
 		PyErr_SetString(PyExc_ValueError, "more than 4 GiB of symbols");
 		goto done;
 	}
-	n = read_lines(text.buf, (uint64_t)text.len, own, NULL);
-	lines = PyMem_Malloc((size_t)(n ? n : 1) * sizeof(*lines));
+	lines = malloc(((size_t)text.len / SHORTEST + 1) * sizeof(*lines));
 	if (!lines) {
 		PyErr_NoMemory();
 		goto done;
 	}
-	read_lines(text.buf, (uint64_t)text.len, own, lines);
+	n = read_lines(text.buf, (uint64_t)text.len, own, lines);
 	sort(lines, n);
 	result = columns_of(lines, n, own);
-	PyMem_Free(lines);
+	free(lines);
 done:
 	PyBuffer_Release(&text);
 	return result;

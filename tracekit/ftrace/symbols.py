@@ -52,10 +52,12 @@ class _Table:
         """(the first symbol at the last address up to this one, -1 if there is none; the first
         beyond it).
         """
-        after = bisect_right(self.addresses, address)
-        if not after:
-            return -1, 0
-        return bisect_left(self.addresses, self.addresses[after - 1], 0, after), after
+        addresses = self.addresses
+        after = bisect_right(addresses, address)
+        first = after - 1
+        if first > 0 and addresses[first - 1] == addresses[first]:
+            first = bisect_left(addresses, addresses[first], 0, after)
+        return first, after
 
     def name(self, at: int, what: int = 0) -> str:
         """A symbol's name; ``what`` 1: its module's."""
