@@ -17,6 +17,7 @@ enum {
 	MAX_CODE = 1 << 16, /* instructions */
 	MAX_NEED = 1 << 16, /* bytes of a record */
 	MAX_TABLES = 256,
+	MAX_KEYS = 1 << 30,  /* of a table */
 	MAX_TEXT = 1 << 16,  /* bytes printed of one record */
 	STAR_WIDTH = 0x8000, /* in insn.b: on the stack; else the width itself */
 	STAR_PRECISION = 0x4000,
@@ -122,8 +123,8 @@ struct table {
 	const uint64_t *keys;
 	const int64_t *places;
 	const char *values;
-	uint32_t count;
-	uint32_t *recent; /* where a key was found last, by its hash */
+	uint32_t count, mask;
+	uint32_t *slots; /* 1 + where a key is, by its hash or a little behind; 0: no key */
 };
 
 struct program {

@@ -3,13 +3,16 @@
 
 #include <stdlib.h>
 
-/* The index of a key, or -1. Those asked for lately are remembered. */
-int64_t table_find(const struct table *t, uint64_t key)
-{
-	uint32_t low = 0, high = t->count, *recent = &t->recent[slot_of(key)];
+enum { PROBES = 8 }; /* slots where a key may be; one that found none is searched for */
 
-	if (*recent < high && t->keys[*recent] == key)
-		return *recent;
+/* A number for a key; its lower bits are used. Not so large that a place behind it would not be. */
+static uint32_t hash_of(uint64_t key) { return (uint32_t)(key * 0x9E3779B97F4A7C15ULL >> 33); }
+
+/* The index of a key among those that are sorted, or -1. */
+static int64_t search(const struct table *t, uint64_t key)
+{
+	uint32_t low = 0, high = t->count;
+
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
@@ -18,10 +21,45 @@ int64_t table_find(const struct table *t, uint64_t key)
 		else
 			high = middle;
 	}
-	if (low == t->count || t->keys[low] != key)
+	return low < t->count && t->keys[low] == key ? (int64_t)low : -1;
+}
+
+/* The index of a key, or -1. Keys come from records: some may have been chosen to share a place. */
+int64_t table_find(const struct table *t, uint64_t key)
+{
+	uint32_t first = hash_of(key);
+
+	for (uint32_t i = first; i < first + PROBES; i++) {
+		uint32_t at = t->slots[i & t->mask];
+
+		if (!at)
+			return -1;
+		if (t->keys[at - 1] == key)
+			return at - 1;
+	}
+	return search(t, key);
+}
+
+/* Half of the slots stay empty, or more; -1 if there is no memory for them. */
+static int table_index(struct table *t)
+{
+	uint32_t size = PROBES;
+
+	while (size / 2 < t->count)
+		size *= 2;
+	t->slots = calloc(size, sizeof(*t->slots));
+	if (!t->slots)
 		return -1;
-	*recent = low;
-	return low;
+	t->mask = size - 1;
+	for (uint32_t at = 0; at < t->count; at++) {
+		uint32_t first = hash_of(t->keys[at]), i = first;
+
+		while (i < first + PROBES && t->slots[i & t->mask])
+			i++;
+		if (i < first + PROBES)
+			t->slots[i & t->mask] = at + 1;
+	}
+	return 0;
 }
 
 static int table_take(struct taken *w, PyObject *item)
@@ -38,8 +76,8 @@ static int table_take(struct taken *w, PyObject *item)
 		return -1;
 	w->columns_taken++;
 	count = b[0].len / 8;
-	*t = (struct table){b[0].buf, b[1].buf, b[2].buf, (uint32_t)count, NULL};
-	if (b[0].len % 8 || count > INT32_MAX || b[1].len != count * 16)
+	*t = (struct table){b[0].buf, b[1].buf, b[2].buf, (uint32_t)count, 0, NULL};
+	if (b[0].len % 8 || count > MAX_KEYS || b[1].len != count * 16)
 		goto bad;
 	for (Py_ssize_t i = 0; i < count; i++) {
 		const int64_t *place = t->places + 2 * i;
@@ -47,12 +85,10 @@ static int table_take(struct taken *w, PyObject *item)
 		if (place[0] < 0 || place[1] < place[0] || place[1] > b[2].len)
 			goto bad;
 	}
-	t->recent = calloc(RECENT, sizeof(*t->recent));
-	if (!t->recent) {
-		PyErr_NoMemory();
-		return -1;
-	}
-	return 0;
+	if (!table_index(t))
+		return 0;
+	PyErr_NoMemory();
+	return -1;
 bad:
 	PyErr_SetString(PyExc_ValueError, "a table whose columns do not fit each other");
 	return -1;
@@ -106,7 +142,7 @@ int taken_take(struct taken *w, PyObject *item)
 void taken_release(struct taken *t)
 {
 	for (uint32_t i = 0; i < t->columns_taken; i++) {
-		free(t->program.tables[i].recent);
+		free(t->program.tables[i].slots);
 		for (int column = 0; column < 3; column++)
 			PyBuffer_Release(&t->columns[i][column]);
 	}
@@ -124,7 +160,7 @@ int misses_begin(struct misses *m)
 
 void misses_note(struct misses *m, uint64_t table, uint64_t key)
 {
-	size_t *noted = &m->noted[slot_of(key + table)];
+	size_t *noted = &m->noted[hash_of(key + table) % NOTED];
 	const struct miss *last = *noted ? &m->at[*noted - 1] : NULL;
 
 	if ((last && last->table == table && last->key == key) || m->count == MOST_MISSES)
