@@ -6,12 +6,14 @@ import json
 import struct
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.text_records import make_format, record
+from tracekit.export import lines as made_lines
 from tracekit.export.json_lines import fields_code
-from tracekit.export.lines import Lines, print_lines
+from tracekit.export.lines import Lines, NumberTexts, print_lines
 from tracekit.ftrace.columns import Payloads
 from tracekit.ftrace.programs.assemble import assemble
 from tracekit.ftrace.programs.run import TextColumn
@@ -50,6 +52,21 @@ def test_parts_of_every_kind() -> None:
     made = print_lines(2, (head, (0, stamps), b" ", ("i", numbers), b"\n"))
     assert b"".join(made.pieces()) == b"bb    0.000002 -7\na    2.000000 7\n"
     assert made.ends.tolist() == [18, 34]
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(0, 40) | st.integers(-(1 << 31), (1 << 31) - 1), max_size=30),
+        max_size=8,
+    )
+)
+def test_numbers_keep_their_texts_from_one_column_to_the_next(columns: list[list[int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made_lines, "_MOST_TEXTS", 20)
+        texts = NumberTexts(lambda number: f"{number} ")
+        for column in columns:
+            (made,) = print_lines(len(column), (texts.part(np.array(column, np.int32)),)).pieces()
+            assert bytes(made).decode() == "".join(f"{number} " for number in column)
 
 
 def _objects(addresses: frozenset[str], payloads: list[bytes]) -> list[object]:

@@ -14,9 +14,9 @@ from tracekit.export.lines import (
     KERNEL_COUNT,
     KERNEL_SECONDS,
     Lines,
+    NumberTexts,
     Piece,
     Records,
-    coded_texts,
     print_lines,
     print_rows,
 )
@@ -41,7 +41,7 @@ from tracekit.report.losses import account
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.merge import BootPart
-from tracekit.timeline.rows import Rows, different, distinct
+from tracekit.timeline.rows import Rows, different
 
 __all__ = ["kernel_blocks"]
 
@@ -98,7 +98,9 @@ class _KernelText:
         self._entries = sum(a.events for a in accounts)
         self._in_ns = clock_in_ns(model.trace_clock if model else "local")
         self._tgids = _tgids(part)
-        self._task = task_columns(comms, self._tgids)
+        self._tasks = NumberTexts(task_columns(comms, self._tgids))
+        self._cpus = NumberTexts(cpu_column)
+        self._states = NumberTexts(lambda state: f"{latency_flags(*divmod(state, 256))} ")
         self._contexts: LineContext = line_contexts(comms, self._in_ns, self._tgids)
         missed = _missed(recording)
         self._missed = {buffer << _BUFFER_BITS | at: cpu for (buffer, at), cpu in missed.items()}
@@ -149,14 +151,8 @@ class _KernelText:
 
     def _head(self, rows: Rows) -> list[tuple[_Array, _Array, bytes]]:
         """What stands before the time, as columns of texts."""
-        pids, task = distinct(rows.pid)
-        cpus, cpu = distinct(rows.cpu)
-        states, state = distinct(rows.flags.astype(np.int32) << 8 | rows.preempt)
-        return [
-            coded_texts(task, [self._task(pid) for pid in pids.tolist()]),
-            coded_texts(cpu, [cpu_column(number) for number in cpus.tolist()]),
-            coded_texts(state, [f"{latency_flags(*divmod(s, 256))} " for s in states.tolist()]),
-        ]
+        states = rows.flags.astype(np.int32) << 8 | rows.preempt
+        return [self._tasks.part(rows.pid), self._cpus.part(rows.cpu), self._states.part(states)]
 
     def _lines(self, rows: Rows) -> Lines:
         """Events and the remarks between them."""

@@ -16,7 +16,7 @@ from tracekit.ftrace.programs.assemble import Program
 from tracekit.ftrace.programs.tables import Learned
 from tracekit.recording import Recording
 from tracekit.timeline.checks import check_below
-from tracekit.timeline.rows import Rows, different, distinct
+from tracekit.timeline.rows import PID_LIMIT, Rows, different, distinct
 from tracekit.timeline.saved.bpf_format import source_of
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "SIGNED_SECONDS",
     "Columns",
     "Lines",
+    "NumberTexts",
     "Piece",
     "Records",
     "coded_texts",
@@ -41,6 +42,7 @@ Piece = bytes | bytearray | memoryview
 _Coded = tuple[_Array, _Array, bytes]
 _SMALL = 1 << 22  # products that need no sorting
 _FEW = 8  # one row in so many is printed apart
+_MOST_TEXTS = 1 << 14  # of numbers, known from one column to the next
 _LEARNED = 3  # times that what the tables lack is looked up
 #: How and where :func:`join_lines` writes the time: see ``lines.pyi``.
 KERNEL_SECONDS, KERNEL_COUNT, SIGNED_SECONDS = range(3)
@@ -67,6 +69,43 @@ def combined(*columns: _Array) -> tuple[_Array, _Array]:
 def coded_texts(codes: _Array, texts: Sequence[str]) -> _Coded:
     """A column of texts: the code of every row, and the texts by code."""
     return np.ascontiguousarray(codes, np.int32), *packed_texts(texts)
+
+
+class NumberTexts:
+    """The texts of numbers, each made once; those that there are no longer may be forgotten."""
+
+    def __init__(self, text: Callable[[int], str]) -> None:
+        self._text = text
+        self._codes = np.full(1, -1, np.int32)  # by number
+        self._forget()
+
+    def _forget(self) -> None:
+        self._codes[:] = -1
+        self._texts: list[str] = []
+        self._packed = packed_texts(self._texts)
+
+    def part(self, numbers: _Array) -> _Coded:
+        """The texts of a column."""
+        top = int(numbers.max(initial=0))
+        if numbers.min(initial=0) < 0 or top >= PID_LIMIT:  # damaged records have those
+            some, codes = distinct(numbers)
+            return coded_texts(codes, [self._text(number) for number in some.tolist()])
+        if top >= len(self._codes):
+            more = np.full(2 * top + 1 - len(self._codes), -1, np.int32)
+            self._codes = np.concatenate([self._codes, more])
+        codes = self._codes[numbers]
+        if codes.min(initial=0) < 0:
+            self._learn(numbers, different(numbers[codes < 0]))
+            codes = self._codes[numbers]
+        return codes, *self._packed
+
+    def _learn(self, numbers: _Array, new: list[int]) -> None:
+        if len(self._texts) + len(new) > _MOST_TEXTS:
+            self._forget()
+            new = different(numbers)
+        self._codes[new] = np.arange(len(new), dtype=np.int32) + len(self._texts)
+        self._texts += [self._text(number) for number in new]
+        self._packed = packed_texts(self._texts)
 
 
 class Lines:
@@ -128,6 +167,7 @@ class Columns:
         self._small = {
             name: packed_texts([written(name, n) for n in range(256)]) for name in ("boot", *small)
         }
+        self._cpus = NumberTexts(lambda cpu: written("cpu", cpu))
         names = (None, *recording.comm_codes[1])
         self._tasks = packed_texts([written("comm", name) for name in names])
         events = ((kind.name, source_of(kind.id)) for kind in recording.kinds)
@@ -141,13 +181,12 @@ class Columns:
         task = self._recording.comm_codes[0][index] + 1
         check_below(task, len(self._tasks[0]) - 1, "tasks")
         check_below(rows.kind, len(self._events[0]) - 1, "events")
-        cpus, cpu = distinct(rows.cpu)
         boot, *last = (
             (getattr(rows, name).astype(np.int32), *texts) for name, texts in self._small.items()
         )
         return [
             boot,
-            coded_texts(cpu, [written("cpu", number) for number in cpus.tolist()]),
+            self._cpus.part(rows.cpu),
             written("pid", 0)[:-1].encode(),  # without the digit
             ("i", rows.pid.astype(np.int64)),
             (task, *self._tasks),
@@ -158,18 +197,20 @@ class Columns:
 
 def print_rows(recording: Recording, rows: Rows, parts: Sequence[Any]) -> tuple[Lines, _Array]:
     """Lines of parts, among them :class:`Records`; the rows that have no line yet."""
-    made, left, missed = _printed(recording, rows, parts)
+    counts = np.bincount(rows.kind, minlength=len(recording.kinds))
+    used = np.flatnonzero(counts).tolist()
+    made, left, missed = _printed(recording, rows, parts, used)
     for _ in range(_LEARNED):
         if not len(missed):
             break
         _learn(parts, missed)
         if len(left) * _FEW >= len(rows):
-            made, left, missed = _printed(recording, rows, parts)
+            made, left, missed = _printed(recording, rows, parts, used)
             continue
-        some, still, missed = _printed(recording, rows.take(left), [_at(p, left) for p in parts])
+        less = [_at(part, left) for part in parts]
+        some, still, missed = _printed(recording, rows.take(left), less, used)
         made.put(left, some)
         left = left[still]
-    counts = np.bincount(rows.kind, minlength=len(recording.kinds))
     counts -= np.bincount(rows.kind[left], minlength=len(recording.kinds))
     for kind in np.flatnonzero(counts).tolist():
         recording.printed.count(recording.kinds[kind].name, int(counts[kind]), 0)
@@ -177,9 +218,12 @@ def print_rows(recording: Recording, rows: Rows, parts: Sequence[Any]) -> tuple[
 
 
 def _printed(
-    recording: Recording, rows: Rows, parts: Sequence[Any]
+    recording: Recording, rows: Rows, parts: Sequence[Any], used: Sequence[int]
 ) -> tuple[Lines, _Array, _Array]:
-    """(the lines that could be printed; the rows that have none; what tables lacked)."""
+    """(the lines that could be printed; the rows that have none; what tables lacked).
+
+    ``used``: the kinds that may occur.
+    """
     buffers = tuple(buffer.data for buffer in recording.buffers)
     columns = (
         np.ascontiguousarray(rows.kind, np.int32),
@@ -187,7 +231,6 @@ def _printed(
         np.ascontiguousarray(rows.offset, np.uint64),
         np.ascontiguousarray(rows.length, np.uint32),
     )
-    used = set(different(columns[0]))
     given = tuple(_programs(p, columns, buffers, used) for p in parts)
     text, ends, status, misses = lines.print(len(rows), given)
     left = np.flatnonzero(np.frombuffer(status, np.uint8))
@@ -204,13 +247,13 @@ def _at(part: Any, rows: _Array) -> Any:
     return part[0][rows], *part[1:]
 
 
-def _programs(part: Any, columns: Any, buffers: Any, used: set[int]) -> Any:
+def _programs(part: Any, columns: Any, buffers: Any, used: Sequence[int]) -> Any:
     if not isinstance(part, Records):
         return _part(part)
-    natives = (
-        program.native() if program is not None and kind in used else None
-        for kind, program in enumerate(part.programs)
-    )
+    natives = list[Any]([None]) * len(part.programs)
+    for kind in used:
+        if (program := part.programs[kind]) is not None:
+            natives[kind] = program.native()
     return "p", (columns, tuple(natives), buffers)
 
 
