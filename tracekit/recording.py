@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from tracekit.arrow import pa
 from tracekit.ftrace.columns import as_arrow, as_numpy
-from tracekit.notebook import html_table, html_text
 from tracekit.spill import release
 from tracekit.timeline.events import Events
 from tracekit.timeline.filter import Filter, chosen_of
@@ -138,6 +137,8 @@ class Recording(Events):
 
     def _repr_html_(self) -> str:
         """What Jupyter shows: the kernels; nothing is decoded for it."""
+        from tracekit.notebook import html_table, html_text
+
         rows = [(boot.index, boot.release, boot.cpus or "") for boot in self.boots]
         path = html_text(self.session.path)
         about = "<code>report()</code>, <code>timeline</code>, <code>event(name)</code>"

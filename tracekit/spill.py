@@ -248,12 +248,14 @@ def _write(fd: int, data: bytes | memoryview, offset: int) -> None:
 
 
 def _directory() -> str:
+    named = os.environ.get("TMPDIR", "")
+    for place in (named, _DISK):
+        if place and os.access(place, os.W_OK | os.X_OK):
+            return place
     import tempfile  # slow to import, and rarely needed
 
-    named = os.environ.get("TMPDIR", "")
-    usable = (place for place in (named, _DISK) if place and os.access(place, os.W_OK | os.X_OK))
     try:
-        return next(usable, "") or tempfile.gettempdir()
+        return tempfile.gettempdir()
     except FileNotFoundError:  # nothing can be written: it will be said
         return named or _DISK
 
@@ -269,7 +271,9 @@ def no_room(size: int, error: OSError) -> SourceError:
 
 def unnamed() -> int:
     """A descriptor of a new file."""
-    import tempfile
+    with suppress(OSError):  # a file system that has no such files
+        return os.open(_directory(), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    import tempfile  # slow to import, and rarely needed
 
     try:
         fd, path = tempfile.mkstemp(dir=_directory())

@@ -16,7 +16,6 @@ from tracekit.capture.kho.arrival import compare
 from tracekit.capture.kho.evidence import Evidence
 from tracekit.capture.kho.inspect import sections
 from tracekit.capture.kho.saved import from_session
-from tracekit.capture.save.kernel import identity
 from tracekit.errors import Diagnostic, ParseError, SessionError
 from tracekit.frozen import dataclass
 from tracekit.kho.blobs import blob_items, blob_note
@@ -27,6 +26,7 @@ from tracekit.kho.tree import SubBlob, parse_memblock, parse_tree
 from tracekit.kho.tree_items import remark_items
 from tracekit.recording import Recording
 from tracekit.session import safe_name
+from tracekit.session.identity import identity
 from tracekit.session.regions import listed_writers, unread_spans
 from tracekit.timeline.boot import Boot
 

@@ -100,10 +100,12 @@ def build_filter(
     where: str | None,
 ) -> Filter:
     """The filter that the options describe; :class:`UsageError` where one makes no sense."""
-    from tracekit.query.expr import parse
     from tracekit.timeline.filter import Filter
 
-    parse(where or "")  # a mistake is reported before the session is decoded
+    if where:
+        from tracekit.query.expr import parse
+
+        parse(where)  # a mistake is reported before the session is decoded
     try:
         pattern = re.compile(grep) if grep else None
     except re.error as error:

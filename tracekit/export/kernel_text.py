@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from tracekit.export.lines import (
     print_lines,
     print_rows,
 )
-from tracekit.ftrace.printers.function_graph import GraphFormatter, irq_entry_code
 from tracekit.ftrace.printers.render import Renderer
 from tracekit.ftrace.printers.trace_file import (
     BufferStarts,
@@ -42,6 +41,9 @@ from tracekit.timeline.boot import Boot
 from tracekit.timeline.filter import Filter
 from tracekit.timeline.merge import BootPart
 from tracekit.timeline.rows import Rows, different
+
+if TYPE_CHECKING:
+    from tracekit.ftrace.printers.function_graph import GraphFormatter
 
 __all__ = ["kernel_blocks"]
 
@@ -108,6 +110,8 @@ class _KernelText:
         self._tracer = _instance_file(part, "current_tracer").strip() or "nop"
         self._graph: GraphFormatter | None = None
         if self._tracer == "function_graph":
+            from tracekit.ftrace.printers.function_graph import GraphFormatter, irq_entry_code
+
             cpus, irqs = len({a.cpu for a in accounts}), irq_entry_code(boot.context.symbols)
             self._graph = GraphFormatter(boot.context, cpus, irqs)
 

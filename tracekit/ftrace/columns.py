@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +34,7 @@ __all__ = [
     "typed_columns",
 ]
 
-_SEED = secrets.randbits(64)  # so that nobody can craft payloads that collide
+_SEED = int.from_bytes(os.urandom(8), "little")  # so that nobody can craft payloads that collide
 #: The integers, which have one name in numpy and in Arrow.
 _INTEGERS = {
     name: np.dtype(name)

@@ -61,8 +61,8 @@ class _Table:
 
     def name(self, at: int, what: int = 0) -> str:
         """A symbol's name; ``what`` 1: its module's."""
-        start, size = (column[at] for column in self._spans[2 * what : 2 * what + 2])
-        return self.text[start : start + size].decode("utf-8", "replace")
+        start = self._spans[2 * what][at]
+        return self.text[start : start + self._spans[2 * what + 1][at]].decode("utf-8", "replace")
 
 
 class KernelSymbols:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from tracekit.capture.save.kernel import identity
 from tracekit.frozen import dataclass
 from tracekit.report.milestones import PANICKED, find_marks
 from tracekit.report.panic import panicked
 from tracekit.report.unfinished import CpuUnfinished, unfinished
 from tracekit.report.ways import KEXEC, NOT_SEEN, Down, way_down
+from tracekit.session.identity import identity
 from tracekit.session.regions import region_reader
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.events import Events

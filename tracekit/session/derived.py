@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -222,6 +221,8 @@ def scratch_directory() -> Iterator[tuple[Path, int]]:
 
     Not in memory as /tmp often is, unless TMPDIR says so.
     """
+    import tempfile  # slow to import, and rarely needed
+
     large = None if os.environ.get("TMPDIR") or not os.access("/var/tmp", os.W_OK) else "/var/tmp"
     base = Directory(Path(large or tempfile.gettempdir()))
     try:

@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -222,6 +221,8 @@ class Directory:
             try:
                 os.unlink(name, dir_fd=fd)
             except IsADirectoryError:
+                import shutil  # slow to import, and rarely needed
+
                 self._forget()
                 try:
                     shutil.rmtree(name, dir_fd=fd)

@@ -11,8 +11,6 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +30,7 @@ def _prefix(name: str) -> str:
 
 
 def _new_name(name: str) -> str:
-    return f"{_prefix(name)}{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{_prefix(name)}{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def _remove(name: str, directory: int) -> None:
@@ -42,6 +40,8 @@ def _remove(name: str, directory: int) -> None:
     except FileNotFoundError:
         return
     except IsADirectoryError:
+        import shutil  # slow to import, and rarely needed
+
         shutil.rmtree(name, dir_fd=directory)
 
 

@@ -9,9 +9,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tracekit.errors import Diagnostic, SessionError
+from tracekit.session.ahead import Ahead, read_ahead
 from tracekit.session.formats import Formats, events_of, listed_boots
 from tracekit.session.limits import MAX_JSON, RECORDED, Budget, Oversized, file_limit
 from tracekit.session.manifest import MANIFEST, Manifest, parse_manifest
@@ -20,9 +21,6 @@ from tracekit.session.packing.compression import decompress, decompressed, sha25
 from tracekit.session.packing.symbols import SHARED, BootSymbols, own_of, split_of
 from tracekit.session.store import Store, open_store
 from tracekit.spill import Spill
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 __all__ = ["Session"]
 
@@ -55,7 +53,7 @@ class Session:
             self._digest_or_another,
         )
         self._with_formats = listed_boots(self._stored)
-        self._ahead: dict[str, Future[bytes]] = {}
+        self._ahead: dict[str, Ahead] = {}
         self._documents: dict[str, dict[str, Any]] = {}
         self._kernel_symbols = ("", b"")  # the name of the file, what is in it
         self._check()
@@ -192,11 +190,7 @@ class Session:
 
         Decompressing a region leaves the interpreter free for imports and formats.
         """
-        from concurrent.futures import ThreadPoolExecutor
-
-        reader = ThreadPoolExecutor(1)
-        self._ahead.update({name: reader.submit(self._read, name) for name in names})
-        reader.shutdown(wait=False)
+        self._ahead.update(read_ahead(self._read, names))
 
     def _read(self, name: str) -> bytes:
         stored = self._stored.get(name)

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tracekit.capture.save.kernel import identity
 from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.ring.layout import OTHER_MACHINE, RegionLayout, parse_layout
 from tracekit.ftrace.ring.page import Records, committed, read_pages
+from tracekit.session.identity import identity
 from tracekit.session.regions import RegionBytes, read_region, region_address
 from tracekit.spans import Span
 from tracekit.spill import Spill, release
@@ -19,7 +19,6 @@ from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.region_clock import clock_of
 from tracekit.timeline.saved.counters import Counters, parse_stats, read_counters
-from tracekit.timeline.saved.foreign import whose_region
 from tracekit.timeline.shared import CpuShares, share_out, writer_of, writers_in
 from tracekit.timeline.shared_losses import lost_to_the_next
 
@@ -103,6 +102,8 @@ def _region(boot: Boot, path: str) -> Buffer | None:
         region = read_region(boot.session, path)
         layout = parse_layout(region.data, where, boot.header_page, region.unread)
     except (ParseError, SessionError) as error:
+        from tracekit.timeline.saved.foreign import whose_region  # much, and rarely needed
+
         cmdline = str(boot.kernel.get("cmdline") or "")
         if whose := whose_region(boot.session, boot.index, name, cmdline):
             boot.note("region-of-others", f"region {name}", whose, "info")

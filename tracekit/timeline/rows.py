@@ -192,7 +192,7 @@ def one_of(values: _Array, some: Collection[int]) -> _Array:
 
 def different(values: _Array) -> list[Any]:
     """The distinct values, ascending."""
-    unique = np.flatnonzero(_counted(values)) if _small(values) else np.unique(values)
+    unique = np.flatnonzero(_counted(values)) if _small(values) else distinct(values)[0]
     found: list[Any] = unique.tolist()
     return found
 

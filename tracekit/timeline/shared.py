@@ -15,7 +15,6 @@ from itertools import accumulate, pairwise
 from weakref import WeakKeyDictionary
 
 from tracekit.capture.save.clocks import last_count
-from tracekit.capture.save.kernel import identity
 from tracekit.clocks.fit import read_samples
 from tracekit.clocks.kernel_log import KernelLog, read_kernel_log
 from tracekit.errors import ParseError, SessionError
@@ -24,6 +23,7 @@ from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.layout import CpuBuffer, RegionLayout, parse_layout
 from tracekit.ftrace.ring.restarts import restarts, split_at
 from tracekit.session import Session
+from tracekit.session.identity import identity
 from tracekit.session.regions import read_region, region_address, region_reader, region_writers
 from tracekit.spans import Span, overlaps
 from tracekit.timeline.boot import Boot

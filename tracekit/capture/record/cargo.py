@@ -19,7 +19,6 @@ from pathlib import Path
 from tracekit.capture.recover.canary import FILE
 from tracekit.capture.recover.luo_session import TOKEN
 from tracekit.capture.save.boots import known_boots
-from tracekit.capture.save.kernel import identity
 from tracekit.carriers.carve_out import DEVICE, covering
 from tracekit.carriers.luo.memfd import LiveUpdate, LuoMemfd, LuoSession
 from tracekit.carriers.machine import Machine
@@ -36,6 +35,7 @@ from tracekit.session.canary import (
     Physical,
     chunks,
 )
+from tracekit.session.identity import identity
 from tracekit.session.packed import HEADER_SIZE, frame, pack
 from tracekit.sysroot import Sysroot
 

@@ -15,13 +15,13 @@ from tracekit.capture.recover.chain import Chain
 from tracekit.capture.recover.regions import SavedRegion
 from tracekit.capture.save.boots import NOBODY, Owner
 from tracekit.capture.save.clocks import last_count
-from tracekit.capture.save.kernel import identity
 from tracekit.carriers.ring_header import header_address
 from tracekit.errors import ParseError
 from tracekit.ftrace.ring.layout import parse_layout
 from tracekit.ftrace.ring.restarts import one_is_off, restarts
 from tracekit.parameters import parse_cmdline
 from tracekit.session import SessionWriter
+from tracekit.session.identity import identity
 from tracekit.spans import overlaps
 
 __all__ = ["older_in", "older_subbufs", "with_writers"]

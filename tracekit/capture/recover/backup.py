@@ -14,13 +14,13 @@ from typing import Any
 
 from tracekit.capture.recover.chain import Chain
 from tracekit.capture.save.boot_files import Saving
-from tracekit.capture.save.kernel import identity
 from tracekit.capture.save.pipes import Pipes, drain_pipes, finish_pipes
 from tracekit.frozen import dataclass
 from tracekit.parameters import parse_cmdline
 from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter, safe_name
 from tracekit.session.files import dump_json
+from tracekit.session.identity import identity
 from tracekit.sysroot import Sysroot, find_tracefs
 
 __all__ = ["BackupInstance", "find_backups", "save_backup"]

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracekit.capture.save.boots import known_boots
-from tracekit.capture.save.kernel import identity
 from tracekit.carriers.carve_out import DEVICE, covering
 from tracekit.carriers.device_memory import DeviceMemory
 from tracekit.carriers.luo.memfd import LiveUpdate
@@ -24,6 +23,7 @@ from tracekit.session.canary import (
     examine,
     read_document,
 )
+from tracekit.session.identity import identity
 from tracekit.sysroot import Sysroot
 
 __all__ = ["FILE", "check_canary"]

@@ -19,12 +19,12 @@ from tracekit.capture.save.boots import (
     find_owner,
     known_boots,
 )
-from tracekit.capture.save.kernel import identity
 from tracekit.carriers.evidence import Previous, previous_boot
 from tracekit.carriers.ring_header import header_address
 from tracekit.parameters import parse_cmdline
 from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter, safe_name
+from tracekit.session.identity import identity
 
 __all__ = [
     "Chain",

@@ -19,13 +19,14 @@ from tracekit.capture.recover.regions import Fetching, SavedRegion, assign, drop
 from tracekit.capture.recover.verdict import judge_file
 from tracekit.capture.save.boots import NOBODY, Owner, find_owner, known_boots
 from tracekit.capture.save.bpf_store import finish_bpf
-from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
+from tracekit.capture.save.kernel import UNKNOWN_KERNEL
 from tracekit.carriers.files import is_device
 from tracekit.errors import Diagnostic, NothingToRecover, SourceError
 from tracekit.parameters import FileRegion, MemoryFile, RegionSpec
 from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter
 from tracekit.session.files import dump_json
+from tracekit.session.identity import identity
 from tracekit.session.names import INCOMING
 
 __all__ = ["is_elsewhere", "recover_files"]

@@ -10,10 +10,11 @@ from tracekit.capture.recover.chain import Chain, owner_of_leftover
 from tracekit.capture.recover.discover import Discovery
 from tracekit.capture.recover.regions import SavedRegion, assign, leftovers, set_aside
 from tracekit.capture.save.boots import NOBODY, Owner
-from tracekit.capture.save.kernel import UNKNOWN_KERNEL, identity
+from tracekit.capture.save.kernel import UNKNOWN_KERNEL
 from tracekit.remarks import Remarks
 from tracekit.session import SessionWriter
 from tracekit.session.files import dump_json
+from tracekit.session.identity import identity
 
 __all__ = ["add_unknown_boot", "adopt", "placed"]
 

@@ -46,7 +46,6 @@ from tracekit.capture.save.boot_files import Saving, kernel_facts, save_boot
 from tracekit.capture.save.boots import NOBODY, Owner
 from tracekit.capture.save.bpf_store import finish_bpf
 from tracekit.capture.save.clocks import sample_trace_clock
-from tracekit.capture.save.kernel import identity
 from tracekit.capture.save.pipes import drain_pipes, finish_pipes, own_pipes
 from tracekit.capture.save.started_by import StartedBy, started_by
 from tracekit.carriers.carve_out import NAMED
@@ -59,6 +58,7 @@ from tracekit.frozen import dataclass, field
 from tracekit.parameters import FileRegion, MemoryFile, RegionSpec, parse_cmdline
 from tracekit.remarks import Progress, Remarks, no_progress
 from tracekit.session import SessionWriter, safe_name
+from tracekit.session.identity import identity
 from tracekit.session.names import INCOMING
 from tracekit.sysroot import Sysroot, find_tracefs
 

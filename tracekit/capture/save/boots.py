@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tracekit.capture.save.kernel import identity, symbol_address
+from tracekit.capture.save.kernel import symbol_address
 from tracekit.carriers.ring_header import header_address
 from tracekit.frozen import dataclass
 from tracekit.parameters import CommandLine, parse_cmdline
 from tracekit.session import SessionWriter
+from tracekit.session.identity import identity
 
 __all__ = [
     "NOBODY",

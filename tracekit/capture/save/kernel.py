@@ -15,7 +15,6 @@ __all__ = [
     "UNKNOWN_KERNEL",
     "build_id",
     "describe_kernel",
-    "identity",
     "online_cpus",
     "remarks_on",
     "symbol_address",
@@ -151,19 +150,6 @@ def describe_kernel(files: Mapping[str, bytes]) -> dict[str, Any]:
         "uptime_s": float(uptime[1]) if uptime else None,
         "boot_loader": _boot_loader(files.get("boot_params", b"")),
     }
-
-
-def identity(kernel: Mapping[str, Any]) -> str:
-    """What identifies a boot: its boot_id, else the facts that most likely differ.
-
-    '' for an unknown boot, which is the same as no other.
-    """
-    if not kernel.get("known"):
-        return ""
-    if kernel.get("boot_id"):
-        return str(kernel["boot_id"])
-    parts = (kernel.get(key) for key in ("version", "cmdline", "btime_s", "text_address"))
-    return "no boot_id: " + " ".join(str(part) for part in parts)
 
 
 def remarks_on(kernel: Mapping[str, Any], where: str) -> list[Diagnostic]:

@@ -22,7 +22,6 @@ from tracekit.ftrace.print_fmt.integer_calls import INTEGER_FUNCTIONS, mapped
 from tracekit.ftrace.print_fmt.kernel.calls import KERNEL_CALLS
 from tracekit.ftrace.print_fmt.kernel.disks import DISK_CALLS
 from tracekit.ftrace.print_fmt.kernel.library import LIBRARY_CALLS
-from tracekit.ftrace.print_fmt.usb.calls import USB_CALLS
 from tracekit.ftrace.print_fmt.values import (
     Env,
     Memory,
@@ -49,6 +48,10 @@ _Build = Callable[[Compiler, _Args], Value]
 def call(compiler: Compiler, node: nodes.Call) -> Value:
     """Compile a call; raises :class:`~.values.Unresolved` for a function that is not known."""
     function = _FUNCTIONS.get(node.name)
+    if function is None:
+        from tracekit.ftrace.print_fmt.usb.calls import USB_CALLS  # much, and few formats need it
+
+        function = USB_CALLS.get(node.name)
     if function is None:
         raise Unresolved(f"{node.name}()")
     build, least, most = function
@@ -381,5 +384,4 @@ _FUNCTIONS: Mapping[str, tuple[_Build, int, int]] = {
     **KERNEL_CALLS,
     **LIBRARY_CALLS,
     **DISK_CALLS,
-    **USB_CALLS,
 }  # fmt: skip

@@ -15,7 +15,6 @@ from tracekit.ftrace.format import EventFormat
 from tracekit.ftrace.kernel_printf.vsprintf import Conversion, parse_format_string
 from tracekit.ftrace.printers.arguments import function_arguments
 from tracekit.ftrace.printers.binprintf import binary_text
-from tracekit.ftrace.printers.function_graph import compile_graph
 from tracekit.ftrace.printers.readers import (
     Payload,
     Render,
@@ -42,8 +41,11 @@ def compile_builtin(fmt: EventFormat, ctx: Context) -> Render | None:
     Raises :class:`FormatError` where the format lacks what the kernel's printer reads. The
     printer raises :class:`struct.error` on a record too short for its format.
     """
-    compiler = _COMPILERS.get(fmt.name)
-    return compiler(fmt, ctx) if compiler else compile_graph(fmt, ctx)
+    if compiler := _COMPILERS.get(fmt.name):
+        return compiler(fmt, ctx)
+    from tracekit.ftrace.printers.function_graph import compile_graph
+
+    return compile_graph(fmt, ctx)
 
 
 def _s32(value: int) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tracekit.btf import Btf, kernel_types
 from tracekit.errors import ParseError, SessionError
 from tracekit.ftrace.context import Parameter
 from tracekit.session import Session
+
+if TYPE_CHECKING:
+    from tracekit.btf import Btf
 
 __all__ = ["SavedPrototypes"]
 
@@ -32,6 +34,8 @@ class SavedPrototypes:
 
     @cached_property
     def _types(self) -> Btf | None:
+        from tracekit.btf import kernel_types
+
         rel = f"boots/{self._boot.index}/btf"
         try:
             return kernel_types(self._boot.session.read(rel), rel)
