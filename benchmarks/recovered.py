@@ -33,7 +33,7 @@ def wide(scratch: Path) -> tuple[Path, Path | None]:
     """A session of the wide capture, and its trace.dat without compression (with trace-cmd)."""
     unpack(_CAPTURES / "same-boot-wide-7.2.tar.zst", scratch)
     tree = scratch / "same-boot-wide-7.2" / "old"
-    session = recovered(tree, scratch / "once")
+    session = recovered(tree, scratch / "wide")
     if shutil.which("trace-cmd") is None:
         return session, None
     plain = scratch / "plain.dat"
