@@ -91,7 +91,7 @@ class NumberTexts:
             some, codes = distinct(numbers)
             return coded_texts(codes, [self._text(number) for number in some.tolist()])
         if top >= len(self._codes):
-            more = np.full(2 * top + 1 - len(self._codes), -1, np.int32)
+            more = np.full(min(2 * top + 1, PID_LIMIT) - len(self._codes), -1, np.int32)
             self._codes = np.concatenate([self._codes, more])
         codes = self._codes[numbers]
         if codes.min(initial=0) < 0:
