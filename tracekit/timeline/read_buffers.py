@@ -19,8 +19,13 @@ from tracekit.timeline.backup import Backup, read_backups
 from tracekit.timeline.boot import Boot, Buffer, Extent
 from tracekit.timeline.region_clock import clock_of
 from tracekit.timeline.saved.counters import Counters, parse_stats, read_counters
-from tracekit.timeline.shared import CpuShares, share_out, writer_of, writers_in
-from tracekit.timeline.shared_losses import lost_to_the_next
+from tracekit.timeline.shared import (
+    CpuShares,
+    lost_to_the_next,
+    share_out,
+    writer_of,
+    writers_in,
+)
 
 __all__ = ["read_buffers"]
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from tracekit.capture.save.clocks import last_count
 from tracekit.clocks.fit import read_samples
 from tracekit.clocks.kernel_log import KernelLog, read_kernel_log
@@ -21,6 +23,7 @@ from tracekit.errors import ParseError, SessionError
 from tracekit.frozen import dataclass, field
 from tracekit.ftrace.format import HeaderPage
 from tracekit.ftrace.ring.layout import CpuBuffer, RegionLayout, parse_layout
+from tracekit.ftrace.ring.page import Records
 from tracekit.ftrace.ring.restarts import restarts, split_at
 from tracekit.session import Session
 from tracekit.session.identity import identity
@@ -29,7 +32,9 @@ from tracekit.spans import Span, overlaps
 from tracekit.timeline.boot import Boot
 from tracekit.timeline.saved.counters import parse_stats
 
-__all__ = ["CpuShares", "Writer", "share_out", "writer_of", "writers_in"]
+__all__ = [
+    "CpuShares", "Writer", "lost_to_the_next", "share_out", "writer_of", "writers_in",
+]  # fmt: skip
 
 _COMMIT = 0x3FFFFFFF
 _MICROSECOND = 1000  # ns; the kernel shows the oldest event's stamp rounded to it
@@ -273,3 +278,31 @@ def share_out(
         stamps = _stamps(view, pages, header, unread)
         shares.append(_shares_of(pages, stamps, cpu, writers, clock))
     return shares
+
+
+def lost_to_the_next(
+    records: Records,
+    copied: Mapping[str, int] | None,
+    snapshot: Mapping[str, int],
+    wrapped: bool | None,
+) -> tuple[int | None, bool]:
+    """What a CPU's record lost when a later kernel recorded on in the same region.
+
+    Returns (events lost, whether that is a lower bound), None if it is not known.
+
+    ``copied`` are the counters of the next kernel's copy of the buffer, which it made before it
+    recorded; ``snapshot`` those that were saved before the jump.
+    """
+    overrun = snapshot.get("overrun", 0)
+    if copied is not None and "entries" in copied:
+        gone = max(0, copied["entries"] - len(records)) + overrun
+        return gone, wrapped is not False and overrun > 0
+    taken, entries = snapshot.get("now ts"), snapshot.get("entries", 0)
+    if not entries and not len(records):
+        return None, False
+    gone = 0
+    if taken is not None:
+        stamps = np.frombuffer(records.ts, np.uint64)
+        gone = max(0, entries + overrun - int(np.count_nonzero(stamps <= taken)))
+    # The sub-buffer that was being written had a record, and the next kernel's first one is there.
+    return max(1, gone), True
