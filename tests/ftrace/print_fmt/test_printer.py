@@ -162,6 +162,27 @@ def test_hex_of_kernels_before_3_9():
     assert show(fmt, b"\x01\x02\x03\x04") == "01 02"
 
 
+def test_hex_of_more_than_16_bytes():
+    fmt = make('"%s", __print_hex(REC->all, 40)', "u8 all[40]@8:40")
+    raw, plain = bytes(range(40)), bytes(range(40)).hex(" ")
+    assert show(fmt, raw) == plain
+    assert show(fmt, raw, Context(release="6.4.0")) == plain
+    joined = raw[:16].hex(" ") + raw[16:32].hex(" ") + raw[32:].hex(" ")
+    for release in ("5.4.0", "6.1.192"):
+        assert show(fmt, raw, Context(release=release)) == joined
+
+
+def test_strings_that_are_not_there():
+    fmt = make('"%8s", REC->name', "const char * name@8:8")
+    for release, expected in (
+        ("5.10.1", "  (null)"),
+        ("6.1.0", "(0x0000000000000000)[UNSAFE-MEMORY]"),
+    ):
+        assert show(fmt, bytes(8), Context(release=release)) == expected
+    bounded = make('"%.*s|", REC->size, REC->name', "const char * name@8:8", "int size@16:4")
+    assert show(bounded, bytes(12), Context(release="6.1.0")) == "|"
+
+
 def test_names_that_mean_something_in_one_system():
     call = '"%s", __print_symbolic(REC->a, { DATA, "DATA" }, { NODE, "NODE" })'
     for system, expected in (("f2fs", "NODE"), ("test", "(?0x1)")):
@@ -170,7 +191,7 @@ def test_names_that_mean_something_in_one_system():
 
 def test_what_the_printing_function_was_given():
     fmt = make('"%X", flags', "int a@8:4")
-    assert show(fmt, bytes(4)) == "(?flags)"
+    assert show(fmt, bytes(4)) == "1"  # print-parent is on at boot
     on = Context(options=frozenset({"print-parent", "sym-addr", "overwrite"}))
     assert show(fmt, bytes(4), on) == "5"
 

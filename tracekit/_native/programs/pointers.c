@@ -24,6 +24,17 @@ static int put_hex(struct out *out, const uint8_t *p, size_t count, char separat
 	return 0;
 }
 
+/* The same, with nothing between a group of so many bytes and the next one (0: all are one). */
+static int put_hex_groups(struct out *out, struct span s, char separator, uint32_t group)
+{
+	for (uint32_t i = 0, size; i < s.size; i += size) {
+		size = group && group < s.size - i ? group : s.size - i;
+		if (put_hex(out, s.at + i, size, separator, 0))
+			return -1;
+	}
+	return 0;
+}
+
 static unsigned int bit(const uint8_t *p, uint32_t number)
 {
 	return p[number / 8] >> number % 8 & 1;
@@ -173,7 +184,9 @@ static int put_mac(struct out *out, const uint8_t *p, uint32_t options)
 		       !!(options & OPTION_UPPER));
 }
 
-/* `width` is the conversion's: bytes of HEX_BYTES, bits of BITMAP. -1 also for too few bytes. */
+/* `width` is the conversion's: bytes of HEX_BYTES, of a group of ALL_BYTES, bits of BITMAP. -1 also
+ * for too few bytes.
+ */
 int put_pointer(struct out *out, struct span s, enum pointer kind, uint32_t width, uint32_t options)
 {
 	static const uint8_t sizes[POINTER_COUNT] = {[MAC] = 6, [IP4] = 4, [IP6] = 16, [UUID] = 16};
@@ -186,7 +199,7 @@ int put_pointer(struct out *out, struct span s, enum pointer kind, uint32_t widt
 		return -1;
 	switch (kind) {
 	case HEX_BYTES: return put_hex(out, s.at, width, separator, 0);
-	case ALL_BYTES: return put_hex(out, s.at, s.size, separator, 0);
+	case ALL_BYTES: return put_hex_groups(out, s, separator, width);
 	case MAC: return put_mac(out, s.at, options);
 	case IP4: return put_ip4(out, s.at, options);
 	case IP6: return put_ip6(out, s.at, options);

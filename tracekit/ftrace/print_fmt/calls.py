@@ -40,6 +40,7 @@ __all__ = ["array_text", "call", "flag_names"]
 _MEMO = 4096  # distinct flag words remembered per table
 _ULONG_MAX = (1 << 64) - 1
 _NSEC_PER_SEC = 1_000_000_000
+_GROUPED_SINCE, _GROUPED_UNTIL = (5, 4), (6, 4)  # of __print_hex()
 
 _Args = tuple[nodes.Node, ...]
 _Build = Callable[[Compiler, _Args], Value]
@@ -180,11 +181,21 @@ def _bounded(memory: Memory, length: Number) -> Memory:
 
 
 def _print_hex(separator: str) -> Callable[[Compiler, _Args], Text]:
+    """``trace_print_hex_seq()``; some releases have nothing between 16 bytes and the next ones."""
+
     def build(compiler: Compiler, args: _Args) -> Text:
         memory = _bounded(compiler.memory(args[0]), compiler.number(args[1]))
-        data = memory.get
-        code = node("pointer", "ALL_BYTES", 0, ord(separator or "\0"), memory.code)
-        return Text(lambda env: hex_text(data(env), separator), code=code)
+        data, version = memory.get, compiler.ctx.version
+        group = 16 if version is not None and _GROUPED_SINCE <= version < _GROUPED_UNTIL else 0
+
+        def text(env: Env) -> str:
+            every = data(env)
+            step = group or len(every) or 1
+            parts = (every[i : i + step] for i in range(0, len(every), step))
+            return "".join(hex_text(part, separator) for part in parts)
+
+        code = node("pointer", "ALL_BYTES", group, ord(separator or "\0"), memory.code)
+        return Text(text, code=code)
 
     return build
 

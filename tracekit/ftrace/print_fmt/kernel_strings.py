@@ -1,18 +1,22 @@
-"""Arrays of strings that print formats index, in the kernel's memory: drivers/android/binder.c.
+"""Strings in the kernel's memory: those at an address, and arrays that print formats index.
 
-Kernels append to them, and distributors take that back into older ones. So what lies behind the
-strings that all have is known of releases that have it for certain.
+Kernels append to the arrays (drivers/android/binder.c), and distributors take that back into older
+ones. So what lies behind the strings that all have is known of releases that have it for certain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tracekit.ftrace.kernel_printf.vsprintf import Conversion, pad
 from tracekit.ftrace.print_fmt.nodes import Braces, Ident, Node, Str
 from tracekit.ftrace.print_fmt.releases import NEWEST, Version
 
-__all__ = ["KERNEL_STRINGS", "is_array", "string_at", "strings_of"]
+__all__ = ["KERNEL_STRINGS", "is_array", "string_at", "strings_of", "unread_string"]
 
+_PAGE_SIZE = 4096
+_ERROR_FLOOR = (1 << 64) - 4095
+_CHECKED_SINCE, _CHECKED_UNTIL = (5, 13), (6, 12)  # by trace_check_vprintf()
 _ALL = (0, 0)
 _OTHERS = "unknown"  # what the formats print for numbers behind the end
 
@@ -45,6 +49,19 @@ KERNEL_STRINGS: Mapping[str, tuple[tuple[tuple[int, int], tuple[str, ...]], ...]
         )),
     ),
 }  # fmt: skip
+
+
+def unread_string(address: int, conversion: Conversion, version: Version) -> str:
+    """What ``%s`` prints of an address without a string (``check_pointer_msg()``).
+
+    Of others the address is what is known.
+    """
+    checked = _CHECKED_SINCE <= (version or _ALL) < _CHECKED_UNTIL
+    if checked and not address and conversion.precision != 0:
+        return f"({address:#018x})[UNSAFE-MEMORY]"
+    bad = address >= _ERROR_FLOOR or address < _PAGE_SIZE
+    shown = f"{address:#x}" if not bad else "(efault)" if address else "(null)"
+    return pad(shown, conversion)
 
 
 def string_at(array: str, version: Version) -> Callable[[int], str]:

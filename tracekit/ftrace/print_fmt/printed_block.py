@@ -28,11 +28,12 @@ __all__ = ["PrintedReader"]
 
 #: Bit-field -> (first bit, bits) of ``union kvm_mmu_page_role``, arch/x86/include/asm/kvm_host.h,
 #: by how many strings the format has for its access bits: 8 up to Linux 6.12 at least, 16 in 7.2.
-#: Kernels that had other bits in between did not have ``has_4_byte_gpte``.
+#: Kernels that had other bits in between had none of ``_TELLS``; the second are of 5.2 to 5.13.
 _ROLES: Mapping[int, Mapping[str, tuple[int, int]]] = {
     8: {
         "level": (0, 4), "has_4_byte_gpte": (4, 1), "quadrant": (5, 2), "direct": (7, 1),
         "access": (8, 3), "invalid": (11, 1), "efer_nx": (12, 1), "ad_disabled": (16, 1),
+        "gpte_is_8_bytes": (4, 1), "nxe": (12, 1),
     },
     16: {
         "level": (0, 4), "has_4_byte_gpte": (4, 1), "quadrant": (5, 2), "direct": (7, 1),
@@ -40,7 +41,7 @@ _ROLES: Mapping[int, Mapping[str, tuple[int, int]]] = {
     },
 }  # fmt: skip
 _UNION = "kvm_mmu_page_role"
-_TELLS = "has_4_byte_gpte"
+_TELLS = ("has_4_byte_gpte", "gpte_is_8_bytes")
 _WORD = TypeName(("u32",), 0)
 _MAX_DEPTH = 100
 
@@ -120,8 +121,8 @@ class PrintedReader(SwitchReader):
         if len(strings) > 1 or any(unions.get(name) != _UNION for name in words):
             raise self.fail(f"one array of strings and union {_UNION}")
         layout = _ROLES[len(values.items)] if (values := next(iter(strings.values()), None)) else {}
-        if words and not any(token.text == _TELLS for token in self.tokens):
-            raise self.fail(_TELLS)
+        if words and not any(token.text in _TELLS for token in self.tokens):
+            raise self.fail(_TELLS[0])
 
         def changed(node: Node) -> Node | None:
             if isinstance(node, Ident):

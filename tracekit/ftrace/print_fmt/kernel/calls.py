@@ -159,6 +159,37 @@ def _operation(compiler: Compiler, args: _Args) -> Value:
     return build(compiler, args)
 
 
+# blk_zone_cond_str(), block/blk-zoned.c; for what has no name it gives that of an earlier call
+_CONDITIONS = {
+    0: "NOT_WP", 1: "EMPTY", 2: "IMP_OPEN", 3: "EXP_OPEN", 4: "CLOSED", 13: "READONLY", 14: "FULL",
+    15: "OFFLINE",
+}  # fmt: skip
+
+
+def _is_any(_value: int, _version: Version) -> bool:
+    return True
+
+
+# ceph_mds_op_name(), ceph_cap_op_name(), fs/ceph/strings.c: numbers on the wire, ceph_fs.h
+_CEPH_REQUESTS = {
+    0x100: "lookup", 0x101: "getattr", 0x102: "lookuphash", 0x103: "lookupparent",
+    0x104: "lookupino", 0x105: "lookupname", 0x106: "getvxattr", 0x110: "getfilelock",
+    0x302: "open", 0x305: "readdir", 0x400: "lookupsnap", 0x402: "lssnap", 0x1105: "setxattr",
+    0x1106: "rmxattr", 0x1107: "setlayou", 0x1108: "setattr", 0x1109: "setfilelock",
+    0x110A: "setdirlayout", 0x1201: "mknod", 0x1202: "link", 0x1203: "unlink", 0x1204: "rename",
+    0x1220: "mkdir", 0x1221: "rmdir", 0x1222: "symlink", 0x1301: "create", 0x1400: "mksnap",
+    0x1401: "rmsnap", 0x1403: "renamesnap",
+}  # fmt: skip
+_CEPH_CAPABILITIES = dict(enumerate((
+    "grant", "revoke", "trunc", "export", "import", "update", "drop", "flush", "flush_ack",
+    "flushsnap", "flushsnap_ack", "release", "renew",
+)))  # fmt: skip
+
+
+def _is_of_others(_value: int, version: Version) -> bool:
+    return not is_known(version)
+
+
 # xen_hypercall_name(), arch/x86/xen/trace.c: include/xen/interface/xen.h
 _HYPERCALLS = dict(enumerate((
     "set_trap_table", "mmu_update", "set_gdt", "stack_switch", "set_callbacks", "fpu_taskswitch",
@@ -290,6 +321,9 @@ def _listed(
 KERNEL_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "scsi_trace_parse_cdb": (_parse_cdb, 3, 3),
     "blk_op_str": (_operation, 1, 1),
+    "ceph_mds_op_name": _named("ceph_mds_op_name", _CEPH_REQUESTS, "???", _is_of_others),
+    "ceph_cap_op_name": _named("ceph_cap_op_name", _CEPH_CAPABILITIES, "???", _is_of_others),
+    "blk_zone_cond_str": _named("blk_zone_cond_str", _CONDITIONS, "", _is_any),
     "xen_hypercall_name": _named(
         "xen_hypercall_name",
         {number: name and f"({name})" for number, name in _HYPERCALLS.items()},

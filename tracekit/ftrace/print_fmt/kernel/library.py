@@ -104,6 +104,8 @@ LIBRARY_CALLS: Mapping[str, tuple[_Build, int, int]] = {
         f"str_{pair.replace(' ', '_')}": (_chosen(*pair.split()), 1, 1)
         for pair in (*_CHOICES, *_OTHER_CHOICES)
     },
+    "yesno": (_chosen("yes", "no"), 1, 1),  # drivers' own, before str_yes_no() of 5.18
+    "onoff": (_chosen("on", "off"), 1, 1),
     "str_plural": (_plural, 1, 1),
     **{name: (build, 1, 1) for name, build in _bits()},
     "div_u64": (_of_two("div_u64", U64, U32, _divide), 2, 2),

@@ -17,6 +17,7 @@ USB_CALLS: Mapping[str, Builder] = {
     "dwc3_gadget_ep_cmd_string": naming(U8, dwc3.endpoint_command),
     "dwc3_gadget_generic_cmd_status_string": naming(INT, dwc3.generic_status),
     "dwc3_gadget_generic_cmd_string": naming(U8, dwc3.generic_command),
+    "dwc3_mode_string": naming(U32, dwc3.mode),
     "dwc3_trb_type_string": naming(U32, dwc3.trb_type),
     "ucsi_ack_str": naming(U8, typec.acknowledged),
     "ucsi_cci_str": naming(U32, typec.completion),

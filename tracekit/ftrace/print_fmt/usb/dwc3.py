@@ -12,6 +12,7 @@ __all__ = [
     "event_text",
     "generic_command",
     "generic_status",
+    "mode",
     "trb_type",
 ]
 
@@ -36,6 +37,11 @@ _COMMANDS = {
 }  # fmt: skip
 _NEW_COMMANDS = {7: "Device Notification", 13: "Set Endpoint Prime"}  # not in all kernels
 _STATUS = {_ETIMEDOUT: "Timed Out", 0: "Successful"}
+
+
+def mode(value: int, _fmt: EventFormat) -> str:
+    """``dwc3_mode_string()``."""
+    return {1: "host", 2: "device", 3: "otg"}.get(value, "UNKNOWN")
 
 
 def trb_type(value: int, _fmt: EventFormat) -> str:
