@@ -61,7 +61,7 @@ _MAX_EVAL_DEPTH = 120
 _POINTER = 8
 _PAGE_POINTER = TypeName(("struct", "page"), 1)
 # TRACE_ITER_SYM_MASK, kernel/trace/trace.h: what the printing function is given as `flags`
-_FLAGS = {"print-parent": 1, "sym-offset": 2, "sym-addr": 4}
+_FLAGS, _AT_BOOT = {"print-parent": 1, "sym-offset": 2, "sym-addr": 4}, ("print-parent",)
 
 
 class Compiler(RecordFields):
@@ -152,8 +152,8 @@ class Compiler(RecordFields):
         if name in self.constants:
             number = self.constants[name]
             return constant(INT if -(1 << 31) <= number < 1 << 31 else U64, number)
-        if name == "flags" and self.ctx.options:
-            return constant(INT, sum(_FLAGS.get(option, 0) for option in self.ctx.options))
+        if name == "flags":  # of trace_raw_output_…(): options, those at boot if none were saved
+            return constant(INT, sum(_FLAGS.get(o, 0) for o in self.ctx.options or _AT_BOOT))
         if not name.isupper():  # no macro or enumerator: perhaps a label, as _stext
             address = self.ctx.symbols.code(name)
             if address is not None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tracekit.ftrace.print_fmt.releases import NEWEST, Version
-
-__all__ = ["CONSTANTS", "CONSTANTS_OF", "constants_of_release"]
+__all__ = ["CONSTANTS", "CONSTANTS_OF"]
 
 # enum fault_flag, include/linux/mm_types.h: by bit
 _FAULT_FLAGS = (
@@ -182,20 +180,3 @@ CONSTANTS_OF: Mapping[str, Mapping[str, int]] = {
     # enum hfi1_sdma_comp_state, include/uapi/rdma/hfi/hfi1_user.h
     "hfi1_tx": _numbered("", ("FREE", "QUEUED", "COMPLETE", "ERROR")),
 }  # fmt: skip
-
-# enum inode_state_flags_enum, include/linux/fs.h: macros before 6.18, of other values
-_INODE_BITS = {
-    "I_NEW": 0, "I_SYNC": 1, "I_LRU_ISOLATING": 2,
-    **_numbered("I_", (
-        "DIRTY_SYNC", "DIRTY_DATASYNC", "DIRTY_PAGES", "WILL_FREE", "FREEING", "CLEAR",
-        "REFERENCED", "LINKABLE", "DIRTY_TIME", "WB_SWITCH", "OVL_INUSE", "CREATING", "DONTCACHE",
-        "SYNC_QUEUED", "PINNING_NETFS_WB",
-    ), first=4),
-}  # fmt: skip
-_INODE_STATES = {name: 1 << bit for name, bit in _INODE_BITS.items()}
-_INODE_SINCE = (6, 18)
-
-
-def constants_of_release(version: Version) -> Mapping[str, int]:
-    """Enumerators that other releases have other values for."""
-    return _INODE_STATES if version is not None and _INODE_SINCE <= version <= NEWEST else {}

@@ -26,7 +26,9 @@ from tracekit.ftrace.kernel_printf.vsprintf import Conversion
 from tracekit.ftrace.print_fmt import calls, nodes
 from tracekit.ftrace.print_fmt.coded import coded, plain_number
 from tracekit.ftrace.print_fmt.compile import Compiler
-from tracekit.ftrace.print_fmt.constants import CONSTANTS, CONSTANTS_OF, constants_of_release
+from tracekit.ftrace.print_fmt.constants import CONSTANTS, CONSTANTS_OF
+from tracekit.ftrace.print_fmt.kernel.enumerators import enumerators_of
+from tracekit.ftrace.print_fmt.kernel_strings import unread_string
 from tracekit.ftrace.print_fmt.split import parse_print_fmt
 from tracekit.ftrace.print_fmt.values import (
     Env,
@@ -52,9 +54,7 @@ _MEMO = 4096  # distinct values whose text a conversion remembers
 _MEMO_STRING = 64  # bytes of the longest string remembered: task, cache and device names
 _MARKER = 60  # longest name shown in a placeholder, characters
 _SHOWN_ARGUMENTS = 8
-_PAGE_SIZE = 4096
 _STRING = Conversion("s")
-_ERROR_FLOOR = (1 << 64) - 4095
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +213,8 @@ class _Printer:
     def _string_at(self, conversion: Conversion, address: int) -> str:
         """A string in the kernel's memory."""
         shown = self.ctx.printk_formats.get(address)
-        if shown is None:  # check_pointer_msg(), then what is known: the address
-            bad = address >= _ERROR_FLOOR or address < _PAGE_SIZE
-            shown = f"{address:#x}" if not bad else "(efault)" if address else "(null)"
+        if shown is None:
+            return unread_string(address, conversion, self.ctx.version)
         return vsprintf.pad(shown, conversion)
 
     def _known(self, conversion: Conversion, value: Value) -> Callable[[int], str] | None:
@@ -362,7 +361,7 @@ def compile_print_fmt(
     """
     try:
         text, args = parse_print_fmt(fmt.print_fmt, fmt.full_name)
-        released = constants_of_release(ctx.version)
+        released = enumerators_of(ctx.version)
         known = {**CONSTANTS, **CONSTANTS_OF.get(fmt.system, {}), **released, **ctx.constants}
         printer = _Printer(fmt, ctx, {**known, **(constants or {})})
         return _renderer(printer, _pieces(printer, text, args))

@@ -6,7 +6,7 @@ __all__ = ["NEWEST", "Version", "is_known"]
 
 #: Version and patch level; None: not known.
 Version = tuple[int, int] | None
-_OLDEST = (6, 12)
+_OLDEST = (6, 1)
 NEWEST = (7, 3)
 
 
