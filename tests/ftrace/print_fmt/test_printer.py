@@ -273,3 +273,24 @@ def test_fallback_lists_the_fields():
 def test_print_formats_of_no_use(print_fmt):
     with pytest.raises(FormatError):
         compile_print_fmt(make(print_fmt, "int a@8:4:s"), Context())
+
+
+def test_strings_that_nobody_is_trusted_with():
+    call = "__trace_print_untrusted_str(p, __get_str(name), __get_dynamic_array_len(name) - 1)"
+    fmt = make(f'"%s", {call}', "__data_loc char[] name@8:4")
+
+    def shown(name: bytes) -> str:
+        return show(fmt, struct.pack("<I", 12 | len(name) + 1 << 16) + name + b"\0")
+
+    assert shown(b"/a b=c\n\"\\'\x00\xe9\x1b") == '/a\\040b\\075c\\n\\"\\\\\\047\\000\\351\\e'
+    assert shown(b"x" * 6116) == "x" * 6116
+    assert shown(b"x" * 6117) == "x" * 6113 + "…"
+    assert shown(b"x" * 6111 + b"   ") == "x" * 6111 + "…"
+
+
+def test_members_of_structures_of_rxrpc():
+    fmt = make('"%x %u %pISp", ntohl(REC->hdr.cid), REC->hdr.flags, &REC->srx.transport',
+               "struct rxrpc_wire_header hdr@8:28", "struct sockaddr_rxrpc srx@36:36")  # fmt: skip
+    header = struct.pack("<I", 1) + struct.pack(">I", 0xABC) + bytes(13) + b"\x07" + bytes(6)
+    address = bytes(8) + struct.pack("<H", 2) + struct.pack(">H", 7001) + bytes([10, 0, 0, 1])
+    assert show(fmt, header + address.ljust(36, b"\0")) == "abc 7 10.0.0.1:7001"

@@ -27,7 +27,7 @@ from tracekit.ftrace.kernel_printf.ctype import (
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.fields import RecordFields
 from tracekit.ftrace.print_fmt.kernel_strings import is_array, strings_of
-from tracekit.ftrace.print_fmt.structs import member_of
+from tracekit.ftrace.print_fmt.structs import member_of, place_of
 from tracekit.ftrace.print_fmt.values import (
     COMPARISONS,
     Env,
@@ -216,7 +216,7 @@ class Compiler(RecordFields):
             return advanced(self.memory(operand.base), self.number(operand.index))
         f = self.record_field(operand)
         if f is None:
-            raise Unresolved("address")
+            return self.memory(place_of(operand, self))
         if f.length is not None and not f.loc:
             value = self.field(f)
             if isinstance(value, Memory):

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from tracekit.ftrace.kernel_printf.ctype import INT, TypeName
 from tracekit.ftrace.print_fmt.fields import RecordFields
 from tracekit.ftrace.print_fmt.nodes import Binary, Cast, Index, Member, Node, Num, Unary
+from tracekit.ftrace.print_fmt.values import Unresolved
 
-__all__ = ["member_of"]
+__all__ = ["member_of", "place_of"]
 
 _SIZES = {"u8": 1, "u16": 2, "u32": 4, "int": 4}
 _BYTE = TypeName(("u8",), 1)
@@ -26,6 +27,11 @@ def _packed(*members: str) -> Iterator[tuple[str, tuple[int, str]]]:
         yield path, (offset, type_)
         offset += _SIZES[type_]
 
+
+_RXRPC = dict(_packed(  # net/rxrpc/ar-internal.h, protocol.h
+    "u32 epoch", "u32 cid", "u32 callNumber", "u32 seq", "u32 serial", "u8 type", "u8 flags",
+    "u8 userStatus", "u8 securityIndex", "u16 cksum", "u16 serviceId",
+))  # fmt: skip
 
 #: Where in the structure and of which type each member is, by its path.
 _STRUCTS: Mapping[str, Mapping[str, tuple[int, str]]] = {
@@ -45,11 +51,37 @@ _STRUCTS: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "u16 reserved", "u16 overall_shared_limit",
         *(f"u16 vl[{n}].{limit}" for n in range(32) for limit in ("dedicated", "shared")),
     )),
+    "rxrpc_host_header": _RXRPC,
+    "rxrpc_wire_header": _RXRPC,
+    # include/uapi/linux/rxrpc.h: a structure for any address
+    "sockaddr_rxrpc": {"transport": (8, "")},
+    # include/uapi/linux/errqueue.h
+    "sock_extended_err": dict(_packed(
+        "u32 ee_errno", "u8 ee_origin", "u8 ee_type", "u8 ee_code", "u8 ee_pad", "u32 ee_info",
+        "u32 ee_data",
+    )),
 }  # fmt: skip
 
 
 def member_of(node: Node, fields: RecordFields) -> Node | None:
     """What reads a member that is known, of the structure's bytes; None of all others."""
+    found = _found(node, fields)
+    if found is None or not found[1]:
+        return None
+    there, type_ = found
+    return Unary("*", Cast(TypeName((type_,), 1), there))
+
+
+def place_of(node: Node, fields: RecordFields) -> Node:
+    """What is the address of such a member; raises :class:`~.values.Unresolved` for all others."""
+    found = _found(node, fields)
+    if found is None:
+        raise Unresolved("address")
+    return found[0]
+
+
+def _found(node: Node, fields: RecordFields) -> tuple[Node, str] | None:
+    """(a member's address; its type, '' if it is a structure)."""
     path = ""
     for _ in range(_LONGEST):
         if not isinstance(node, Member | Index) or fields.record_field(node) is not None:
@@ -65,8 +97,7 @@ def member_of(node: Node, fields: RecordFields) -> Node | None:
         return None
     offset, type_ = found
     start = node if isinstance(node, Cast) else Unary("&", node)
-    there = Binary("+", Cast(_BYTE, start), Num(offset, INT))
-    return Unary("*", Cast(TypeName((type_,), 1), there))
+    return Binary("+", Cast(_BYTE, start), Num(offset, INT)), type_
 
 
 def _struct_name(node: Node, fields: RecordFields) -> str:

@@ -11,6 +11,7 @@ from tracekit.ftrace.kernel_printf.ctype import INT, LONG, U32, U64, IntType
 from tracekit.ftrace.print_fmt import nodes
 from tracekit.ftrace.print_fmt.compile import Compiler
 from tracekit.ftrace.print_fmt.integer_calls import bits_set, first_set, mapped
+from tracekit.ftrace.print_fmt.kernel.untrusted import untrusted_string
 from tracekit.ftrace.print_fmt.values import (
     ARITHMETIC,
     Env,
@@ -114,4 +115,5 @@ LIBRARY_CALLS: Mapping[str, tuple[_Build, int, int]] = {
     "div64_s64": (_of_two("div64_s64", LONG, LONG, _divide), 2, 2),
     "mul_u32_u32": (_of_two("mul_u32_u32", U32, U32, ARITHMETIC["*"]), 2, 2),
     "strlen": (_strlen, 1, 1),
+    "__trace_print_untrusted_str": (untrusted_string, 3, 3),
 }  # fmt: skip
