@@ -88,6 +88,14 @@ def test_code(symbols):
     assert symbols.code("") is None
 
 
+def test_what_has_the_letter_of_code_and_is_none():
+    lines = ((0, "_stext"), (2, "run"), (3, "_etext"), (5, "jiffies"), (6, "_sinittext"),
+             (7, "start"), (8, "_einittext"), (9, "_edata"))  # fmt: skip
+    table = Symbols.from_kallsyms("".join(f"{BASE + at:016x} T {name}\n" for at, name in lines))
+    found = {name: table.code(name) for _, name in lines}
+    assert found == {name: BASE + at if at not in (5, 9) else None for at, name in lines}
+
+
 def test_a_name_in_a_line_that_is_no_symbol_has_no_address():
     text = f"x{BASE:016x} T a\n{BASE:016x} T  a\n{BASE:016x} T a b a\n{BASE + 1:016x} T a\n"
     assert Symbols.from_kallsyms(text).code("a") == BASE + 1

@@ -82,6 +82,17 @@ class KernelSymbols:
         """(address, letter) of the symbols called ``name``."""
         return _named(self._table.text, name, b"\n")
 
+    def is_code(self, address: int) -> bool:
+        """Whether it lies in the kernel's code, as far as that is known.
+
+        The letter does not tell: some kernels have it for ``jiffies`` and ``_sdata``, too.
+        """
+        text, init, end = (
+            next((at for at, _ in self.named(name)), 0)
+            for name in ("_etext", "_sinittext", "_einittext")
+        )
+        return not text or address <= text or init <= address <= end
+
     def find(self, address: int, end: int) -> Symbolized | None:
         """As ``get_symbol_pos()``: the first alias, up to the next address or ``end``."""
         table = self._table
@@ -146,9 +157,10 @@ class Symbols:
         return next((address for address, _ in lines if address), None)
 
     def _named(self, name: str) -> Iterator[tuple[int, str]]:
-        """(address, letter) of the symbols called ``name``."""
+        """(address, letter) of the symbols called ``name``, of the kernel's own those of code."""
         for address, kind in self._kernel.named(name):
-            yield address + (self._moved if address in self._moving else 0), kind
+            if self._kernel.is_code(address):
+                yield address + (self._moved if address in self._moving else 0), kind
         for ending in (b"\n", b"\t["):
             yield from _named(self._own, name, ending)
 

@@ -12,11 +12,11 @@ from tracekit.capture.save.kernel import (
     UNKNOWN_KERNEL,
     build_id,
     describe_kernel,
-    identity,
     online_cpus,
     symbol_address,
 )
 from tracekit.carriers.machine import config_text
+from tracekit.session.identity import identity
 
 
 @given(st.binary(max_size=200))

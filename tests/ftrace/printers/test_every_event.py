@@ -21,7 +21,7 @@ DATA = Path(__file__).parent / "data"
 #: programs print)
 KERNELS = {
     "5.10": (3557, 33, 36, 3391), "6.1": (4006, 16, 16, 3795), "6.12": (4507, 14, 14, 4241),
-    "7.2": (616, 3, 3, 604),
+    "7.2": (616, 3, 3, 604), "7.3": (5059, 17, 17, 4764),
 }  # fmt: skip
 _HASH = re.compile(r"\b[0-9a-f]{16}\b")  # of %p
 #: Where the kernel prints what is not in the record, without a word.
@@ -30,6 +30,8 @@ BEYOND = {
     "nfsd_cb_setup", "nfsd_dirent", "rdev_external_auth", "svc_defer_drop", "svc_defer_queue",
     "svc_defer_recv", "svcrdma_qp_error",
     "btrfs_finish_ordered_extent",  # !! of a bool that is 5
+    "xreap_agextent_select", "xreap_bmapi_select",  # ? 1 : 0 of such a one
+    "kvm_pic_set_irq",  # 1 << 100
     "amdgpu_dm_atomic_update_cursor",  # single bytes that are UTF-8 together
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tracekit.ftrace.kernel_printf.ctype import INT, U8, U16, U32, U64
-from tracekit.ftrace.print_fmt.usb import control, dwc3, trb, typec, xhci
+from tracekit.ftrace.print_fmt.usb import control, device, dwc3, trb, typec, xhci
 from tracekit.ftrace.print_fmt.usb.decoder import Builder, decoder, naming
 
 __all__ = ["USB_CALLS"]
@@ -29,6 +29,8 @@ USB_CALLS: Mapping[str, Builder] = {
         control.control_request_text,
         sized=True,
     ),
+    "usb_speed_string": naming(U32, device.speed),
+    "usb_state_string": naming(U32, device.state),
     "xhci_decode_ctrl_ctx": decoder("xhci_decode_ctrl_ctx", (U32, U32), xhci.control_text),
     "xhci_decode_doorbell": decoder("xhci_decode_doorbell", (U32, U32), xhci.doorbell_text),
     "xhci_decode_ep_context": decoder(
