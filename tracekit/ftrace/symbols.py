@@ -68,12 +68,13 @@ class _Table:
 class KernelSymbols:
     """The kernel's own symbols: lines of ``kallsyms`` without a module, of one or many boots."""
 
-    __slots__ = ("_table", "image")
+    __slots__ = ("_code", "_table", "image")
 
     def __init__(self, text: bytes) -> None:
         self._table = _Table(text, own=False)
         #: The ranges of which ``is_ksym_addr()`` is true.
         self.image = _image(lambda name: next((at for at, _ in self.named(name) if at), None))
+        self._code: tuple[int, int, int] | None = None
 
     def __len__(self) -> int:
         return len(self._table)
@@ -87,10 +88,13 @@ class KernelSymbols:
 
         The letter does not tell: some kernels have it for ``jiffies`` and ``_sdata``, too.
         """
-        text, init, end = (
-            next((at for at, _ in self.named(name)), 0)
-            for name in ("_etext", "_sinittext", "_einittext")
-        )
+        if self._code is None:
+            text, init, end = (
+                next((at for at, _ in self.named(name)), 0)
+                for name in ("_etext", "_sinittext", "_einittext")
+            )
+            self._code = text, init, end
+        text, init, end = self._code
         return not text or address <= text or init <= address <= end
 
     def find(self, address: int, end: int) -> Symbolized | None:

@@ -24,22 +24,28 @@ class Ahead:
             self._error = error
         finally:
             self._ended.set()
+            del self
 
     def result(self) -> bytes:
         """What was read, when it was; raises what reading it raised."""
         self._ended.wait()
-        if self._error is not None:
-            raise self._error
-        assert self._data is not None
-        return self._data
+        try:
+            if self._error is not None:
+                raise self._error
+            assert self._data is not None
+            return self._data
+        finally:
+            del self  # which the error would keep, and it the error
 
 
 def read_ahead(read: Callable[[str], bytes], names: Iterable[str]) -> dict[str, Ahead]:
     """Begin to read files, one after the other."""
     begun = {name: Ahead() for name in names}
+    waiting = list(begun.items())
 
     def run() -> None:
-        for name, ahead in begun.items():
+        while waiting:
+            name, ahead = waiting.pop(0)
             ahead.run(read, name)
 
     if begun:

@@ -32,7 +32,7 @@ class NewColumn:
         if not isinstance(at, slice):
             self.values[at] = np.concatenate(parts)
         elif self._room.in_file:
-            some = np.empty(at.stop - at.start, self.values.dtype)
+            some = np.empty(sum(map(len, parts)), self.values.dtype)
             _fill(some, parts, order)
             self._room.put(at.start * some.itemsize, some.view(np.uint8).data)
         else:

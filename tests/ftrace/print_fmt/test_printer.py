@@ -174,13 +174,14 @@ def test_hex_of_more_than_16_bytes():
 
 def test_strings_that_are_not_there():
     fmt = make('"%8s", REC->name', "const char * name@8:8")
-    for release, expected in (
-        ("5.10.1", "  (null)"),
-        ("6.1.0", "(0x0000000000000000)[UNSAFE-MEMORY]"),
-    ):
-        assert show(fmt, bytes(8), Context(release=release)) == expected
+    checked = Context(release="6.1.0")
+    assert show(fmt, bytes(8), Context(release="5.10.1")) == "  (null)"
+    assert show(fmt, bytes(8), checked) == "(0x0000000000000000)[UNSAFE-MEMORY]"
+    assert show(fmt, struct.pack("<q", -2), checked) == "(0xfffffffffffffffe)[UNSAFE-MEMORY]"
+    left = make('"%-8s|", REC->name', "const char * name@8:8")
+    assert show(left, bytes(8), checked) == "(null)  |", "its loop ends at the minus"
     bounded = make('"%.*s|", REC->size, REC->name', "const char * name@8:8", "int size@16:4")
-    assert show(bounded, bytes(12), Context(release="6.1.0")) == "|"
+    assert show(bounded, bytes(12), checked) == "|"
 
 
 def test_names_that_mean_something_in_one_system():

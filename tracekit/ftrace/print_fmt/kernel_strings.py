@@ -16,7 +16,7 @@ __all__ = ["KERNEL_STRINGS", "is_array", "string_at", "strings_of", "unread_stri
 
 _PAGE_SIZE = 4096
 _ERROR_FLOOR = (1 << 64) - 4095
-_CHECKED_SINCE, _CHECKED_UNTIL = (5, 13), (6, 12)  # by trace_check_vprintf()
+_CHECKED_SINCE, _CHECKED_UNTIL = (5, 13), (6, 12)  # by trace_check_vprintf(), on x86-64
 _ALL = (0, 0)
 _OTHERS = "unknown"  # what the formats print for numbers behind the end
 
@@ -56,10 +56,10 @@ def unread_string(address: int, conversion: Conversion, version: Version) -> str
 
     Of others the address is what is known.
     """
-    checked = _CHECKED_SINCE <= (version or _ALL) < _CHECKED_UNTIL
-    if checked and not address and conversion.precision != 0:
-        return f"({address:#018x})[UNSAFE-MEMORY]"
     bad = address >= _ERROR_FLOOR or address < _PAGE_SIZE
+    is_checked = not set(conversion.flags) - {"0"} and conversion.precision != 0
+    if bad and is_checked and _CHECKED_SINCE <= (version or _ALL) < _CHECKED_UNTIL:
+        return f"({address:#018x})[UNSAFE-MEMORY]"
     shown = f"{address:#x}" if not bad else "(efault)" if address else "(null)"
     return pad(shown, conversion)
 

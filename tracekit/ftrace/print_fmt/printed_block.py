@@ -28,7 +28,7 @@ __all__ = ["PrintedReader"]
 
 #: Bit-field -> (first bit, bits) of ``union kvm_mmu_page_role``, arch/x86/include/asm/kvm_host.h,
 #: by how many strings the format has for its access bits: 8 up to Linux 6.12 at least, 16 in 7.2.
-#: Kernels that had other bits in between had none of ``_TELLS``; the second are of 5.2 to 5.13.
+#: Kernels that had other bits in between had none of ``_TELLS``; older ones called two otherwise.
 _ROLES: Mapping[int, Mapping[str, tuple[int, int]]] = {
     8: {
         "level": (0, 4), "has_4_byte_gpte": (4, 1), "quadrant": (5, 2), "direct": (7, 1),

@@ -34,7 +34,8 @@ _Walked = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 _WIDTHS = (8, 8, 4, 2, 1, 1, 4)  # bytes of a record in each column
 _SOME = 1 << 12  # sub-buffers between which memory is let go of
 _STEP = 4 << 20  # bytes of sub-buffers walked at a time
-_GROWN = 3  # times the bytes of sub-buffers that columns of the smallest records take
+_GROWN = 4  # times the bytes of sub-buffers that columns of the smallest records take
+_LISTED = 20  # and lists of them
 _MAX_NOTED = 16  # diagnostics of one code for one CPU; the rest are counted in one more
 
 _STATUS: dict[int, tuple[str, str]] = {
@@ -249,13 +250,19 @@ def _without_unread(walked: _Walked, unread: Sequence[Span]) -> _Walked:
 
 
 def _in_steps(
-    walk: Callable[[Sequence[int]], _Walked], pages: Sequence[int], size: int, spill: Spill
+    walk: Callable[[Sequence[int]], _Walked],
+    pages: Sequence[int],
+    size: int,
+    spill: Spill,
+    grown: int,
 ) -> _Walked:
     """What a walk over all pages of ``size`` bytes gives; large columns go to ``spill``, and are
     made of some pages at a time.
+
+    ``grown``: times the bytes of the pages that a walk over them takes.
     """
     step = max(1, _STEP // size)
-    if len(pages) <= step or spill.fits(len(pages) * size * _GROWN):
+    if len(pages) <= step or spill.fits(len(pages) * size * grown):
         *columns, rows = walk(pages)
         ts, offset, length, type_, flags, preempt, pid = map(spill.kept, columns)
         release()
@@ -312,7 +319,7 @@ def read_pages(
     def walk(chosen: Sequence[int]) -> _Walked:
         if spill is None:
             return walk_some(chosen)
-        return _in_steps(walk_some, chosen, subbuf_size, spill)
+        return _in_steps(walk_some, chosen, subbuf_size, spill, _LISTED if unread else _GROWN)
 
     *columns, raw_rows = walk(pages)
     said = _columns(raw_rows)
