@@ -20,7 +20,7 @@ DATA = Path(__file__).parent / "data"
 #: Kernel -> (events; those of which a record does not tell all, and without BTF; those that
 #: programs print)
 KERNELS = {
-    "5.10": (3557, 29, 42, 3391), "6.1": (4006, 16, 16, 3795), "6.12": (4507, 14, 14, 4241),
+    "5.10": (3557, 25, 38, 3391), "6.1": (4006, 16, 16, 3795), "6.12": (4507, 14, 14, 4241),
     "7.2": (616, 3, 3, 604), "7.3": (5059, 17, 17, 4764),
 }  # fmt: skip
 _HASH = re.compile(r"\b[0-9a-f]{16}\b")  # of %p

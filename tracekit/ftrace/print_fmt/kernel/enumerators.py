@@ -4,7 +4,7 @@
 them: a number where it is the same in all five, which is taken for all releases from the first to
 the last; else one of each release, which is taken for that one alone, as a kernel in between may
 have others. They are what ``boots/N/enumerators.json`` of sessions of these kernels have, with all
-modules loaded that have events; those of modules of 5.10 and 7.2 are from the source.
+modules loaded that have events; those of modules of 5.10 and 7.2 are from their sources.
 """
 
 from __future__ import annotations
