@@ -68,13 +68,10 @@ class _Table:
 class KernelSymbols:
     """The kernel's own symbols: lines of ``kallsyms`` without a module, of one or many boots."""
 
-    __slots__ = ("_code", "_table", "image")
-
     def __init__(self, text: bytes) -> None:
         self._table = _Table(text, own=False)
         #: The ranges of which ``is_ksym_addr()`` is true.
-        self.image = _image(lambda name: next((at for at, _ in self.named(name) if at), None))
-        self._code: tuple[int, int, int] | None = None
+        self.image = _image(self._address)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -83,19 +80,22 @@ class KernelSymbols:
         """(address, letter) of the symbols called ``name``."""
         return _named(self._table.text, name, b"\n")
 
+    def _address(self, name: str) -> int | None:
+        return next((address for address, _ in self.named(name) if address), None)
+
+    @cached_property
+    def _code(self) -> tuple[int, int, int]:
+        """Where the code ends; where that for the start begins and ends. 0: not known."""
+        end, start, its_end = map(self._address, ("_etext", "_sinittext", "_einittext"))
+        return end or 0, start or 0, its_end or 0
+
     def is_code(self, address: int) -> bool:
         """Whether it lies in the kernel's code, as far as that is known.
 
         The letter does not tell: some kernels have it for ``jiffies`` and ``_sdata``, too.
         """
-        if self._code is None:
-            text, init, end = (
-                next((at for at, _ in self.named(name)), 0)
-                for name in ("_etext", "_sinittext", "_einittext")
-            )
-            self._code = text, init, end
-        text, init, end = self._code
-        return not text or address <= text or init <= address <= end
+        end, start, its_end = self._code
+        return not end or address <= end or start <= address <= its_end
 
     def find(self, address: int, end: int) -> Symbolized | None:
         """As ``get_symbol_pos()``: the first alias, up to the next address or ``end``."""

@@ -361,9 +361,9 @@ def compile_print_fmt(
     """
     try:
         text, args = parse_print_fmt(fmt.print_fmt, fmt.full_name)
-        released = enumerators_of(ctx.version)
-        known = {**CONSTANTS, **CONSTANTS_OF.get(fmt.system, {}), **released, **ctx.constants}
-        printer = _Printer(fmt, ctx, {**known, **(constants or {})})
+        own, released = CONSTANTS_OF.get(fmt.system, {}), enumerators_of(ctx.version)
+        known = {**CONSTANTS, **own, **released, **ctx.constants, **(constants or {})}
+        printer = _Printer(fmt, ctx, known)
         return _renderer(printer, _pieces(printer, text, args))
     except RecursionError:
         raise FormatError(f"{fmt.full_name}: print fmt: nested too deep") from None

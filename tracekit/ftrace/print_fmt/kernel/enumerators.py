@@ -28,10 +28,10 @@ def enumerators_of(version: Version) -> Mapping[str, int]:
     releases = [tuple(map(int, name.split("."))) for name in table["releases"]]
     if version is None or not releases[0] <= version <= releases[-1]:
         return {}
-    exact = releases.index(version) if version in releases else None
-    found = {}
-    for name, given in table["values"].items():
-        value = given if isinstance(given, int) else None if exact is None else given[exact]
-        if value is not None:
-            found[name] = value
+    values = table["values"].items()
+    found = {name: given for name, given in values if isinstance(given, int)}
+    if version in releases:
+        at = releases.index(version)
+        its_own = {name: given[at] for name, given in values if name not in found}
+        found |= {name: value for name, value in its_own.items() if value is not None}
     return found
